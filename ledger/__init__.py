@@ -1,0 +1,1 @@
+"""Facts get in: the domain, the sealing and the event log."""

@@ -1,0 +1,82 @@
+"""Claims: who somebody is, as (issuer, type, value), in one canonical form.
+
+Written `user:alice`, `group:finance`, or `ISSUER#user:alice`. A text that begins with a type and
+a colon has issuer `local` and the rest is the value whatever it contains; otherwise the part
+before the first `#` is the issuer. Claims of different issuers never match.
+
+The canonical form (NFC, trimmed, no control characters, `local` values casefolded) is made here
+once, before any decision, so deciding on a claim and on its canonical form is the same thing.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+
+from ledger.errors import InvalidInput
+
+LOCAL = "local"
+TYPES = ("user", "group", "role", "service")
+OWNER_TYPES = ("user", "service")
+CLAIM_LENGTH_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Claim:
+    """One canonical claim; made by `parse_claim` only."""
+
+    issuer: str
+    """`local`, or the exact string of a trusted issuer's URL."""
+    type: str
+    """`user`, `group`, `role` or `service`."""
+    value: str
+    """Canonical value; casefolded when the issuer is `local`."""
+
+    def __str__(self) -> str:
+        """The text form, which parses back to an equal claim."""
+        if self.issuer == LOCAL:
+            return f"{self.type}:{self.value}"
+        return f"{self.issuer}#{self.type}:{self.value}"
+
+
+def parse_claim(text: str) -> Claim:
+    """Parse a claim's text into its canonical form; `invalid-claim` if it is none."""
+    if len(text) > CLAIM_LENGTH_MAX:
+        raise _invalid(f"A claim has at most {CLAIM_LENGTH_MAX} characters.")
+    normal = unicodedata.normalize("NFC", text).strip()
+    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in normal):
+        raise _invalid("A claim must not hold control characters.")
+    issuer = LOCAL
+    head, colon, value = normal.partition(":")
+    if head not in TYPES or not colon:
+        issuer, mark, rest = normal.partition("#")
+        head, colon, value = rest.partition(":")
+        issuer = issuer.strip()
+        if not mark or not colon or head not in TYPES or not issuer:
+            raise _invalid("A claim is written TYPE:VALUE or ISSUER#TYPE:VALUE.")
+    if issuer == LOCAL:
+        value = unicodedata.normalize("NFC", value.casefold())
+    value = value.strip()
+    if not value:
+        raise _invalid("A claim needs a value behind its type.")
+    return Claim(issuer, head, value)
+
+
+def parse_owner(text: str) -> Claim:
+    """Parse a claim that can own credentials; `invalid-owner` for a group or role."""
+    claim = parse_claim(text)
+    if claim.type not in OWNER_TYPES:
+        raise InvalidInput(
+            "invalid-owner",
+            "Credentials are owned by a user or a service.",
+            hint="Write the owner as user:NAME or service:NAME.",
+        )
+    return claim
+
+
+def _invalid(message: str) -> InvalidInput:
+    return InvalidInput(
+        "invalid-claim",
+        message,
+        hint="Types are user, group, role and service, as in user:alice or group:finance.",
+    )

@@ -1,0 +1,62 @@
+"""Names of things, each in one canonical form made before any decision.
+
+A *name* (application ID, field name) is compared casefolded after NFC and shown as first
+written; a *position* is a place in the log, a *version* a place in a stream or a count of a
+mapping's values, an *epoch* a generation of keys. The three numbers are different types, so that
+a checker refuses to mix them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NewType
+
+from ledger.errors import InvalidInput
+
+Position = NewType("Position", int)
+Version = NewType("Version", int)
+Epoch = NewType("Epoch", int)
+Period = NewType("Period", int)
+"""A UTC month as the number YYYYMM, such as 202611."""
+
+LedgerId = NewType("LedgerId", bytes)
+"""32 bytes: SHA-256 over a label, the first operator's public signing key, and the salt."""
+
+StreamId = NewType("StreamId", bytes)
+"""16 bytes: a keyed digest, so that stored bytes do not tell whose stream it is."""
+
+SlotId = NewType("SlotId", int)
+
+APPLICATION_ID_LENGTH_MAX = 128
+FIELD_NAME_LENGTH_MAX = 128
+
+_NAME = re.compile(r"[\w.\- ]+")
+
+
+def application_key(text: str) -> str:
+    """The form in which application IDs are compared; `invalid-application-id` if it is none."""
+    return _name_key(text, APPLICATION_ID_LENGTH_MAX, "application ID", "invalid-application-id")
+
+
+def field_key(text: str) -> str:
+    """The form in which field names are compared; `invalid-field-name` if it is none."""
+    return _name_key(text, FIELD_NAME_LENGTH_MAX, "field name", "invalid-field-name")
+
+
+def display_name(text: str) -> str:
+    """The form in which a name is shown: as written, NFC, without blanks around it."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _name_key(text: str, length_max: int, what: str, code: str) -> str:
+    shown = display_name(text)
+    if not 1 <= len(shown) <= length_max:
+        raise InvalidInput(code, f"The {what} must have 1 to {length_max} characters.")
+    if not _NAME.fullmatch(shown):
+        raise InvalidInput(
+            code,
+            f"The {what} may hold letters, digits, '-', '_', '.' and spaces only.",
+        )
+    # Casefolding can undo NFC (e.g. U+0345), so the form is made stable by a second NFC.
+    return unicodedata.normalize("NFC", shown.casefold())

@@ -1,0 +1,115 @@
+"""The four kinds of rows that a ledger stores, exactly as they lie in the tables.
+
+    ledger(id, format, salt)                                            one row
+    signers(public_key, class, change, from_size, introduced_by, signature)
+    log(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
+    commits(size, root, frontier, signer, signature)                    one row a transaction
+
+All are append-only; the head of the log is its last commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ledger.codec.header import encode_header
+from ledger.tree import leaf_hash
+
+LEDGER_LABEL = b"credledger/v1/ledger"
+OPERATOR, AUDITOR = "operator", "auditor"
+BEGIN, END = "begin", "end"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """What names the ledger."""
+
+    id: bytes
+    format: int
+    salt: bytes
+
+
+class LogRow(NamedTuple):
+    """One recorded event, sealed; a plain tuple because millions are read in a row."""
+
+    position: int
+    stream: bytes
+    version: int
+    topic: str
+    epoch: int
+    period: int
+    recorded_at: int
+    sealed: bytes
+    leaf: bytes
+
+    def header(self, ledger_id: bytes) -> bytes:
+        """The bytes that the leaf binds beside the sealed part."""
+        return encode_header(
+            ledger_id,
+            self.position,
+            self.stream,
+            self.version,
+            self.topic,
+            self.epoch,
+            self.period,
+            self.recorded_at,
+        )
+
+    def computed_leaf(self, ledger_id: bytes) -> bytes:
+        """The leaf that this row ought to have."""
+        return leaf_hash(self.header(ledger_id), self.sealed)
+
+
+class CommitRow(NamedTuple):
+    """One transaction's signed head."""
+
+    size: int
+    root: bytes
+    frontier: bytes
+    signer: bytes
+    signature: bytes
+
+
+class SignerRow(NamedTuple):
+    """The beginning or end of a key that may sign heads."""
+
+    public_key: bytes
+    signer_class: str
+    change: str
+    from_size: int
+    introduced_by: bytes
+    signature: bytes
+
+    def content(self, ledger_id: bytes) -> bytes:
+        """All fields but the signature, length-prefixed, bound to the ledger."""
+        parts = (
+            b"credledger/v1/signer",
+            ledger_id,
+            self.public_key,
+            self.signer_class.encode(),
+            self.change.encode(),
+            self.from_size.to_bytes(8, "big"),
+            self.introduced_by,
+        )
+        return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+
+    def message(self, ledger_id: bytes, root: bytes) -> bytes:
+        """What `signature` signs: all fields and the root of the log at `from_size`."""
+        return self.content(ledger_id) + root
+
+
+def signers_digest(ledger_id: bytes, signers: tuple[SignerRow, ...], size: int) -> bytes:
+    """SHA-256 over all signer rows that a head of this size rests on, in order of storing."""
+    digest = hashlib.sha256()
+    for row in signers:
+        if row.from_size < size:
+            digest.update(row.content(ledger_id))
+            digest.update(row.signature)
+    return digest.digest()
+
+
+def ledger_id_of(first_public_key: bytes, salt: bytes) -> bytes:
+    """The ledger id: whoever pins it pins the first operator's key, and by it all signers."""
+    return hashlib.sha256(LEDGER_LABEL + first_public_key + salt).digest()

@@ -1,0 +1,361 @@
+"""A ledger in one SQLite file: WAL, synchronous=FULL, one writer at a time in fair order.
+
+Several processes under SQLite's own busy timeout starve each other, so writers queue on two lock
+files beside the database: take `next`, then `main`, then let `next` go. Whoever holds `main` is
+alone with `BEGIN IMMEDIATE`, and exactly one other process waits for it at a time.
+
+Connections belong to one thread and one process each: they are opened where they are first used
+and opened anew after a fork.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
+from ledger.log.migrations import Migration, migrations_of
+from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
+
+LOCK_TIMEOUT_S = 30.0
+_LOCK_POLL_S = 0.001
+_ROW = "position, stream, version, topic, epoch, period, recorded_at, sealed, leaf"
+_COMMIT = "size, root, frontier, signer, signature"
+_SIGNER = "public_key, class, change, from_size, introduced_by, signature"
+
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
+
+
+class SqliteConnection:
+    """Statements on one SQLite connection, with our errors."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self.raw = raw
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return all its rows."""
+        try:
+            return self.raw.execute(sql, tuple(parameters)).fetchall()  # type: ignore[arg-type] # sqlite3 adapts each value itself
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[object]]) -> None:
+        """Run one statement for each set of parameters."""
+        try:
+            self.raw.executemany(sql, parameters)  # type: ignore[arg-type] # as above
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+
+class SqliteSnapshot:
+    """A reading, and under the lock a writing, of one SQLite ledger."""
+
+    def __init__(self, connection: SqliteConnection) -> None:
+        self.connection = connection
+
+    def ledger(self) -> LedgerRow | None:
+        """The one row that names the ledger."""
+        found = self.connection.execute("SELECT id, format, salt FROM ledger")
+        return LedgerRow(*found[0]) if found else None
+
+    def head(self) -> CommitRow | None:
+        """The last commit."""
+        found = self.connection.execute(
+            f"SELECT {_COMMIT} FROM commits ORDER BY size DESC LIMIT 1"
+        )
+        return CommitRow(*found[0]) if found else None
+
+    def last_position(self) -> int:
+        """The highest position in the log; 0 when it is empty."""
+        return int(self.connection.execute("SELECT coalesce(max(position), 0) FROM log")[0][0])
+
+    def signers(self) -> tuple[SignerRow, ...]:
+        """All signer rows, in order of storing."""
+        found = self.connection.execute(f"SELECT {_SIGNER} FROM signers ORDER BY ordinal")
+        return tuple(SignerRow(*row) for row in found)
+
+    def rows_after(self, position: int, limit: int) -> list[LogRow]:
+        """The next rows in order of position."""
+        return self._rows("position > ? ORDER BY position LIMIT ?", position, limit)
+
+    def row_at(self, position: int) -> LogRow | None:
+        """The row at this position."""
+        return next(iter(self._rows("position = ?", position)), None)
+
+    def newest_of(self, stream: bytes) -> LogRow | None:
+        """The row of the highest version in this stream."""
+        return next(iter(self._rows("stream = ? ORDER BY version DESC LIMIT 1", stream)), None)
+
+    def stream_rows(self, stream: bytes, after_version: int, limit: int) -> list[LogRow]:
+        """The next rows of one stream in order of version."""
+        return self._rows(
+            "stream = ? AND version > ? ORDER BY version LIMIT ?", stream, after_version, limit
+        )
+
+    def commits_after(self, size: int, limit: int) -> list[CommitRow]:
+        """The next commits in order of size."""
+        found = self.connection.execute(
+            f"SELECT {_COMMIT} FROM commits WHERE size > ? ORDER BY size LIMIT ?", (size, limit)
+        )
+        return [CommitRow(*row) for row in found]
+
+    def newest_commit_by(self, signers: Sequence[bytes], above: int) -> CommitRow | None:
+        """The highest commit above a size that one of these keys signed."""
+        marks = ", ".join("?" for _ in signers)
+        found = self.connection.execute(
+            f"SELECT {_COMMIT} FROM commits WHERE size > ? AND signer IN ({marks})"
+            " ORDER BY size DESC LIMIT 1",
+            (above, *signers),
+        )
+        return CommitRow(*found[0]) if found else None
+
+    def commit_at(self, size: int) -> CommitRow | None:
+        """The commit of exactly this size."""
+        found = self.connection.execute(f"SELECT {_COMMIT} FROM commits WHERE size = ?", (size,))
+        return CommitRow(*found[0]) if found else None
+
+    def insert_ledger(self, row: LedgerRow) -> None:
+        """Name the ledger of an empty store."""
+        self.connection.execute(
+            "INSERT INTO ledger (one, id, format, salt) VALUES (1, ?, ?, ?)",
+            (row.id, row.format, row.salt),
+        )
+
+    def insert_signers(self, rows: Sequence[SignerRow]) -> None:
+        """Append signer rows in order."""
+        if rows:
+            self.connection.executemany(
+                f"INSERT INTO signers (ordinal, {_SIGNER}) VALUES"
+                " ((SELECT coalesce(max(ordinal), 0) + 1 FROM signers), ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def insert_rows(self, rows: Sequence[LogRow]) -> None:
+        """Append events in order."""
+        self.connection.executemany(
+            f"INSERT INTO log ({_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+        )
+
+    def insert_commit(self, row: CommitRow) -> None:
+        """Append the signed head of this transaction."""
+        self.connection.execute(f"INSERT INTO commits ({_COMMIT}) VALUES (?, ?, ?, ?, ?)", row)
+
+    def _rows(self, condition: str, *parameters: object) -> list[LogRow]:
+        sql = f"SELECT {_ROW} FROM log WHERE {condition}"
+        return [LogRow._make(row) for row in self.connection.execute(sql, parameters)]
+
+
+class SqliteStore:
+    """One ledger in one SQLite file."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        migration_packages: Sequence[str] = ("ledger.log.migrations",),
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+    ) -> None:
+        self.path = path
+        self._migration_packages = tuple(migration_packages)
+        self._lock_timeout_s = lock_timeout_s
+        self._local = threading.local()
+        self._opened: list[tuple[int, sqlite3.Connection]] = []
+        self._opened_guard = threading.Lock()
+        self._next = self._lock("next")
+        self._main = self._lock("main")
+        self._writer_guard = threading.Lock()
+
+    @property
+    def address(self) -> str:
+        """Where it is, as shown to people."""
+        return f"sqlite://{self.path}"
+
+    def create(self) -> None:
+        """Make the file and its tables; nothing happens where they are already."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise Unavailable(
+                "store-not-writable", "The store's file cannot be made or written."
+            ) from error
+        with self._locked():
+            _migrate(self._connection(), self._steps())
+
+    @contextmanager
+    def reading(self) -> Iterator[SqliteSnapshot]:
+        """A short consistent snapshot; `no-ledger` where there is no store."""
+        connection = self._connection()
+        connection.execute("BEGIN")
+        try:
+            yield SqliteSnapshot(connection)
+        finally:
+            connection.raw.rollback()
+
+    @contextmanager
+    def writing(self) -> Iterator[SqliteSnapshot]:
+        """A snapshot under the lock; durable when the `with` is left without an exception."""
+        with self._locked():
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield SqliteSnapshot(connection)
+                connection.execute("COMMIT")
+            finally:
+                if connection.raw.in_transaction:
+                    connection.raw.rollback()
+
+    def close(self) -> None:
+        """Let go of all connections of this process."""
+        with self._opened_guard:
+            for process, connection in self._opened:
+                if process == os.getpid():
+                    connection.close()
+            self._opened.clear()
+            self._local = threading.local()
+
+    def _connection(self) -> SqliteConnection:
+        held = getattr(self._local, "held", None)
+        if held is not None and held[0] == os.getpid():
+            connection: SqliteConnection = held[1]
+            return connection
+        if not self.path.exists():
+            raise NotFound(
+                "no-ledger",
+                "There is no ledger at this store.",
+                hint="Check --store, or create one with `credledger init`.",
+            )
+        connection = self._connect()
+        self._local.held = (os.getpid(), connection)
+        return connection
+
+    def _connect(self) -> SqliteConnection:
+        try:
+            raw = sqlite3.connect(
+                self.path, timeout=10, isolation_level=None, check_same_thread=False
+            )
+            raw.execute("PRAGMA journal_mode = WAL")
+            raw.execute("PRAGMA synchronous = FULL")
+            raw.execute("PRAGMA cache_size = -16384")
+            raw.execute("PRAGMA trusted_schema = OFF")
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+        with self._opened_guard:
+            self._opened.append((os.getpid(), raw))
+        connection = SqliteConnection(raw)
+        _refuse_newer(connection, self._steps())
+        return connection
+
+    def _steps(self) -> list[Migration]:
+        return [
+            step
+            for package in self._migration_packages
+            for step in migrations_of(package, "sqlite")
+        ]
+
+    def _lock(self, name: str) -> FileLock:
+        # The guard below keeps threads apart, so one lock object may serve them all.
+        path = self.path.with_name(f"{self.path.name}.{name}.lock")
+        return FileLock(path, timeout=self._lock_timeout_s, thread_local=False, mode=0o600)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not self._writer_guard.acquire(timeout=self._lock_timeout_s):
+            raise _locked_too_long()
+        try:
+            try:
+                with self._next.acquire(poll_interval=_LOCK_POLL_S):
+                    self._main.acquire(poll_interval=_LOCK_POLL_S)
+            except Timeout as error:
+                raise _locked_too_long() from error
+            except OSError as error:
+                raise Unavailable(
+                    "store-not-writable", "The store's folder cannot be written."
+                ) from error
+            try:
+                yield
+            finally:
+                self._main.release()
+        finally:
+            self._writer_guard.release()
+
+
+def _migrate(connection: SqliteConnection, steps: Sequence[Migration]) -> None:
+    for step in steps:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations"
+            " (package TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (package, name))"
+        )
+        known = connection.execute(
+            "SELECT 1 FROM schema_migrations WHERE package = ? AND name = ?",
+            (step.package, step.name),
+        )
+        if known:
+            continue
+        note = (
+            "INSERT INTO schema_migrations (package, name) VALUES"
+            f" ('{step.package}', '{step.name}');"
+        )
+        try:
+            connection.raw.executescript(f"BEGIN IMMEDIATE;\n{step.sql}\n{note}\nCOMMIT;")
+        except sqlite3.Error as error:
+            connection.raw.rollback()
+            raise _translated(error) from error
+
+
+def _refuse_newer(connection: SqliteConnection, steps: Sequence[Migration]) -> None:
+    tables = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'schema_migrations'"
+    )
+    if not tables:
+        return
+    ours = {(step.package, step.name) for step in steps}
+    packages = {step.package for step in steps}
+    there = connection.execute("SELECT package, name FROM schema_migrations")
+    if any(row[0] in packages and tuple(row) not in ours for row in there):
+        raise Unavailable(
+            "store-newer",
+            "The store was written by a newer version of credledger.",
+            hint="Install that version or a later one; this one changes nothing.",
+        )
+
+
+def _locked_too_long() -> Unavailable:
+    return Unavailable(
+        "store-locked",
+        "Another process held the store's lock too long.",
+        hint="See which process writes there; run the command again.",
+    )
+
+
+def _translated(error: sqlite3.Error) -> LedgerError:
+    full_code = getattr(error, "sqlite_errorcode", None)
+    if full_code is None:
+        return InvalidInput("store-statement", "The store refused a statement as malformed.")
+    code = full_code & 0xFF
+    if code in _DAMAGED:
+        return Tampered("store-damaged", "The store's file is damaged or is no SQLite database.")
+    if code in _LOCKED:
+        return _locked_too_long()
+    if code == sqlite3.SQLITE_FULL:
+        return Unavailable("store-full", "The disk of the store is full; nothing was recorded.")
+    if code in _READ_ONLY:
+        return Unavailable("store-not-writable", "The store's file cannot be opened or written.")
+    if code == sqlite3.SQLITE_CONSTRAINT:
+        return Conflict("append-refused", "The store refused an append that was out of order.")
+    if code == sqlite3.SQLITE_ERROR and "no such table" in str(error):
+        return NotFound(
+            "no-ledger",
+            "There is no ledger at this store.",
+            hint="Check --store, or create one with `credledger init`.",
+        )
+    return Unavailable("store-unreachable", "The store's file could not be read or written.")

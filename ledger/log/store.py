@@ -1,0 +1,137 @@
+"""What a store of ledgers does, whichever engine keeps it.
+
+A *reading* is one short consistent snapshot; a *writing* holds the ledger's one lock from before
+its first look until its commit, so what is read in it is the newest there is. Leaving the `with`
+of a writing without an exception commits durably; with one, nothing of it stays.
+
+Statements for views use `?` as the placeholder on every engine. All failures of the engine come
+out as our errors: `Unavailable` (locked too long, gone, full, newer schema), `Tampered` (damaged
+file), `Conflict` (an append out of order).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from ledger.aggregates.recorded import Recorded
+from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
+
+
+class Connection(Protocol):
+    """Plain statements, for the tables of views."""
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return all its rows."""
+        ...
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[object]]) -> None:
+        """Run one statement for each set of parameters."""
+        ...
+
+
+class Reading(Protocol):
+    """One short consistent snapshot of a ledger."""
+
+    @property
+    def connection(self) -> Connection:
+        """The same snapshot, for the tables of views."""
+        ...
+
+    def ledger(self) -> LedgerRow | None:
+        """The one row that names the ledger; None in an empty store."""
+        ...
+
+    def head(self) -> CommitRow | None:
+        """The last commit."""
+        ...
+
+    def last_position(self) -> int:
+        """The highest position in the log; 0 when it is empty."""
+        ...
+
+    def signers(self) -> tuple[SignerRow, ...]:
+        """All signer rows, in order of storing."""
+        ...
+
+    def rows_after(self, position: int, limit: int) -> list[LogRow]:
+        """The next rows in order of position."""
+        ...
+
+    def row_at(self, position: int) -> LogRow | None:
+        """The row at this position."""
+        ...
+
+    def newest_of(self, stream: bytes) -> LogRow | None:
+        """The row of the highest version in this stream."""
+        ...
+
+    def stream_rows(self, stream: bytes, after_version: int, limit: int) -> list[LogRow]:
+        """The next rows of one stream in order of version."""
+        ...
+
+    def commits_after(self, size: int, limit: int) -> list[CommitRow]:
+        """The next commits in order of size."""
+        ...
+
+    def newest_commit_by(self, signers: Sequence[bytes], above: int) -> CommitRow | None:
+        """The highest commit above a size that one of these keys signed."""
+        ...
+
+    def commit_at(self, size: int) -> CommitRow | None:
+        """The commit of exactly this size."""
+        ...
+
+
+class Writing(Reading, Protocol):
+    """A snapshot that holds the lock and may append."""
+
+    def insert_ledger(self, row: LedgerRow) -> None:
+        """Name the ledger of an empty store."""
+        ...
+
+    def insert_signers(self, rows: Sequence[SignerRow]) -> None:
+        """Append signer rows in order."""
+        ...
+
+    def insert_rows(self, rows: Sequence[LogRow]) -> None:
+        """Append events in order."""
+        ...
+
+    def insert_commit(self, row: CommitRow) -> None:
+        """Append the signed head of this transaction."""
+        ...
+
+
+class Store(Protocol):
+    """One ledger's place in a database."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, without any secret, as shown to people."""
+        ...
+
+    def create(self) -> None:
+        """Make the place and its tables; nothing happens where they are already."""
+        ...
+
+    def reading(self) -> AbstractContextManager[Reading]:
+        """A short consistent snapshot."""
+        ...
+
+    def writing(self) -> AbstractContextManager[Writing]:
+        """A snapshot under the lock, committed at its end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        ...
+
+
+class Maintainer(Protocol):
+    """Something on the read side that follows the log in the append's own transaction."""
+
+    def maintain(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
+        """Fold these rows if the view stands just before the first; else leave it lagging."""
+        ...

@@ -1,0 +1,258 @@
+"""Checking rows and heads that somebody else wrote, without any decryption key.
+
+A *checked head* is what this process has convinced itself of: the frontier, the time of the last
+row and the epoch that the next row must be in. `follow` moves it over the rows and commits that
+lie after it and stops with `Tampered` at the first thing that does not hold:
+
+- positions dense, times growing, the period the month of the time, the epoch the newest started;
+- each leaf the hash of its row; each commit's frontier and root those of the leaves up to it;
+- each head signed by a key that was live there; an auditor's commit holds `audit.*` rows of one
+  stream only;
+- signer rows begun and ended by live operators, the first bound to the ledger id.
+
+An operator signs only what it has checked, so signatures below the newest operator's one need no
+check of their own when following (hashes still are); `every_signature` checks all the same.
+What this cannot see: a whole database rolled back to an earlier head on a host that remembers
+none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from ledger.errors import LedgerError, Tampered
+from ledger.log.checkpoint import head_text, is_signed
+from ledger.log.rows import (
+    AUDITOR,
+    BEGIN,
+    OPERATOR,
+    CommitRow,
+    LedgerRow,
+    LogRow,
+    SignerRow,
+    ledger_id_of,
+    signers_digest,
+)
+from ledger.log.store import Reading
+from ledger.sealing.epochs import period_of
+from ledger.tree import EMPTY_ROOT, Frontier, unpack_frontier
+
+PAGE_ROWS = 2000
+_PAGE_COMMITS = 500
+EPOCH_STARTED = "epoch.started"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedHead:
+    """How far the log has been checked, and what the next row must continue."""
+
+    frontier: Frontier = field(default_factory=Frontier)
+    recorded_at: int = 0
+    """Microseconds UTC of the last row; 0 for an empty log."""
+    epoch: int = 1
+    """The epoch that the next row must be in."""
+
+    @property
+    def size(self) -> int:
+        """Rows checked so far."""
+        return self.frontier.size
+
+    def after(self, rows: list[LogRow]) -> CheckedHead:
+        """The head after these rows, which must continue it."""
+        epoch = self.epoch
+        for row in rows:
+            if row.topic == EPOCH_STARTED and row.position > 1:
+                epoch += 1
+        frontier = self.frontier.extend(row.leaf for row in rows)
+        return CheckedHead(frontier, rows[-1].recorded_at if rows else self.recorded_at, epoch)
+
+
+class SignerBook:
+    """The keys that may sign heads, each with the sizes it may sign."""
+
+    def __init__(self, ledger: LedgerRow, rows: tuple[SignerRow, ...], reading: Reading) -> None:
+        """Check every signer row; `bad-signer` where one was not introduced by a live operator."""
+        self.ledger = ledger
+        self.rows = rows
+        self._spans: dict[bytes, tuple[str, int, int | None]] = {}
+        for row in rows:
+            self._admit(row, reading)
+
+    def class_at(self, public_key: bytes, size: int) -> str | None:
+        """The key's class if it may sign a head of this size."""
+        span = self._spans.get(public_key)
+        if span is None:
+            return None
+        signer_class, first, last = span
+        live = first < size and (last is None or size <= last)
+        return signer_class if live else None
+
+    def operators(self) -> list[bytes]:
+        """All keys that ever were an operator's."""
+        return [key for key, span in self._spans.items() if span[0] == OPERATOR]
+
+    def require(self, commit: CommitRow) -> str:
+        """The signer's class if the commit's signature holds; `bad-signature` otherwise."""
+        signer_class = self.class_at(commit.signer, commit.size)
+        digest = signers_digest(self.ledger.id, self.rows, commit.size)
+        text = head_text(self.ledger.id, commit.size, commit.root, digest)
+        if signer_class is None or not is_signed(commit.signer, commit.signature, text):
+            raise _tampered("bad-signature", "A head is not signed by a live key.", commit.size)
+        return signer_class
+
+    def _admit(self, row: SignerRow, reading: Reading) -> None:
+        root = EMPTY_ROOT
+        if row.from_size > 0:
+            commit = reading.commit_at(row.from_size)
+            root = commit.root if commit is not None else b""
+        signed = is_signed(
+            row.introduced_by, row.signature, row.message(self.ledger.id, root)
+        )
+        if not (signed and self._may_introduce(row)):
+            raise _tampered(
+                "bad-signer", "A signing key was not introduced by an operator.", row.from_size
+            )
+        if row.change == BEGIN:
+            self._spans[row.public_key] = (row.signer_class, row.from_size, None)
+        else:
+            first = self._spans[row.public_key][1]
+            self._spans[row.public_key] = (row.signer_class, first, row.from_size)
+
+    def _may_introduce(self, row: SignerRow) -> bool:
+        if not self._spans:
+            return (
+                row.change == BEGIN
+                and row.signer_class == OPERATOR
+                and row.from_size == 0
+                and row.introduced_by == row.public_key
+                and ledger_id_of(row.public_key, self.ledger.salt) == self.ledger.id
+            )
+        known = self._spans.get(row.public_key)
+        fits = known is None if row.change == BEGIN else (
+            known is not None and known[2] is None and known[0] == row.signer_class
+        )
+        return fits and self.class_at(row.introduced_by, row.from_size) == OPERATOR
+
+
+class Follower:
+    """Moves a checked head over the rows that lie after it."""
+
+    def __init__(
+        self,
+        ledger: LedgerRow,
+        *,
+        every_signature: bool = False,
+        audit_stream_of: Callable[[bytes], bytes | None] | None = None,
+        observe: Callable[[list[LogRow]], None] | None = None,
+    ) -> None:
+        """`audit_stream_of` tells an auditor key's own stream, where keys are at hand for that."""
+        self._ledger = ledger
+        self._every_signature = every_signature
+        self._audit_stream_of = audit_stream_of
+        self._observe = observe
+        self._book: SignerBook | None = None
+        self._vouched = 0
+
+    def book(self, reading: Reading) -> SignerBook:
+        """The signer rows as they stand in this snapshot, checked once for each change."""
+        rows = reading.signers()
+        if self._book is None or self._book.rows != rows:
+            self._book = SignerBook(self._ledger, rows, reading)
+        return self._book
+
+    def follow(self, reading: Reading, head: CheckedHead) -> CheckedHead:
+        """Check the next page; the same head comes back when nothing lies after it."""
+        book = self.book(reading)
+        commits = reading.commits_after(head.size, _PAGE_COMMITS)
+        if not commits:
+            if reading.last_position() > head.size:
+                raise _tampered("unsigned-rows", "Rows lie beyond the head.", head.size + 1)
+            return head
+        self._vouch(reading, book, head)
+        for commit in commits:
+            rows = list(self._rows(reading, head, commit.size))
+            head = self._checked(rows, commit, head, book)
+        return head
+
+    def follow_to_end(self, pages: Callable[[CheckedHead], CheckedHead], head: CheckedHead) -> CheckedHead:
+        """Repeat `pages` until the head rests."""
+        while (moved := pages(head)).size != head.size:
+            head = moved
+        return moved
+
+    def _vouch(self, reading: Reading, book: SignerBook, head: CheckedHead) -> None:
+        if self._every_signature or self._vouched > head.size:
+            return
+        newest = reading.newest_commit_by(book.operators(), head.size)
+        if newest is not None:
+            book.require(newest)
+            self._vouched = newest.size
+
+    def _rows(self, reading: Reading, head: CheckedHead, size: int) -> Iterator[LogRow]:
+        position, recorded_at, epoch = head.size, head.recorded_at, head.epoch
+        while position < size:
+            page = reading.rows_after(position, min(PAGE_ROWS, size - position))
+            if not page:
+                raise _tampered("missing-row", "A row is missing from the log.", position + 1)
+            for row in page:
+                position += 1
+                self._check_row(row, position, recorded_at, epoch)
+                recorded_at = row.recorded_at
+                if row.topic == EPOCH_STARTED and position > 1:
+                    epoch += 1
+                yield row
+            if self._observe is not None:
+                self._observe(page)
+
+    def _check_row(self, row: LogRow, position: int, recorded_at: int, epoch: int) -> None:
+        if row.position != position:
+            raise _tampered("missing-row", "A row is missing from the log.", position)
+        try:
+            leaf = row.computed_leaf(self._ledger.id)
+            period = period_of(row.recorded_at)
+        except (ValueError, OverflowError, TypeError, AttributeError, LedgerError) as error:
+            raise _tampered("altered-row", "A row cannot be one the ledger wrote.", position) from error
+        except Exception as error:
+            if type(error).__name__ != "error":  # struct.error: a number out of its field
+                raise
+            raise _tampered("altered-row", "A row cannot be one the ledger wrote.", position) from error
+        if leaf != row.leaf:
+            raise _tampered("altered-row", "A row is not the one that was recorded.", position)
+        if row.recorded_at <= recorded_at:
+            raise _tampered("time-backwards", "A row's time does not grow.", position)
+        if row.period != period:
+            raise _tampered("wrong-period", "A row's period is not its month.", position)
+        if row.epoch != epoch:
+            raise _tampered("wrong-epoch", "A row is sealed under a wrong epoch.", position)
+
+    def _checked(
+        self, rows: list[LogRow], commit: CommitRow, head: CheckedHead, book: SignerBook
+    ) -> CheckedHead:
+        moved = head.after(rows)
+        if unpack_frontier(commit.size, commit.frontier) != moved.frontier:
+            raise _tampered("wrong-frontier", "A head does not fit its rows.", commit.size)
+        if moved.frontier.root() != commit.root:
+            raise _tampered("wrong-root", "A head's root is not that of its rows.", commit.size)
+        if self._every_signature or commit.size >= self._vouched:
+            signer_class = book.require(commit)
+            if signer_class == AUDITOR:
+                self._check_auditor(rows, commit)
+        return moved
+
+    def _check_auditor(self, rows: list[LogRow], commit: CommitRow) -> None:
+        streams = {row.stream for row in rows}
+        own = self._audit_stream_of(commit.signer) if self._audit_stream_of else None
+        fits = (
+            all(row.topic.startswith("audit.") for row in rows)
+            and len(streams) == 1
+            and (own is None or streams == {own})
+        )
+        if not fits:
+            raise _tampered(
+                "out-of-class", "An auditor's key signed what only an operator may.", commit.size
+            )
+
+
+def _tampered(code: str, message: str, position: int) -> Tampered:
+    return Tampered(code, message, position=position)

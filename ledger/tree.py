@@ -1,0 +1,72 @@
+"""The Merkle tree over the log's leaves, as RFC 6962 draws it (section 2.1).
+
+    leaf   = SHA256(0x00 || header || SHA256(sealed))
+    node   = SHA256(0x01 || left || right)
+    empty  = SHA256("")
+
+A *frontier* is the shortest list of perfect subtrees whose roots, largest first, cover the first
+`size` leaves; there is one for each bit set in `size`. Appending a leaf and folding to the root
+both cost O(log size), so a writer never holds more of the tree than its right edge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+HASH_BYTES = 32
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+
+
+def leaf_hash(header: bytes, sealed: bytes) -> bytes:
+    """The leaf of one row: 32 bytes."""
+    sealed_digest = hashlib.sha256(sealed).digest()
+    return hashlib.sha256(b"\x00" + header + sealed_digest).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The parent of two nodes: 32 bytes."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """The right edge of a tree of `size` leaves."""
+
+    size: int = 0
+    nodes: tuple[bytes, ...] = ()
+    """Roots of the perfect subtrees, largest first; one for each bit set in `size`."""
+
+    def extend(self, leaves: Iterable[bytes]) -> Frontier:
+        """The frontier after these leaves."""
+        size, nodes = self.size, list(self.nodes)
+        for leaf in leaves:
+            node, carry = leaf, size
+            while carry & 1:
+                node = node_hash(nodes.pop(), node)
+                carry >>= 1
+            nodes.append(node)
+            size += 1
+        return Frontier(size, tuple(nodes))
+
+    def root(self) -> bytes:
+        """The Merkle root of the whole tree."""
+        if not self.nodes:
+            return EMPTY_ROOT
+        root = self.nodes[-1]
+        for node in reversed(self.nodes[:-1]):
+            root = node_hash(node, root)
+        return root
+
+    def packed(self) -> bytes:
+        """The nodes one after the other, as a commit row stores them."""
+        return b"".join(self.nodes)
+
+
+def unpack_frontier(size: int, packed: bytes) -> Frontier | None:
+    """The frontier in a commit row, or None when its length does not fit the size."""
+    if size < 0 or len(packed) != HASH_BYTES * size.bit_count():
+        return None
+    nodes = (packed[at : at + HASH_BYTES] for at in range(0, len(packed), HASH_BYTES))
+    return Frontier(size, tuple(nodes))

@@ -1,0 +1,1 @@
+"""Questions get answered: folds over the log."""

@@ -1,0 +1,1 @@
+"""Hands: the command line, operations and measurements."""
