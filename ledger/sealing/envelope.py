@@ -1,0 +1,61 @@
+"""One sealed piece: padded, then AES-256-GCM.
+
+    sealed = nonce (12) || ciphertext of (length u32 || plaintext || zeros) || tag (16)
+
+`state` and `access` are padded to steps of 64 bytes, `secret` to 256, 512, 1024 ... bytes, so a
+stored size tells little of what is inside. Nonces are random, 96 bits; keys are demanded to be
+renewed long before 2^32 messages (NIST SP 800-38D, section 8.3).
+"""
+
+from __future__ import annotations
+
+import struct
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ledger.errors import Tampered
+from ledger.sealing.compartments import Compartment
+
+NONCE_BYTES = 12
+TAG_BYTES = 16
+_STEP = 64
+_SECRET_BUCKET = 256
+_LENGTH = struct.Struct(">I")
+
+
+def padded(plaintext: bytes, compartment: Compartment) -> bytes:
+    """Length, plaintext and zeros up to the compartment's next size."""
+    needed = _LENGTH.size + len(plaintext)
+    if compartment is Compartment.SECRET:
+        size = _SECRET_BUCKET
+        while size < needed:
+            size *= 2
+    else:
+        size = -(-needed // _STEP) * _STEP
+    return _LENGTH.pack(len(plaintext)) + plaintext + bytes(size - needed)
+
+
+def seal(
+    cipher: AESGCM, plaintext: bytes, aad: bytes, nonce: bytes, compartment: Compartment
+) -> bytes:
+    """Seal under a fresh 12-byte nonce."""
+    return nonce + cipher.encrypt(nonce, padded(plaintext, compartment), aad)
+
+
+def open_sealed(cipher: AESGCM, sealed: bytes, aad: bytes) -> bytes:
+    """The plaintext; `sealed-unreadable` if one byte, the place or the key is not the same."""
+    try:
+        text = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], aad)
+        (length,) = _LENGTH.unpack_from(text)
+    except (InvalidTag, ValueError, struct.error) as error:
+        raise _unreadable() from error
+    if length > len(text) - _LENGTH.size:
+        raise _unreadable()
+    return text[_LENGTH.size : _LENGTH.size + length]
+
+
+def _unreadable() -> Tampered:
+    return Tampered(
+        "sealed-unreadable", "A sealed event does not open: it was altered or moved elsewhere."
+    )

@@ -1,0 +1,118 @@
+"""Epochs: one generation of the ledger's keys, and what the log commits to of each.
+
+An epoch is a random 32-byte `state` key, a `secret` key, and 120 `access` keys, one for each UTC
+month from the month in which the epoch is *started*, so that each period can be destroyed alone.
+A commitment is
+
+    SHA256("credledger/v1/commitment" || epoch u32 || compartment name || index u16 || key)
+
+and stands in the log, so a keyring with any other key is recognised before it writes anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from ledger.errors import KeyUnavailable
+from ledger.sealing.compartments import Compartment
+
+KEY_BYTES = 32
+ACCESS_PERIODS = 120
+Random = Callable[[int], bytes]
+_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
+_MONTHS: dict[int, int] = {}
+_DAY_US = 86_400_000_000
+
+
+def period_of(recorded_at: int) -> int:
+    """The UTC month of a time in microseconds, as YYYYMM."""
+    day = recorded_at // _DAY_US
+    period = _MONTHS.get(day)
+    if period is None:
+        moment = _UNIX + timedelta(days=day)
+        period = moment.year * 100 + moment.month
+        if len(_MONTHS) > 10_000:
+            _MONTHS.clear()
+        _MONTHS[day] = period
+    return period
+
+
+def period_index(first_period: int, period: int) -> int:
+    """How many months after the epoch's first one; `access-key-missing` beyond its 120."""
+    months = (period // 100 - first_period // 100) * 12 + period % 100 - first_period % 100
+    if not 0 <= months < ACCESS_PERIODS:
+        raise KeyUnavailable(
+            "access-key-missing",
+            "The epoch holds no access key for this month.",
+            hint="Start a new epoch with `credledger key rotate`.",
+        )
+    return months
+
+
+@dataclass(frozen=True, slots=True)
+class EpochKeys:
+    """The keys of one epoch as a keyring holds them; a destroyed or withheld one is None."""
+
+    epoch: int
+    state: bytes = field(repr=False)
+    secret: bytes | None = field(repr=False)
+    access: tuple[bytes | None, ...] = field(repr=False)
+
+    def without_secret(self) -> EpochKeys:
+        """The same for an auditor."""
+        return EpochKeys(self.epoch, self.state, None, self.access)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochCommitments:
+    """What the log says of an epoch's keys; 32 bytes each."""
+
+    epoch: int
+    state: bytes
+    secret: bytes
+    access: tuple[bytes, ...]
+
+    def fit(self, keys: EpochKeys) -> bool:
+        """Whether every key that is held is the one committed to."""
+        ours = commitments(keys)
+        same = hmac.compare_digest(self.state, ours.state)
+        if keys.secret is not None:
+            same &= hmac.compare_digest(self.secret, ours.secret)
+        held = zip(keys.access, self.access, ours.access, strict=True)
+        return same and all(
+            key is None or hmac.compare_digest(theirs, own) for key, theirs, own in held
+        )
+
+
+def new_epoch(epoch: int, random: Random) -> EpochKeys:
+    """Fresh keys for one epoch."""
+    return EpochKeys(
+        epoch,
+        random(KEY_BYTES),
+        random(KEY_BYTES),
+        tuple(random(KEY_BYTES) for _ in range(ACCESS_PERIODS)),
+    )
+
+
+def commitments(keys: EpochKeys) -> EpochCommitments:
+    """The commitments to these keys; a missing key's is 32 zero bytes."""
+    return EpochCommitments(
+        keys.epoch,
+        _commitment(keys.epoch, Compartment.STATE, 0, keys.state),
+        _commitment(keys.epoch, Compartment.SECRET, 0, keys.secret),
+        tuple(
+            _commitment(keys.epoch, Compartment.ACCESS, index, key)
+            for index, key in enumerate(keys.access)
+        ),
+    )
+
+
+def _commitment(epoch: int, compartment: Compartment, index: int, key: bytes | None) -> bytes:
+    if key is None:
+        return bytes(32)
+    text = b"credledger/v1/commitment" + epoch.to_bytes(4, "big") + compartment.value.encode()
+    return hashlib.sha256(text + index.to_bytes(2, "big") + key).digest()

@@ -1,0 +1,397 @@
+r"""The keyring: one root that wraps all keys, and the slots that open the root. A pure value.
+
+    "CREDLEDGER-KEYRING 1\n"
+    SHA-256 of all that follows (32)            tells damage from a wrong passphrase
+    msgpack map
+        "generation"  grows by one with every change
+        "ledger_id", "salt", "kind"             kind: operator | auditor
+        "slots"       a list of maps, see `slots.py`
+        "next_slot"   ids are never used twice
+        "wrapped"     nonce (12) || AES-256-GCM under HKDF-Expand(root, ...) of a msgpack map
+                      {"stream": key, "epochs": [[epoch, state, secret|nil, [120 access|nil]]]}
+
+The associated data of `wrapped` is a digest of all other entries, so the whole file is
+authenticated by the root. The epochs held include the *next* one, not yet started.
+
+An auditor's keyring is a second file of this format with its own root and without `secret` keys;
+the operator's file keeps that slot's public and sealed private half as opaque bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import msgpack
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from ledger.errors import Conflict, InvalidInput, KeyUnavailable, NotFound, Refused
+from ledger.sealing.epochs import ACCESS_PERIODS, KEY_BYTES, EpochCommitments, EpochKeys, new_epoch
+from ledger.sealing.keys import KeySet
+from ledger.sealing.secrets import SecretBox
+from ledger.sealing.slots import (
+    AUDITOR,
+    OPERATOR,
+    Argon2Cost,
+    Holding,
+    OpenedSlot,
+    Random,
+    Slot,
+    new_slot,
+    open_slot,
+    reseal_private_key,
+    seal_root,
+)
+from ledger.sealing.streams import StreamNames
+
+MAGIC = b"CREDLEDGER-KEYRING 1\n"
+BYTES_MAX = 4 * 1024 * 1024
+SLOTS_MAX = 64
+_NONCE_BYTES = 12
+_LEDGER_LABEL = b"credledger/v1/ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """A keyring as it lies in its file: nothing in it is in clear but labels and public halves."""
+
+    generation: int
+    ledger_id: bytes
+    salt: bytes
+    kind: str
+    slots: tuple[Slot, ...]
+    next_slot: int
+    wrapped: bytes = field(repr=False)
+
+    def to_bytes(self) -> bytes:
+        """The file's content."""
+        body = msgpack.packb({**self._clear(), "wrapped": self.wrapped})
+        return MAGIC + hashlib.sha256(body).digest() + bytes(body)
+
+    def unlock(self, holding: Holding, slot_id: int | None = None) -> UnlockedKeyring:
+        """Open with whichever slot fits, or the named one; see `slots.open_slot` for errors."""
+        candidates = [
+            slot
+            for slot in self.slots
+            if slot.sealed_root
+            and (slot.id == slot_id if slot_id is not None else slot.kind == holding.kind)
+        ]
+        if slot_id is not None and not candidates:
+            raise KeyUnavailable("no-such-slot", "The keyring has no such slot to unlock.")
+        failure: KeyUnavailable | None = None
+        for slot in candidates:
+            try:
+                opened = open_slot(self.ledger_id, slot, holding)
+            except KeyUnavailable as error:
+                failure = error
+                continue
+            return self._unwrapped(opened)
+        raise failure or KeyUnavailable(
+            "wrong-passphrase", "The keyring has no slot of this kind."
+        )
+
+    def with_slots(self, slots: tuple[Slot, ...], root: bytes) -> Keyring:
+        """The same keys under the same root, for other slots."""
+        stream_key, epochs = _unwrap(self, root)
+        next_slot = max([self.next_slot, *(slot.id + 1 for slot in slots)])
+        return _wrap(replace(self, slots=slots, next_slot=next_slot), root, stream_key, epochs)
+
+    def bumped(self, root: bytes, generation: int) -> Keyring:
+        """The same with another generation."""
+        stream_key, epochs = _unwrap(self, root)
+        return _wrap(replace(self, generation=generation), root, stream_key, epochs)
+
+    def _clear(self) -> dict[str, Any]:
+        return {
+            "generation": self.generation,
+            "ledger_id": self.ledger_id,
+            "salt": self.salt,
+            "kind": self.kind,
+            "slots": [asdict(slot) for slot in self.slots],
+            "next_slot": self.next_slot,
+        }
+
+    def _binding(self) -> bytes:
+        return b"credledger/v1/keyring" + hashlib.sha256(msgpack.packb(self._clear())).digest()
+
+    def _unwrapped(self, opened: OpenedSlot) -> UnlockedKeyring:
+        stream_key, epochs = _unwrap(self, opened.root)
+        return UnlockedKeyring(
+            self, opened.slot, opened.root, opened.signing_key, stream_key, epochs
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UnlockedKeyring:
+    """A keyring with its keys at hand; never printed, never stored."""
+
+    keyring: Keyring
+    slot: Slot
+    root: bytes = field(repr=False)
+    signing_key: Ed25519PrivateKey = field(repr=False)
+    stream_key: bytes = field(repr=False)
+    epochs: tuple[EpochKeys, ...] = field(repr=False)
+
+    def __reduce__(self) -> str:
+        raise TypeError("an unlocked keyring is never stored")
+
+    @property
+    def ledger_id(self) -> bytes:
+        """The ledger these keys belong to."""
+        return self.keyring.ledger_id
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether the slot that unlocked is an operator's."""
+        return self.slot.opens == OPERATOR
+
+    def key_set(self) -> KeySet:
+        """Ciphers of `state` and `access`."""
+        return KeySet(self.epochs)
+
+    def secret_box(self) -> SecretBox:
+        """Ciphers of `secret`; an auditor's has none."""
+        return SecretBox(self.epochs)
+
+    def stream_names(self) -> StreamNames:
+        """The ledger's keyed names."""
+        return StreamNames(self.stream_key)
+
+    def add_slot(
+        self,
+        label: str,
+        opens: str,
+        holding: Holding,
+        *,
+        created_at: int,
+        random: Random,
+        cost: Argon2Cost,
+    ) -> tuple[Keyring, Slot, Keyring | None]:
+        """The new keyring, the slot, and for an auditor's slot the auditor's own keyring."""
+        self._require_operator()
+        if len(self.keyring.slots) >= SLOTS_MAX:
+            raise InvalidInput("too-many-slots", f"A keyring holds at most {SLOTS_MAX} slots.")
+        if any(slot.label == label for slot in self.keyring.slots):
+            raise Conflict("slot-exists", "A slot of this label is there already.")
+        root = self.root if opens == OPERATOR else random(KEY_BYTES)
+        slot = new_slot(
+            self.ledger_id,
+            self.keyring.next_slot,
+            label,
+            opens,
+            holding,
+            root,
+            created_at=created_at,
+            random=random,
+            cost=cost,
+        )
+        kept = slot if opens == OPERATOR else replace(slot, sealed_root=b"")
+        keyring = self.keyring.with_slots((*self.keyring.slots, kept), self.root)
+        exported = None if opens == OPERATOR else self._auditor_file(slot, root)
+        return keyring, kept, exported
+
+    def export_auditor(self, slot_id: int, random: Random) -> Keyring:
+        """An auditor's own keyring, made anew without the auditor's passphrase."""
+        self._require_operator()
+        slot = self._slot(slot_id)
+        if slot.opens != AUDITOR:
+            raise InvalidInput("not-an-auditor", "That slot is an operator's, not an auditor's.")
+        root = random(KEY_BYTES)
+        return self._auditor_file(
+            replace(slot, sealed_root=seal_root(self.ledger_id, slot, root)), root
+        )
+
+    def remove_slot(self, slot_id: int, random: Random) -> Keyring:
+        """A keyring with a new root, sealed to the slots that stay."""
+        self._require_operator()
+        gone = self._slot(slot_id)
+        stay = [slot for slot in self.keyring.slots if slot.id != slot_id]
+        if gone.opens == OPERATOR and not any(slot.opens == OPERATOR for slot in stay):
+            raise Refused(
+                "last-operator-slot",
+                "The last operator's slot cannot be removed.",
+                hint="Add another one first with `credledger key slot add`.",
+            )
+        root = random(KEY_BYTES)
+        resealed = tuple(
+            replace(slot, sealed_root=seal_root(self.ledger_id, slot, root))
+            if slot.opens == OPERATOR
+            else slot
+            for slot in stay
+        )
+        return _wrap(replace(self.keyring, slots=resealed), root, self.stream_key, self.epochs)
+
+    def change_holding(
+        self, old: Holding, new: Holding, *, random: Random, cost: Argon2Cost
+    ) -> Keyring:
+        """The slot that is unlocked, sealed by a new passphrase or key file."""
+        kind, cost, salt, sealed = reseal_private_key(
+            self.ledger_id, self.slot, old, new, random, cost
+        )
+        changed = replace(self.slot, kind=kind, cost=cost, salt=salt, sealed_private_key=sealed)
+        slots = tuple(changed if slot.id == changed.id else slot for slot in self.keyring.slots)
+        return self.keyring.with_slots(slots, self.root)
+
+    def check(self, committed: Mapping[int, EpochCommitments], current: int) -> None:
+        """Hold the keys against what the log commits to, before anything is written.
+
+        `keyring-foreign` for keys that are not the log's, `keyring-behind` where keys that the
+        log calls current are not held, `keyring-ahead` for more than one epoch beyond the next.
+        """
+        held = {keys.epoch: keys for keys in self.epochs}
+        for epoch in range(1, current + 1):
+            if epoch not in held:
+                raise KeyUnavailable(
+                    "keyring-behind",
+                    f"The keyring lacks epoch {epoch}, which the log has started.",
+                    hint="Copy the newer keyring from the host that rotated, or restore it.",
+                )
+        for epoch, keys in held.items():
+            known = committed.get(epoch)
+            if known is not None and not known.fit(keys):
+                raise KeyUnavailable(
+                    "keyring-foreign", f"The keyring's keys of epoch {epoch} are not this log's."
+                )
+        if max(held) > current + 2:
+            raise KeyUnavailable(
+                "keyring-ahead", "The keyring is epochs ahead of the log: is the store an old copy?"
+            )
+
+    def _auditor_file(self, slot: Slot, root: bytes) -> Keyring:
+        empty = Keyring(
+            generation=1,
+            ledger_id=self.ledger_id,
+            salt=self.keyring.salt,
+            kind=AUDITOR,
+            slots=(slot,),
+            next_slot=slot.id + 1,
+            wrapped=b"",
+        )
+        return _wrap(
+            empty, root, self.stream_key, tuple(keys.without_secret() for keys in self.epochs)
+        )
+
+    def _slot(self, slot_id: int) -> Slot:
+        for slot in self.keyring.slots:
+            if slot.id == slot_id:
+                return slot
+        raise NotFound("no-such-slot", "The keyring has no slot of this number.")
+
+    def _require_operator(self) -> None:
+        if not self.is_operator:
+            raise Refused("operator-needed", "Only an operator's unlock may do this.")
+
+
+def create_keyring(
+    label: str, holding: Holding, *, created_at: int, random: Random, cost: Argon2Cost
+) -> UnlockedKeyring:
+    """A keyring of a new ledger: one operator's slot, epoch 1 and the next one held in advance."""
+    signing_key = Ed25519PrivateKey.from_private_bytes(random(32))
+    salt = random(16)
+    public_key = signing_key.public_key().public_bytes_raw()
+    ledger_id = hashlib.sha256(_LEDGER_LABEL + public_key + salt).digest()
+    root = random(KEY_BYTES)
+    slot = new_slot(
+        ledger_id,
+        1,
+        label,
+        OPERATOR,
+        holding,
+        root,
+        created_at=created_at,
+        random=random,
+        cost=cost,
+        signing_key=signing_key,
+    )
+    stream_key = random(KEY_BYTES)
+    epochs = (new_epoch(1, random), new_epoch(2, random))
+    empty = Keyring(1, ledger_id, salt, OPERATOR, (slot,), 2, b"")
+    keyring = _wrap(empty, root, stream_key, epochs)
+    return UnlockedKeyring(keyring, slot, root, signing_key, stream_key, epochs)
+
+
+def parse_keyring(content: bytes) -> Keyring:
+    """Read a keyring file; `keyring-damaged` or `keyring-newer` for anything that is none."""
+    if not content.startswith(MAGIC):
+        if content.startswith(b"CREDLEDGER-KEYRING "):
+            raise KeyUnavailable("keyring-newer", "The keyring is of a newer format.")
+        raise _damaged()
+    digest, body = content[len(MAGIC) :][:32], content[len(MAGIC) + 32 :]
+    if len(content) > BYTES_MAX or hashlib.sha256(body).digest() != digest:
+        raise _damaged()
+    try:
+        document = msgpack.unpackb(body, strict_map_key=True)
+        slots = tuple(_slot_from(entry) for entry in document.pop("slots"))
+        keyring = Keyring(slots=slots, **document)
+        _check_types(keyring)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _damaged() from error
+    for slot in keyring.slots:
+        slot.cost.check()
+    return keyring
+
+
+def _slot_from(entry: dict[str, Any]) -> Slot:
+    cost = Argon2Cost(**entry.pop("cost"))
+    slot = Slot(cost=cost, **entry)
+    _check_types(slot)
+    _check_types(cost)
+    return slot
+
+
+def _check_types(value: Any) -> None:
+    kinds = {"int": int, "bytes": bytes, "str": str}
+    for entry in fields(value):
+        kind = kinds.get(str(entry.type))
+        if kind is not None and type(getattr(value, entry.name)) is not kind:
+            raise TypeError(entry.name)
+
+
+def _wrap(
+    keyring: Keyring, root: bytes, stream_key: bytes, epochs: tuple[EpochKeys, ...]
+) -> Keyring:
+    listed = [[keys.epoch, keys.state, keys.secret, list(keys.access)] for keys in epochs]
+    text = msgpack.packb({"stream": stream_key, "epochs": listed})
+    # The nonce is a function of the generation-bound content under a key used for nothing else.
+    nonce = hashlib.sha256(root + keyring._binding() + text).digest()[:_NONCE_BYTES]  # noqa: SLF001
+    sealed = _cipher(root).encrypt(nonce, text, keyring._binding())  # noqa: SLF001
+    return replace(keyring, wrapped=nonce + sealed)
+
+
+def _unwrap(keyring: Keyring, root: bytes) -> tuple[bytes, tuple[EpochKeys, ...]]:
+    sealed = keyring.wrapped
+    try:
+        text = _cipher(root).decrypt(
+            sealed[:_NONCE_BYTES],
+            sealed[_NONCE_BYTES:],
+            keyring._binding(),  # noqa: SLF001
+        )
+        document = msgpack.unpackb(text)
+        epochs = tuple(
+            EpochKeys(epoch, state, secret, tuple(access))
+            for epoch, state, secret, access in document["epochs"]
+        )
+        stream_key = document["stream"]
+    except (InvalidTag, ValueError, TypeError, KeyError) as error:
+        raise _damaged() from error
+    if any(len(keys.access) != ACCESS_PERIODS for keys in epochs):
+        raise _damaged()
+    return stream_key, epochs
+
+
+def _cipher(root: bytes) -> AESGCM:
+    return AESGCM(HKDFExpand(SHA256(), 32, b"credledger/v1/keyring-wrap").derive(root))
+
+
+def _damaged() -> KeyUnavailable:
+    return KeyUnavailable(
+        "keyring-damaged",
+        "The keyring is truncated, altered or no keyring at all.",
+        hint="Put back the copy that you keep apart from the database.",
+    )

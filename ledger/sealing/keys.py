@@ -1,0 +1,80 @@
+"""The opened keys of `state` and `access`, one cached cipher object for each.
+
+`access` records are sealed under HKDF-Expand(month's key, "credledger/v1/access" || stream), so
+no key seals more than one process's run of records (RFC 5869). The `secret` keys are not here:
+see `ledger.sealing.secrets`, which the read side cannot import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from ledger.errors import KeyUnavailable
+from ledger.sealing.epochs import EpochKeys, period_index
+
+_CACHED_ACCESS_CIPHERS_MAX = 4096
+
+
+class KeySet:
+    """Ciphers of the epochs that a keyring opens, without those of secrets."""
+
+    def __init__(self, epochs: Iterable[EpochKeys]) -> None:
+        self._epochs = {keys.epoch: keys.without_secret() for keys in epochs}
+        self._state: dict[int, AESGCM] = {}
+        self._access: dict[tuple[int, int, bytes], AESGCM] = {}
+        self._first_periods: dict[int, int] = {}
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The epochs whose keys are held."""
+        return tuple(sorted(self._epochs))
+
+    def start(self, first_periods: Mapping[int, int]) -> None:
+        """Learn in which month each epoch was started, as the log says."""
+        self._first_periods.update(first_periods)
+
+    def state(self, epoch: int) -> AESGCM:
+        """The cipher of an epoch's `state`; `key-missing` if it is not held."""
+        cipher = self._state.get(epoch)
+        if cipher is None:
+            cipher = self._state[epoch] = AESGCM(self._of(epoch).state)
+        return cipher
+
+    def access(self, epoch: int, period: int, stream: bytes) -> AESGCM:
+        """The cipher of one access stream in one month; `key-missing` if it is not held."""
+        place = (epoch, period, stream)
+        cipher = self._access.get(place)
+        if cipher is None:
+            if len(self._access) >= _CACHED_ACCESS_CIPHERS_MAX:
+                self._access.clear()
+            cipher = self._access[place] = AESGCM(self._access_key(epoch, period, stream))
+        return cipher
+
+    def _access_key(self, epoch: int, period: int, stream: bytes) -> bytes:
+        first_period = self._first_periods.get(epoch)
+        if first_period is None:
+            raise _missing(epoch)
+        key = self._of(epoch).access[period_index(first_period, period)]
+        if key is None:
+            raise KeyUnavailable(
+                "key-destroyed", f"The access key of {period} in epoch {epoch} was destroyed."
+            )
+        return HKDFExpand(SHA256(), 32, b"credledger/v1/access" + stream).derive(key)
+
+    def _of(self, epoch: int) -> EpochKeys:
+        keys = self._epochs.get(epoch)
+        if keys is None:
+            raise _missing(epoch)
+        return keys
+
+
+def _missing(epoch: int) -> KeyUnavailable:
+    return KeyUnavailable(
+        "key-missing",
+        f"The keyring does not hold the keys of epoch {epoch}.",
+        hint="Use a newer copy of the keyring, or restore one from its backup.",
+    )

@@ -1,0 +1,260 @@
+"""Slots: the ways to unlock a keyring, each a key pair with a label.
+
+The private half (X25519) is sealed by what its holder has: a passphrase through Argon2id
+(RFC 9106, parameters stored), or a key file of 32 random bytes. The keyring's root and the slot's
+own Ed25519 signing key are HPKE-sealed (RFC 9180, X25519, HKDF-SHA256, AES-256-GCM) to the public
+half, so a slot can be given a new root without its holder's passphrase.
+
+Seals are bound to ledger, slot and purpose: none of them opens in another place.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import resources
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from ledger.errors import InvalidInput, KeyUnavailable
+
+Random = Callable[[int], bytes]
+PASSPHRASE, KEY_FILE = "passphrase", "key-file"
+KINDS = (PASSPHRASE, KEY_FILE)
+OPERATOR, AUDITOR = "operator", "auditor"
+KEY_FILE_BYTES = 32
+PASSPHRASE_LENGTH_MIN = 12
+PASSPHRASE_BYTES_MAX = 4096
+LABEL_LENGTH_MAX = 64
+_MEMORY_KIB_MIN, _MEMORY_KIB_MAX = 19 * 1024, 4 * 1024 * 1024
+_ITERATIONS_MIN, _ITERATIONS_MAX = 2, 64
+_LANES_MAX = 64
+_NONCE_BYTES = 12
+_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+
+
+@dataclass(frozen=True, slots=True)
+class Argon2Cost:
+    """Argon2id parameters; 256 MiB, 3 passes and 4 lanes unless told."""
+
+    memory_kib: int = 256 * 1024
+    iterations: int = 3
+    lanes: int = 4
+
+    def check(self) -> None:
+        """Refuse parameters below the floor, or so high that a file could stop the host."""
+        fits = (
+            _MEMORY_KIB_MIN <= self.memory_kib <= _MEMORY_KIB_MAX
+            and _ITERATIONS_MIN <= self.iterations <= _ITERATIONS_MAX
+            and 1 <= self.lanes <= _LANES_MAX
+        )
+        if not fits:
+            raise KeyUnavailable(
+                "keyring-weak", "A slot of the keyring has Argon2id parameters out of range."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a slot's holder has: the text of a passphrase or the bytes of a key file."""
+
+    kind: str
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One way to unlock, as it lies in the keyring; all byte strings are opaque to others."""
+
+    id: int
+    label: str
+    kind: str
+    opens: str
+    """`operator` or `auditor`."""
+    created_at: int
+    """Microseconds UTC."""
+    cost: Argon2Cost
+    salt: bytes
+    public_key: bytes
+    signing_public_key: bytes
+    sealed_private_key: bytes = field(repr=False)
+    sealed_signing_key: bytes = field(repr=False)
+    sealed_root: bytes = field(repr=False)
+    """Empty in an operator's keyring for an auditor's slot: that root is not theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSlot:
+    """What a slot's holder gets."""
+
+    slot: Slot
+    root: bytes = field(repr=False)
+    signing_key: Ed25519PrivateKey = field(repr=False)
+
+
+def passphrase(text: str) -> Holding:
+    """A passphrase that already exists; NFC, UTF-8."""
+    encoded = unicodedata.normalize("NFC", text).encode()
+    if not 1 <= len(encoded) <= PASSPHRASE_BYTES_MAX:
+        raise InvalidInput("invalid-passphrase", "The passphrase is empty or too long.")
+    return Holding(PASSPHRASE, encoded)
+
+
+def new_passphrase(text: str) -> Holding:
+    """A passphrase to be set: at least 12 characters and not a common one."""
+    holding = passphrase(text)
+    if len(unicodedata.normalize("NFC", text)) < PASSPHRASE_LENGTH_MIN:
+        raise InvalidInput(
+            "weak-passphrase",
+            f"The passphrase needs at least {PASSPHRASE_LENGTH_MIN} characters.",
+            hint="A sentence or five random words do well; no special characters are demanded.",
+        )
+    if _plain(text) in _common():
+        raise InvalidInput(
+            "weak-passphrase",
+            "The passphrase is among the ones everybody tries first.",
+            hint="A sentence of your own or five random words do well.",
+        )
+    return holding
+
+
+def key_file(content: bytes) -> Holding:
+    """The content of a key file: exactly 32 random bytes."""
+    if len(content) != KEY_FILE_BYTES:
+        raise KeyUnavailable("wrong-key-file", "A key file holds exactly 32 random bytes.")
+    return Holding(KEY_FILE, content)
+
+
+def new_slot(
+    ledger_id: bytes,
+    slot_id: int,
+    label: str,
+    opens: str,
+    holding: Holding,
+    root: bytes,
+    *,
+    created_at: int,
+    random: Random,
+    cost: Argon2Cost,
+    signing_key: Ed25519PrivateKey | None = None,
+) -> Slot:
+    """A slot whose holder can open `root`; `signing_key` is made unless handed in."""
+    cost.check()
+    if not 1 <= len(label) <= LABEL_LENGTH_MAX or not label.isprintable():
+        raise InvalidInput(
+            "invalid-label", f"A label has 1 to {LABEL_LENGTH_MAX} printable characters."
+        )
+    private_key = X25519PrivateKey.from_private_bytes(random(32))
+    signer = signing_key or Ed25519PrivateKey.from_private_bytes(random(32))
+    salt = random(16)
+    cipher = AESGCM(_holding_key(holding, salt, cost))
+    nonce = random(_NONCE_BYTES)
+    public_key = private_key.public_key()
+    return Slot(
+        id=slot_id,
+        label=label,
+        kind=holding.kind,
+        opens=opens,
+        created_at=created_at,
+        cost=cost,
+        salt=salt,
+        public_key=public_key.public_bytes_raw(),
+        signing_public_key=signer.public_key().public_bytes_raw(),
+        sealed_private_key=nonce
+        + cipher.encrypt(
+            nonce, private_key.private_bytes_raw(), _info(ledger_id, slot_id, "private")
+        ),
+        sealed_signing_key=_SUITE.encrypt(
+            signer.private_bytes_raw(), public_key, _info(ledger_id, slot_id, "signing")
+        ),
+        sealed_root=_SUITE.encrypt(root, public_key, _info(ledger_id, slot_id, "root")),
+    )
+
+
+def seal_root(ledger_id: bytes, slot: Slot, root: bytes) -> bytes:
+    """The root, sealed to a slot without its holder."""
+    public_key = X25519PublicKey.from_public_bytes(slot.public_key)
+    return _SUITE.encrypt(root, public_key, _info(ledger_id, slot.id, "root"))
+
+
+def reseal_private_key(
+    ledger_id: bytes, slot: Slot, old: Holding, new: Holding, random: Random, cost: Argon2Cost
+) -> tuple[str, Argon2Cost, bytes, bytes]:
+    """Kind, cost, salt and sealed private half under a new holding."""
+    cost.check()
+    private_key = _private_key(ledger_id, slot, old)
+    salt, nonce = random(16), random(_NONCE_BYTES)
+    cipher = AESGCM(_holding_key(new, salt, cost))
+    sealed = cipher.encrypt(
+        nonce, private_key.private_bytes_raw(), _info(ledger_id, slot.id, "private")
+    )
+    return new.kind, cost, salt, nonce + sealed
+
+
+def open_slot(ledger_id: bytes, slot: Slot, holding: Holding) -> OpenedSlot:
+    """Unlock; `wrong-passphrase` or `wrong-key-file` if the holding is not this slot's."""
+    private_key = _private_key(ledger_id, slot, holding)
+    try:
+        root = _SUITE.decrypt(slot.sealed_root, private_key, _info(ledger_id, slot.id, "root"))
+        signing = _SUITE.decrypt(
+            slot.sealed_signing_key, private_key, _info(ledger_id, slot.id, "signing")
+        )
+        signing_key = Ed25519PrivateKey.from_private_bytes(signing)
+    except (InvalidTag, ValueError) as error:
+        raise KeyUnavailable(
+            "keyring-damaged", "The slot opens, but the keyring behind it is damaged."
+        ) from error
+    return OpenedSlot(slot, root, signing_key)
+
+
+def _private_key(ledger_id: bytes, slot: Slot, holding: Holding) -> X25519PrivateKey:
+    if holding.kind != slot.kind:
+        raise _wrong(holding)
+    cipher = AESGCM(_holding_key(holding, slot.salt, slot.cost))
+    sealed = slot.sealed_private_key
+    try:
+        raw = cipher.decrypt(
+            sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _info(ledger_id, slot.id, "private")
+        )
+        return X25519PrivateKey.from_private_bytes(raw)
+    except (InvalidTag, ValueError) as error:
+        raise _wrong(holding) from error
+
+
+def _holding_key(holding: Holding, salt: bytes, cost: Argon2Cost) -> bytes:
+    if holding.kind == KEY_FILE:
+        return HKDFExpand(SHA256(), 32, b"credledger/v1/key-file" + salt).derive(holding.secret)
+    return Argon2id(
+        salt=salt,
+        length=32,
+        iterations=cost.iterations,
+        lanes=cost.lanes,
+        memory_cost=cost.memory_kib,
+    ).derive(holding.secret)
+
+
+def _info(ledger_id: bytes, slot_id: int, purpose: str) -> bytes:
+    return b"credledger/v1/slot\0" + ledger_id + slot_id.to_bytes(4, "big") + purpose.encode()
+
+
+def _wrong(holding: Holding) -> KeyUnavailable:
+    if holding.kind == KEY_FILE:
+        return KeyUnavailable("wrong-key-file", "No slot of the keyring opens with this key file.")
+    return KeyUnavailable("wrong-passphrase", "No slot of the keyring opens with this passphrase.")
+
+
+def _plain(text: str) -> str:
+    return "".join(character for character in text.casefold() if character.isalnum())
+
+
+def _common() -> frozenset[str]:
+    listed = resources.files("ledger.sealing").joinpath("common-passphrases.txt")
+    return frozenset(listed.read_text(encoding="utf-8").split())

@@ -1,0 +1,75 @@
+"""Keyed names of streams, so that stored bytes do not tell whose stream it is.
+
+    stream = HMAC-SHA256(stream key, for each part: length u32 || part)[:16]
+
+where the parts are the kind and what names it. The stream key stays the same for the ledger's
+life. Keys for views and for a host's memory are derived from it by HKDF-Expand (RFC 5869).
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+STREAM_BYTES = 16
+_CACHED_MAX = 50_000
+
+
+class StreamNames:
+    """The streams of one ledger."""
+
+    def __init__(self, stream_key: bytes) -> None:
+        self._key = stream_key
+        self._known: dict[tuple[bytes, ...], bytes] = {}
+
+    def application(self, application_key: str) -> bytes:
+        """The stream of one target application."""
+        return self._name(b"application", application_key.encode())
+
+    def mapping(self, application_key: str, owner: str | None) -> bytes:
+        """The stream of one credential mapping; a group's has no owner."""
+        shared = b"group" if owner is None else b"owner"
+        return self._name(b"mapping", application_key.encode(), shared, (owner or "").encode())
+
+    def roles(self) -> bytes:
+        """The one stream of service-level rights."""
+        return self._name(b"roles")
+
+    def issuers(self) -> bytes:
+        """The one stream of trusted token issuers."""
+        return self._name(b"issuers")
+
+    def keyring(self) -> bytes:
+        """The one stream of epochs and slots."""
+        return self._name(b"keyring")
+
+    def access(self, run: bytes) -> bytes:
+        """The access stream of one run of one process."""
+        return self._name(b"access", run)
+
+    def audit(self, slot: int) -> bytes:
+        """The stream of one auditor's questions."""
+        return self._name(b"audit", str(slot).encode())
+
+    def views_key(self) -> bytes:
+        """The key of all digests in views."""
+        return self._derived(b"credledger/v1/views")
+
+    def memory_key(self) -> bytes:
+        """The key that authenticates a host's memory."""
+        return self._derived(b"credledger/v1/host-memory")
+
+    def _derived(self, label: bytes) -> bytes:
+        return HKDFExpand(SHA256(), 32, label).derive(self._key)
+
+    def _name(self, *parts: bytes) -> bytes:
+        known = self._known.get(parts)
+        if known is None:
+            text = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+            known = hmac.digest(self._key, text, "sha256")[:STREAM_BYTES]
+            if len(self._known) >= _CACHED_MAX:
+                self._known.clear()
+            self._known[parts] = known
+        return known
