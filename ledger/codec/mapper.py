@@ -14,25 +14,127 @@ The compartment follows from the topic alone, so a row cannot choose weaker keys
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.aggregates.actor import Actor
 from ledger.aggregates.event import Event, from_payload, payload
 from ledger.aggregates.recorded import Recorded
-from ledger.codec.header import encode_associated_data
+from ledger.codec.header import encode_associated_data, encode_header
 from ledger.errors import Tampered
 from ledger.log.rows import LogRow
 from ledger.sealing.compartments import Compartment
-from ledger.sealing.envelope import open_sealed, seal
+from ledger.sealing.envelope import NONCE_BYTES, open_sealed, seal
 from ledger.sealing.epochs import period_of
 from ledger.sealing.keys import KeySet
 from ledger.tree import leaf_hash
 
+Random = Callable[[int], bytes]
 _ACCESS_PREFIXES = ("access.", "audit.", "import.", "ticket.")
 
 
 def compartment_of(topic: str) -> Compartment:
     """Whose keys seal events of this topic."""
     return Compartment.ACCESS if topic.startswith(_ACCESS_PREFIXES) else Compartment.STATE
+
+
+class EventMapper:
+    """Seals events into rows and opens rows into events, for one ledger."""
+
+    def __init__(self, ledger_id: bytes, keys: KeySet, random: Random) -> None:
+        self._ledger_id = ledger_id
+        self._keys = keys
+        self._random = random
+
+    def record(
+        self,
+        event: Event,
+        actor: Actor,
+        reason: str,
+        *,
+        position: int,
+        stream: bytes,
+        version: int,
+        epoch: int,
+        recorded_at: int,
+        clock: int | None = None,
+        request: str | None = None,
+    ) -> tuple[LogRow, Recorded]:
+        """The sealed row at this place, and the event as folds see it."""
+        topic, period = event.TOPIC, period_of(recorded_at)
+        envelope: dict[str, Any] = {
+            "e": payload(event),
+            "b": [actor.claim, actor.slot, actor.label, actor.account, actor.opens],
+            "r": reason,
+        }
+        if clock is not None:
+            envelope["c"] = clock
+        if request is not None:
+            envelope["q"] = request
+        aad = encode_associated_data(self._ledger_id, stream, version, topic, epoch, period)
+        sealed = seal(
+            self._cipher(topic, epoch, period, stream),
+            msgpack.packb(envelope),
+            aad,
+            self._random(NONCE_BYTES),
+            compartment_of(topic),
+        )
+        header = encode_header(
+            self._ledger_id, position, stream, version, topic, epoch, period, recorded_at
+        )
+        leaf = leaf_hash(header, sealed)
+        row = LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
+        recorded = Recorded(
+            position, stream, version, topic, epoch, period, recorded_at, event, actor, reason
+        )
+        return row, recorded
+
+    def open(self, row: LogRow) -> Recorded:
+        """The event in a row; `altered-row` or `sealed-unreadable` if it is not the recorded one."""
+        if row.computed_leaf(self._ledger_id) != row.leaf:
+            raise Tampered(
+                "altered-row", "A row is not the one that was recorded.", position=row.position
+            )
+        return self.open_checked(row)
+
+    def open_checked(self, row: LogRow) -> Recorded:
+        """The same for a row whose leaf was checked just before."""
+        envelope = self._envelope(row)
+        return Recorded(
+            row.position,
+            row.stream,
+            row.version,
+            row.topic,
+            row.epoch,
+            row.period,
+            row.recorded_at,
+            from_payload(row.topic, envelope["e"]),
+            Actor(*envelope["b"]),
+            envelope["r"],
+        )
+
+    def associated_data(self, row: LogRow | Recorded) -> bytes:
+        """What binds the sealed parts of this row to their place."""
+        return encode_associated_data(
+            self._ledger_id, row.stream, row.version, row.topic, row.epoch, row.period
+        )
+
+    def _envelope(self, row: LogRow) -> dict[str, Any]:
+        try:
+            cipher = self._cipher(row.topic, row.epoch, row.period, row.stream)
+            envelope = msgpack.unpackb(open_sealed(cipher, row.sealed, self.associated_data(row)))
+        except Tampered as error:
+            raise Tampered(error.code, error.message, position=row.position) from error
+        if not isinstance(envelope, dict):
+            raise Tampered(
+                "malformed-event", "An event is malformed inside.", position=row.position
+            )
+        return envelope
+
+    def _cipher(self, topic: str, epoch: int, period: int, stream: bytes) -> AESGCM:
+        if topic.startswith(_ACCESS_PREFIXES):
+            return self._keys.access(epoch, period, stream)
+        return self._keys.state(epoch)

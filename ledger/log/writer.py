@@ -18,7 +18,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -43,6 +43,7 @@ from ledger.log.verification import EPOCH_STARTED, CheckedHead, Follower
 from ledger.sealing.epochs import period_of
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 S = TypeVar("S")
 Random = Callable[[int], bytes]
 Clock = Callable[[], int]
@@ -56,10 +57,20 @@ _LOAD_PAGE_ROWS = 500
 _CACHED_STREAMS_MAX = 20_000
 
 
-class Request(Protocol[T]):
+class Place(NamedTuple):
+    """What the associated data of a row binds."""
+
+    stream: bytes
+    version: int
+    topic: str
+    epoch: int
+    period: int
+
+
+class Request(Protocol[T_co]):
     """One unit of deciding: reads, decides and appends, all under the lock."""
 
-    def decide(self, transaction: Transaction) -> T:
+    def decide(self, transaction: Transaction) -> T_co:
         """Append what follows, or raise one of our errors and leave nothing."""
         ...
 
@@ -175,15 +186,14 @@ class Transaction:
         stream = self._writer.access_stream(self._epoch, period_of(self.recorded_at()))
         return self.append(stream, event, actor, reason)
 
-    def seal_values(self, stream: bytes, topic: str, packed: bytes) -> bytes:
-        """Field values sealed for the very next event of this stream, and for nowhere else."""
-        return self._writer.mapper.seal_values(
-            packed,
-            stream=stream,
-            version=self.next_version(stream),
-            topic=topic,
-            epoch=self._epoch,
-            period=period_of(self.recorded_at()),
+    def place(self, stream: bytes, topic: str) -> Place:
+        """Where the very next event of this stream will lie, for what is sealed into it."""
+        return Place(
+            stream,
+            self.next_version(stream),
+            topic,
+            self._epoch,
+            period_of(self.recorded_at()),
         )
 
     def add_signer(self, public_key: bytes, signer_class: str, change: str) -> None:

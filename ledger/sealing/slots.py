@@ -43,9 +43,9 @@ _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 @dataclass(frozen=True, slots=True)
 class Argon2Cost:
-    """Argon2id parameters; 256 MiB, 3 passes and 4 lanes unless told."""
+    """Argon2id parameters; 64 MiB, 3 passes and 4 lanes unless told (RFC 9106, section 4)."""
 
-    memory_kib: int = 256 * 1024
+    memory_kib: int = 64 * 1024
     iterations: int = 3
     lanes: int = 4
 

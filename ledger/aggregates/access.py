@@ -1,0 +1,87 @@
+"""Access records: one retrieval or refusal with every input of the decision.
+
+Whoever opens the log's `state` and `access` parts can decide each of them again and must get the
+same answer: all presented claims, the restricted flag, who acted and the version of the rules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ledger.aggregates.event import Event, event
+
+
+@dataclass(frozen=True, slots=True)
+class Access(Event):
+    """What the three outcomes have in common."""
+
+    application: str
+    """The ID as the application shows it, or as it was asked for where there is none."""
+    owner: str | None
+    caller: str
+    claims: tuple[str, ...]
+    """All presented claims, the caller's own first."""
+    restricted: bool
+    """Whether it was an explicit restricted request."""
+    rules: int
+    """The version of the rules that decided."""
+    through: str | None
+    """The claim that matched."""
+    creation: int | None
+    mapping_position: int | None
+    value_version: int | None
+    fields: tuple[str, ...]
+    """The fields released; empty unless granted."""
+    complete: bool | None
+    missing: tuple[str, ...]
+    detail: str
+    """Why, as a stable code."""
+    on_behalf_of: str | None = None
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class AccessGranted(Access):
+    """Values were released."""
+
+    TOPIC: ClassVar[str] = "access.granted"
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class AccessDenied(Access):
+    """The rules said no."""
+
+    TOPIC: ClassVar[str] = "access.denied"
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class AccessNotSet(Access):
+    """The rules said yes, but nothing was there."""
+
+    TOPIC: ClassVar[str] = "access.not-set"
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class ImportCompared(Event):
+    """Values of mappings were compared in process with those of an import."""
+
+    TOPIC: ClassVar[str] = "import.compared"
+    compared: int
+    unchanged: int
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class AuditQueried(Event):
+    """Somebody read the history."""
+
+    TOPIC: ClassVar[str] = "audit.queried"
+    filter: str
+    rows: int
+
+
+OUTCOMES = {"granted": AccessGranted, "denied": AccessDenied, "not-set": AccessNotSet}

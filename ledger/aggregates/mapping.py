@@ -1,0 +1,134 @@
+"""Credential mappings: (application, owner) to a sealed set of field values, versioned.
+
+The newest event of a mapping's stream says all there is to know of it, so releasing a value
+reads one row. The *version* counts values: 1 for the first set, one more for each set or restore;
+resealing keeps it, and setting after a delete, or in an application created anew, goes on
+counting. A mapping counts only if it carries the position of its application's present creation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from ledger.aggregates.event import Event, event
+from ledger.aggregates.recorded import Recorded
+from ledger.errors import Tampered
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class CredentialSet(Event):
+    """Values were set."""
+
+    TOPIC: ClassVar[str] = "credential.set"
+    application: str
+    owner: str | None
+    creation: int
+    value_version: int
+    fields: tuple[str, ...]
+    secret: bytes = field(repr=False)
+    """The values, sealed in the `secret` compartment for this very row."""
+    set_at: int
+    set_by: str
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class CredentialRestored(Event):
+    """An earlier version's values became the current ones, unseen."""
+
+    TOPIC: ClassVar[str] = "credential.restored"
+    application: str
+    owner: str | None
+    creation: int
+    value_version: int
+    fields: tuple[str, ...]
+    secret: bytes = field(repr=False)
+    set_at: int
+    set_by: str
+    restored_version: int
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class CredentialResealed(Event):
+    """The same values under a newer epoch's key."""
+
+    TOPIC: ClassVar[str] = "credential.resealed"
+    application: str
+    owner: str | None
+    creation: int
+    value_version: int
+    fields: tuple[str, ...]
+    secret: bytes = field(repr=False)
+    set_at: int
+    set_by: str
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class CredentialDeleted(Event):
+    """Nothing is set any more."""
+
+    TOPIC: ClassVar[str] = "credential.deleted"
+    application: str
+    owner: str | None
+    creation: int
+    value_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialMapping:
+    """A mapping as its newest event tells it."""
+
+    application: str
+    owner: str | None
+    creation: int
+    value_version: int
+    fields: tuple[str, ...]
+    secret: bytes | None = field(repr=False)
+    """None when nothing is set."""
+    set_at: int
+    set_by: str
+    recorded: Recorded = field(repr=False)
+    """The row it was read from: position, version and epoch."""
+
+    def counts_in(self, creation: int) -> bool:
+        """Whether values are set for the present creation of the application."""
+        return self.secret is not None and self.creation == creation
+
+
+def mapping_from(recorded: Recorded | None) -> CredentialMapping | None:
+    """The mapping that the newest row of its stream tells of."""
+    if recorded is None:
+        return None
+    happened = recorded.event
+    if isinstance(happened, CredentialSet | CredentialRestored | CredentialResealed):
+        return CredentialMapping(
+            application=happened.application,
+            owner=happened.owner,
+            creation=happened.creation,
+            value_version=happened.value_version,
+            fields=happened.fields,
+            secret=happened.secret,
+            set_at=happened.set_at,
+            set_by=happened.set_by,
+            recorded=recorded,
+        )
+    if isinstance(happened, CredentialDeleted):
+        return CredentialMapping(
+            application=happened.application,
+            owner=happened.owner,
+            creation=happened.creation,
+            value_version=happened.value_version,
+            fields=(),
+            secret=None,
+            set_at=recorded.recorded_at,
+            set_by=recorded.actor.claim,
+            recorded=recorded,
+        )
+    raise Tampered(
+        "wrong-stream", "A mapping's stream holds another kind of event.",
+        position=recorded.position,
+    )

@@ -1,0 +1,153 @@
+"""Who may do what: one pure module, versioned, read like the table in the docs.
+
+Rules 1, in words: an operator (who unlocks the keyring) may do everything but read. A caller
+reads only as owner (individual) or member (group), plus `restricted-access` and an explicit
+request where the application is restricted. No right implies reading. Administrators of an
+application manage it and set, restore and delete credentials there; owners set and delete their
+own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ledger.aggregates.application import Application
+from ledger.aggregates.roles import Roles
+from ledger.claims import OWNER_TYPES, Claim
+
+RULES_VERSION = 1
+
+
+class Verb(Enum):
+    """What somebody may want to do besides reading."""
+
+    CREATE_APPLICATION = "create an application"
+    MANAGE_APPLICATION = "change an application, grant and revoke its roles"
+    DELETE_APPLICATION = "delete an application"
+    SHOW_APPLICATION = "see an application's settings"
+    SET_CREDENTIALS = "set credentials"
+    DELETE_CREDENTIALS = "delete credentials"
+    RESTORE_CREDENTIALS = "restore an earlier version of credentials"
+    LIST_CREDENTIALS = "list who has credentials set"
+    MANAGE_ROLES = "grant and revoke service-level rights"
+    READ_HISTORY = "read the access history"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody on whose behalf the ledger is asked, with everything known of them."""
+
+    claim: Claim
+    groups: tuple[Claim, ...] = ()
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """All presented claims, the caller's own first."""
+        return (self.claim, *self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Yes or no, through which claim, and why as a stable code."""
+
+    allowed: bool
+    detail: str
+    through: Claim | None = None
+
+
+def decide_get(
+    application: Application | None,
+    roles: Roles,
+    caller: Caller,
+    *,
+    restricted: bool,
+) -> Decision:
+    """Whether the caller gets the credentials that are theirs in this application."""
+    if application is None or application.deleted:
+        return Decision(allowed=False, detail="no-such-application")
+    through = _member(application, caller)
+    if through is None:
+        code = "not-a-member" if application.is_group or not application.open else "not-an-owner"
+        return Decision(allowed=False, detail=code)
+    if application.restricted and not restricted:
+        return Decision(allowed=False, detail="restricted-request-needed", through=through)
+    if restricted and roles.holder("restricted-access", caller.claims) is None:
+        return Decision(allowed=False, detail="restricted-access-needed", through=through)
+    return Decision(allowed=True, detail="member" if application.is_group else "owner", through=through)
+
+
+def owner_for(application: Application, caller: Caller) -> Claim | None:
+    """Whose credentials this caller's are: their own, or the group's shared ones."""
+    return None if application.is_group else caller.claim
+
+
+def decide(
+    verb: Verb,
+    application: Application | None,
+    roles: Roles,
+    caller: Caller | None,
+    *,
+    owner: Claim | None = None,
+) -> Decision:
+    """Whether a caller may do something besides reading; no caller is the operator."""
+    if caller is None:
+        return Decision(allowed=True, detail="operator")
+    full = roles.holder("full-control", caller.claims)
+    if full is not None:
+        return Decision(allowed=True, detail="full-control", through=full)
+    for right in _RIGHTS_FOR.get(verb, ()):
+        holder = roles.holder(right, caller.claims)
+        if holder is not None:
+            return Decision(allowed=True, detail=right, through=holder)
+    if application is not None and not application.deleted:
+        if verb in _ADMINISTRATORS:
+            holder = _first(caller.claims, application.administrators)
+            if holder is None:
+                holder = roles.holder("all-applications", caller.claims)
+            if holder is not None:
+                return Decision(allowed=True, detail="administrator", through=holder)
+        if verb in _OWNERS and _is_own(application, caller, owner):
+            return Decision(allowed=True, detail="owner", through=caller.claim)
+    return Decision(allowed=False, detail="no-right")
+
+
+_RIGHTS_FOR = {
+    Verb.CREATE_APPLICATION: ("create-application",),
+    Verb.MANAGE_APPLICATION: ("manage-application",),
+    Verb.DELETE_APPLICATION: ("delete-application",),
+    Verb.SHOW_APPLICATION: ("manage-application", "delete-application", "auditor"),
+    Verb.LIST_CREDENTIALS: ("auditor",),
+    Verb.READ_HISTORY: ("auditor",),
+}
+_ADMINISTRATORS = frozenset(
+    {
+        Verb.MANAGE_APPLICATION,
+        Verb.SHOW_APPLICATION,
+        Verb.SET_CREDENTIALS,
+        Verb.DELETE_CREDENTIALS,
+        Verb.RESTORE_CREDENTIALS,
+        Verb.LIST_CREDENTIALS,
+    }
+)
+_OWNERS = frozenset({Verb.SET_CREDENTIALS, Verb.DELETE_CREDENTIALS})
+
+
+def _member(application: Application, caller: Caller) -> Claim | None:
+    if application.is_group:
+        return _first(caller.claims, application.members)
+    if caller.claim.type not in OWNER_TYPES:
+        return None
+    if application.open:
+        return caller.claim
+    return _first(caller.claims, application.members)
+
+
+def _is_own(application: Application, caller: Caller, owner: Claim | None) -> bool:
+    if application.is_group or owner != caller.claim:
+        return False
+    return _member(application, caller) is not None
+
+
+def _first(claims: tuple[Claim, ...], among: frozenset[Claim]) -> Claim | None:
+    return next((claim for claim in claims if claim in among), None)
