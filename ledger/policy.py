@@ -74,7 +74,9 @@ def decide_get(
         return Decision(allowed=False, detail="restricted-request-needed", through=through)
     if restricted and roles.holder("restricted-access", caller.claims) is None:
         return Decision(allowed=False, detail="restricted-access-needed", through=through)
-    return Decision(allowed=True, detail="member" if application.is_group else "owner", through=through)
+    return Decision(
+        allowed=True, detail="member" if application.is_group else "owner", through=through
+    )
 
 
 def owner_for(application: Application, caller: Caller) -> Claim | None:

@@ -39,7 +39,9 @@ class FieldValue:
     __slots__ = ("_content",)
 
     def __init__(self, content: str | bytes) -> None:
-        size = len(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
+        size = len(
+            content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+        )
         if size > VALUE_BYTES_MAX:
             raise InvalidInput("value-too-long", f"A value has at most {VALUE_BYTES_MAX} bytes.")
         if isinstance(content, str):

@@ -258,8 +258,6 @@ def create(
     return (created,)
 
 
-
-
 def update(
     state: Application,
     *,
@@ -339,9 +337,7 @@ def field_of(state: Application, name: str) -> Field:
     raise _invalid("unknown-field", "The application has no field of that name.")
 
 
-def check_values(
-    state: Application, values: Mapping[str, FieldValue]
-) -> dict[str, FieldValue]:
+def check_values(state: Application, values: Mapping[str, FieldValue]) -> dict[str, FieldValue]:
     """The values in the application's order under its spelling; every field is mandatory."""
     given: dict[str, FieldValue] = {}
     for name, value in values.items():

@@ -129,6 +129,7 @@ def mapping_from(recorded: Recorded | None) -> CredentialMapping | None:
             recorded=recorded,
         )
     raise Tampered(
-        "wrong-stream", "A mapping's stream holds another kind of event.",
+        "wrong-stream",
+        "A mapping's stream holds another kind of event.",
         position=recorded.position,
     )

@@ -14,8 +14,8 @@ The compartment follows from the topic alone, so a row cannot choose weaker keys
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import msgpack
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -34,6 +34,21 @@ from ledger.tree import leaf_hash
 
 Random = Callable[[int], bytes]
 _ACCESS_PREFIXES = ("access.", "audit.", "import.", "ticket.")
+
+
+class Placed(Protocol):
+    """Anything that tells where a sealed row belongs."""
+
+    @property
+    def stream(self) -> bytes: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def period(self) -> int: ...
 
 
 def compartment_of(topic: str) -> Compartment:
@@ -116,7 +131,11 @@ class EventMapper:
             envelope["r"],
         )
 
-    def associated_data(self, row: LogRow | Recorded) -> bytes:
+    def start(self, first_periods: Mapping[int, int]) -> None:
+        """Learn in which month each epoch was started, which access keys are counted from."""
+        self._keys.start(first_periods)
+
+    def associated_data(self, row: Placed) -> bytes:
         """What binds the sealed parts of this row to their place."""
         return encode_associated_data(
             self._ledger_id, row.stream, row.version, row.topic, row.epoch, row.period

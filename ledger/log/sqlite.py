@@ -44,14 +44,14 @@ class SqliteConnection:
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return all its rows."""
         try:
-            return self.raw.execute(sql, tuple(parameters)).fetchall()  # type: ignore[arg-type] # sqlite3 adapts each value itself
+            return self.raw.execute(sql, tuple(parameters)).fetchall()
         except sqlite3.Error as error:
             raise _translated(error) from error
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[object]]) -> None:
         """Run one statement for each set of parameters."""
         try:
-            self.raw.executemany(sql, parameters)  # type: ignore[arg-type] # as above
+            self.raw.executemany(sql, parameters)
         except sqlite3.Error as error:
             raise _translated(error) from error
 
@@ -69,9 +69,7 @@ class SqliteSnapshot:
 
     def head(self) -> CommitRow | None:
         """The last commit."""
-        found = self.connection.execute(
-            f"SELECT {_COMMIT} FROM commits ORDER BY size DESC LIMIT 1"
-        )
+        found = self.connection.execute(f"SELECT {_COMMIT} FROM commits ORDER BY size DESC LIMIT 1")
         return CommitRow(*found[0]) if found else None
 
     def last_position(self) -> int:

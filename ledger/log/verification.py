@@ -18,6 +18,7 @@ none.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -34,7 +35,7 @@ from ledger.log.rows import (
     ledger_id_of,
     signers_digest,
 )
-from ledger.log.store import Reading
+from ledger.log.store import Reading, Store
 from ledger.sealing.epochs import period_of
 from ledger.tree import EMPTY_ROOT, Frontier, unpack_frontier
 
@@ -106,9 +107,7 @@ class SignerBook:
         if row.from_size > 0:
             commit = reading.commit_at(row.from_size)
             root = commit.root if commit is not None else b""
-        signed = is_signed(
-            row.introduced_by, row.signature, row.message(self.ledger.id, root)
-        )
+        signed = is_signed(row.introduced_by, row.signature, row.message(self.ledger.id, root))
         if not (signed and self._may_introduce(row)):
             raise _tampered(
                 "bad-signer", "A signing key was not introduced by an operator.", row.from_size
@@ -129,8 +128,10 @@ class SignerBook:
                 and ledger_id_of(row.public_key, self.ledger.salt) == self.ledger.id
             )
         known = self._spans.get(row.public_key)
-        fits = known is None if row.change == BEGIN else (
-            known is not None and known[2] is None and known[0] == row.signer_class
+        fits = (
+            known is None
+            if row.change == BEGIN
+            else (known is not None and known[2] is None and known[0] == row.signer_class)
         )
         return fits and self.class_at(row.introduced_by, row.from_size) == OPERATOR
 
@@ -161,8 +162,11 @@ class Follower:
             self._book = SignerBook(self._ledger, rows, reading)
         return self._book
 
-    def follow(self, reading: Reading, head: CheckedHead) -> CheckedHead:
-        """Check the next page; the same head comes back when nothing lies after it."""
+    def follow(self, reading: Reading, head: CheckedHead, *, until: int = 0) -> CheckedHead:
+        """Check the next page; the same head comes back when nothing lies after it.
+
+        A page ends early at the size `until`, so that a caller can look at the root there.
+        """
         book = self.book(reading)
         commits = reading.commits_after(head.size, _PAGE_COMMITS)
         if not commits:
@@ -173,9 +177,13 @@ class Follower:
         for commit in commits:
             rows = list(self._rows(reading, head, commit.size))
             head = self._checked(rows, commit, head, book)
+            if head.size == until:
+                break
         return head
 
-    def follow_to_end(self, pages: Callable[[CheckedHead], CheckedHead], head: CheckedHead) -> CheckedHead:
+    def follow_to_end(
+        self, pages: Callable[[CheckedHead], CheckedHead], head: CheckedHead
+    ) -> CheckedHead:
         """Repeat `pages` until the head rests."""
         while (moved := pages(head)).size != head.size:
             head = moved
@@ -211,12 +219,10 @@ class Follower:
         try:
             leaf = row.computed_leaf(self._ledger.id)
             period = period_of(row.recorded_at)
-        except (ValueError, OverflowError, TypeError, AttributeError, LedgerError) as error:
-            raise _tampered("altered-row", "A row cannot be one the ledger wrote.", position) from error
-        except Exception as error:
-            if type(error).__name__ != "error":  # struct.error: a number out of its field
-                raise
-            raise _tampered("altered-row", "A row cannot be one the ledger wrote.", position) from error
+        except (ValueError, OverflowError, TypeError, AttributeError, struct.error) as error:
+            raise _tampered(
+                "altered-row", "A row cannot be one the ledger wrote.", position
+            ) from error
         if leaf != row.leaf:
             raise _tampered("altered-row", "A row is not the one that was recorded.", position)
         if row.recorded_at <= recorded_at:
@@ -256,3 +262,115 @@ class Follower:
 
 def _tampered(code: str, message: str, position: int) -> Tampered:
     return Tampered(code, message, position=position)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was checked of the whole log."""
+
+    name: str
+    ok: bool
+    detail: str
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The result of checking a whole log without any key."""
+
+    ok: bool
+    size: int
+    root: bytes
+    checks: tuple[Check, ...]
+
+
+def verify_log(
+    store: Store,
+    *,
+    pinned: bytes | None = None,
+    remembered: CheckedHead | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Verification:
+    """Check every row, commit and signature; damage is reported, never raised.
+
+    `pinned` is the ledger id that somebody wrote down; `remembered` this host's memory. Without
+    either, a rolled-back or foreign database cannot be told from the true one, and the check
+    of that name says so.
+    """
+    checks: list[Check] = []
+    head = CheckedHead()
+    root_then: bytes | None = None
+    try:
+        with store.reading() as reading:
+            ledger = reading.ledger()
+            total = reading.last_position()
+        if ledger is None:
+            raise Tampered("no-ledger-row", "The store does not name its ledger.")
+        checks.append(_pinned(ledger, pinned))
+        versions = _Versions()
+        follower = Follower(ledger, every_signature=True, observe=versions.see)
+        while True:
+            with store.reading() as reading:
+                moved = follower.follow(reading, head, until=remembered.size if remembered else 0)
+            if moved.size == head.size:
+                break
+            head = moved
+            if remembered is not None and head.size == remembered.size:
+                root_then = head.frontier.root()
+            if progress is not None:
+                progress(head.size, total)
+        checks.append(Check("log", ok=True, detail=f"{head.size} rows, each signed for"))
+        checks.append(_remembered(remembered, head, root_then))
+    except LedgerError as error:
+        if error.family != Tampered.family:
+            raise
+        checks.append(Check(error.code, ok=False, detail=error.message, position=error.position))
+    return Verification(
+        all(check.ok for check in checks), head.size, head.frontier.root(), tuple(checks)
+    )
+
+
+class _Versions:
+    """That each stream's versions are dense."""
+
+    def __init__(self) -> None:
+        self._newest: dict[bytes, int] = {}
+
+    def see(self, rows: list[LogRow]) -> None:
+        for row in rows:
+            if row.version != self._newest.get(row.stream, 0) + 1:
+                raise _tampered("stream-gap", "A stream lacks an event.", row.position)
+            self._newest[row.stream] = row.version
+
+
+def _pinned(ledger: LedgerRow, pinned: bytes | None) -> Check:
+    if pinned is None:
+        return Check("ledger-id", ok=True, detail="not pinned: compare it with what init printed")
+    same = ledger.id == pinned
+    return Check("ledger-id", same, "is the pinned one" if same else "is not the pinned one")
+
+
+def _remembered(
+    remembered: CheckedHead | None, head: CheckedHead, root_then: bytes | None
+) -> Check:
+    if remembered is None:
+        return Check(
+            "host-memory",
+            ok=True,
+            detail="none here: a rolled-back database could not be told from the true one",
+        )
+    if head.size < remembered.size:
+        return Check(
+            "rolled-back",
+            ok=False,
+            detail="rows that this host remembers are gone",
+            position=head.size + 1,
+        )
+    if root_then != remembered.frontier.root():
+        return Check(
+            "forked",
+            ok=False,
+            detail="not the log that this host remembers",
+            position=remembered.size,
+        )
+    return Check("host-memory", ok=True, detail=f"agrees at size {remembered.size}")

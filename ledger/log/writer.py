@@ -13,10 +13,11 @@ Rows that other processes appended are checked before anything is folded or sign
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -131,6 +132,15 @@ class Transaction:
         for recorded in self._own.get(stream, ()):
             state = fold(state, recorded)
         return state
+
+    def history(self, stream: bytes) -> Iterator[Recorded]:
+        """All events of a stream, oldest first, read in pages."""
+        version = 0
+        while page := self._writing.stream_rows(stream, version, _LOAD_PAGE_ROWS):
+            for row in page:
+                yield self._writer.mapper.open(row)
+            version = page[-1].version
+        yield from self._own.get(stream, ())
 
     def next_version(self, stream: bytes) -> int:
         """The version that the next event of this stream gets."""
@@ -294,6 +304,10 @@ class Writer:
         self.head = self._follower.follow_to_end(page, self.head)
         return self.head
 
+    def looking(self, reading: Reading) -> Transaction:
+        """A transaction to read through; whatever is appended to it is never written."""
+        return Transaction(reading, self, self.head, self._clock())
+
     def found(self, request: Request[T]) -> T:
         """Name an empty store and append its first events, in one transaction."""
         with self.store.writing() as writing:
@@ -311,13 +325,14 @@ class Writer:
     def cached_fold(self, reading: Reading, stream: bytes, fold: Fold[S]) -> S | None:
         """The committed fold of a stream, continued from where it was last left."""
         key = (stream, fold)
-        version, state = self._cache.get(key, (0, None))
+        version = 0
+        state: S | None = None
+        if key in self._cache:
+            version, state = self._cache[key]
         while page := reading.stream_rows(stream, version, _LOAD_PAGE_ROWS):
             for row in page:
                 if row.version != version + 1 or row.position > self.head.size:
-                    raise Tampered(
-                        "stream-gap", "A stream lacks an event.", position=row.position
-                    )
+                    raise Tampered("stream-gap", "A stream lacks an event.", position=row.position)
                 state = fold(state, self.mapper.open(row))
                 version = row.version
         if len(self._cache) >= _CACHED_STREAMS_MAX:
@@ -338,9 +353,7 @@ class Writer:
         self, public_key: bytes, signer_class: str, change: str, from_size: int, root: bytes
     ) -> SignerRow:
         """A signer row, introduced and signed by this process's key."""
-        unsigned = SignerRow(
-            public_key, signer_class, change, from_size, self._public_key, b""
-        )
+        unsigned = SignerRow(public_key, signer_class, change, from_size, self._public_key, b"")
         signature = self._signing_key.sign(unsigned.message(self.ledger.id, root))
         return unsigned._replace(signature=signature)
 
@@ -396,7 +409,9 @@ class Writer:
             answer.set_result(value)
         for answer, failure in failures:
             answer.set_exception(failure)
-        self._remember()
+        # An older memory is harmless; `close` tells of a folder that cannot be written.
+        with contextlib.suppress(Unavailable):
+            self._remember()
 
     def _append(self, writing: Writing, transaction: Transaction) -> CheckedHead:
         head = transaction.head.after(transaction.rows)

@@ -92,9 +92,20 @@ class Keyring:
                 failure = error
                 continue
             return self._unwrapped(opened)
-        raise failure or KeyUnavailable(
-            "wrong-passphrase", "The keyring has no slot of this kind."
-        )
+        raise failure or KeyUnavailable("wrong-passphrase", "The keyring has no slot of this kind.")
+
+    def opened_by(self, unlocked: UnlockedKeyring) -> UnlockedKeyring:
+        """This file with the root of an earlier unlock; `keyring-changed` if the root is new."""
+        slot = next((slot for slot in self.slots if slot.id == unlocked.slot.id), None)
+        if slot is None:
+            raise KeyUnavailable("slot-removed", "The slot that is unlocked was removed.")
+        try:
+            stream_key, epochs = _unwrap(self, unlocked.root)
+        except KeyUnavailable as error:
+            raise Conflict(
+                "keyring-changed", "The keyring was given a new root meanwhile; run it again."
+            ) from error
+        return UnlockedKeyring(self, slot, unlocked.root, unlocked.signing_key, stream_key, epochs)
 
     def with_slots(self, slots: tuple[Slot, ...], root: bytes) -> Keyring:
         """The same keys under the same root, for other slots."""
@@ -207,8 +218,8 @@ class UnlockedKeyring:
             replace(slot, sealed_root=seal_root(self.ledger_id, slot, root)), root
         )
 
-    def remove_slot(self, slot_id: int, random: Random) -> Keyring:
-        """A keyring with a new root, sealed to the slots that stay."""
+    def remove_slot(self, slot_id: int, random: Random) -> tuple[Keyring, bytes]:
+        """A keyring with a new root, sealed to the slots that stay; and that root."""
         self._require_operator()
         gone = self._slot(slot_id)
         stay = [slot for slot in self.keyring.slots if slot.id != slot_id]
@@ -225,7 +236,8 @@ class UnlockedKeyring:
             else slot
             for slot in stay
         )
-        return _wrap(replace(self.keyring, slots=resealed), root, self.stream_key, self.epochs)
+        changed = _wrap(replace(self.keyring, slots=resealed), root, self.stream_key, self.epochs)
+        return changed, root
 
     def change_holding(
         self, old: Holding, new: Holding, *, random: Random, cost: Argon2Cost

@@ -1,0 +1,1 @@
+"""What people do with the ledger, each as one request decided under the lock."""

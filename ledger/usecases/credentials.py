@@ -1,0 +1,271 @@
+"""Setting, restoring and deleting credentials, and importing many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ledger.aggregates.access import ImportCompared
+from ledger.aggregates.application import Application, check_values
+from ledger.aggregates.mapping import (
+    CredentialDeleted,
+    CredentialMapping,
+    CredentialRestored,
+    CredentialSet,
+)
+from ledger.claims import Claim
+from ledger.errors import InvalidInput, NotFound
+from ledger.log.writer import Transaction
+from ledger.policy import Verb
+from ledger.usecases.acting import Acting
+from ledger.usecases.desk import Desk, not_allowed
+from ledger.usecases.outcomes import ImportOutcome, MappingOutcome
+from ledger.values import FieldValue
+
+IMPORT_BATCH_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class SetCredentials:
+    """New values for one mapping; with `only_check` nothing is appended."""
+
+    desk: Desk
+    acting: Acting
+    application: str
+    owner: Claim | None
+    values: Mapping[str, FieldValue]
+    only_check: bool = False
+
+    def decide(self, transaction: Transaction) -> MappingOutcome:
+        """Append the values; every field of the application is mandatory."""
+        application, owner = _target(
+            self.desk, self.acting, transaction, Verb.SET_CREDENTIALS, self.application, self.owner
+        )
+        values = check_values(application, self.values)
+        mapping = self.desk.mapping(transaction, application, owner)
+        if self.only_check:
+            return MappingOutcome(
+                application.application,
+                str(owner) if owner else None,
+                mapping.value_version if mapping else 0,
+                transaction.head.size,
+            )
+        return _set(self.desk, self.acting, transaction, application, owner, mapping, values)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreCredentials:
+    """An earlier version becomes the current one; nobody sees it."""
+
+    desk: Desk
+    acting: Acting
+    application: str
+    owner: Claim | None
+    version: int | None = None
+    at: int | None = None
+    """Microseconds UTC: what was current then."""
+
+    def decide(self, transaction: Transaction) -> MappingOutcome:
+        """Append the earlier values under a new version; `no-such-version` if there is none."""
+        application, owner = _target(
+            self.desk,
+            self.acting,
+            transaction,
+            Verb.RESTORE_CREDENTIALS,
+            self.application,
+            self.owner,
+        )
+        stream = self.desk.mapping_stream(application, owner)
+        source: CredentialMapping | None = None
+        latest = 0
+        for mapping in self.desk.versions(transaction, stream):
+            latest = mapping.value_version
+            if self._is_meant(mapping):
+                source = mapping
+        if source is None or source.secret is None:
+            raise NotFound(
+                "no-such-version",
+                "There are no values of that version or moment to restore.",
+                hint="`credledger credential history` lists the versions.",
+            )
+        values = self.desk.open_values(source.recorded, source.secret)
+        restored = CredentialRestored(
+            application=application.application,
+            owner=str(owner) if owner else None,
+            creation=application.creation,
+            value_version=latest + 1,
+            fields=tuple(values),
+            secret=self.desk.seal_values(transaction, stream, CredentialRestored.TOPIC, values),
+            set_at=transaction.recorded_at(),
+            set_by=self.desk.actor(self.acting).claim,
+            restored_version=source.value_version,
+        )
+        recorded = transaction.append(
+            stream, restored, self.desk.actor(self.acting), self.acting.reason
+        )
+        return MappingOutcome(
+            application.application, restored.owner, latest + 1, recorded.position
+        )
+
+    def _is_meant(self, mapping: CredentialMapping) -> bool:
+        if self.version is not None:
+            return mapping.value_version == self.version and mapping.secret is not None
+        return self.at is not None and mapping.recorded.recorded_at <= self.at
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteCredentials:
+    """Nothing is set any more for one mapping."""
+
+    desk: Desk
+    acting: Acting
+    application: str
+    owner: Claim | None
+
+    def decide(self, transaction: Transaction) -> MappingOutcome:
+        """Append the deletion; `credentials-not-set` if nothing is there."""
+        application, owner = _target(
+            self.desk,
+            self.acting,
+            transaction,
+            Verb.DELETE_CREDENTIALS,
+            self.application,
+            self.owner,
+        )
+        mapping = self.desk.mapping(transaction, application, owner)
+        if mapping is None or not mapping.counts_in(application.creation):
+            raise NotFound("credentials-not-set", "No credentials are set there.")
+        deleted = CredentialDeleted(
+            application=application.application,
+            owner=mapping.owner,
+            creation=application.creation,
+            value_version=mapping.value_version,
+        )
+        recorded = transaction.append(
+            self.desk.mapping_stream(application, owner),
+            deleted,
+            self.desk.actor(self.acting),
+            self.acting.reason,
+        )
+        return MappingOutcome(
+            application.application, mapping.owner, mapping.value_version, recorded.position
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAll:
+    """One owner's credentials in several applications, all or nothing."""
+
+    desk: Desk
+    acting: Acting
+    owner: Claim
+    applications: Sequence[str]
+
+    def decide(self, transaction: Transaction) -> list[MappingOutcome]:
+        """Append the deletions of all that are set."""
+        outcomes = []
+        for application in self.applications:
+            one = DeleteCredentials(self.desk, self.acting, application, self.owner)
+            try:
+                outcomes.append(one.decide(transaction))
+            except NotFound:
+                continue  # deleted since the list was made
+        return outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class ImportItem:
+    """One mapping to import."""
+
+    application: str
+    owner: Claim | None
+    values: Mapping[str, FieldValue]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportBatch:
+    """Up to 500 mappings, all or nothing; those whose values are current stay as they are."""
+
+    desk: Desk
+    acting: Acting
+    items: Sequence[ImportItem]
+
+    def decide(self, transaction: Transaction) -> ImportOutcome:
+        """Append what differs, and how many were compared in process."""
+        if len(self.items) > IMPORT_BATCH_MAX:
+            raise InvalidInput("batch-too-large", f"A batch holds at most {IMPORT_BATCH_MAX}.")
+        if self.acting.caller is not None:
+            raise not_allowed()
+        imported = unchanged = compared = 0
+        last = transaction.head.size
+        for item in self.items:
+            application, owner = _target(
+                self.desk,
+                self.acting,
+                transaction,
+                Verb.SET_CREDENTIALS,
+                item.application,
+                item.owner,
+            )
+            values = check_values(application, item.values)
+            mapping = self.desk.mapping(transaction, application, owner)
+            if mapping is not None and mapping.counts_in(application.creation):
+                compared += 1
+                if self._is_current(mapping, values):
+                    unchanged += 1
+                    continue
+            last = _set(
+                self.desk, self.acting, transaction, application, owner, mapping, values
+            ).position
+            imported += 1
+        if compared:
+            record = ImportCompared(compared=compared, unchanged=unchanged)
+            last = transaction.append_access(
+                record, self.desk.actor(self.acting), self.acting.reason
+            ).position
+        return ImportOutcome(imported, unchanged, last)
+
+    def _is_current(self, mapping: CredentialMapping, values: dict[str, FieldValue]) -> bool:
+        if mapping.secret is None or set(mapping.fields) != set(values):
+            return False
+        present = self.desk.open_values(mapping.recorded, mapping.secret)
+        same = [present.get(name) == value for name, value in values.items()]
+        return all(same) and len(present) == len(values)
+
+
+def _target(
+    desk: Desk,
+    acting: Acting,
+    transaction: Transaction,
+    verb: Verb,
+    application: str,
+    owner: Claim | None,
+) -> tuple[Application, Claim | None]:
+    meant = owner or (acting.caller.claim if acting.caller else None)
+    found = desk.permitted_application(transaction, acting, verb, application, owner=meant)
+    return found, desk.owner_of(found, acting, owner)
+
+
+def _set(
+    desk: Desk,
+    acting: Acting,
+    transaction: Transaction,
+    application: Application,
+    owner: Claim | None,
+    mapping: CredentialMapping | None,
+    values: dict[str, FieldValue],
+) -> MappingOutcome:
+    stream = desk.mapping_stream(application, owner)
+    version = (mapping.value_version if mapping else 0) + 1
+    happened = CredentialSet(
+        application=application.application,
+        owner=str(owner) if owner else None,
+        creation=application.creation,
+        value_version=version,
+        fields=tuple(values),
+        secret=desk.seal_values(transaction, stream, CredentialSet.TOPIC, values),
+        set_at=transaction.recorded_at(),
+        set_by=desk.actor(acting).claim,
+    )
+    recorded = transaction.append(stream, happened, desk.actor(acting), acting.reason)
+    return MappingOutcome(application.application, happened.owner, version, recorded.position)

@@ -1,0 +1,163 @@
+"""What every request needs at hand: stream names, ciphers of secrets, and who acts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from ledger.aggregates.actor import Actor
+from ledger.aggregates.application import Application, fold_application
+from ledger.aggregates.keys import KeyHistory, fold_keys
+from ledger.aggregates.mapping import CredentialMapping, mapping_from
+from ledger.aggregates.recorded import Recorded
+from ledger.aggregates.roles import Roles, fold_roles
+from ledger.claims import Claim
+from ledger.codec.mapper import EventMapper
+from ledger.errors import InvalidInput, NotFound, Refused, Tampered
+from ledger.identifiers import application_key
+from ledger.log.writer import Transaction
+from ledger.policy import Verb, decide
+from ledger.sealing.envelope import NONCE_BYTES
+from ledger.sealing.keyring import UnlockedKeyring
+from ledger.sealing.secrets import SecretBox
+from ledger.sealing.streams import StreamNames
+from ledger.usecases.acting import Acting
+from ledger.values import FieldValue, pack_values, unpack_values
+
+Random = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The unlocked ledger as requests use it."""
+
+    unlocked: UnlockedKeyring = field(repr=False)
+    streams: StreamNames = field(repr=False)
+    box: SecretBox = field(repr=False)
+    mapper: EventMapper = field(repr=False)
+    account: str
+    random: Random = field(repr=False)
+
+    def actor(self, acting: Acting) -> Actor:
+        """The author of what is appended."""
+        slot = self.unlocked.slot
+        claim = str(acting.caller.claim) if acting.caller else slot.opens
+        return Actor(claim, slot.id, slot.label, self.account, slot.opens)
+
+    def application(self, transaction: Transaction, application: str) -> Application | None:
+        """The application as its stream tells it, deleted ones included."""
+        stream = self.streams.application(application_key(application))
+        found = transaction.load(stream, fold_application)
+        if found is not None and found.key != application_key(application):
+            raise Tampered("wrong-stream", "An application's stream tells of another one.")
+        return found
+
+    def live_application(self, transaction: Transaction, application: str) -> Application:
+        """The application; `no-such-application` if there is none at present."""
+        found = self.application(transaction, application)
+        if found is None or found.deleted:
+            raise no_such_application()
+        return found
+
+    def roles(self, transaction: Transaction) -> Roles:
+        """The service-level rights."""
+        return transaction.load(self.streams.roles(), fold_roles) or Roles()
+
+    def key_history(self, transaction: Transaction) -> KeyHistory:
+        """Epochs and slots."""
+        return transaction.load(self.streams.keyring(), fold_keys) or KeyHistory()
+
+    def permitted_application(
+        self,
+        transaction: Transaction,
+        acting: Acting,
+        verb: Verb,
+        application: str,
+        owner: Claim | None = None,
+    ) -> Application:
+        """The live application, if who acts may do this with it.
+
+        The operator is told the truth; anybody else is refused alike whether it exists or not.
+        """
+        found = self.application(transaction, application)
+        decision = decide(verb, found, self.roles(transaction), acting.caller, owner=owner)
+        if not decision.allowed:
+            raise not_allowed()
+        if found is None or found.deleted:
+            raise no_such_application()
+        return found
+
+    def mapping_stream(self, application: Application, owner: Claim | None) -> bytes:
+        """The stream of one mapping."""
+        return self.streams.mapping(application.key, str(owner) if owner else None)
+
+    def mapping(
+        self, transaction: Transaction, application: Application, owner: Claim | None
+    ) -> CredentialMapping | None:
+        """The mapping as its newest row tells it, checked to be this owner's."""
+        found = mapping_from(transaction.newest(self.mapping_stream(application, owner)))
+        owner_text = str(owner) if owner else None
+        if found is not None and (
+            found.owner != owner_text or application_key(found.application) != application.key
+        ):
+            raise Tampered("wrong-stream", "A mapping's stream tells of another one.")
+        return found
+
+    def owner_of(
+        self, application: Application, acting: Acting, owner: Claim | None
+    ) -> Claim | None:
+        """Whose mapping is meant: the one named, or the caller's own, or the group's."""
+        if application.is_group:
+            if owner is not None:
+                raise InvalidInput(
+                    "owner-not-used", "A group application has one shared set and no owners."
+                )
+            return None
+        owner = owner or (acting.caller.claim if acting.caller else None)
+        if owner is None:
+            raise InvalidInput(
+                "owner-required",
+                "An individual application needs the owner of the credentials.",
+                hint="Add --owner user:NAME.",
+            )
+        if owner.type not in ("user", "service"):
+            raise InvalidInput("invalid-owner", "Credentials are owned by a user or a service.")
+        return owner
+
+    def seal_values(
+        self,
+        transaction: Transaction,
+        stream: bytes,
+        topic: str,
+        values: dict[str, FieldValue],
+    ) -> bytes:
+        """The values, sealed for the very next event of this stream."""
+        place = transaction.place(stream, topic)
+        aad = self.mapper.associated_data(place)
+        return self.box.seal(place.epoch, pack_values(values), aad, self.random(NONCE_BYTES))
+
+    def open_values(self, carrying: Recorded, secret: bytes) -> dict[str, FieldValue]:
+        """The values in the row that carries them."""
+        packed = self.box.open(carrying.epoch, secret, self.mapper.associated_data(carrying))
+        return unpack_values(packed)
+
+    def versions(self, transaction: Transaction, stream: bytes) -> Iterator[CredentialMapping]:
+        """A mapping at each of its events, oldest first."""
+        for recorded in transaction.history(stream):
+            mapping = mapping_from(recorded)
+            if mapping is not None:
+                yield mapping
+
+
+def no_such_application() -> NotFound:
+    """For those who may be told."""
+    return NotFound("no-such-application", "There is no target application of this ID.")
+
+
+def not_allowed() -> Refused:
+    """For everybody else, whether the thing exists or not."""
+    return Refused(
+        "not-allowed",
+        "You may not do this.",
+        hint="Ask the application's administrator or the ledger's operator.",
+    )

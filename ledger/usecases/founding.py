@@ -1,0 +1,133 @@
+"""The beginning of a ledger: the keyring first, then the store in one transaction.
+
+Killed in between, the next `init` with that keyring goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.aggregates.actor import Actor
+from ledger.aggregates.keys import EpochStarted, SlotAdded
+from ledger.codec.mapper import EventMapper
+from ledger.errors import Conflict, NotFound
+from ledger.log.memory import HostMemory, memory_path
+from ledger.log.rows import OPERATOR, LedgerRow
+from ledger.log.store import Store
+from ledger.log.verification import CheckedHead, Follower
+from ledger.log.writer import Transaction, Writer
+from ledger.sealing.epochs import EpochKeys, commitments
+from ledger.sealing.keyring import UnlockedKeyring, create_keyring
+from ledger.sealing.keyring_file import create_keyring_file, read_keyring
+from ledger.sealing.slots import Argon2Cost, Holding, Slot
+from ledger.usecases.acting import Acting
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Founded:
+    """A new ledger."""
+
+    ledger_id: bytes
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstEvents:
+    """Epoch 1 with its commitments, and the first operator's slot."""
+
+    unlocked: UnlockedKeyring
+    streams_keyring: bytes
+    account: str
+    acting: Acting
+
+    def decide(self, transaction: Transaction) -> int:
+        """Append both; the position of the last."""
+        slot = self.unlocked.slot
+        actor = Actor(OPERATOR, slot.id, slot.label, self.account)
+        first, following = self.unlocked.epochs[0], self.unlocked.epochs[1]
+        started = EpochStarted(1, committed(first), committed(following))
+        transaction.append(self.streams_keyring, started, actor, self.acting.reason)
+        return transaction.append(
+            self.streams_keyring, slot_added(slot), actor, self.acting.reason
+        ).position
+
+
+def found_ledger(
+    store: Store,
+    keyring_path: Path,
+    *,
+    label: str,
+    account: str,
+    holding: Holding,
+    clock: Callable[[], int],
+    random: Callable[[int], bytes],
+    cost: Argon2Cost | None = None,
+    reason: str = "",
+) -> Founded:
+    """Create keyring and store; `ledger-exists` or `keyring-exists` where they are in use."""
+    named = _named(store)
+    if keyring_path.exists():
+        unlocked = read_keyring(keyring_path).unlock(holding)
+        if named == unlocked.ledger_id:
+            raise _exists()
+        if named is not None:
+            raise Conflict("keyring-exists", "The keyring is another ledger's.")
+    else:
+        if named is not None:
+            raise _exists()
+        unlocked = create_keyring(
+            label, holding, created_at=clock(), random=random, cost=cost or Argon2Cost()
+        )
+        create_keyring_file(keyring_path, unlocked.keyring)
+    store.create()
+    streams = unlocked.stream_names()
+    row = LedgerRow(unlocked.ledger_id, FORMAT, unlocked.keyring.salt)
+    writer = Writer(
+        store,
+        row,
+        EventMapper(unlocked.ledger_id, unlocked.key_set(), random),
+        unlocked.signing_key,
+        OPERATOR,
+        head=CheckedHead(),
+        follower=Follower(row),
+        clock=clock,
+        random=random,
+        access_stream_name=streams.access,
+        memory=HostMemory(memory_path(keyring_path), unlocked.ledger_id, streams.memory_key()),
+    )
+    writer.found(FirstEvents(unlocked, streams.keyring(), account, Acting(reason=reason)))
+    return Founded(unlocked.ledger_id, 1)
+
+
+def committed(keys: EpochKeys) -> tuple[object, ...]:
+    """An epoch's commitments as its event lists them."""
+    told = commitments(keys)
+    return (told.epoch, told.state, told.secret, told.access)
+
+
+def slot_added(slot: Slot) -> SlotAdded:
+    """The event of a new slot."""
+    return SlotAdded(
+        slot.id, slot.label, slot.kind, slot.opens, slot.public_key, slot.signing_public_key
+    )
+
+
+def _named(store: Store) -> bytes | None:
+    try:
+        with store.reading() as reading:
+            row = reading.ledger()
+    except NotFound:
+        return None
+    return row.id if row is not None else None
+
+
+def _exists() -> Conflict:
+    return Conflict(
+        "ledger-exists",
+        "There is a ledger at this store already.",
+        hint="Choose another --store, or use the ledger that is there.",
+    )

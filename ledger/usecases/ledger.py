@@ -1,0 +1,460 @@
+"""The open ledger: every use case as one method, each durable when it returns.
+
+Opening checks the keyring against the log, the log against this host's memory, and every row
+since that memory. Reading policy and mappings goes to the log itself, never to a view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ledger.aggregates.access import AuditQueried
+from ledger.aggregates.application import Application, Field, delete, grant, revoke
+from ledger.aggregates.keys import ClockAccepted, KeyHistory, RollbackAccepted
+from ledger.aggregates.roles import Roles
+from ledger.claims import Claim, parse_claim
+from ledger.codec.mapper import EventMapper
+from ledger.errors import KeyUnavailable, Refused, Tampered
+from ledger.log.memory import HostMemory
+from ledger.log.rows import CommitRow, LedgerRow
+from ledger.log.store import Maintainer, Store
+from ledger.log.verification import CheckedHead, Follower
+from ledger.log.writer import Transaction, Writer
+from ledger.policy import Caller, Verb, decide
+from ledger.sealing.keyring import UnlockedKeyring
+from ledger.sealing.slots import Argon2Cost, Holding
+from ledger.usecases.acting import Acting
+from ledger.usecases.administration import (
+    ChangeApplication,
+    ChangeRoles,
+    CreateApplication,
+    updating,
+)
+from ledger.usecases.credentials import (
+    DeleteAll,
+    DeleteCredentials,
+    ImportBatch,
+    ImportItem,
+    RestoreCredentials,
+    SetCredentials,
+)
+from ledger.usecases.desk import Desk
+from ledger.usecases.outcomes import (
+    ImportOutcome,
+    LedgerStatus,
+    MappingOutcome,
+    Outcome,
+    Retrieved,
+    RollbackOutcome,
+    SlotOutcome,
+)
+from ledger.usecases.retrieval import Retrieve, opened
+from ledger.usecases.slots import KeyringEvent, SlotKeeper
+from ledger.values import FieldValue
+
+T = TypeVar("T")
+_CLAIM_LISTS = ("administrators", "members", "ticket_redeemers")
+
+
+class Ledger:
+    """One unlocked ledger."""
+
+    def __init__(
+        self, desk: Desk, writer: Writer, slots: SlotKeeper, clock: Callable[[], int]
+    ) -> None:
+        """Use `open`."""
+        self._desk = desk
+        self._writer = writer
+        self._slots = slots
+        self._clock = clock
+
+    @classmethod
+    def open(
+        cls,
+        store: Store,
+        keyring_path: Path,
+        unlocked: UnlockedKeyring,
+        *,
+        account: str,
+        clock: Callable[[], int],
+        random: Callable[[int], bytes],
+        mapper: EventMapper,
+        maintainers: Sequence[Maintainer] = (),
+        memory: HostMemory | None = None,
+        accept_clock: bool = False,
+    ) -> Ledger:
+        """Check keyring, memory and log against each other, before anything is written.
+
+        Raises `keyring-foreign`, `keyring-behind`, `slot-removed` (key unavailable);
+        `rolled-back`, `forked` and every finding of the row checks (tampered).
+        """
+        row = _ledger_row(store, unlocked)
+        remembered = memory.recall() if memory is not None else None
+        _refuse_rollback(store, remembered)
+        streams = unlocked.stream_names()
+        desk = Desk(unlocked, streams, unlocked.secret_box(), mapper, account, random)
+        writer = Writer(
+            store,
+            row,
+            mapper,
+            unlocked.signing_key,
+            unlocked.slot.opens,
+            head=remembered or CheckedHead(),
+            follower=Follower(row),
+            clock=clock,
+            random=random,
+            access_stream_name=streams.access,
+            maintainers=maintainers,
+            memory=memory,
+            accept_clock=accept_clock,
+        )
+        ledger = cls(desk, writer, SlotKeeper(desk, writer, keyring_path, clock), clock)
+        writer.catch_up()
+        ledger._check_keyring()
+        if accept_clock and clock() > writer.head.recorded_at and unlocked.is_operator:
+            writer.run(KeyringEvent(desk, Acting(), ClockAccepted(clock())))
+        return ledger
+
+    @classmethod
+    def accept_rollback(
+        cls,
+        store: Store,
+        keyring_path: Path,
+        unlocked: UnlockedKeyring,
+        *,
+        acting: Acting,
+        memory: HostMemory,
+        **settings: Any,
+    ) -> RollbackOutcome:
+        """Go on from the store as it is, although this host remembers another head.
+
+        The whole log is checked from its beginning; fork and abandoned head are recorded.
+        """
+        if not unlocked.is_operator:
+            raise Refused("operator-needed", "Only an operator's unlock may do this.")
+        abandoned = memory.recall()
+        ledger = cls.open(store, keyring_path, unlocked, memory=None, **settings)
+        try:
+            if abandoned is None:
+                abandoned = ledger._writer.head
+            fork = min(abandoned.size, ledger._writer.head.size)
+            event = RollbackAccepted(fork, abandoned.size, abandoned.frontier.root())
+            position = ledger._writer.run(KeyringEvent(ledger._desk, acting, event))
+            memory.remember(ledger._writer.head, even_backwards=True)
+        finally:
+            ledger.close()
+        return RollbackOutcome(position, fork, abandoned.size)
+
+    def close(self) -> None:
+        """Finish what waits and keep the head in this host's memory."""
+        self._writer.close()
+
+    def create_application(self, acting: Acting, application: str, **settings: Any) -> Outcome:
+        """A new target application; settings as `aggregates.application.create`, claims as text."""
+        for name in _CLAIM_LISTS:
+            if name in settings:
+                settings[name] = tuple(parse_claim(text) for text in settings[name])
+        return self._writer.run(CreateApplication(self._desk, acting, application, settings))
+
+    def update_application(
+        self,
+        acting: Acting,
+        application: str,
+        *,
+        changes: Mapping[str, Any],
+        add_fields: Sequence[Field] = (),
+        open_to_all: bool = False,
+    ) -> Outcome:
+        """Changed settings and added fields, in one transaction."""
+        steps = updating(changes, add_fields, open_to_all=open_to_all)
+        return self._change(acting, application, Verb.MANAGE_APPLICATION, *steps)
+
+    def grant(self, acting: Acting, application: str, role: str, claim: str) -> Outcome:
+        """One more administrator, member or ticket redeemer."""
+        holder = parse_claim(claim)
+        return self._change(
+            acting, application, Verb.MANAGE_APPLICATION, lambda state: grant(state, role, holder)
+        )
+
+    def revoke(self, acting: Acting, application: str, role: str, claim: str) -> Outcome:
+        """One administrator, member or ticket redeemer less."""
+        holder = parse_claim(claim)
+        return self._change(
+            acting, application, Verb.MANAGE_APPLICATION, lambda state: revoke(state, role, holder)
+        )
+
+    def delete_application(self, acting: Acting, application: str) -> Outcome:
+        """The end of an application and its mappings."""
+        return self._change(acting, application, Verb.DELETE_APPLICATION, delete)
+
+    def role_grant(self, acting: Acting, right: str, claim: str) -> Outcome:
+        """One more service-level right."""
+        request = ChangeRoles(self._desk, acting, right, parse_claim(claim), revoke=False)
+        return self._writer.run(request)
+
+    def role_revoke(self, acting: Acting, right: str, claim: str) -> Outcome:
+        """One service-level right less."""
+        request = ChangeRoles(self._desk, acting, right, parse_claim(claim), revoke=True)
+        return self._writer.run(request)
+
+    def application(self, application: str) -> Application:
+        """The application as it is; `no-such-application` if there is none."""
+        return self._look(lambda view: self._desk.live_application(view, application))
+
+    def roles(self) -> Roles:
+        """Who holds which service-level right."""
+        return self._look(self._desk.roles)
+
+    def key_history(self) -> KeyHistory:
+        """Epochs and slots as the log tells them."""
+        return self._look(self._desk.key_history)
+
+    def allowed(
+        self,
+        acting: Acting,
+        verb: Verb,
+        application: str | None = None,
+        owner: Claim | None = None,
+    ) -> bool:
+        """Whether who acts may do this; nothing is appended."""
+
+        def look(view: Transaction) -> bool:
+            found = self._desk.application(view, application) if application else None
+            roles = self._desk.roles(view)
+            return decide(verb, found, roles, acting.caller, owner=owner).allowed
+
+        return self._look(look)
+
+    def set_credentials(
+        self,
+        acting: Acting,
+        application: str,
+        owner: Claim | None,
+        values: Mapping[str, FieldValue],
+    ) -> MappingOutcome:
+        """New values for the owner, or for the group."""
+        return self._writer.run(SetCredentials(self._desk, acting, application, owner, values))
+
+    def check_credentials(
+        self,
+        acting: Acting,
+        application: str,
+        owner: Claim | None,
+        values: Mapping[str, FieldValue],
+    ) -> None:
+        """Raise what `set_credentials` would; nothing is appended."""
+        request = SetCredentials(self._desk, acting, application, owner, values, only_check=True)
+        self._look(request.decide)
+
+    def restore_credentials(
+        self,
+        acting: Acting,
+        application: str,
+        owner: Claim | None,
+        *,
+        version: int | None = None,
+        at_us: int | None = None,
+    ) -> MappingOutcome:
+        """An earlier version becomes the current one, unseen."""
+        return self._writer.run(
+            RestoreCredentials(self._desk, acting, application, owner, version, at_us)
+        )
+
+    def delete_credentials(
+        self, acting: Acting, application: str, owner: Claim | None
+    ) -> MappingOutcome:
+        """Nothing is set any more."""
+        return self._writer.run(DeleteCredentials(self._desk, acting, application, owner))
+
+    def delete_all(
+        self, acting: Acting, owner: Claim, applications: Sequence[str]
+    ) -> list[MappingOutcome]:
+        """One owner's credentials in all these applications, all or nothing."""
+        return self._writer.run(DeleteAll(self._desk, acting, owner, applications))
+
+    def retrieve(
+        self,
+        caller: Caller,
+        application: str,
+        *,
+        restricted: bool = False,
+        fields: Sequence[str] | None = None,
+        reason: str = "",
+    ) -> Retrieved:
+        """The caller's credentials; recorded durably before they are opened.
+
+        `access-denied` (with the record's position as reference) or `credentials-not-set`.
+        """
+        request = Retrieve(
+            self._desk, Acting(caller, reason), caller, application, restricted, fields
+        )
+        return opened(self._desk, self._writer.run(request))
+
+    def import_batch(self, acting: Acting, items: Sequence[ImportItem]) -> ImportOutcome:
+        """Up to 500 mappings in one transaction."""
+        return self._writer.run(ImportBatch(self._desk, acting, items))
+
+    def record_query(self, acting: Acting, filter: str, rows: int) -> int:  # noqa: A002 # the field's name
+        """Record that the history was read; the position."""
+
+        def ask(transaction: Transaction) -> int:
+            actor = self._desk.actor(acting)
+            event = AuditQueried(filter, rows)
+            if self._desk.unlocked.is_operator:
+                return transaction.append_access(event, actor, acting.reason).position
+            stream = self._desk.streams.audit(self._desk.unlocked.slot.id)
+            return transaction.append(stream, event, actor, acting.reason).position
+
+        return self._writer.run(_Asking(ask))
+
+    def add_slot(
+        self,
+        acting: Acting,
+        *,
+        label: str,
+        opens: str,
+        holding: Holding,
+        auditor_file: Path | None = None,
+        cost: Argon2Cost | None = None,
+    ) -> SlotOutcome:
+        """One more way to unlock."""
+        return self._slots.add(
+            acting,
+            label=label,
+            opens=opens,
+            holding=holding,
+            auditor_file=auditor_file,
+            cost=cost or Argon2Cost(),
+        )
+
+    def remove_slot(self, acting: Acting, slot: int, *, mislaid: bool) -> SlotOutcome:
+        """One way to unlock less."""
+        return self._slots.remove(acting, slot, mislaid=mislaid)
+
+    def export_auditor(self, acting: Acting, slot: int, destination: Path) -> SlotOutcome:
+        """An auditor's own keyring, written again."""
+        return self._slots.export_auditor(acting, slot, destination)
+
+    def change_passphrase(
+        self, acting: Acting, old: Holding, new: Holding, cost: Argon2Cost | None = None
+    ) -> SlotOutcome:
+        """The unlocked slot opens with something else from now on."""
+        return self._slots.change_passphrase(acting, old, new, cost or Argon2Cost())
+
+    def head(self) -> CommitRow:
+        """The newest commit, checked."""
+        self._writer.catch_up()
+        with self._writer.store.reading() as reading:
+            commit = reading.commit_at(self._writer.head.size)
+        if commit is None:
+            raise Tampered("missing-commit", "The head that was checked is gone.")
+        return commit
+
+    def status(self) -> LedgerStatus:
+        """The ledger at a glance."""
+        history = self.key_history()
+        head = self._writer.head
+        unlocked = self._desk.unlocked
+        return LedgerStatus(
+            ledger_id=unlocked.ledger_id,
+            position=head.size,
+            root=head.frontier.root(),
+            epoch=history.current,
+            unlocked_by=f"{unlocked.slot.opens}:{unlocked.slot.id}/{unlocked.slot.label}",
+            epochs=tuple(
+                (
+                    keys.epoch,
+                    _epoch_state(keys.epoch, history.current),
+                    history.started_at.get(keys.epoch, 0),
+                    keys.secret is not None,
+                )
+                for keys in unlocked.epochs
+            ),
+            slots=tuple(
+                (slot.id, slot.label, slot.kind, slot.opens, slot.created_at)
+                for slot in unlocked.keyring.slots
+            ),
+            clock_behind_us=max(0, head.recorded_at - self._clock()),
+        )
+
+    def _change(self, acting: Acting, application: str, verb: Verb, *steps: Any) -> Outcome:
+        return self._writer.run(ChangeApplication(self._desk, acting, application, verb, steps))
+
+    def _look(self, look: Callable[[Transaction], T]) -> T:
+        """Read through a transaction that is never written."""
+        self._writer.catch_up()
+        with self._writer.store.reading() as reading:
+            return look(self._writer.looking(reading))
+
+    def _check_keyring(self) -> None:
+        history = self.key_history()
+        unlocked = self._desk.unlocked
+        if history.current == 0:
+            raise Tampered("no-epoch", "The log does not begin with an epoch.", position=1)
+        unlocked.check(history.committed, history.current)
+        self._desk.mapper.start(history.first_periods)
+        slot = history.slots.get(unlocked.slot.id)
+        known = slot is not None and slot.signing_key == unlocked.slot.signing_public_key
+        if not known or unlocked.slot.id in history.removed:
+            raise KeyUnavailable(
+                "slot-removed",
+                "The log does not know the slot that is unlocked, or calls it removed.",
+                hint="Unlock with another slot; the operator can add this one again.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """A request made of one function."""
+
+    ask: Callable[[Transaction], int]
+
+    def decide(self, transaction: Transaction) -> int:
+        return self.ask(transaction)
+
+
+def _ledger_row(store: Store, unlocked: UnlockedKeyring) -> LedgerRow:
+    with store.reading() as reading:
+        row = reading.ledger()
+    if row is None or row.id != unlocked.ledger_id:
+        raise KeyUnavailable(
+            "keyring-foreign",
+            "The keyring belongs to another ledger than this store's.",
+            hint="Check --store and --keyring.",
+        )
+    return row
+
+
+def _refuse_rollback(store: Store, remembered: CheckedHead | None) -> None:
+    if remembered is None:
+        return
+    with store.reading() as reading:
+        head = reading.head()
+        same = reading.commit_at(remembered.size)
+    hint = (
+        "If an older copy was put back on purpose, run `credledger log accept-rollback`;"
+        " otherwise keep a copy and find out who changed it."
+    )
+    if head is None or head.size < remembered.size:
+        raise Tampered(
+            "rolled-back",
+            "The store is shorter than this host remembers it.",
+            hint=hint,
+            position=(head.size if head else 0) + 1,
+        )
+    if same is not None and same.root != remembered.frontier.root():
+        raise Tampered(
+            "forked",
+            "The store is not the log this host remembers.",
+            hint=hint,
+            position=remembered.size,
+        )
+
+
+def _epoch_state(epoch: int, current: int) -> str:
+    if epoch == current:
+        return "current"
+    return "next" if epoch > current else "previous"

@@ -1,0 +1,88 @@
+"""What use cases answer; all of it is durable when it is returned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ledger.values import FieldValue
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A change of an application or of rights."""
+
+    application: str | None
+    changed: bool
+    version: int
+    """Version of the stream after it."""
+    position: int
+    """Position of its last event, or of the head where nothing changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class MappingOutcome:
+    """A change of a credential mapping."""
+
+    application: str
+    owner: str | None
+    version: int
+    """Version of the value."""
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOutcome:
+    """One batch of an import."""
+
+    imported: int
+    unchanged: int
+    last_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """Released values, and the record that says so."""
+
+    application: str
+    owner: str | None
+    version: int
+    fields: Mapping[str, FieldValue]
+    complete: bool
+    missing: tuple[str, ...]
+    position: int
+    """Position of the access record, durable before the values were opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOutcome:
+    """A change of the keyring's slots."""
+
+    slot: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackOutcome:
+    """A store accepted although it is not the one this host remembered."""
+
+    position: int
+    fork: int
+    abandoned_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerStatus:
+    """The ledger at a glance."""
+
+    ledger_id: bytes
+    position: int
+    root: bytes
+    epoch: int
+    unlocked_by: str
+    epochs: tuple[tuple[int, str, int, bool], ...]
+    """(epoch, state, started at in microseconds or 0, whether its secret key is held)."""
+    slots: tuple[tuple[int, str, str, str, int], ...]
+    """(slot, label, kind, opens, created at in microseconds)."""
+    clock_behind_us: int
+    """How far the clock is behind the last recorded event; 0 when it is not."""

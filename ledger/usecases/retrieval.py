@@ -1,0 +1,140 @@
+"""The read path: decide, record durably, and only then open.
+
+Policy is brought forward, the mapping looked up, the decision made and recorded, all at one
+position under one lock. Values are opened by the caller's own thread after the commit, from the
+row that the record names. Whatever the outcome, there is exactly one record of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ledger.aggregates.access import OUTCOMES, Access, AccessDenied
+from ledger.aggregates.application import Application, field_of
+from ledger.aggregates.mapping import CredentialMapping
+from ledger.errors import LedgerError, NotFound, Refused
+from ledger.identifiers import display_name
+from ledger.log.writer import Transaction
+from ledger.policy import RULES_VERSION, Caller, Decision, decide_get, owner_for
+from ledger.usecases.acting import Acting
+from ledger.usecases.desk import Desk
+from ledger.usecases.outcomes import Retrieved
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A recorded decision, and where the values lie if it was granted."""
+
+    record: Access
+    position: int
+    mapping: CredentialMapping | None
+    credential_page: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieve:
+    """One caller asks for the credentials that are theirs in one application."""
+
+    desk: Desk
+    acting: Acting
+    caller: Caller
+    application: str
+    restricted: bool
+    fields: Sequence[str] | None
+
+    def decide(self, transaction: Transaction) -> Release:
+        """Append the access record."""
+        application = self.desk.application(transaction, self.application)
+        roles = self.desk.roles(transaction)
+        decision = decide_get(application, roles, self.caller, restricted=self.restricted)
+        mapping = None
+        if decision.allowed and application is not None:
+            found = self.desk.mapping(transaction, application, owner_for(application, self.caller))
+            if found is not None and found.counts_in(application.creation):
+                mapping = found
+        record = self._record(application, decision, mapping)
+        position = transaction.append_access(
+            record, self.desk.actor(Acting()), self.acting.reason
+        ).position
+        page = application.credential_page_url if application and decision.allowed else None
+        return Release(record, position, mapping, page)
+
+    def _record(
+        self, application: Application | None, decision: Decision, mapping: CredentialMapping | None
+    ) -> Access:
+        outcome = "denied"
+        released: tuple[str, ...] = ()
+        missing: tuple[str, ...] = ()
+        detail = decision.detail
+        if decision.allowed and application is not None:
+            outcome = "not-set"
+            if mapping is not None:
+                outcome = "granted"
+                released = self._released(application, mapping)
+                missing = tuple(
+                    field.name for field in application.fields if field.name not in mapping.fields
+                )
+            else:
+                detail = "not-set"
+        live = application is not None and not application.deleted
+        owner = owner_for(application, self.caller) if live and application else None
+        return OUTCOMES[outcome](
+            application=application.application
+            if live and application
+            else display_name(self.application),
+            owner=str(owner) if owner else None,
+            caller=str(self.caller.claim),
+            claims=tuple(str(claim) for claim in self.caller.claims),
+            restricted=self.restricted,
+            rules=RULES_VERSION,
+            through=str(decision.through) if decision.through else None,
+            creation=application.creation if live and application else None,
+            mapping_position=mapping.recorded.position if mapping else None,
+            value_version=mapping.value_version if mapping else None,
+            fields=released,
+            complete=not missing if mapping else None,
+            missing=missing,
+            detail=detail,
+        )
+
+    def _released(self, application: Application, mapping: CredentialMapping) -> tuple[str, ...]:
+        if self.fields is None:
+            return mapping.fields
+        wanted = tuple(field_of(application, name).name for name in self.fields)
+        return tuple(name for name in wanted if name in mapping.fields)
+
+
+def opened(desk: Desk, release: Release) -> Retrieved:
+    """The values of a granted release; our error for any other outcome."""
+    record, mapping = release.record, release.mapping
+    if isinstance(record, AccessDenied):
+        raise Refused(
+            "access-denied",
+            f"Access is refused; the reference number is {release.position}.",
+            hint="Give the reference number to the ledger's operator, who can have it explained.",
+            position=release.position,
+        )
+    if mapping is None or mapping.secret is None:
+        raise _not_set(release)
+    values = desk.open_values(mapping.recorded, mapping.secret)
+    return Retrieved(
+        application=record.application,
+        owner=record.owner,
+        version=mapping.value_version,
+        fields={name: values[name] for name in record.fields},
+        complete=bool(record.complete),
+        missing=record.missing,
+        position=release.position,
+    )
+
+
+def _not_set(release: Release) -> LedgerError:
+    where = f" They can be set at {release.credential_page}." if release.credential_page else ""
+    return NotFound(
+        "credentials-not-set",
+        f"No credentials are set for this owner; the record is {release.position}.",
+        hint=f"Set them with `credledger credential set`.{where}",
+        position=release.position,
+        credential_page=release.credential_page,
+    )
