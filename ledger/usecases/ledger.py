@@ -216,13 +216,17 @@ class Ledger:
         self,
         acting: Acting,
         verb: Verb,
-        application: str | None = None,
+        application: Application | str | None = None,
         owner: Claim | None = None,
     ) -> bool:
         """Whether who acts may do this; nothing is appended."""
 
         def look(view: Transaction) -> bool:
-            found = self._desk.application(view, application) if application else None
+            found = (
+                self._desk.application(view, application)
+                if isinstance(application, str)
+                else application
+            )
             roles = self._desk.roles(view)
             return decide(verb, found, roles, acting.caller, owner=owner).allowed
 

@@ -1,0 +1,37 @@
+"""Which target applications exist: stream, newest position and present creation of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ledger.aggregates.application import ApplicationCreated, ApplicationDeleted
+from ledger.aggregates.recorded import Recorded
+from projections.digests import Digests
+from projections.view import Operation
+
+_PUT = (
+    "INSERT INTO {table} (stream, position, creation) VALUES (?, ?, ?)"
+    " ON CONFLICT (stream) DO UPDATE SET position = excluded.position,"
+    " creation = excluded.creation"
+)
+_MOVE = "UPDATE {table} SET position = ? WHERE stream = ?"
+_TAKE = "DELETE FROM {table} WHERE stream = ?"
+
+
+class ApplicationCatalogue:
+    """The fold of `application.*`."""
+
+    name = "application_catalogue"
+    fold_version = 1
+    key = "stream"
+    prefixes = ("application.",)
+
+    def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
+        """A creation puts the row, a change moves it, a deletion takes it away."""
+        match recorded.event:
+            case ApplicationCreated():
+                yield _PUT, (recorded.stream, recorded.position, recorded.position)
+            case ApplicationDeleted():
+                yield _TAKE, (recorded.stream,)
+            case _:
+                yield _MOVE, (recorded.position, recorded.stream)

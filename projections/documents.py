@@ -1,0 +1,77 @@
+"""The shapes in which questions are answered; times are RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ledger.aggregates.access import Access
+from ledger.aggregates.application import Application
+from ledger.aggregates.mapping import CredentialMapping
+from ledger.aggregates.recorded import Recorded
+
+_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def time_text(microseconds: int) -> str:
+    """A time as RFC 3339 with microseconds, in UTC."""
+    moment = _UNIX + timedelta(microseconds=microseconds)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def application_document(state: Application) -> dict[str, Any]:
+    """What `app show` tells."""
+    return {
+        "application": state.application,
+        "kind": state.kind,
+        "ticketing": state.ticketing,
+        "restricted": state.restricted,
+        "open": state.open,
+        "name": state.name,
+        "contact": state.contact,
+        "fields": [
+            {"name": field.name, "type": field.type, "masked": field.masked}
+            for field in state.fields
+        ],
+        "administrators": sorted(str(claim) for claim in state.administrators),
+        "members": sorted(str(claim) for claim in state.members),
+        "ticket_redeemers": sorted(str(claim) for claim in state.ticket_redeemers),
+        "ticket_timeout_s": state.ticket_timeout_s,
+        "credential_page": state.credential_page,
+        "version": state.version,
+        "created_at": time_text(state.created_at),
+        "updated_at": time_text(state.updated_at),
+        "updated_by": state.updated_by,
+    }
+
+
+def mapping_document(mapping: CredentialMapping, state: Application) -> dict[str, Any]:
+    """What `credential list` tells."""
+    return {
+        "application": state.application,
+        "owner": mapping.owner,
+        "version": mapping.value_version,
+        "epoch": mapping.recorded.epoch,
+        "complete": all(field.name in mapping.fields for field in state.fields),
+        "set_at": time_text(mapping.set_at),
+        "set_by": mapping.set_by,
+    }
+
+
+def access_document(recorded: Recorded, record: Access) -> dict[str, Any]:
+    """What `audit access` tells."""
+    return {
+        "position": recorded.position,
+        "recorded_at": time_text(recorded.recorded_at),
+        "outcome": recorded.topic.removeprefix("access."),
+        "caller": record.caller,
+        "on_behalf_of": record.on_behalf_of,
+        "owner": record.owner,
+        "application": record.application,
+        "version": record.value_version,
+        "fields": list(record.fields),
+        "through": record.through,
+        "authenticated_by": recorded.actor.authenticated_by,
+        "reason": recorded.reason,
+        "detail": record.detail,
+    }

@@ -1,0 +1,61 @@
+"""Why one attempt was granted or refused, as of then, and the command that would mend it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger.aggregates.access import Access
+from ledger.codec.mapper import EventMapper
+from ledger.errors import NotFound
+from ledger.log.store import Store
+from projections.documents import access_document
+
+_WHY = {
+    "no-such-application": "There was no target application of this ID.",
+    "not-a-member": "The caller held none of the application's member claims.",
+    "not-an-owner": "Only a user or a service owns credentials; the caller was neither.",
+    "restricted-request-needed": "The application is restricted and the request was a plain one.",
+    "restricted-access-needed": "The caller did not hold the restricted-access right.",
+    "not-set": "The caller was allowed, but no credentials were set.",
+    "owner": "The caller asked for their own credentials and was allowed to.",
+    "member": "The caller held one of the application's member claims.",
+}
+
+
+def explain(store: Store, mapper: EventMapper, position: int) -> dict[str, Any]:
+    """The record at a position with `why` and `mend`; `no-such-record` if it is no attempt."""
+    with store.reading() as reading:
+        row = reading.row_at(position)
+    recorded = mapper.open(row) if row is not None and row.topic.startswith("access.") else None
+    record = recorded.event if recorded is not None else None
+    if recorded is None or not isinstance(record, Access):
+        raise NotFound(
+            "no-such-record",
+            "There is no attempt to read at this position.",
+            hint="`credledger audit access` lists them with their positions.",
+        )
+    return {
+        **access_document(recorded, record),
+        "claims": list(record.claims),
+        "restricted": record.restricted,
+        "rules": record.rules,
+        "why": _WHY.get(record.detail, record.detail),
+        "mend": _mend(record),
+    }
+
+
+def _mend(record: Access) -> str | None:
+    application = f"'{record.application}'" if " " in record.application else record.application
+    match record.detail:
+        case "no-such-application":
+            return f"credledger app create {application} --kind individual"
+        case "not-a-member":
+            return f"credledger app grant {application} member {record.caller}"
+        case "restricted-request-needed":
+            return f"credledger credential get {application} --as {record.caller} --restricted"
+        case "restricted-access-needed":
+            return f"credledger role grant restricted-access {record.caller}"
+        case "not-set":
+            owner = f" --owner {record.owner}" if record.owner else ""
+            return f"credledger credential set {application}{owner}"
+    return None

@@ -1,0 +1,1 @@
+"""Numbered SQL files for the tables of views, one folder an engine."""
