@@ -27,7 +27,7 @@ class AccessHistory:
     name = "access_history"
     fold_version = 1
     key = "position"
-    prefixes = ("access.",)
+    prefixes: tuple[str, ...] = ("access.",)
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """One row a record."""

@@ -24,7 +24,7 @@ class ApplicationCatalogue:
     name = "application_catalogue"
     fold_version = 1
     key = "stream"
-    prefixes = ("application.",)
+    prefixes: tuple[str, ...] = ("application.",)
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """A creation puts the row, a change moves it, a deletion takes it away."""

@@ -30,7 +30,7 @@ class CredentialView:
     name = "credential_view"
     fold_version = 1
     key = "stream"
-    prefixes = ("credential.", "application.deleted")
+    prefixes: tuple[str, ...] = ("credential.", "application.deleted")
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """A set, restore or resealing puts the row; a deletion takes it away."""

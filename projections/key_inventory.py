@@ -25,7 +25,7 @@ class KeyInventory:
     name = "key_inventory"
     fold_version = 1
     key = "stream"
-    prefixes = ("credential.", "application.deleted")
+    prefixes: tuple[str, ...] = ("credential.", "application.deleted")
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """A live mapping rests on the epoch of its newest row."""
@@ -37,5 +37,5 @@ class KeyInventory:
             case _:
                 mapping = mapping_from(recorded)
                 if mapping is not None:
-                    application = digests.application(application_key(mapping.application))
-                    yield _PUT, (recorded.stream, application, recorded.epoch)
+                    named = digests.application(application_key(mapping.application))
+                    yield _PUT, (recorded.stream, named, recorded.epoch)

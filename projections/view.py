@@ -102,6 +102,7 @@ class ViewKeeper:
 
     def rebuild(self, progress: Progress) -> dict[str, object]:
         """Fold the whole log into the idle table, then switch to it."""
+        self.bring_forward()
         before = self.digest()
         with self._store.writing() as writing:
             active, _ = self._place(writing.connection)

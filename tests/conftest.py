@@ -45,8 +45,9 @@ class House:
         return SqliteStore(self.store_path, migration_packages=STORE_PACKAGES)
 
     def found(self) -> bytes:
+        store = self.store()
         return found_ledger(
-            self.store(),
+            store,
             self.keyring_path,
             label="first",
             account="tester@host",
@@ -54,6 +55,7 @@ class House:
             clock=self.clock,
             random=os.urandom,
             cost=CHEAP,
+            following=lambda mapper, streams: (Views(store, mapper, streams),),
         ).ledger_id
 
     def open(self, *, store: SqliteStore | None = None, **settings) -> Ledger:

@@ -5,7 +5,7 @@ Killed in between, the next `init` with that keyring goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, NotFound
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.rows import OPERATOR, LedgerRow
-from ledger.log.store import Store
+from ledger.log.store import Maintainer, Store
 from ledger.log.verification import CheckedHead, Follower
 from ledger.log.writer import Transaction, Writer
 from ledger.sealing.epochs import EpochKeys, commitments
 from ledger.sealing.keyring import UnlockedKeyring, create_keyring
 from ledger.sealing.keyring_file import create_keyring_file, read_keyring
 from ledger.sealing.slots import Argon2Cost, Holding, Slot
+from ledger.sealing.streams import StreamNames
 from ledger.usecases.acting import Acting
 
 FORMAT = 1
@@ -67,8 +68,12 @@ def found_ledger(
     random: Callable[[int], bytes],
     cost: Argon2Cost | None = None,
     reason: str = "",
+    following: Callable[[EventMapper, StreamNames], Sequence[Maintainer]] | None = None,
 ) -> Founded:
-    """Create keyring and store; `ledger-exists` or `keyring-exists` where they are in use."""
+    """Create keyring and store; `ledger-exists` or `keyring-exists` where they are in use.
+
+    `following` makes what is to follow the log from its first row on.
+    """
     named = _named(store)
     if keyring_path.exists():
         unlocked = read_keyring(keyring_path).unlock(holding)
@@ -86,10 +91,11 @@ def found_ledger(
     store.create()
     streams = unlocked.stream_names()
     row = LedgerRow(unlocked.ledger_id, FORMAT, unlocked.keyring.salt)
+    mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), random)
     writer = Writer(
         store,
         row,
-        EventMapper(unlocked.ledger_id, unlocked.key_set(), random),
+        mapper,
         unlocked.signing_key,
         OPERATOR,
         head=CheckedHead(),
@@ -97,6 +103,7 @@ def found_ledger(
         clock=clock,
         random=random,
         access_stream_name=streams.access,
+        maintainers=following(mapper, streams) if following else (),
         memory=HostMemory(memory_path(keyring_path), unlocked.ledger_id, streams.memory_key()),
     )
     writer.found(FirstEvents(unlocked, streams.keyring(), account, Acting(reason=reason)))

@@ -1,0 +1,262 @@
+"""The main job, on a real store: what people do, and what is recorded of it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ledger.aggregates.application import make_field
+from ledger.claims import parse_claim
+from ledger.errors import Conflict, InvalidInput, NotFound, Refused
+from ledger.log.verification import verify_log
+from ledger.policy import Caller
+from ledger.usecases.acting import Acting
+from ledger.usecases.credentials import ImportItem
+from ledger.values import FieldValue
+from projections.explanation import explain
+from projections.moment import diff, state_at
+from projections.redecide import redecide
+
+OPERATOR = Acting(reason="set-up")
+ALICE, BOB = parse_claim("user:alice"), parse_claim("user:bob")
+PAIR = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
+
+
+def caller(text: str, *groups: str) -> Caller:
+    return Caller(parse_claim(text), tuple(parse_claim(group) for group in groups))
+
+
+def code_of(error: type, action) -> str:
+    with pytest.raises(error) as caught:
+        action()
+    return caught.value.code
+
+
+def everything_holds(ledger) -> None:
+    """Re-verifies the whole ledger: tree, signatures, views and decisions."""
+    store, mapper = ledger._writer.store, ledger._desk.mapper
+    verified = verify_log(store, pinned=ledger._desk.unlocked.ledger_id)
+    assert verified.ok, verified.checks
+    ledger.views.bring_forward()
+    assert all(view["same"] for view in ledger.views.rebuild())
+    found = redecide(store, mapper)
+    assert found["wrong"] == []
+    assert found["unreadable"] == []
+
+
+def test_an_owner_reads_their_own_credentials_and_the_record_names_them(ledger):
+    ledger.create_application(OPERATOR, "Payroll", kind="individual")
+    ledger.set_credentials(OPERATOR, "payroll", ALICE, PAIR)
+    got = ledger.retrieve(caller("user:ALICE"), "PAYROLL", reason="monthly run")
+    assert got.fields["Windows Password"].reveal() == "first"
+    assert (got.version, got.complete, got.missing) == (1, True, ())
+    (record,) = ledger.views.access(user="user:alice")
+    assert record["position"] == got.position
+    assert record["outcome"] == "granted"
+    assert record["reason"] == "monthly run"
+    assert record["authenticated_by"] == "operator:1/tester@host"
+    everything_holds(ledger)
+
+
+def test_a_stranger_is_refused_alike_whether_the_application_exists_or_not(ledger):
+    ledger.create_application(OPERATOR, "Finance", kind="group", members=("group:finance",))
+    ledger.set_credentials(OPERATOR, "Finance", None, PAIR)
+    answers = []
+    for application in ("Finance", "Nowhere"):
+        with pytest.raises(Refused) as caught:
+            ledger.retrieve(caller("user:mallory"), application)
+        answers.append((caught.value.code, caught.value.hint, caught.value.credential_page))
+        assert explain(
+            ledger._writer.store, ledger._desk.mapper, caught.value.position
+        )["outcome"] == "denied"
+    assert answers[0] == answers[1]
+    everything_holds(ledger)
+
+
+def test_any_group_claim_of_the_caller_reads_the_shared_mapping(ledger):
+    ledger.create_application(OPERATOR, "Finance", kind="group", members=("group:finance",))
+    ledger.set_credentials(OPERATOR, "Finance", None, PAIR)
+    got = ledger.retrieve(caller("user:bob", "group:sales", "group:FINANCE"), "finance")
+    assert got.owner is None
+    (record,) = ledger.views.access(application="finance")
+    assert record["through"] == "group:finance"
+
+
+def test_not_set_is_recorded_and_tells_the_credential_page(ledger):
+    ledger.create_application(
+        OPERATOR, "CRM", kind="individual", credential_page="https://crm.example/set"
+    )
+    with pytest.raises(NotFound) as caught:
+        ledger.retrieve(caller("user:alice"), "CRM")
+    assert caught.value.code == "credentials-not-set"
+    assert caught.value.credential_page == "https://crm.example/set"
+    (record,) = ledger.views.access(outcome="not-set")
+    assert record["position"] == caught.value.position
+
+
+def test_restricted_needs_owner_right_and_request(ledger):
+    ledger.create_application(OPERATOR, "Vault", kind="individual", restricted=True)
+    ledger.set_credentials(OPERATOR, "Vault", ALICE, PAIR)
+    assert code_of(Refused, lambda: ledger.retrieve(caller("user:alice"), "Vault"))
+    assert code_of(
+        Refused, lambda: ledger.retrieve(caller("user:alice"), "Vault", restricted=True)
+    )
+    ledger.role_grant(OPERATOR, "restricted-access", "user:alice")
+    assert code_of(Refused, lambda: ledger.retrieve(caller("user:alice"), "Vault"))
+    assert ledger.retrieve(caller("user:alice"), "Vault", restricted=True).version == 1
+    everything_holds(ledger)
+
+
+def test_naming_a_member_closes_and_revoking_the_last_leaves_it_closed(ledger):
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR)
+    ledger.retrieve(caller("user:alice"), "CRM")
+    ledger.grant(OPERATOR, "CRM", "member", "user:bob")
+    assert code_of(Refused, lambda: ledger.retrieve(caller("user:alice"), "CRM"))
+    ledger.revoke(OPERATOR, "CRM", "member", "user:bob")
+    assert code_of(Refused, lambda: ledger.retrieve(caller("user:alice"), "CRM"))
+    ledger.update_application(OPERATOR, "CRM", changes={}, open_to_all=True)
+    assert ledger.retrieve(caller("user:alice"), "CRM").version == 1
+    everything_holds(ledger)
+
+
+def test_an_administrator_manages_and_sets_but_does_not_read(ledger):
+    ledger.create_application(
+        OPERATOR, "Finance", kind="group", administrators=("user:ada",), members=("group:f",)
+    )
+    ada = Acting(caller("user:ada"))
+    assert ledger.set_credentials(ada, "Finance", None, PAIR).version == 1
+    assert ledger.grant(ada, "Finance", "member", "user:bob").changed
+    assert not ledger.grant(ada, "Finance", "member", "user:bob").changed
+    assert code_of(Refused, lambda: ledger.retrieve(caller("user:ada"), "Finance"))
+    assert code_of(Refused, lambda: ledger.delete_application(ada, "Finance"))
+
+
+def test_restoring_brings_an_earlier_value_back_under_a_new_version(ledger):
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR)
+    second = {**PAIR, "Windows Password": FieldValue("second")}
+    ledger.set_credentials(OPERATOR, "CRM", ALICE, second)
+    restored = ledger.restore_credentials(OPERATOR, "CRM", ALICE, version=1)
+    assert restored.version == 3
+    got = ledger.retrieve(caller("user:alice"), "CRM")
+    assert got.fields["Windows Password"].reveal() == "first"
+    assert [one["event"] for one in ledger.views.history("CRM", "user:alice")] == [
+        "set", "set", "restored",
+    ]
+
+
+def test_an_application_created_anew_starts_empty_and_versions_go_on(ledger):
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR)
+    ledger.delete_application(OPERATOR, "CRM")
+    ledger.create_application(OPERATOR, "crm", kind="individual")
+    assert code_of(NotFound, lambda: ledger.retrieve(caller("user:alice"), "CRM"))
+    assert ledger.views.credentials() == []
+    assert ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR).version == 2
+    everything_holds(ledger)
+
+
+def test_a_field_added_later_does_not_stop_a_running_job(ledger):
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR)
+    ledger.update_application(OPERATOR, "CRM", changes={}, add_fields=[make_field("PIN", "pin")])
+    got = ledger.retrieve(caller("user:alice"), "CRM")
+    assert (got.complete, got.missing) == (False, ("PIN",))
+    assert ledger.views.credentials()[0]["complete"] is False
+
+
+def test_deleting_all_of_an_owner_takes_every_application(ledger):
+    for name in ("A", "B"):
+        ledger.create_application(OPERATOR, name, kind="individual")
+        ledger.set_credentials(OPERATOR, name, ALICE, PAIR)
+        ledger.set_credentials(OPERATOR, name, BOB, PAIR)
+    gone = ledger.delete_all(OPERATOR, ALICE, ["A", "B"])
+    assert [one.application for one in gone] == ["A", "B"]
+    assert {one["owner"] for one in ledger.views.credentials()} == {"user:bob"}
+    everything_holds(ledger)
+
+
+def test_an_import_leaves_current_values_alone_and_is_all_or_nothing(ledger):
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    items = [ImportItem("CRM", parse_claim(f"user:u{n}"), PAIR) for n in range(50)]
+    assert ledger.import_batch(OPERATOR, items).imported == 50
+    again = ledger.import_batch(OPERATOR, items)
+    assert (again.imported, again.unchanged) == (0, 50)
+    before = ledger.head().size
+    bad = [ImportItem("CRM", ALICE, PAIR), ImportItem("CRM", BOB, {"PIN": FieldValue("1")})]
+    assert code_of(InvalidInput, lambda: ledger.import_batch(OPERATOR, bad)) == "unknown-field"
+    assert ledger.head().size == before
+    everything_holds(ledger)
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"Windows User Name": FieldValue("x")}, "missing-field"),
+        ({**PAIR, "PIN": FieldValue("1")}, "unknown-field"),
+        ({**PAIR, "windows password": FieldValue("1")}, "duplicate-field"),
+    ],
+)
+def test_wrong_values_change_nothing(ledger, values, code):
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    before = ledger.head().size
+    assert code_of(
+        InvalidInput, lambda: ledger.set_credentials(OPERATOR, "CRM", ALICE, values)
+    ) == code
+    assert ledger.head().size == before
+
+
+@pytest.mark.parametrize("again", ["payroll", "PAYROLL ", "Payroll"])
+def test_an_id_in_another_form_is_a_duplicate(ledger, again):
+    ledger.create_application(OPERATOR, "Payroll", kind="individual")
+    assert code_of(
+        Conflict, lambda: ledger.create_application(OPERATOR, again, kind="group")
+    ) == "application-exists"
+
+
+def test_state_as_of_a_position_is_the_state_there_was(ledger):
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    there = ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR).position
+    ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR)
+    ledger.delete_application(OPERATOR, "CRM")
+    store, mapper = ledger._writer.store, ledger._desk.mapper
+    then = state_at(store, mapper, position=there)
+    assert then["credentials"][0]["version"] == 1
+    now = state_at(store, mapper, position=ledger.head().size)
+    assert now["applications"] == []
+    assert [one["application"] for one in diff(then, now)["applications"]["removed"]] == ["CRM"]
+
+
+def test_dropped_views_come_back_to_the_same_digest(ledger):
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR)
+    ledger.retrieve(caller("user:alice"), "CRM")
+    before = ledger.views.digests()
+    ledger.views.drop_all()
+    assert ledger.views.digests() != before
+    ledger.views.rebuild()
+    assert ledger.views.digests() == before
+
+
+def test_no_name_reason_or_value_stands_in_any_stored_byte(house, ledger):
+    planted = [os.urandom(6).hex() for _ in range(5)]
+    application, owner, reason, user_name, password = planted
+    ledger.create_application(Acting(reason=reason), application, kind="individual")
+    ledger.set_credentials(
+        Acting(reason=reason),
+        application,
+        parse_claim(f"user:{owner}"),
+        {"Windows User Name": FieldValue(user_name), "Windows Password": FieldValue(password)},
+    )
+    ledger.retrieve(caller(f"user:{owner}"), application, reason=reason)
+    with pytest.raises(Refused) as refused:
+        ledger.retrieve(caller("group:x"), application, reason=reason)
+    assert not any(canary in repr(refused.value) + refused.value.hint for canary in planted)
+    ledger.close()
+    files = [path for path in house.store_path.parent.parent.rglob("*") if path.is_file()]
+    assert any(path.stat().st_size > 10_000 for path in files)
+    for path in files:
+        content = path.read_bytes()
+        assert not any(canary.encode() in content for canary in planted), path.name
