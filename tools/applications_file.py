@@ -1,0 +1,312 @@
+"""Applications as code: a TOML file, compared with what is there, and applied.
+
+    [application."payroll"]
+    kind = "individual"
+    name = "Payroll"
+    fields = ["User:user-name", {name = "Password", type = "password", masked = true}]
+    administrators = ["user:alice"]
+
+Keys are those of `app show`; a key that the file leaves out is left alone, and those the ledger
+itself writes (`version`, `created_at`, ...) are read over. Kind, ticketing, restricted and the
+types of fields are fixed at creation; fields are added and never taken away. Applying the same
+file twice changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ledger.aggregates.application import Field, make_field, parse_field
+from ledger.claims import parse_claim
+from ledger.errors import InvalidInput
+from ledger.identifiers import application_key, field_key
+from tools.documents import (
+    TOML_BYTES_MAX,
+    StandardInput,
+    decode_text,
+    parse_toml,
+    read_bytes,
+)
+
+if TYPE_CHECKING:
+    from ledger.usecases.acting import Acting
+    from ledger.usecases.ledger import Ledger
+
+TEXTS = ("name", "contact", "credential_page")
+FIXED = ("kind", "ticketing", "restricted")
+ROLES = {
+    "administrators": "administrator",
+    "members": "member",
+    "ticket_redeemers": "ticket-redeemer",
+}
+WRITTEN_BY_LEDGER = ("application", "version", "created_at", "updated_at", "updated_by")
+_TYPES: dict[str, type] = {
+    "kind": str,
+    "ticketing": bool,
+    "restricted": bool,
+    "open": bool,
+    "name": str,
+    "contact": str,
+    "credential_page": str,
+    "ticket_timeout_s": int,
+    "fields": list,
+    "administrators": list,
+    "members": list,
+    "ticket_redeemers": list,
+}
+_PURPOSE = "applications"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step from what is there to what the file says."""
+
+    application: str
+    action: str
+    """`create`, `update`, `add-field`, `grant`, `revoke`, `open` or `delete`."""
+    what: str
+    before: object
+    after: object
+
+    def as_document(self) -> dict[str, object]:
+        """The JSON shape; for creations the settings, for grants the claim."""
+        after = self.after
+        if isinstance(after, Field):
+            after = {"name": after.name, "type": after.type, "masked": after.masked}
+        elif self.action == "create":
+            assert isinstance(after, dict)
+            after = {key: after[key] for key in _TYPES if key in after}
+        return {
+            "application": self.application,
+            "action": self.action,
+            "what": self.what,
+            "from": self.before,
+            "to": after,
+        }
+
+
+def read_applications(place: str, standard_input: StandardInput) -> dict[str, dict[str, Any]]:
+    """The file's tables by application ID, checked for unknown keys and types."""
+    content = read_bytes(place, _PURPOSE, TOML_BYTES_MAX, standard_input)
+    document = parse_toml(decode_text(content, _PURPOSE), _PURPOSE)
+    tables = document.pop("application", {})
+    if document or not isinstance(tables, dict):
+        raise InvalidInput(
+            "invalid-applications",
+            'The file may hold [application."ID"] tables only.',
+        )
+    known: set[str] = set()
+    for identifier, table in tables.items():
+        if application_key(identifier) in known:
+            raise InvalidInput("invalid-applications", "An application is named twice.")
+        known.add(application_key(identifier))
+        _check_table(identifier, table)
+    return tables
+
+
+def plan_changes(
+    wanted: Mapping[str, Mapping[str, Any]],
+    present: Sequence[Mapping[str, Any]],
+    *,
+    prune: bool,
+) -> list[Change]:
+    """All steps, in an order in which they can be taken."""
+    there = {application_key(str(one["application"])): one for one in present}
+    changes: list[Change] = []
+    for identifier, table in wanted.items():
+        current = there.pop(application_key(identifier), None)
+        if current is None:
+            if "kind" not in table:
+                raise InvalidInput("invalid-applications", "A new application needs a kind.")
+            changes.append(Change(identifier, "create", "application", None, dict(table)))
+        else:
+            changes.extend(_differences(str(current["application"]), table, current))
+    if prune:
+        changes.extend(
+            Change(str(one["application"]), "delete", "application", None, None)
+            for one in there.values()
+        )
+    return changes
+
+
+def apply_changes(ledger: Ledger, acting: Acting, changes: Sequence[Change]) -> int | None:
+    """Take all steps; the position of the last one. Each step is durable by itself."""
+    position = None
+    for change in changes:
+        position = _apply(ledger, acting, change)
+    return position
+
+
+def to_toml(documents: Sequence[Mapping[str, Any]]) -> str:
+    """The applications as a file that reads back to the same."""
+    return "\n".join("\n".join(_table(document)) + "\n" for document in documents)
+
+
+def _apply(ledger: Ledger, acting: Acting, change: Change) -> int:
+    name, after = change.application, change.after
+    if change.action == "create":
+        assert isinstance(after, dict)
+        settings: dict[str, Any] = {k: value for k, value in after.items() if k in _TYPES}
+        is_open = settings.pop("open", None)
+        listed = settings.get("fields", ())
+        assert isinstance(listed, list | tuple)
+        settings["fields"] = tuple(_field(entry)[0] for entry in listed)
+        outcome = ledger.create_application(acting, name, **settings)
+        if is_open and after.get("members"):
+            outcome = ledger.update_application(acting, name, changes={}, open_to_all=True)
+    elif change.action == "update":
+        outcome = ledger.update_application(acting, name, changes={change.what: after})
+    elif change.action == "add-field":
+        assert isinstance(after, Field)
+        outcome = ledger.update_application(acting, name, changes={}, add_fields=(after,))
+    elif change.action == "open":
+        outcome = ledger.update_application(acting, name, changes={}, open_to_all=True)
+    elif change.action == "grant":
+        outcome = ledger.grant(acting, name, change.what, str(after))
+    elif change.action == "revoke":
+        outcome = ledger.revoke(acting, name, change.what, str(change.before))
+    else:
+        outcome = ledger.delete_application(acting, name)
+    return outcome.position
+
+
+def _differences(
+    name: str, table: Mapping[str, Any], current: Mapping[str, Any]
+) -> Iterator[Change]:
+    for key in FIXED:
+        if key in table and table[key] != current[key]:
+            raise InvalidInput(
+                "fixed-setting",
+                f"The {key} of an application is fixed at its creation.",
+                hint="Create another application, or take the key out of the file.",
+            )
+    for key in (*TEXTS, "ticket_timeout_s"):
+        if key in table and table[key] != current[key]:
+            yield Change(name, "update", key, current[key], table[key])
+    if "fields" in table:
+        yield from _field_differences(name, table["fields"], current["fields"])
+    for key, role in ROLES.items():
+        if key in table:
+            yield from _claim_differences(name, role, table[key], current[key])
+    if "open" in table and table["open"] != current["open"]:
+        yield from _opening(name, table, current)
+
+
+def _opening(name: str, table: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[Change]:
+    if table["open"]:
+        yield Change(name, "open", "open", False, True)
+    elif not set(table.get("members", ())) - set(current["members"]):
+        raise InvalidInput(
+            "closing-needs-member",
+            "An open application is closed by naming a member.",
+            hint="Name at least one member in the file.",
+        )
+
+
+def _field_differences(
+    name: str, wanted: Sequence[Any], current: Sequence[Mapping[str, Any]]
+) -> Iterator[Change]:
+    there = {field_key(str(one["name"])): one for one in current}
+    for entry in wanted:
+        setting, told = _field(entry)
+        known = there.pop(field_key(setting.name), None)
+        if known is None:
+            yield Change(name, "add-field", setting.name, None, setting)
+        elif known["type"] != setting.type:
+            raise InvalidInput("fixed-setting", "The type of a field is fixed when it is added.")
+        elif told and known["masked"] != setting.masked:
+            shown = str(known["name"])
+            yield Change(
+                name, "update", "masked", {shown: known["masked"]}, {shown: setting.masked}
+            )
+    if there:
+        raise InvalidInput(
+            "fixed-setting",
+            "A field cannot be taken away from an application.",
+            hint="List all its fields in the file, or leave the key out.",
+        )
+
+
+def _claim_differences(
+    name: str, role: str, wanted: Sequence[str], current: Sequence[str]
+) -> Iterator[Change]:
+    canonical = {str(parse_claim(text)) for text in wanted}
+    for claim in sorted(canonical - set(current)):
+        yield Change(name, "grant", role, None, claim)
+    for claim in sorted(set(current) - canonical):
+        yield Change(name, "revoke", role, claim, None)
+
+
+def _check_table(identifier: str, table: object) -> None:
+    if not isinstance(table, dict):
+        raise InvalidInput("invalid-applications", "An application must be a table.")
+    if "application" in table and table["application"] != identifier:
+        raise InvalidInput("invalid-applications", "A table names another application than itself.")
+    for key, value in table.items():
+        if key in WRITTEN_BY_LEDGER:
+            continue
+        kind = _TYPES.get(key)
+        if kind is None:
+            raise InvalidInput(
+                "invalid-applications",
+                "The file holds a key that no application has.",
+                hint=f"Keys are {', '.join(_TYPES)}.",
+            )
+        if type(value) is not kind:
+            raise InvalidInput("invalid-applications", f"The key {key} has a wrong type.")
+        if key in ROLES and isinstance(value, list):
+            _check_claims(key, value)
+    for entry in table.get("fields", ()):
+        _field(entry)
+
+
+def _check_claims(key: str, claims: list[object]) -> None:
+    for claim in claims:
+        if not isinstance(claim, str):
+            raise InvalidInput("invalid-applications", f"{key} must list claims.")
+        parse_claim(claim)
+
+
+def _field(entry: object) -> tuple[Field, bool]:
+    """The field that an entry names, and whether the entry says if it is masked."""
+    if isinstance(entry, str):
+        return parse_field(entry), entry.endswith(":masked")
+    if (
+        isinstance(entry, dict)
+        and set(entry) <= {"name", "type", "masked"}
+        and isinstance(entry.get("name"), str)
+        and isinstance(entry.get("type"), str)
+        and isinstance(entry.get("masked"), bool | None)
+    ):
+        field = make_field(entry["name"], entry["type"])
+        masked = entry.get("masked")
+        return (field, False) if masked is None else (replace(field, masked=masked), True)
+    raise InvalidInput("invalid-field", 'A field is "NAME:TYPE[:masked]" or {name, type, masked}.')
+
+
+def _table(document: Mapping[str, Any]) -> Iterator[str]:
+    yield f"[application.{_toml(str(document['application']))}]"
+    for key in _TYPES:
+        if key == "open" and document["kind"] != "individual":
+            continue
+        if key == "fields":
+            yield "fields = ["
+            for field in document["fields"]:
+                inner = ", ".join(f"{k} = {_toml(field[k])}" for k in ("name", "type", "masked"))
+                yield f"    {{ {inner} }},"
+            yield "]"
+        else:
+            yield f"{key} = {_toml(document[key])}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,309 @@
+"""`credledger app`: target applications, one by one or as code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ledger.errors import InvalidInput
+from tools.cli.command import Run, command
+
+ROLES = ("administrator", "member", "ticket-redeemer")
+COLUMNS = {
+    "application": "Application",
+    "kind": "Kind",
+    "name": "Name",
+    "open": "Open",
+    "fields": "Fields",
+    "updated_at": "Updated",
+}
+
+
+@click.group()
+def app() -> None:
+    """Manage target applications."""
+
+
+@command(
+    app,
+    "create",
+    example="credledger app create payroll --kind individual --field 'User:user-name'",
+    appends=True,
+    acts=True,
+)
+@click.argument("application", metavar="ID")
+@click.option("--kind", type=click.Choice(["individual", "group"]), required=True)
+@click.option("--ticketing", is_flag=True, help="Tickets may be issued for it.")
+@click.option("--restricted", is_flag=True, help="Only restricted requests get from it.")
+@click.option("--name", default="", help="The name that people see.")
+@click.option("--contact", default="", help="Whom to ask: an e-mail address.")
+@click.option(
+    "--field",
+    "field_texts",
+    multiple=True,
+    metavar="NAME:TYPE[:masked]",
+    help="A field; repeatable; Windows user name and password unless told.",
+)
+@click.option("--administrator", "administrators", multiple=True, metavar="CLAIM")
+@click.option("--member", "members", multiple=True, metavar="CLAIM")
+@click.option("--ticket-redeemer", "ticket_redeemers", multiple=True, metavar="CLAIM")
+@click.option("--ticket-timeout", "ticket_timeout_s", type=int, metavar="SECONDS")
+@click.option("--credential-page", metavar="default|none|URL")
+def create(
+    run: Run,
+    application: str,
+    kind: str,
+    ticketing: bool,
+    restricted: bool,
+    name: str,
+    contact: str,
+    field_texts: tuple[str, ...],
+    administrators: tuple[str, ...],
+    members: tuple[str, ...],
+    ticket_redeemers: tuple[str, ...],
+    ticket_timeout_s: int | None,
+    credential_page: str | None,
+) -> None:
+    """Create a target application."""
+    from ledger.aggregates.application import parse_field
+    from tools.shapes import outcome_document
+
+    said = {"ticket_timeout_s": ticket_timeout_s, "credential_page": credential_page}
+    told: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+    with run.session() as session:
+        outcome = session.ledger.create_application(
+            run.acting(),
+            application,
+            kind=kind,
+            ticketing=ticketing,
+            restricted=restricted,
+            name=name,
+            contact=contact,
+            fields=tuple(parse_field(text) for text in field_texts),
+            administrators=administrators,
+            members=members,
+            ticket_redeemers=ticket_redeemers,
+            **told,
+        )
+    run.print(outcome_document(outcome), sentence=f"Created {outcome.application}.")
+
+
+@command(app, "list", example="credledger app list --json", acts=True)
+def list_(run: Run) -> None:
+    """List the target applications."""
+    from projections.documents import application_document
+    from tools.shapes import visible_applications
+
+    with run.session(operator=False) as session:
+        found = [application_document(one) for one in visible_applications(session, run.acting())]
+    shown = found if run.json else [short(one) for one in found]
+    run.print(shown, COLUMNS)
+
+
+@command(app, "show", example="credledger app show payroll", acts=True)
+@click.argument("application", metavar="ID")
+def show(run: Run, application: str) -> None:
+    """Show one target application."""
+    from projections.documents import application_document
+    from tools.shapes import require_metadata
+
+    with run.session(operator=False) as session:
+        acting = run.acting()
+        require_metadata(session, acting, application)
+        document = application_document(session.ledger.application(application))
+    run.print(document)
+
+
+@command(
+    app,
+    "update",
+    example="credledger app update payroll --contact it@example.com --field 'PIN:pin'",
+    appends=True,
+    acts=True,
+)
+@click.argument("application", metavar="ID")
+@click.option("--name")
+@click.option("--contact")
+@click.option("--ticket-timeout", "ticket_timeout_s", type=int, metavar="SECONDS")
+@click.option("--credential-page", metavar="default|none|URL")
+@click.option("--field", "field_texts", multiple=True, metavar="NAME:TYPE[:masked]", help="Add it.")
+@click.option("--mask", "masks", multiple=True, metavar="FIELD", help="Hide its value.")
+@click.option("--unmask", "unmasks", multiple=True, metavar="FIELD", help="Show its value.")
+@click.option("--open", "open_to_all", is_flag=True, help="Every owner may use it again.")
+def update(
+    run: Run,
+    application: str,
+    name: str | None,
+    contact: str | None,
+    ticket_timeout_s: int | None,
+    credential_page: str | None,
+    field_texts: tuple[str, ...],
+    masks: tuple[str, ...],
+    unmasks: tuple[str, ...],
+    open_to_all: bool,
+) -> None:
+    """Change a target application, or add fields to it."""
+    from ledger.aggregates.application import parse_field
+    from tools.shapes import outcome_document
+
+    said: dict[str, object | None] = {
+        "name": name,
+        "contact": contact,
+        "ticket_timeout_s": ticket_timeout_s,
+        "credential_page": credential_page,
+        "masked": {**dict.fromkeys(masks, True), **dict.fromkeys(unmasks, False)} or None,
+    }
+    changes = {key: value for key, value in said.items() if value is not None}
+    if not changes and not field_texts and not open_to_all:
+        raise InvalidInput("nothing-to-change", "Say what to change.")
+    added = tuple(parse_field(text) for text in field_texts)
+    with run.session() as session:
+        outcome = session.ledger.update_application(
+            run.acting(), application, changes=changes, add_fields=added, open_to_all=open_to_all
+        )
+    run.print(
+        outcome_document(outcome), sentence="Changed." if outcome.changed else "Nothing to change."
+    )
+
+
+@command(
+    app,
+    "delete",
+    example="credledger app delete payroll --yes",
+    appends=True,
+    acts=True,
+    destroys=True,
+)
+@click.argument("application", metavar="ID")
+def delete(run: Run, application: str) -> None:
+    """Delete a target application; all its mappings end."""
+    from tools.shapes import outcome_document
+
+    run.consent(f"Delete the application {application} and all its credentials?")
+    with run.session() as session:
+        outcome = session.ledger.delete_application(run.acting(), application)
+    run.print(outcome_document(outcome), sentence="Deleted.")
+
+
+@command(
+    app,
+    "grant",
+    example="credledger app grant payroll member group:finance",
+    appends=True,
+    acts=True,
+)
+@click.argument("application", metavar="ID")
+@click.argument("role", type=click.Choice(ROLES))
+@click.argument("claim")
+def grant(run: Run, application: str, role: str, claim: str) -> None:
+    """Give a claim a role in an application."""
+    from tools.shapes import outcome_document
+
+    with run.session() as session:
+        outcome = session.ledger.grant(run.acting(), application, role, claim)
+    run.print(
+        outcome_document(outcome), sentence="Granted." if outcome.changed else "Granted already."
+    )
+
+
+@command(
+    app,
+    "revoke",
+    example="credledger app revoke payroll member user:bob",
+    appends=True,
+    acts=True,
+)
+@click.argument("application", metavar="ID")
+@click.argument("role", type=click.Choice(ROLES))
+@click.argument("claim")
+def revoke(run: Run, application: str, role: str, claim: str) -> None:
+    """Take a role in an application from a claim."""
+    from tools.shapes import outcome_document
+
+    with run.session() as session:
+        outcome = session.ledger.revoke(run.acting(), application, role, claim)
+    run.print(
+        outcome_document(outcome), sentence="Revoked." if outcome.changed else "Not held anyway."
+    )
+
+
+@command(
+    app,
+    "apply",
+    example="credledger app apply applications.toml --dry-run",
+    appends=True,
+    acts=True,
+    destroys=True,
+)
+@click.argument("file", metavar="FILE.toml")
+@click.option("--dry-run", is_flag=True, help="Only show the difference.")
+@click.option("--prune", is_flag=True, help="Delete applications that the file does not name.")
+def apply(run: Run, file: str, dry_run: bool, prune: bool) -> None:
+    """Bring applications to what a file says."""
+    from projections.documents import application_document
+    from tools.applications_file import apply_changes, plan_changes, read_applications
+    from tools.shapes import visible_applications
+
+    wanted = read_applications(file, run.standard_input)
+    with run.session() as session:
+        acting = run.acting()
+        present = [application_document(one) for one in visible_applications(session, acting)]
+        changes = plan_changes(wanted, present, prune=prune)
+        doomed = [change.application for change in changes if change.action == "delete"]
+        position = None
+        if not dry_run:
+            if doomed:
+                run.consent(f"Delete {', '.join(doomed)} and all their credentials?")
+            position = apply_changes(session.ledger, acting, changes)
+    document = {
+        "dry_run": dry_run,
+        "changed": bool(changes) and not dry_run,
+        "position": position,
+        "changes": [change.as_document() for change in changes],
+    }
+    if run.json:
+        run.print(document)
+    elif changes:
+        run.print(
+            document["changes"],
+            {
+                "application": "Application",
+                "action": "Action",
+                "what": "What",
+                "from": "From",
+                "to": "To",
+            },
+        )
+    else:
+        run.print(document, sentence="Nothing to change.")
+
+
+@command(app, "export", example="credledger app export > applications.toml", acts=True)
+@click.argument("applications", nargs=-1, metavar="[ID]...")
+def export(run: Run, applications: tuple[str, ...]) -> None:
+    """Write applications as a file that `app apply` reads."""
+    from ledger.identifiers import application_key
+    from projections.documents import application_document
+    from tools.applications_file import to_toml
+    from tools.shapes import visible_applications
+
+    chosen = {application_key(text) for text in applications}
+    with run.session(operator=False) as session:
+        for text in applications:
+            session.ledger.application(text)
+        found = [
+            application_document(one)
+            for one in visible_applications(session, run.acting())
+            if not chosen or application_key(one.application) in chosen
+        ]
+    if run.json:
+        run.print({"application": {str(one["application"]): one for one in found}})
+    else:
+        click.echo(to_toml(found), nl=False)
+
+
+def short(document: dict[str, Any]) -> dict[str, Any]:
+    """An application's row in a table: fields by name only."""
+    listed = document["fields"]
+    return {**document, "fields": [field["name"] for field in listed]}

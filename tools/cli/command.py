@@ -1,0 +1,232 @@
+"""What every command shares: its options, its session, who acts, and how it prints.
+
+    @command(group, "show", example="credledger app show payroll", acts=True)
+    @click.argument("application")
+    def show(run: Run, application: str) -> None: ...
+
+The decorator adds `--json` and the settings to each command, `--reason` where it appends,
+`--as`/`--with` where somebody can be acted for, and `--yes` where it destroys. A command gets one
+`Run`: parse with click, call one function, print with `run.print`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ledger.errors import InvalidInput
+from tools import prompts, show
+from tools.documents import StandardInput
+from tools.settings import Given, Settings, decide
+
+if TYPE_CHECKING:
+    from ledger.claims import Claim
+    from ledger.policy import Caller
+    from ledger.usecases.acting import Acting
+    from tools.wiring import Session
+
+REASON_LENGTH_MAX = 1024
+JSON_WANTED = "credledger.json"
+"""Where the program notes that `--json` stood before the subcommand."""
+_SETTINGS = tuple(field.name for field in fields(Given))
+
+
+@dataclass(slots=True)
+class Run:
+    """One command's run: what was said besides its own arguments."""
+
+    given: Given
+    json: bool
+    reason: str
+    as_claim: str | None
+    with_claims: tuple[str, ...]
+    yes: bool
+    standard_input: StandardInput
+
+    def settings(self) -> Settings:
+        """All settings, decided."""
+        return decide(self.given)
+
+    @contextmanager
+    def session(self, *, operator: bool = True) -> Iterator[Session]:
+        """The open ledger; an auditor's unlock is refused unless `operator` is False."""
+        from tools.wiring import open_session
+
+        with open_session(self.settings(), self.standard_input, operator=operator) as session:
+            yield session
+
+    def caller(self) -> Caller | None:
+        """Whom the operator acts for; None when acting as the slot itself."""
+        from ledger.claims import parse_claim, parse_owner
+        from ledger.policy import Caller
+
+        groups = tuple(parse_claim(text) for text in self.with_claims)
+        if self.as_claim is None:
+            if groups:
+                raise InvalidInput("with-without-as", "--with needs --as.")
+            return None
+        return Caller(parse_owner(self.as_claim), groups)
+
+    def required_caller(self) -> Caller:
+        """Whom the operator acts for; `caller-required` when nobody was named."""
+        caller = self.caller()
+        if caller is None:
+            raise InvalidInput(
+                "caller-required",
+                "Credentials are read for somebody only.",
+                hint="Name who reads with --as, for example --as user:alice.",
+            )
+        return caller
+
+    def acting(self) -> Acting:
+        """Who acts and why."""
+        from ledger.usecases.acting import Acting
+
+        return Acting(self.caller(), self.checked_reason())
+
+    def checked_reason(self) -> str:
+        """The reason; `invalid-reason` when it is too long or holds control characters."""
+        if len(self.reason) > REASON_LENGTH_MAX or not self.reason.isprintable():
+            raise InvalidInput(
+                "invalid-reason",
+                f"A reason is one line of at most {REASON_LENGTH_MAX} characters.",
+            )
+        return self.reason
+
+    def owner(self, text: str | None) -> Claim | None:
+        """The claim given with --owner."""
+        from ledger.claims import parse_owner
+
+        return None if text is None else parse_owner(text)
+
+    def consent(self, question: str) -> None:
+        """Ask before something is destroyed."""
+        prompts.consent(question, yes=self.yes)
+
+    def print(
+        self,
+        document: object,
+        columns: Mapping[str, str] | None = None,
+        *,
+        sentence: str = "",
+    ) -> None:
+        """Print the result: JSON if asked, else a table, a sentence, or its facts."""
+        if self.json:
+            show.print_json(document)
+        elif columns is not None:
+            assert isinstance(document, Sequence)
+            show.print_table(document, columns)
+        elif sentence:
+            show.print_line(sentence)
+        else:
+            assert isinstance(document, Mapping)
+            show.print_facts(document)
+
+
+def command(
+    group: click.Group | None,
+    name: str,
+    *,
+    example: str,
+    appends: bool = False,
+    acts: bool = False,
+    destroys: bool = False,
+    new_passphrase: bool = False,
+    context: Mapping[str, Any] | None = None,
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a function a command; its first argument is the `Run`."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        @functools.wraps(function)
+        def body(**arguments: Any) -> None:
+            run = _run(click.get_current_context(), arguments)
+            function(run, **arguments)
+
+        decorated: Callable[..., None] = body
+        for option in _options(
+            appends=appends, acts=acts, destroys=destroys, new_passphrase=new_passphrase
+        ):
+            decorated = option(decorated)
+        made = click.command(
+            name,
+            epilog=f"\b\nExample:\n  {example}",
+            context_settings={"help_option_names": ["-h", "--help"], **(context or {})},
+        )(decorated)
+        if group is not None:
+            group.add_command(made)
+        return made
+
+    return decorate
+
+
+def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the settings' options to a command or to the program itself."""
+    for option in reversed(
+        (
+            click.option("--store", metavar="URL", help="Where the ledger is kept."),
+            click.option("--keyring", metavar="PATH", help="The keyring file."),
+            click.option(
+                "--passphrase-file", metavar="FILE", help="Holds the passphrase; - is stdin."
+            ),
+            click.option("--key-file", metavar="FILE", help="Unlocks instead of a passphrase."),
+            click.option("--slot", type=click.IntRange(1), help="Which slot to unlock."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def _options(
+    *, appends: bool, acts: bool, destroys: bool, new_passphrase: bool
+) -> Iterator[Callable[[Callable[..., None]], Callable[..., None]]]:
+    yield settings_options
+    if new_passphrase:
+        yield click.option(
+            "--new-passphrase-file", metavar="FILE", help="Holds the new passphrase."
+        )
+        yield click.option(
+            "--argon2-memory",
+            type=click.IntRange(19, 4096),
+            default=64,
+            show_default=True,
+            metavar="MIB",
+            help="Memory that trying one passphrase takes.",
+        )
+    yield click.option("--json", is_flag=True, help="Print one JSON document.")
+    if appends:
+        yield click.option("--reason", default="", metavar="TEXT", help="Why; is recorded.")
+    if destroys:
+        yield click.option("--yes", is_flag=True, help="Do not ask.")
+    if acts:
+        yield click.option(
+            "--with",
+            "with_claims",
+            multiple=True,
+            metavar="CLAIM",
+            help="A further claim of whom you act for; repeatable.",
+        )
+        yield click.option("--as", "as_claim", metavar="CLAIM", help="For whom you act.")
+
+
+def _run(context: click.Context, arguments: dict[str, Any]) -> Run:
+    """Take the shared options out of `arguments`; those after the subcommand win."""
+    inherited = context.find_root().obj
+    given = inherited if isinstance(inherited, Given) else Given()
+    said = {name: arguments.pop(name, None) for name in _SETTINGS}
+    if said["passphrase_file"] is not None or said["key_file"] is not None:
+        given = replace(given, passphrase_file=None, key_file=None)
+    given = replace(given, **{name: value for name, value in said.items() if value is not None})
+    return Run(
+        given=given,
+        json=bool(arguments.pop("json", False)) or bool(context.meta.get(JSON_WANTED)),
+        reason=str(arguments.pop("reason", "")),
+        as_claim=arguments.pop("as_claim", None),
+        with_claims=arguments.pop("with_claims", ()),
+        yes=bool(arguments.pop("yes", False)),
+        standard_input=StandardInput(),
+    )

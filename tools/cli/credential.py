@@ -1,0 +1,292 @@
+"""`credledger credential`: setting, getting, restoring and importing credentials.
+
+Values come from a hidden prompt, a file or standard input; never from arguments.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from ledger.errors import InvalidInput, NotFound
+from tools.cli.command import Run, command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ledger.values import FieldValue
+    from tools.wiring import Session
+
+LIST_COLUMNS = {
+    "application": "Application",
+    "owner": "Owner",
+    "version": "Version",
+    "epoch": "Epoch",
+    "complete": "Complete",
+    "set_at": "Set",
+    "set_by": "By",
+}
+HISTORY_COLUMNS = {
+    "version": "Version",
+    "event": "Event",
+    "recorded_at": "Recorded",
+    "by": "By",
+    "reason": "Reason",
+    "position": "Position",
+}
+owner_option = click.option("--owner", metavar="CLAIM", help="Whose credentials.")
+
+
+@click.group()
+def credential() -> None:
+    """Manage the credentials of owners in applications."""
+
+
+@command(
+    credential,
+    "set",
+    example="credledger credential set payroll --owner user:alice --values alice.json",
+    appends=True,
+    acts=True,
+)
+@click.argument("application", metavar="APP")
+@owner_option
+@click.option("--values", metavar="FILE|-", help="JSON object of field values; else a prompt.")
+@click.option("--check", is_flag=True, help="Set only if COMMAND accepts the new values.")
+@click.argument("check_command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
+def set_(
+    run: Run,
+    application: str,
+    owner: str | None,
+    values: str | None,
+    check: bool,
+    check_command: tuple[str, ...],
+) -> None:
+    """Set credentials; every field is needed."""
+    from tools.handing_over import check_with, require_program
+    from tools.shapes import mapping_document
+
+    if check != bool(check_command):
+        raise InvalidInput("usage", "--check needs `-- COMMAND`, and a command needs --check.")
+    if check:
+        require_program(check_command)
+    with run.session() as session:
+        acting, whose = run.acting(), run.owner(owner)
+        given = _values(run, session, application, values)
+        if check:
+            session.ledger.check_credentials(acting, application, whose, given)
+            check_with(check_command, given)
+        outcome = session.ledger.set_credentials(acting, application, whose, given)
+    run.print(mapping_document(outcome), sentence=f"Set version {outcome.version}.")
+
+
+@command(
+    credential,
+    "get",
+    example="credledger credential get payroll --as user:alice --field Password",
+    appends=True,
+    acts=True,
+)
+@click.argument("application", metavar="APP")
+@click.option("--field", metavar="NAME", help="Print this field's value only.")
+@click.option("--restricted", is_flag=True, help="Ask explicitly for a restricted application.")
+def get(run: Run, application: str, field: str | None, restricted: bool) -> None:
+    """Get credentials for somebody; recorded before anything is released."""
+    from tools.shapes import retrieved_document
+
+    caller = run.required_caller()
+    with run.session() as session:
+        found = session.ledger.retrieve(
+            caller,
+            application,
+            restricted=restricted,
+            fields=None if field is None else (field,),
+            reason=run.checked_reason(),
+        )
+    if run.json:
+        run.print(retrieved_document(found))
+    elif field is not None:
+        value = next(iter(found.fields.values()), None)
+        if value is None:
+            raise NotFound(
+                "field-not-set",
+                "That field was added later and has no value yet.",
+                hint="Set the credentials again with every field.",
+            )
+        _write_value(value)
+    else:
+        for name, value in found.fields.items():
+            sys.stdout.write(f"{name}: ")
+            sys.stdout.flush()
+            _write_value(value, newline=True)
+
+
+@command(
+    credential,
+    "list",
+    example="credledger credential list --app payroll --older-than 90d",
+    acts=True,
+)
+@click.option("--app", "application", metavar="APP")
+@owner_option
+@click.option("--older-than", metavar="SPAN", help="Set longer ago than this, such as 90d.")
+def list_(run: Run, application: str | None, owner: str | None, older_than: str | None) -> None:
+    """List what is set, never the values."""
+    from tools.shapes import readable_credentials
+    from tools.when import parse_span
+
+    older_than_us = None if older_than is None else parse_span(older_than)
+    with run.session(operator=False) as session:
+        rows = readable_credentials(
+            session, run.acting(), application, run.owner(owner), older_than_us
+        )
+    run.print(rows, LIST_COLUMNS)
+
+
+@command(
+    credential,
+    "history",
+    example="credledger credential history payroll --owner user:alice",
+    acts=True,
+)
+@click.argument("application", metavar="APP")
+@owner_option
+def history(run: Run, application: str, owner: str | None) -> None:
+    """List the versions of a mapping, never the values."""
+    from tools.shapes import mapping_history
+
+    with run.session(operator=False) as session:
+        rows = mapping_history(session, run.acting(), application, run.owner(owner))
+    run.print(rows, HISTORY_COLUMNS)
+
+
+@command(
+    credential,
+    "restore",
+    example="credledger credential restore payroll --owner user:alice --at yesterday",
+    appends=True,
+    acts=True,
+)
+@click.argument("application", metavar="APP")
+@owner_option
+@click.option("--version", type=click.IntRange(1), help="The version to bring back.")
+@click.option("--at", metavar="TIME", help="Bring back what was current then.")
+def restore(
+    run: Run, application: str, owner: str | None, version: int | None, at: str | None
+) -> None:
+    """Make an earlier value the current one, unseen."""
+    from tools.shapes import mapping_document
+    from tools.when import parse_moment
+
+    if (version is None) == (at is None):
+        raise InvalidInput("usage", "Give either --version or --at.")
+    with run.session() as session:
+        outcome = session.ledger.restore_credentials(
+            run.acting(),
+            application,
+            run.owner(owner),
+            version=version,
+            at_us=None if at is None else parse_moment(at, session.now()),
+        )
+    run.print(mapping_document(outcome), sentence=f"Restored as version {outcome.version}.")
+
+
+@command(
+    credential,
+    "delete",
+    example="credledger credential delete payroll --owner user:alice --yes",
+    appends=True,
+    acts=True,
+    destroys=True,
+)
+@click.argument("application", metavar="APP")
+@owner_option
+def delete(run: Run, application: str, owner: str | None) -> None:
+    """Delete the credentials of one owner in an application."""
+    from tools.shapes import mapping_document
+
+    whose = run.owner(owner)
+    run.consent(f"Delete the credentials of {owner or 'that owner'} in {application}?")
+    with run.session() as session:
+        outcome = session.ledger.delete_credentials(run.acting(), application, whose)
+    run.print(mapping_document(outcome), sentence="Deleted.")
+
+
+@command(
+    credential,
+    "delete-all",
+    example="credledger credential delete-all --owner user:alice --yes",
+    appends=True,
+    acts=True,
+    destroys=True,
+)
+@click.option("--owner", metavar="CLAIM", required=True, help="Whose credentials.")
+def delete_all(run: Run, owner: str) -> None:
+    """Delete the credentials of one owner in every application."""
+    from ledger.claims import parse_owner
+    from tools.shapes import applications_with, mapping_document
+
+    whose = parse_owner(owner)
+    run.consent(f"Delete the credentials of {owner} in every application?")
+    with run.session() as session:
+        outcomes = session.ledger.delete_all(run.acting(), whose, applications_with(session, whose))
+    run.print(
+        [mapping_document(outcome) for outcome in outcomes],
+        {"application": "Application", "version": "Version", "position": "Position"},
+    )
+
+
+@command(
+    credential,
+    "import",
+    example="credledger credential import people.csv --format csv --reason 'migration'",
+    appends=True,
+    acts=True,
+)
+@click.argument("file", metavar="FILE|-")
+@click.option("--format", "format_name", type=click.Choice(["jsonl", "csv"]))
+@click.pass_context
+def import_(context: click.Context, /, run: Run, file: str, format_name: str | None) -> None:
+    """Set credentials for many owners; with any bad line nothing is imported."""
+    from tools.import_run import check_lines, import_lines
+    from tools.importing import open_import
+
+    content = open_import(file, format_name, run.standard_input)
+    with run.session() as session:
+        acting = run.acting()
+        rejected, total = check_lines(session.ledger, acting, content)
+        document: dict[str, object] = {"imported": 0, "unchanged": 0}
+        last_position: int | None = None
+        if not rejected:
+            imported, unchanged, last_position = import_lines(
+                session.ledger, acting, content, total
+            )
+            document = {"imported": imported, "unchanged": unchanged}
+    document["rejected"] = [line.as_document() for line in rejected]
+    document["last_position"] = last_position
+    run.print(document)
+    if rejected:
+        context.exit(2)
+
+
+def _values(
+    run: Run, session: Session, application: str, place: str | None
+) -> Mapping[str, FieldValue]:
+    from tools.values_input import ask_values, read_values
+
+    if place is not None:
+        return read_values(place, run.standard_input)
+    return ask_values(session.ledger.application(application))
+
+
+def _write_value(value: FieldValue, *, newline: bool = False) -> None:
+    content = value.reveal()
+    sys.stdout.flush()
+    if isinstance(content, str):
+        content = content.encode("utf-8", "surrogateescape") + b"\n"
+    elif newline:
+        content += b"\n"
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()

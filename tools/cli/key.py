@@ -1,0 +1,178 @@
+"""`credledger key`: epochs, slots and passphrases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ledger.errors import InvalidInput
+from tools.cli.command import Run, command
+
+if TYPE_CHECKING:
+    from ledger.usecases.outcomes import SlotOutcome
+
+EPOCH_COLUMNS = {
+    "epoch": "Epoch",
+    "state": "State",
+    "created_at": "Created",
+    "mappings": "Mappings",
+    "secrets": "Secrets",
+}
+SLOT_COLUMNS = {
+    "id": "Slot",
+    "label": "Label",
+    "kind": "Kind",
+    "opens": "Opens",
+    "created_at": "Created",
+}
+
+
+@click.group()
+def key() -> None:
+    """Manage epochs, slots and passphrases."""
+
+
+@command(key, "status", example="credledger key status --json")
+def status(run: Run) -> None:
+    """Show the epochs of keys, what rests on each, and the slots."""
+    from tools import show
+    from tools.shapes import key_document
+
+    with run.session(operator=False) as session:
+        document = key_document(session)
+    if run.json:
+        run.print(document)
+        return
+    show.print_line(f"Current epoch: {document['epoch']}")
+    show.print_table(document["epochs"], EPOCH_COLUMNS)
+    show.print_table(document["slots"], SLOT_COLUMNS)
+
+
+@command(
+    key,
+    "passphrase",
+    example="credledger key passphrase --new-passphrase-file new.txt",
+    appends=True,
+    new_passphrase=True,
+)
+def passphrase(run: Run, argon2_memory: int) -> None:
+    """Change the passphrase of the slot that unlocks.
+
+    An old copy of the keyring file still opens with the old passphrase.
+    """
+    from ledger.sealing.slots import new_passphrase
+    from tools import prompts, show
+    from tools.holdings import argon2_cost
+
+    with run.session(operator=False) as session:
+        new = new_passphrase(prompts.new_passphrase(session.settings, run.standard_input))
+        outcome = session.ledger.change_passphrase(
+            run.acting(), session.holding, new, argon2_cost(argon2_memory)
+        )
+    _print_slot(run, outcome, f"Slot {outcome.slot} has a new passphrase.")
+    show.print_note("An old copy of the keyring file still opens with the old passphrase.")
+
+
+@key.group()
+def slot() -> None:
+    """Manage the ways to unlock the keyring."""
+
+
+@command(slot, "list", example="credledger key slot list")
+def slot_list(run: Run) -> None:
+    """List the slots."""
+    from tools.shapes import key_document
+
+    with run.session(operator=False) as session:
+        run.print(key_document(session)["slots"], SLOT_COLUMNS)
+
+
+@command(
+    slot,
+    "add",
+    example="credledger key slot add passphrase --label bob --new-passphrase-file bob.txt",
+    appends=True,
+    new_passphrase=True,
+)
+@click.argument("kind", type=click.Choice(["passphrase", "key-file"]))
+@click.option("--auditor", is_flag=True, help="Opens metadata and records, never secrets.")
+@click.option("--label", help="Whose slot it is.")
+@click.option("--new-key-file", metavar="FILE", help="The new slot's key file; made if missing.")
+@click.option("--auditor-file", metavar="FILE", help="Where an auditor's own keyring is written.")
+def slot_add(
+    run: Run,
+    kind: str,
+    auditor: bool,
+    label: str | None,
+    new_key_file: str | None,
+    auditor_file: str | None,
+    argon2_memory: int,
+) -> None:
+    """Add a way to unlock the keyring."""
+    from ledger.sealing.slots import AUDITOR, OPERATOR
+    from tools.holdings import argon2_cost, new_holding
+
+    if (kind == "key-file") != (new_key_file is not None):
+        raise InvalidInput("usage", "A key-file slot needs --new-key-file, and only that one.")
+    if auditor_file is not None and not auditor:
+        raise InvalidInput("usage", "--auditor-file belongs to --auditor.")
+    with run.session() as session:
+        outcome = session.ledger.add_slot(
+            run.acting(),
+            label=label or ("auditor" if auditor else "operator"),
+            opens=AUDITOR if auditor else OPERATOR,
+            holding=new_holding(
+                session.settings, run.standard_input, Path(new_key_file) if new_key_file else None
+            ),
+            cost=argon2_cost(argon2_memory),
+            auditor_file=None if auditor_file is None else Path(auditor_file).resolve(),
+        )
+    _print_slot(run, outcome, f"Added slot {outcome.slot}.")
+
+
+@command(
+    slot,
+    "remove",
+    example="credledger key slot remove 2 --mislaid --yes",
+    appends=True,
+    destroys=True,
+)
+@click.argument("slot_id", type=click.IntRange(1), metavar="ID")
+@click.option("--mislaid", is_flag=True, help="Nobody else has it: rotate nothing.")
+def slot_remove(run: Run, slot_id: int, mislaid: bool) -> None:
+    """Remove a slot; its holder can no longer unlock the new keyring.
+
+    Whoever kept an old keyring file, its passphrase and a copy of the database reads what was
+    readable before: change those passwords.
+    """
+    from tools import show
+
+    run.consent(f"Remove slot {slot_id}?")
+    with run.session() as session:
+        outcome = session.ledger.remove_slot(run.acting(), slot_id, mislaid=mislaid)
+    _print_slot(run, outcome, f"Removed slot {outcome.slot}.")
+    show.print_note(
+        "Whoever kept an old keyring, its passphrase and a copy of the database still reads"
+        " what was readable before: change those passwords."
+    )
+
+
+@command(
+    slot,
+    "export-auditor",
+    example="credledger key slot export-auditor 2 /media/usb/auditor-keyring",
+    appends=True,
+)
+@click.argument("slot_id", type=click.IntRange(1), metavar="ID")
+@click.argument("file")
+def slot_export_auditor(run: Run, slot_id: int, file: str) -> None:
+    """Write an auditor's own keyring anew, without the auditor's passphrase."""
+    with run.session() as session:
+        outcome = session.ledger.export_auditor(run.acting(), slot_id, Path(file).resolve())
+    _print_slot(run, outcome, f"Exported slot {outcome.slot}.")
+
+
+def _print_slot(run: Run, outcome: SlotOutcome, sentence: str) -> None:
+    run.print({"slot": outcome.slot, "position": outcome.position}, sentence=sentence)

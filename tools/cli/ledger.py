@@ -1,0 +1,58 @@
+"""`credledger init`, `status` and `doctor`."""
+
+from __future__ import annotations
+
+import click
+
+from tools.cli.command import Run, command
+
+
+@command(
+    None,
+    "init",
+    example="credledger init --label alice --new-passphrase-file passphrase.txt",
+    new_passphrase=True,
+)
+@click.option("--label", default="operator", help="Whose slot the first one is.")
+def init(run: Run, label: str, argon2_memory: int) -> None:
+    """Create a ledger: its store and its keyring."""
+    from tools import show
+    from tools.wiring import found
+
+    document = found(run.settings(), run.standard_input, label, argon2_memory)
+    run.print(document)
+    for line in (
+        f"Pin the ledger id {document['ledger_id']} elsewhere: it proves which ledger this is.",
+        "Back up the keyring now, and again after each change of its keys or slots.",
+        "Keep the keyring and the store's backups apart: both together are the credentials.",
+    ):
+        show.print_note(line)
+
+
+@command(None, "status", example="credledger status --json")
+def status(run: Run) -> None:
+    """Show where the ledger stands."""
+    from tools.diagnosis import status_document
+
+    with run.session(operator=False) as session:
+        document = status_document(session)
+    run.print(document)
+
+
+@command(None, "doctor", example="credledger doctor")
+@click.pass_context
+def doctor(context: click.Context, /, run: Run) -> None:
+    """List what is wrong or risky, and what mends it."""
+    from tools.diagnosis import examine, gravest
+
+    findings = examine(run)
+    if run.json:
+        run.print({"findings": [finding.as_document() for finding in findings]})
+    elif findings:
+        run.print(
+            [finding.as_document() for finding in findings],
+            {"severity": "Severity", "code": "Code", "message": "Finding", "mend": "Mend"},
+        )
+    else:
+        run.print({}, sentence="Nothing is wrong.")
+    context.exit(gravest(findings))

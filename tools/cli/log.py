@@ -1,0 +1,125 @@
+"""`credledger log`: the event log itself; most of it needs no keyring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ledger.errors import InvalidInput, Unavailable
+from tools.cli.command import Run, command
+
+EVENT_COLUMNS = {
+    "position": "Position",
+    "recorded_at": "Recorded",
+    "topic": "Topic",
+    "stream": "Stream",
+    "version": "Version",
+    "epoch": "Epoch",
+}
+EVENTS_DEFAULT = 1000
+
+
+@click.group()
+def log() -> None:
+    """Check and list the event log."""
+
+
+@command(log, "verify", example="credledger log verify --ledger-id 3f2a...", appends=True)
+@click.option("--ledger-id", metavar="ID", help="The pinned ledger id, in hex.")
+@click.option("--views", is_flag=True, help="Compare the views with their folds too (unlocks).")
+@click.option(
+    "--accept-new-memory",
+    is_flag=True,
+    help="Give this host a new memory of the ledger in place of an unreadable one (unlocks).",
+)
+@click.pass_context
+def verify(
+    context: click.Context,
+    /,
+    run: Run,
+    ledger_id: str | None,
+    views: bool,
+    accept_new_memory: bool,
+) -> None:
+    """Check the whole log without any key."""
+    from tools.verifying import parse_ledger_id, verify_log, view_checks
+
+    settings = run.settings()
+    pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
+    report = verify_log(settings, pinned, without_memory=accept_new_memory)
+    if accept_new_memory and report.ok:
+        report.add("new memory", *_renew_memory(run))
+    if views and report.ok:
+        with run.session(operator=False) as session:
+            for name, ok, detail in view_checks(session):
+                report.add(name, ok, detail)
+    document = report.as_document()
+    if run.json:
+        run.print(document)
+    else:
+        _print_report(run, document)
+    if not report.ok:
+        context.exit(8)
+
+
+@command(log, "events", example="credledger log events --after 4000 --limit 50")
+@click.option("--after", type=click.IntRange(0), default=0, metavar="POSITION")
+@click.option("--limit", type=click.IntRange(0), default=EVENTS_DEFAULT, help="0 is all.")
+def events(run: Run, after: int, limit: int) -> None:
+    """List events as they lie in the log: no content, no key."""
+    from tools.verifying import event_rows
+
+    run.print(event_rows(run.settings(), after, limit or None), EVENT_COLUMNS)
+
+
+@command(log, "checkpoint", example="credledger log checkpoint --out head.txt")
+@click.option("--out", metavar="FILE", help="Write the signed note there.")
+def checkpoint(run: Run, out: str | None) -> None:
+    """Print the newest signed head, to be kept or published elsewhere."""
+    from tools.verifying import newest_checkpoint
+
+    document = newest_checkpoint(run.settings())
+    if out is not None:
+        try:
+            Path(out).write_text(str(document["note"]), encoding="utf-8")
+        except OSError as error:
+            raise Unavailable(
+                "file-not-writable", "The checkpoint cannot be written there."
+            ) from error
+    if run.json:
+        run.print(document)
+    elif out is None:
+        click.echo(document["note"], nl=False)
+
+
+@command(
+    log,
+    "accept-rollback",
+    example="credledger log accept-rollback --reason 'restored from backup' --yes",
+    appends=True,
+    destroys=True,
+)
+def accept_rollback(run: Run) -> None:
+    """Go on from a store that is not the one this host remembers."""
+    from tools.wiring import accept_rollback as accept
+
+    if not run.checked_reason():
+        raise InvalidInput("reason-required", "Say why with --reason; it is recorded.")
+    run.consent("Give up the part of the log that this host remembers and the store lacks?")
+    document = accept(run.settings(), run.standard_input, run.acting())
+    run.print(document)
+
+
+def _renew_memory(run: Run) -> tuple[bool, str]:
+    from tools.wiring import accept_new_memory as accept
+
+    return True, f"recorded at position {accept(run.settings(), run.standard_input, run.acting())}"
+
+
+def _print_report(run: Run, document: dict[str, object]) -> None:
+    checks = document["checks"]
+    assert isinstance(checks, list)
+    run.print(checks, {"name": "Check", "ok": "Holds", "detail": "Detail"})
+    facts = ("ok", "size", "root", "proven_to", "unanchored")
+    run.print({name: document[name] for name in facts})

@@ -1,0 +1,167 @@
+"""The program `credledger`: its commands, and how every failure leaves it.
+
+Results go to standard output, everything else to standard error. With `--json` an error, a usage
+error included, is one document on standard error:
+
+    {"error": {"code": "...", "message": "...", "hint": "..."}}
+
+Shell completion is click's: `eval "$(_CREDLEDGER_COMPLETE=bash_source credledger)"`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ledger.errors import InvalidInput, LedgerError, Unavailable
+from tools.cli.command import JSON_WANTED, settings_options
+from tools.cli.exits import DONE, exit_code
+from tools.cli.lazy import LazyGroup
+from tools.settings import Given
+from tools.show import json_line, printable
+
+PROGRAM = "credledger"
+
+PLACES = {
+    "init": ("tools.cli.ledger:init", "Create a ledger: its store and its keyring."),
+    "status": ("tools.cli.ledger:status", "Show where the ledger stands."),
+    "doctor": ("tools.cli.ledger:doctor", "List what is wrong or risky, and what mends it."),
+    "app": ("tools.cli.app:app", "Target applications."),
+    "credential": ("tools.cli.credential:credential", "Credentials of owners in applications."),
+    "exec": ("tools.cli.exec:exec_command", "Run a program with credentials."),
+    "role": ("tools.cli.role:role", "Service-level rights."),
+    "key": ("tools.cli.key:key", "Epochs, slots and passphrases of the keyring."),
+    "audit": ("tools.cli.audit:audit", "Who read what, who changed what, and why."),
+    "log": ("tools.cli.log:log", "The event log itself, checked without any key."),
+    "replay": ("tools.cli.replay:replay", "Rebuild views; state as it was; what changed."),
+}
+
+
+@click.group(
+    name=PROGRAM,
+    cls=LazyGroup,
+    places=PLACES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        "Exit codes: 0 done, 1 unexpected, 2 invalid, 3 not found, 4 refused, 5 conflict,"
+        " 6 key unavailable, 7 unavailable, 8 tampered."
+        '\n\nCompletion: eval "$(_CREDLEDGER_COMPLETE=bash_source credledger)"'
+    ),
+)
+@click.version_option(package_name=PROGRAM, prog_name=PROGRAM)
+@settings_options
+@click.option("--json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def program(
+    context: click.Context,
+    store: str | None,
+    keyring: str | None,
+    passphrase_file: str | None,
+    key_file: str | None,
+    slot: int | None,
+    json: bool,
+) -> None:
+    """Keep credentials in an event log: nothing is released unrecorded."""
+    context.obj = Given(store, keyring, passphrase_file, key_file, slot)
+    context.meta[JSON_WANTED] = json
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and end the process with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; its exit code is returned, whatever happens."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return DONE
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    as_json = _wants_json(arguments)
+    try:
+        answer = program.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
+    except LedgerError as error:
+        return _report(error, as_json=as_json)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return exit_code("invalid")
+    except click.ClickException as error:
+        return _report(_usage_error(error), as_json=as_json)
+    except (click.Abort, KeyboardInterrupt):
+        return _report(InvalidInput("interrupted", "Interrupted."), as_json=as_json)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _report(
+            Unavailable("system-refused", f"The system refused: {error.strerror or 'I/O error'}."),
+            as_json=as_json,
+        )
+    except Exception as error:  # noqa: BLE001 # the text of an unforeseen error may hold anything
+        return _report(_unexpected(error), as_json=as_json)
+    return answer if isinstance(answer, int) else DONE
+
+
+def _report(error: LedgerError, *, as_json: bool) -> int:
+    if as_json:
+        document = {"error": error.as_document()}
+        sys.stderr.write(json_line(document))
+    else:
+        shown = error.position is None or str(error.position) in error.message
+        place = "" if shown else f" (position {error.position})"
+        sys.stderr.write(f"{PROGRAM}: {printable(error.message)}{place}\n")
+        if error.credential_page:
+            sys.stderr.write(f"  Set them at {printable(error.credential_page)}\n")
+        if error.hint:
+            sys.stderr.write(f"  {printable(error.hint)}\n")
+    return exit_code(error.family)
+
+
+def _usage_error(error: click.ClickException) -> InvalidInput:
+    hint = f"See `{PROGRAM} --help`."
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        hint = f"See `{error.ctx.command_path} --help`."
+    return InvalidInput("usage", error.format_message(), hint=hint)
+
+
+def _unexpected(error: Exception) -> LedgerError:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = ""
+    if trace is not None:
+        where = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    return LedgerError(
+        "unexpected",
+        f"Something unforeseen happened: {type(error).__name__}{where}.",
+        hint="Nothing is lost that was acknowledged; please report this.",
+    )
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    own = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
+    return "--json" in own
+
+
+def _drop_output() -> None:
+    """Point standard output at nothing, so that the interpreter's last flush stays quiet."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, sys.stdout.fileno())
+    except (OSError, ValueError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 # lives on
+    finally:
+        os.close(nothing)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""What `status` shows and what `doctor` finds: each finding with a stable code and its mending.
+
+A finding is an `error` (the ledger does not serve; its exit code is that of the error's family),
+or a `warning` (it serves, but something is risky; exit 0).
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ledger.errors import LedgerError
+from tools.cli.exits import DONE, exit_code
+from tools.settings import STANDARD_INPUT, Settings
+from tools.when import to_text
+
+if TYPE_CHECKING:
+    from tools.cli.command import Run
+    from tools.wiring import Session
+
+ERROR, WARNING = "error", "warning"
+MONTH_US = 30 * 86_400 * 1_000_000
+EPOCH_MONTHS_MAX = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong or risky."""
+
+    code: str
+    severity: str
+    message: str
+    mend: str
+    exit: int = DONE
+
+    def as_document(self) -> dict[str, object]:
+        """The JSON shape."""
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": self.message,
+            "mend": self.mend,
+        }
+
+
+def status_document(session: Session) -> dict[str, Any]:
+    """Where the ledger stands, as `status` tells it."""
+    status = session.ledger.status()
+    return {
+        "ledger_id": status.ledger_id.hex(),
+        "position": status.position,
+        "root": status.root.hex(),
+        "epoch": status.epoch,
+        "unlocked_by": status.unlocked_by,
+        "views": session.views.status(),
+        "last_database_backup": None,
+        "last_key_backup": None,
+        "warnings": [finding.code for finding in session_findings(session)],
+    }
+
+
+def examine(run: Run) -> list[Finding]:
+    """Everything that is wrong or risky, the gravest first."""
+    findings: list[Finding] = []
+    try:
+        settings = run.settings()
+        findings.extend(file_findings(settings))
+        with run.session(operator=False) as session:
+            findings.extend(session_findings(session))
+    except LedgerError as error:
+        findings.append(
+            Finding(error.code, ERROR, error.message, error.hint, exit_code(error.family))
+        )
+    return sorted(findings, key=lambda finding: -finding.exit)
+
+
+def gravest(findings: list[Finding]) -> int:
+    """The exit code of the gravest finding; 0 when there are warnings only."""
+    return max((finding.exit for finding in findings), default=DONE)
+
+
+def file_findings(settings: Settings) -> Iterator[Finding]:
+    """Files that others may read."""
+    secret = settings.passphrase_file
+    if secret is not None and secret != STANDARD_INPUT and _open_to_others(Path(secret)):
+        yield Finding(
+            "passphrase-file-too-open",
+            WARNING,
+            "The passphrase file may be read by others than its owner.",
+            f"chmod 600 {secret}",
+        )
+    store = settings.sqlite_path
+    if store is not None and _open_to_others(store):
+        yield Finding(
+            "store-too-open",
+            WARNING,
+            "The store may be read by others than its owner.",
+            f"chmod 600 {store}",
+        )
+
+
+def session_findings(session: Session) -> Iterator[Finding]:
+    """What an open ledger shows."""
+    status = session.ledger.status()
+    operators = [slot for slot in status.slots if slot[3] == "operator"]
+    if session.unlocked.is_operator and len(operators) < 2:
+        yield Finding(
+            "single-slot",
+            WARNING,
+            "Only one slot opens the keyring: if its passphrase is lost, all is lost.",
+            "credledger key slot add key-file --new-key-file /media/safe/spare.key --label spare",
+        )
+    for view in session.views.status():
+        behind = status.position - int(str(view["position"]))
+        if behind > 0:
+            yield Finding(
+                "view-behind",
+                WARNING,
+                f"The view {view['name']} is {behind} events behind the log.",
+                f"credledger replay rebuild --view {view['name']}",
+            )
+    if status.clock_behind_us > 0:
+        yield Finding(
+            "clock-behind",
+            WARNING,
+            f"The clock is {status.clock_behind_us} µs behind the last recorded event.",
+            "Set the system's clock; recorded times go on from the last one until then.",
+        )
+    yield from _epoch_findings(session)
+
+
+def _epoch_findings(session: Session) -> Iterator[Finding]:
+    status = session.ledger.status()
+    for epoch, state, started_at, _ in status.epochs:
+        if state == "current" and session.now() - started_at > EPOCH_MONTHS_MAX * MONTH_US:
+            yield Finding(
+                "epoch-old",
+                WARNING,
+                f"Epoch {epoch} is in use since {to_text(started_at)}.",
+                "credledger key rotate",
+            )
+
+
+def _open_to_others(path: Path) -> bool:
+    try:
+        return bool(stat.S_IMODE(path.stat().st_mode) & 0o077)
+    except OSError:
+        return False

@@ -1,0 +1,137 @@
+"""Reading files and standard input with limits, and parsing them only then.
+
+Size is checked before a byte is parsed, depth and repeated keys while parsing. Standard input can
+be used for one thing in a command; a second use is refused rather than left empty.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ledger.errors import InvalidInput, NotFound
+
+STANDARD_INPUT = "-"
+DEPTH_MAX = 16
+TOML_BYTES_MAX = 4 * 1024 * 1024
+VALUES_BYTES_MAX = 4 * 1024 * 1024
+"""32 fields of 64 KiB in base64, with room for their names."""
+
+
+class StandardInput:
+    """The one standard input of this process, handed out once."""
+
+    def __init__(self) -> None:
+        self._taken_for: str | None = None
+
+    def take(self, purpose: str) -> BinaryIO:
+        """The raw stream; `stdin-used-twice` when something else reads it already."""
+        if self._taken_for is not None:
+            raise InvalidInput(
+                "stdin-used-twice",
+                f"Standard input cannot give both {self._taken_for} and {purpose}.",
+                hint="Put one of the two into a file.",
+            )
+        self._taken_for = purpose
+        return sys.stdin.buffer
+
+
+def read_bytes(place: str, purpose: str, limit: int, standard_input: StandardInput) -> bytes:
+    """The content of a file or of `-`; `too-large` beyond `limit` bytes."""
+    if place == STANDARD_INPUT:
+        content = standard_input.take(purpose).read(limit + 1)
+    else:
+        try:
+            with Path(place).open("rb") as stream:
+                content = stream.read(limit + 1)
+        except OSError as error:
+            raise unreadable(purpose, error) from error
+    if len(content) > limit:
+        raise InvalidInput("too-large", f"The file with {purpose} exceeds {limit} bytes.")
+    return content
+
+
+def unreadable(purpose: str, error: OSError) -> InvalidInput | NotFound:
+    """Our error for a file that cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return NotFound(
+            "no-such-file", f"The file with {purpose} does not exist.", hint="Check the path."
+        )
+    return InvalidInput(
+        "file-unreadable",
+        f"The file with {purpose} cannot be read: {error.strerror}.",
+        hint="Check the path and its permissions.",
+    )
+
+
+def decode_text(content: bytes, purpose: str) -> str:
+    """UTF-8 with or without a mark, or UTF-16 with one; `not-text` otherwise."""
+    utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        return content.decode("utf-16" if utf_16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            "not-text", f"The file with {purpose} is neither UTF-8 nor UTF-16 text."
+        ) from error
+
+
+def parse_json(text: str, purpose: str) -> Any:
+    """A JSON document; `invalid-json` for what is malformed, repeated or nested too deep."""
+    if _depth(text) > DEPTH_MAX:
+        raise InvalidInput("invalid-json", f"The JSON with {purpose} is nested too deep.")
+    try:
+        return json.loads(text, object_pairs_hook=_unrepeated, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(
+            "invalid-json",
+            f"The JSON with {purpose} is malformed at line {error.lineno}, column {error.colno}.",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(
+            "invalid-json",
+            f"The JSON with {purpose} repeats a key or holds a number that is none.",
+        ) from error
+
+
+def parse_toml(text: str, purpose: str) -> dict[str, Any]:
+    """A TOML document; `invalid-toml` with the place where it breaks off."""
+    if _depth(text) > DEPTH_MAX:
+        raise InvalidInput("invalid-toml", f"The TOML with {purpose} is nested too deep.")
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise InvalidInput(
+            "invalid-toml", f"The TOML with {purpose} is malformed: {error}."
+        ) from error
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
+
+
+def _no_constant(_: str) -> float:
+    raise ValueError
+
+
+def _depth(text: str) -> int:
+    """How deep brackets nest outside of double-quoted strings; an upper bound."""
+    depth = deepest = 0
+    quoted = escaped = False
+    for character in text:
+        if quoted:
+            quoted = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        elif character == '"':
+            quoted = True
+        elif character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest

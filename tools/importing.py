@@ -1,0 +1,212 @@
+"""Reading a file of credentials to import, line by line, with bounded memory.
+
+JSONL: one object a line, `{"application": ..., "owner": ..., "fields": {...}}`; `owner` is null or
+absent in a group application. CSV: columns `application`, `owner` and one for each field; an empty
+cell is no value. UTF-8 (with or without a mark) or UTF-16 (with one); empty lines are skipped.
+
+The file is read twice: once to check every line, once to import. It must not change in between:
+the second reading compares a digest of the bytes with that of the first (`file-changed`).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ledger.claims import Claim, parse_owner
+from ledger.errors import Conflict, InvalidInput, LedgerError
+from ledger.identifiers import application_key
+from ledger.values import FieldValue, values_from_json
+from tools.documents import STANDARD_INPUT, StandardInput, parse_json, read_bytes, unreadable
+
+BATCH_LINES_MAX = 500
+LINE_CHARACTERS_MAX = 4 * 1024 * 1024
+"""32 fields of 64 KiB in base64, with room for their names."""
+STANDARD_INPUT_BYTES_MAX = 256 * 1024 * 1024
+JSONL, CSV = "jsonl", "csv"
+_KEYS = {"application", "owner", "fields"}
+_PURPOSE = "credentials to import"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line's mapping."""
+
+    number: int
+    application: str
+    owner: Claim | None
+    values: Mapping[str, FieldValue]
+
+    @property
+    def key(self) -> bytes:
+        """A digest of (application, owner), by which repeated lines are found."""
+        text = f"{application_key(self.application)}\0{self.owner or ''}"
+        return hashlib.sha256(text.encode()).digest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One line that cannot be imported, and why."""
+
+    line: int
+    code: str
+    message: str
+
+    def as_document(self) -> dict[str, object]:
+        """The JSON shape."""
+        return {"line": self.line, "code": self.code, "message": self.message}
+
+
+@dataclass(slots=True)
+class ImportFile:
+    """A file of credentials that can be read more than once."""
+
+    path: Path | None
+    """None when it came from standard input."""
+    format: str
+    _held: bytes = b""
+    _digest: bytes | None = field(default=None)
+
+    def lines(self) -> Iterator[Line | Rejected]:
+        """Every line in order, the bad ones as `Rejected`."""
+        digest = hashlib.sha256()
+        with self._open() as raw:
+            texts = _texts(_Hashing(raw, digest))
+            yield from self._csv(texts) if self.format == CSV else self._jsonl(texts)
+        if self._digest is not None and digest.digest() != self._digest:
+            raise Conflict(
+                "file-changed",
+                "The file changed while it was being imported.",
+                hint="Run the import again; what is current already stays unchanged.",
+            )
+        self._digest = digest.digest()
+
+    def _open(self) -> BinaryIO:
+        if self.path is None:
+            return io.BytesIO(self._held)
+        try:
+            return self.path.open("rb")
+        except OSError as error:
+            raise unreadable(_PURPOSE, error) from error
+
+    def _jsonl(self, texts: Iterator[tuple[int, str]]) -> Iterator[Line | Rejected]:
+        base = self.path.parent if self.path is not None else Path.cwd()
+        for number, text in texts:
+            if text.strip():
+                yield _guarded(number, lambda n, t: _from_json(n, t, base), text)
+
+    def _csv(self, texts: Iterator[tuple[int, str]]) -> Iterator[Line | Rejected]:
+        csv.field_size_limit(LINE_CHARACTERS_MAX)
+        reader = csv.reader((text for _, text in texts), strict=True)
+        try:
+            heading = next(reader, None)
+            columns = [name.strip() for name in heading or []]
+            if (
+                "application" not in columns
+                or "owner" not in columns
+                or len(set(columns)) != len(columns)
+            ):
+                yield Rejected(
+                    1, "invalid-heading", "The first line must name application, owner and fields."
+                )
+                return
+            for cells in reader:
+                if any(cells):
+                    yield _guarded(reader.line_num, lambda n, c: _from_cells(n, columns, c), cells)
+        except csv.Error:
+            yield Rejected(reader.line_num, "invalid-csv", "The line is not well-formed CSV.")
+
+
+def open_import(place: str, format_name: str | None, standard_input: StandardInput) -> ImportFile:
+    """The file to import; the format follows from its name unless it is told."""
+    chosen = format_name or (CSV if place.lower().endswith(".csv") else JSONL)
+    if place == STANDARD_INPUT:
+        held = read_bytes(place, _PURPOSE, STANDARD_INPUT_BYTES_MAX, standard_input)
+        return ImportFile(None, chosen, held)
+    return ImportFile(Path(place), chosen)
+
+
+class _Hashing(io.RawIOBase):
+    """A raw stream that digests what passes through it."""
+
+    def __init__(self, raw: BinaryIO, digest: hashlib._Hash) -> None:
+        super().__init__()
+        self._raw = raw
+        self._digest = digest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._raw.read(len(buffer))
+        except OSError as error:
+            raise unreadable(_PURPOSE, error) from error
+        self._digest.update(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _texts(raw: io.RawIOBase) -> Iterator[tuple[int, str]]:
+    buffered = io.BufferedReader(raw)
+    mark = buffered.peek(2)[:2]
+    encoding = "utf-16" if mark in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
+    text = io.TextIOWrapper(buffered, encoding=encoding, newline="")
+    number = 0
+    while True:
+        number += 1
+        try:
+            line = text.readline(LINE_CHARACTERS_MAX + 1)
+        except UnicodeError as error:
+            raise InvalidInput(
+                "not-text", f"The file is neither UTF-8 nor UTF-16 text near line {number}."
+            ) from error
+        if not line:
+            return
+        if len(line) > LINE_CHARACTERS_MAX:
+            raise InvalidInput(
+                "too-large", f"Line {number} exceeds {LINE_CHARACTERS_MAX} characters."
+            )
+        yield number, line
+
+
+def _guarded(number: int, read: Any, content: Any) -> Line | Rejected:
+    try:
+        line = read(number, content)
+        assert isinstance(line, Line)
+        return line
+    except LedgerError as error:
+        return Rejected(number, error.code, error.message)
+
+
+def _from_json(number: int, text: str, base: Path) -> Line:
+    document = parse_json(text, "this line")
+    if not isinstance(document, dict) or not set(document) <= _KEYS:
+        raise InvalidInput("invalid-line", "A line is an object of application, owner and fields.")
+    application, owner, fields = (document.get(k) for k in ("application", "owner", "fields"))
+    if not isinstance(application, str) or not isinstance(fields, dict):
+        raise InvalidInput("invalid-line", "A line needs application (text) and fields (object).")
+    if owner is not None and not isinstance(owner, str):
+        raise InvalidInput("invalid-line", "The owner must be a text or null.")
+    return _line(number, application, owner, values_from_json(fields, base))
+
+
+def _from_cells(number: int, columns: list[str], cells: list[str]) -> Line:
+    if len(cells) != len(columns):
+        raise InvalidInput("invalid-line", "The line has another number of cells than the first.")
+    named = dict(zip(columns, cells, strict=True))
+    application, owner = named.pop("application"), named.pop("owner").strip() or None
+    fields = {name: cell for name, cell in named.items() if cell}
+    return _line(number, application, owner, values_from_json(fields, None))
+
+
+def _line(
+    number: int, application: str, owner: str | None, values: Mapping[str, FieldValue]
+) -> Line:
+    application_key(application)
+    return Line(number, application, None if owner is None else parse_owner(owner), values)

@@ -1,0 +1,98 @@
+"""Asking people: passphrases, values and consent, on a terminal only.
+
+What is typed never shows when it is secret. Where standard input is no terminal nothing is asked:
+each question then names the option that answers it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ledger.errors import InvalidInput, KeyUnavailable, LedgerError
+from tools.documents import StandardInput, decode_text, read_bytes
+from tools.settings import STANDARD_INPUT, Settings
+
+PASSPHRASE_BYTES_MAX = 4096
+
+
+def on_terminal() -> bool:
+    """Whether somebody sits there to be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def passphrase(settings: Settings, standard_input: StandardInput) -> str:
+    """The passphrase that unlocks; `no-passphrase` (exit 6) where nobody can be asked."""
+    if settings.passphrase_file is not None:
+        return _from_file(settings.passphrase_file, "the passphrase", standard_input)
+    if not on_terminal():
+        raise KeyUnavailable(
+            "no-passphrase",
+            "The keyring is locked and there is no terminal to ask for its passphrase.",
+            hint="Give --passphrase-file or --key-file.",
+        )
+    return _hidden("Passphrase")
+
+
+def new_passphrase(settings: Settings, standard_input: StandardInput) -> str:
+    """A passphrase to be set, typed twice; `no-new-passphrase` where nobody can be asked."""
+    if settings.new_passphrase_file is not None:
+        return _from_file(settings.new_passphrase_file, "the new passphrase", standard_input)
+    if not on_terminal():
+        raise KeyUnavailable(
+            "no-new-passphrase",
+            "A new passphrase is needed and there is no terminal to ask for it.",
+            hint="Give --new-passphrase-file.",
+        )
+    return str(click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
+
+
+def field_value(name: str, *, masked: bool) -> str:
+    """A field's text; hidden and typed twice when it is masked."""
+    return str(
+        click.prompt(
+            name,
+            hide_input=masked,
+            confirmation_prompt=masked,
+            default="",
+            show_default=False,
+            err=True,
+        )
+    )
+
+
+def consent(question: str, *, yes: bool) -> None:
+    """Go on only with consent; `not-confirmed` (exit 2, nothing changed) otherwise."""
+    if yes:
+        return
+    if not on_terminal():
+        raise InvalidInput(
+            "not-confirmed",
+            "This destroys something and there is no terminal to ask for consent.",
+            hint="Give --yes if you mean it; nothing was changed.",
+        )
+    if not click.confirm(question, default=False, err=True):
+        raise InvalidInput("not-confirmed", "Not confirmed.", hint="Nothing was changed.")
+
+
+def _hidden(text: str) -> str:
+    return str(click.prompt(text, hide_input=True, err=True))
+
+
+def _from_file(place: str, purpose: str, standard_input: StandardInput) -> str:
+    path = place if place == STANDARD_INPUT else str(Path(place).expanduser())
+    try:
+        content = read_bytes(path, purpose, PASSPHRASE_BYTES_MAX, standard_input)
+    except LedgerError as error:
+        if error.code not in {"no-such-file", "file-unreadable"}:
+            raise
+        raise KeyUnavailable(
+            "no-passphrase-file", error.message, hint="Check the path and its permissions."
+        ) from error
+    text = decode_text(content, purpose)
+    for ending in ("\r\n", "\n"):
+        if text.endswith(ending):
+            return text[: -len(ending)]
+    return text

@@ -1,0 +1,97 @@
+"""What `audit` and `replay` ask of the read side, with people's words turned into its terms."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ledger.claims import parse_claim
+from ledger.errors import Conflict
+from projections.moment import diff, state_at
+from projections.redecide import redecide
+from tools.show import progress
+from tools.when import parse_moment, parse_place
+
+if TYPE_CHECKING:
+    from tools.wiring import Session
+
+
+def access_rows(
+    session: Session,
+    *,
+    user: str | None,
+    owner: str | None,
+    application: str | None,
+    outcome: str | None,
+    since: str | None,
+    until: str | None,
+    limit: int | None,
+    after: int | None,
+) -> list[dict[str, Any]]:
+    """Attempts to read, newest first."""
+    return session.views.access(
+        user=_claim(user),
+        owner=_claim(owner),
+        application=application,
+        outcome=outcome,
+        since=_moment(session, since),
+        until=_moment(session, until),
+        limit=limit,
+        after=after,
+    )
+
+
+def change_rows(
+    session: Session, *, application: str | None, by: str | None, since: str | None
+) -> list[dict[str, Any]]:
+    """Administration's history."""
+    return session.views.changes(
+        application=application,
+        by=by if by in {None, "operator", "auditor"} else _claim(by),
+        since=_moment(session, since),
+    )
+
+
+def recheck_accesses(session: Session) -> dict[str, Any]:
+    """Every access decided again from the log alone."""
+    with progress("Deciding again") as show:
+        return redecide(session.store, session.mapper, progress=show)
+
+
+def rebuild_views(session: Session, view: str | None) -> dict[str, Any]:
+    """Views rebuilt, with their digests before and after."""
+    started = time.monotonic()
+    with progress("Rebuilding") as show:
+        views = session.views.rebuild(view, show)
+    return {
+        "events": session.ledger.status().position,
+        "seconds": round(time.monotonic() - started, 3),
+        "views": views,
+    }
+
+
+def state_then(session: Session, place: str) -> dict[str, Any]:
+    """Applications and mappings as of a time or position."""
+    position, moment = _place(session, place)
+    with progress("Replaying") as show:
+        return state_at(session.store, session.mapper, position=position, at=moment, progress=show)
+
+
+def difference(session: Session, before: str, after: str) -> dict[str, Any]:
+    """What changed between two times or positions."""
+    return diff(state_then(session, before), state_then(session, after))
+
+
+def _place(session: Session, text: str) -> tuple[int | None, int | None]:
+    position, moment = parse_place(text, session.now())
+    if position is not None and position > session.ledger.status().position:
+        raise Conflict("beyond-the-log", "The log does not reach that position yet.")
+    return position, moment
+
+
+def _moment(session: Session, text: str | None) -> int | None:
+    return None if text is None else parse_moment(text, session.now())
+
+
+def _claim(text: str | None) -> str | None:
+    return None if text is None else str(parse_claim(text))

@@ -1,0 +1,128 @@
+"""What a command runs with: flag > environment > default. The only reader of the environment.
+
+    CREDLEDGER_STORE            sqlite:///var/lib/x/ledger.db | postgresql://...?ledger=NAME
+    CREDLEDGER_KEYRING          the keyring's path
+    CREDLEDGER_PASSPHRASE_FILE  a file whose text is the passphrase; - is standard input
+    CREDLEDGER_KEY_FILE         a key file, instead of a passphrase
+
+Three and four slashes after `sqlite:` both mean the absolute path; relative ones are refused,
+and paths are resolved before any comparison. Keys and passphrases themselves never come from
+the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ledger.errors import InvalidInput
+
+OWN_PREFIX = "CREDLEDGER_"
+STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What was said on the command line; None where nothing was."""
+
+    store: str | None = None
+    keyring: str | None = None
+    passphrase_file: str | None = None
+    key_file: str | None = None
+    slot: int | None = None
+    new_passphrase_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where everything is, decided once for a command."""
+
+    store: str
+    """The store's URL as given, or the default one."""
+    keyring: Path
+    """Absolute, links resolved."""
+    passphrase_file: str | None
+    """A path, `-`, or None for a prompt."""
+    key_file: Path | None
+    slot: int | None
+    new_passphrase_file: str | None
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database file of a SQLite store; None for another engine."""
+        return sqlite_path(self.store)
+
+
+def decide(given: Given, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settle every setting; `invalid-store` and `two-secrets` for what cannot be."""
+    told = os.environ if environment is None else environment
+    passphrase_file = given.passphrase_file
+    key_file = given.key_file
+    if passphrase_file is not None and key_file is not None:
+        raise InvalidInput("two-secrets", "Give either --passphrase-file or --key-file, not both.")
+    if passphrase_file is None and key_file is None:
+        passphrase_file = told.get("CREDLEDGER_PASSPHRASE_FILE") or None
+        key_file = None if passphrase_file else told.get("CREDLEDGER_KEY_FILE") or None
+    store = given.store or told.get("CREDLEDGER_STORE") or _default_store()
+    if not store.startswith(("postgresql://", "postgres://")):
+        sqlite_path(store)
+    keyring = given.keyring or told.get("CREDLEDGER_KEYRING") or _default_keyring()
+    return Settings(
+        store=store,
+        keyring=Path(keyring).expanduser().resolve(),
+        passphrase_file=passphrase_file,
+        key_file=Path(key_file).expanduser().resolve() if key_file else None,
+        slot=given.slot,
+        new_passphrase_file=given.new_passphrase_file,
+    )
+
+
+def sqlite_path(store: str) -> Path | None:
+    """The resolved file of a `sqlite:` URL, None for PostgreSQL; `invalid-store` otherwise."""
+    if store.startswith(("postgresql://", "postgres://")):
+        return None
+    parts = urlsplit(store)
+    absolute = parts.path.startswith("/") and store.startswith("sqlite:///")
+    if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment or not absolute:
+        raise InvalidInput(
+            "invalid-store",
+            "The store must be written sqlite:///ABSOLUTE/PATH or postgresql://....",
+            hint="For example --store sqlite:///var/lib/credledger/ledger.db.",
+        )
+    path = Path("/" + unquote(parts.path).lstrip("/"))
+    if "\0" in str(path) or path == Path("/"):
+        raise InvalidInput("invalid-store", "The store's path cannot be a file's.")
+    return path.resolve()
+
+
+def account() -> str:
+    """Who runs the process, as the operating system says it: `alice@host`."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"
+
+
+def handed_on() -> dict[str, str]:
+    """The environment that a started program gets: ours without `CREDLEDGER_*`."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OWN_PREFIX)}
+
+
+def _default_store() -> str:
+    import platformdirs
+
+    folder = Path(platformdirs.user_data_dir("credledger", appauthor=False))
+    return f"sqlite://{folder.resolve() / 'store' / 'ledger.db'}"
+
+
+def _default_keyring() -> str:
+    import platformdirs
+
+    folder = Path(platformdirs.user_config_dir("credledger", appauthor=False))
+    return str(folder / "keys" / "keyring")

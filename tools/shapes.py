@@ -1,0 +1,176 @@
+"""The JSON shapes of the command line for what the ledger answers with, and who may see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ledger.errors import InvalidInput, NotFound
+from ledger.policy import Verb
+from ledger.usecases.desk import not_allowed
+from ledger.values import value_to_json
+from tools.when import to_text
+
+if TYPE_CHECKING:
+    from ledger.aggregates.application import Application
+    from ledger.claims import Claim
+    from ledger.usecases.acting import Acting
+    from ledger.usecases.outcomes import MappingOutcome, Outcome, Retrieved
+    from tools.wiring import Session
+
+
+def outcome_document(outcome: Outcome) -> dict[str, object]:
+    """`{"application"?, "changed", "version", "position"}`."""
+    named = {} if outcome.application is None else {"application": outcome.application}
+    return {
+        **named,
+        "changed": outcome.changed,
+        "version": outcome.version,
+        "position": outcome.position,
+    }
+
+
+def mapping_document(outcome: MappingOutcome) -> dict[str, object]:
+    """`{"application", "owner", "version", "position"}`."""
+    return {
+        "application": outcome.application,
+        "owner": outcome.owner,
+        "version": outcome.version,
+        "position": outcome.position,
+    }
+
+
+def retrieved_document(found: Retrieved) -> dict[str, object]:
+    """The released values with their metadata."""
+    return {
+        "application": found.application,
+        "owner": found.owner,
+        "version": found.version,
+        "fields": {name: value_to_json(value) for name, value in found.fields.items()},
+        "complete": found.complete,
+        "missing": list(found.missing),
+        "position": found.position,
+    }
+
+
+def visible_applications(session: Session, acting: Acting) -> list[Application]:
+    """All applications that whoever acts may see, in order of their IDs."""
+    return [
+        state
+        for state in session.views.applications()
+        if session.ledger.allowed(acting, Verb.SHOW_APPLICATION, state.application)
+    ]
+
+
+def require_metadata(
+    session: Session, acting: Acting, application: str, verb: Verb = Verb.SHOW_APPLICATION
+) -> Application:
+    """The application if whoever acts may see it; strangers are refused alike without it."""
+    try:
+        state = session.ledger.application(application)
+    except NotFound:
+        if session.ledger.allowed(acting, verb):
+            raise
+        raise not_allowed() from None
+    if not session.ledger.allowed(acting, verb, application):
+        raise not_allowed()
+    return state
+
+
+def readable_credentials(
+    session: Session,
+    acting: Acting,
+    application: str | None,
+    owner: Claim | None,
+    older_than_us: int | None,
+) -> list[dict[str, Any]]:
+    """Metadata of mappings that whoever acts may list: administered ones and their own."""
+    own = None if acting.caller is None else str(acting.caller.claim)
+    if application is not None and acting.caller is None:
+        session.ledger.application(application)
+    rows = session.views.credentials(
+        application=application,
+        owner=None if owner is None else str(owner),
+        older_than_us=older_than_us,
+        now=session.now(),
+    )
+    if own is None:
+        return rows
+    listed = {
+        state.application
+        for state in session.views.applications()
+        if session.ledger.allowed(acting, Verb.LIST_CREDENTIALS, state.application)
+    }
+    return [row for row in rows if row["application"] in listed or row["owner"] == own]
+
+
+def applications_with(session: Session, owner: Claim) -> list[str]:
+    """The applications where this owner has credentials set."""
+    rows = session.views.credentials(owner=str(owner), now=session.now())
+    return [str(row["application"]) for row in rows]
+
+
+def mapping_history(
+    session: Session, acting: Acting, application: str, owner: Claim | None
+) -> list[dict[str, Any]]:
+    """All versions of one mapping, for its owner and those who administer it."""
+    caller = acting.caller
+    if owner is None and caller is not None:
+        try:
+            if not session.ledger.application(application).is_group:
+                owner = caller.claim
+        except NotFound:
+            raise not_allowed() from None
+    if caller is None or owner != caller.claim:
+        state = require_metadata(session, acting, application, Verb.LIST_CREDENTIALS)
+        if state.is_group != (owner is None):
+            raise InvalidInput(
+                "owner-required" if owner is None else "owner-not-used",
+                "An individual application's credentials have an owner, a group's have none.",
+            )
+    return session.views.history(application, None if owner is None else str(owner))
+
+
+def key_document(session: Session) -> dict[str, Any]:
+    """Epochs with what rests on each, and slots, as `key status` tells them."""
+    history = session.ledger.key_history()
+    resting = session.views.epochs()
+    held = {keys.epoch: keys.secret is not None for keys in session.unlocked.epochs}
+    made_at = {slot.id: slot.created_at for slot in session.unlocked.keyring.slots}
+    operator = session.unlocked.is_operator
+    return {
+        "epoch": history.current,
+        "epochs": [
+            {
+                "epoch": epoch,
+                "state": _epoch_state(epoch, history.current),
+                "created_at": to_text(started) if started is not None else None,
+                "mappings": resting.get(epoch, 0),
+                "secrets": "held" if held.get(epoch, False) or not operator else "destroyed",
+            }
+            for epoch, started in _epochs(history.committed, history.started_at)
+        ],
+        "slots": [
+            {
+                "id": slot.slot,
+                "label": slot.label,
+                "kind": slot.kind,
+                "opens": slot.opens,
+                "created_at": to_text(made_at[slot.slot]) if slot.slot in made_at else None,
+            }
+            for slot in sorted(history.slots.values(), key=lambda one: one.slot)
+            if slot.slot not in history.removed
+        ],
+    }
+
+
+def _epochs(
+    committed: dict[int, Any], started_at: dict[int, int]
+) -> Sequence[tuple[int, int | None]]:
+    return [(epoch, started_at.get(epoch)) for epoch in sorted(committed)]
+
+
+def _epoch_state(epoch: int, current: int) -> str:
+    if epoch > current:
+        return "next"
+    return "current" if epoch == current else "previous"

@@ -1,0 +1,126 @@
+"""How results look: one JSON document, or a table for people.
+
+JSON goes out with stable keys and as plain ASCII-safe UTF-8. Tables are drawn by `rich` on a
+terminal only, so that `rich` is not even imported elsewhere; through a pipe each row is one line
+of tab-separated cells. Control characters of recorded texts never reach a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from tools.when import to_local_text
+
+_NONE = "-"
+
+
+class Progress(Protocol):
+    """Something that is told how far long work is."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """`done` of `total` units are finished."""
+        ...
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document and a newline on standard output."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def json_line(document: object) -> str:
+    """One JSON document on one line, with its newline."""
+    return json.dumps(document, ensure_ascii=False) + "\n"
+
+
+def print_line(text: str) -> None:
+    """Print one line on standard output, without control characters."""
+    sys.stdout.write(printable(text) + "\n")
+
+
+def print_note(text: str) -> None:
+    """Print one line on standard error, without control characters."""
+    sys.stderr.write(printable(text) + "\n")
+
+
+def print_table(
+    rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, title: str = ""
+) -> None:
+    """Print rows of JSON-shaped dicts; `columns` maps each key shown to its heading."""
+    cells = [[_cell(row.get(key), key) for key in columns] for row in rows]
+    if sys.stdout.isatty():
+        _draw(cells, list(columns.values()), title)
+        return
+    for line in (list(columns.values()), *cells):
+        sys.stdout.write("\t".join(line) + "\n")
+
+
+def print_facts(document: Mapping[str, object]) -> None:
+    """Print one JSON-shaped dict as `key: value` lines; lists get a line for each item."""
+    for key, value in document.items():
+        name = key.replace("_", " ")
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            print_line(f"{name}:")
+            for item in value:
+                print_line("  " + ", ".join(f"{k} {_cell(v, k)}" for k, v in item.items()))
+        else:
+            print_line(f"{name}: {_cell(value, key)}")
+
+
+def printable(text: str) -> str:
+    """The text with control, format and separator characters spelled out."""
+    return "".join(
+        character
+        if unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        else f"\\u{ord(character):04x}"
+        for character in text
+    )
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Progress]:
+    """A progress bar on a terminal's standard error; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield _unseen
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _unseen(done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def _draw(cells: list[list[str]], headings: list[str], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for line in cells:
+        table.add_row(*(Text(cell) for cell in line))
+    Console().print(table)
+
+
+def _cell(value: object, key: str) -> str:
+    if value is None or (isinstance(value, str | list) and not value):
+        return _NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str) and (key == "at" or key.endswith("_at")):
+        return to_local_text(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(item, "") for item in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_cell(v, k)}" for k, v in value.items())
+    return printable(str(value))

@@ -1,0 +1,103 @@
+"""Moments and spans as people write them.
+
+A *moment* is an RFC 3339 time (`2026-11-23T08:00:00Z`), a date, `now`, `today`, `yesterday`, a
+weekday's name (the last one that has begun), or a span, which counts back from now. Dates and
+names begin at midnight in the local time zone. A *span* is a number and a unit: `s`, `m`, `h`,
+`d`, `w`. Everything is microseconds UTC since 1970 outside of this module; the present is handed
+in.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta, tzinfo
+
+from ledger.errors import InvalidInput
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SPAN = re.compile(r"(\d{1,9})([smhdw])")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_span(text: str) -> int:
+    """A span's microseconds; `invalid-span` if it is none."""
+    found = _SPAN.fullmatch(text.strip().lower())
+    if found is None:
+        raise InvalidInput(
+            "invalid-span",
+            "A span is a number and one of s, m, h, d, w.",
+            hint="For example 30m, 2h, 7d or 4w.",
+        )
+    return int(found[1]) * _SECONDS[found[2]] * 1_000_000
+
+
+def parse_moment(text: str, now_us: int, zone: tzinfo | None = None) -> int:
+    """A moment's microseconds UTC; `invalid-time` if it is none. `zone` None is the local one."""
+    wanted = text.strip()
+    lower = wanted.lower()
+    if lower == "now":
+        return now_us
+    if _SPAN.fullmatch(lower):
+        return now_us - parse_span(lower)
+    try:
+        if _TIME.fullmatch(wanted):
+            return _microseconds(datetime.fromisoformat(_whole_microseconds(wanted.upper())))
+        day = _day(lower, _local(now_us, zone).date())
+        return _microseconds(_midnight(day, zone))
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(
+            "invalid-time",
+            "A time is RFC 3339 with a zone, a date, today, yesterday, a weekday or a span.",
+            hint="For example 2026-11-23T08:00:00Z, yesterday, monday or 7d.",
+        ) from error
+
+
+def parse_place(text: str, now_us: int) -> tuple[int | None, int | None]:
+    """A place in history as (position, None) for a plain number, else (None, moment)."""
+    if text.isascii() and text.isdecimal():
+        return int(text), None
+    return None, parse_moment(text, now_us)
+
+
+def to_text(moment_us: int) -> str:
+    """RFC 3339 in UTC with microseconds and `Z`, as JSON shows times."""
+    moment = _EPOCH + timedelta(microseconds=moment_us)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond:06d}Z"
+
+
+def to_local_text(text: str) -> str:
+    """A time as `to_text` writes it, for people: local, to the second, with its zone."""
+    moment = datetime.fromisoformat(text).astimezone()
+    return f"{moment:%Y-%m-%d %H:%M:%S} {moment.tzname()}"
+
+
+def _day(name: str, today: date) -> date:
+    if name == "today":
+        return today
+    if name == "yesterday":
+        return today - timedelta(days=1)
+    if name in WEEKDAYS:
+        return today - timedelta(days=(today.weekday() - WEEKDAYS.index(name)) % 7)
+    if _DATE.fullmatch(name):
+        return date.fromisoformat(name)
+    raise ValueError(name)
+
+
+def _midnight(day: date, zone: tzinfo | None) -> datetime:
+    plain = datetime(day.year, day.month, day.day)  # noqa: DTZ001 # the zone comes next
+    return plain.astimezone() if zone is None else plain.replace(tzinfo=zone)
+
+
+def _local(moment_us: int, zone: tzinfo | None) -> datetime:
+    return (_EPOCH + timedelta(microseconds=moment_us)).astimezone(zone)
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _whole_microseconds(text: str) -> str:
+    return re.sub(r"(\.\d{6})\d+", r"\1", text)

@@ -1,0 +1,194 @@
+"""The one place where the parts are put together.
+
+    settings ─▶ store, keyring file ─▶ unlock ─▶ mapper, views ─▶ ledger
+
+A *session* is an open ledger for one command: it unlocks at its start and closes at its end,
+whatever happens. Time comes from the system's clock, randomness from the system.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ledger.codec.mapper import EventMapper
+from ledger.errors import Refused
+from ledger.log.memory import HostMemory, memory_path
+from ledger.log.store import Store
+from ledger.sealing.keyring import UnlockedKeyring
+from ledger.sealing.keyring_file import read_keyring, refuse_beside_store
+from ledger.sealing.slots import Holding
+from ledger.sealing.streams import StreamNames
+from ledger.usecases.acting import Acting
+from ledger.usecases.founding import found_ledger
+from ledger.usecases.ledger import Ledger
+from projections.views import Views
+from tools.documents import StandardInput
+from tools.holdings import argon2_cost, first_holding, present_holding
+from tools.settings import Settings, account
+from tools.stores import existing_store, store_of
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open ledger with its views."""
+
+    settings: Settings
+    store: Store
+    holding: Holding = field(repr=False)
+    unlocked: UnlockedKeyring = field(repr=False)
+    streams: StreamNames = field(repr=False)
+    mapper: EventMapper = field(repr=False)
+    ledger: Ledger
+    views: Views
+
+    def now(self) -> int:
+        """Microseconds UTC."""
+        return clock()
+
+    def record_query(self, acting: Acting, question: str, rows: int) -> None:
+        """Record that the history was read."""
+        self.ledger.record_query(acting, question, rows)
+
+
+def clock() -> int:
+    """The system's clock in microseconds UTC."""
+    return time.time_ns() // 1000
+
+
+def found(
+    settings: Settings, standard_input: StandardInput, label: str, argon2_memory_mib: int
+) -> dict[str, object]:
+    """Create keyring and store; go on where an earlier `init` was killed."""
+    store = store_of(settings)
+    _keep_apart(settings)
+    try:
+        founded = found_ledger(
+            store,
+            settings.keyring,
+            label=label,
+            account=account(),
+            holding=first_holding(settings, standard_input),
+            clock=clock,
+            random=os.urandom,
+            cost=argon2_cost(argon2_memory_mib),
+        )
+        return {
+            "ledger_id": founded.ledger_id.hex(),
+            "store": store.address,
+            "keyring": str(settings.keyring),
+            "epoch": founded.epoch,
+        }
+    finally:
+        store.close()
+
+
+@contextmanager
+def open_session(
+    settings: Settings, standard_input: StandardInput, *, operator: bool = True
+) -> Iterator[Session]:
+    """Unlock and open; `operator-needed` for an auditor's slot where an operator's is needed."""
+    store = existing_store(settings)
+    try:
+        holding, unlocked = _unlock(settings, standard_input)
+        if operator and not unlocked.is_operator:
+            raise Refused(
+                "operator-needed",
+                "An auditor's unlock may not do this.",
+                hint="Unlock with an operator's keyring and slot.",
+            )
+        session = _session(settings, store, holding, unlocked)
+        try:
+            yield session
+        finally:
+            session.ledger.close()
+    finally:
+        store.close()
+
+
+def accept_rollback(
+    settings: Settings, standard_input: StandardInput, acting: Acting
+) -> dict[str, object]:
+    """Go on from the store as it is; recorded with the fork and the abandoned head."""
+    store = existing_store(settings)
+    try:
+        _, unlocked = _unlock(settings, standard_input)
+        outcome = Ledger.accept_rollback(
+            store,
+            settings.keyring,
+            unlocked,
+            account=account(),
+            clock=clock,
+            random=os.urandom,
+            mapper=EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom),
+            memory=_memory(settings, unlocked),
+            acting=acting,
+        )
+    finally:
+        store.close()
+    return {
+        "position": outcome.position,
+        "fork": outcome.fork,
+        "abandoned_size": outcome.abandoned_size,
+    }
+
+
+def accept_new_memory(settings: Settings, standard_input: StandardInput, acting: Acting) -> int:
+    """Give this host a new memory; the position where that is recorded."""
+    store = existing_store(settings)
+    try:
+        _, unlocked = _unlock(settings, standard_input)
+        return Ledger.accept_new_memory(
+            store,
+            settings.keyring,
+            unlocked,
+            account=account(),
+            clock=clock,
+            random=os.urandom,
+            mapper=EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom),
+            memory=_memory(settings, unlocked),
+            acting=acting,
+        )
+    finally:
+        store.close()
+
+
+def _session(
+    settings: Settings, store: Store, holding: Holding, unlocked: UnlockedKeyring
+) -> Session:
+    streams = unlocked.stream_names()
+    mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
+    views = Views(store, mapper, streams)
+    ledger = Ledger.open(
+        store,
+        settings.keyring,
+        unlocked,
+        account=account(),
+        clock=clock,
+        random=os.urandom,
+        maintainers=(views,),
+        memory=_memory(settings, unlocked),
+        mapper=mapper,
+    )
+    return Session(settings, store, holding, unlocked, streams, mapper, ledger, views)
+
+
+def _unlock(settings: Settings, standard_input: StandardInput) -> tuple[Holding, UnlockedKeyring]:
+    _keep_apart(settings)
+    keyring = read_keyring(settings.keyring)
+    holding = present_holding(settings, standard_input)
+    return holding, keyring.unlock(holding, settings.slot)
+
+
+def _keep_apart(settings: Settings) -> None:
+    path = settings.sqlite_path
+    if path is not None:
+        refuse_beside_store(settings.keyring, path)
+
+
+def _memory(settings: Settings, unlocked: UnlockedKeyring) -> HostMemory:
+    key = unlocked.stream_names().memory_key()
+    return HostMemory(memory_path(settings.keyring), unlocked.ledger_id, key)
