@@ -1,12 +1,11 @@
 # `make demo` and `make test` do all the set-up on a machine with git, make and Python 3.11+.
 PYTHON ?= python3
 BIN := .venv/bin
-STORE ?=
 
 .PHONY: demo test check bench format lock clean install install-test
 
 demo: .venv/installed
-	$(BIN)/python -m tools.demo $(if $(STORE),--store "$(STORE)")
+	$(BIN)/python -m tools.demo
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest

@@ -83,11 +83,14 @@ class HostMemory:
                     row,
                 )
         except (sqlite3.Error, OSError) as error:
-            raise Unavailable(
-                "memory-not-writable",
-                "This host's memory of the ledger, beside the keyring, cannot be written.",
-                hint="Give the process the right to write in the keyring's folder.",
-            ) from error
+            raise _not_writable() from error
+
+    def forget(self) -> None:
+        """Take an unreadable memory away; for an operator who has said so."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _not_writable() from error
 
     def _checked(self, row: tuple[object, ...]) -> CheckedHead:
         size, packed, recorded_at, epoch, mac = row
@@ -128,4 +131,12 @@ def _unreadable() -> Tampered:
         "memory-unreadable",
         "This host's memory of the ledger, beside the keyring, is damaged or not its own.",
         hint="Run `credledger log verify --accept-new-memory` once the log is known to be whole.",
+    )
+
+
+def _not_writable() -> Unavailable:
+    return Unavailable(
+        "memory-not-writable",
+        "This host's memory of the ledger, beside the keyring, cannot be written.",
+        hint="Give the process the right to write in the keyring's folder.",
     )

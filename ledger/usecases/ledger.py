@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ledger.aggregates.access import AuditQueried
 from ledger.aggregates.application import Application, Field, delete, grant, revoke
-from ledger.aggregates.keys import ClockAccepted, KeyHistory, RollbackAccepted
+from ledger.aggregates.keys import ClockAccepted, KeyHistory, MemoryAccepted, RollbackAccepted
 from ledger.aggregates.roles import Roles
 from ledger.claims import Claim, parse_claim
 from ledger.codec.mapper import EventMapper
@@ -147,6 +147,33 @@ class Ledger:
         finally:
             ledger.close()
         return RollbackOutcome(position, fork, abandoned.size)
+
+    @classmethod
+    def accept_new_memory(
+        cls,
+        store: Store,
+        keyring_path: Path,
+        unlocked: UnlockedKeyring,
+        *,
+        acting: Acting,
+        memory: HostMemory,
+        **settings: Any,
+    ) -> int:
+        """Give this host a new memory in place of an unreadable one; the position of the record.
+
+        The whole log is checked from its beginning, and the new memory is its head.
+        """
+        if not unlocked.is_operator:
+            raise Refused("operator-needed", "Only an operator's unlock may do this.")
+        ledger = cls.open(store, keyring_path, unlocked, memory=None, **settings)
+        try:
+            event = MemoryAccepted(ledger._writer.head.size)
+            position = ledger._writer.run(KeyringEvent(ledger._desk, acting, event))
+            memory.forget()
+            memory.remember(ledger._writer.head)
+        finally:
+            ledger.close()
+        return position
 
     def close(self) -> None:
         """Finish what waits and keep the head in this host's memory."""

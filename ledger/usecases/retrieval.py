@@ -130,11 +130,10 @@ def opened(desk: Desk, release: Release) -> Retrieved:
 
 
 def _not_set(release: Release) -> LedgerError:
-    where = f" They can be set at {release.credential_page}." if release.credential_page else ""
     return NotFound(
         "credentials-not-set",
         f"No credentials are set for this owner; the record is {release.position}.",
-        hint=f"Set them with `credledger credential set`.{where}",
+        hint="Set them with `credledger credential set`.",
         position=release.position,
         credential_page=release.credential_page,
     )
