@@ -26,7 +26,7 @@ class ApplicationCatalogue:
     key = "stream"
     prefixes: tuple[str, ...] = ("application.",)
 
-    def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
+    def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:  # noqa: ARG002 # all folds are called alike
         """A creation puts the row, a change moves it, a deletion takes it away."""
         match recorded.event:
             case ApplicationCreated():

@@ -17,8 +17,37 @@ from collections.abc import Iterator
 
 import click
 
-_GIVEN = "alma bruno carla dario elena felix greta hugo ines jonas karla leon mira nils olga".split()
-_FAMILY = "abel bauer conti duarte engel fischer garcia horn ivanov jansen keller lang".split()
+_GIVEN = [
+    "alma",
+    "bruno",
+    "carla",
+    "dario",
+    "elena",
+    "felix",
+    "greta",
+    "hugo",
+    "ines",
+    "jonas",
+    "karla",
+    "leon",
+    "mira",
+    "nils",
+    "olga",
+]
+_FAMILY = [
+    "abel",
+    "bauer",
+    "conti",
+    "duarte",
+    "engel",
+    "fischer",
+    "garcia",
+    "horn",
+    "ivanov",
+    "jansen",
+    "keller",
+    "lang",
+]
 _SYMBOLS = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789-_!%"
 _SHARED = (
     "Excel Unattended",
@@ -32,10 +61,7 @@ _HOURS_A_WEEK = 168
 def people(count: int, seed: int = 1) -> list[str]:
     """Account names, all different."""
     chance = random.Random(seed)  # noqa: S311 # made-up data, no secret
-    names = []
-    for number in range(count):
-        names.append(f"{chance.choice(_GIVEN)}.{chance.choice(_FAMILY)}{number}")
-    return names
+    return [f"{chance.choice(_GIVEN)}.{chance.choice(_FAMILY)}{number}" for number in range(count)]
 
 
 def mappings(count: int, seed: int = 1) -> Iterator[dict[str, object]]:
@@ -59,7 +85,10 @@ def mappings(count: int, seed: int = 1) -> Iterator[dict[str, object]]:
         yield {
             "application": "CRM Connector",
             "owner": f"user:{name}",
-            "fields": {"Windows User Name": f"CONTOSO\\{name}", "Windows Password": _password(chance)},
+            "fields": {
+                "Windows User Name": f"CONTOSO\\{name}",
+                "Windows Password": _password(chance),
+            },
         }
 
 
@@ -67,7 +96,9 @@ def accesses(count: int, weeks: int, seed: int = 1) -> Iterator[dict[str, object
     """Attempts to read, oldest first, about four a person and week."""
     chance = random.Random(seed + 2)  # noqa: S311 # made-up data, no secret
     names = people(count, seed)
-    moments = sorted((_hours_before_now(chance, weeks) for _ in range(count * weeks * 4)), reverse=True)
+    moments = sorted(
+        (_hours_before_now(chance, weeks) for _ in range(count * weeks * 4)), reverse=True
+    )
     for hours in moments:
         # Squaring makes few people frequent and many rare, as in any office.
         name = names[int(chance.random() ** 2 * len(names))]

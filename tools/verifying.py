@@ -77,7 +77,7 @@ def verify_log(settings: Settings, pinned: bytes | None, *, without_memory: bool
     try:
         ledger = _ledger_of(store)
         expected = pinned or _keyring_ledger_id(settings)
-        remembered = None if without_memory else _remembered(settings, ledger, report)
+        remembered = _remembered(settings, ledger, report)
         report.unanchored = expected is None and remembered is None
         with progress("Verifying") as show:
             found = verify_rows(store, pinned=expected, remembered=remembered, progress=show)

@@ -76,6 +76,7 @@ def found(
             random=os.urandom,
             cost=argon2_cost(argon2_memory_mib),
             following=lambda mapper, streams: (Views(store, mapper, streams),),
+            following=lambda mapper, streams: (Views(store, mapper, streams),),
         )
         return {
             "ledger_id": founded.ledger_id.hex(),
@@ -135,26 +136,6 @@ def accept_rollback(
         "fork": outcome.fork,
         "abandoned_size": outcome.abandoned_size,
     }
-
-
-def accept_new_memory(settings: Settings, standard_input: StandardInput, acting: Acting) -> int:
-    """Give this host a new memory; the position where that is recorded."""
-    store = existing_store(settings)
-    try:
-        _, unlocked = _unlock(settings, standard_input)
-        return Ledger.accept_new_memory(
-            store,
-            settings.keyring,
-            unlocked,
-            account=account(),
-            clock=clock,
-            random=os.urandom,
-            mapper=EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom),
-            memory=_memory(settings, unlocked),
-            acting=acting,
-        )
-    finally:
-        store.close()
 
 
 def _session(

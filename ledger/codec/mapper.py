@@ -40,15 +40,29 @@ class Placed(Protocol):
     """Anything that tells where a sealed row belongs."""
 
     @property
-    def stream(self) -> bytes: ...
+    def stream(self) -> bytes:
+        """Sixteen bytes."""
+        ...
+
     @property
-    def version(self) -> int: ...
+    def version(self) -> int:
+        """Place in the stream."""
+        ...
+
     @property
-    def topic(self) -> str: ...
+    def topic(self) -> str:
+        """The event's frozen name."""
+        ...
+
     @property
-    def epoch(self) -> int: ...
+    def epoch(self) -> int:
+        """Whose keys sealed it."""
+        ...
+
     @property
-    def period(self) -> int: ...
+    def period(self) -> int:
+        """The UTC month, YYYYMM."""
+        ...
 
 
 def compartment_of(topic: str) -> Compartment:

@@ -450,13 +450,13 @@ class Writer:
 
     def _clock_reading(self) -> int:
         reading = self._clock()
-        if self.head.size and reading > self.head.recorded_at + AHEAD_MAX_US:
-            if not self._accept_clock:
-                raise Unavailable(
-                    "clock-ahead",
-                    "The clock is more than 31 days ahead of the last recorded event.",
-                    hint="Check the clock; if it is right, run once with --accept-clock.",
-                )
+        far_ahead = self.head.size > 0 and reading > self.head.recorded_at + AHEAD_MAX_US
+        if far_ahead and not self._accept_clock:
+            raise Unavailable(
+                "clock-ahead",
+                "The clock is more than 31 days ahead of the last recorded event.",
+                hint="Check the clock; if it is right, run once with --accept-clock.",
+            )
         return reading
 
     def _landed(self, transaction: Transaction) -> bool:

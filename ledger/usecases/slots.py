@@ -70,7 +70,7 @@ class SlotKeeper:
         """One more slot; an auditor's own keyring is written to `auditor_file`."""
 
         def change(
-            found: Keyring, unlocked: UnlockedKeyring
+            _: Keyring, unlocked: UnlockedKeyring
         ) -> tuple[Keyring, bytes, tuple[Slot, Keyring | None]]:
             keyring, slot, exported = unlocked.add_slot(
                 label,
@@ -133,7 +133,7 @@ class SlotKeeper:
         """Seal the unlocked slot's private half anew."""
         slot = self._desk.unlocked.slot
 
-        def change(found: Keyring, unlocked: UnlockedKeyring) -> tuple[Keyring, bytes, None]:
+        def change(_: Keyring, unlocked: UnlockedKeyring) -> tuple[Keyring, bytes, None]:
             changed = unlocked.change_holding(old, new, random=self._desk.random, cost=cost)
             return changed, unlocked.root, None
 

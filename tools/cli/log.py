@@ -25,31 +25,17 @@ def log() -> None:
     """Check and list the event log."""
 
 
-@command(log, "verify", example="credledger log verify --ledger-id 3f2a...", appends=True)
+@command(log, "verify", example="credledger log verify --ledger-id 3f2a...")
 @click.option("--ledger-id", metavar="ID", help="The pinned ledger id, in hex.")
 @click.option("--views", is_flag=True, help="Compare the views with their folds too (unlocks).")
-@click.option(
-    "--accept-new-memory",
-    is_flag=True,
-    help="Give this host a new memory of the ledger in place of an unreadable one (unlocks).",
-)
 @click.pass_context
-def verify(
-    context: click.Context,
-    /,
-    run: Run,
-    ledger_id: str | None,
-    views: bool,
-    accept_new_memory: bool,
-) -> None:
+def verify(context: click.Context, /, run: Run, ledger_id: str | None, views: bool) -> None:
     """Check the whole log without any key."""
     from tools.verifying import parse_ledger_id, verify_log, view_checks
 
     settings = run.settings()
     pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
-    report = verify_log(settings, pinned, without_memory=accept_new_memory)
-    if accept_new_memory and report.ok:
-        report.add("new memory", *_renew_memory(run))
+    report = verify_log(settings, pinned)
     if views and report.ok:
         with run.session(operator=False) as session:
             for name, ok, detail in view_checks(session):
@@ -109,12 +95,6 @@ def accept_rollback(run: Run) -> None:
     run.consent("Give up the part of the log that this host remembers and the store lacks?")
     document = accept(run.settings(), run.standard_input, run.acting())
     run.print(document)
-
-
-def _renew_memory(run: Run) -> tuple[bool, str]:
-    from tools.wiring import accept_new_memory as accept
-
-    return True, f"recorded at position {accept(run.settings(), run.standard_input, run.acting())}"
 
 
 def _print_report(run: Run, document: dict[str, object]) -> None:
