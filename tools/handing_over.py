@@ -22,6 +22,7 @@ from ledger.errors import InvalidInput, Refused, Unavailable
 from ledger.values import FieldValue
 from tools.settings import OWN_PREFIX, handed_on
 
+STANDARD_ERROR = 2
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _STEERING = {"PATH", "HOME", "SHELL", "IFS", "ENV", "BASH_ENV", "TMPDIR"}
 _STEERING_PREFIXES = ("LD_", "DYLD_", "PYTHON", OWN_PREFIX)
@@ -106,7 +107,7 @@ def check_with(command: Sequence[str], values: Mapping[str, FieldValue]) -> None
                 env=environment,
                 pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr.fileno(),
+                stdout=STANDARD_ERROR,
                 check=False,
             )
         except OSError as error:

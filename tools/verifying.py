@@ -70,7 +70,7 @@ def parse_ledger_id(text: str) -> bytes:
     return bytes.fromhex(text.strip())
 
 
-def verify_log(settings: Settings, pinned: bytes | None, *, without_memory: bool = False) -> Report:
+def verify_log(settings: Settings, pinned: bytes | None) -> Report:
     """Check every row, head, signature and signer; never prompts."""
     report = Report()
     store = existing_store(settings)

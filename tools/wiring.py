@@ -76,7 +76,6 @@ def found(
             random=os.urandom,
             cost=argon2_cost(argon2_memory_mib),
             following=lambda mapper, streams: (Views(store, mapper, streams),),
-            following=lambda mapper, streams: (Views(store, mapper, streams),),
         )
         return {
             "ledger_id": founded.ledger_id.hex(),

@@ -83,6 +83,12 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _drop_output()
         return DONE
+    except SystemExit as end:
+        # Click turns a closed pipe into an exit of its own.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _drop_output()
+        return DONE
     return code
 
 

@@ -1,0 +1,103 @@
+"""The command line in this process, on a ledger of its own for each test."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tools.cli.main import run
+
+
+@dataclass
+class Answer:
+    """What one command left."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self):
+        return self.out.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return json.loads(self.err.splitlines()[-1])["error"]
+
+
+class Cli:
+    """Runs commands with JSON answers; `init` makes the ledger with a key file."""
+
+    def __init__(self, home: Path):
+        self.home = home
+        self.environment = {
+            "CREDLEDGER_STORE": f"sqlite://{home}/store/ledger.db",
+            "CREDLEDGER_KEYRING": f"{home}/keys/keyring",
+            "CREDLEDGER_KEY_FILE": f"{home}/secret/key",
+        }
+
+    def __call__(self, *arguments: str, input: bytes = b"", json_wanted: bool = True) -> Answer:
+        said = list(arguments)
+        if json_wanted:
+            said.insert(said.index("--") if "--" in said else len(said), "--json")
+        with CliRunner().isolation(input=input, env=self.environment) as (out, err, _):
+            code = run(said)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return Answer(code, out.getvalue(), err.getvalue().decode())
+
+    def ok(self, *arguments: str, input: bytes = b"") -> Any:
+        answer = self(*arguments, input=input)
+        assert answer.code == 0, answer.err
+        return answer.json
+
+    def fails(self, code: int, name: str, *arguments: str, input: bytes = b"") -> dict[str, Any]:
+        answer = self(*arguments, input=input)
+        assert (answer.code, answer.error["code"]) == (code, name), answer
+        assert set(answer.error) >= {"code", "message", "hint"}
+        return answer.error
+
+    def set(self, application: str, owner: str | None, **values: Any) -> Any:
+        whose = () if owner is None else ("--owner", owner)
+        document = json.dumps(values).encode()
+        return self.ok("credential", "set", application, *whose, "--values", "-", input=document)
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """No ledger yet."""
+    return Cli(tmp_path)
+
+
+@pytest.fixture
+def cli(bare):
+    """A ledger without applications."""
+    bare.ok("init", "--label", "alice")
+    return bare
+
+
+@pytest.fixture
+def payroll(cli):
+    """An individual application with a user name and a password."""
+    cli.ok(
+        "app",
+        "create",
+        "payroll",
+        "--kind",
+        "individual",
+        "--field",
+        "User:user-name",
+        "--field",
+        "Password:password",
+    )
+    return cli
