@@ -46,23 +46,23 @@ class Cli:
             "CREDLEDGER_KEY_FILE": f"{home}/secret/key",
         }
 
-    def __call__(self, *arguments: str, input: bytes = b"", json_wanted: bool = True) -> Answer:
+    def __call__(self, *arguments: str, stdin: bytes = b"", json_wanted: bool = True) -> Answer:
         said = list(arguments)
         if json_wanted:
             said.insert(said.index("--") if "--" in said else len(said), "--json")
-        with CliRunner().isolation(input=input, env=self.environment) as (out, err, _):
+        with CliRunner().isolation(input=stdin, env=self.environment) as (out, err, _):
             code = run(said)
             sys.stdout.flush()
             sys.stderr.flush()
             return Answer(code, out.getvalue(), err.getvalue().decode())
 
-    def ok(self, *arguments: str, input: bytes = b"") -> Any:
-        answer = self(*arguments, input=input)
+    def ok(self, *arguments: str, stdin: bytes = b"") -> Any:
+        answer = self(*arguments, stdin=stdin)
         assert answer.code == 0, answer.err
         return answer.json
 
-    def fails(self, code: int, name: str, *arguments: str, input: bytes = b"") -> dict[str, Any]:
-        answer = self(*arguments, input=input)
+    def fails(self, code: int, name: str, *arguments: str, stdin: bytes = b"") -> dict[str, Any]:
+        answer = self(*arguments, stdin=stdin)
         assert (answer.code, answer.error["code"]) == (code, name), answer
         assert set(answer.error) >= {"code", "message", "hint"}
         return answer.error
@@ -70,7 +70,7 @@ class Cli:
     def set(self, application: str, owner: str | None, **values: Any) -> Any:
         whose = () if owner is None else ("--owner", owner)
         document = json.dumps(values).encode()
-        return self.ok("credential", "set", application, *whose, "--values", "-", input=document)
+        return self.ok("credential", "set", application, *whose, "--values", "-", stdin=document)
 
 
 @pytest.fixture

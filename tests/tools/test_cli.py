@@ -79,8 +79,8 @@ def test_a_passphrase_file_drops_one_newline(bare):
     file.write_text("a long passphrase here\n")
     cheap = ("--argon2-memory", "19")
     bare.ok("init", "--new-passphrase-file", str(file), *cheap)
-    assert bare.ok("status", "--passphrase-file", "-", input=b"a long passphrase here")["epoch"]
-    bare.fails(6, "wrong-passphrase", "status", "--passphrase-file", "-", input=b"another one")
+    assert bare.ok("status", "--passphrase-file", "-", stdin=b"a long passphrase here")["epoch"]
+    bare.fails(6, "wrong-passphrase", "status", "--passphrase-file", "-", stdin=b"another one")
     new = bare.home / "new"
     new.write_text("a longer passphrase here")
     bare.ok(
@@ -278,11 +278,11 @@ def test_check_decides_whether_values_are_set(payroll):
     """A check that fails sets nothing; one that succeeds sets."""
     values = json.dumps({"User": "u", "Password": CANARY}).encode()
     base = ("credential", "set", "payroll", "--owner", "user:a", "--values", "-", "--check", "--")
-    answer = payroll(*base, "false", input=values)
+    answer = payroll(*base, "false", stdin=values)
     assert answer.code == 4
     assert CANARY not in answer.err
     assert payroll.ok("credential", "list") == []
-    payroll.fails(2, "command-not-found", *base, "no-such-program-anywhere", input=values)
+    payroll.fails(2, "command-not-found", *base, "no-such-program-anywhere", stdin=values)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_bad_values_change_nothing(payroll, document, code):
         "user:a",
         "--values",
         "-",
-        input=document,
+        stdin=document,
     )
     assert payroll.ok("status")["position"] == before
 
@@ -328,7 +328,7 @@ def test_standard_input_serves_one_thing_only(payroll):
         "-",
         "--passphrase-file",
         "-",
-        input=b"{}",
+        stdin=b"{}",
     )
 
 
@@ -582,14 +582,14 @@ def test_exec_hands_over_and_forgets_our_settings(payroll):
 
 def test_a_closed_pipe_is_quiet(payroll):
     """A reader that goes away is no error and no traceback."""
-    command = f"{sys.executable} -m tools.cli.main log events --limit 0 | true"
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"],
-        env={**os.environ, **payroll.environment},
-        capture_output=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
+    for words in ("log events --limit 0", "--help", "app --help", "app list --json"):
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {sys.executable} -m tools.cli.main {words} | true"],
+            env={**os.environ, **payroll.environment},
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b""), words
 
 
 def test_an_unforeseen_error_shows_no_text(payroll, monkeypatch):

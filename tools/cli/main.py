@@ -77,16 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit code is returned, whatever happens."""
+    output, errors = sys.stdout, sys.stderr
     try:
         code = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         _drop_output()
         return DONE
-    except SystemExit as end:
-        # Click turns a closed pipe into an exit of its own.
-        if not isinstance(end.__context__, BrokenPipeError):
+    except SystemExit:
+        # Click turns a closed pipe into an exit of its own, behind other streams than ours.
+        if sys.stdout is output:
             raise
+        sys.stdout, sys.stderr = output, errors
         _drop_output()
         return DONE
     return code
