@@ -67,9 +67,10 @@ def test_a_stranger_is_refused_alike_whether_the_application_exists_or_not(ledge
         with pytest.raises(Refused) as caught:
             ledger.retrieve(caller("user:mallory"), application)
         answers.append((caught.value.code, caught.value.hint, caught.value.credential_page))
-        assert explain(
-            ledger._writer.store, ledger._desk.mapper, caught.value.position
-        )["outcome"] == "denied"
+        assert (
+            explain(ledger._writer.store, ledger._desk.mapper, caught.value.position)["outcome"]
+            == "denied"
+        )
     assert answers[0] == answers[1]
     everything_holds(ledger)
 
@@ -99,9 +100,7 @@ def test_restricted_needs_owner_right_and_request(ledger):
     ledger.create_application(OPERATOR, "Vault", kind="individual", restricted=True)
     ledger.set_credentials(OPERATOR, "Vault", ALICE, PAIR)
     assert code_of(Refused, lambda: ledger.retrieve(caller("user:alice"), "Vault"))
-    assert code_of(
-        Refused, lambda: ledger.retrieve(caller("user:alice"), "Vault", restricted=True)
-    )
+    assert code_of(Refused, lambda: ledger.retrieve(caller("user:alice"), "Vault", restricted=True))
     ledger.role_grant(OPERATOR, "restricted-access", "user:alice")
     assert code_of(Refused, lambda: ledger.retrieve(caller("user:alice"), "Vault"))
     assert ledger.retrieve(caller("user:alice"), "Vault", restricted=True).version == 1
@@ -143,7 +142,9 @@ def test_restoring_brings_an_earlier_value_back_under_a_new_version(ledger):
     got = ledger.retrieve(caller("user:alice"), "CRM")
     assert got.fields["Windows Password"].reveal() == "first"
     assert [one["event"] for one in ledger.views.history("CRM", "user:alice")] == [
-        "set", "set", "restored",
+        "set",
+        "set",
+        "restored",
     ]
 
 
@@ -202,18 +203,20 @@ def test_an_import_leaves_current_values_alone_and_is_all_or_nothing(ledger):
 def test_wrong_values_change_nothing(ledger, values, code):
     ledger.create_application(OPERATOR, "CRM", kind="individual")
     before = ledger.head().size
-    assert code_of(
-        InvalidInput, lambda: ledger.set_credentials(OPERATOR, "CRM", ALICE, values)
-    ) == code
+    assert (
+        code_of(InvalidInput, lambda: ledger.set_credentials(OPERATOR, "CRM", ALICE, values))
+        == code
+    )
     assert ledger.head().size == before
 
 
 @pytest.mark.parametrize("again", ["payroll", "PAYROLL ", "Payroll"])
 def test_an_id_in_another_form_is_a_duplicate(ledger, again):
     ledger.create_application(OPERATOR, "Payroll", kind="individual")
-    assert code_of(
-        Conflict, lambda: ledger.create_application(OPERATOR, again, kind="group")
-    ) == "application-exists"
+    assert (
+        code_of(Conflict, lambda: ledger.create_application(OPERATOR, again, kind="group"))
+        == "application-exists"
+    )
 
 
 def test_state_as_of_a_position_is_the_state_there_was(ledger):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -614,3 +615,50 @@ def test_completion_script_is_there():
         check=False,
     )
     assert "credledger" in done.stdout
+
+
+def _typed(arguments, answers, environment):
+    """One command on a terminal, with what somebody types at each question."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update(environment)
+        os.execv(sys.executable, [sys.executable, "-m", "tools.cli.main", *arguments])
+    shown, waiting = b"", list(answers)
+    while True:
+        try:
+            data = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not data:
+            break
+        shown += data
+        if waiting and data.rstrip().endswith(b":"):
+            time.sleep(0.1)
+            os.write(terminal, waiting.pop(0).encode() + b"\n")
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), shown.decode()
+
+
+def test_prompts_hide_what_is_masked(payroll):
+    """On a terminal each field is asked for; a masked one does not show; consent is asked."""
+    words = ("credential", "set", "payroll", "--owner", "user:a")
+    code, shown = _typed(words, ["uuu", CANARY, CANARY], payroll.environment)
+    assert code == 0
+    assert "uuu" in shown
+    assert CANARY not in shown
+    code, shown = _typed(("app", "delete", "payroll"), ["n"], payroll.environment)
+    assert (code, "all its credentials?" in shown) == (2, True)
+    code, shown = _typed(("app", "list"), [], payroll.environment)
+    assert (code, "individual" in shown) == (0, True)
+
+
+def test_reference_pages_are_those_the_code_makes():
+    """The stored pages name every command, option and error code as they are."""
+    from pathlib import Path
+
+    from tools.reference import command_page, error_page
+
+    root = Path(__file__).resolve().parents[2]
+    folder = root / "docs/reference"
+    assert (folder / "cli.md").read_text(encoding="utf-8") == command_page()
+    assert (folder / "errors.md").read_text(encoding="utf-8") == error_page(root)

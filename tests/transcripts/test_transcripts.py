@@ -1,0 +1,36 @@
+"""What the docs show is what the program prints."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from tests.transcripts.transcript import commands_of, pages, recorded, run
+from tools.cli.main import program
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+def test_a_page_shows_what_its_commands_print(page):
+    text = page.read_text(encoding="utf-8")
+    outputs = run(commands_of(text))
+    assert len(outputs) == len(commands_of(text))
+    assert recorded(text, outputs) == text
+
+
+def test_every_command_is_shown_in_a_transcript():
+    shown = " ".join(
+        command for page in pages() for command in commands_of(page.read_text(encoding="utf-8"))
+    )
+    listed = [" ".join(path) for path in _walk(program, ())]
+    assert len(listed) > 30
+    assert [command for command in listed if f"credledger {command}" not in shown] == []
+
+
+def _walk(group, path):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from _walk(command, (*path, name))
+        else:
+            yield (*path, name)

@@ -1,0 +1,98 @@
+"""Console transcripts in the docs: run each page as one shell session and compare.
+
+A page's ```console blocks hold lines `$ COMMAND`, each followed by what it prints (both streams)
+and `[exit N]` where N is not 0. What differs from run to run (hashes, times, folders, accounts)
+is written in one fixed form on both sides before comparing.
+
+    python -m tests.transcripts.transcript docs/how-to/*.md      writes what commands print now
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FOLDER = "/srv/contoso"
+_BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+_MARK = "--- transcript mark"
+
+
+def pages() -> list[Path]:
+    """All pages with transcripts."""
+    found = [*ROOT.glob("docs/tutorial/*.md"), *ROOT.glob("docs/how-to/*.md")]
+    return sorted(page for page in found if _BLOCK.search(page.read_text(encoding="utf-8")))
+
+
+def commands_of(text: str) -> list[str]:
+    """The commands of a page, in order."""
+    blocks = _BLOCK.findall(text)
+    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def run(commands: list[str]) -> list[str]:
+    """What each command prints, in one session in a fresh folder."""
+    with tempfile.TemporaryDirectory() as place:
+        script = "".join(f'{command}\nprintf "\\n{_MARK} %s\\n" "$?"\n' for command in commands)
+        done = subprocess.run(
+            ["bash", "-c", f"exec 2>&1\ncd {place}\n{script}"],
+            env={
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "HOME": place,
+                "LANG": "C.UTF-8",
+                "TZ": "UTC",
+                "EXAMPLES": str(ROOT / "docs" / "examples"),
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+        printed = done.stdout.replace(place, FOLDER)
+    outputs = []
+    for output, status in re.findall(rf"(.*?)\n{_MARK} (\d+)\n", printed, re.DOTALL):
+        shown = output.strip("\n")
+        if status != "0":
+            shown = f"{shown}\n[exit {status}]".lstrip("\n")
+        outputs.append(settled(shown))
+    return outputs
+
+
+def settled(text: str) -> str:
+    """The text with everything that differs from run to run in one fixed form."""
+    text = re.sub(r"\b[0-9a-f]{64}\b", "5f1c…", text)
+    text = re.sub(r"\b[0-9a-f]{32}\b", "a7…", text)
+    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "2026-11-23T09:00:00.000000Z", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "2026-11-23 09:00:00 UTC", text)
+    text = re.sub(r"(operator|auditor):(\d+)/[\w.-]+@[\w.-]+", r"\1:\2/ann@host", text)
+    text = re.sub(r'("seconds": |seconds: )[\d.]+', r"\g<1>0.01", text)
+    text = re.sub(r"[A-Za-z0-9+/]{43}=", "kZ…=", text)
+    text = re.sub(r"(— credledger/\S+ )\S+", r"\1Rm…", text)
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def recorded(text: str, outputs: list[str]) -> str:
+    """The page with these outputs in place of those it shows."""
+    waiting = iter(outputs)
+
+    def block(found: re.Match[str]) -> str:
+        lines = []
+        for line in found.group(1).splitlines():
+            if line.startswith("$ "):
+                output = next(waiting)
+                lines.append(line + (f"\n{output}" if output else ""))
+        return "```console\n" + "\n".join(lines) + "\n```"
+
+    return _BLOCK.sub(block, text)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        page = Path(name)
+        text = page.read_text(encoding="utf-8")
+        page.write_text(recorded(text, run(commands_of(text))), encoding="utf-8")
