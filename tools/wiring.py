@@ -60,7 +60,11 @@ def clock() -> int:
 
 
 def found(
-    settings: Settings, standard_input: StandardInput, label: str, argon2_memory_mib: int
+    settings: Settings,
+    standard_input: StandardInput,
+    label: str,
+    argon2_memory_mib: int,
+    reason: str,
 ) -> dict[str, object]:
     """Create keyring and store; go on where an earlier `init` was killed."""
     store = store_of(settings)
@@ -75,6 +79,7 @@ def found(
             clock=clock,
             random=os.urandom,
             cost=argon2_cost(argon2_memory_mib),
+            reason=reason,
             following=lambda mapper, streams: (Views(store, mapper, streams),),
         )
         return {

@@ -11,6 +11,7 @@ from tools.cli.command import Run, command
     None,
     "init",
     example="credledger init --label alice --new-passphrase-file passphrase.txt",
+    appends=True,
     new_passphrase=True,
 )
 @click.option("--label", default="operator", help="Whose slot the first one is.")
@@ -19,7 +20,7 @@ def init(run: Run, label: str, argon2_memory: int) -> None:
     from tools import show
     from tools.wiring import found
 
-    document = found(run.settings(), run.standard_input, label, argon2_memory)
+    document = found(run.settings(), run.standard_input, label, argon2_memory, run.checked_reason())
     run.print(document)
     for line in (
         f"Pin the ledger id {document['ledger_id']} elsewhere: it proves which ledger this is.",
