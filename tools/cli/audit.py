@@ -16,8 +16,6 @@ ACCESS_COLUMNS = {
     "owner": "Owner",
     "application": "Application",
     "version": "Version",
-    "through": "Through",
-    "authenticated_by": "Authenticated by",
     "reason": "Reason",
 }
 CHANGES_COLUMNS = {
