@@ -8,15 +8,20 @@ import pytest
 
 from ledger.aggregates.application import make_field
 from ledger.claims import parse_claim
-from ledger.errors import Conflict, InvalidInput, NotFound, Refused
+from ledger.codec.mapper import EventMapper
+from ledger.errors import Conflict, InvalidInput, NotFound, Refused, Tampered
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
+from ledger.sealing.keyring_file import read_keyring
+from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
 from ledger.usecases.credentials import ImportItem
+from ledger.usecases.ledger import Ledger
 from ledger.values import FieldValue
 from projections.explanation import explain
 from projections.moment import diff, state_at
 from projections.redecide import redecide
+from tests.conftest import PASSPHRASE
 
 OPERATOR = Acting(reason="set-up")
 ALICE, BOB = parse_claim("user:alice"), parse_claim("user:bob")
@@ -263,3 +268,29 @@ def test_no_name_reason_or_value_stands_in_any_stored_byte(house, ledger):
     for path in files:
         content = path.read_bytes()
         assert not any(canary.encode() in content for canary in planted), path.name
+
+
+def test_an_unreadable_memory_stops_the_host_until_an_operator_accepts_a_new_one(house, ledger):
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    ledger.close()
+    memory = house.keyring_path.with_name("keyring.memory")
+    memory.write_bytes(b"not what was there")
+    assert code_of(Tampered, house.open) == "memory-unreadable"
+    unlocked = read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    store = house.store()
+    Ledger.accept_new_memory(
+        store,
+        house.keyring_path,
+        unlocked,
+        acting=Acting(reason="disk failure"),
+        memory=house.memory(unlocked),
+        account="tester@host",
+        clock=house.clock,
+        random=os.urandom,
+        mapper=EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom),
+    )
+    again = house.open()
+    assert again.application("crm").kind == "individual"
+    assert again.views.changes()[-1]["event"] == "memory.accepted"
+    everything_holds(again)
+    again.close()

@@ -142,6 +142,26 @@ def accept_rollback(
     }
 
 
+def accept_new_memory(settings: Settings, standard_input: StandardInput, acting: Acting) -> int:
+    """Give this host a new memory; the position where that is recorded."""
+    store = existing_store(settings)
+    try:
+        _, unlocked = _unlock(settings, standard_input)
+        return Ledger.accept_new_memory(
+            store,
+            settings.keyring,
+            unlocked,
+            account=account(),
+            clock=clock,
+            random=os.urandom,
+            mapper=EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom),
+            memory=_memory(settings, unlocked),
+            acting=acting,
+        )
+    finally:
+        store.close()
+
+
 def _session(
     settings: Settings, store: Store, holding: Holding, unlocked: UnlockedKeyring
 ) -> Session:

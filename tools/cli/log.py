@@ -28,12 +28,27 @@ def log() -> None:
 @command(log, "verify", example="credledger log verify --ledger-id 3f2a...")
 @click.option("--ledger-id", metavar="ID", help="The pinned ledger id, in hex.")
 @click.option("--views", is_flag=True, help="Compare the views with their folds too (unlocks).")
+@click.option(
+    "--accept-new-memory",
+    is_flag=True,
+    help="Replace this host's unreadable memory by the log's head; recorded (unlocks).",
+)
 @click.pass_context
-def verify(context: click.Context, /, run: Run, ledger_id: str | None, views: bool) -> None:
+def verify(
+    context: click.Context,
+    /,
+    run: Run,
+    ledger_id: str | None,
+    views: bool,
+    accept_new_memory: bool,
+) -> None:
     """Check the whole log without any key."""
     from tools.verifying import parse_ledger_id, verify_log, view_checks
+    from tools.wiring import accept_new_memory as accept
 
     settings = run.settings()
+    if accept_new_memory:
+        accept(settings, run.standard_input, run.acting())
     pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
     report = verify_log(settings, pinned)
     if views and report.ok:
