@@ -30,6 +30,7 @@ _FAMILIES = {
 _MAKERS = {**_FAMILIES, "_invalid": "invalid", "_tampered": "tampered"}
 """The classes, and the functions that modules shorten them with."""
 _PACKAGES = ("ledger", "projections", "tools")
+_VARYING = "The message says what is off."
 _SHARED = (
     "Every command takes `--json`, `--store`, `--keyring`, `--passphrase-file`, `--key-file`"
     " and `--slot`; they may stand before or after its name."
@@ -60,13 +61,14 @@ def error_page(root: Path) -> str:
     """The page of all error codes, by family."""
     found: dict[str, dict[str, str]] = {}
     for family, code, message in _raised(root):
-        found.setdefault(family, {}).setdefault(code, message)
+        codes = found.setdefault(family, {})
+        codes[code] = codes.get(code) or message
     lines = ["# Errors", "", "Scripts match on the code; messages may be worded anew."]
     for family in _FAMILIES.values():
         lines += ["", f"## {family} (exit {EXIT_CODES[family]})", "", "| code | message |"]
         lines.append("|---|---|")
         known = sorted(found.get(family, {}).items())
-        lines += [f"| `{code}` | {_escaped(message)} |" for code, message in known]
+        lines += [f"| `{code}` | {_escaped(message or _VARYING)} |" for code, message in known]
     return "\n".join(lines) + "\n"
 
 
@@ -90,14 +92,15 @@ def _leaves(command: click.Command, context: click.Context) -> Iterator[tuple[st
 
 
 def _raised(root: Path) -> Iterator[tuple[str, str, str]]:
+    """Family, code and message of each place that raises; no message where it varies."""
     for package in _PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                     family = _MAKERS.get(node.func.id)
                     texts = [_text(argument) for argument in node.args[:2]]
-                    if family and len(texts) == 2 and texts[0] and texts[1]:
-                        yield family, texts[0], texts[1]
+                    if family and len(texts) == 2 and texts[0]:
+                        yield family, texts[0], texts[1] or ""
 
 
 def _text(node: ast.expr) -> str | None:

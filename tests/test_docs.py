@@ -1,0 +1,55 @@
+"""The reference pages name everything that the source can record or raise, and no link is dead."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import ledger.aggregates
+from ledger.aggregates.event import topics
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+_RAISED = re.compile(
+    r"\b(?:InvalidInput|NotFound|Refused|Conflict|KeyUnavailable|Unavailable|Tampered"
+    r"|_invalid|_tampered)\(\s*\"([a-z]+(?:-[a-z]+)*)\","
+)
+_LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+
+
+def _quoted(page: str) -> set[str]:
+    return set(re.findall(r"`([^`\n]+)`", (REFERENCE / page).read_text(encoding="utf-8")))
+
+
+def test_every_topic_is_documented():
+    """Each registered topic stands in the page of events."""
+    for module in pkgutil.iter_modules(ledger.aggregates.__path__, "ledger.aggregates."):
+        importlib.import_module(module.name)
+    registered = topics()
+    assert len(registered) > 20
+    assert set(registered) - _quoted("events.md") == set()
+
+
+def test_every_error_code_is_documented():
+    """Each code that the source raises stands in the page of errors."""
+    raised = {
+        code
+        for package in ("ledger", "projections", "tools")
+        for path in (ROOT / package).rglob("*.py")
+        for code in _RAISED.findall(path.read_text(encoding="utf-8"))
+    }
+    assert len(raised) > 100
+    assert raised - _quoted("errors.md") == set()
+
+
+def test_every_link_between_pages_leads_somewhere():
+    """Each relative link in the docs names a file or folder that is there."""
+    dead = [
+        (page.relative_to(ROOT).as_posix(), target)
+        for page in (ROOT / "docs").rglob("*.md")
+        for target in _LINK.findall(page.read_text(encoding="utf-8"))
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert dead == []
