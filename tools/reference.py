@@ -31,6 +31,12 @@ _MAKERS = {**_FAMILIES, "_invalid": "invalid", "_tampered": "tampered"}
 """The classes, and the functions that modules shorten them with."""
 _PACKAGES = ("ledger", "projections", "tools")
 _VARYING = "The message says what is off."
+_NAMES = "_name_key"
+"""The function that both kinds of names go through, with the code as its last argument."""
+_GAPS = (
+    "An … in a code stands for one word: `keyring` or `key-file` before `-missing` and"
+    " `-too-open`, `name` or `contact` after `invalid-`."
+)
 _SHARED = (
     "Every command takes `--json`, `--store`, `--keyring`, `--passphrase-file`, `--key-file`"
     " and `--slot`; they may stand before or after its name."
@@ -63,7 +69,7 @@ def error_page(root: Path) -> str:
     for family, code, message in _raised(root):
         codes = found.setdefault(family, {})
         codes[code] = codes.get(code) or message
-    lines = ["# Errors", "", "Scripts match on the code; messages may be worded anew."]
+    lines = ["# Errors", "", "Scripts match on the code; messages may be worded anew.", "", _GAPS]
     for family in _FAMILIES.values():
         lines += ["", f"## {family} (exit {EXIT_CODES[family]})", "", "| code | message |"]
         lines.append("|---|---|")
@@ -101,6 +107,9 @@ def _raised(root: Path) -> Iterator[tuple[str, str, str]]:
                     texts = [_text(argument) for argument in node.args[:2]]
                     if family and len(texts) == 2 and texts[0]:
                         yield family, texts[0], texts[1] or ""
+                    code = _text(node.args[-1]) if node.func.id == _NAMES and node.args else None
+                    if code:
+                        yield "invalid", code, ""
 
 
 def _text(node: ast.expr) -> str | None:
