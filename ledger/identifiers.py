@@ -8,6 +8,7 @@ a checker refuses to mix them.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from typing import NewType
@@ -34,11 +35,13 @@ FIELD_NAME_LENGTH_MAX = 128
 _NAME = re.compile(r"[\w.\- ]+")
 
 
+@functools.lru_cache(maxsize=8192)
 def application_key(text: str) -> str:
     """The form in which application IDs are compared; `invalid-application-id` if it is none."""
     return _name_key(text, APPLICATION_ID_LENGTH_MAX, "application ID", "invalid-application-id")
 
 
+@functools.lru_cache(maxsize=8192)
 def field_key(text: str) -> str:
     """The form in which field names are compared; `invalid-field-name` if it is none."""
     return _name_key(text, FIELD_NAME_LENGTH_MAX, "field name", "invalid-field-name")

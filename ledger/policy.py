@@ -15,6 +15,8 @@ from enum import Enum
 from ledger.aggregates.application import Application
 from ledger.aggregates.roles import Roles
 from ledger.claims import OWNER_TYPES, Claim
+from ledger.errors import InvalidInput
+from ledger.identifiers import field_key
 
 RULES_VERSION = 1
 
@@ -62,8 +64,12 @@ def decide_get(
     caller: Caller,
     *,
     restricted: bool,
+    fields: tuple[str, ...] = (),
 ) -> Decision:
-    """Whether the caller gets the credentials that are theirs in this application."""
+    """Whether the caller gets the credentials that are theirs in this application.
+
+    `fields` are those asked for by name; one that the application does not have is refused.
+    """
     if application is None or application.deleted:
         return Decision(allowed=False, detail="no-such-application")
     through = _member(application, caller)
@@ -74,6 +80,9 @@ def decide_get(
         return Decision(allowed=False, detail="restricted-request-needed", through=through)
     if restricted and roles.holder("restricted-access", caller.claims) is None:
         return Decision(allowed=False, detail="restricted-access-needed", through=through)
+    known = {field_key(field.name) for field in application.fields}
+    if any(_field_key(name) not in known for name in fields):
+        return Decision(allowed=False, detail="unknown-field", through=through)
     return Decision(
         allowed=True, detail="member" if application.is_group else "owner", through=through
     )
@@ -149,6 +158,13 @@ def _is_own(application: Application, caller: Caller, owner: Claim | None) -> bo
     if application.is_group or owner != caller.claim:
         return False
     return _member(application, caller) is not None
+
+
+def _field_key(name: str) -> str | None:
+    try:
+        return field_key(name)
+    except InvalidInput:
+        return None
 
 
 def _first(claims: tuple[Claim, ...], among: frozenset[Claim]) -> Claim | None:

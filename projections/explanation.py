@@ -16,6 +16,7 @@ _WHY = {
     "not-an-owner": "Only a user or a service owns credentials; the caller was neither.",
     "restricted-request-needed": "The application is restricted and the request was a plain one.",
     "restricted-access-needed": "The caller did not hold the restricted-access right.",
+    "unknown-field": "The caller was allowed, but asked for a field that there is not.",
     "not-set": "The caller was allowed, but no credentials were set.",
     "owner": "The caller asked for their own credentials and was allowed to.",
     "member": "The caller held one of the application's member claims.",

@@ -70,7 +70,13 @@ class Redecision:
         claims = [parse_claim(text) for text in record.claims]
         caller = Caller(claims[0], tuple(claims[1:]))
         state = self._states.get(_key(record.application))
-        decision = decide_get(state, self._roles, caller, restricted=record.restricted)
+        decision = decide_get(
+            state,
+            self._roles,
+            caller,
+            restricted=record.restricted,
+            fields=record.requested,
+        )
         recomputed, version = "denied", None
         if decision.allowed and state is not None:
             owner = owner_for(state, caller)

@@ -294,3 +294,15 @@ def test_an_unreadable_memory_stops_the_host_until_an_operator_accepts_a_new_one
     assert again.views.changes()[-1]["event"] == "memory.accepted"
     everything_holds(again)
     again.close()
+
+
+def test_asking_for_an_unknown_field_is_recorded_too(ledger):
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR)
+    ask = lambda: ledger.retrieve(caller("user:alice"), "CRM", fields=["PIN"])
+    assert code_of(InvalidInput, ask) == "unknown-field"
+    (record,) = ledger.views.access(user="user:alice")
+    assert (record["outcome"], record["detail"]) == ("denied", "unknown-field")
+    got = ledger.retrieve(caller("user:alice"), "CRM", fields=["windows PASSWORD"])
+    assert list(got.fields) == ["Windows Password"]
+    everything_holds(ledger)

@@ -24,6 +24,8 @@ class Access(Event):
     """All presented claims, the caller's own first."""
     restricted: bool
     """Whether it was an explicit restricted request."""
+    requested: tuple[str, ...]
+    """The fields asked for by name; empty for all."""
     rules: int
     """The version of the rules that decided."""
     through: str | None

@@ -98,6 +98,7 @@ class Transaction:
         self.new_signers: list[SignerRow] = []
         self._own: dict[bytes, list[Recorded]] = {}
         self._tips: dict[bytes, int] = {}
+        self._loaded: dict[tuple[bytes, object], Any] = {}
 
     @property
     def head(self) -> CheckedHead:
@@ -128,7 +129,11 @@ class Transaction:
 
     def load(self, stream: bytes, fold: Fold[S]) -> S | None:
         """The fold of a whole stream; what is committed of it is kept for the next caller."""
-        state: S | None = self._writer.cached_fold(self._writing, stream, fold)
+        key = (stream, fold)
+        if key not in self._loaded:
+            # Under the lock, what is committed does not change while this transaction lasts.
+            self._loaded[key] = self._writer.cached_fold(self._writing, stream, fold)
+        state: S | None = self._loaded[key]
         for recorded in self._own.get(stream, ()):
             state = fold(state, recorded)
         return state

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ledger.aggregates.access import OUTCOMES, Access, AccessDenied
 from ledger.aggregates.application import Application, field_of
 from ledger.aggregates.mapping import CredentialMapping
-from ledger.errors import LedgerError, NotFound, Refused
+from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
 from ledger.identifiers import display_name
 from ledger.log.writer import Transaction
 from ledger.policy import RULES_VERSION, Caller, Decision, decide_get, owner_for
@@ -47,7 +47,13 @@ class Retrieve:
         """Append the access record."""
         application = self.desk.application(transaction, self.application)
         roles = self.desk.roles(transaction)
-        decision = decide_get(application, roles, self.caller, restricted=self.restricted)
+        decision = decide_get(
+            application,
+            roles,
+            self.caller,
+            restricted=self.restricted,
+            fields=tuple(self.fields or ()),
+        )
         mapping = None
         if decision.allowed and application is not None:
             found = self.desk.mapping(transaction, application, owner_for(application, self.caller))
@@ -87,6 +93,7 @@ class Retrieve:
             caller=str(self.caller.claim),
             claims=tuple(str(claim) for claim in self.caller.claims),
             restricted=self.restricted,
+            requested=tuple(self.fields or ()),
             rules=RULES_VERSION,
             through=str(decision.through) if decision.through else None,
             creation=application.creation if live and application else None,
@@ -99,7 +106,7 @@ class Retrieve:
         )
 
     def _released(self, application: Application, mapping: CredentialMapping) -> tuple[str, ...]:
-        if self.fields is None:
+        if not self.fields:
             return mapping.fields
         wanted = tuple(field_of(application, name).name for name in self.fields)
         return tuple(name for name in wanted if name in mapping.fields)
@@ -108,6 +115,12 @@ class Retrieve:
 def opened(desk: Desk, release: Release) -> Retrieved:
     """The values of a granted release; our error for any other outcome."""
     record, mapping = release.record, release.mapping
+    if record.detail == "unknown-field":
+        raise InvalidInput(
+            "unknown-field",
+            "The application has no field of that name.",
+            position=release.position,
+        )
     if isinstance(record, AccessDenied):
         raise Refused(
             "access-denied",
