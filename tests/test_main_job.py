@@ -9,7 +9,7 @@ import pytest
 from ledger.aggregates.application import make_field
 from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
-from ledger.errors import Conflict, InvalidInput, NotFound, Refused, Tampered
+from ledger.errors import Conflict, InvalidInput, NotFound, Refused, Tampered, Unavailable
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.sealing.keyring_file import read_keyring
@@ -306,3 +306,25 @@ def test_asking_for_an_unknown_field_is_recorded_too(ledger):
     got = ledger.retrieve(caller("user:alice"), "CRM", fields=["windows PASSWORD"])
     assert list(got.fields) == ["Windows Password"]
     everything_holds(ledger)
+
+
+def test_a_clock_far_ahead_is_refused_until_it_is_accepted_and_recorded(house, ledger):
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    house.clock.offset_us = 40 * 24 * 3600 * 1_000_000
+    grant = lambda: ledger.grant(OPERATOR, "CRM", "member", "user:bob")
+    assert code_of(Unavailable, grant) == "clock-ahead"
+    ledger.close()
+    again = house.open(accept_clock=True)
+    assert again.grant(OPERATOR, "CRM", "member", "user:bob").changed
+    assert "clock.accepted" in [one["event"] for one in again.views.changes()]
+    everything_holds(again)
+    again.close()
+
+
+def test_a_clock_set_back_never_sets_times_back(house, ledger):
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    house.clock.offset_us = -3600 * 1_000_000
+    for name in ("A", "B"):
+        ledger.create_application(OPERATOR, name, kind="individual")
+    everything_holds(ledger)
+    assert ledger.status().clock_behind_us > 0

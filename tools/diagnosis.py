@@ -140,7 +140,7 @@ def _epoch_findings(session: Session) -> Iterator[Finding]:
                 "epoch-old",
                 WARNING,
                 f"Epoch {epoch} is in use since {to_text(started_at)}.",
-                "credledger key rotate",
+                "A later version rotates keys; plan for it.",
             )
 
 

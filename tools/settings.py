@@ -36,6 +36,7 @@ class Given:
     key_file: str | None = None
     slot: int | None = None
     new_passphrase_file: str | None = None
+    accept_clock: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Settings:
     key_file: Path | None
     slot: int | None
     new_passphrase_file: str | None
+    accept_clock: bool = False
+    """Whether a clock far ahead of the log is right; recorded."""
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -79,6 +82,7 @@ def decide(given: Given, environment: Mapping[str, str] | None = None) -> Settin
         key_file=Path(key_file).expanduser().resolve() if key_file else None,
         slot=given.slot,
         new_passphrase_file=given.new_passphrase_file,
+        accept_clock=bool(given.accept_clock),
     )
 
 

@@ -178,6 +178,7 @@ def _session(
         maintainers=(views,),
         memory=_memory(settings, unlocked),
         mapper=mapper,
+        accept_clock=settings.accept_clock,
     )
     return Session(settings, store, holding, unlocked, streams, mapper, ledger, views)
 

@@ -3,7 +3,7 @@
 What is sealed of one event is a msgpack map, padded and encrypted under its compartment's key::
 
     "e"  the event's fields, with "v", their schema number
-    "b"  who acted: [claim, slot, label, account]
+    "b"  who acted: [claim, slot, label, account, opens]
     "r"  the reason given, as text
     "c"  the clock's own reading in microseconds, only where it was behind the log
     "q"  a client's retry key, only where one was given

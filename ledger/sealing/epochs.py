@@ -48,7 +48,7 @@ def period_index(first_period: int, period: int) -> int:
         raise KeyUnavailable(
             "access-key-missing",
             "The epoch holds no access key for this month.",
-            hint="Start a new epoch with `credledger key rotate`.",
+            hint="An epoch serves 120 months; check the clock and how old the epoch is.",
         )
     return months
 

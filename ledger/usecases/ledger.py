@@ -22,10 +22,10 @@ from ledger.log.memory import HostMemory
 from ledger.log.rows import CommitRow, LedgerRow
 from ledger.log.store import Maintainer, Store
 from ledger.log.verification import CheckedHead, Follower
-from ledger.log.writer import Transaction, Writer
+from ledger.log.writer import AHEAD_MAX_US, Transaction, Writer
 from ledger.policy import Caller, Verb, decide
 from ledger.sealing.keyring import UnlockedKeyring
-from ledger.sealing.slots import Argon2Cost, Holding
+from ledger.sealing.slots import AUDITOR, Argon2Cost, Holding
 from ledger.usecases.acting import Acting
 from ledger.usecases.administration import (
     ChangeApplication,
@@ -103,7 +103,7 @@ class Ledger:
             unlocked.signing_key,
             unlocked.slot.opens,
             head=remembered or CheckedHead(),
-            follower=Follower(row),
+            follower=Follower(row, audit_stream_of=_audit_streams(unlocked).get),
             clock=clock,
             random=random,
             access_stream_name=streams.access,
@@ -114,7 +114,8 @@ class Ledger:
         ledger = cls(desk, writer, SlotKeeper(desk, writer, keyring_path, clock), clock)
         writer.catch_up()
         ledger._check_keyring()
-        if accept_clock and clock() > writer.head.recorded_at and unlocked.is_operator:
+        far_ahead = clock() > writer.head.recorded_at + AHEAD_MAX_US
+        if accept_clock and far_ahead and unlocked.is_operator:
             writer.run(KeyringEvent(desk, Acting(), ClockAccepted(clock())))
         return ledger
 
@@ -483,6 +484,16 @@ def _refuse_rollback(store: Store, remembered: CheckedHead | None) -> None:
             hint=hint,
             position=remembered.size,
         )
+
+
+def _audit_streams(unlocked: UnlockedKeyring) -> dict[bytes, bytes]:
+    """Each auditor key's own stream, as far as this keyring knows the slots."""
+    streams = unlocked.stream_names()
+    return {
+        slot.signing_public_key: streams.audit(slot.id)
+        for slot in unlocked.keyring.slots
+        if slot.opens == AUDITOR
+    }
 
 
 def _epoch_state(epoch: int, current: int) -> str:

@@ -175,6 +175,12 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--key-file", metavar="FILE", help="Unlocks instead of a passphrase."),
             click.option("--slot", type=click.IntRange(1), help="Which slot to unlock."),
+            click.option(
+                "--accept-clock",
+                is_flag=True,
+                default=None,
+                help="The clock is right, though far ahead of the log; recorded.",
+            ),
         )
     ):
         function = option(function)

@@ -63,10 +63,11 @@ def program(
     passphrase_file: str | None,
     key_file: str | None,
     slot: int | None,
+    accept_clock: bool | None,
     json: bool,
 ) -> None:
     """Keep credentials in an event log: nothing is released unrecorded."""
-    context.obj = Given(store, keyring, passphrase_file, key_file, slot)
+    context.obj = Given(store, keyring, passphrase_file, key_file, slot, accept_clock=accept_clock)
     context.meta[JSON_WANTED] = json
 
 
