@@ -14,6 +14,7 @@ The compartment follows from the topic alone, so a row cannot choose weaker keys
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -123,7 +124,11 @@ class EventMapper:
 
     def open(self, row: LogRow) -> Recorded:
         """The event in a row; `altered-row` or `sealed-unreadable` if it is not the recorded one."""
-        if row.computed_leaf(self._ledger_id) != row.leaf:
+        try:
+            same = row.computed_leaf(self._ledger_id) == row.leaf
+        except (TypeError, ValueError, AttributeError, struct.error):
+            same = False
+        if not same:
             raise Tampered(
                 "altered-row", "A row is not the one that was recorded.", position=row.position
             )

@@ -337,6 +337,9 @@ def _locked_too_long() -> Unavailable:
 
 def _translated(error: sqlite3.Error) -> LedgerError:
     full_code = getattr(error, "sqlite_errorcode", None)
+    if full_code is None and isinstance(error, sqlite3.OperationalError):
+        # The driver itself gave up on a stored value: text that is no text.
+        return Tampered("store-damaged", "The store holds a value that no ledger wrote.")
     if full_code is None:
         return InvalidInput("store-statement", "The store refused a statement as malformed.")
     code = full_code & 0xFF

@@ -1,0 +1,228 @@
+"""Somebody with full rights on the database file and no keys changes what is stored."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from ledger.claims import parse_claim
+from ledger.errors import KeyUnavailable, LedgerError, Tampered
+from ledger.log.verification import verify_log
+from ledger.policy import Caller
+from ledger.sealing.keyring_file import read_keyring
+from ledger.sealing.slots import passphrase
+from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
+from tests.conftest import PASSPHRASE
+
+ALICE = parse_claim("user:alice")
+PAIR = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
+TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+
+
+@pytest.fixture
+def filled(house):
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    ledger.set_credentials(Acting(), "CRM", ALICE, PAIR)
+    ledger.retrieve(Caller(ALICE), "CRM")
+    ledger.grant(Acting(), "CRM", "administrator", "user:ada")
+    ledger.close()
+    return house
+
+
+def attack(house, *statements: str) -> None:
+    with sqlite3.connect(house.store_path) as connection:
+        for (name,) in connection.execute(TRIGGERS).fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+FLIP = "CAST(substr({0}, 1, 20) || x'FEFE' || substr({0}, 23) AS BLOB)"
+ATTACKS = {
+    "a sealed byte altered": ("UPDATE log SET sealed = " + FLIP.format("sealed"), 1),
+    "a sealed part made text": ("UPDATE log SET sealed = 'x' WHERE position = 4", 4),
+    "a leaf altered": ("UPDATE log SET leaf = zeroblob(32) WHERE position = 4", 4),
+    "a row's time altered": ("UPDATE log SET recorded_at = recorded_at + 1 WHERE position = 4", 4),
+    "a row's topic altered": ("UPDATE log SET topic = 'access.denied' WHERE position = 5", 5),
+    "a row's epoch altered": ("UPDATE log SET epoch = 2 WHERE position = 5", 5),
+    "a row's stream altered": ("UPDATE log SET stream = zeroblob(16) WHERE position = 6", 6),
+    "a row taken away": ("DELETE FROM log WHERE position = 5", 5),
+    "the newest row taken away": ("DELETE FROM log WHERE position = 6", 6),
+    "a row replaced": (
+        (
+            "INSERT OR REPLACE INTO log SELECT 5, zeroblob(16), 1, topic, epoch, period, recorded_at,"
+            " sealed, leaf FROM log WHERE position = 5"
+        ),
+        5,
+    ),
+    "a row forged at the end": (
+        (
+            "INSERT INTO log SELECT 7, zeroblob(16), 1, topic, epoch, period, recorded_at + 1,"
+            " sealed, leaf FROM log WHERE position = 6"
+        ),
+        7,
+    ),
+    "a root altered": ("UPDATE commits SET root = zeroblob(32) WHERE size = 4", 4),
+    "a signature altered": ("UPDATE commits SET signature = zeroblob(64) WHERE size = 5", 5),
+    "a commit replayed at a new size": (
+        (
+            "INSERT INTO commits SELECT 7, root, frontier, signer, signature FROM commits"
+            " WHERE size = 6"
+        ),
+        7,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_change_of_stored_bytes_is_named_with_its_position(filled, name):
+    statement, position = ATTACKS[name]
+    attack(filled, statement)
+    result = verify_log(filled.store())
+    assert not result.ok
+    assert [check.position for check in result.checks if not check.ok] == [position]
+
+
+@pytest.mark.parametrize(
+    "name", ["a sealed byte altered", "a row forged at the end", "a commit replayed at a new size"]
+)
+def test_nothing_is_released_from_a_changed_store(filled, name):
+    attack(filled, ATTACKS[name][0])
+    with pytest.raises(Tampered):
+        filled.open().retrieve(Caller(ALICE), "CRM")
+
+
+def test_a_forged_signer_is_not_believed(filled):
+    attack(
+        filled,
+        "INSERT INTO signers SELECT 2, zeroblob(32), class, change, 2, introduced_by, signature"
+        " FROM signers",
+    )
+    assert not verify_log(filled.store()).ok
+
+
+def test_an_older_copy_of_the_database_is_refused_on_a_host_that_remembers(filled):
+    older = filled.store_path.with_name("older.db")
+    with sqlite3.connect(filled.store_path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    shutil.copy(filled.store_path, older)
+    ledger = filled.open()
+    ledger.revoke(Acting(), "CRM", "administrator", "user:ada")
+    ledger.close()
+    for path in filled.store_path.parent.glob("ledger.db*"):
+        path.unlink()
+    older.rename(filled.store_path)
+    with pytest.raises(Tampered) as caught:
+        filled.open()
+    assert caught.value.code == "rolled-back"
+    unlocked = read_keyring(filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    memory = filled.memory(unlocked).recall()
+    result = verify_log(filled.store(), remembered=memory)
+    assert [check.name for check in result.checks if not check.ok] == ["rolled-back"]
+
+
+def test_triggers_refuse_rewriting_by_accident(filled):
+    connection = sqlite3.connect(filled.store_path)
+    for statement in (
+        "UPDATE log SET topic = 'x'",
+        "DELETE FROM log WHERE position = 6",
+        "INSERT OR REPLACE INTO log SELECT * FROM log WHERE position = 3",
+        "UPDATE commits SET size = 99 WHERE size = 6",
+        "DELETE FROM ledger",
+    ):
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute(statement)
+    connection.close()
+
+
+def test_a_view_pointing_elsewhere_is_reported_and_not_shown(filled):
+    attack(filled, "UPDATE credential_view_a SET position = 3")
+    ledger = filled.open()
+    with pytest.raises(Tampered) as caught:
+        ledger.views.credentials()
+    assert caught.value.code == "view-astray"
+    assert [one["same"] for one in ledger.views.rebuild("credential_view")] == [False]
+    assert len(ledger.views.credentials()) == 1
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("harm", "code"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-7]), "keyring-damaged"),
+        (lambda path: path.write_bytes(b"CREDLEDGER-KEYRING 9\n"), "keyring-newer"),
+        (lambda path: path.chmod(0o640), "keyring-too-open"),
+        (lambda path: path.unlink(), "keyring-missing"),
+    ],
+)
+def test_a_harmed_keyring_is_refused(filled, harm, code):
+    harm(filled.keyring_path)
+    with pytest.raises(KeyUnavailable) as caught:
+        filled.open()
+    assert caught.value.code == code
+
+
+def test_any_altered_byte_of_a_keyring_is_noticed(filled):
+    content = filled.keyring_path.read_bytes()
+    for at in range(0, len(content), 97):
+        filled.keyring_path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(LedgerError):
+            read_keyring(filled.keyring_path)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, ".")
+from ledger.policy import Caller
+from ledger.claims import parse_claim
+from tests.conftest import House
+ledger = House(Path(sys.argv[1]), Path(sys.argv[2])).open()
+for number in range(int(sys.argv[3])):
+    print(ledger.retrieve(Caller(parse_claim("user:alice")), "CRM").position, flush=True)
+ledger.close()
+"""
+
+
+def test_processes_that_write_at_once_all_succeed_at_positions_of_their_own(filled):
+    arguments = [str(filled.store_path), str(filled.keyring_path), "25"]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, *arguments], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    positions = []
+    for process in started:
+        printed, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        positions.extend(int(line) for line in printed.split())
+    assert len(set(positions)) == 75
+    assert verify_log(filled.store()).ok
+
+
+def test_a_killed_reader_leaves_every_answered_read_in_the_log(filled):
+    arguments = [str(filled.store_path), str(filled.keyring_path), "100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    answered = [int(process.stdout.readline()) for _ in range(40)]
+    process.kill()
+    answered.extend(int(line) for line in process.stdout.read().split("\n")[:-1])
+    process.wait()
+    process.stdout.close()
+    assert verify_log(filled.store()).ok
+    ledger = filled.open()
+    recorded = {one["position"] for one in ledger.views.access(outcome="granted", limit=0)}
+    assert set(answered) <= recorded
+    assert all(view["same"] for view in ledger.views.rebuild())
+    ledger.close()
