@@ -278,6 +278,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._process = 0
         self._start_guard = threading.Lock()
+        self._head_guard = threading.Lock()
 
     def run(self, request: Request[T]) -> T:
         """Decide the request and return its answer once it is durable."""
@@ -306,8 +307,7 @@ class Writer:
             with self.store.reading() as reading:
                 return self._follower.follow(reading, head)
 
-        self.head = self._follower.follow_to_end(page, self.head)
-        return self.head
+        return self._advance(self._follower.follow_to_end(page, self.head))
 
     def looking(self, reading: Reading) -> Transaction:
         """A transaction to read through; whatever is appended to it is never written."""
@@ -330,13 +330,16 @@ class Writer:
     def cached_fold(self, reading: Reading, stream: bytes, fold: Fold[S]) -> S | None:
         """The committed fold of a stream, continued from where it was last left."""
         key = (stream, fold)
-        version = 0
-        state: S | None = None
-        if key in self._cache:
-            version, state = self._cache[key]
+        checked = self.head.size
+        version: int
+        state: S | None
+        version, state = self._kept(key)
         while page := reading.stream_rows(stream, version, _LOAD_PAGE_ROWS):
             for row in page:
-                if row.version != version + 1 or row.position > self.head.size:
+                if row.position > checked:
+                    # Appended by others since the last check: not believed yet.
+                    return state
+                if row.version != version + 1:
                     raise Tampered("stream-gap", "A stream lacks an event.", position=row.position)
                 state = fold(state, self.mapper.open(row))
                 version = row.version
@@ -344,6 +347,9 @@ class Writer:
             self._cache.clear()
         self._cache[key] = (version, state)
         return state
+
+    def _kept(self, key: tuple[bytes, object]) -> tuple[int, Any]:
+        return self._cache.get(key, (0, None))
 
     def access_stream(self, epoch: int, period: int) -> bytes:
         """This process's own access stream, new for each epoch, period and 2^24 records."""
@@ -394,15 +400,15 @@ class Writer:
         try:
             self.catch_up()
             with self.store.writing() as writing:
-                self._bring_forward(writing)
-                transaction = Transaction(writing, self, self.head, self._clock_reading())
+                checked = self._bring_forward(writing)
+                transaction = Transaction(writing, self, checked, self._clock_reading())
                 for request, answer in batch:
                     try:
                         answers.append((answer, transaction.attempt(request)))
                     except LedgerError as error:
                         failures.append((answer, error))
-                head = self._append(writing, transaction) if transaction.rows else self.head
-            self.head = head
+                head = self._append(writing, transaction) if transaction.rows else checked
+            self._advance(head)
         except BaseException as error:  # noqa: BLE001 # every waiting caller must get an answer
             self._cache.clear()
             self._access = None
@@ -448,10 +454,19 @@ class Writer:
             raise Refused("slot-removed", "The slot that is unlocked may not sign any more.")
         return book.rows + tuple(transaction.new_signers)
 
-    def _bring_forward(self, writing: Reading) -> None:
-        self.head = self._follower.follow_to_end(
-            lambda head: self._follower.follow(writing, head), self.head
+    def _bring_forward(self, writing: Reading) -> CheckedHead:
+        return self._advance(
+            self._follower.follow_to_end(
+                lambda head: self._follower.follow(writing, head), self.head
+            )
         )
+
+    def _advance(self, head: CheckedHead) -> CheckedHead:
+        """Move to this head unless another thread has gone further already."""
+        with self._head_guard:
+            if head.size > self.head.size:
+                self.head = head
+        return head
 
     def _clock_reading(self) -> int:
         reading = self._clock()
@@ -474,7 +489,7 @@ class Writer:
                 row = reading.row_at(last.position)
             landed = row is not None and row.leaf == last.leaf
             if landed:
-                self.head = transaction.head.after(transaction.rows)
+                self._advance(transaction.head.after(transaction.rows))
         except LedgerError:
             return False
         return landed

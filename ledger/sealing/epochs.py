@@ -19,8 +19,10 @@ from datetime import UTC, datetime, timedelta
 
 from ledger.errors import KeyUnavailable
 from ledger.sealing.compartments import Compartment
+from ledger.sealing.confidential import Confidential
 
 KEY_BYTES = 32
+EPOCH_MAX = 2**32 - 1
 ACCESS_PERIODS = 120
 Random = Callable[[int], bytes]
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,7 +56,7 @@ def period_index(first_period: int, period: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class EpochKeys:
+class EpochKeys(Confidential):
     """The keys of one epoch as a keyring holds them; a destroyed or withheld one is None."""
 
     epoch: int

@@ -15,6 +15,10 @@ authenticated by the root. The epochs held include the *next* one, not yet start
 
 An auditor's keyring is a second file of this format with its own root and without `secret` keys;
 the operator's file keeps that slot's public and sealed private half as opaque bytes.
+
+The checksum finds accidents, not attackers, and whoever can write the file can seal a root of
+their own to a public half. So everything is checked for shape before use, `wrapped` included, and
+a keyring is believed only once `UnlockedKeyring.check` has held it against the signed log.
 """
 
 from __future__ import annotations
@@ -32,7 +36,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from ledger.errors import Conflict, InvalidInput, KeyUnavailable, NotFound, Refused
-from ledger.sealing.epochs import ACCESS_PERIODS, KEY_BYTES, EpochCommitments, EpochKeys, new_epoch
+from ledger.sealing.confidential import Confidential
+from ledger.sealing.epochs import (
+    ACCESS_PERIODS,
+    EPOCH_MAX,
+    KEY_BYTES,
+    EpochCommitments,
+    EpochKeys,
+    new_epoch,
+)
 from ledger.sealing.keys import KeySet
 from ledger.sealing.secrets import SecretBox
 from ledger.sealing.slots import (
@@ -53,6 +65,8 @@ from ledger.sealing.streams import StreamNames
 MAGIC = b"CREDLEDGER-KEYRING 1\n"
 BYTES_MAX = 4 * 1024 * 1024
 SLOTS_MAX = 64
+_LEDGER_ID_BYTES = 32
+_SALT_BYTES = 16
 _NONCE_BYTES = 12
 _LEDGER_LABEL = b"credledger/v1/ledger"
 
@@ -89,7 +103,9 @@ class Keyring:
             try:
                 opened = open_slot(self.ledger_id, slot, holding)
             except KeyUnavailable as error:
-                failure = error
+                # A slot that opens onto damage says more than the others' "not mine".
+                if failure is None or error.code == "keyring-damaged":
+                    failure = error
                 continue
             return self._unwrapped(opened)
         raise failure or KeyUnavailable("wrong-passphrase", "The keyring has no slot of this kind.")
@@ -139,7 +155,7 @@ class Keyring:
 
 
 @dataclass(frozen=True, slots=True)
-class UnlockedKeyring:
+class UnlockedKeyring(Confidential):
     """A keyring with its keys at hand; never printed, never stored."""
 
     keyring: Keyring
@@ -148,9 +164,6 @@ class UnlockedKeyring:
     signing_key: Ed25519PrivateKey = field(repr=False)
     stream_key: bytes = field(repr=False)
     epochs: tuple[EpochKeys, ...] = field(repr=False)
-
-    def __reduce__(self) -> str:
-        raise TypeError("an unlocked keyring is never stored")
 
     @property
     def ledger_id(self) -> bytes:
@@ -342,6 +355,7 @@ def parse_keyring(content: bytes) -> Keyring:
         slots = tuple(_slot_from(entry) for entry in document.pop("slots"))
         keyring = Keyring(slots=slots, **document)
         _check_types(keyring)
+        _check_shape(keyring)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _damaged() from error
     for slot in keyring.slots:
@@ -354,7 +368,23 @@ def _slot_from(entry: dict[str, Any]) -> Slot:
     slot = Slot(cost=cost, **entry)
     _check_types(slot)
     _check_types(cost)
+    slot.check()
     return slot
+
+
+def _check_shape(keyring: Keyring) -> None:
+    ids = [slot.id for slot in keyring.slots]
+    fits = (
+        keyring.generation >= 1
+        and len(keyring.ledger_id) == _LEDGER_ID_BYTES
+        and len(keyring.salt) == _SALT_BYTES
+        and keyring.kind in (OPERATOR, AUDITOR)
+        and 1 <= len(ids) <= SLOTS_MAX
+        and len(set(ids)) == len(ids)
+        and keyring.next_slot > max(ids)
+    )
+    if not fits:
+        raise ValueError("no keyring")
 
 
 def _check_types(value: Any) -> None:
@@ -385,16 +415,31 @@ def _unwrap(keyring: Keyring, root: bytes) -> tuple[bytes, tuple[EpochKeys, ...]
             keyring._binding(),  # noqa: SLF001
         )
         document = msgpack.unpackb(text)
-        epochs = tuple(
-            EpochKeys(epoch, state, secret, tuple(access))
-            for epoch, state, secret, access in document["epochs"]
-        )
-        stream_key = document["stream"]
+        epochs = tuple(_epoch_from(*entry) for entry in document["epochs"])
+        stream_key = _key_from(document["stream"])
+        numbers = [keys.epoch for keys in epochs]
+        if not numbers or numbers != sorted(set(numbers)):
+            raise ValueError("no rising epochs")
     except (InvalidTag, ValueError, TypeError, KeyError) as error:
         raise _damaged() from error
-    if any(len(keys.access) != ACCESS_PERIODS for keys in epochs):
-        raise _damaged()
     return stream_key, epochs
+
+
+def _epoch_from(epoch: Any, state: Any, secret: Any, access: Any) -> EpochKeys:
+    if type(epoch) is not int or not 1 <= epoch <= EPOCH_MAX or len(access) != ACCESS_PERIODS:
+        raise ValueError("no epoch")
+    return EpochKeys(
+        epoch,
+        _key_from(state),
+        None if secret is None else _key_from(secret),
+        tuple(None if key is None else _key_from(key) for key in access),
+    )
+
+
+def _key_from(value: Any) -> bytes:
+    if not isinstance(value, bytes) or len(value) != KEY_BYTES:
+        raise ValueError("no key")
+    return value
 
 
 def _cipher(root: bytes) -> AESGCM:

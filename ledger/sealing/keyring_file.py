@@ -2,8 +2,9 @@
 
 A change takes the lock file beside it, reads the file anew, lets the change be made on what it
 finds, and writes: temporary file, fsync, rename, fsync of the folder. So two processes lose
-nothing of each other's, and a kill leaves the old file or the new one. Mode 0600; a file that
-others may read is refused.
+nothing of each other's, and a kill leaves the old file or the new one. Symbolic links are followed
+first, so that a file has one lock whatever name it is called by, and a link stays a link. Mode
+0600; a file that others may read is refused.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def read_keyring(path: Path) -> Keyring:
 
 def create_keyring_file(path: Path, keyring: Keyring) -> None:
     """Write a keyring where none is; `keyring-exists` otherwise; durable on return."""
+    path = _real(path)
     _make_folder(path)
     with _locked(path):
         if path.exists():
@@ -60,6 +62,7 @@ def create_keyring_file(path: Path, keyring: Keyring) -> None:
 
 def update_keyring_file(path: Path, change: Callable[[Keyring], tuple[Keyring, bytes, T]]) -> T:
     """Change what the file holds now; `change` returns keyring, its root, and an answer."""
+    path = _real(path)
     with _locked(path):
         before = read_keyring(path)
         after, root, answer = change(before)
@@ -69,13 +72,18 @@ def update_keyring_file(path: Path, change: Callable[[Keyring], tuple[Keyring, b
 
 def refuse_beside_store(keyring: Path, store: Path) -> None:
     """Keyring and database must not share a folder: whoever copies one must not get both."""
-    ours, theirs = keyring.resolve().parent, store.resolve().parent
+    ours, theirs = _real(keyring).parent, _real(store).parent
     if ours == theirs or theirs in ours.parents:
         raise KeyUnavailable(
             "keyring-beside-store",
             "The keyring lies in the database's folder or below it.",
             hint="Keep the keyring in a folder of its own, best on another disk.",
         )
+
+
+def _real(path: Path) -> Path:
+    # Unlike Path.resolve this never fails, not even on links that lead in a circle.
+    return Path(os.path.realpath(path))
 
 
 def _make_folder(path: Path) -> None:
@@ -100,7 +108,8 @@ def _locked(path: Path) -> Iterator[None]:
 def _replace_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f"{path.name}.new")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        temporary.unlink(missing_ok=True)  # left by a kill; nobody else writes under the lock
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), 0o600)
             file.write(content)

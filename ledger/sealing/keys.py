@@ -14,12 +14,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from ledger.errors import KeyUnavailable
+from ledger.sealing.confidential import Confidential
 from ledger.sealing.epochs import EpochKeys, period_index
 
 _CACHED_ACCESS_CIPHERS_MAX = 4096
 
 
-class KeySet:
+class KeySet(Confidential):
     """Ciphers of the epochs that a keyring opens, without those of secrets."""
 
     def __init__(self, epochs: Iterable[EpochKeys]) -> None:

@@ -13,13 +13,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.errors import KeyUnavailable
 from ledger.sealing.compartments import Compartment
+from ledger.sealing.confidential import Confidential
 from ledger.sealing.envelope import open_sealed, seal
 from ledger.sealing.epochs import EpochKeys
 
 _LABEL = b"credledger/v1/secret"
 
 
-class SecretBox:
+class SecretBox(Confidential):
     """Ciphers of the `secret` keys that a keyring holds."""
 
     def __init__(self, epochs: Iterable[EpochKeys]) -> None:

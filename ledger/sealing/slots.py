@@ -5,7 +5,8 @@ The private half (X25519) is sealed by what its holder has: a passphrase through
 own Ed25519 signing key are HPKE-sealed (RFC 9180, X25519, HKDF-SHA256, AES-256-GCM) to the public
 half, so a slot can be given a new root without its holder's passphrase.
 
-Seals are bound to ledger, slot and purpose: none of them opens in another place.
+Seals are bound to ledger, slot and purpose: none of them opens in another place. HPKE in base mode
+does not tell who sealed, so what a slot opens is read with as much suspicion as the file itself.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from ledger.errors import InvalidInput, KeyUnavailable
+from ledger.errors import InvalidInput, KeyUnavailable, Unavailable
+from ledger.sealing.confidential import Confidential
 
 Random = Callable[[int], bytes]
 PASSPHRASE, KEY_FILE = "passphrase", "key-file"
@@ -34,10 +36,14 @@ KEY_FILE_BYTES = 32
 PASSPHRASE_LENGTH_MIN = 12
 PASSPHRASE_BYTES_MAX = 4096
 LABEL_LENGTH_MAX = 64
+SLOT_ID_MAX = 2**32 - 1
+_SALT_BYTES = 16
 _MEMORY_KIB_MIN, _MEMORY_KIB_MAX = 19 * 1024, 4 * 1024 * 1024
 _ITERATIONS_MIN, _ITERATIONS_MAX = 2, 64
 _LANES_MAX = 64
 _NONCE_BYTES = 12
+_SEALED_PRIVATE_KEY_BYTES = 12 + 32 + 16
+_SEALED_KEY_BYTES = 32 + 32 + 16
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -63,7 +69,7 @@ class Argon2Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(Confidential):
     """What a slot's holder has: the text of a passphrase or the bytes of a key file."""
 
     kind: str
@@ -90,9 +96,26 @@ class Slot:
     sealed_root: bytes = field(repr=False)
     """Empty in an operator's keyring for an auditor's slot: that root is not theirs."""
 
+    def check(self) -> None:
+        """Demand the format's shape of what came from a file; ValueError if it has another."""
+        fits = (
+            1 <= self.id <= SLOT_ID_MAX
+            and _is_label(self.label)
+            and self.kind in KINDS
+            and self.opens in (OPERATOR, AUDITOR)
+            and self.created_at >= 0
+            and len(self.salt) == _SALT_BYTES
+            and len(self.public_key) == len(self.signing_public_key) == 32
+            and len(self.sealed_private_key) == _SEALED_PRIVATE_KEY_BYTES
+            and len(self.sealed_signing_key) == _SEALED_KEY_BYTES
+            and len(self.sealed_root) in (0, _SEALED_KEY_BYTES)
+        )
+        if not fits:
+            raise ValueError("no slot")
+
 
 @dataclass(frozen=True, slots=True)
-class OpenedSlot:
+class OpenedSlot(Confidential):
     """What a slot's holder gets."""
 
     slot: Slot
@@ -102,9 +125,13 @@ class OpenedSlot:
 
 def passphrase(text: str) -> Holding:
     """A passphrase that already exists; NFC, UTF-8."""
-    encoded = unicodedata.normalize("NFC", text).encode()
+    try:
+        encoded = unicodedata.normalize("NFC", text).encode()
+    except UnicodeEncodeError:
+        # The error at hand quotes the passphrase, so it is not kept as a cause.
+        encoded = b""
     if not 1 <= len(encoded) <= PASSPHRASE_BYTES_MAX:
-        raise InvalidInput("invalid-passphrase", "The passphrase is empty or too long.")
+        raise InvalidInput("invalid-passphrase", "The passphrase is empty, too long or no text.")
     return Holding(PASSPHRASE, encoded)
 
 
@@ -148,13 +175,13 @@ def new_slot(
 ) -> Slot:
     """A slot whose holder can open `root`; `signing_key` is made unless handed in."""
     cost.check()
-    if not 1 <= len(label) <= LABEL_LENGTH_MAX or not label.isprintable():
+    if not _is_label(label):
         raise InvalidInput(
             "invalid-label", f"A label has 1 to {LABEL_LENGTH_MAX} printable characters."
         )
     private_key = X25519PrivateKey.from_private_bytes(random(32))
     signer = signing_key or Ed25519PrivateKey.from_private_bytes(random(32))
-    salt = random(16)
+    salt = random(_SALT_BYTES)
     cipher = AESGCM(_holding_key(holding, salt, cost))
     nonce = random(_NONCE_BYTES)
     public_key = private_key.public_key()
@@ -191,7 +218,7 @@ def reseal_private_key(
     """Kind, cost, salt and sealed private half under a new holding."""
     cost.check()
     private_key = _private_key(ledger_id, slot, old)
-    salt, nonce = random(16), random(_NONCE_BYTES)
+    salt, nonce = random(_SALT_BYTES), random(_NONCE_BYTES)
     cipher = AESGCM(_holding_key(new, salt, cost))
     sealed = cipher.encrypt(
         nonce, private_key.private_bytes_raw(), _info(ledger_id, slot.id, "private")
@@ -232,13 +259,21 @@ def _private_key(ledger_id: bytes, slot: Slot, holding: Holding) -> X25519Privat
 def _holding_key(holding: Holding, salt: bytes, cost: Argon2Cost) -> bytes:
     if holding.kind == KEY_FILE:
         return HKDFExpand(SHA256(), 32, b"credledger/v1/key-file" + salt).derive(holding.secret)
-    return Argon2id(
+    derivation = Argon2id(
         salt=salt,
         length=32,
         iterations=cost.iterations,
         lanes=cost.lanes,
         memory_cost=cost.memory_kib,
-    ).derive(holding.secret)
+    )
+    try:
+        return derivation.derive(holding.secret)
+    except MemoryError as error:
+        raise Unavailable(
+            "not-enough-memory",
+            f"Deriving the key of a passphrase needs {cost.memory_kib // 1024} MiB of memory.",
+            hint="Free some memory, or raise the limit of this process, and run it again.",
+        ) from error
 
 
 def _info(ledger_id: bytes, slot_id: int, purpose: str) -> bytes:
@@ -249,6 +284,10 @@ def _wrong(holding: Holding) -> KeyUnavailable:
     if holding.kind == KEY_FILE:
         return KeyUnavailable("wrong-key-file", "No slot of the keyring opens with this key file.")
     return KeyUnavailable("wrong-passphrase", "No slot of the keyring opens with this passphrase.")
+
+
+def _is_label(text: str) -> bool:
+    return 1 <= len(text) <= LABEL_LENGTH_MAX and text.isprintable()
 
 
 def _plain(text: str) -> str:

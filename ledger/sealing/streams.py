@@ -13,11 +13,13 @@ import hmac
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from ledger.sealing.confidential import Confidential
+
 STREAM_BYTES = 16
 _CACHED_MAX = 50_000
 
 
-class StreamNames:
+class StreamNames(Confidential):
     """The streams of one ledger."""
 
     def __init__(self, stream_key: bytes) -> None:

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -180,6 +181,7 @@ def test_any_altered_byte_of_a_keyring_is_noticed(filled):
 
 WRITER = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 sys.path.insert(0, ".")
 from ledger.policy import Caller
@@ -225,4 +227,28 @@ def test_a_killed_reader_leaves_every_answered_read_in_the_log(filled):
     recorded = {one["position"] for one in ledger.views.access(outcome="granted", limit=0)}
     assert set(answered) <= recorded
     assert all(view["same"] for view in ledger.views.rebuild())
+    ledger.close()
+
+
+def test_looking_while_others_write_never_goes_back_or_cries_wolf(filled):
+    arguments = [str(filled.store_path), str(filled.keyring_path), "60"]
+    other = subprocess.Popen(
+        [sys.executable, "-c", WRITER, *arguments], stdout=subprocess.PIPE, text=True
+    )
+    ledger = filled.open()
+
+    def work(number: int) -> int:
+        if number % 3 == 0:
+            return ledger.retrieve(Caller(ALICE), "CRM").position
+        ledger.grant(Acting(), "CRM", "member", f"group:g{number}") if number % 3 == 1 else None
+        assert ledger.application("CRM").kind == "individual"
+        return ledger.status().position
+
+    ledger.grant(Acting(), "CRM", "member", "user:alice")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(150)))
+    other.communicate(timeout=60)
+    assert other.returncode == 0
+    assert len(ledger.application("CRM").members) == 51
+    assert verify_log(filled.store()).ok
     ledger.close()

@@ -1,0 +1,12 @@
+"""What holds a key or a passphrase: it is never stored, copied to another process or printed."""
+
+from __future__ import annotations
+
+
+class Confidential:
+    """Refuses to be pickled; its heirs keep their secrets out of `repr` themselves."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"{type(self).__name__} holds secrets and is never stored")
