@@ -415,14 +415,17 @@ def _unwrap(keyring: Keyring, root: bytes) -> tuple[bytes, tuple[EpochKeys, ...]
             keyring._binding(),  # noqa: SLF001
         )
         document = msgpack.unpackb(text)
-        epochs = tuple(_epoch_from(*entry) for entry in document["epochs"])
-        stream_key = _key_from(document["stream"])
-        numbers = [keys.epoch for keys in epochs]
-        if not numbers or numbers != sorted(set(numbers)):
-            raise ValueError("no rising epochs")
+        return _key_from(document["stream"]), _epochs_from(document["epochs"])
     except (InvalidTag, ValueError, TypeError, KeyError) as error:
         raise _damaged() from error
-    return stream_key, epochs
+
+
+def _epochs_from(listed: Any) -> tuple[EpochKeys, ...]:
+    epochs = tuple(_epoch_from(*entry) for entry in listed)
+    numbers = [keys.epoch for keys in epochs]
+    if not numbers or numbers != sorted(set(numbers)):
+        raise ValueError("no rising epochs")
+    return epochs
 
 
 def _epoch_from(epoch: Any, state: Any, secret: Any, access: Any) -> EpochKeys:
