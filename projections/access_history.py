@@ -1,6 +1,10 @@
-"""Every attempt to read, by caller, owner, application and outcome.
+"""Every attempt to read, by caller, person on whose behalf, owner, application and outcome.
 
-position (key) | caller, owner, application: digests | outcome | recorded at
+position (key) | caller, on behalf of, owner, application: digests | outcome
+
+Time order is position order, so no time is kept: a span of time is a span of positions. The
+column of those on whose behalf somebody asked is empty but for such attempts, and indexed only
+there; the outcome is indexed only where it is not `granted`.
 """
 
 from __future__ import annotations
@@ -9,15 +13,15 @@ from collections.abc import Iterable
 
 from ledger.aggregates.access import Access
 from ledger.aggregates.recorded import Recorded
-from ledger.errors import LedgerError
-from ledger.identifiers import application_key
 from projections.digests import Digests
 from projections.view import Operation
 
 OUTCOME_NUMBERS = {"access.granted": 1, "access.denied": 2, "access.not-set": 3}
 _PUT = (
-    "INSERT INTO {table} (position, caller, owner, application, outcome, recorded_at)"
-    " VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT INTO {table} (position, caller, on_behalf, owner, application, outcome)"
+    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (position) DO UPDATE SET"
+    " caller = excluded.caller, on_behalf = excluded.on_behalf, owner = excluded.owner,"
+    " application = excluded.application, outcome = excluded.outcome"
 )
 
 
@@ -30,22 +34,16 @@ class AccessHistory:
     prefixes: tuple[str, ...] = ("access.",)
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
-        """One row a record."""
+        """One row a record; whatever stood at its position gives way."""
         record = recorded.event
         if isinstance(record, Access):
+            behalf = record.on_behalf_of
             row = (
                 recorded.position,
-                digests.claim(record.on_behalf_of or record.caller),
+                digests.claim(record.caller),
+                None if behalf is None else digests.claim(behalf),
                 digests.claim(record.owner),
-                digests.application(_key(record.application)),
+                digests.application(record.application),
                 OUTCOME_NUMBERS[recorded.topic],
-                recorded.recorded_at,
             )
             yield _PUT, row
-
-
-def _key(application: str) -> str:
-    try:
-        return application_key(application)
-    except LedgerError:
-        return application

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from ledger.aggregates.application import ApplicationDeleted
 from ledger.aggregates.mapping import CredentialDeleted, mapping_from
 from ledger.aggregates.recorded import Recorded
-from ledger.identifiers import application_key
 from projections.digests import Digests
 from projections.view import Operation
 
 _PUT = (
     "INSERT INTO {table} (stream, application, owner, position, value_version, epoch, set_at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (stream) DO UPDATE SET"
+    " application = excluded.application, owner = excluded.owner,"
     " position = excluded.position, value_version = excluded.value_version,"
     " epoch = excluded.epoch, set_at = excluded.set_at"
 )
@@ -36,7 +36,7 @@ class CredentialView:
         """A set, restore or resealing puts the row; a deletion takes it away."""
         match recorded.event:
             case ApplicationDeleted(application=application):
-                yield _TAKE_ALL, (digests.application(application_key(application)),)
+                yield _TAKE_ALL, (digests.application(application),)
             case CredentialDeleted():
                 yield _TAKE, (recorded.stream,)
             case _:
@@ -44,7 +44,7 @@ class CredentialView:
                 if mapping is not None:
                     row = (
                         recorded.stream,
-                        digests.application(application_key(mapping.application)),
+                        digests.application(mapping.application),
                         digests.claim(mapping.owner),
                         recorded.position,
                         mapping.value_version,

@@ -9,6 +9,8 @@ from ledger.aggregates.access import Access
 from ledger.aggregates.application import Application
 from ledger.aggregates.mapping import CredentialMapping
 from ledger.aggregates.recorded import Recorded
+from ledger.errors import KeyUnavailable
+from ledger.log.rows import LogRow
 
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -74,4 +76,23 @@ def access_document(recorded: Recorded, record: Access) -> dict[str, Any]:
         "authenticated_by": recorded.actor.authenticated_by,
         "reason": recorded.reason,
         "detail": record.detail,
+    }
+
+
+def unreadable_access(row: LogRow, error: KeyUnavailable) -> dict[str, Any]:
+    """The same for a record whose key is not held: that it is there, and when."""
+    return {
+        "position": row.position,
+        "recorded_at": time_text(row.recorded_at),
+        "outcome": "unreadable",
+        "caller": None,
+        "on_behalf_of": None,
+        "owner": None,
+        "application": None,
+        "version": None,
+        "fields": [],
+        "through": None,
+        "authenticated_by": None,
+        "reason": None,
+        "detail": error.code,
     }

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from ledger.aggregates.application import ApplicationDeleted
 from ledger.aggregates.mapping import CredentialDeleted, mapping_from
 from ledger.aggregates.recorded import Recorded
-from ledger.identifiers import application_key
 from projections.digests import Digests
 from projections.view import Operation
 
 _PUT = (
     "INSERT INTO {table} (stream, application, epoch) VALUES (?, ?, ?)"
-    " ON CONFLICT (stream) DO UPDATE SET epoch = excluded.epoch"
+    " ON CONFLICT (stream) DO UPDATE SET application = excluded.application,"
+    " epoch = excluded.epoch"
 )
 _TAKE = "DELETE FROM {table} WHERE stream = ?"
 _TAKE_ALL = "DELETE FROM {table} WHERE application = ?"
@@ -31,11 +31,11 @@ class KeyInventory:
         """A live mapping rests on the epoch of its newest row."""
         match recorded.event:
             case ApplicationDeleted(application=application):
-                yield _TAKE_ALL, (digests.application(application_key(application)),)
+                yield _TAKE_ALL, (digests.application(application),)
             case CredentialDeleted():
                 yield _TAKE, (recorded.stream,)
             case _:
                 mapping = mapping_from(recorded)
                 if mapping is not None:
-                    named = digests.application(application_key(mapping.application))
+                    named = digests.application(mapping.application)
                     yield _PUT, (recorded.stream, named, recorded.epoch)

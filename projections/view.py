@@ -3,32 +3,35 @@
 A view is a fold of the log: the same function serves live appends, in the append's own
 transaction, and rebuilds, so either way gives the same rows. Any view can be dropped and rebuilt
 to the same digest. A writer maintains a view that stands exactly before its rows; one that lags
-is brought forward by whoever needs it.
+is brought forward by whoever needs it, page by page, letting the lock go in between.
 
-A rebuild fills the idle table in pages, letting the lock go between them, takes the last page
-under the lock and switches by one row.
+A record whose key was destroyed has no row in any view. A record whose key this keyring merely
+lacks stops the view before it: a stale auditor's file must not make others miss what it missed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgpack
 
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
-from ledger.errors import KeyUnavailable, Tampered
+from ledger.errors import KeyUnavailable, Tampered, Unavailable
 from ledger.log.store import Connection, Reading, Store
 from projections.digests import Digests
+from projections.place import SIDES, Place, Places
 
 PAGE_ROWS = 1000
 Operation = tuple[str, tuple[object, ...]]
 """One statement with `{table}` for the table's name, and its parameters."""
 Progress = Callable[[int, int], None]
+"""Told how many positions are done, of how many."""
 
 
 class View(Protocol):
@@ -37,7 +40,7 @@ class View(Protocol):
     name: str
     fold_version: int
     key: str
-    """The primary key's column, in whose order rows are digested."""
+    """The primary key's column, each table's first, in whose order rows are digested."""
     prefixes: tuple[str, ...]
     """Prefixes of the topics it looks at; other rows are not even opened."""
 
@@ -46,141 +49,151 @@ class View(Protocol):
         ...
 
 
+class Page(NamedTuple):
+    """Events to fold, the position they lead to, and why it goes no further, if it does not."""
+
+    last: int
+    recorded: list[Recorded]
+    stopped: KeyUnavailable | None
+
+
+class Serving(NamedTuple):
+    """A snapshot in which a view answers."""
+
+    reading: Reading
+    table: str
+    position: int
+    """The view holds the log up to here; the snapshot may know more."""
+
+
 class ViewKeeper:
     """Keeps one view at the head of the log."""
 
     def __init__(self, view: View, store: Store, mapper: EventMapper, digests: Digests) -> None:
         self.view = view
+        self.places = Places(view.name, view.fold_version, digests)
         self._store = store
         self._mapper = mapper
         self._digests = digests
 
     def maintain(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
         """Fold rows that were just appended, if the view stands just before them."""
-        active, position = self._place(connection)
-        if not recorded or position != recorded[0].position - 1:
+        if not recorded:
             return
-        self._apply(connection, active, recorded)
-        self._move(connection, active, recorded[-1].position)
+        if recorded[0].position == 1:
+            self.begin_anew(connection)
+        place = self.places.read(connection)
+        if place is None or place.position != recorded[0].position - 1:
+            return
+        self.apply(connection, place.active, recorded)
+        self.places.write(connection, Place(place.active, recorded[-1].position))
 
     def bring_forward(self) -> None:
-        """Fold whatever lies beyond the view's position, page by page."""
-        while True:
-            with self._store.reading() as reading:
-                _, position = self._place(reading.connection)
-                if position == reading.last_position():
-                    return
+        """Fold whatever lies beyond the view's position; `key-missing` where a key is lacking."""
+        while not self._stands_at_head():
             with self._store.writing() as writing:
-                active, position = self._place(writing.connection)
-                last, recorded = self._page(writing, position)
-                self._apply(writing.connection, active, recorded)
-                self._move(writing.connection, active, last)
+                place = self.places.standing(writing) or self.begin_anew(writing.connection)
+                page = self.page(writing, place.position)
+                self.apply(writing.connection, place.active, page.recorded)
+                self.places.write(writing.connection, Place(place.active, page.last))
+            if page.stopped is not None:
+                raise page.stopped
 
-    def table(self, connection: Connection) -> str:
-        """The table that serves at present."""
-        return f"{self.view.name}_{self._place(connection)[0]}"
+    @contextmanager
+    def serving(self) -> Iterator[Serving]:
+        """A short snapshot with the view at the head, or nearly: others may append meanwhile."""
+        self.bring_forward()
+        with self._store.reading() as reading:
+            place = self.places.standing(reading)
+            if place is None:
+                raise Unavailable(
+                    "view-not-ready",
+                    "A view was dropped while it was asked.",
+                    hint="Run the command again.",
+                )
+            yield Serving(reading, self.table(place.active), place.position)
 
     def status(self) -> dict[str, object]:
-        """Name, position and number of rows."""
+        """Name, position (0 if it must be built anew) and number of rows."""
         with self._store.reading() as reading:
-            _, position = self._place(reading.connection)
-            table = self.table(reading.connection)
+            place = self.places.standing(reading)
+            table = self.table(place.active if place else self.places.as_found(reading.connection))
             rows = reading.connection.execute(f"SELECT count(*) FROM {table}")[0][0]
-        return {"name": self.view.name, "position": position, "rows": rows}
+        return {"name": self.view.name, "position": place.position if place else 0, "rows": rows}
 
     def digest(self) -> str:
         """SHA-256 over all rows in order of their key, lower-case hex."""
         with self._store.reading() as reading:
-            return self._digest(reading.connection, self._place(reading.connection)[0])
+            return self.digest_of(reading.connection, self.places.as_found(reading.connection))
 
     def drop(self) -> None:
         """Empty both tables and begin anew."""
         with self._store.writing() as writing:
-            for side in "ab":
-                writing.connection.execute(f"DELETE FROM {self.view.name}_{side}")
-            self._move(writing.connection, "a", 0)
+            self.begin_anew(writing.connection)
 
-    def rebuild(self, progress: Progress) -> dict[str, object]:
-        """Fold the whole log into the idle table, then switch to it."""
-        self.bring_forward()
-        before = self.digest()
-        with self._store.writing() as writing:
-            active, _ = self._place(writing.connection)
-            idle = "b" if active == "a" else "a"
-            writing.connection.execute(f"DELETE FROM {self.view.name}_{idle}")
-        position = 0
-        while True:
-            with self._store.reading() as reading:
-                last, recorded = self._page(reading, position)
-                total = reading.last_position()
-            with self._store.writing() as writing:
-                self._apply(writing.connection, idle, recorded)
-                at_end = last >= writing.last_position()
-                if at_end:
-                    self._move(writing.connection, idle, last)
-            position = last
-            progress(position, total)
-            if at_end:
-                break
-        after = self.digest()
-        return {
-            "name": self.view.name,
-            "digest_before": before,
-            "digest_after": after,
-            "same": before == after,
-        }
+    def table(self, side: str) -> str:
+        """The name of one of the two tables."""
+        return f"{self.view.name}_{side}"
 
-    def _digest(self, connection: Connection, side: str) -> str:
-        table, key = f"{self.view.name}_{side}", self.view.key
+    def begin_anew(self, connection: Connection) -> Place:
+        """Empty both tables and stand before the first event."""
+        for side in SIDES:
+            self.clear(connection, side)
+        place = Place(SIDES[0], 0)
+        self.places.write(connection, place)
+        self.places.write_idle(connection, 0)
+        return place
+
+    def clear(self, connection: Connection, side: str) -> None:
+        """Empty one of the two tables."""
+        connection.execute(f"DELETE FROM {self.table(side)}")
+
+    def page(self, reading: Reading, position: int) -> Page:
+        """The next events that the view looks at, opened from the log."""
+        recorded: list[Recorded] = []
+        last = position
+        for row in reading.rows_after(position, PAGE_ROWS):
+            if row.topic.startswith(self.view.prefixes):
+                try:
+                    recorded.append(self._mapper.open(row))
+                except KeyUnavailable as error:
+                    if error.code != "key-destroyed":
+                        return Page(last, recorded, error)
+            last = row.position
+        return Page(last, recorded, None)
+
+    def apply(self, connection: Connection, side: str, recorded: Iterable[Recorded]) -> None:
+        """Fold events into one of the two tables, equal statements in one batch."""
+        prefixes, digests, fold = self.view.prefixes, self._digests, self.view.fold
+        operations = (
+            operation
+            for one in recorded
+            if one.topic.startswith(prefixes)
+            for operation in fold(one, digests)
+        )
+        table = self.table(side)
+        for sql, same in groupby(operations, itemgetter(0)):
+            connection.executemany(sql.format(table=table), [parameters for _, parameters in same])
+
+    def digest_of(self, connection: Connection, side: str) -> str:
+        """SHA-256 over the rows of one of the two tables, each as msgpack, in order of key."""
+        table, key = self.table(side), self.view.key
         digest = hashlib.sha256()
+        pack = msgpack.Packer().pack
         rows = connection.execute(f"SELECT * FROM {table} ORDER BY {key} LIMIT {PAGE_ROWS}")
         while rows:
             for row in rows:
-                digest.update(msgpack.packb(list(row)))
-            # The key is each table's first column.
+                digest.update(pack(row))
             rows = connection.execute(
                 f"SELECT * FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT {PAGE_ROWS}",
                 (rows[-1][0],),
             )
         return digest.hexdigest()
 
-    def _page(self, reading: Reading, position: int) -> tuple[int, list[Recorded]]:
-        rows = reading.rows_after(position, PAGE_ROWS)
-        recorded = []
-        for row in rows:
-            if row.topic.startswith(self.view.prefixes):
-                try:
-                    recorded.append(self._mapper.open(row))
-                except KeyUnavailable:
-                    continue  # a record whose key was destroyed has no row in any view
-        return (rows[-1].position if rows else position), recorded
-
-    def _apply(self, connection: Connection, side: str, recorded: Iterable[Recorded]) -> None:
-        operations = [
-            operation
-            for one in recorded
-            if one.topic.startswith(self.view.prefixes)
-            for operation in self.view.fold(one, self._digests)
-        ]
-        table = f"{self.view.name}_{side}"
-        for sql, same in groupby(operations, itemgetter(0)):
-            connection.executemany(sql.format(table=table), [parameters for _, parameters in same])
-
-    def _place(self, connection: Connection) -> tuple[str, int]:
-        found = connection.execute(
-            "SELECT fold_version, active, position FROM views WHERE name = ?", (self.view.name,)
-        )
-        if not found or found[0][0] != self.view.fold_version:
-            return "a", 0
-        return str(found[0][1]), int(found[0][2])
-
-    def _move(self, connection: Connection, side: str, position: int) -> None:
-        connection.execute(
-            "INSERT INTO views (name, fold_version, active, position) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET fold_version = excluded.fold_version,"
-            " active = excluded.active, position = excluded.position",
-            (self.view.name, self.view.fold_version, side, position),
-        )
+    def _stands_at_head(self) -> bool:
+        with self._store.reading() as reading:
+            place = self.places.standing(reading)
+            return place is not None and place.position == reading.last_position()
 
 
 def astray(position: int) -> Tampered:

@@ -1,45 +1,43 @@
 """All views of a ledger together, and the questions they answer.
 
-Views only point; every answer is opened from the log's own row, whose leaf and place are checked,
-and a row that does not answer the question is reported as tampering, not shown.
+Views only point; every answer is opened from the log's own row, whose leaf and place are checked.
+A row of a view whose content does not answer the question is reported as tampering, not shown.
+Somebody who can write to the database but has no keys can thus take rows away from an answer
+until the views are compared with their folds (`log verify --views`), but never put any in.
+
+Long answers are read in pages, so that no snapshot lasts: each page is of one moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ledger.aggregates.access import Access
-from ledger.aggregates.application import Application, fold_application
-from ledger.aggregates.mapping import mapping_from
+from ledger.aggregates.application import Application
+from ledger.aggregates.mapping import CredentialMapping, mapping_from
 from ledger.aggregates.recorded import Recorded
+from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput, KeyUnavailable
 from ledger.identifiers import application_key
 from ledger.log.store import Connection, Reading, Store
 from ledger.sealing.streams import StreamNames
-from projections.access_history import OUTCOME_NUMBERS, AccessHistory
+from projections.access_history import AccessHistory
+from projections.access_questions import AccessQuestion, access_question
 from projections.application_catalogue import ApplicationCatalogue
+from projections.applications import Applications
+from projections.changes import changes
 from projections.credential_view import CredentialView
-from projections.digests import Digests
-from projections.documents import access_document, mapping_document, time_text
+from projections.digests import Digests, compared
+from projections.documents import access_document, mapping_document, unreadable_access
+from projections.history import mapping_history
 from projections.key_inventory import KeyInventory
-from projections.streams import fold_stream, log_events, stream_events
-from projections.view import Progress, View, ViewKeeper, astray
+from projections.rebuilding import Rebuild
+from projections.view import Progress, Serving, View, ViewKeeper, astray
 
+T = TypeVar("T")
 _PAGE = 500
-_ADMINISTRATION = (
-    "application.",
-    "credential.",
-    "role.",
-    "slot.",
-    "epoch.",
-    "passphrase.",
-    "auditor.",
-    "rollback.",
-    "clock.",
-    "memory.",
-)
 
 
 class Views:
@@ -66,7 +64,7 @@ class Views:
             keeper.maintain(connection, recorded)
 
     def bring_forward(self) -> None:
-        """Bring all views to the head."""
+        """Bring all views to the head; `key-missing` where a stale keyring cannot."""
         for keeper in self._keepers.values():
             keeper.bring_forward()
 
@@ -94,16 +92,21 @@ class Views:
                 hint=f"Views are {', '.join(self._keepers)}.",
             )
         chosen = [self._keepers[name]] if name else list(self._keepers.values())
-        return [keeper.rebuild(progress or _silent) for keeper in chosen]
+        return [Rebuild(keeper, self._store, progress or _silent).run() for keeper in chosen]
 
     def applications(self) -> list[Application]:
         """All live applications, in order of their IDs."""
-        keeper = self._ready("application_catalogue")
-        with self._store.reading() as reading:
-            table = keeper.table(reading.connection)
-            found = reading.connection.execute(f"SELECT stream FROM {table}")
-            states = [self._application(reading, stream) for (stream,) in found]
-        live = [state for state in states if state is not None and not state.deleted]
+        applications = Applications(self._mapper)
+
+        def answer(serving: Serving, stream: bytes, position: int, creation: int) -> Any:
+            state = applications.get(serving.reading, stream)
+            if state is None or state.creation != creation:
+                _require_newer(serving, stream, position)
+            return state
+
+        live: list[Application] = self._answers(
+            "application_catalogue", "stream, position, creation", {}, answer
+        )
         return sorted(live, key=lambda state: state.key)
 
     def credentials(
@@ -114,38 +117,30 @@ class Views:
         now: int = 0,
     ) -> list[dict[str, Any]]:
         """Metadata of every mapping that is set, by application and owner."""
-        keeper = self._ready("credential_view")
-        where, parameters = ["position > 0"], []
-        if application is not None:
-            where.append("application = ?")
-            parameters.append(self._digests.application(application_key(application)))
-        if owner is not None:
-            where.append("owner = ?")
-            parameters.append(self._digests.claim(owner))
-        documents = []
-        states: dict[str, Application | None] = {}
-        with self._store.reading() as reading:
-            table = keeper.table(reading.connection)
-            found = reading.connection.execute(
-                f"SELECT stream, position FROM {table} WHERE {' AND '.join(where)}", parameters
-            )
-            for stream, position in found:
-                row = reading.row_at(position)
-                newest = reading.newest_of(stream)
-                if row is None or row.stream != stream or newest != row:
-                    raise astray(position)
-                mapping = mapping_from(self._mapper.open(row))
-                if mapping is None or mapping.secret is None:
-                    raise astray(position)
-                key = application_key(mapping.application)
-                if key not in states:
-                    states[key] = self._application(reading, self._streams.application(key))
-                state = states[key]
-                if state is None or not mapping.counts_in(state.creation):
-                    continue
-                if older_than_us is not None and mapping.set_at > now - older_than_us:
-                    continue
-                documents.append(mapping_document(mapping, state))
+        key = None if application is None else application_key(application)
+        claim = None if owner is None else str(parse_claim(owner))
+        conditions: dict[str, object] = {}
+        if key is not None:
+            conditions["application"] = self._digests.application(key)
+        if claim is not None:
+            conditions["owner"] = self._digests.claim(claim)
+        applications = Applications(self._mapper)
+
+        def answer(serving: Serving, stream: bytes, position: int) -> dict[str, Any] | None:
+            mapping = self._mapping(serving, stream, position)
+            if mapping is None:
+                return None
+            named = compared(mapping.application)
+            if key not in {None, named} or claim not in {None, mapping.owner}:
+                raise astray(position)
+            state = applications.get(serving.reading, self._streams.application(named))
+            if state is None or not mapping.counts_in(state.creation):
+                return None
+            if older_than_us is not None and mapping.set_at > now - older_than_us:
+                return None
+            return mapping_document(mapping, state)
+
+        documents = self._answers("credential_view", "stream, position", conditions, answer)
         return sorted(
             documents, key=lambda one: (one["application"].casefold(), one["owner"] or "")
         )
@@ -161,26 +156,25 @@ class Views:
         limit: int | None = 100,
         after: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Attempts to read, newest first; `after` is the position that a page ended with."""
-        keeper = self._ready("access_history")
-        where, parameters = self._access_filter(user, owner, application, outcome, since, until)
+        """Attempts to read, newest first; `after` is the position that a page ended with.
+
+        `since` and `until` are microseconds UTC, both included; without a limit, or with 0, all.
+        """
+        question = access_question(user, owner, application, outcome, since, until)
         documents: list[dict[str, Any]] = []
         before = after
-        while limit is None or limit == 0 or len(documents) < limit:
+        while not limit or len(documents) < limit:
             wanted = _PAGE if not limit else min(_PAGE, limit - len(documents))
-            with self._store.reading() as reading:
-                table = keeper.table(reading.connection)
-                bound = "" if before is None else " AND position < ?"
-                found = reading.connection.execute(
-                    f"SELECT position FROM {table} WHERE {where}{bound}"
-                    " ORDER BY position DESC LIMIT ?",
-                    (*parameters, *(() if before is None else (before,)), wanted),
+            with self._keepers["access_history"].serving() as serving:
+                found = question.positions(
+                    serving.reading, serving.table, self._digests, before, wanted
                 )
-                for (position,) in found:
-                    documents.append(self._access_at(reading, position, user, owner, application))
+                documents.extend(
+                    self._access_at(serving.reading, position, question) for position in found
+                )
             if len(found) < wanted:
                 break
-            before = found[-1][0]
+            before = found[-1]
         return documents
 
     def changes(
@@ -190,154 +184,74 @@ class Views:
         since: int | None = None,
     ) -> list[dict[str, Any]]:
         """Administration's history, oldest first."""
-        key = application_key(application) if application is not None else None
-        documents = []
-        for recorded in log_events(self._store, self._mapper, _ADMINISTRATION):
-            named = getattr(recorded.event, "application", None)
-            if key is not None and (named is None or application_key(named) != key):
-                continue
-            if by is not None and recorded.actor.claim != by:
-                continue
-            if since is not None and recorded.recorded_at < since:
-                continue
-            documents.append(change_document(recorded))
-        return documents
+        return changes(self._store, self._mapper, application=application, by=by, since=since)
 
     def history(self, application: str, owner: str | None) -> list[dict[str, Any]]:
         """Every event of one mapping, oldest first, never a value."""
-        stream = self._streams.mapping(application_key(application), owner)
-        documents = []
-        with self._store.reading() as reading:
-            for recorded in stream_events(reading, self._mapper, stream):
-                mapping = mapping_from(recorded)
-                documents.append(
-                    {
-                        "version": mapping.value_version if mapping else None,
-                        "event": recorded.topic.removeprefix("credential."),
-                        "recorded_at": time_text(recorded.recorded_at),
-                        "by": recorded.actor.claim,
-                        "reason": recorded.reason,
-                        "position": recorded.position,
-                    }
-                )
-        return documents
+        return mapping_history(self._store, self._mapper, self._streams, application, owner)
 
     def epochs(self) -> dict[int, int]:
-        """How many live mappings rest on each epoch."""
-        keeper = self._ready("key_inventory")
-        with self._store.reading() as reading:
-            table = keeper.table(reading.connection)
-            found = reading.connection.execute(
-                f"SELECT epoch, count(*) FROM {table} GROUP BY epoch ORDER BY epoch"
+        """How many live mappings rest on each epoch, by the view's own count."""
+        with self._keepers["key_inventory"].serving() as serving:
+            found = serving.reading.connection.execute(
+                f"SELECT epoch, count(*) FROM {serving.table} GROUP BY epoch ORDER BY epoch"
             )
         return {int(epoch): int(count) for epoch, count in found}
 
-    def _ready(self, name: str) -> ViewKeeper:
-        keeper = self._keepers[name]
-        keeper.bring_forward()
-        return keeper
-
-    def _application(self, reading: Reading, stream: bytes) -> Application | None:
-        return fold_stream(reading, self._mapper, stream, fold_application)
-
-    def _access_filter(
+    def _answers(
         self,
-        user: str | None,
-        owner: str | None,
-        application: str | None,
-        outcome: str | None,
-        since: int | None,
-        until: int | None,
-    ) -> tuple[str, list[object]]:
-        where: list[str] = ["1 = 1"]
-        parameters: list[object] = []
+        name: str,
+        columns: str,
+        conditions: Mapping[str, object],
+        answer: Callable[..., T | None],
+    ) -> list[T]:
+        """What each row of a view answers, in order of stream, each page in its own snapshot."""
+        answers: list[T] = []
+        last = b""
+        where = " AND ".join([*(f"{column} = ?" for column in conditions), "stream > ?"])
+        while True:
+            with self._keepers[name].serving() as serving:
+                found = serving.reading.connection.execute(
+                    f"SELECT {columns} FROM {serving.table} WHERE {where} ORDER BY stream LIMIT ?",
+                    (*conditions.values(), last, _PAGE),
+                )
+                given = (answer(serving, *row) for row in found)
+                answers.extend(one for one in given if one is not None)
+            if len(found) < _PAGE:
+                return answers
+            last = bytes(found[-1][0])
 
-        def add(condition: str, value: object) -> None:
-            where.append(condition)
-            parameters.append(value)
-
-        if user is not None:
-            add("caller = ?", self._digests.claim(user))
-        if owner is not None:
-            add("owner = ?", self._digests.claim(owner))
-        if application is not None:
-            add("application = ?", self._digests.application(application_key(application)))
-        if outcome is not None:
-            number = OUTCOME_NUMBERS.get(f"access.{outcome}")
-            if number is None:
-                raise InvalidInput("invalid-outcome", "Outcomes are granted, denied and not-set.")
-            add("outcome = ?", number)
-        if since is not None:
-            add("recorded_at >= ?", since)
-        if until is not None:
-            add("recorded_at <= ?", until)
-        if since is not None and until is not None and since > until:
-            raise InvalidInput("reversed-range", "--since lies after --until.")
-        return " AND ".join(where), parameters
+    def _mapping(self, serving: Serving, stream: bytes, position: int) -> CredentialMapping | None:
+        """The mapping that a row points at; None if it was deleted since the view's position."""
+        newest = serving.reading.newest_of(stream)
+        if newest is None or not newest.topic.startswith("credential."):
+            raise astray(position)
+        mapping = mapping_from(self._mapper.open(newest))
+        if mapping is None or mapping.secret is None or newest.position != position:
+            _require_newer(serving, stream, position)
+        return mapping if mapping is not None and mapping.secret is not None else None
 
     def _access_at(
-        self,
-        reading: Reading,
-        position: int,
-        user: str | None,
-        owner: str | None,
-        application: str | None,
+        self, reading: Reading, position: int, question: AccessQuestion
     ) -> dict[str, Any]:
         row = reading.row_at(position)
-        if row is None:
+        if row is None or not row.topic.startswith("access."):
             raise astray(position)
         try:
             recorded = self._mapper.open(row)
-        except KeyUnavailable:
-            return {"position": position, "outcome": "unreadable"}
+        except KeyUnavailable as error:
+            return unreadable_access(row, error)
         record = recorded.event
-        if not isinstance(record, Access):
+        if not isinstance(record, Access) or not question.fits(recorded, record):
             raise astray(position)
-        document = access_document(recorded, record)
-        fits = (
-            (user is None or user in (record.caller, record.on_behalf_of))
-            and (owner is None or owner == record.owner)
-            and (
-                application is None
-                or application_key(record.application) == application_key(application)
-            )
-        )
-        if not fits:
-            raise astray(position)
-        return document
+        return access_document(recorded, record)
 
 
-def change_document(recorded: Recorded) -> dict[str, Any]:
-    """What `audit changes` tells of one event: names and claims, never sealed bytes."""
-    event = recorded.event
-    detail = {
-        name: getattr(event, name)
-        for name in (
-            "role",
-            "claim",
-            "right",
-            "owner",
-            "value_version",
-            "slot",
-            "label",
-            "epoch",
-            "changes",
-            "field",
-            "restored_version",
-            "fork",
-        )
-        if hasattr(event, name)
-    }
-    return {
-        "position": recorded.position,
-        "recorded_at": time_text(recorded.recorded_at),
-        "event": recorded.topic,
-        "application": getattr(event, "application", None),
-        "by": recorded.actor.claim,
-        "authenticated_by": recorded.actor.authenticated_by,
-        "reason": recorded.reason,
-        "detail": detail,
-    }
+def _require_newer(serving: Serving, stream: bytes, position: int) -> None:
+    """A row may differ from the log only where the log went on beyond the view's position."""
+    newest = serving.reading.newest_of(stream)
+    if newest is None or newest.position <= serving.position:
+        raise astray(position)
 
 
 def _silent(done: int, total: int) -> None:

@@ -1,0 +1,106 @@
+"""Administration's history, read from the log itself: who changed what, never a sealed byte."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger.aggregates.recorded import Recorded
+from ledger.codec.mapper import EventMapper
+from ledger.errors import KeyUnavailable
+from ledger.identifiers import application_key
+from ledger.log.rows import LogRow
+from ledger.log.store import Store
+from projections.digests import compared
+from projections.documents import time_text
+from projections.streams import log_events, position_at
+
+ADMINISTRATION = (
+    "application.",
+    "credential.",
+    "role.",
+    "slot.",
+    "epoch.",
+    "passphrase.",
+    "auditor.",
+    "rollback.",
+    "clock.",
+    "memory.",
+)
+_DETAILS = (
+    "role",
+    "claim",
+    "right",
+    "owner",
+    "value_version",
+    "slot",
+    "label",
+    "epoch",
+    "changes",
+    "field",
+    "restored_version",
+    "fork",
+)
+
+
+def changes(
+    store: Store,
+    mapper: EventMapper,
+    *,
+    application: str | None = None,
+    by: str | None = None,
+    since: int | None = None,
+) -> list[dict[str, Any]]:
+    """Changes by application, author and time, oldest first; `since` is microseconds UTC.
+
+    A row whose key is not held could be any of them, so it is listed as unreadable.
+    """
+    key = None if application is None else application_key(application)
+    documents: list[dict[str, Any]] = []
+
+    def unreadable(row: LogRow, error: KeyUnavailable) -> None:
+        documents.append(_unreadable(row, error))
+
+    for recorded in log_events(
+        store, mapper, ADMINISTRATION, after=_before(store, since), unreadable=unreadable
+    ):
+        named = getattr(recorded.event, "application", None)
+        if key is not None and (named is None or compared(named) != key):
+            continue
+        if by is None or recorded.actor.claim == by:
+            documents.append(change_document(recorded))
+    return documents
+
+
+def change_document(recorded: Recorded) -> dict[str, Any]:
+    """What `audit changes` tells of one event: names and claims, never sealed bytes."""
+    event = recorded.event
+    return {
+        "position": recorded.position,
+        "recorded_at": time_text(recorded.recorded_at),
+        "event": recorded.topic,
+        "application": getattr(event, "application", None),
+        "by": recorded.actor.claim,
+        "authenticated_by": recorded.actor.authenticated_by,
+        "reason": recorded.reason,
+        "detail": {name: getattr(event, name) for name in _DETAILS if hasattr(event, name)},
+    }
+
+
+def _unreadable(row: LogRow, error: KeyUnavailable) -> dict[str, Any]:
+    return {
+        "position": row.position,
+        "recorded_at": time_text(row.recorded_at),
+        "event": row.topic,
+        "application": None,
+        "by": None,
+        "authenticated_by": None,
+        "reason": None,
+        "detail": {"unreadable": error.code},
+    }
+
+
+def _before(store: Store, since: int | None) -> int:
+    if since is None:
+        return 0
+    with store.reading() as reading:
+        return position_at(reading, since - 1)

@@ -1,0 +1,93 @@
+"""Where a view stands: one row that says which of its two tables serves, and how far it has read.
+
+    views(name, fold_version, active, position, key_check, idle_position)
+
+`key_check` is a keyed digest over the four before it. A row that was made by another version of
+the fold, stands beyond the end of the log, or whose check does not fit counts for nothing: such a
+view lags from the first event on and is built anew by whoever needs it. `idle_position` is how
+far the other table holds the log; it serves rebuilds only and needs no check.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import NamedTuple
+
+from ledger.log.store import Connection, Reading
+from projections.digests import Digests
+
+SIDES = ("a", "b")
+
+
+class Place(NamedTuple):
+    """The table that serves, and the position up to which it holds the log."""
+
+    active: str
+    position: int
+
+    @property
+    def idle(self) -> str:
+        """The table that does not serve."""
+        return "b" if self.active == "a" else "a"
+
+
+class Places:
+    """The row of one view in the table `views`."""
+
+    def __init__(self, name: str, fold_version: int, digests: Digests) -> None:
+        self._name = name
+        self._fold_version = fold_version
+        self._digests = digests
+
+    def read(self, connection: Connection) -> Place | None:
+        """Where the view stands, if its row is there, of this fold, and fits its check."""
+        found = connection.execute(
+            "SELECT fold_version, active, position, key_check FROM views WHERE name = ?",
+            (self._name,),
+        )
+        if not found or found[0][0] != self._fold_version:
+            return None
+        place = Place(str(found[0][1]), int(found[0][2]))
+        return place if hmac.compare_digest(bytes(found[0][3]), self._check(place)) else None
+
+    def standing(self, reading: Reading) -> Place | None:
+        """The same, unless it lies beyond the end of the log."""
+        place = self.read(reading.connection)
+        return place if place is not None and place.position <= reading.last_position() else None
+
+    def damaged(self, reading: Reading) -> bool:
+        """Whether there is a row of this very fold that counts for nothing all the same."""
+        found = reading.connection.execute(
+            "SELECT fold_version FROM views WHERE name = ?", (self._name,)
+        )
+        ours = bool(found) and found[0][0] == self._fold_version
+        return ours and self.standing(reading) is None
+
+    def as_found(self, connection: Connection) -> str:
+        """The table that serves by the row's own word."""
+        found = connection.execute("SELECT active FROM views WHERE name = ?", (self._name,))
+        return str(found[0][0]) if found else SIDES[0]
+
+    def write(self, connection: Connection, place: Place) -> None:
+        """Let the view stand there; what is known of the idle table stays."""
+        connection.execute(
+            "INSERT INTO views (name, fold_version, active, position, key_check, idle_position)"
+            " VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT (name) DO UPDATE SET"
+            " fold_version = excluded.fold_version, active = excluded.active,"
+            " position = excluded.position, key_check = excluded.key_check",
+            (self._name, self._fold_version, *place, self._check(place)),
+        )
+
+    def idle_position(self, connection: Connection) -> int:
+        """How far the idle table holds the log."""
+        found = connection.execute("SELECT idle_position FROM views WHERE name = ?", (self._name,))
+        return int(found[0][0]) if found else 0
+
+    def write_idle(self, connection: Connection, position: int) -> None:
+        """Note how far the idle table holds the log."""
+        connection.execute(
+            "UPDATE views SET idle_position = ? WHERE name = ?", (position, self._name)
+        )
+
+    def _check(self, place: Place) -> bytes:
+        return self._digests.place(self._name, self._fold_version, *place)

@@ -1,0 +1,101 @@
+"""A rebuild compares like with like, whatever others append, and mends what was altered."""
+
+from __future__ import annotations
+
+import pytest
+
+import projections.rebuilding
+import projections.view
+from ledger.errors import Conflict, InvalidInput
+from tests.projections.conftest import FULL, OPERATOR, caller, owner
+
+
+def test_a_rebuild_switches_tables_and_keeps_the_digest(busy):
+    before = {name: busy.table(name) for name in busy.views.digests()}
+    digests = busy.views.digests()
+    for _ in range(2):
+        for view in busy.views.rebuild():
+            assert view["same"]
+            assert view["digest_before"] == view["digest_after"] == digests[view["name"]]
+    assert {name: busy.table(name) for name in before} == before
+    busy.views.rebuild("access_history")
+    assert busy.table("access_history") != before["access_history"]
+
+
+@pytest.mark.parametrize("snapshots", [0, 5])
+def test_appends_during_a_rebuild_are_in_both_digests(busy, monkeypatch, snapshots):
+    monkeypatch.setattr(projections.view, "PAGE_ROWS", 5)
+    monkeypatch.setattr(projections.rebuilding, "_SNAPSHOTS", snapshots)
+    told, left = [], [3]
+
+    def progress(done, total):
+        told.append((done, total))
+        # Also after the last page, when the tables are switched already.
+        if left[0] or done == total:
+            left[0] -= 1
+            busy.ledger.set_credentials(OPERATOR, "Payroll", owner(f"user:n{len(told)}"), FULL)
+            busy.read(caller("user:alice"), "Payroll")
+
+    for view in busy.views.rebuild(progress=progress):
+        assert view["same"], view
+    assert all(done <= total for done, total in told)
+    assert busy.views.access(limit=1)[0]["position"] == busy.size
+    assert all(view["same"] for view in busy.views.rebuild())
+
+
+def test_the_later_of_two_rebuilds_wins(busy, monkeypatch):
+    monkeypatch.setattr(projections.view, "PAGE_ROWS", 5)
+    second = []
+
+    def progress(done, total):
+        if not second:
+            second.append(None)
+            second.extend(busy.views.rebuild("access_history"))
+
+    with pytest.raises(Conflict) as caught:
+        busy.views.rebuild("access_history", progress)
+    assert caught.value.code == "rebuild-overtaken"
+    assert second[1]["same"]
+    assert busy.views.rebuild("access_history")[0]["same"]
+
+
+def test_a_killed_rebuild_leaves_the_view_serving(busy, monkeypatch):
+    monkeypatch.setattr(projections.view, "PAGE_ROWS", 5)
+    answers = busy.views.access(limit=0)
+
+    def killed(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        busy.views.rebuild("access_history", killed)
+    assert busy.views.access(limit=0) == answers
+    assert busy.views.rebuild("access_history")[0]["same"]
+
+
+@pytest.mark.parametrize(
+    "name", ["credential_view", "access_history", "application_catalogue", "key_inventory"]
+)
+def test_a_row_taken_away_shows_and_is_mended(busy, name):
+    digest = busy.views.digests()[name]
+    table = busy.table(name)
+    busy.sql(f"DELETE FROM {table} WHERE rowid = (SELECT min(rowid) FROM {table})")
+    (found,) = busy.views.rebuild(name)
+    assert not found["same"]
+    assert found["digest_after"] == digest != found["digest_before"]
+    assert busy.views.rebuild(name)[0]["same"]
+
+
+def test_a_view_with_a_broken_place_is_compared_as_it_was_found(busy):
+    busy.sql("UPDATE views SET key_check = x'00'")
+    assert all(view["same"] for view in busy.views.rebuild())
+    busy.sql(f"DELETE FROM {busy.table('access_history')}")
+    busy.sql("UPDATE views SET key_check = x'00'")
+    same = {view["name"]: view["same"] for view in busy.views.rebuild()}
+    assert [name for name in same if not same[name]] == ["access_history"]
+    assert all(view["same"] for view in busy.views.rebuild())
+
+
+def test_there_is_no_other_view(busy):
+    with pytest.raises(InvalidInput) as caught:
+        busy.views.rebuild("secrets")
+    assert caught.value.code == "unknown-view"
