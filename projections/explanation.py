@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from ledger.aggregates.access import Access
@@ -46,17 +47,28 @@ def explain(store: Store, mapper: EventMapper, position: int) -> dict[str, Any]:
 
 
 def _mend(record: Access) -> str | None:
-    application = f"'{record.application}'" if " " in record.application else record.application
+    """A command line to paste; every name in it is quoted for the shell."""
+    application, caller = record.application, record.caller
+    presented = [word for claim in record.claims[1:] for word in ("--with", claim)]
     match record.detail:
         case "no-such-application":
-            return f"credledger app create {application} --kind individual"
+            return _command("app", "create", application, "--kind", "individual")
         case "not-a-member":
-            return f"credledger app grant {application} member {record.caller}"
+            return _command("app", "grant", application, "member", caller)
+        case "not-an-owner":
+            return _command("app", "show", application)
         case "restricted-request-needed":
-            return f"credledger credential get {application} --as {record.caller} --restricted"
+            asked = ("--as", caller, *presented, "--restricted")
+            return _command("credential", "get", application, *asked)
         case "restricted-access-needed":
-            return f"credledger role grant restricted-access {record.caller}"
+            return _command("role", "grant", "restricted-access", caller)
+        case "unknown-field":
+            return _command("app", "show", application)
         case "not-set":
-            owner = f" --owner {record.owner}" if record.owner else ""
-            return f"credledger credential set {application}{owner}"
+            owner = ("--owner", record.owner) if record.owner else ()
+            return _command("credential", "set", application, *owner)
     return None
+
+
+def _command(*words: str) -> str:
+    return shlex.join(("credledger", *words))

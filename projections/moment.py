@@ -1,7 +1,7 @@
 """The state as it was: a fold of the log up to a time or position, and what differs between two.
 
 "As of T" and "as of N" mean after the last event at or before it. Access records are passed over
-unopened. What is held in memory is the state itself, never the log.
+unopened. What is held in memory is the state itself, without the sealed values, never the log.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.identifiers import application_key
 from ledger.log.store import Store
 from projections.documents import application_document, mapping_document, time_text
-from projections.streams import log_events
+from projections.streams import log_events, position_at, without_values
 from projections.view import Progress
 
 
@@ -26,11 +26,14 @@ def state_at(
     at: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """`{"position", "at", "applications", "credentials"}` as of a position or time."""
+    """`{"position", "at", "applications", "credentials"}` as of a position or time.
+
+    `at` is microseconds UTC in the call, RFC 3339 in the answer: when the last event that counts
+    was recorded. Neither given is now; a position beyond the log is its end.
+    """
     states: dict[str, Application] = {}
     mappings: dict[bytes, CredentialMapping] = {}
-    last = _position_at(store, at) if position is None else position
-    recorded_at = _time_at(store, last)
+    last, recorded_at = _end(store, position, at)
     for recorded in log_events(
         store, mapper, ("application.", "credential."), until=last, progress=progress
     ):
@@ -42,7 +45,7 @@ def state_at(
         else:
             mapping = mapping_from(recorded)
             if mapping is not None:
-                mappings[recorded.stream] = mapping
+                mappings[recorded.stream] = without_values(mapping)
     live = {key: state for key, state in states.items() if not state.deleted}
     credentials = [
         mapping_document(mapping, live[application_key(mapping.application)])
@@ -95,20 +98,12 @@ def _counts(mapping: CredentialMapping, live: dict[str, Application]) -> bool:
     return state is not None and mapping.counts_in(state.creation)
 
 
-def _position_at(store: Store, at: int | None) -> int:
+def _end(store: Store, position: int | None, at: int | None) -> tuple[int, str | None]:
+    """The last event that counts, and when it was recorded; the head's where nothing is asked."""
     with store.reading() as reading:
-        low, high = 0, reading.last_position()
-        while at is not None and low < high:
-            middle = (low + high + 1) // 2
-            row = reading.row_at(middle)
-            if row is not None and row.recorded_at <= at:
-                low = middle
-            else:
-                high = middle - 1
-    return high
-
-
-def _time_at(store: Store, position: int) -> str | None:
-    with store.reading() as reading:
-        row = reading.row_at(position)
-    return time_text(row.recorded_at) if row is not None else None
+        last = reading.last_position() if position is None else position
+        if position is None and at is not None:
+            last = position_at(reading, at)
+        last = min(last, reading.last_position())
+        row = reading.row_at(last)
+    return last, None if row is None else time_text(row.recorded_at)

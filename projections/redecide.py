@@ -1,30 +1,49 @@
 """Deciding every access again, from the log alone, by the rules it was decided under.
 
 The policy is folded from the beginning, and at each access record the same pure rules are asked
-with the inputs that the record holds. A record that answers otherwise should not have been.
+with the inputs that the record holds. A record that says otherwise in any respect (outcome, claim
+that matched, owner, creation, mapping, version, fields) should not have been.
+
+What cannot be judged is `unreadable`: a record whose key is not held, one decided by rules that
+this version does not know, and every one behind a piece of policy whose key is not held.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.aggregates.access import Access
-from ledger.aggregates.application import Application, fold_application
+from ledger.aggregates.application import Application, field_of, fold_application
 from ledger.aggregates.mapping import CredentialMapping, mapping_from
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.roles import Roles, fold_roles
 from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
-from ledger.errors import KeyUnavailable, LedgerError
-from ledger.identifiers import application_key
+from ledger.errors import InvalidInput, KeyUnavailable
 from ledger.log.rows import LogRow
 from ledger.log.store import Store
-from ledger.policy import Caller, decide_get, owner_for
+from ledger.policy import RULES_VERSION, Caller, Decision, decide_get, owner_for
+from projections.digests import compared
 from projections.documents import time_text
+from projections.streams import log_events, without_values
 from projections.view import Progress
 
 _PREFIXES = ("application.", "role.", "credential.", "access.")
-_PAGE_ROWS = 1000
+
+
+class Facts(NamedTuple):
+    """Everything in a record that follows from the log and its inputs."""
+
+    outcome: str
+    detail: str
+    through: str | None
+    owner: str | None
+    creation: int | None
+    mapping: int | None
+    version: int | None
+    fields: tuple[str, ...]
+    complete: bool | None
+    missing: tuple[str, ...]
 
 
 class Redecision:
@@ -37,12 +56,13 @@ class Redecision:
         self._states: dict[str, Application] = {}
         self._roles = Roles()
         self._mappings: dict[tuple[str, str | None], CredentialMapping] = {}
+        self._blind = False
 
     def see(self, recorded: Recorded) -> None:
         """Fold one event, or decide one access again."""
         match recorded.topic.partition(".")[0]:
             case "application":
-                key = _key(recorded.event.application)  # type: ignore[attr-defined] # all of these have one
+                key = compared(recorded.event.application)  # type: ignore[attr-defined] # all of these have one
                 state = fold_application(self._states.get(key), recorded)
                 if state is not None:
                     self._states[key] = state
@@ -51,25 +71,47 @@ class Redecision:
             case "credential":
                 mapping = mapping_from(recorded)
                 if mapping is not None:
-                    self._mappings[_key(mapping.application), mapping.owner] = mapping
+                    place = compared(mapping.application), mapping.owner
+                    self._mappings[place] = without_values(mapping)
             case "access":
-                self._decide(recorded)
+                if isinstance(recorded.event, Access):
+                    self._judge(recorded, recorded.event)
 
-    def pass_over(self, row: LogRow, error: LedgerError) -> None:
-        """Note a record whose key is not held."""
-        if self.unreadable and self.unreadable[-1]["to"] == row.position - 1:
-            self.unreadable[-1]["to"] = row.position
-        else:
-            self.unreadable.append({"from": row.position, "to": row.position, "why": error.code})
+    def pass_over(self, row: LogRow, error: KeyUnavailable) -> None:
+        """Note a row whose key is not held; without all policy nothing after it can be judged."""
+        self._blind |= not row.topic.startswith("access.")
+        self._unreadable(row.position, error.code)
 
-    def _decide(self, recorded: Recorded) -> None:
-        record = recorded.event
-        if not isinstance(record, Access):
+    def _judge(self, recorded: Recorded, record: Access) -> None:
+        if self._blind:
+            self._unreadable(recorded.position, "policy-unreadable")
+            return
+        if record.rules != RULES_VERSION:
+            self._unreadable(recorded.position, "unknown-rules")
             return
         self.checked += 1
+        stated = _stated(recorded, record)
+        if record.claims[:1] != (record.caller,):
+            self._wrong(recorded, stated.outcome, "denied", "caller-not-presented")
+            return
+        try:
+            recomputed = self._decide(record)
+        except InvalidInput as error:
+            self._wrong(recorded, stated.outcome, "denied", error.code)
+            return
+        differing = [
+            name
+            for name, one, other in zip(Facts._fields, stated, recomputed, strict=True)
+            if one != other
+        ]
+        if differing:
+            why = f"{recomputed.detail}: differs in {', '.join(differing)}"
+            self._wrong(recorded, stated.outcome, recomputed.outcome, why)
+
+    def _decide(self, record: Access) -> Facts:
         claims = [parse_claim(text) for text in record.claims]
         caller = Caller(claims[0], tuple(claims[1:]))
-        state = self._states.get(_key(record.application))
+        state = self._states.get(compared(record.application))
         decision = decide_get(
             state,
             self._roles,
@@ -77,26 +119,54 @@ class Redecision:
             restricted=record.restricted,
             fields=record.requested,
         )
-        recomputed, version = "denied", None
-        if decision.allowed and state is not None:
-            owner = owner_for(state, caller)
-            mapping = self._mappings.get((state.key, str(owner) if owner else None))
-            recomputed = "not-set"
-            if mapping is not None and mapping.counts_in(state.creation):
-                recomputed, version = "granted", mapping.value_version
-        stated = recorded.topic.removeprefix("access.")
         through = str(decision.through) if decision.through else None
-        same = (stated, record.value_version, record.through) == (recomputed, version, through)
-        if not same:
-            self.wrong.append(
-                {
-                    "position": recorded.position,
-                    "recorded_at": time_text(recorded.recorded_at),
-                    "recorded": stated,
-                    "recomputed": recomputed,
-                    "why": decision.detail,
-                }
-            )
+        if state is None or state.deleted:
+            return Facts("denied", decision.detail, through, None, None, None, None, (), None, ())
+        owner = owner_for(state, caller)
+        text = None if owner is None else str(owner)
+        mapping = self._mapping(state, text, decision)
+        if mapping is None:
+            outcome = "not-set" if decision.allowed else "denied"
+            detail = "not-set" if decision.allowed else decision.detail
+            nothing = (None, None, (), None, ())
+            return Facts(outcome, detail, through, text, state.creation, *nothing)
+        missing = tuple(one.name for one in state.fields if one.name not in mapping.fields)
+        return Facts(
+            outcome="granted",
+            detail=decision.detail,
+            through=through,
+            owner=text,
+            creation=state.creation,
+            mapping=mapping.recorded.position,
+            version=mapping.value_version,
+            fields=_released(state, mapping, record),
+            complete=not missing,
+            missing=missing,
+        )
+
+    def _mapping(
+        self, state: Application, owner: str | None, decision: Decision
+    ) -> CredentialMapping | None:
+        mapping = self._mappings.get((state.key, owner)) if decision.allowed else None
+        return mapping if mapping is not None and mapping.counts_in(state.creation) else None
+
+    def _wrong(self, recorded: Recorded, stated: str, recomputed: str, why: str) -> None:
+        self.wrong.append(
+            {
+                "position": recorded.position,
+                "recorded_at": time_text(recorded.recorded_at),
+                "recorded": stated,
+                "recomputed": recomputed,
+                "why": why,
+            }
+        )
+
+    def _unreadable(self, position: int, why: str) -> None:
+        last = self.unreadable[-1] if self.unreadable else None
+        if last is not None and (last["to"], last["why"]) == (position - 1, why):
+            last["to"] = position
+        else:
+            self.unreadable.append({"from": position, "to": position, "why": why})
 
 
 def redecide(
@@ -104,25 +174,10 @@ def redecide(
 ) -> dict[str, Any]:
     """`{"checked", "wrong", "unreadable"}` over the whole log."""
     redecision = Redecision()
-    position = 0
-    while True:
-        with store.reading() as reading:
-            rows = reading.rows_after(position, _PAGE_ROWS)
-            total = reading.last_position()
-        for row in rows:
-            if not row.topic.startswith(_PREFIXES):
-                continue
-            try:
-                recorded = mapper.open(row)
-            except KeyUnavailable as error:
-                redecision.pass_over(row, error)
-                continue
-            redecision.see(recorded)
-        if not rows:
-            break
-        position = rows[-1].position
-        if progress is not None:
-            progress(position, total)
+    for recorded in log_events(
+        store, mapper, _PREFIXES, progress=progress, unreadable=redecision.pass_over
+    ):
+        redecision.see(recorded)
     return {
         "checked": redecision.checked,
         "wrong": redecision.wrong,
@@ -130,8 +185,24 @@ def redecide(
     }
 
 
-def _key(application: str) -> str:
-    try:
-        return application_key(application)
-    except LedgerError:
-        return application
+def _stated(recorded: Recorded, record: Access) -> Facts:
+    return Facts(
+        outcome=recorded.topic.removeprefix("access."),
+        detail=record.detail,
+        through=record.through,
+        owner=record.owner,
+        creation=record.creation,
+        mapping=record.mapping_position,
+        version=record.value_version,
+        fields=record.fields,
+        complete=record.complete,
+        missing=record.missing,
+    )
+
+
+def _released(state: Application, mapping: CredentialMapping, record: Access) -> tuple[str, ...]:
+    """The fields that were to be released: all there are, or those asked for by name."""
+    if not record.requested:
+        return mapping.fields
+    asked = (field_of(state, name).name for name in record.requested)
+    return tuple(name for name in asked if name in mapping.fields)
