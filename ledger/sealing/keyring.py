@@ -24,6 +24,7 @@ a keyring is believed only once `UnlockedKeyring.check` has held it against the 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -59,10 +60,12 @@ from ledger.sealing.slots import (
     open_slot,
     reseal_private_key,
     seal_root,
+    wrong_holding,
 )
 from ledger.sealing.streams import StreamNames
 
 MAGIC = b"CREDLEDGER-KEYRING 1\n"
+_OTHER_VERSION = re.compile(rb"CREDLEDGER-KEYRING [0-9]{1,9}\n")
 BYTES_MAX = 4 * 1024 * 1024
 SLOTS_MAX = 64
 _LEDGER_ID_BYTES = 32
@@ -108,7 +111,7 @@ class Keyring:
                     failure = error
                 continue
             return self._unwrapped(opened)
-        raise failure or KeyUnavailable("wrong-passphrase", "The keyring has no slot of this kind.")
+        raise failure or wrong_holding(holding)
 
     def opened_by(self, unlocked: UnlockedKeyring) -> UnlockedKeyring:
         """This file with the root of an earlier unlock; `keyring-changed` if the root is new."""
@@ -344,7 +347,7 @@ def create_keyring(
 def parse_keyring(content: bytes) -> Keyring:
     """Read a keyring file; `keyring-damaged` or `keyring-newer` for anything that is none."""
     if not content.startswith(MAGIC):
-        if content.startswith(b"CREDLEDGER-KEYRING "):
+        if _OTHER_VERSION.match(content):
             raise KeyUnavailable("keyring-newer", "The keyring is of a newer format.")
         raise _damaged()
     digest, body = content[len(MAGIC) :][:32], content[len(MAGIC) + 32 :]

@@ -242,9 +242,16 @@ def open_slot(ledger_id: bytes, slot: Slot, holding: Holding) -> OpenedSlot:
     return OpenedSlot(slot, root, signing_key)
 
 
+def wrong_holding(holding: Holding) -> KeyUnavailable:
+    """Told where no slot opens with this holding."""
+    if holding.kind == KEY_FILE:
+        return KeyUnavailable("wrong-key-file", "No slot of the keyring opens with this key file.")
+    return KeyUnavailable("wrong-passphrase", "No slot of the keyring opens with this passphrase.")
+
+
 def _private_key(ledger_id: bytes, slot: Slot, holding: Holding) -> X25519PrivateKey:
     if holding.kind != slot.kind:
-        raise _wrong(holding)
+        raise wrong_holding(holding)
     cipher = AESGCM(_holding_key(holding, slot.salt, slot.cost))
     sealed = slot.sealed_private_key
     try:
@@ -253,7 +260,7 @@ def _private_key(ledger_id: bytes, slot: Slot, holding: Holding) -> X25519Privat
         )
         return X25519PrivateKey.from_private_bytes(raw)
     except (InvalidTag, ValueError) as error:
-        raise _wrong(holding) from error
+        raise wrong_holding(holding) from error
 
 
 def _holding_key(holding: Holding, salt: bytes, cost: Argon2Cost) -> bytes:
@@ -278,12 +285,6 @@ def _holding_key(holding: Holding, salt: bytes, cost: Argon2Cost) -> bytes:
 
 def _info(ledger_id: bytes, slot_id: int, purpose: str) -> bytes:
     return b"credledger/v1/slot\0" + ledger_id + slot_id.to_bytes(4, "big") + purpose.encode()
-
-
-def _wrong(holding: Holding) -> KeyUnavailable:
-    if holding.kind == KEY_FILE:
-        return KeyUnavailable("wrong-key-file", "No slot of the keyring opens with this key file.")
-    return KeyUnavailable("wrong-passphrase", "No slot of the keyring opens with this passphrase.")
 
 
 def _is_label(text: str) -> bool:

@@ -1,0 +1,1 @@
+"""Sealing, keys and keyrings."""
