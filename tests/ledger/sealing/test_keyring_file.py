@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from ledger.sealing.keyring_file import (
 )
 from tests.ledger.sealing.counted import KEY
 
+ROOT = Path(__file__).parents[3]
 ADDING = """
 import os, sys
 from pathlib import Path
@@ -65,6 +67,7 @@ def _process(story, *arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=ROOT,
     )
 
 
@@ -188,6 +191,7 @@ def test_a_lock_held_too_long_is_told(path, unlocked, monkeypatch):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        cwd=ROOT,
     )
     try:
         assert holder.stdout.readline() == "held\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -163,6 +164,11 @@ except Unavailable as error:
     print(error.code)
 """
     ran = subprocess.run(
-        [sys.executable, "-c", story], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", story],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        cwd=Path(__file__).parents[3],
     )
     assert ran.stdout.strip() == "not-enough-memory"
