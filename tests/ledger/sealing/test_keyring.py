@@ -84,6 +84,7 @@ def test_numbers_of_slots_are_never_used_twice(unlocked, add, counted):
     keyring, _, _ = add("second", "operator", OTHER_KEY)
     keyring, root = keyring.unlock(KEY).remove_slot(2, counted)
     assert keyring.next_slot == 3
+    keyring = keyring.unlock(KEY).change_holding(KEY, KEY, random=counted, cost=CHEAP)
     _, slot, _ = add("third", "operator", OTHER_KEY, keyring.unlock(KEY))
     assert slot.id == 3
     assert root != unlocked.root
