@@ -429,7 +429,12 @@ class Ledger:
         unlocked.check(history.committed, history.current)
         self._desk.mapper.start(history.first_periods)
         slot = history.slots.get(unlocked.slot.id)
-        known = slot is not None and slot.signing_key == unlocked.slot.signing_public_key
+        # The file's own word for the class is not believed: the log signed for key and class.
+        known = (
+            slot is not None
+            and slot.signing_key == unlocked.slot.signing_public_key
+            and slot.opens == unlocked.slot.opens
+        )
         if not known or unlocked.slot.id in history.removed:
             raise KeyUnavailable(
                 "slot-removed",

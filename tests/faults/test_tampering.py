@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -15,10 +16,10 @@ from ledger.errors import KeyUnavailable, LedgerError, Tampered
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.sealing.keyring_file import read_keyring
-from ledger.sealing.slots import passphrase
+from ledger.sealing.slots import new_passphrase, passphrase
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
-from tests.conftest import PASSPHRASE
+from tests.conftest import CHEAP, PASSPHRASE
 
 ALICE = parse_claim("user:alice")
 PAIR = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
@@ -182,6 +183,7 @@ def test_any_altered_byte_of_a_keyring_is_noticed(filled):
 WRITER = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, ".")
 from ledger.policy import Caller
@@ -252,3 +254,23 @@ def test_looking_while_others_write_never_goes_back_or_cries_wolf(filled):
     assert len(ledger.application("CRM").members) == 51
     assert verify_log(filled.store()).ok
     ledger.close()
+
+
+def test_an_auditor_who_calls_himself_operator_in_his_own_file_is_refused(filled):
+    ledger = filled.open()
+    place = filled.keyring_path.with_name("auditor") / "keyring"
+    ledger.add_slot(
+        Acting(),
+        label="cleo",
+        opens="auditor",
+        holding=new_passphrase(PASSPHRASE),
+        auditor_file=place,
+        cost=CHEAP,
+    )
+    ledger.close()
+    unlocked = read_keyring(place).unlock(passphrase(PASSPHRASE))
+    filled.open_with(unlocked, remember=False).close()
+    forged = replace(unlocked, slot=replace(unlocked.slot, opens="operator"))
+    with pytest.raises(KeyUnavailable) as caught:
+        filled.open_with(forged, remember=False)
+    assert caught.value.code == "slot-removed"
