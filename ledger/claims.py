@@ -59,7 +59,11 @@ def parse_claim(text: str) -> Claim:
     value = value.strip()
     if not value:
         raise _invalid("A claim needs a value behind its type.")
-    return Claim(issuer, head, value)
+    claim = Claim(issuer, head, value)
+    if len(str(claim)) > CLAIM_LENGTH_MAX:
+        # Casefolding can lengthen a text; what is stored must read back.
+        raise _invalid(f"A claim has at most {CLAIM_LENGTH_MAX} characters.")
+    return claim
 
 
 def parse_owner(text: str) -> Claim:

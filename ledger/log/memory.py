@@ -5,7 +5,7 @@ only the keyring gives. It is written after commits, at most once a second and a
 backwards. An older one is harmless: the rows since are checked again. An unreadable one stops
 the host, because forgetting is exactly what somebody who rolls a database back would wish.
 
-    head(ledger_id, size, frontier, recorded_at, epoch, mac)
+    head(ledger_id, size, frontier, recorded_at, epoch, signers, mac)
 
 Limits: it is evidence for this host only; a host without memory believes what the signatures
 say, and those also fit an old copy of the whole database.
@@ -27,6 +27,7 @@ from ledger.tree import unpack_frontier
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS head (ledger_id BLOB PRIMARY KEY, size INTEGER NOT NULL,"
     " frontier BLOB NOT NULL, recorded_at INTEGER NOT NULL, epoch INTEGER NOT NULL,"
+    " signers BLOB NOT NULL,"
     " mac BLOB NOT NULL)"
 )
 
@@ -52,7 +53,7 @@ class HostMemory:
         try:
             with self._open() as connection:
                 row = connection.execute(
-                    "SELECT size, frontier, recorded_at, epoch, mac FROM head WHERE ledger_id = ?",
+                    "SELECT size, frontier, recorded_at, epoch, signers, mac FROM head WHERE ledger_id = ?",
                     (self._ledger_id,),
                 ).fetchone()
         except sqlite3.Error as error:
@@ -67,7 +68,8 @@ class HostMemory:
             head.frontier.packed(),
             head.recorded_at,
             head.epoch,
-            self._mac(head.size, head.frontier.packed(), head.recorded_at, head.epoch),
+            head.signers,
+            self._mac(head),
         )
         newer = "" if even_backwards else " WHERE excluded.size > head.size"
         try:
@@ -76,9 +78,10 @@ class HostMemory:
             with self._open() as connection:
                 connection.execute(_TABLE)
                 connection.execute(
-                    "INSERT INTO head VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (ledger_id) DO UPDATE"
+                    "INSERT INTO head VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (ledger_id) DO UPDATE"
                     " SET size = excluded.size, frontier = excluded.frontier,"
                     " recorded_at = excluded.recorded_at, epoch = excluded.epoch,"
+                    " signers = excluded.signers,"
                     f" mac = excluded.mac{newer}",
                     row,
                 )
@@ -93,28 +96,33 @@ class HostMemory:
             raise _not_writable() from error
 
     def _checked(self, row: tuple[object, ...]) -> CheckedHead:
-        size, packed, recorded_at, epoch, mac = row
+        size, packed, recorded_at, epoch, signers, mac = row
         if not (
             isinstance(size, int)
             and isinstance(packed, bytes)
             and isinstance(recorded_at, int)
             and isinstance(epoch, int)
+            and isinstance(signers, bytes)
             and isinstance(mac, bytes)
         ):
             raise _unreadable()
         frontier = unpack_frontier(size, packed)
-        genuine = self._key is None or hmac.compare_digest(
-            mac, self._mac(size, packed, recorded_at, epoch)
-        )
-        if frontier is None or not genuine:
+        if frontier is None:
             raise _unreadable()
-        return CheckedHead(frontier, recorded_at, epoch)
+        head = CheckedHead(frontier, recorded_at, epoch, signers)
+        if self._key is not None and not hmac.compare_digest(mac, self._mac(head)):
+            raise _unreadable()
+        return head
 
-    def _mac(self, size: int, packed: bytes, recorded_at: int, epoch: int) -> bytes:
+    def _mac(self, head: CheckedHead) -> bytes:
         if self._key is None:
             raise _unreadable()
         text = b"credledger/v1/memory\n" + b"\n".join(
-            (self._ledger_id.hex().encode(), f"{size} {recorded_at} {epoch}".encode(), packed)
+            (
+                self._ledger_id.hex().encode(),
+                f"{head.size} {head.recorded_at} {head.epoch} {head.signers.hex()}".encode(),
+                head.frontier.packed(),
+            )
         )
         return hmac.digest(self._key, text, "sha256")
 

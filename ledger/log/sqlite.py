@@ -106,16 +106,6 @@ class SqliteSnapshot:
         )
         return [CommitRow(*row) for row in found]
 
-    def newest_commit_by(self, signers: Sequence[bytes], above: int) -> CommitRow | None:
-        """The highest commit above a size that one of these keys signed."""
-        marks = ", ".join("?" for _ in signers)
-        found = self.connection.execute(
-            f"SELECT {_COMMIT} FROM commits WHERE size > ? AND signer IN ({marks})"
-            " ORDER BY size DESC LIMIT 1",
-            (above, *signers),
-        )
-        return CommitRow(*found[0]) if found else None
-
     def commit_at(self, size: int) -> CommitRow | None:
         """The commit of exactly this size."""
         found = self.connection.execute(f"SELECT {_COMMIT} FROM commits WHERE size = ?", (size,))

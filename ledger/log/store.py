@@ -75,10 +75,6 @@ class Reading(Protocol):
         """The next commits in order of size."""
         ...
 
-    def newest_commit_by(self, signers: Sequence[bytes], above: int) -> CommitRow | None:
-        """The highest commit above a size that one of these keys signed."""
-        ...
-
     def commit_at(self, size: int) -> CommitRow | None:
         """The commit of exactly this size."""
         ...

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ledger.errors import LedgerError, Tampered
 from ledger.log.checkpoint import head_text, is_signed
@@ -53,6 +53,8 @@ class CheckedHead:
     """Microseconds UTC of the last row; 0 for an empty log."""
     epoch: int = 1
     """The epoch that the next row must be in."""
+    signers: bytes = b""
+    """Digest of all signer rows that this head rests on; empty for an empty log."""
 
     @property
     def size(self) -> int:
@@ -133,7 +135,8 @@ class SignerBook:
             if row.change == BEGIN
             else (known is not None and known[2] is None and known[0] == row.signer_class)
         )
-        return fits and self.class_at(row.introduced_by, row.from_size) == OPERATOR
+        # Who introduces must be able to sign the very next head, or an ended key could go on.
+        return fits and self.class_at(row.introduced_by, row.from_size + 1) == OPERATOR
 
 
 class Follower:
@@ -153,7 +156,6 @@ class Follower:
         self._audit_stream_of = audit_stream_of
         self._observe = observe
         self._book: SignerBook | None = None
-        self._vouched = 0
 
     def book(self, reading: Reading) -> SignerBook:
         """The signer rows as they stand in this snapshot, checked once for each change."""
@@ -168,18 +170,22 @@ class Follower:
         A page ends early at the size `until`, so that a caller can look at the root there.
         """
         book = self.book(reading)
+        if head.size and signers_digest(self._ledger.id, book.rows, head.size) != head.signers:
+            raise _tampered(
+                "bad-signer", "The signers are not those of the head checked before.", head.size
+            )
         commits = reading.commits_after(head.size, _PAGE_COMMITS)
         if not commits:
-            if reading.last_position() > head.size:
-                raise _tampered("unsigned-rows", "Rows lie beyond the head.", head.size + 1)
+            if reading.last_position() != head.size:
+                raise _tampered("unsigned-rows", "The rows do not end at the head.", head.size + 1)
             return head
-        self._vouch(reading, book, head)
+        if until:
+            commits = [commit for commit in commits if commit.size <= until] or commits
+        vouched = self._vouched(commits, book)
         for commit in commits:
             rows = list(self._rows(reading, head, commit.size))
-            head = self._checked(rows, commit, head, book)
-            if head.size == until:
-                break
-        return head
+            head = self._checked(rows, commit, head, book, vouched)
+        return replace(head, signers=signers_digest(self._ledger.id, book.rows, head.size))
 
     def follow_to_end(
         self, pages: Callable[[CheckedHead], CheckedHead], head: CheckedHead
@@ -189,13 +195,20 @@ class Follower:
             head = moved
         return moved
 
-    def _vouch(self, reading: Reading, book: SignerBook, head: CheckedHead) -> None:
-        if self._every_signature or self._vouched > head.size:
-            return
-        newest = reading.newest_commit_by(book.operators(), head.size)
-        if newest is not None:
-            book.require(newest)
-            self._vouched = newest.size
+    def _vouched(self, commits: list[CommitRow], book: SignerBook) -> int:
+        """The size of the page's newest head by an operator, its signature checked.
+
+        It vouches for what lies below it in the same page only: the page is believed as a whole
+        or, where one of its rows or roots does not fit, not at all.
+        """
+        if self._every_signature:
+            return 0
+        operators = set(book.operators())
+        newest = next((one for one in reversed(commits) if one.signer in operators), None)
+        if newest is None:
+            return 0
+        book.require(newest)
+        return newest.size
 
     def _rows(self, reading: Reading, head: CheckedHead, size: int) -> Iterator[LogRow]:
         position, recorded_at, epoch = head.size, head.recorded_at, head.epoch
@@ -233,14 +246,19 @@ class Follower:
             raise _tampered("wrong-epoch", "A row is sealed under a wrong epoch.", position)
 
     def _checked(
-        self, rows: list[LogRow], commit: CommitRow, head: CheckedHead, book: SignerBook
+        self,
+        rows: list[LogRow],
+        commit: CommitRow,
+        head: CheckedHead,
+        book: SignerBook,
+        vouched: int,
     ) -> CheckedHead:
         moved = head.after(rows)
         if unpack_frontier(commit.size, commit.frontier) != moved.frontier:
             raise _tampered("wrong-frontier", "A head does not fit its rows.", commit.size)
         if moved.frontier.root() != commit.root:
             raise _tampered("wrong-root", "A head's root is not that of its rows.", commit.size)
-        if self._every_signature or commit.size >= self._vouched:
+        if self._every_signature or commit.size > vouched:
             signer_class = book.require(commit)
             if signer_class == AUDITOR:
                 self._check_auditor(rows, commit)

@@ -19,6 +19,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,7 +28,7 @@ from ledger.aggregates.actor import Actor
 from ledger.aggregates.event import Event
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
-from ledger.errors import Conflict, LedgerError, Refused, Tampered, Unavailable
+from ledger.errors import Conflict, InvalidInput, LedgerError, Refused, Tampered, Unavailable
 from ledger.log.checkpoint import head_text
 from ledger.log.memory import HostMemory
 from ledger.log.rows import (
@@ -40,7 +41,7 @@ from ledger.log.rows import (
     signers_digest,
 )
 from ledger.log.store import Maintainer, Reading, Store, Writing
-from ledger.log.verification import EPOCH_STARTED, CheckedHead, Follower
+from ledger.log.verification import EPOCH_STARTED, CheckedHead, Follower, SignerBook
 from ledger.sealing.epochs import period_of
 
 T = TypeVar("T")
@@ -96,6 +97,8 @@ class Transaction:
         self.rows: list[LogRow] = []
         self.recorded: list[Recorded] = []
         self.new_signers: list[SignerRow] = []
+        self.signed_head: CheckedHead | None = None
+        """The head that this transaction is about to commit."""
         self._own: dict[bytes, list[Recorded]] = {}
         self._tips: dict[bytes, int] = {}
         self._loaded: dict[tuple[bytes, object], Any] = {}
@@ -213,11 +216,18 @@ class Transaction:
 
     def add_signer(self, public_key: bytes, signer_class: str, change: str) -> None:
         """Begin or end a signing key, from this transaction on."""
-        self.new_signers.append(
-            self._writer.signed_signer(
-                public_key, signer_class, change, self._base.size, self._base.frontier.root()
-            )
+        row = self._writer.signed_signer(
+            public_key, signer_class, change, self._base.size, self._base.frontier.root()
         )
+        rows = (*self._writing.signers(), *self.new_signers, row)
+        try:
+            SignerBook(self._writer.ledger, rows, self._writing)
+        except Tampered as error:
+            # A signer row stays for ever, so one that others would not believe is never written.
+            raise Conflict(
+                "signer-changed", "That signing key has ended already, or never began."
+            ) from error
+        self.new_signers.append(row)
 
     def attempt(self, request: Request[T]) -> T:
         """Let one request decide; if it raises, nothing of it stays."""
@@ -407,6 +417,9 @@ class Writer:
                         answers.append((answer, transaction.attempt(request)))
                     except LedgerError as error:
                         failures.append((answer, error))
+                    except UnicodeEncodeError:
+                        # The exception itself would carry the text to whoever prints it.
+                        failures.append((answer, _unstorable()))
                 head = self._append(writing, transaction) if transaction.rows else checked
             self._advance(head)
         except BaseException as error:  # noqa: BLE001 # every waiting caller must get an answer
@@ -425,12 +438,12 @@ class Writer:
             self._remember()
 
     def _append(self, writing: Writing, transaction: Transaction) -> CheckedHead:
-        head = transaction.head.after(transaction.rows)
+        moved = transaction.head.after(transaction.rows)
         signers = self._signers(writing, transaction)
+        head = replace(moved, signers=signers_digest(self.ledger.id, signers, moved.size))
+        transaction.signed_head = head
         root = head.frontier.root()
-        text = head_text(
-            self.ledger.id, head.size, root, signers_digest(self.ledger.id, signers, head.size)
-        )
+        text = head_text(self.ledger.id, head.size, root, head.signers)
         writing.insert_rows(transaction.rows)
         writing.insert_signers(transaction.new_signers)
         writing.insert_commit(
@@ -481,7 +494,7 @@ class Writer:
 
     def _landed(self, transaction: Transaction) -> bool:
         """Whether a commit whose answer was lost is there all the same."""
-        if not transaction.rows:
+        if transaction.signed_head is None:
             return False
         try:
             last = transaction.rows[-1]
@@ -489,7 +502,7 @@ class Writer:
                 row = reading.row_at(last.position)
             landed = row is not None and row.leaf == last.leaf
             if landed:
-                self._advance(transaction.head.after(transaction.rows))
+                self._advance(transaction.signed_head)
         except LedgerError:
             return False
         return landed
@@ -501,3 +514,7 @@ class Writer:
         if always or abs(now - self._remembered_at) >= _MEMORY_INTERVAL_US:
             self._remembered_at = now
             self._memory.remember(self.head)
+
+
+def _unstorable() -> InvalidInput:
+    return InvalidInput("invalid-text", "A text is no valid Unicode and cannot be stored.")

@@ -22,3 +22,5 @@ class Acting:
             raise InvalidInput(
                 "invalid-reason", f"A reason has at most {REASON_LENGTH_MAX} characters."
             )
+        if any("\ud800" <= character <= "\udfff" for character in self.reason):
+            raise InvalidInput("invalid-reason", "A reason is valid Unicode text.")

@@ -80,7 +80,7 @@ class RestoreCredentials:
         latest = 0
         for mapping in self.desk.versions(transaction, stream):
             latest = mapping.value_version
-            if self._is_meant(mapping):
+            if mapping.creation == application.creation and self._is_meant(mapping):
                 source = mapping
         if source is None or source.secret is None:
             raise NotFound(

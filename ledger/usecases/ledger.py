@@ -17,7 +17,8 @@ from ledger.aggregates.keys import ClockAccepted, KeyHistory, MemoryAccepted, Ro
 from ledger.aggregates.roles import Roles
 from ledger.claims import Claim, parse_claim
 from ledger.codec.mapper import EventMapper
-from ledger.errors import KeyUnavailable, Refused, Tampered
+from ledger.errors import InvalidInput, KeyUnavailable, Refused, Tampered
+from ledger.identifiers import field_key
 from ledger.log.memory import HostMemory
 from ledger.log.rows import CommitRow, LedgerRow
 from ledger.log.store import Maintainer, Store
@@ -53,7 +54,7 @@ from ledger.usecases.outcomes import (
 )
 from ledger.usecases.retrieval import Retrieve, opened
 from ledger.usecases.slots import KeyringEvent, SlotKeeper
-from ledger.values import FieldValue
+from ledger.values import FIELDS_MAX, FieldValue
 
 T = TypeVar("T")
 _CLAIM_LISTS = ("administrators", "members", "ticket_redeemers")
@@ -320,6 +321,10 @@ class Ledger:
 
         `access-denied` (with the record's position as reference) or `credentials-not-set`.
         """
+        if fields is not None and len(fields) > FIELDS_MAX:
+            raise InvalidInput("too-many-fields", f"There are at most {FIELDS_MAX} fields.")
+        for name in fields or ():
+            field_key(name)
         request = Retrieve(
             self._desk, Acting(caller, reason), caller, application, restricted, fields
         )

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ledger.aggregates.event import Event
-from ledger.aggregates.keys import AuditorExported, PassphraseChanged, SlotRemoved
-from ledger.errors import Refused
+from ledger.aggregates.keys import AuditorExported, PassphraseChanged, SlotAdded, SlotRemoved
+from ledger.errors import Conflict, NotFound, Refused
 from ledger.log.rows import BEGIN, END
 from ledger.log.writer import Transaction, Writer
 from ledger.sealing.keyring import Keyring, UnlockedKeyring
@@ -38,11 +38,44 @@ class KeyringEvent:
 
     def decide(self, transaction: Transaction) -> int:
         """Append it; the position."""
+        if isinstance(self.event, SlotAdded):
+            history = self.desk.key_history(transaction)
+            if self.event.slot in history.slots:
+                raise Conflict(
+                    "slot-number-taken",
+                    "Another host has given this number to a slot of its own.",
+                    hint="Copy the newer keyring from that host, then add the slot again.",
+                )
         if self.signer is not None:
             transaction.add_signer(*self.signer)
         return transaction.append(
             self.desk.streams.keyring(),
             self.event,
+            self.desk.actor(self.acting),
+            self.acting.reason,
+        ).position
+
+
+@dataclass(frozen=True, slots=True)
+class EndSlot:
+    """The end of a slot and of its signing key, both as the log knows them."""
+
+    desk: Desk
+    acting: Acting
+    slot: int
+
+    def decide(self, transaction: Transaction) -> int:
+        """Append it; `no-such-slot` or `slot-removed-already` where there is nothing to end."""
+        history = self.desk.key_history(transaction)
+        known = history.slots.get(self.slot)
+        if known is None:
+            raise NotFound("no-such-slot", "The log knows no slot of this number.")
+        if self.slot in history.removed:
+            raise Conflict("slot-removed-already", "The slot was removed before.")
+        transaction.add_signer(known.signing_key, known.opens, END)
+        return transaction.append(
+            self.desk.streams.keyring(),
+            SlotRemoved(self.slot),
             self.desk.actor(self.acting),
             self.acting.reason,
         ).position
@@ -105,20 +138,14 @@ class SlotKeeper:
                 " an old copy, so change those passwords at their back ends.",
             )
 
-        def change(found: Keyring, unlocked: UnlockedKeyring) -> tuple[Keyring, bytes, Slot]:
-            gone = next((slot for slot in found.slots if slot.id == slot_id), None)
+        def change(found: Keyring, unlocked: UnlockedKeyring) -> tuple[Keyring, bytes, None]:
+            if all(slot.id != slot_id for slot in found.slots):
+                return found, unlocked.root, None  # an earlier removal got as far as the file
             keyring, root = unlocked.remove_slot(slot_id, self._desk.random)
-            assert gone is not None
-            return keyring, root, gone
+            return keyring, root, None
 
-        gone = self._update(change)
-        event = KeyringEvent(
-            self._desk,
-            acting,
-            SlotRemoved(slot_id),
-            (gone.signing_public_key, gone.opens, END),
-        )
-        return SlotOutcome(slot_id, self._writer.run(event))
+        self._update(change)
+        return SlotOutcome(slot_id, self._writer.run(EndSlot(self._desk, acting, slot_id)))
 
     def export_auditor(self, acting: Acting, slot_id: int, destination: Path) -> SlotOutcome:
         """Write an auditor's own keyring again, without the auditor's passphrase."""

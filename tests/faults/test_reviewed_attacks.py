@@ -1,0 +1,161 @@
+"""Attacks on signers, on heads that vouch for others, on restored secrets and on names."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+
+import pytest
+
+from ledger.claims import parse_claim
+from ledger.errors import Conflict, InvalidInput, NotFound, Tampered
+from ledger.log.verification import CheckedHead, Follower, verify_log
+from ledger.policy import Caller
+from ledger.sealing.keyring_file import read_keyring
+from ledger.sealing.slots import new_passphrase, passphrase
+from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
+from tests.conftest import CHEAP, House
+from tests.faults.test_tampering import attack
+
+SECOND = "two otters share one stone"
+PAIR = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
+
+
+def with_second_slot(house: House) -> None:
+    ledger = house.open()
+    ledger.add_slot(
+        Acting(), label="ben", opens="operator", holding=new_passphrase(SECOND), cost=CHEAP
+    )
+    ledger.close()
+
+
+def copied(house: House, folder: str) -> House:
+    """Another host: the same store, a copy of the keyring, a memory of its own."""
+    place = house.keyring_path.parent.with_name(folder) / "keyring"
+    place.parent.mkdir(mode=0o700)
+    shutil.copy(house.keyring_path, place)
+    return House(house.store_path, place, house.clock)
+
+
+def test_a_slot_removed_on_two_hosts_is_removed_once_and_the_ledger_lives(house):
+    with_second_slot(house)
+    other = copied(house, "other")
+    first, second = house.open(), other.open()
+    first.remove_slot(Acting(), 2, mislaid=True)
+    with pytest.raises(Conflict):
+        second.remove_slot(Acting(), 2, mislaid=True)
+    first.create_application(Acting(), "CRM", kind="individual")
+    first.close()
+    second.close()
+    assert verify_log(house.store()).ok
+
+
+def test_a_removal_that_was_cut_off_after_the_file_can_be_finished(house, monkeypatch):
+    with_second_slot(house)
+    ledger = house.open()
+    run = ledger._writer.run
+    monkeypatch.setattr(ledger._writer, "run", lambda request: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ledger.remove_slot(Acting(), 2, mislaid=True)
+    monkeypatch.setattr(ledger._writer, "run", run)
+    ledger.close()
+    again = house.open()
+    again.remove_slot(Acting(), 2, mislaid=True)
+    assert 2 in again.key_history().removed
+    again.close()
+    assert verify_log(house.store()).ok
+
+
+def test_a_slot_that_never_was_cannot_be_removed(house, ledger):
+    with pytest.raises(NotFound):
+        ledger.remove_slot(Acting(), 9, mislaid=True)
+
+
+def test_two_hosts_do_not_give_one_number_to_two_slots(house):
+    other = copied(house, "other")
+    with_second_slot(house)
+    late = other.open()
+    with pytest.raises(Conflict):
+        late.add_slot(
+            Acting(), label="eva", opens="operator", holding=new_passphrase(SECOND), cost=CHEAP
+        )
+    late.close()
+    assert verify_log(house.store()).ok
+
+
+def test_a_head_vouches_only_for_what_folds_to_it(house):
+    ledger = house.open()
+    for name in ("A", "B", "C"):
+        ledger.create_application(Acting(), name, kind="individual")
+    ledger.close()
+    store = house.store()
+    with store.reading() as reading:
+        row = reading.ledger()
+        follower = Follower(row)
+        head = follower.follow(reading, CheckedHead(), until=3)
+    assert head.size == 3
+    # A genuine head above, a forged signature below it; then the genuine head is taken away.
+    attack(house, "UPDATE commits SET signature = zeroblob(64) WHERE size = 4",
+           "UPDATE commits SET root = zeroblob(32) WHERE size = 5")  # fmt: skip
+    with store.reading() as reading, pytest.raises(Tampered):
+        follower.follow(reading, head)
+    attack(house, "DELETE FROM commits WHERE size = 5", "DELETE FROM log WHERE position = 5")
+    with store.reading() as reading, pytest.raises(Tampered):
+        follower.follow(reading, head)
+
+
+def test_a_removed_operator_does_not_come_back_by_a_deleted_row(house):
+    with_second_slot(house)
+    removed = read_keyring(house.keyring_path).unlock(passphrase(SECOND))
+    ledger = house.open()
+    ledger.remove_slot(Acting(), 2, mislaid=True)
+    ledger.close()
+    attack(house, "DELETE FROM signers WHERE change = 'end'")
+    with pytest.raises(Tampered):
+        house.open()
+    assert removed.slot.id == 2
+
+
+def test_a_tail_taken_away_without_its_heads_is_noticed(house):
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    ledger.close()
+    attack(house, "DELETE FROM log WHERE position = 3")
+    with pytest.raises(Tampered):
+        house.open()
+
+
+def test_restoring_does_not_reach_into_a_deleted_applications_values(ledger):
+    alice = parse_claim("user:alice")
+    ledger.create_application(Acting(), "HR", kind="individual")
+    ledger.set_credentials(Acting(), "HR", alice, PAIR)
+    ledger.delete_application(Acting(), "HR")
+    ledger.create_application(Acting(), "HR", kind="individual")
+    for choice in ({"version": 1}, {"at_us": 2**60}):
+        with pytest.raises(NotFound):
+            ledger.restore_credentials(Acting(), "HR", alice, **choice)
+    with pytest.raises(NotFound):
+        ledger.retrieve(Caller(alice), "HR")
+
+
+def test_a_claim_whose_form_grows_too_long_is_refused_at_the_door():
+    with pytest.raises(InvalidInput):
+        parse_claim("user:" + "ß" * 1000)
+
+
+def test_text_that_cannot_be_stored_fails_alone(ledger):
+    with pytest.raises(InvalidInput):
+        Acting(reason="\ud800")
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    with pytest.raises(InvalidInput):
+        ledger.retrieve(Caller(parse_claim("user:a")), "CRM", fields=["\ud800"])
+    with pytest.raises(InvalidInput):
+        ledger.retrieve(Caller(parse_claim("user:a")), "CRM", fields=["x"] * 100)
+    assert verify_log(ledger._writer.store).ok
+
+
+def test_the_driver_still_keeps_rows_by_trigger(house):
+    with sqlite3.connect(house.store_path) as connection, pytest.raises(sqlite3.IntegrityError):
+        connection.execute("DELETE FROM signers")
+    connection.close()
