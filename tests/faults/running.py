@@ -1,0 +1,386 @@
+"""The command line as processes of their own, cheaply, and killed wherever a test wishes.
+
+A *nursery* is one process that has loaded the program and forks for each command, so a command
+costs the fork and its own work instead of a new interpreter. A child differs from the real thing
+in its start only: it has a pid, standard streams and limits of its own, and ends by itself or by
+a signal. The nursery stays the parent and reaps, so a pid is never another process's while a test
+holds it.
+
+    test ── {"arguments", "environment", "kill_at", "file_bytes_max", ...} ──▶ nursery ── fork ──▶ child
+         ◀── {"pid"}, then {"status"} once it has ended ──
+
+With `kill_at` = n the child kills itself (SIGKILL) at its n-th *boundary*: just after a call that
+changes what a disk holds. Those are fsync, rename, unlink, mkdir, the making of a file, each commit
+of SQLite, and each inserting statement when it is met first. Before such a call the disk is as the
+one before left it, but for a file's content, which is written just before its fsync: that is a
+boundary too, and so is the moment before one program replaces another. What SQLite does inside one
+commit is not reached that way; processes killed from outside, at moments of their own, come upon
+it.
+
+Nothing here sleeps for a time hoped to be long enough: a condition is asked again and again until
+a deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 30
+KILLED = -signal.SIGKILL
+_WRITING = ("INSERT", "CREATE")
+
+
+@dataclass
+class Ended:
+    """What one process left; `code` is negative where a signal ended it."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return json.loads(self.err.splitlines()[-1])["error"]
+
+    @property
+    def both(self) -> bytes:
+        return self.out + self.err
+
+
+@dataclass
+class Process:
+    """One command that runs."""
+
+    nursery: Nursery
+    pid: int
+    descriptor: int
+    out: Path
+    err: Path
+    ended: Ended | None = None
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        assert self.ended is None
+        signal.pidfd_send_signal(self.descriptor, signal.SIGKILL)
+
+    def running(self) -> bool:
+        return self.ended is None and not select.select([self.descriptor], [], [], 0)[0]
+
+    def wait(self, seconds: float = DEADLINE_S) -> Ended:
+        """What it left, once it has ended."""
+        if self.ended is None:
+            if not select.select([self.descriptor], [], [], seconds)[0]:
+                self.kill()
+                self.ended = self._collected()
+                raise AssertionError(f"still running after {seconds} s: {self.ended}")
+            self.ended = self._collected()
+        return self.ended
+
+    def _collected(self) -> Ended:
+        os.close(self.descriptor)
+        code = self.nursery.ask({"wait": self.pid})["status"]
+        return Ended(code, self.out.read_bytes(), self.err.read_bytes())
+
+
+class Nursery:
+    """The process that forks commands; to be used in a `with`."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.running"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None
+        self._process.communicate(timeout=DEADLINE_S)
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+@dataclass
+class Host:
+    """A folder with a ledger, its keyring and what unlocks it."""
+
+    nursery: Nursery
+    home: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    _numbers: Any = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.environment = {
+            "CREDLEDGER_STORE": f"sqlite://{self.store}",
+            "CREDLEDGER_KEYRING": str(self.keyring),
+            "CREDLEDGER_KEY_FILE": str(self.home / "secret" / "key"),
+            "HOME": str(self.home),
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            **self.environment,
+        }
+
+    @property
+    def store(self) -> Path:
+        return self.home / "store" / "ledger.db"
+
+    @property
+    def keyring(self) -> Path:
+        return self.home / "keys" / "keyring"
+
+    @property
+    def memory(self) -> Path:
+        return self.home / "keys" / "keyring.memory"
+
+    def copy(self, home: Path) -> Host:
+        """The same ledger in another folder, as a new host would have it."""
+        shutil.copytree(self.home, home)
+        return Host(self.nursery, home)
+
+    def start(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        kill_at: int | None = None,
+        file_bytes_max: int | None = None,
+        environment: dict[str, str] | None = None,
+        as_json: bool = True,
+    ) -> Process:
+        """Begin a command; see the module for `kill_at`."""
+        said = list(arguments)
+        if as_json:
+            said.insert(said.index("--") if "--" in said else len(said), "--json")
+        number = next(self._numbers)
+        streams = [self.home / f"{number}.{name}" for name in ("in", "out", "err", "boundaries")]
+        streams[0].write_bytes(stdin)
+        answer = self.nursery.ask(
+            {
+                "arguments": said,
+                "environment": {**self.environment, **(environment or {})},
+                "folder": str(self.home),
+                "streams": [str(path) for path in streams],
+                "kill_at": kill_at,
+                "file_bytes_max": file_bytes_max,
+            }
+        )
+        pid = answer["pid"]
+        return Process(self.nursery, pid, os.pidfd_open(pid), streams[1], streams[2])
+
+    def run(self, *arguments: str, **how: Any) -> Ended:
+        """Run a command to its end."""
+        return self.start(*arguments, **how).wait()
+
+    def ok(self, *arguments: str, **how: Any) -> Any:
+        """The JSON of a command that must succeed."""
+        ended = self.run(*arguments, **how)
+        assert ended.code == 0, ended
+        return ended.json
+
+    def fails(self, code: int, name: str, *arguments: str, **how: Any) -> Ended:
+        """A command that must fail like this, in one document with a sentence and a hint."""
+        ended = self.run(*arguments, **how)
+        assert (ended.code, ended.error["code"]) == (code, name), ended
+        assert ended.error["message"], ended
+        assert ended.error["hint"], ended
+        assert b"Traceback" not in ended.both
+        return ended
+
+    def is_whole(self) -> dict[str, Any]:
+        """The log holds against its signatures, and every view is its fold; nothing was mended."""
+        verified = self.ok("log", "verify", "--views")
+        assert verified["ok"], verified
+        return verified
+
+    def position(self) -> int:
+        """The last committed position, read past the program."""
+        if not self.store.exists():
+            return 0
+        connection = sqlite3.connect(self.store, timeout=DEADLINE_S)
+        try:
+            return connection.execute("SELECT coalesce(max(position), 0) FROM log").fetchone()[0]
+        except sqlite3.OperationalError:
+            return 0
+        finally:
+            connection.close()
+
+    def topics(self, after: int = 0) -> list[str]:
+        """What the log holds after a position."""
+        rows = self.ok("log", "events", "--after", str(after), "--limit", "0")
+        return [row["topic"] for row in rows]
+
+    def boundaries(self) -> list[str]:
+        """Where the newest command was at each of its boundaries."""
+        newest = max(self.home.glob("*.boundaries"), key=lambda path: int(path.stem))
+        return newest.read_text().splitlines()
+
+
+def until(condition: Any, seconds: float = DEADLINE_S) -> Any:
+    """The condition's first true answer; fails at the deadline."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "the condition never held"
+        pause.wait(0.001)
+    return answer
+
+
+class _Boundaries:
+    """Counts the boundaries of this process, and ends it at the chosen one."""
+
+    def __init__(self, kill_at: int, trace: str) -> None:
+        self._left = kill_at
+        self._trace = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def reach(self, name: str) -> None:
+        os.write(self._trace, name.encode() + b"\n")
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def install(self) -> None:
+        for name in ("fsync", "replace", "rename", "unlink", "mkdir", "execvpe"):
+            setattr(os, name, self._wrapped(getattr(os, name), name))
+        opening = os.open
+
+        def open_(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+            made = flags & os.O_CREAT and not os.path.exists(path)  # noqa: PTH110 # any kind of path
+            descriptor = opening(path, flags, *rest, **named)
+            if made:
+                self.reach("after making a file")
+            return descriptor
+
+        os.open = open_
+        sqlite3.connect = self._connecting(sqlite3.connect)
+
+    def _wrapped(self, call: Any, name: str) -> Any:
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            if name in {"fsync", "execvpe"}:
+                self.reach(f"before {name}")
+            answer = call(*arguments, **named)
+            self.reach(f"after {name}")
+            return answer
+
+        return wrapped
+
+    def _connecting(self, connect: Any) -> Any:
+        boundaries = self
+        met: set[str] = set()
+
+        def ran(sql: str) -> None:
+            if sql == "COMMIT" or (sql.startswith(_WRITING) and sql not in met):
+                met.add(sql)
+                boundaries.reach(f"after {' '.join(sql.split()[:3])}")
+
+        class Watched(sqlite3.Connection):
+            def execute(self, sql: str, *rest: Any) -> Any:
+                answer = super().execute(sql, *rest)
+                ran(sql)
+                return answer
+
+            def executemany(self, sql: str, *rest: Any) -> Any:
+                answer = super().executemany(sql, *rest)
+                ran(sql)
+                return answer
+
+            def executescript(self, sql: str) -> Any:
+                answer = super().executescript(sql)
+                boundaries.reach("after a script")
+                return answer
+
+            def __exit__(self, *error: object) -> Any:
+                answer = super().__exit__(*error)
+                boundaries.reach("after commit")
+                return answer
+
+        return lambda *arguments, **named: connect(*arguments, factory=Watched, **named)
+
+
+def _become_command(request: dict[str, Any]) -> None:
+    stdin, out, err, boundaries = request["streams"]
+    writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    for descriptor, path, flags in ((0, stdin, os.O_RDONLY), (1, out, writing), (2, err, writing)):
+        opened = os.open(path, flags, 0o600)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    for number, stream in enumerate(("stdin", "stdout", "stderr")):
+        mode = "r" if number == 0 else "w"
+        setattr(sys, stream, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    if request["file_bytes_max"] is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        limit = request["file_bytes_max"]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    if request["kill_at"] is not None:
+        _Boundaries(request["kill_at"], boundaries).install()
+    from tools.cli.main import run
+
+    code = 1
+    try:
+        code = run(request["arguments"])
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _serve() -> None:
+    import tools.cli.main
+    import tools.demo
+    import tools.generate  # noqa: F401 # loads most of the program before the first fork
+
+    for group in ("app", "credential", "role", "key", "audit", "log", "replay", "ledger", "exec"):
+        __import__(f"tools.cli.{group}")
+    for part in ("import_run", "importing", "wiring", "verifying", "shapes", "handing_over"):
+        __import__(f"tools.{part}")
+    requests = open(0, "rb", closefd=False)  # noqa: SIM115 # ends with the process
+    answers = os.dup(1)
+    for line in iter(requests.readline, b""):
+        request = json.loads(line)
+        if "wait" in request:
+            status = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+            answer = {"status": status}
+        else:
+            pid = os.fork()
+            if pid == 0:
+                os.close(answers)
+                _become_command(request)
+            answer = {"pid": pid}
+        os.write(answers, json.dumps(answer).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,333 @@
+"""Commands killed (SIGKILL) at every boundary they cross, and imports killed while they run.
+
+Each case begins with the same ledger in a folder of its own. The command is killed at its first
+boundary, then at its second, and so on until it completes untouched, so no boundary is left to
+chance; `running` says what counts as one. After every kill the same is asked: the log verifies,
+every view is its fold, the next command works without repair, what was answered is there, and
+what the command does is there as a whole or not at all.
+
+An import is killed from outside at moments told by the log itself: as soon as so many of its rows
+are committed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from tests.faults.running import KILLED, Host, Nursery, until
+
+PASSPHRASES = {
+    "first": "seven herons cross the lake",
+    "second": "eight herons cross the lake",
+    "third": "nine auditors count the owls",
+    "fourth": "two otters share one stone",
+}
+BOUNDARIES_MAX = 200
+BATCH = 500
+VALUES = json.dumps({"User": "ann", "Password": "canary-91c4"}).encode()
+FIELDS = ("--field", "User:user-name", "--field", "Password:password")
+APPLICATIONS = """
+[application."payroll"]
+contact = "payroll@contoso.example"
+members = ["user:ann"]
+[application."Reports"]
+administrators = ["user:carla"]
+[application."Warehouse"]
+kind = "group"
+members = ["group:sales"]
+"""
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    with Nursery() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def base(nursery, tmp_path_factory):
+    """A ledger with two applications, credentials, a passphrase's slot and an auditor's."""
+    host = Host(nursery, tmp_path_factory.mktemp("kills") / "base")
+    for name, text in PASSPHRASES.items():
+        (host.home / name).touch(mode=0o600)
+        (host.home / name).write_text(text)
+    (host.home / "applications.toml").write_text(APPLICATIONS)
+    host.ok("init", "--label", "ann")
+    host.ok("app", "create", "payroll", "--kind", "individual", *FIELDS)
+    host.ok("app", "create", "Reports", "--kind", "group", "--member", "service:nightly", *FIELDS)
+    host.ok("credential", "set", "Reports", "--values", "-", stdin=VALUES)
+    slot = ("key", "slot", "add", "passphrase", "--argon2-memory", "19")
+    host.ok(*slot, "--label", "ben", "--new-passphrase-file", "first")
+    host.ok(*slot, "--label", "cleo", "--new-passphrase-file", "third", "--auditor")
+    return host
+
+
+def killed_everywhere(base, tmp_path, *arguments, **how):
+    """A fresh copy for each boundary with the command killed there, and what it had printed."""
+    for number in itertools.count(1):
+        host = base.copy(tmp_path / str(number))
+        ended = host.run(*arguments, kill_at=number, **how)
+        if ended.code != KILLED:
+            assert ended.code == 0, ended
+            assert number > 5, "hardly any boundary was met"
+            return
+        assert number < BOUNDARIES_MAX
+        yield host, ended
+
+
+def opens(host, passphrase_file, *arguments):
+    """Whether this passphrase unlocks; a wrong one must say that it is wrong."""
+    how = {"CREDLEDGER_KEY_FILE": "", "CREDLEDGER_PASSPHRASE_FILE": passphrase_file}
+    ended = host.run("key", "slot", "list", *arguments, environment=how)
+    assert ended.code == 0 or (ended.code, ended.error["code"]) == (6, "wrong-passphrase"), ended
+    return ended.code == 0
+
+
+def test_a_killed_init_goes_on_at_the_next_init(nursery, tmp_path):
+    """Whatever was made already is used, and what stands there is one whole ledger."""
+    bare = Host(nursery, tmp_path / "bare")
+    key = bare.home / "secret" / "key"
+    key.parent.mkdir()
+    key.touch(mode=0o600)
+    key.write_bytes(bytes(range(32)))
+    for host, ended in killed_everywhere(bare, tmp_path, "init", "--label", "ann"):
+        if host.memory.exists() and host.memory.stat().st_size == 0:
+            continue  # the ledger is there; its host has begun to remember, and forgot
+        before = host.run("log", "verify")
+        assert before.code in {0, 3}, before
+        again = host.run("init", "--label", "ann")
+        if before.code == 0:
+            assert again.error["code"] == "ledger-exists"
+        else:
+            assert again.code == 0, (host.boundaries(), again)
+        assert host.ok("status")["position"] == 2
+        assert not ended.out or before.code == 0
+        host.is_whole()
+
+
+CHANGES = {
+    "credential set": (
+        ("credential", "set", "payroll", "--owner", "user:ann", "--values", "-"),
+        ["credential.set"],
+        0,
+    ),
+    "credential delete": (("credential", "delete", "Reports", "--yes"), ["credential.deleted"], 3),
+    "app create": (
+        ("app", "create", "Warehouse", "--kind", "group"),
+        ["application.created"],
+        5,
+    ),
+    "app delete": (("app", "delete", "Reports", "--yes"), ["application.deleted"], 3),
+    "role grant": (("role", "grant", "auditor", "user:ada"), ["role.granted"], 0),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_killed_change_is_there_or_absent(base, tmp_path, name):
+    """What was answered is there; run again it does its work or finds it done."""
+    arguments, topics, done_already = CHANGES[name]
+    position = base.position()
+    seen = set()
+    for host, ended in killed_everywhere(base, tmp_path, *arguments, stdin=VALUES):
+        host.is_whole()
+        there = host.topics(position)
+        assert there in ([], topics), host.boundaries()
+        assert there or not ended.out
+        seen.add(bool(there))
+        again = host.run(*arguments, stdin=VALUES)
+        assert again.code == (done_already if there else 0), again
+    assert seen == {True, False}
+
+
+def test_a_killed_apply_is_finished_by_the_next(base, tmp_path):
+    """Each application is changed as a whole; the second run leaves what an untouched one does."""
+    arguments = ("app", "apply", "applications.toml")
+    untouched = base.copy(tmp_path / "untouched")
+    untouched.ok(*arguments)
+    position, wanted = base.position(), untouched.run("app", "export", as_json=False).out
+    all_topics, seen = untouched.topics(position), set()
+    for host, ended in killed_everywhere(base, tmp_path, *arguments):
+        host.is_whole()
+        there = host.topics(position)
+        assert there == all_topics[: len(there)]
+        assert not ended.out or there == all_topics
+        seen.add(len(there))
+        host.ok(*arguments)
+        assert host.run("app", "export", as_json=False).out == wanted
+        assert host.topics(position) == all_topics
+    assert {0, len(all_topics)} <= seen
+
+
+@pytest.mark.parametrize("command", ["get", "exec"])
+def test_nothing_is_released_by_a_killed_command_without_its_record(base, tmp_path, command):
+    """Whoever saw a value has a record in the log."""
+    reading = ("Reports", "--as", "service:nightly")
+    program = ("--", "sh", "-c", 'echo "$PASSWORD"')
+    arguments = (
+        ("exec", *reading, *program) if command == "exec" else ("credential", "get", *reading)
+    )
+    position = base.position()
+    seen = set()
+    for host, ended in killed_everywhere(base, tmp_path, *arguments):
+        there = host.topics(position)
+        assert there in ([], ["access.granted"])
+        assert there or b"canary" not in ended.both
+        seen.add(bool(there))
+        host.is_whole()
+        assert b"canary-91c4" in host.run(*arguments).out
+        assert host.topics(position) == [*there, "access.granted"]
+    assert seen == {True, False}
+
+
+def test_after_a_killed_change_of_passphrase_exactly_one_opens(base, tmp_path):
+    """The old one or the new one, never both and never none; and the change can be made again."""
+    how = {"CREDLEDGER_KEY_FILE": "", "CREDLEDGER_PASSPHRASE_FILE": "first"}
+    change = ("key", "passphrase", "--argon2-memory", "19", "--new-passphrase-file")
+    seen = set()
+    for host, ended in killed_everywhere(base, tmp_path, *change, "second", environment=how):
+        host.is_whole()
+        old, new = opens(host, "first"), opens(host, "second")
+        assert old != new, host.boundaries()
+        assert new or not ended.out
+        seen.add(new)
+        now = {**how, "CREDLEDGER_PASSPHRASE_FILE": "second" if new else "first"}
+        host.ok(*change, "third", environment=now)
+        assert opens(host, "third")
+    assert seen == {True, False}
+
+
+def test_a_slot_that_was_being_added_opens_only_once_the_log_knows_it(base, tmp_path):
+    """Before that nobody gets in by it, and slots can be added as ever."""
+    add = ("key", "slot", "add", "passphrase", "--argon2-memory", "19")
+    as_dora = {"CREDLEDGER_KEY_FILE": "", "CREDLEDGER_PASSPHRASE_FILE": "second"}
+    position, slots = base.position(), base.ok("key", "slot", "list")
+    seen = set()
+    for host, ended in killed_everywhere(
+        base, tmp_path, *add, "--label", "dora", "--new-passphrase-file", "second"
+    ):
+        host.is_whole()
+        there = host.topics(position)
+        assert there in ([], ["slot.added"])
+        assert there or not ended.out
+        seen.add(bool(there))
+        assert len(host.ok("key", "slot", "list")) == len(slots) + len(there)
+        entered = host.run("credential", "list", environment=as_dora)
+        assert (entered.code == 0) == bool(there), entered
+        assert there or entered.code == 6
+        host.ok(*add, "--label", "eve", "--new-passphrase-file", "fourth")
+        assert opens(host, "fourth")
+        assert opens(host, "first")
+    assert seen == {True, False}
+
+
+def test_a_removed_slot_opens_nothing_once_its_removal_was_answered(base, tmp_path):
+    """A killed removal has happened, or happens when it is run again; the others still open."""
+    remove = ("key", "slot", "remove", "2", "--mislaid", "--yes")
+    position = base.position()
+    seen = set()
+    for host, ended in killed_everywhere(base, tmp_path, *remove):
+        host.is_whole()
+        there = host.topics(position)
+        assert there in ([], ["slot.removed"])
+        assert there or not ended.out
+        seen.add(bool(there))
+        again = host.run(*remove)
+        assert again.code == (5 if there else 0), again
+        assert host.topics(position) == ["slot.removed"]
+        assert not opens(host, "first")
+        assert [slot["id"] for slot in host.ok("key", "slot", "list")] == [1, 3]
+    assert seen == {True, False}
+
+
+def test_a_killed_export_of_an_auditors_keyring_leaves_a_whole_file_or_none(base, tmp_path):
+    """The file that is there opens; where none is, or under another name, it is exported again."""
+    export = ("key", "slot", "export-auditor", "3")
+    how = {
+        "CREDLEDGER_KEY_FILE": "",
+        "CREDLEDGER_PASSPHRASE_FILE": "third",
+        "CREDLEDGER_KEYRING": "auditor/keyring",
+    }
+    seen = set()
+    for host, ended in killed_everywhere(base, tmp_path, *export, "auditor/keyring"):
+        there = (host.home / "auditor" / "keyring").exists()
+        assert there or not ended.out
+        seen.add(there)
+        if not there:
+            host.ok(*export, "auditor/keyring")
+        assert host.ok("credential", "list", environment=how)
+        host.ok(*export, "auditor/another")
+        host.is_whole()
+    assert seen == {True, False}
+
+
+def lines(count, version=1):
+    people = (
+        {
+            "application": "payroll",
+            "owner": f"user:p{number}",
+            "fields": {"User": f"p{number}", "Password": f"canary-{version}-{number}"},
+        }
+        for number in range(count)
+    )
+    return "".join(json.dumps(one) + "\n" for one in people)
+
+
+@pytest.mark.parametrize("committed", [1, BATCH + 1, 3 * BATCH + 1, 5 * BATCH + 1])
+def test_a_killed_import_keeps_whole_batches_and_resumes(base, tmp_path, committed):
+    """Every committed batch is there, no part of another, and the next run does the rest."""
+    count = 10 * BATCH
+    host = base.copy(tmp_path / "host")
+    (host.home / "people.jsonl").write_text(lines(count))
+    before = host.position()
+    running = host.start("credential", "import", "people.jsonl")
+    until(lambda: host.position() >= before + committed)
+    acknowledged = host.position() - before
+    running.kill()
+    assert running.wait().code == KILLED
+    there = host.position() - before
+    assert acknowledged <= there < count
+    assert there % BATCH == 0
+    digests = {view["name"]: view["digest_before"] for view in rebuilt(host)}
+    host.is_whole()
+    listed = host.ok("credential", "list", "--app", "payroll")
+    assert {row["owner"] for row in listed} == {f"user:p{number}" for number in range(there)}
+    last = ("credential", "get", "payroll", "--as", f"user:p{there - 1}", "--field", "Password")
+    assert host.run(*last, as_json=False).out == f"canary-1-{there - 1}\n".encode()
+    answer = host.ok("credential", "import", "people.jsonl")
+    assert (answer["imported"], answer["unchanged"]) == (count - there, there)
+    assert len(host.ok("credential", "list", "--app", "payroll")) == count
+    assert digests["application_catalogue"] == rebuilt(host)[2]["digest_after"]
+    host.is_whole()
+
+
+def rebuilt(host):
+    """The views' digests, all equal before and after a rebuild."""
+    views = host.ok("replay", "rebuild")["views"]
+    assert all(view["same"] for view in views), views
+    return views
+
+
+def test_a_killed_import_of_new_values_leaves_each_mapping_old_or_new(base, tmp_path):
+    """A second import that changes every value is resumed as the first one is."""
+    count = 4 * BATCH
+    host = base.copy(tmp_path / "host")
+    (host.home / "old.jsonl").write_text(lines(count))
+    (host.home / "new.jsonl").write_text(lines(count, 2))
+    host.ok("credential", "import", "old.jsonl")
+    before = host.position()
+    running = host.start("credential", "import", "new.jsonl")
+    until(lambda: host.position() > before)
+    running.kill()
+    assert running.wait().code == KILLED
+    host.is_whole()
+    versions = [row["version"] for row in host.ok("credential", "list", "--app", "payroll")]
+    changed = versions.count(2)
+    assert changed + versions.count(1) == count
+    assert changed % BATCH == 0
+    assert changed > 0
+    answer = host.ok("credential", "import", "new.jsonl")
+    assert (answer["imported"], answer["unchanged"]) == (count - changed, changed)
+    host.is_whole()
