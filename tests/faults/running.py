@@ -17,6 +17,10 @@ boundary too, and so is the moment before one program replaces another. What SQL
 commit is not reached that way; processes killed from outside, at moments of their own, come upon
 it.
 
+A full disk needs no rights either. `file_bytes_max` lets the kernel refuse what would make a file
+longer (RLIMIT_FSIZE), from the start; with `full_at` = n it does so from the n-th boundary on.
+`store_pages_max` lets SQLite itself find no room in a database of so many pages more.
+
 Nothing here sleeps for a time hoped to be long enough: a condition is asked again and again until
 a deadline.
 """
@@ -42,6 +46,8 @@ from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30
+FULL_BYTES = 2000
+"""Room for what a command says to standard error, and for little else."""
 KILLED = -signal.SIGKILL
 _WRITING = ("INSERT", "CREATE")
 
@@ -173,11 +179,13 @@ class Host:
         *arguments: str,
         stdin: bytes = b"",
         kill_at: int | None = None,
+        full_at: int | None = None,
         file_bytes_max: int | None = None,
+        store_pages_max: int | None = None,
         environment: dict[str, str] | None = None,
         as_json: bool = True,
     ) -> Process:
-        """Begin a command; see the module for `kill_at`."""
+        """Begin a command; see the module for how it is killed or finds a disk full."""
         said = list(arguments)
         if as_json:
             said.insert(said.index("--") if "--" in said else len(said), "--json")
@@ -191,7 +199,9 @@ class Host:
                 "folder": str(self.home),
                 "streams": [str(path) for path in streams],
                 "kill_at": kill_at,
+                "full_at": full_at,
                 "file_bytes_max": file_bytes_max,
+                "store_pages_max": store_pages_max,
             }
         )
         pid = answer["pid"]
@@ -256,17 +266,22 @@ def until(condition: Any, seconds: float = DEADLINE_S) -> Any:
 
 
 class _Boundaries:
-    """Counts the boundaries of this process, and ends it at the chosen one."""
+    """Counts the boundaries of this process, and lets the chosen one be its last, or a full disk."""
 
-    def __init__(self, kill_at: int, trace: str) -> None:
-        self._left = kill_at
+    def __init__(self, chosen: int, trace: str, *, deadly: bool) -> None:
+        self._left = chosen
+        self._deadly = deadly
         self._trace = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def reach(self, name: str) -> None:
+        if self._left <= 0:
+            return
         os.write(self._trace, name.encode() + b"\n")
         self._left -= 1
-        if self._left == 0:
+        if self._left == 0 and self._deadly:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self._left == 0:
+            _limit_files(FULL_BYTES)
 
     def install(self) -> None:
         for name in ("fsync", "replace", "rename", "unlink", "mkdir", "execvpe"):
@@ -326,6 +341,22 @@ class _Boundaries:
         return lambda *arguments, **named: connect(*arguments, factory=Watched, **named)
 
 
+def _limit_files(content_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (content_bytes, content_bytes))
+
+
+def _limit_pages(more: int) -> None:
+    connect = sqlite3.connect
+
+    def limited(*arguments: Any, **named: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **named)
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages + more}")
+        return connection
+
+    sqlite3.connect = limited
+
+
 def _become_command(request: dict[str, Any]) -> None:
     stdin, out, err, boundaries = request["streams"]
     writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -339,12 +370,14 @@ def _become_command(request: dict[str, Any]) -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     if request["file_bytes_max"] is not None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        limit = request["file_bytes_max"]
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    if request["kill_at"] is not None:
-        _Boundaries(request["kill_at"], boundaries).install()
+        _limit_files(request["file_bytes_max"])
+    if request["store_pages_max"] is not None:
+        _limit_pages(request["store_pages_max"])
+    chosen = request["kill_at"] or request["full_at"]
+    if chosen is not None:
+        _Boundaries(chosen, boundaries, deadly=request["kill_at"] is not None).install()
     from tools.cli.main import run
 
     code = 1

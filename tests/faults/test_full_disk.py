@@ -1,0 +1,241 @@
+"""Disks that fill up: nothing is recorded in part, nothing is lost, and with room all goes on.
+
+A disk is full from the start, or from some boundary of a command on (see `running`), so that each
+file that a command writes meets it: store, journal, keyring, the host's memory, an auditor's file.
+A refusal is exit 7 with a code of its own. It has recorded nothing, with one exception that says
+so by its code: `memory-not-writable` comes after the commit, when only the host's memory of it
+could not be kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from tests.faults.running import Host, Nursery
+
+PASSPHRASES = {
+    "first": "seven herons cross the lake",
+    "second": "eight herons cross the lake",
+    "third": "nine auditors count the owls",
+}
+BOUNDARIES_MAX = 200
+BATCH = 500
+CANARY = "canary-55d0"
+VALUES = json.dumps({"User": "ann", "Password": CANARY}).encode()
+LARGE = json.dumps({"User": "ann", "Password": CANARY + "x" * 60_000}).encode()
+FIELDS = ("--field", "User:user-name", "--field", "Password:password")
+SET = ("credential", "set", "payroll", "--owner", "user:bob", "--values", "-")
+GET = ("credential", "get", "payroll", "--as", "user:ann")
+UNRECORDED = {"store-full", "store-unreachable", "store-not-writable", "keyring-not-writable"}
+AFTERWARDS = "memory-not-writable"
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    with Nursery() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def base(nursery, tmp_path_factory):
+    """A ledger with credentials, a passphrase's slot and an auditor's."""
+    host = Host(nursery, tmp_path_factory.mktemp("full") / "base")
+    for name, text in PASSPHRASES.items():
+        (host.home / name).touch(mode=0o600)
+        (host.home / name).write_text(text)
+    host.ok("init", "--label", "ann")
+    host.ok("app", "create", "payroll", "--kind", "individual", *FIELDS)
+    host.ok("credential", "set", "payroll", "--owner", "user:ann", "--values", "-", stdin=VALUES)
+    slot = ("key", "slot", "add", "passphrase", "--argon2-memory", "19")
+    host.ok(*slot, "--label", "ben", "--new-passphrase-file", "first")
+    host.ok(*slot, "--label", "cleo", "--new-passphrase-file", "third", "--auditor")
+    return host
+
+
+def full_everywhere(base, tmp_path, *arguments, **how):
+    """A fresh copy for each boundary, the command's end when the disk was full from there on."""
+    for number in itertools.count(1):
+        host = base.copy(tmp_path / str(number))
+        ended = host.run(*arguments, full_at=number, **how)
+        if len(host.boundaries()) < number:
+            assert ended.code == 0, ended
+            assert number > 5, "hardly any boundary was met"
+            return
+        assert number < BOUNDARIES_MAX
+        yield host, ended
+
+
+def require_honest(ended, recorded):
+    """Done and recorded, or refused with a code that tells which; nothing secret was said."""
+    assert PASSPHRASES["first"].encode() not in ended.both
+    assert b"Traceback" not in ended.both
+    if ended.code == 0:
+        assert recorded
+        return
+    assert ended.code == 7, ended
+    assert ended.error["message"]
+    assert ended.error["hint"]
+    assert CANARY.encode() not in ended.both
+    assert ended.error["code"] in (UNRECORDED if not recorded else {AFTERWARDS}), ended
+
+
+@pytest.mark.parametrize(
+    ("arguments", "topics"),
+    [(SET, ["credential.set"]), (GET, ["access.granted"])],
+    ids=["set", "get"],
+)
+def test_a_disk_that_fills_up_leaves_a_command_done_or_undone(base, tmp_path, arguments, topics):
+    """No value is released without its record, and with room the same command works."""
+    position = base.position()
+    codes = set()
+    for host, ended in full_everywhere(base, tmp_path, *arguments, stdin=VALUES):
+        recorded = host.topics(position)
+        assert recorded in ([], topics)
+        require_honest(ended, bool(recorded))
+        codes.add(ended.code)
+        host.is_whole()
+        host.ok(*arguments, stdin=VALUES)
+        assert host.topics(position) == recorded + topics
+    assert codes == {0, 7}
+
+
+def test_a_disk_that_fills_up_during_init_does_not_stop_the_next(nursery, tmp_path):
+    """What was made already is used once there is room."""
+    bare = Host(nursery, tmp_path / "bare")
+    key = bare.home / "secret" / "key"
+    key.parent.mkdir()
+    key.touch(mode=0o600)
+    key.write_bytes(bytes(range(32)))
+    for host, ended in full_everywhere(bare, tmp_path, "init", "--label", "ann"):
+        founded = host.position() > 0
+        require_honest(ended, founded)
+        if not founded:
+            host.ok("init", "--label", "ann")
+        if host.memory.stat().st_size == 0:
+            continue  # the ledger is there; its host has begun to remember, and forgot
+        assert host.ok("status")["position"] == 2
+        host.is_whole()
+
+
+def test_a_keyring_whose_disk_is_full_stays_as_it_was(base, tmp_path):
+    """A slot that could not be added whole opens nothing; those that were there still open."""
+    add = ("key", "slot", "add", "passphrase", "--argon2-memory", "19")
+    dora = ("--label", "dora", "--new-passphrase-file", "second")
+    keyring, position = base.keyring.read_bytes(), base.position()
+    codes = set()
+    for host, ended in full_everywhere(base, tmp_path, *add, *dora):
+        recorded = host.topics(position)
+        require_honest(ended, bool(recorded))
+        if ended.code != 0:
+            codes.add(ended.error["code"])
+        if ended.code != 0 and ended.error["code"] == "keyring-not-writable":
+            assert host.keyring.read_bytes() == keyring
+            host.ok(*add, *dora)
+            recorded = host.topics(position)
+        assert entered(host, "first")
+        assert entered(host, "second") == bool(recorded)
+        host.is_whole()
+    assert {"keyring-not-writable", "store-unreachable"} <= codes
+
+
+def test_a_passphrase_changed_on_a_full_disk_is_the_old_one_or_the_new_one(base, tmp_path):
+    """Whichever it is, it opens, and the change can be made once there is room."""
+    how = {"CREDLEDGER_KEY_FILE": "", "CREDLEDGER_PASSPHRASE_FILE": "first"}
+    change = ("key", "passphrase", "--argon2-memory", "19", "--new-passphrase-file")
+    for host, ended in full_everywhere(base, tmp_path, *change, "second", environment=how):
+        assert ended.code in {0, 7}
+        new = entered(host, "second")
+        assert entered(host, "first") != new
+        now = {**how, "CREDLEDGER_PASSPHRASE_FILE": "second" if new else "first"}
+        host.ok(*change, "third", environment=now)
+        host.is_whole()
+
+
+def test_an_auditors_file_on_a_full_disk_is_whole_or_absent(base, tmp_path):
+    """Half a keyring is never left where an auditor would look for one."""
+    export = ("key", "slot", "export-auditor", "3", "auditor/keyring")
+    as_cleo = {
+        "CREDLEDGER_KEY_FILE": "",
+        "CREDLEDGER_PASSPHRASE_FILE": "third",
+        "CREDLEDGER_KEYRING": "auditor/keyring",
+    }
+    for host, ended in full_everywhere(base, tmp_path, *export):
+        assert ended.code in {0, 7}
+        if not (host.home / "auditor" / "keyring").exists():
+            assert ended.error["code"] == "keyring-not-writable"
+            host.ok(*export)
+        assert host.ok("credential", "list", environment=as_cleo)
+        host.is_whole()
+
+
+@pytest.mark.parametrize("content_bytes", [2_000, 30_000, 34_000, 60_000])
+def test_nothing_is_released_where_the_record_does_not_fit(base, tmp_path, content_bytes):
+    """Values of which no record can be kept stay in the ledger."""
+    host = base.copy(tmp_path / "host")
+    position = host.position()
+    ended = host.run(*GET, file_bytes_max=content_bytes)
+    require_honest(ended, bool(host.topics(position)))
+    host.is_whole()
+    assert CANARY.encode() in host.run(*GET).out
+
+
+def test_a_store_without_room_says_that_it_is_full(base, tmp_path):
+    """SQLite's own word becomes `store-full`, and nothing is recorded."""
+    host = base.copy(tmp_path / "host")
+    position = host.position()
+    for pages in range(4):
+        ended = host.fails(7, "store-full", *SET, stdin=LARGE, store_pages_max=pages)
+        assert CANARY.encode() not in ended.both
+        assert host.topics(position) == []
+        host.is_whole()
+    assert host.ok(*SET, stdin=LARGE)["version"] == 1
+    assert host.ok("status")["position"] == position + 1
+
+
+def lines(count):
+    return "".join(
+        json.dumps(
+            {
+                "application": "payroll",
+                "owner": f"user:p{number}",
+                "fields": {"User": f"p{number}", "Password": f"{CANARY}-{number}"},
+            }
+        )
+        + "\n"
+        for number in range(count)
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        ({"store_pages_max": 10}, "store-full"),
+        ({"store_pages_max": 400}, "store-full"),
+        ({"file_bytes_max": 1_500_000}, "store-unreachable"),
+    ],
+)
+def test_an_import_that_fills_the_disk_keeps_whole_batches_and_resumes(base, tmp_path, limit, code):
+    """What fitted is there, no part of the next batch, and the next run does the rest."""
+    count = 5 * BATCH
+    host = base.copy(tmp_path / "host")
+    (host.home / "people.jsonl").write_text(lines(count))
+    position = host.position()
+    ended = host.fails(7, code, "credential", "import", "people.jsonl", **limit)
+    assert CANARY.encode() not in ended.both
+    there = host.position() - position
+    assert there < count
+    assert there % BATCH == 0
+    host.is_whole()
+    answer = host.ok("credential", "import", "people.jsonl")
+    assert (answer["imported"], answer["unchanged"]) == (count - there, there)
+    host.is_whole()
+
+
+def entered(host, passphrase_file):
+    how = {"CREDLEDGER_KEY_FILE": "", "CREDLEDGER_PASSPHRASE_FILE": passphrase_file}
+    ended = host.run("credential", "list", environment=how)
+    assert ended.code in {0, 6}, ended
+    return ended.code == 0
