@@ -28,6 +28,7 @@ a deadline.
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import json
 import os
@@ -146,7 +147,7 @@ class Host:
     _numbers: Any = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.streams.mkdir(parents=True, exist_ok=True)
         self.environment = {
             "CREDLEDGER_STORE": f"sqlite://{self.store}",
             "CREDLEDGER_KEYRING": str(self.keyring),
@@ -156,6 +157,10 @@ class Host:
             "LANG": "C.UTF-8",
             **self.environment,
         }
+
+    @property
+    def streams(self) -> Path:
+        return self.home / "streams"
 
     @property
     def store(self) -> Path:
@@ -171,7 +176,7 @@ class Host:
 
     def copy(self, home: Path) -> Host:
         """The same ledger in another folder, as a new host would have it."""
-        shutil.copytree(self.home, home)
+        shutil.copytree(self.home, home, ignore=shutil.ignore_patterns("streams"))
         return Host(self.nursery, home)
 
     def start(
@@ -190,7 +195,7 @@ class Host:
         if as_json:
             said.insert(said.index("--") if "--" in said else len(said), "--json")
         number = next(self._numbers)
-        streams = [self.home / f"{number}.{name}" for name in ("in", "out", "err", "boundaries")]
+        streams = [self.streams / f"{number}.{name}" for name in ("in", "out", "err", "boundaries")]
         streams[0].write_bytes(stdin)
         answer = self.nursery.ask(
             {
@@ -251,7 +256,7 @@ class Host:
 
     def boundaries(self) -> list[str]:
         """Where the newest command was at each of its boundaries."""
-        newest = max(self.home.glob("*.boundaries"), key=lambda path: int(path.stem))
+        newest = max(self.streams.glob("*.boundaries"), key=lambda path: int(path.stem))
         return newest.read_text().splitlines()
 
 
@@ -399,6 +404,7 @@ def _serve() -> None:
         __import__(f"tools.cli.{group}")
     for part in ("import_run", "importing", "wiring", "verifying", "shapes", "handing_over"):
         __import__(f"tools.{part}")
+    gc.freeze()  # what all children share stays shared
     requests = open(0, "rb", closefd=False)  # noqa: SIM115 # ends with the process
     answers = os.dup(1)
     for line in iter(requests.readline, b""):

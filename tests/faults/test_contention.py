@@ -1,0 +1,248 @@
+"""Several processes at one ledger: none loses what it wrote, none starves, none waits for ever.
+
+The writers are processes of their own that open the ledger as any program would. They begin
+together, when the last of them has opened it, and each does a bounded number of things.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import defaultdict
+from contextlib import contextmanager
+from itertools import pairwise
+
+import pytest
+
+from ledger.claims import parse_claim
+from ledger.errors import Unavailable
+from ledger.log.sqlite import SqliteStore
+from ledger.log.verification import verify_log
+from ledger.policy import Caller
+from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
+from tests.conftest import STORE_PACKAGES
+from tests.faults.running import DEADLINE_S, ROOT, Host, Nursery
+from tools.cli.exits import exit_code
+
+OPENING = """
+import sys
+from pathlib import Path
+from ledger.claims import parse_claim
+from ledger.policy import Caller
+from ledger.usecases.acting import Acting
+from tests.conftest import House
+house = House(Path(sys.argv[1]), Path(sys.argv[2]))
+name, count = sys.argv[3], int(sys.argv[4])
+ledger = house.open()
+print("open", flush=True)
+sys.stdin.readline()
+"""
+GRANTS = """
+for number in range(count):
+    outcome = ledger.grant(Acting(), "CRM", "member", f"group:{name}-{number}")
+    print(outcome.position, outcome.version, flush=True)
+ledger.close()
+"""
+READS = """
+for number in range(count):
+    print(ledger.retrieve(Caller(parse_claim("user:alice")), "CRM").position, flush=True)
+ledger.close()
+"""
+HOLDS = """
+with house.store().writing():
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+OVERWRITES = """
+for number in range(count):
+    values = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue(name)}
+    outcome = ledger.set_credentials(Acting(), "CRM", None, values)
+    print(outcome.position, outcome.version, flush=True)
+ledger.close()
+"""
+
+
+class Worker:
+    """One process that has the ledger open and waits for the word to begin."""
+
+    def __init__(self, house, script, name="w", count=0):
+        arguments = [str(house.store_path), str(house.keyring_path), name, str(count)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", OPENING + script, *arguments],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def begin(self):
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def line(self):
+        return self.process.stdout.readline().strip()
+
+    def rows(self):
+        """All that it printed, once it has ended well."""
+        printed, _ = self.process.communicate(timeout=DEADLINE_S)
+        assert self.process.returncode == 0
+        return [tuple(int(word) for word in line.split()) for line in printed.splitlines()]
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate(timeout=DEADLINE_S)
+
+
+@contextmanager
+def together(house, *scripts, count):
+    """Workers that have all opened the ledger before the first begins."""
+    workers = []
+    try:
+        for number, script in enumerate(scripts):
+            workers.append(Worker(house, script, f"w{number}", count))
+        for worker in workers:
+            assert worker.line() == "open"
+        for worker in workers:
+            worker.begin()
+        yield workers
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+@pytest.fixture
+def shared(house):
+    """A group application with credentials and a member."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="group", members=("user:alice",))
+    values = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
+    ledger.set_credentials(Acting(), "CRM", None, values)
+    ledger.close()
+    return house
+
+
+def require_dense(house):
+    """Positions and every stream's versions count from 1 without a gap; the log verifies."""
+    store = house.store()
+    versions = defaultdict(list)
+    with store.reading() as reading:
+        rows = reading.rows_after(0, 10_000)
+    assert [row.position for row in rows] == list(range(1, len(rows) + 1))
+    for row in rows:
+        versions[row.stream].append(row.version)
+    for found in versions.values():
+        assert found == list(range(1, len(found) + 1))
+    assert all(later.recorded_at > earlier.recorded_at for earlier, later in pairwise(rows))
+    assert verify_log(store).ok
+    store.close()
+    ledger = house.open()
+    assert all(view["same"] for view in ledger.views.rebuild())
+    ledger.close()
+
+
+def test_two_processes_that_change_one_application_lose_nothing(shared):
+    """All grants of both are there, each at a version of its own."""
+    with together(shared, GRANTS, GRANTS, count=50) as workers:
+        rows = [row for worker in workers for row in worker.rows()]
+    assert sorted(version for _, version in rows) == list(range(2, 102))
+    ledger = shared.open()
+    members = {str(claim) for claim in ledger.application("CRM").members}
+    ledger.close()
+    wanted = {f"group:w{worker}-{number}" for worker in range(2) for number in range(50)}
+    assert members == wanted | {"user:alice"}
+    require_dense(shared)
+
+
+def test_two_processes_that_set_one_mapping_count_its_versions_on(shared):
+    """No version is given twice, and the last one is what is read."""
+    script = "from ledger.values import FieldValue\n" + OVERWRITES
+    with together(shared, script, script, count=25) as workers:
+        rows = [worker.rows() for worker in workers]
+    last = max(row for some in rows for row in some)
+    assert sorted(version for some in rows for _, version in some) == list(range(2, 52))
+    assert last[1] == 51
+    ledger = shared.open()
+    found = ledger.retrieve(Caller(parse_claim("user:alice")), "CRM")
+    ledger.close()
+    assert found.version == 51
+    assert (
+        found.fields["Windows Password"].reveal()
+        == f"w{[last in some for some in rows].index(True)}"
+    )
+    require_dense(shared)
+
+
+def test_commands_that_run_at_once_all_succeed(tmp_path):
+    """Twenty commands started together, each a process: all are done, none is refused."""
+    with Nursery() as nursery:
+        host = Host(nursery, tmp_path / "host")
+        host.ok("init", "--label", "ann")
+        host.ok("app", "create", "CRM", "--kind", "group")
+        grant = ("app", "grant", "CRM", "member")
+        started = [host.start(*grant, f"group:g{number}") for number in range(20)]
+        ended = [process.wait() for process in started]
+        assert [one.code for one in ended] == [0] * 20, ended
+        assert sorted(one.json["version"] for one in ended) == list(range(2, 22))
+        assert len(host.ok("app", "show", "CRM")["members"]) == 20
+        host.is_whole()
+
+
+def test_processes_that_read_at_once_all_finish(shared):
+    """Each read is recorded at a position of its own, and nobody is kept from his."""
+    with together(shared, *[READS] * 4, count=30) as workers:
+        positions = [[row[0] for row in worker.rows()] for worker in workers]
+    assert len({position for some in positions for position in some}) == 120
+    assert all(len(some) == 30 for some in positions)
+    require_dense(shared)
+
+
+def test_readers_finish_while_an_application_is_changed(shared):
+    """Decisions and changes interleave, and every access is decided at its own position."""
+    with together(shared, READS, READS, GRANTS, count=30) as workers:
+        rows = [worker.rows() for worker in workers]
+    assert [len(some) for some in rows] == [30, 30, 30]
+    require_dense(shared)
+
+
+def test_a_lock_held_too_long_is_unavailable(shared):
+    """Whoever waits gets `store-locked`, exit 7, and has changed nothing; then all goes on."""
+    impatient = SqliteStore(
+        shared.store_path, migration_packages=STORE_PACKAGES, lock_timeout_s=0.2
+    )
+    ledger = shared.open(store=impatient)
+    before = ledger.status().position
+    with together(shared, HOLDS, count=0) as (holder,):
+        assert holder.line() == "held"
+        for refused in (
+            lambda: ledger.grant(Acting(), "CRM", "member", "user:bob"),
+            lambda: ledger.retrieve(Caller(parse_claim("user:alice")), "CRM"),
+        ):
+            with pytest.raises(Unavailable) as caught:
+                refused()
+            assert caught.value.code == "store-locked"
+            assert caught.value.hint
+            assert exit_code(caught.value.family) == 7
+        assert ledger.status().position == before
+        holder.begin()
+        assert holder.rows() == []
+    assert ledger.grant(Acting(), "CRM", "member", "user:bob").position == before + 1
+    ledger.close()
+    impatient.close()
+    require_dense(shared)
+
+
+def test_a_killed_holder_of_the_lock_lets_the_next_one_in(shared):
+    """The lock dies with its process, and what that one had not committed is gone."""
+    ledger = shared.open()
+    before = ledger.status().position
+    with (
+        together(shared, HOLDS, count=0) as (holder,),
+        together(shared, GRANTS, count=1) as (waiting,),
+    ):
+        assert holder.line() == "held"
+        holder.process.kill()
+        assert waiting.rows() == [(before + 1, 2)]
+    ledger.close()
+    require_dense(shared)
