@@ -112,15 +112,38 @@ class EventMapper:
             self._random(NONCE_BYTES),
             compartment_of(topic),
         )
-        header = encode_header(
-            self._ledger_id, position, stream, version, topic, epoch, period, recorded_at
+        row = self.placed(
+            sealed,
+            position=position,
+            stream=stream,
+            version=version,
+            topic=topic,
+            epoch=epoch,
+            recorded_at=recorded_at,
         )
-        leaf = leaf_hash(header, sealed)
-        row = LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
         recorded = Recorded(
             position, stream, version, topic, epoch, period, recorded_at, event, actor, reason
         )
         return row, recorded
+
+    def placed(
+        self,
+        sealed: bytes,
+        *,
+        position: int,
+        stream: bytes,
+        version: int,
+        topic: str,
+        epoch: int,
+        recorded_at: int,
+    ) -> LogRow:
+        """The row that sealed bytes become at this place, with its leaf."""
+        period = period_of(recorded_at)
+        header = encode_header(
+            self._ledger_id, position, stream, version, topic, epoch, period, recorded_at
+        )
+        leaf = leaf_hash(header, sealed)
+        return LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
 
     def open(self, row: LogRow) -> Recorded:
         """The event in a row; `altered-row` or `sealed-unreadable` if it is not the recorded one."""

@@ -1,34 +1,67 @@
-"""What a host remembers of a ledger, in a small file of its own beside the keyring.
+r"""What a host remembers of a ledger, in a small file of its own beside the keyring.
 
-One row for a ledger: the newest head this host has checked, with an HMAC-SHA256 under a key that
-only the keyring gives. It is written after commits, at most once a second and at the end, never
-backwards. An older one is harmless: the rows since are checked again. An unreadable one stops
-the host, because forgetting is exactly what somebody who rolls a database back would wish.
+A SQLite file with the newest head that this host has checked, and the tip of every stream outside
+the `access` compartment; each row has an HMAC-SHA256 under a key that only the keyring gives::
 
     head(ledger_id, size, frontier, recorded_at, epoch, signers, mac)
+    tips(ledger_id, stream, version, position, before, leaf, mac)
 
-Limits: it is evidence for this host only; a host without memory believes what the signatures
-say, and those also fit an old copy of the whole database.
+    head mac = HMAC(key, "credledger/v1/memory\n"     || ledger id hex || "\n"
+                         || size " " recorded_at " " epoch " " signers hex || "\n" || frontier)
+    tip mac  = HMAC(key, "credledger/v1/memory-tip\n" || ledger id hex || "\n"
+                         || stream || version, position (8 bytes each) || before || leaf)
+
+It is written after commits, at most once a second and at the end, head and tips in one
+transaction, never backwards. The tips are at least as new as the head they lie with. An older file
+is harmless: the rows since are checked again. An unreadable one stops the host, because forgetting
+is exactly what somebody who changes a database would wish.
+
+Limits: it is evidence for this host only; a host without memory believes what the signatures say,
+and those also fit an old copy of the whole database.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ledger.errors import Tampered, Unavailable
+from ledger.log.forking import rest_while_forking
+from ledger.log.tips import Tip
 from ledger.log.verification import CheckedHead
 from ledger.tree import unpack_frontier
 
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS head (ledger_id BLOB PRIMARY KEY, size INTEGER NOT NULL,"
-    " frontier BLOB NOT NULL, recorded_at INTEGER NOT NULL, epoch INTEGER NOT NULL,"
-    " signers BLOB NOT NULL,"
-    " mac BLOB NOT NULL)"
+_HEAD = "ledger_id, size, frontier, recorded_at, epoch, signers, mac"
+_TIP = "ledger_id, stream, version, position, before, leaf, mac"
+_TABLES = (
+    (
+        "CREATE TABLE IF NOT EXISTS head (ledger_id BLOB PRIMARY KEY, size INTEGER NOT NULL,"
+        " frontier BLOB NOT NULL, recorded_at INTEGER NOT NULL, epoch INTEGER NOT NULL,"
+        " signers BLOB NOT NULL, mac BLOB NOT NULL)"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS tips (ledger_id BLOB NOT NULL, stream BLOB NOT NULL,"
+        " version INTEGER NOT NULL, position INTEGER NOT NULL, before BLOB NOT NULL,"
+        " leaf BLOB NOT NULL, mac BLOB NOT NULL, PRIMARY KEY (ledger_id, stream)) WITHOUT ROWID"
+    ),
+)
+_KEEP_HEAD = (
+    f"INSERT INTO head ({_HEAD}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (ledger_id) DO UPDATE"
+    " SET size = excluded.size, frontier = excluded.frontier, recorded_at = excluded.recorded_at,"
+    " epoch = excluded.epoch, signers = excluded.signers, mac = excluded.mac"
+    " WHERE excluded.size > head.size"
+)
+_KEEP_TIP = (
+    f"INSERT INTO tips ({_TIP}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (ledger_id, stream)"
+    " DO UPDATE SET version = excluded.version, position = excluded.position,"
+    " before = excluded.before, leaf = excluded.leaf, mac = excluded.mac"
+    " WHERE excluded.position > tips.position"
 )
 
 
@@ -38,100 +71,172 @@ def memory_path(keyring: Path) -> Path:
 
 
 class HostMemory:
-    """The newest checked head of one ledger on this host."""
+    """The newest checked head of one ledger on this host, and its streams' tips."""
 
     def __init__(self, path: Path, ledger_id: bytes, key: bytes | None) -> None:
-        """Without a `key` (no unlock) it can be read, unauthenticated, but not written."""
+        """Without a `key` (no unlock) the head can be read, unauthenticated, and nothing written."""
         self.path = path
         self._ledger_id = ledger_id
         self._key = key
+        self._connection: sqlite3.Connection | None = None
+        self._guard = threading.Lock()
+        rest_while_forking(self, depth=1)
 
     def recall(self) -> CheckedHead | None:
         """The remembered head; None on a host without memory; `memory-unreadable` if damaged."""
-        if not self.path.exists():
-            return None
-        try:
-            with self._open() as connection:
-                row = connection.execute(
-                    "SELECT size, frontier, recorded_at, epoch, signers, mac FROM head WHERE ledger_id = ?",
-                    (self._ledger_id,),
-                ).fetchone()
-        except sqlite3.Error as error:
-            raise _unreadable() from error
-        return None if row is None else self._checked(row)
+        rows = self._rows(f"SELECT {_HEAD} FROM head WHERE ledger_id = ?", self._ledger_id)
+        return self._checked_head(rows[0][1:]) if rows else None
 
-    def remember(self, head: CheckedHead, *, even_backwards: bool = False) -> None:
-        """Keep this head if it is newer than the one kept; durable on return."""
-        row = (
+    def tip(self, stream: bytes) -> Tip | None:
+        """The remembered tip of a stream; None for a stream without rows."""
+        rows = self._rows(
+            f"SELECT {_TIP} FROM tips WHERE ledger_id = ? AND stream = ?", self._ledger_id, stream
+        )
+        return self._checked_tip(stream, rows[0][2:]) if rows else None
+
+    def remember(self, head: CheckedHead, tips: Mapping[bytes, Tip]) -> None:
+        """Keep this head and these tips where they are newer than those kept; durable on return."""
+        kept_head = (
             self._ledger_id,
             head.size,
             head.frontier.packed(),
             head.recorded_at,
             head.epoch,
             head.signers,
-            self._mac(head),
+            self._head_mac(head),
         )
-        newer = "" if even_backwards else " WHERE excluded.size > head.size"
+        kept_tips = [
+            (self._ledger_id, stream, *tip, self._tip_mac(stream, tip))
+            for stream, tip in tips.items()
+        ]
         try:
-            if not self.path.exists():
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            with self._open() as connection:
-                connection.execute(_TABLE)
-                connection.execute(
-                    "INSERT INTO head VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (ledger_id) DO UPDATE"
-                    " SET size = excluded.size, frontier = excluded.frontier,"
-                    " recorded_at = excluded.recorded_at, epoch = excluded.epoch,"
-                    " signers = excluded.signers,"
-                    f" mac = excluded.mac{newer}",
-                    row,
-                )
+            with self._guard:
+                if not self.path.exists():
+                    self._let_go()
+                    os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+                connection = self._opened()
+                with connection:
+                    connection.execute("BEGIN IMMEDIATE")
+                    for table in _TABLES:
+                        connection.execute(table)
+                    connection.execute(_KEEP_HEAD, kept_head)
+                    connection.executemany(_KEEP_TIP, kept_tips)
         except (sqlite3.Error, OSError) as error:
             raise _not_writable() from error
 
-    def forget(self) -> None:
-        """Take an unreadable memory away; for an operator who has said so."""
+    def anew(self) -> HostMemory:
+        """An empty memory beside this one, to be filled and then put in its place."""
+        fresh = HostMemory(self.path.with_name(f"{self.path.name}.new"), self._ledger_id, self._key)
+        fresh.forget()
+        return fresh
+
+    def replace_by(self, fresh: HostMemory) -> None:
+        """Put a memory made with `anew` in this one's place; durable on return."""
+        fresh.close()
         try:
-            self.path.unlink(missing_ok=True)
+            self.forget()
+            fresh.path.replace(self.path)
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         except OSError as error:
             raise _not_writable() from error
 
-    def _checked(self, row: tuple[object, ...]) -> CheckedHead:
-        size, packed, recorded_at, epoch, signers, mac = row
-        if not (
-            isinstance(size, int)
-            and isinstance(packed, bytes)
-            and isinstance(recorded_at, int)
-            and isinstance(epoch, int)
-            and isinstance(signers, bytes)
-            and isinstance(mac, bytes)
-        ):
-            raise _unreadable()
-        frontier = unpack_frontier(size, packed)
-        if frontier is None:
-            raise _unreadable()
-        head = CheckedHead(frontier, recorded_at, epoch, signers)
-        if self._key is not None and not hmac.compare_digest(mac, self._mac(head)):
+    def forget(self) -> None:
+        """Take the memory away; for an operator who has said so."""
+        self.close()
+        try:
+            self.path.unlink(missing_ok=True)
+            # A journal that a kill left behind would be played into whatever file comes next.
+            self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
+        except OSError as error:
+            raise _not_writable() from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._guard:
+            self._let_go()
+
+    def rest_before_fork(self) -> None:
+        """Wait for who uses the file, and let go of it."""
+        self._guard.acquire()
+        self._let_go()
+
+    def go_on_after_fork(self) -> None:
+        """Open the file again when it is needed."""
+        self._guard.release()
+
+    def renew_after_fork(self) -> None:
+        """The child has a lock of its own."""
+        self._guard = threading.Lock()
+
+    def _rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with self._guard:
+            if not self.path.exists():
+                return []
+            try:
+                connection = self._opened()
+                if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    return []  # killed before the first commit
+                return connection.execute(sql, parameters).fetchall()
+            except sqlite3.Error as error:
+                self._let_go()
+                raise _unreadable() from error
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = sqlite3.connect(
+                self.path, timeout=10, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA synchronous = FULL")
+        return self._connection
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _checked_head(self, row: tuple[Any, ...]) -> CheckedHead:
+        try:
+            size, packed, recorded_at, epoch, signers, mac = row
+            frontier = unpack_frontier(size, packed)
+            if frontier is None:
+                raise _unreadable()
+            head = CheckedHead(frontier, recorded_at, epoch, signers)
+            authentic = self._key is None or hmac.compare_digest(mac, self._head_mac(head))
+        except (TypeError, AttributeError, ValueError) as error:
+            raise _unreadable() from error
+        if not authentic:
             raise _unreadable()
         return head
 
-    def _mac(self, head: CheckedHead) -> bytes:
+    def _checked_tip(self, stream: bytes, row: tuple[Any, ...]) -> Tip:
+        try:
+            version, position, before, leaf, mac = row
+            tip = Tip(version, position, before, leaf)
+            authentic = hmac.compare_digest(mac, self._tip_mac(stream, tip))
+        except (TypeError, AttributeError, ValueError, OverflowError) as error:
+            raise _unreadable() from error
+        if not authentic:
+            raise _unreadable()
+        return tip
+
+    def _head_mac(self, head: CheckedHead) -> bytes:
+        numbers = f"{head.size} {head.recorded_at} {head.epoch} {head.signers.hex()}"
+        return self._mac(b"memory", numbers.encode() + b"\n" + head.frontier.packed())
+
+    def _tip_mac(self, stream: bytes, tip: Tip) -> bytes:
+        numbers = tip.version.to_bytes(8, "big") + tip.position.to_bytes(8, "big")
+        return self._mac(b"memory-tip", stream + numbers + tip.before + tip.leaf)
+
+    def _mac(self, label: bytes, content: bytes) -> bytes:
         if self._key is None:
             raise _unreadable()
-        text = b"credledger/v1/memory\n" + b"\n".join(
-            (
-                self._ledger_id.hex().encode(),
-                f"{head.size} {head.recorded_at} {head.epoch} {head.signers.hex()}".encode(),
-                head.frontier.packed(),
-            )
-        )
+        text = b"\n".join((b"credledger/v1/" + label, self._ledger_id.hex().encode(), content))
         return hmac.digest(self._key, text, "sha256")
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.path, timeout=10)) as connection:
-            connection.execute("PRAGMA synchronous = FULL")
-            with connection:
-                yield connection
 
 
 def _unreadable() -> Tampered:

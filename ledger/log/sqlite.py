@@ -21,6 +21,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
+from ledger.log.forking import rest_while_forking
+from ledger.log.gate import Gate
 from ledger.log.migrations import Migration, migrations_of
 from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
 
@@ -40,6 +42,14 @@ class SqliteConnection:
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self.raw = raw
+
+    def require_transaction(self) -> None:
+        """SQLite ends a transaction by itself after some failures of the disk.
+
+        Whatever is written after that would be committed on its own, without a signed head.
+        """
+        if not self.raw.in_transaction:
+            raise Unavailable("store-interrupted", "The store ended the transaction by itself.")
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return all its rows."""
@@ -113,6 +123,7 @@ class SqliteSnapshot:
 
     def insert_ledger(self, row: LedgerRow) -> None:
         """Name the ledger of an empty store."""
+        self.connection.require_transaction()
         self.connection.execute(
             "INSERT INTO ledger (one, id, format, salt) VALUES (1, ?, ?, ?)",
             (row.id, row.format, row.salt),
@@ -120,6 +131,7 @@ class SqliteSnapshot:
 
     def insert_signers(self, rows: Sequence[SignerRow]) -> None:
         """Append signer rows in order."""
+        self.connection.require_transaction()
         if rows:
             self.connection.executemany(
                 f"INSERT INTO signers (ordinal, {_SIGNER}) VALUES"
@@ -129,12 +141,14 @@ class SqliteSnapshot:
 
     def insert_rows(self, rows: Sequence[LogRow]) -> None:
         """Append events in order."""
+        self.connection.require_transaction()
         self.connection.executemany(
             f"INSERT INTO log ({_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
         )
 
     def insert_commit(self, row: CommitRow) -> None:
         """Append the signed head of this transaction."""
+        self.connection.require_transaction()
         self.connection.execute(f"INSERT INTO commits ({_COMMIT}) VALUES (?, ?, ?, ?, ?)", row)
 
     def _rows(self, condition: str, *parameters: object) -> list[LogRow]:
@@ -156,11 +170,15 @@ class SqliteStore:
         self._migration_packages = tuple(migration_packages)
         self._lock_timeout_s = lock_timeout_s
         self._local = threading.local()
-        self._opened: list[tuple[int, sqlite3.Connection]] = []
+        self._opened: list[sqlite3.Connection] = []
+        self._inherited: tuple[object, ...] = ()
+        self._rested = True
+        self._gate = Gate()
         self._opened_guard = threading.Lock()
         self._next = self._lock("next")
         self._main = self._lock("main")
         self._writer_guard = threading.Lock()
+        rest_while_forking(self, depth=0)
 
     @property
     def address(self) -> str:
@@ -176,27 +194,29 @@ class SqliteStore:
             raise Unavailable(
                 "store-not-writable", "The store's file cannot be made or written."
             ) from error
-        with self._locked():
+        with self._gate.passing(), self._locked():
             _migrate(self._connection(), self._steps())
 
     @contextmanager
     def reading(self) -> Iterator[SqliteSnapshot]:
         """A short consistent snapshot; `no-ledger` where there is no store."""
-        connection = self._connection()
-        connection.execute("BEGIN")
-        try:
-            yield SqliteSnapshot(connection)
-        finally:
-            connection.raw.rollback()
+        with self._gate.passing():
+            connection = self._connection()
+            connection.execute("BEGIN")
+            try:
+                yield SqliteSnapshot(connection)
+            finally:
+                connection.raw.rollback()
 
     @contextmanager
     def writing(self) -> Iterator[SqliteSnapshot]:
         """A snapshot under the lock; durable when the `with` is left without an exception."""
-        with self._locked():
+        with self._gate.passing(), self._locked():
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield SqliteSnapshot(connection)
+                connection.require_transaction()
                 connection.execute("COMMIT")
             finally:
                 if connection.raw.in_transaction:
@@ -205,17 +225,43 @@ class SqliteStore:
     def close(self) -> None:
         """Let go of all connections of this process."""
         with self._opened_guard:
-            for process, connection in self._opened:
-                if process == os.getpid():
-                    connection.close()
+            for connection in self._opened:
+                connection.close()
             self._opened.clear()
             self._local = threading.local()
 
+    def rest_before_fork(self) -> None:
+        """Wait for the transactions of all threads and close their connections."""
+        self._rested = self._gate.shut(self._lock_timeout_s)
+        if self._rested:
+            self.close()
+
+    def go_on_after_fork(self) -> None:
+        """Open connections again when they are needed."""
+        self._rested = True
+        self._gate.open()
+
+    def renew_after_fork(self) -> None:
+        """The child has locks and connections of its own; what the parent holds stays untouched."""
+        self._inherited = (*self._opened, self._next, self._main)
+        self._opened = []
+        self._local = threading.local()
+        self._opened_guard = threading.Lock()
+        self._gate = Gate()
+        self._next = self._lock("next")
+        self._main = self._lock("main")
+        self._writer_guard = threading.Lock()
+
     def _connection(self) -> SqliteConnection:
-        held = getattr(self._local, "held", None)
-        if held is not None and held[0] == os.getpid():
-            connection: SqliteConnection = held[1]
-            return connection
+        held: SqliteConnection | None = getattr(self._local, "held", None)
+        if held is not None:
+            return held
+        if not self._rested:
+            raise Unavailable(
+                "store-forked",
+                "The process was forked in the middle of a transaction.",
+                hint="Open the ledger after the fork, or fork while nothing is being read.",
+            )
         if not self.path.exists():
             raise NotFound(
                 "no-ledger",
@@ -223,7 +269,7 @@ class SqliteStore:
                 hint="Check --store, or create one with `credledger init`.",
             )
         connection = self._connect()
-        self._local.held = (os.getpid(), connection)
+        self._local.held = connection
         return connection
 
     def _connect(self) -> SqliteConnection:
@@ -238,7 +284,7 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise _translated(error) from error
         with self._opened_guard:
-            self._opened.append((os.getpid(), raw))
+            self._opened.append(raw)
         connection = SqliteConnection(raw)
         _refuse_newer(connection, self._steps())
         return connection

@@ -23,24 +23,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ledger.errors import LedgerError, Tampered
-from ledger.log.checkpoint import head_text, is_signed
-from ledger.log.rows import (
-    AUDITOR,
-    BEGIN,
-    OPERATOR,
-    CommitRow,
-    LedgerRow,
-    LogRow,
-    SignerRow,
-    ledger_id_of,
-    signers_digest,
-)
+from ledger.log.rows import AUDITOR, CommitRow, LedgerRow, LogRow, signers_digest
+from ledger.log.signers import SignerBook
 from ledger.log.store import Reading, Store
+from ledger.log.tips import StreamTips, Tip
 from ledger.sealing.epochs import period_of
-from ledger.tree import EMPTY_ROOT, Frontier, unpack_frontier
+from ledger.tree import Frontier, unpack_frontier
 
 PAGE_ROWS = 2000
 _PAGE_COMMITS = 500
+_PAGE_COMMITTED_ROWS = 20_000
 EPOCH_STARTED = "epoch.started"
 
 
@@ -71,74 +63,6 @@ class CheckedHead:
         return CheckedHead(frontier, rows[-1].recorded_at if rows else self.recorded_at, epoch)
 
 
-class SignerBook:
-    """The keys that may sign heads, each with the sizes it may sign."""
-
-    def __init__(self, ledger: LedgerRow, rows: tuple[SignerRow, ...], reading: Reading) -> None:
-        """Check every signer row; `bad-signer` where one was not introduced by a live operator."""
-        self.ledger = ledger
-        self.rows = rows
-        self._spans: dict[bytes, tuple[str, int, int | None]] = {}
-        for row in rows:
-            self._admit(row, reading)
-
-    def class_at(self, public_key: bytes, size: int) -> str | None:
-        """The key's class if it may sign a head of this size."""
-        span = self._spans.get(public_key)
-        if span is None:
-            return None
-        signer_class, first, last = span
-        live = first < size and (last is None or size <= last)
-        return signer_class if live else None
-
-    def operators(self) -> list[bytes]:
-        """All keys that ever were an operator's."""
-        return [key for key, span in self._spans.items() if span[0] == OPERATOR]
-
-    def require(self, commit: CommitRow) -> str:
-        """The signer's class if the commit's signature holds; `bad-signature` otherwise."""
-        signer_class = self.class_at(commit.signer, commit.size)
-        digest = signers_digest(self.ledger.id, self.rows, commit.size)
-        text = head_text(self.ledger.id, commit.size, commit.root, digest)
-        if signer_class is None or not is_signed(commit.signer, commit.signature, text):
-            raise _tampered("bad-signature", "A head is not signed by a live key.", commit.size)
-        return signer_class
-
-    def _admit(self, row: SignerRow, reading: Reading) -> None:
-        root = EMPTY_ROOT
-        if row.from_size > 0:
-            commit = reading.commit_at(row.from_size)
-            root = commit.root if commit is not None else b""
-        signed = is_signed(row.introduced_by, row.signature, row.message(self.ledger.id, root))
-        if not (signed and self._may_introduce(row)):
-            raise _tampered(
-                "bad-signer", "A signing key was not introduced by an operator.", row.from_size
-            )
-        if row.change == BEGIN:
-            self._spans[row.public_key] = (row.signer_class, row.from_size, None)
-        else:
-            first = self._spans[row.public_key][1]
-            self._spans[row.public_key] = (row.signer_class, first, row.from_size)
-
-    def _may_introduce(self, row: SignerRow) -> bool:
-        if not self._spans:
-            return (
-                row.change == BEGIN
-                and row.signer_class == OPERATOR
-                and row.from_size == 0
-                and row.introduced_by == row.public_key
-                and ledger_id_of(row.public_key, self.ledger.salt) == self.ledger.id
-            )
-        known = self._spans.get(row.public_key)
-        fits = (
-            known is None
-            if row.change == BEGIN
-            else (known is not None and known[2] is None and known[0] == row.signer_class)
-        )
-        # Who introduces must be able to sign the very next head, or an ended key could go on.
-        return fits and self.class_at(row.introduced_by, row.from_size + 1) == OPERATOR
-
-
 class Follower:
     """Moves a checked head over the rows that lie after it."""
 
@@ -149,9 +73,14 @@ class Follower:
         every_signature: bool = False,
         audit_stream_of: Callable[[bytes], bytes | None] | None = None,
         observe: Callable[[list[LogRow]], None] | None = None,
+        tips: StreamTips | None = None,
     ) -> None:
-        """`audit_stream_of` tells an auditor key's own stream, where keys are at hand for that."""
+        """`audit_stream_of` tells an auditor key's own stream, where keys are at hand for that.
+
+        `observe` sees pages of rows as they are checked; `tips` move once a page is believed.
+        """
         self._ledger = ledger
+        self._tips = tips
         self._every_signature = every_signature
         self._audit_stream_of = audit_stream_of
         self._observe = observe
@@ -174,17 +103,20 @@ class Follower:
             raise _tampered(
                 "bad-signer", "The signers are not those of the head checked before.", head.size
             )
-        commits = reading.commits_after(head.size, _PAGE_COMMITS)
+        commits = self._page(reading, head, until)
         if not commits:
             if reading.last_position() != head.size:
                 raise _tampered("unsigned-rows", "The rows do not end at the head.", head.size + 1)
             return head
-        if until:
-            commits = [commit for commit in commits if commit.size <= until] or commits
         vouched = self._vouched(commits, book)
+        moved: dict[bytes, Tip] = {}
         for commit in commits:
             rows = list(self._rows(reading, head, commit.size))
             head = self._checked(rows, commit, head, book, vouched)
+            if self._tips is not None:
+                self._tips.after(rows, moved)
+        if self._tips is not None:
+            self._tips.move(moved)
         return replace(head, signers=signers_digest(self._ledger.id, book.rows, head.size))
 
     def follow_to_end(
@@ -194,6 +126,14 @@ class Follower:
         while (moved := pages(head)).size != head.size:
             head = moved
         return moved
+
+    def _page(self, reading: Reading, head: CheckedHead, until: int) -> list[CommitRow]:
+        commits = reading.commits_after(head.size, _PAGE_COMMITS)
+        within = head.size + _PAGE_COMMITTED_ROWS
+        if until > head.size:
+            within = min(within, until)
+        # A single transaction may be larger than a page; it is checked as a whole all the same.
+        return [commit for commit in commits if commit.size <= within] or commits[:1]
 
     def _vouched(self, commits: list[CommitRow], book: SignerBook) -> int:
         """The size of the page's newest head by an operator, its signature checked.

@@ -12,7 +12,7 @@ from ledger.aggregates.application import Application, Field
 from ledger.aggregates.event import Event
 from ledger.claims import Claim
 from ledger.identifiers import application_key
-from ledger.log.writer import Transaction
+from ledger.log.transaction import Transaction
 from ledger.policy import Verb, decide
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk, no_such_application, not_allowed
@@ -120,5 +120,4 @@ def _append(
     position = transaction.next_position - 1
     for happened in events:
         position = transaction.append(stream, happened, desk.actor(acting), acting.reason).position
-    version = transaction.next_version(stream) - 1
-    return Outcome(application, bool(events), version, position)
+    return Outcome(application, bool(events), transaction.version(stream), position)

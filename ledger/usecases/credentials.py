@@ -15,7 +15,7 @@ from ledger.aggregates.mapping import (
 )
 from ledger.claims import Claim
 from ledger.errors import InvalidInput, NotFound
-from ledger.log.writer import Transaction
+from ledger.log.transaction import Transaction
 from ledger.policy import Verb
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk, not_allowed

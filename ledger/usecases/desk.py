@@ -15,7 +15,7 @@ from ledger.claims import Claim
 from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput, NotFound, Refused, Tampered
 from ledger.identifiers import application_key
-from ledger.log.writer import Transaction
+from ledger.log.transaction import Transaction
 from ledger.policy import Verb, decide
 from ledger.sealing.envelope import NONCE_BYTES
 from ledger.sealing.keyring import UnlockedKeyring

@@ -15,9 +15,10 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, NotFound
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.rows import OPERATOR, LedgerRow
+from ledger.log.signers import HeadSigner
 from ledger.log.store import Maintainer, Store
-from ledger.log.verification import CheckedHead, Follower
-from ledger.log.writer import Transaction, Writer
+from ledger.log.transaction import Transaction
+from ledger.log.writer import Writer
 from ledger.sealing.epochs import EpochKeys, commitments
 from ledger.sealing.keyring import UnlockedKeyring, create_keyring
 from ledger.sealing.keyring_file import create_keyring_file, read_keyring
@@ -94,19 +95,18 @@ def found_ledger(
     mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), random)
     writer = Writer(
         store,
-        row,
         mapper,
-        unlocked.signing_key,
-        OPERATOR,
-        head=CheckedHead(),
-        follower=Follower(row),
+        HeadSigner(row, unlocked.signing_key, OPERATOR),
         clock=clock,
         random=random,
         access_stream_name=streams.access,
         maintainers=following(mapper, streams) if following else (),
         memory=HostMemory(memory_path(keyring_path), unlocked.ledger_id, streams.memory_key()),
     )
-    writer.found(FirstEvents(unlocked, streams.keyring(), account, Acting(reason=reason)))
+    try:
+        writer.found(FirstEvents(unlocked, streams.keyring(), account, Acting(reason=reason)))
+    finally:
+        writer.close()
     return Founded(unlocked.ledger_id, 1)
 
 

@@ -21,9 +21,11 @@ from ledger.errors import InvalidInput, KeyUnavailable, Refused, Tampered
 from ledger.identifiers import field_key
 from ledger.log.memory import HostMemory
 from ledger.log.rows import CommitRow, LedgerRow
+from ledger.log.signers import HeadSigner
 from ledger.log.store import Maintainer, Store
-from ledger.log.verification import CheckedHead, Follower
-from ledger.log.writer import AHEAD_MAX_US, Transaction, Writer
+from ledger.log.transaction import Transaction
+from ledger.log.verification import CheckedHead
+from ledger.log.writer import AHEAD_MAX_US, Writer
 from ledger.policy import Caller, Verb, decide
 from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.slots import AUDITOR, Argon2Cost, Holding
@@ -93,25 +95,21 @@ class Ledger:
         `rolled-back`, `forked` and every finding of the row checks (tampered).
         """
         row = _ledger_row(store, unlocked)
-        remembered = memory.recall() if memory is not None else None
-        _refuse_rollback(store, remembered)
         streams = unlocked.stream_names()
         desk = Desk(unlocked, streams, unlocked.secret_box(), mapper, account, random)
         writer = Writer(
             store,
-            row,
             mapper,
-            unlocked.signing_key,
-            unlocked.slot.opens,
-            head=remembered or CheckedHead(),
-            follower=Follower(row, audit_stream_of=_audit_streams(unlocked).get),
+            HeadSigner(row, unlocked.signing_key, unlocked.slot.opens),
             clock=clock,
             random=random,
             access_stream_name=streams.access,
+            audit_stream_of=_audit_streams(unlocked).get,
             maintainers=maintainers,
             memory=memory,
             accept_clock=accept_clock,
         )
+        _refuse_rollback(store, writer.head)
         ledger = cls(desk, writer, SlotKeeper(desk, writer, keyring_path, clock), clock)
         writer.catch_up()
         ledger._check_keyring()
@@ -138,16 +136,17 @@ class Ledger:
         if not unlocked.is_operator:
             raise Refused("operator-needed", "Only an operator's unlock may do this.")
         abandoned = memory.recall()
-        ledger = cls.open(store, keyring_path, unlocked, memory=None, **settings)
+        fresh = memory.anew()
+        ledger = cls.open(store, keyring_path, unlocked, memory=fresh, **settings)
         try:
             if abandoned is None:
                 abandoned = ledger._writer.head
             fork = min(abandoned.size, ledger._writer.head.size)
             event = RollbackAccepted(fork, abandoned.size, abandoned.frontier.root())
             position = ledger._writer.run(KeyringEvent(ledger._desk, acting, event))
-            memory.remember(ledger._writer.head, even_backwards=True)
         finally:
             ledger.close()
+        memory.replace_by(fresh)
         return RollbackOutcome(position, fork, abandoned.size)
 
     @classmethod
@@ -167,14 +166,14 @@ class Ledger:
         """
         if not unlocked.is_operator:
             raise Refused("operator-needed", "Only an operator's unlock may do this.")
-        ledger = cls.open(store, keyring_path, unlocked, memory=None, **settings)
+        fresh = memory.anew()
+        ledger = cls.open(store, keyring_path, unlocked, memory=fresh, **settings)
         try:
             event = MemoryAccepted(ledger._writer.head.size)
             position = ledger._writer.run(KeyringEvent(ledger._desk, acting, event))
-            memory.forget()
-            memory.remember(ledger._writer.head)
         finally:
             ledger.close()
+        memory.replace_by(fresh)
         return position
 
     def close(self) -> None:
@@ -422,9 +421,7 @@ class Ledger:
 
     def _look(self, look: Callable[[Transaction], T]) -> T:
         """Read through a transaction that is never written."""
-        self._writer.catch_up()
-        with self._writer.store.reading() as reading:
-            return look(self._writer.looking(reading))
+        return self._writer.look(look)
 
     def _check_keyring(self) -> None:
         history = self.key_history()
@@ -470,8 +467,8 @@ def _ledger_row(store: Store, unlocked: UnlockedKeyring) -> LedgerRow:
     return row
 
 
-def _refuse_rollback(store: Store, remembered: CheckedHead | None) -> None:
-    if remembered is None:
+def _refuse_rollback(store: Store, remembered: CheckedHead) -> None:
+    if remembered.size == 0:
         return
     with store.reading() as reading:
         head = reading.head()

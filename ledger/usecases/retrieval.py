@@ -15,7 +15,7 @@ from ledger.aggregates.application import Application, field_of
 from ledger.aggregates.mapping import CredentialMapping
 from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
 from ledger.identifiers import display_name
-from ledger.log.writer import Transaction
+from ledger.log.transaction import Transaction
 from ledger.policy import RULES_VERSION, Caller, Decision, decide_get, owner_for
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk

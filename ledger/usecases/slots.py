@@ -15,7 +15,8 @@ from ledger.aggregates.event import Event
 from ledger.aggregates.keys import AuditorExported, PassphraseChanged, SlotAdded, SlotRemoved
 from ledger.errors import Conflict, NotFound, Refused
 from ledger.log.rows import BEGIN, END
-from ledger.log.writer import Transaction, Writer
+from ledger.log.transaction import Transaction
+from ledger.log.writer import Writer
 from ledger.sealing.keyring import Keyring, UnlockedKeyring
 from ledger.sealing.keyring_file import create_keyring_file, update_keyring_file
 from ledger.sealing.slots import AUDITOR, Argon2Cost, Holding, Slot

@@ -1,0 +1,127 @@
+"""Streams folded into states, each held against its tip.
+
+What is folded of a stream is kept and continued, so a policy that did not change costs no look
+into the database at all: its tip says that nothing was added. Where something was, the rows are
+read, their leaves computed from the rows themselves, and the running hash must arrive at the tip:
+a row taken away, altered, swapped or slipped in between is *tampered* and nothing is decided.
+
+A *look* that is not under the lock may find a tip already beyond its snapshot, because another
+thread committed meanwhile. That is no damage: `Overtaken` asks for a new snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ledger.aggregates.recorded import Recorded
+from ledger.codec.mapper import EventMapper
+from ledger.errors import Tampered
+from ledger.log.rows import LogRow
+from ledger.log.store import Reading
+from ledger.log.tips import NOTHING_RUN, StreamTips, Tip, run_on
+
+S = TypeVar("S")
+Fold = Callable[[S | None, Recorded], S | None]
+
+_PAGE_ROWS = 500
+_KEPT_STREAMS_MAX = 20_000
+
+
+class Overtaken(Exception):  # no failure: a look begins anew
+    """The stream was continued after this snapshot was taken."""
+
+
+class Folds:
+    """The folds of one process, kept from request to request."""
+
+    def __init__(self, mapper: EventMapper, tips: StreamTips) -> None:
+        self._mapper = mapper
+        self._tips = tips
+        self._states: dict[tuple[bytes, object], tuple[Tip, Any]] = {}
+        self._newest: dict[bytes, tuple[bytes, Recorded]] = {}
+
+    def forget(self) -> None:
+        """Start anew, after a failure that left it unclear what was committed."""
+        self._states.clear()
+        self._newest.clear()
+
+    def state(self, reading: Reading, size: int, stream: bytes, fold: Fold[S]) -> S | None:
+        """The fold of the whole stream in a log of this size; `Tampered` if rows do not fit."""
+        tip = self._tip(stream, size)
+        if tip is None:
+            return None
+        key = (stream, fold)
+        done: Tip | None
+        state: S | None
+        done, state = self._states.get(key, (None, None))
+        if done == tip:
+            return state
+        for row in self._rows(reading, stream, done, tip):
+            state = fold(state, self._mapper.open(row))
+        if len(self._states) >= _KEPT_STREAMS_MAX:
+            self._states.clear()
+        self._states[key] = (tip, state)
+        return state
+
+    def newest(self, reading: Reading, size: int, stream: bytes) -> Recorded | None:
+        """The stream's newest event, opened from the row that its tip names."""
+        tip = self._tip(stream, size)
+        if tip is None:
+            return None
+        kept = self._newest.get(stream)
+        if kept is not None and kept[0] == tip.leaf:
+            return kept[1]
+        row = reading.row_at(tip.position)
+        if row is None or row.leaf != tip.leaf:
+            raise _cut(tip)
+        recorded = self._mapper.open(row)
+        if len(self._newest) >= _KEPT_STREAMS_MAX:
+            self._newest.clear()
+        self._newest[stream] = (tip.leaf, recorded)
+        return recorded
+
+    def history(self, reading: Reading, size: int, stream: bytes) -> list[Recorded]:
+        """All events of the stream, oldest first."""
+        tip = self._tip(stream, size)
+        if tip is None:
+            return []
+        return [self._mapper.open(row) for row in self._rows(reading, stream, None, tip)]
+
+    def version(self, size: int, stream: bytes) -> int:
+        """The version of the stream's newest row; 0 without any."""
+        tip = self._tip(stream, size)
+        return tip.version if tip else 0
+
+    def _tip(self, stream: bytes, size: int) -> Tip | None:
+        tip = self._tips.of(stream)
+        if tip is not None and tip.position > size:
+            raise Overtaken
+        return tip
+
+    def _rows(self, reading: Reading, stream: bytes, done: Tip | None, tip: Tip) -> list[LogRow]:
+        """The rows after `done` up to the tip, which they must arrive at."""
+        version = done.version if done else 0
+        running = done.running if done else NOTHING_RUN
+        rows: list[LogRow] = []
+        while version < tip.version:
+            limit = min(_PAGE_ROWS, tip.version - version)
+            page = reading.stream_rows(stream, version, limit)
+            if not page:
+                raise _cut(tip)
+            for row in page:
+                if row.version != version + 1:
+                    raise Tampered("stream-gap", "A stream lacks an event.", position=row.position)
+                running, version = run_on(running, row.leaf), row.version
+            rows.extend(page)
+        if running != tip.running:
+            raise _cut(tip)
+        return rows
+
+
+def _cut(tip: Tip) -> Tampered:
+    return Tampered(
+        "stream-altered",
+        "A stream is not the one that this host has checked.",
+        position=tip.position,
+    )

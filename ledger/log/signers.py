@@ -1,0 +1,126 @@
+"""Who may sign heads: the signer rows checked against each other, and this process's own key.
+
+The first signer row is bound to the ledger id; every later one is signed by an operator's key that
+was live at its size. A key signs only sizes after its beginning and up to its end.
+"""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ledger.errors import Refused, Tampered
+from ledger.log.checkpoint import head_text, is_signed
+from ledger.log.rows import (
+    BEGIN,
+    OPERATOR,
+    CommitRow,
+    LedgerRow,
+    SignerRow,
+    ledger_id_of,
+    signers_digest,
+)
+from ledger.log.store import Reading
+from ledger.tree import EMPTY_ROOT, Frontier
+
+
+class SignerBook:
+    """The keys that may sign heads, each with the sizes it may sign."""
+
+    def __init__(self, ledger: LedgerRow, rows: tuple[SignerRow, ...], reading: Reading) -> None:
+        """Check every signer row; `bad-signer` where one was not introduced by a live operator."""
+        self.ledger = ledger
+        self.rows = rows
+        self._spans: dict[bytes, tuple[str, int, int | None]] = {}
+        for row in rows:
+            self._admit(row, reading)
+
+    def class_at(self, public_key: bytes, size: int) -> str | None:
+        """The key's class if it may sign a head of this size."""
+        span = self._spans.get(public_key)
+        if span is None:
+            return None
+        signer_class, first, last = span
+        live = first < size and (last is None or size <= last)
+        return signer_class if live else None
+
+    def operators(self) -> list[bytes]:
+        """All keys that ever were an operator's."""
+        return [key for key, span in self._spans.items() if span[0] == OPERATOR]
+
+    def require(self, commit: CommitRow) -> str:
+        """The signer's class if the commit's signature holds; `bad-signature` otherwise."""
+        signer_class = self.class_at(commit.signer, commit.size)
+        digest = signers_digest(self.ledger.id, self.rows, commit.size)
+        text = head_text(self.ledger.id, commit.size, commit.root, digest)
+        if signer_class is None or not is_signed(commit.signer, commit.signature, text):
+            raise Tampered(
+                "bad-signature", "A head is not signed by a live key.", position=commit.size
+            )
+        return signer_class
+
+    def _admit(self, row: SignerRow, reading: Reading) -> None:
+        root = EMPTY_ROOT
+        if row.from_size > 0:
+            commit = reading.commit_at(row.from_size)
+            root = commit.root if commit is not None else b""
+        signed = is_signed(row.introduced_by, row.signature, row.message(self.ledger.id, root))
+        if not (signed and self._may_introduce(row)):
+            raise Tampered(
+                "bad-signer",
+                "A signing key was not introduced by an operator.",
+                position=row.from_size,
+            )
+        if row.change == BEGIN:
+            self._spans[row.public_key] = (row.signer_class, row.from_size, None)
+        else:
+            first = self._spans[row.public_key][1]
+            self._spans[row.public_key] = (row.signer_class, first, row.from_size)
+
+    def _may_introduce(self, row: SignerRow) -> bool:
+        if not self._spans:
+            return (
+                row.change == BEGIN
+                and row.signer_class == OPERATOR
+                and row.from_size == 0
+                and row.introduced_by == row.public_key
+                and ledger_id_of(row.public_key, self.ledger.salt) == self.ledger.id
+            )
+        known = self._spans.get(row.public_key)
+        fits = (
+            known is None
+            if row.change == BEGIN
+            else (known is not None and known[2] is None and known[0] == row.signer_class)
+        )
+        # Who introduces must be able to sign the very next head, or an ended key could go on.
+        return fits and self.class_at(row.introduced_by, row.from_size + 1) == OPERATOR
+
+
+class HeadSigner:
+    """The unlocked slot's signing key, and what it may sign."""
+
+    def __init__(self, ledger: LedgerRow, key: Ed25519PrivateKey, signer_class: str) -> None:
+        self.ledger = ledger
+        self.signer_class = signer_class
+        self.public_key = key.public_key().public_bytes_raw()
+        """Thirty-two bytes."""
+        self._key = key
+
+    def commit(self, frontier: Frontier, signers: bytes) -> CommitRow:
+        """The signed head of a log that ends here."""
+        root = frontier.root()
+        text = head_text(self.ledger.id, frontier.size, root, signers)
+        return CommitRow(
+            frontier.size, root, frontier.packed(), self.public_key, self._key.sign(text)
+        )
+
+    def introduce(
+        self, public_key: bytes, signer_class: str, change: str, frontier: Frontier
+    ) -> SignerRow:
+        """A signer row that begins or ends a key in a log that ends here."""
+        row = SignerRow(public_key, signer_class, change, frontier.size, self.public_key, b"")
+        return row._replace(signature=self._key.sign(row.message(self.ledger.id, frontier.root())))
+
+    def require_live(self, book: SignerBook, size: int) -> None:
+        """`slot-removed` unless this key may sign the head after `size`."""
+        if book.class_at(self.public_key, size + 1) != self.signer_class:
+            raise Refused("slot-removed", "The slot that is unlocked may not sign any more.")

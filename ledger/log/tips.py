@@ -1,0 +1,132 @@
+"""The newest row of every stream that decisions rest on, as this host has checked it.
+
+A signed tree says what the whole log is, but nobody reads the whole log before each release. So
+that a single row cannot be taken out of a policy's or a mapping's stream unseen, the host keeps
+for each stream outside the `access` compartment a *tip*:
+
+    version    of the newest row
+    position   of the newest row
+    before     running hash of all rows of the stream below it, 32 bytes
+    leaf       of the newest row, 32 bytes
+
+    running(0) = 32 zero bytes
+    running(n) = SHA256(running(n-1) || leaf(n))
+
+Tips move only over rows that were checked against a signed head. Whoever folds a stream compares
+what he ends with; whoever needs the newest row alone compares its leaf. A stream without a tip has
+no rows: what the database shows of it then is not the log's.
+
+Tips that the host's memory does not hold yet are *fresh*; the rest is looked up there by key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from ledger.codec.mapper import compartment_of
+from ledger.errors import Tampered
+from ledger.log.rows import LogRow
+from ledger.sealing.compartments import Compartment
+
+NOTHING_RUN = bytes(32)
+_KNOWN_MAX = 50_000
+
+
+class Tip(NamedTuple):
+    """The newest row of one stream."""
+
+    version: int
+    position: int
+    before: bytes
+    leaf: bytes
+
+    @property
+    def running(self) -> bytes:
+        """The running hash over all rows of the stream."""
+        return run_on(self.before, self.leaf)
+
+
+def run_on(before: bytes, leaf: bytes) -> bytes:
+    """The running hash after one more leaf."""
+    return hashlib.sha256(before + leaf).digest()
+
+
+def is_remembered(topic: str) -> bool:
+    """Whether streams of this topic have tips: all but those of the access compartment."""
+    return compartment_of(topic) is not Compartment.ACCESS
+
+
+class StreamTips:
+    """The tips that one process knows, over those that its host remembers."""
+
+    def __init__(self, remembered: Callable[[bytes], Tip | None] | None = None) -> None:
+        self._remembered = remembered
+        self._fresh: dict[bytes, Tip] = {}
+        self._known: dict[bytes, Tip] = {}
+        self._guard = threading.Lock()
+
+    def of(self, stream: bytes) -> Tip | None:
+        """The stream's tip; None for a stream without rows."""
+        tip = self._fresh.get(stream) or self._known.get(stream)
+        if tip is None and self._remembered is not None:
+            tip = self._remembered(stream)
+            if tip is not None:
+                with self._guard:
+                    self._keep(stream, tip)
+        return tip
+
+    def after(self, rows: Iterable[LogRow], moved: dict[bytes, Tip]) -> None:
+        """Note in `moved` where these rows, which are being checked, would move the tips."""
+        for row in rows:
+            if not is_remembered(row.topic):
+                continue
+            tip = moved.get(row.stream) or self.of(row.stream)
+            if tip is not None and tip.position >= row.position:
+                continue  # another thread or process of this host was here before
+            if row.version != (tip.version if tip else 0) + 1:
+                raise Tampered("stream-gap", "A stream lacks an event.", position=row.position)
+            before = tip.running if tip else NOTHING_RUN
+            moved[row.stream] = Tip(row.version, row.position, before, row.leaf)
+
+    def move(self, moved: Mapping[bytes, Tip]) -> None:
+        """Believe these tips: the rows up to them are checked, or committed by this process."""
+        with self._guard:
+            for stream, tip in moved.items():
+                held = self._fresh.get(stream) or self._known.get(stream)
+                if held is None or held.position < tip.position:
+                    self._fresh[stream] = tip
+
+    @property
+    def fresh(self) -> int:
+        """How many tips the host's memory does not hold yet."""
+        return len(self._fresh)
+
+    def unremembered(self) -> dict[bytes, Tip]:
+        """The tips that the host's memory does not hold yet."""
+        with self._guard:
+            return dict(self._fresh)
+
+    def remembered(self, kept: Mapping[bytes, Tip]) -> None:
+        """The host's memory holds these now."""
+        with self._guard:
+            for stream, tip in kept.items():
+                if self._fresh.get(stream) == tip:
+                    del self._fresh[stream]
+                    self._keep(stream, tip)
+
+    def renew_after_fork(self) -> None:
+        """A lock that another thread held at the fork is held for ever in the child."""
+        self._guard = threading.Lock()
+
+    def _keep(self, stream: bytes, tip: Tip) -> None:
+        if self._remembered is None:
+            self._fresh[stream] = tip  # nobody else would know it
+            return
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        held = self._known.get(stream)
+        if held is None or held.position < tip.position:
+            self._known[stream] = tip

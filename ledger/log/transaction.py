@@ -1,0 +1,264 @@
+"""The log as one request sees it: everything committed, and what it appends itself.
+
+A *request* reads what it needs through the transaction, decides, and appends; all of it happens
+under the ledger's one lock, many requests to a transaction of the store. What a request appended
+is seen by those after it. One that raises leaves nothing behind.
+
+    load      the fold of a whole stream
+    newest    a stream's newest event
+    history   all events of a stream
+    append    seal one event and place it at the next position
+    append_ready   place bytes that somebody else sealed, once they open at their place
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from ledger.aggregates.actor import Actor
+from ledger.aggregates.event import Event
+from ledger.aggregates.recorded import Recorded
+from ledger.codec.mapper import EventMapper
+from ledger.errors import Conflict, Refused, Tampered
+from ledger.log.access_streams import AccessStreams
+from ledger.log.folds import Folds
+from ledger.log.rows import AUDITOR, LogRow, SignerRow
+from ledger.log.signers import HeadSigner, SignerBook
+from ledger.log.store import Reading
+from ledger.log.tips import is_remembered
+from ledger.log.verification import EPOCH_STARTED, CheckedHead
+from ledger.sealing.epochs import period_of
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+S = TypeVar("S")
+Fold = Callable[[S | None, Recorded], S | None]
+
+
+class Place(NamedTuple):
+    """What the associated data of a row binds."""
+
+    stream: bytes
+    version: int
+    topic: str
+    epoch: int
+    period: int
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a transaction of this process works with."""
+
+    mapper: EventMapper
+    folds: Folds
+    signer: HeadSigner
+    access_streams: AccessStreams
+
+
+class Request(Protocol[T_co]):
+    """One unit of deciding: reads, decides and appends, all under the lock."""
+
+    def decide(self, transaction: Transaction) -> T_co:
+        """Append what follows, or raise one of our errors and leave nothing."""
+        ...
+
+
+class Transaction:
+    """One transaction of the store, as its requests see it."""
+
+    def __init__(
+        self, reading: Reading, equipment: Equipment, head: CheckedHead, clock_reading: int
+    ) -> None:
+        self._reading = reading
+        self._equipment = equipment
+        self._epoch = head.epoch
+        self._last_recorded_at = head.recorded_at
+        self.head = head
+        """The committed head this transaction builds on."""
+        self.clock_reading = clock_reading
+        """Microseconds UTC, for deadlines; recorded times never fall behind the log's."""
+        self.rows: list[LogRow] = []
+        self.recorded: list[Recorded] = []
+        """The events in `rows`, one for one."""
+        self.new_signers: list[SignerRow] = []
+        self.signed_head: CheckedHead | None = None
+        """The head that this transaction is about to commit."""
+        self._own: dict[bytes, list[Recorded]] = {}
+        self._versions: dict[bytes, int] = {}
+        self._loaded: dict[tuple[bytes, object], Any] = {}
+
+    @property
+    def next_position(self) -> int:
+        """The position that the next appended event gets."""
+        return self.head.size + len(self.rows) + 1
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next appended event is sealed in."""
+        return self._epoch
+
+    def recorded_at(self) -> int:
+        """The time that the next appended event gets."""
+        return max(self.clock_reading, self._last_recorded_at + 1)
+
+    def newest(self, stream: bytes) -> Recorded | None:
+        """The stream's newest event, opened from its own row."""
+        own = self._own.get(stream)
+        if own:
+            return own[-1]
+        return self._equipment.folds.newest(self._reading, self.head.size, stream)
+
+    def load(self, stream: bytes, fold: Fold[S]) -> S | None:
+        """The fold of a whole stream; what is committed of it is kept for the next caller."""
+        key = (stream, fold)
+        if key not in self._loaded:
+            # Under the lock, what is committed does not change while this transaction lasts.
+            folds, size = self._equipment.folds, self.head.size
+            self._loaded[key] = folds.state(self._reading, size, stream, fold)
+        state: S | None = self._loaded[key]
+        for recorded in self._own.get(stream, ()):
+            state = fold(state, recorded)
+        return state
+
+    def history(self, stream: bytes) -> list[Recorded]:
+        """All events of a stream, oldest first."""
+        committed = self._equipment.folds.history(self._reading, self.head.size, stream)
+        return [*committed, *self._own.get(stream, ())]
+
+    def version(self, stream: bytes) -> int:
+        """The version of the newest event of a stream outside `access`; 0 without any."""
+        known = self._versions.get(stream)
+        if known is None:
+            known = self._equipment.folds.version(self.head.size, stream)
+        return known
+
+    def next_version(self, stream: bytes, topic: str) -> int:
+        """The version that the next event of this stream gets."""
+        known = self._versions.get(stream)
+        if known is None:
+            known = self._version(stream, topic)
+            self._versions[stream] = known
+        return known + 1
+
+    def append(
+        self,
+        stream: bytes,
+        event: Event,
+        actor: Actor,
+        reason: str = "",
+        *,
+        request: str | None = None,
+    ) -> Recorded:
+        """Seal and place one event; it is durable when the request is answered."""
+        self._require_class(event.TOPIC)
+        behind = self.clock_reading <= self.head.recorded_at
+        row, recorded = self._equipment.mapper.record(
+            event,
+            actor,
+            reason,
+            position=self.next_position,
+            stream=stream,
+            version=self.next_version(stream, event.TOPIC),
+            epoch=self._epoch,
+            recorded_at=self.recorded_at(),
+            clock=self.clock_reading if behind else None,
+            request=request,
+        )
+        return self._place(row, recorded)
+
+    def append_ready(self, stream: bytes, version: int, topic: str, sealed: bytes) -> Recorded:
+        """Place bytes that are sealed already, if they are the stream's next and open there.
+
+        The cipher binds stream, version, topic, epoch and period. The last two are only known
+        under the lock, so bytes that were sealed for others do not open and are refused rather
+        than stored unreadable.
+        """
+        self._require_class(topic)
+        if topic == EPOCH_STARTED:
+            raise Refused("epoch-not-ready-made", "An epoch is started by rotating keys only.")
+        if version != self.next_version(stream, topic):
+            raise Conflict("version-taken", "The stream does not continue at this version.")
+        row = self._equipment.mapper.placed(
+            sealed,
+            position=self.next_position,
+            stream=stream,
+            version=version,
+            topic=topic,
+            epoch=self._epoch,
+            recorded_at=self.recorded_at(),
+        )
+        try:
+            recorded = self._equipment.mapper.open_checked(row)
+        except Tampered as error:
+            raise Conflict(
+                "sealed-for-another-place", "The sealed event does not open at this place."
+            ) from error
+        return self._place(row, recorded)
+
+    def append_access(self, event: Event, actor: Actor, reason: str) -> Recorded:
+        """Append to the access stream of this process."""
+        period = period_of(self.recorded_at())
+        stream = self._equipment.access_streams.current(self._epoch, period)
+        return self.append(stream, event, actor, reason)
+
+    def place(self, stream: bytes, topic: str) -> Place:
+        """Where the very next event of this stream will lie, for what is sealed into it."""
+        version, period = self.next_version(stream, topic), period_of(self.recorded_at())
+        return Place(stream, version, topic, self._epoch, period)
+
+    def add_signer(self, public_key: bytes, signer_class: str, change: str) -> None:
+        """Begin or end a signing key, from this transaction on."""
+        signer = self._equipment.signer
+        row = signer.introduce(public_key, signer_class, change, self.head.frontier)
+        rows = (*self._reading.signers(), *self.new_signers, row)
+        try:
+            SignerBook(signer.ledger, rows, self._reading)
+        except Tampered as error:
+            # A signer row stays for ever, so one that others would not believe is never written.
+            raise Conflict(
+                "signer-changed", "That signing key has ended already, or never began."
+            ) from error
+        self.new_signers.append(row)
+
+    def attempt(self, request: Request[T]) -> T:
+        """Let one request decide; if it raises, nothing of it stays."""
+        rows, signers = len(self.rows), len(self.new_signers)
+        epoch, recorded_at = self._epoch, self._last_recorded_at
+        try:
+            return request.decide(self)
+        except BaseException:
+            for recorded in reversed(self.recorded[rows:]):
+                self._own[recorded.stream].pop()
+                self._versions[recorded.stream] -= 1
+            del self.rows[rows:], self.recorded[rows:], self.new_signers[signers:]
+            self._epoch, self._last_recorded_at = epoch, recorded_at
+            raise
+
+    def _place(self, row: LogRow, recorded: Recorded) -> Recorded:
+        self._last_recorded_at = row.recorded_at
+        self._versions[row.stream] = row.version
+        self._own.setdefault(row.stream, []).append(recorded)
+        self.rows.append(row)
+        self.recorded.append(recorded)
+        if row.topic == EPOCH_STARTED and row.position > 1:
+            self._epoch += 1
+        return recorded
+
+    def _version(self, stream: bytes, topic: str) -> int:
+        if is_remembered(topic):
+            return self._equipment.folds.version(self.head.size, stream)
+        own = self._equipment.access_streams.version(stream)
+        if own is not None:
+            return own
+        row = self._reading.newest_of(stream)
+        return row.version if row is not None else 0
+
+    def _require_class(self, topic: str) -> None:
+        if self._equipment.signer.signer_class == AUDITOR and not topic.startswith("audit."):
+            raise Refused(
+                "operator-needed",
+                "An auditor's unlock can record nothing but its own questions.",
+                hint="Unlock with an operator's keyring for this command.",
+            )

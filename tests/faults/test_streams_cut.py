@@ -1,0 +1,191 @@
+"""Rows far below the newest head are changed by SQL, on a host that remembers the streams.
+
+Every signature above stays valid and nobody reads the whole log before a release, so only what the
+host remembers of each stream can tell. In every case nothing is released that the true log would
+not have given, and `log verify` names the damage.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger.claims import parse_claim
+from ledger.errors import LedgerError, Refused, Tampered
+from ledger.log.verification import verify_log
+from ledger.policy import Caller
+from ledger.sealing.keyring_file import read_keyring
+from ledger.sealing.slots import passphrase
+from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
+from tests.conftest import PASSPHRASE
+from tests.faults.test_tampering import attack
+
+ALICE, MALLORY = parse_claim("user:alice"), parse_claim("user:mallory")
+OLD = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("leaked")}
+NEW = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("changed")}
+
+
+@pytest.fixture
+def filled(house):
+    """Mallory's membership and right are revoked, a password is changed, an application deleted."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="group", members=("group:crm", "user:mallory"))
+    ledger.set_credentials(Acting(), "CRM", None, OLD)
+    ledger.revoke(Acting(), "CRM", "member", "user:mallory")
+    ledger.set_credentials(Acting(), "CRM", None, NEW)
+    ledger.create_application(Acting(), "Vault", kind="individual", restricted=True)
+    ledger.set_credentials(Acting(), "Vault", MALLORY, OLD)
+    ledger.role_grant(Acting(), "restricted-access", "user:mallory")
+    ledger.role_revoke(Acting(), "restricted-access", "user:mallory")
+    ledger.create_application(Acting(), "Old", kind="individual")
+    ledger.set_credentials(Acting(), "Old", MALLORY, OLD)
+    ledger.delete_application(Acting(), "Old")
+    ledger.create_application(Acting(), "Last", kind="individual")
+    ledger.close()
+    return house
+
+
+def positions(house) -> dict[str, int]:
+    """Where the newest row of each topic lies."""
+    with house.store().reading() as reading:
+        return {row.topic: row.position for row in reading.rows_after(0, 100)}
+
+
+def as_member(ledger):
+    return ledger.retrieve(Caller(ALICE, (parse_claim("group:crm"),)), "CRM")
+
+
+def as_mallory(ledger):
+    return ledger.retrieve(Caller(MALLORY), "CRM")
+
+
+def restricted(ledger):
+    return ledger.retrieve(Caller(MALLORY), "Vault", restricted=True)
+
+
+def from_deleted(ledger):
+    return ledger.retrieve(Caller(MALLORY), "Old")
+
+
+LATER = " WHERE position = {0}"
+SWAP = (
+    "CREATE TABLE kept AS SELECT * FROM log WHERE position IN ({0}, {1})",
+    "DELETE FROM log WHERE position IN ({0}, {1})",
+    (
+        "INSERT INTO log SELECT {0}, stream, version, topic, epoch, period, recorded_at, sealed,"
+        " leaf FROM kept WHERE position = {1}"
+    ),
+    (
+        "INSERT INTO log SELECT {1}, stream, version, topic, epoch, period, recorded_at, sealed,"
+        " leaf FROM kept WHERE position = {0}"
+    ),
+)
+CUTS = {
+    "a revocation taken away": ("application.revoked", ("DELETE FROM log" + LATER,), as_mallory),
+    "a changed password taken away": ("credential.set", ("DELETE FROM log" + LATER,), as_member),
+    "a right's end taken away": ("role.revoked", ("DELETE FROM log" + LATER,), restricted),
+    "an application's end taken away": (
+        "application.deleted",
+        ("DELETE FROM log" + LATER,),
+        from_deleted,
+    ),
+    "a revocation moved to another stream": (
+        "application.revoked",
+        ("UPDATE log SET stream = zeroblob(16)" + LATER,),
+        as_mallory,
+    ),
+    "a revocation told as something else": (
+        "application.revoked",
+        ("UPDATE log SET topic = 'application.granted'" + LATER,),
+        as_mallory,
+    ),
+    "a revocation's sealed bytes emptied": (
+        "application.revoked",
+        ("UPDATE log SET sealed = x''" + LATER,),
+        as_mallory,
+    ),
+    "a revocation replaced by an older row": (
+        "application.revoked",
+        (
+            "CREATE TABLE kept AS SELECT * FROM log" + LATER,
+            "DELETE FROM log" + LATER,
+            (
+                "INSERT INTO log SELECT {0}, kept.stream, kept.version, log.topic, log.epoch,"
+                " log.period, log.recorded_at, log.sealed, log.leaf FROM log, kept"
+                " WHERE log.stream = kept.stream AND log.version = 1"
+            ),
+        ),
+        as_mallory,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_a_host_that_remembers_releases_nothing_over_a_cut_stream(filled, name):
+    topic, statements, ask = CUTS[name]
+    position = positions(filled)[topic]
+    if topic == "credential.set":  # the newest of the group's mapping, not of all
+        position = 6
+    attack(filled, *(statement.format(position) for statement in statements))
+    ledger = filled.open()
+    with pytest.raises(Tampered) as caught:
+        ask(ledger)
+    assert caught.value.code in ("stream-altered", "stream-gap", "altered-row")
+    ledger.close()
+    unlocked = read_keyring(filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    result = verify_log(filled.store(), remembered=filled.memory(unlocked).recall())
+    assert [check.position for check in result.checks if not check.ok] == [position]
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_a_running_process_goes_on_deciding_by_the_true_log(filled, name):
+    topic, statements, ask = CUTS[name]
+    position = 6 if topic == "credential.set" else positions(filled)[topic]
+    ledger = filled.open()
+    if ask is as_member:
+        assert as_member(ledger).fields["Windows Password"].reveal() == "changed"
+    else:
+        with pytest.raises(LedgerError):
+            ask(ledger)
+    attack(filled, *(statement.format(position) for statement in statements))
+    if ask is as_member:
+        assert as_member(ledger).fields["Windows Password"].reveal() == "changed"
+    else:
+        with pytest.raises(LedgerError):
+            ask(ledger)
+    ledger.close()
+
+
+def test_two_rows_that_changed_places_are_noticed(filled):
+    first, second = 4, 6  # both of the group's mapping
+    with filled.store().reading() as reading:
+        assert reading.row_at(first).stream == reading.row_at(second).stream
+    attack(filled, *(statement.format(first, second) for statement in SWAP))
+    ledger = filled.open()
+    with pytest.raises(Tampered):
+        as_member(ledger)
+    ledger.close()
+
+
+def test_every_row_of_a_mapping_taken_away_is_not_told_as_not_set(filled):
+    attack(filled, "DELETE FROM log WHERE position IN (4, 6)")
+    ledger = filled.open()
+    with pytest.raises(Tampered):
+        as_member(ledger)
+    ledger.close()
+
+
+def test_a_host_without_memory_walks_the_log_before_it_releases(filled):
+    attack(filled, "DELETE FROM log WHERE position = 6")
+    unlocked = read_keyring(filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    with pytest.raises(Tampered) as caught:
+        filled.open_with(unlocked, remember=False)
+    assert caught.value.position == 6
+
+
+def test_the_true_log_is_served_from_memory(filled):
+    ledger = filled.open()
+    with pytest.raises(Refused):
+        as_mallory(ledger)
+    assert as_member(ledger).fields["Windows Password"].reveal() == "changed"
+    ledger.close()
