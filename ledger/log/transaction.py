@@ -178,6 +178,7 @@ class Transaction:
         self._require_class(topic)
         if topic == EPOCH_STARTED:
             raise Refused("epoch-not-ready-made", "An epoch is started by rotating keys only.")
+        self._require_kind(stream, topic)
         if version != self.next_version(stream, topic):
             raise Conflict("version-taken", "The stream does not continue at this version.")
         row = self._equipment.mapper.placed(
@@ -254,6 +255,17 @@ class Transaction:
             return own
         row = self._reading.newest_of(stream)
         return row.version if row is not None else 0
+
+    def _require_kind(self, stream: bytes, topic: str) -> None:
+        """A stream is remembered by hosts or it is not; events of both kinds would part its tip."""
+        if stream in self._own:
+            remembered = is_remembered(self._own[stream][-1].topic) if self._own[stream] else None
+        elif self.version(stream):
+            remembered = True
+        else:
+            remembered = None if self._reading.newest_of(stream) is None else False
+        if remembered not in (None, is_remembered(topic)):
+            raise Conflict("stream-of-another-kind", "The stream does not hold such events.")
 
     def _require_class(self, topic: str) -> None:
         if self._equipment.signer.signer_class == AUDITOR and not topic.startswith("audit."):

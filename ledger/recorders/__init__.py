@@ -1,0 +1,1 @@
+"""The log behind the interfaces of the `eventsourcing` library."""
