@@ -62,6 +62,42 @@ for number in range(count):
 ledger.close()
 """
 
+FORKS = """
+import os, signal, threading
+forking, failures = threading.Event(), []
+def write():
+    while not forking.is_set() and not failures:
+        try:
+            found = ledger.retrieve(Caller(parse_claim("user:alice")), "CRM")
+            os.write(1, b"%d\\n" % found.position)
+        except Exception as error:
+            failures.append(error)
+writing = [threading.Thread(target=write) for _ in range(2)]
+for thread in writing:
+    thread.start()
+children = []
+for child in range(count):
+    ledger.grant(Acting(), "CRM", "member", f"group:p-{child}")
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        code = 1
+        try:
+            for number in range(5):
+                ledger.grant(Acting(), "CRM", "member", f"group:{child}-{number}")
+            code = 0
+        finally:
+            os._exit(code)
+    children.append(pid)
+ended = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+forking.set()
+for thread in writing:
+    thread.join()
+assert not failures, failures
+assert ended == [0] * count, ended
+ledger.close()
+"""
+
 
 class Worker:
     """One process that has the ledger open and waits for the word to begin."""
@@ -245,4 +281,17 @@ def test_a_killed_holder_of_the_lock_lets_the_next_one_in(shared):
         holder.process.kill()
         assert waiting.rows() == [(before + 1, 2)]
     ledger.close()
+    require_dense(shared)
+
+
+def test_a_process_that_forks_while_it_writes_loses_nothing(shared):
+    """Children and parent go on with the ledger they share, each with what is its own."""
+    with together(shared, FORKS, count=8) as (forking,):
+        positions = [row[0] for row in forking.rows()]
+    assert len(set(positions)) == len(positions) > 0
+    ledger = shared.open()
+    assert len(ledger.application("CRM").members) == 1 + 8 + 8 * 5
+    recorded = {one["position"] for one in ledger.views.access(outcome="granted", limit=0)}
+    ledger.close()
+    assert set(positions) == recorded
     require_dense(shared)

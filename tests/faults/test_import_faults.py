@@ -1,0 +1,248 @@
+"""Files that are not what an import hopes for: nothing of them is recorded, and the line is named.
+
+Each file is given to the program as a process. A refusal is an exit code with a stable code; where
+lines are at fault, standard output names each of them. Neither stream ever holds a value.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from tests.faults.running import Host, Nursery, until
+
+CANARY = "canary-2b7e"
+BATCH = 500
+VALUE_BYTES_MAX = 64 * 1024
+LINE_CHARACTERS_MAX = 4 * 1024 * 1024
+FIELDS = ("--field", "User:user-name", "--field", "Password:password")
+HEADING = "application,owner,User,Password\n"
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    with Nursery() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def base(nursery, tmp_path_factory):
+    """A ledger with one individual application."""
+    host = Host(nursery, tmp_path_factory.mktemp("imports") / "base")
+    host.ok("init", "--label", "ann")
+    host.ok("app", "create", "payroll", "--kind", "individual", *FIELDS)
+    return host
+
+
+@pytest.fixture
+def host(base, tmp_path):
+    return base.copy(tmp_path / "host")
+
+
+def line(number, password=CANARY, **changes):
+    fields = {"User": f"p{number}", "Password": password}
+    mapping = {"application": "payroll", "owner": f"user:p{number}", "fields": fields}
+    return json.dumps({**mapping, **changes}) + "\n"
+
+
+def lines(count, password=CANARY):
+    return "".join(line(number, password) for number in range(count))
+
+
+def offer(host, content, name="people.jsonl"):
+    """Import this content; the program's end and how many events were recorded."""
+    (host.home / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    before = host.position()
+    ended = host.run("credential", "import", name)
+    assert CANARY.encode() not in ended.both
+    assert b"Traceback" not in ended.both
+    return ended, host.position() - before
+
+
+REJECTED = {
+    "a line broken off": (line(2)[:40] + "\n", "invalid-json"),
+    "a line that is no object": ("[1, 2]\n", "invalid-line"),
+    "a number where text belongs": (line(2, owner=7), "invalid-line"),
+    "a key that is none": (line(2, passwort=CANARY), "invalid-line"),
+    "a repeated key": ('{"application": "a", "application": "b"}\n', "invalid-json"),
+    "a line nested too deep": ("[" * 50_000 + "\n", "invalid-json"),
+    "a field that is none": (line(2, fields={"User": "a", "Pasword": CANARY}), "unknown-field"),
+    "a field too few": (line(2, fields={"User": "a"}), "missing-field"),
+    "an owner that is no claim": (line(2, owner="petra"), "invalid-claim"),
+    "an application that is not there": (line(2, application="nowhere"), "no-such-application"),
+    "a mapping that stands there twice": (line(0, owner="user:P0"), "repeated-line"),
+    "a value too long": (line(2, CANARY.ljust(VALUE_BYTES_MAX + 1, "x")), "value-too-long"),
+    "a control character outside a string": (line(2)[:-2] + "\x01}\n", "invalid-json"),
+}
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_one_bad_line_is_named_and_keeps_all_others_out(host, name):
+    """Nothing of the file is imported, whatever stands before and after that line."""
+    bad, code = REJECTED[name]
+    ended, recorded = offer(host, line(0) + "\n" + line(1) + bad + line(3))
+    assert (ended.code, recorded) == (2, 0), ended
+    assert ended.json["imported"] == 0
+    assert ended.json["last_position"] is None
+    assert [(one["line"], one["code"]) for one in ended.json["rejected"]] == [(4, code)]
+
+
+def test_a_bad_line_after_whole_batches_keeps_those_out_too(host):
+    """The whole file is checked before its first batch."""
+    ended, recorded = offer(host, lines(2 * BATCH) + "{}\n" + line(5_000) + "{\n")
+    assert (ended.code, recorded) == (2, 0)
+    assert [one["line"] for one in ended.json["rejected"]] == [2 * BATCH + 1, 2 * BATCH + 3]
+    mended, recorded = offer(host, lines(2 * BATCH))
+    assert (mended.code, recorded) == (0, 2 * BATCH)
+
+
+SHEETS = {
+    "a heading without owner": ("application,User,Password\n", 1, "invalid-heading"),
+    "a heading with a column twice": ("application,owner,User,User\n", 1, "invalid-heading"),
+    "a sheet without a column for a field": (
+        "application,owner,User\npayroll,user:a,a\n",
+        2,
+        "missing-field",
+    ),
+    "an empty cell": (HEADING + f"payroll,user:a,,{CANARY}\n", 2, "missing-field"),
+    "a cell too few": (HEADING + "payroll,user:a,a\n", 2, "invalid-line"),
+    "a cell too many": (HEADING + f"payroll,user:a,a,{CANARY},b\n", 2, "invalid-line"),
+    "a quote that never ends": (HEADING + f'payroll,user:a,a,"{CANARY}\n', 2, "invalid-csv"),
+    "nothing at all": ("", 1, "invalid-heading"),
+}
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_a_bad_sheet_is_refused_with_its_line(host, name):
+    content, number, code = SHEETS[name]
+    ended, recorded = offer(host, content, "people.csv")
+    assert (ended.code, recorded) == (2, 0), ended
+    assert [(one["line"], one["code"]) for one in ended.json["rejected"]] == [(number, code)]
+
+
+WRITTEN = {
+    "UTF-8 with a mark": line(0).encode("utf-8-sig"),
+    "UTF-16 as PowerShell writes it": line(0).replace("\n", "\r\n").encode("utf-16"),
+    "UTF-16 in the other order": b"\xfe\xff" + line(0).encode("utf-16-be"),
+    "lines that end as on Windows": line(0).replace("\n", "\r\n").encode(),
+    "no end of line at all": line(0).rstrip().encode(),
+    "empty lines between": f"\n \n{line(0)}\n\n".encode(),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_file_is_read_however_its_text_was_written(host, name):
+    """Marks, encodings and ends of lines change neither owner nor value."""
+    ended, recorded = offer(host, WRITTEN[name])
+    assert (ended.code, recorded) == (0, 1), ended
+    found = host.ok("credential", "get", "payroll", "--as", "user:p0")
+    assert found["fields"] == {"User": "p0", "Password": CANARY}
+
+
+def test_a_sheet_in_utf_16_keeps_commas_and_quotes_of_its_values(host):
+    """A spreadsheet's export is read as the spreadsheet meant it."""
+    sheet = HEADING + f'payroll,user:p0,p0,"{CANARY}, ""quoted"""\n'
+    ended, recorded = offer(host, sheet.encode("utf-16"), "people.csv")
+    assert (ended.code, recorded) == (0, 1)
+    found = host.ok("credential", "get", "payroll", "--as", "user:p0")
+    assert found["fields"]["Password"] == f'{CANARY}, "quoted"'
+
+
+UNREAD = {
+    "bytes that are no text": (bytes(range(256)) * 20, "not-text"),
+    "Latin-1": (line(0).encode() + "caf\xe9".encode("latin-1"), "not-text"),
+    "half a character of UTF-16": (line(0).encode("utf-16") + b"x", "not-text"),
+    "a huge line": (line(0) + "x" * (LINE_CHARACTERS_MAX + 1), "too-large"),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_file_that_cannot_be_read_as_lines_is_refused_as_a_whole(host, name):
+    content, code = UNREAD[name]
+    ended, recorded = offer(host, content)
+    assert (ended.code, ended.error["code"], recorded) == (2, code, 0), ended
+    assert "line" in ended.error["message"].casefold()
+
+
+def test_the_longest_value_is_kept_as_given(host):
+    """64 KiB go in and come out."""
+    longest = CANARY.ljust(VALUE_BYTES_MAX, "x")
+    ended, recorded = offer(host, line(0, longest))
+    assert (ended.code, recorded) == (0, 1)
+    found = host.ok("credential", "get", "payroll", "--as", "user:p0")
+    assert found["fields"]["Password"] == longest
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"], ids=["none", "lines", "mark"])
+def test_an_empty_file_imports_nothing(host, content):
+    """There is nothing wrong with it either."""
+    ended, recorded = offer(host, content)
+    assert (ended.code, recorded) == (0, 0)
+    assert ended.json == {"imported": 0, "unchanged": 0, "rejected": [], "last_position": None}
+
+
+def test_what_is_no_file_is_refused_or_empty(host):
+    """A missing file, a folder, a link in a circle; the null device is an empty file."""
+    (host.home / "circle").symlink_to("circle")
+    before = host.position()
+    host.fails(3, "no-such-file", "credential", "import", "nowhere.jsonl")
+    host.fails(2, "file-unreadable", "credential", "import", "keys")
+    host.fails(2, "file-unreadable", "credential", "import", "circle")
+    host.fails(2, "too-large", "credential", "import", "/dev/zero")
+    assert host.ok("credential", "import", "/dev/null")["imported"] == 0
+    assert host.ok("credential", "import", "-", stdin=b"")["imported"] == 0
+    assert host.position() == before
+
+
+def import_changing(host, first, second):
+    """Import a file that has one content when it is checked and another one afterwards.
+
+    The first is a pipe. Once the program has opened it, a file with the second content takes its
+    name, and only then does the pipe give its content and end.
+    """
+    pipe, after = host.home / "people.jsonl", host.home / "after.jsonl"
+    os.mkfifo(pipe)
+    after.write_text(second)
+    process = host.start("credential", "import", pipe.name)
+    descriptor = until(lambda: opened_for_writing(pipe))
+    after.replace(pipe)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(first)
+    return process.wait()
+
+
+def opened_for_writing(pipe):
+    """A descriptor as soon as somebody waits to read."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+
+
+CHANGED = {
+    "another value": (lines(3), lines(3, CANARY + "-2")),
+    "a line less": (lines(3), lines(2)),
+    "a line more": (lines(3), lines(4)),
+    "a line broken": (lines(3), lines(2) + "{\n"),
+    "nothing": (lines(3), ""),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_file_that_changes_after_its_check_is_not_imported(host, name):
+    """What was checked is what is imported: a conflict otherwise, and the batch stays out."""
+    before = host.position()
+    ended = import_changing(host, *CHANGED[name])
+    assert (ended.code, ended.error["code"]) == (5, "file-changed"), ended
+    assert ended.error["hint"]
+    assert CANARY.encode() not in ended.both
+    assert host.position() == before
+    host.is_whole()
+
+
+def test_a_file_that_stays_the_same_is_read_twice_and_imported(host):
+    """The two readings of one content are one import."""
+    ended = import_changing(host, lines(3), lines(3))
+    assert (ended.code, ended.json["imported"]) == (0, 3), ended
