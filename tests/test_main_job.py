@@ -197,6 +197,22 @@ def test_an_import_leaves_current_values_alone_and_is_all_or_nothing(ledger):
     everything_holds(ledger)
 
 
+def test_changes_made_together_are_one_transaction_or_none(ledger):
+    make, before = ledger.changes, ledger.head().size
+    wanted = [
+        make.create(OPERATOR, "CRM", kind="individual"),
+        make.grant(OPERATOR, "CRM", "member", "user:alice"),
+    ]
+    with pytest.raises(NotFound):
+        ledger.change_together([*wanted, make.revoke(OPERATOR, "Nowhere", "member", "user:bob")])
+    assert ledger.head().size == before
+    outcomes = ledger.change_together(wanted)
+    assert [one.position for one in outcomes] == [before + 1, before + 2]
+    with ledger._writer.store.reading() as reading:
+        assert [one.size for one in reading.commits_after(before, 9)] == [before + 2]
+    everything_holds(ledger)
+
+
 @pytest.mark.parametrize(
     ("values", "code"),
     [

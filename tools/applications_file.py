@@ -8,8 +8,8 @@
 
 Keys are those of `app show`; a key that the file leaves out is left alone, and those the ledger
 itself writes (`version`, `created_at`, ...) are read over. Kind, ticketing, restricted and the
-types of fields are fixed at creation; fields are added and never taken away. Applying the same
-file twice changes nothing the second time.
+types of fields are fixed at creation; fields are added and never taken away. A file is applied as
+a whole or not at all, and applying it twice changes nothing the second time.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ from tools.documents import (
 )
 
 if TYPE_CHECKING:
+    from ledger.log.transaction import Request
     from ledger.usecases.acting import Acting
     from ledger.usecases.ledger import Ledger
+    from ledger.usecases.outcomes import Outcome
 
 TEXTS = ("name", "contact", "credential_page")
 FIXED = ("kind", "ticketing", "restricted")
@@ -133,11 +135,11 @@ def plan_changes(
 
 
 def apply_changes(ledger: Ledger, acting: Acting, changes: Sequence[Change]) -> int | None:
-    """Take all steps; the position of the last one. Each step is durable by itself."""
-    position = None
-    for change in changes:
-        position = _apply(ledger, acting, change)
-    return position
+    """Take all steps in one transaction; the position of the last one, None without any."""
+    requests = [request for change in changes for request in _requests(ledger, acting, change)]
+    if not requests:
+        return None
+    return ledger.change_together(requests)[-1].position
 
 
 def to_toml(documents: Sequence[Mapping[str, Any]]) -> str:
@@ -145,8 +147,8 @@ def to_toml(documents: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join("\n".join(_table(document)) + "\n" for document in documents)
 
 
-def _apply(ledger: Ledger, acting: Acting, change: Change) -> int:
-    name, after = change.application, change.after
+def _requests(ledger: Ledger, acting: Acting, change: Change) -> Iterator[Request[Outcome]]:
+    name, after, make = change.application, change.after, ledger.changes
     if change.action == "create":
         assert isinstance(after, dict)
         settings: dict[str, Any] = {k: value for k, value in after.items() if k in _TYPES}
@@ -154,23 +156,22 @@ def _apply(ledger: Ledger, acting: Acting, change: Change) -> int:
         listed = settings.get("fields", ())
         assert isinstance(listed, list | tuple)
         settings["fields"] = tuple(_field(entry)[0] for entry in listed)
-        outcome = ledger.create_application(acting, name, **settings)
+        yield make.create(acting, name, **settings)
         if is_open and after.get("members"):
-            outcome = ledger.update_application(acting, name, changes={}, open_to_all=True)
+            yield make.update(acting, name, changes={}, open_to_all=True)
     elif change.action == "update":
-        outcome = ledger.update_application(acting, name, changes={change.what: after})
+        yield make.update(acting, name, changes={change.what: after})
     elif change.action == "add-field":
         assert isinstance(after, Field)
-        outcome = ledger.update_application(acting, name, changes={}, add_fields=(after,))
+        yield make.update(acting, name, changes={}, add_fields=(after,))
     elif change.action == "open":
-        outcome = ledger.update_application(acting, name, changes={}, open_to_all=True)
+        yield make.update(acting, name, changes={}, open_to_all=True)
     elif change.action == "grant":
-        outcome = ledger.grant(acting, name, change.what, str(after))
+        yield make.grant(acting, name, change.what, str(after))
     elif change.action == "revoke":
-        outcome = ledger.revoke(acting, name, change.what, str(change.before))
+        yield make.revoke(acting, name, change.what, str(change.before))
     else:
-        outcome = ledger.delete_application(acting, name)
-    return outcome.position
+        yield make.delete(acting, name)
 
 
 def _differences(

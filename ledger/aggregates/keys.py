@@ -104,6 +104,10 @@ class KeyHistory:
     slots: dict[int, SlotAdded] = field(default_factory=dict)
     removed: frozenset[int] = frozenset()
 
+    def is_live(self, slot: int) -> bool:
+        """Whether the slot was added and not removed since."""
+        return slot in self.slots and slot not in self.removed
+
 
 def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None:
     """Epochs and slots after one more event."""

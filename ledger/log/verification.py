@@ -71,11 +71,11 @@ class Follower:
         ledger: LedgerRow,
         *,
         every_signature: bool = False,
-        audit_stream_of: Callable[[bytes], bytes | None] | None = None,
+        audit_stream_of: Callable[[bytes], bytes] | None = None,
         observe: Callable[[list[LogRow]], None] | None = None,
         tips: StreamTips | None = None,
     ) -> None:
-        """`audit_stream_of` tells an auditor key's own stream, where keys are at hand for that.
+        """`audit_stream_of` tells an auditor key's own stream, where the stream key is at hand.
 
         `observe` sees pages of rows as they are checked; `tips` move once a page is believed.
         """

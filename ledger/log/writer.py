@@ -57,7 +57,7 @@ class Writer:
         clock: Clock,
         random: Random,
         access_stream_name: Callable[[bytes], bytes],
-        audit_stream_of: Callable[[bytes], bytes | None] | None = None,
+        audit_stream_of: Callable[[bytes], bytes] | None = None,
         maintainers: Sequence[Maintainer] = (),
         memory: HostMemory | None = None,
         accept_clock: bool = False,

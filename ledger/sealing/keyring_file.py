@@ -55,9 +55,14 @@ def create_keyring_file(path: Path, keyring: Keyring) -> None:
     path = _real(path)
     _make_folder(path)
     with _locked(path):
-        if path.exists():
-            raise Conflict("keyring-exists", "There is a keyring at this place already.")
+        require_free(path)
         _replace_file(path, keyring.to_bytes())
+
+
+def require_free(path: Path) -> None:
+    """`keyring-exists` where something is already."""
+    if path.exists():
+        raise Conflict("keyring-exists", "There is a keyring at this place already.")
 
 
 def update_keyring_file(path: Path, change: Callable[[Keyring], tuple[Keyring, bytes, T]]) -> T:

@@ -51,9 +51,9 @@ class StreamNames(Confidential):
         """The access stream of one run of one process."""
         return self._name(b"access", run)
 
-    def audit(self, slot: int) -> bytes:
-        """The stream of one auditor's questions."""
-        return self._name(b"audit", str(slot).encode())
+    def audit(self, signing_public_key: bytes) -> bytes:
+        """The stream of one auditor's questions; the key that signs them names it."""
+        return self._name(b"audit", signing_public_key)
 
     def views_key(self) -> bytes:
         """The key of all digests in views."""

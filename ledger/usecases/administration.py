@@ -10,13 +10,16 @@ from ledger.aggregates import application as applications
 from ledger.aggregates import roles as rights
 from ledger.aggregates.application import Application, Field
 from ledger.aggregates.event import Event
-from ledger.claims import Claim
+from ledger.claims import Claim, parse_claim
 from ledger.identifiers import application_key
-from ledger.log.transaction import Transaction
+from ledger.log.transaction import Request, Transaction
 from ledger.policy import Verb, decide
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk, no_such_application, not_allowed
 from ledger.usecases.outcomes import Outcome
+
+Change = Callable[[Application], tuple[Event, ...]]
+_CLAIM_LISTS = ("administrators", "members", "ticket_redeemers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class ChangeApplication:
     acting: Acting
     application: str
     verb: Verb
-    changes: tuple[Callable[[Application], tuple[Event, ...]], ...]
+    changes: tuple[Change, ...]
 
     def decide(self, transaction: Transaction) -> Outcome:
         """Append what the changes ask for; nothing where all is so already."""
@@ -92,20 +95,70 @@ class ChangeRoles:
         return _append(self.desk, self.acting, transaction, self.desk.streams.roles(), events, None)
 
 
-def updating(
-    changes: Mapping[str, Any], fields: Sequence[Field], *, open_to_all: bool
-) -> tuple[Callable[[Application], tuple[Event, ...]], ...]:
-    """The changes of one `app update`."""
-    steps: list[Callable[[Application], tuple[Event, ...]]] = [
-        lambda state: applications.update(state, **changes)
-    ]
-    steps.extend(_adding(field) for field in fields)
-    if open_to_all:
-        steps.append(applications.open_to_all)
-    return tuple(steps)
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Several changes in one transaction, all or none."""
+
+    requests: Sequence[Request[Outcome]]
+
+    def decide(self, transaction: Transaction) -> list[Outcome]:
+        """Decide each; a later one sees what the earlier ones appended."""
+        return [request.decide(transaction) for request in self.requests]
 
 
-def _adding(field: Field) -> Callable[[Application], tuple[Event, ...]]:
+class ApplicationChanges:
+    """Every change of an application as a request, with claims as text."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def create(self, acting: Acting, application: str, **settings: Any) -> Request[Outcome]:
+        """A new application; settings as `aggregates.application.create`."""
+        for name in _CLAIM_LISTS:
+            if name in settings:
+                settings[name] = tuple(parse_claim(text) for text in settings[name])
+        return CreateApplication(self._desk, acting, application, settings)
+
+    def update(
+        self,
+        acting: Acting,
+        application: str,
+        *,
+        changes: Mapping[str, Any],
+        add_fields: Sequence[Field] = (),
+        open_to_all: bool = False,
+    ) -> Request[Outcome]:
+        """Changed settings and added fields."""
+        steps: list[Change] = [lambda state: applications.update(state, **changes)]
+        steps.extend(_adding(field) for field in add_fields)
+        if open_to_all:
+            steps.append(applications.open_to_all)
+        return self._managing(acting, application, *steps)
+
+    def grant(self, acting: Acting, application: str, role: str, claim: str) -> Request[Outcome]:
+        """One more administrator, member or ticket redeemer."""
+        holder = parse_claim(claim)
+        return self._managing(
+            acting, application, lambda state: applications.grant(state, role, holder)
+        )
+
+    def revoke(self, acting: Acting, application: str, role: str, claim: str) -> Request[Outcome]:
+        """One administrator, member or ticket redeemer less."""
+        holder = parse_claim(claim)
+        return self._managing(
+            acting, application, lambda state: applications.revoke(state, role, holder)
+        )
+
+    def delete(self, acting: Acting, application: str) -> Request[Outcome]:
+        """The end of an application and its mappings."""
+        steps = (applications.delete,)
+        return ChangeApplication(self._desk, acting, application, Verb.DELETE_APPLICATION, steps)
+
+    def _managing(self, acting: Acting, application: str, *steps: Change) -> Request[Outcome]:
+        return ChangeApplication(self._desk, acting, application, Verb.MANAGE_APPLICATION, steps)
+
+
+def _adding(field: Field) -> Change:
     return lambda state: applications.add_field(state, field)
 
 

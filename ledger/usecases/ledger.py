@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ledger.aggregates.access import AuditQueried
-from ledger.aggregates.application import Application, Field, delete, grant, revoke
+from ledger.aggregates.application import Application, Field
 from ledger.aggregates.keys import ClockAccepted, KeyHistory, MemoryAccepted, RollbackAccepted
 from ledger.aggregates.roles import Roles
 from ledger.claims import Claim, parse_claim
@@ -23,19 +23,14 @@ from ledger.log.memory import HostMemory
 from ledger.log.rows import CommitRow, LedgerRow
 from ledger.log.signers import HeadSigner
 from ledger.log.store import Maintainer, Store
-from ledger.log.transaction import Transaction
+from ledger.log.transaction import Request, Transaction
 from ledger.log.verification import CheckedHead
 from ledger.log.writer import AHEAD_MAX_US, Writer
 from ledger.policy import Caller, Verb, decide
 from ledger.sealing.keyring import UnlockedKeyring
-from ledger.sealing.slots import AUDITOR, Argon2Cost, Holding
+from ledger.sealing.slots import Argon2Cost, Holding
 from ledger.usecases.acting import Acting
-from ledger.usecases.administration import (
-    ChangeApplication,
-    ChangeRoles,
-    CreateApplication,
-    updating,
-)
+from ledger.usecases.administration import ApplicationChanges, ChangeRoles, Together
 from ledger.usecases.credentials import (
     DeleteAll,
     DeleteCredentials,
@@ -59,7 +54,6 @@ from ledger.usecases.slots import KeyringEvent, SlotKeeper
 from ledger.values import FIELDS_MAX, FieldValue
 
 T = TypeVar("T")
-_CLAIM_LISTS = ("administrators", "members", "ticket_redeemers")
 
 
 class Ledger:
@@ -69,6 +63,8 @@ class Ledger:
         self, desk: Desk, writer: Writer, slots: SlotKeeper, clock: Callable[[], int]
     ) -> None:
         """Use `open`."""
+        self.changes = ApplicationChanges(desk)
+        """Changes of applications as requests, for `change_together`."""
         self._desk = desk
         self._writer = writer
         self._slots = slots
@@ -104,7 +100,7 @@ class Ledger:
             clock=clock,
             random=random,
             access_stream_name=streams.access,
-            audit_stream_of=_audit_streams(unlocked).get,
+            audit_stream_of=streams.audit,
             maintainers=maintainers,
             memory=memory,
             accept_clock=accept_clock,
@@ -182,10 +178,7 @@ class Ledger:
 
     def create_application(self, acting: Acting, application: str, **settings: Any) -> Outcome:
         """A new target application; settings as `aggregates.application.create`, claims as text."""
-        for name in _CLAIM_LISTS:
-            if name in settings:
-                settings[name] = tuple(parse_claim(text) for text in settings[name])
-        return self._writer.run(CreateApplication(self._desk, acting, application, settings))
+        return self._writer.run(self.changes.create(acting, application, **settings))
 
     def update_application(
         self,
@@ -197,26 +190,26 @@ class Ledger:
         open_to_all: bool = False,
     ) -> Outcome:
         """Changed settings and added fields, in one transaction."""
-        steps = updating(changes, add_fields, open_to_all=open_to_all)
-        return self._change(acting, application, Verb.MANAGE_APPLICATION, *steps)
+        request = self.changes.update(
+            acting, application, changes=changes, add_fields=add_fields, open_to_all=open_to_all
+        )
+        return self._writer.run(request)
 
     def grant(self, acting: Acting, application: str, role: str, claim: str) -> Outcome:
         """One more administrator, member or ticket redeemer."""
-        holder = parse_claim(claim)
-        return self._change(
-            acting, application, Verb.MANAGE_APPLICATION, lambda state: grant(state, role, holder)
-        )
+        return self._writer.run(self.changes.grant(acting, application, role, claim))
 
     def revoke(self, acting: Acting, application: str, role: str, claim: str) -> Outcome:
         """One administrator, member or ticket redeemer less."""
-        holder = parse_claim(claim)
-        return self._change(
-            acting, application, Verb.MANAGE_APPLICATION, lambda state: revoke(state, role, holder)
-        )
+        return self._writer.run(self.changes.revoke(acting, application, role, claim))
 
     def delete_application(self, acting: Acting, application: str) -> Outcome:
         """The end of an application and its mappings."""
-        return self._change(acting, application, Verb.DELETE_APPLICATION, delete)
+        return self._writer.run(self.changes.delete(acting, application))
+
+    def change_together(self, requests: Sequence[Request[Outcome]]) -> list[Outcome]:
+        """Several of `changes` in one transaction, all or none."""
+        return self._writer.run(Together(requests))
 
     def role_grant(self, acting: Acting, right: str, claim: str) -> Outcome:
         """One more service-level right."""
@@ -341,7 +334,7 @@ class Ledger:
             event = AuditQueried(filter, rows)
             if self._desk.unlocked.is_operator:
                 return transaction.append_access(event, actor, acting.reason).position
-            stream = self._desk.streams.audit(self._desk.unlocked.slot.id)
+            stream = self._desk.streams.audit(self._desk.unlocked.slot.signing_public_key)
             return transaction.append(stream, event, actor, acting.reason).position
 
         return self._writer.run(_Asking(ask))
@@ -416,9 +409,6 @@ class Ledger:
             clock_behind_us=max(0, head.recorded_at - self._clock()),
         )
 
-    def _change(self, acting: Acting, application: str, verb: Verb, *steps: Any) -> Outcome:
-        return self._writer.run(ChangeApplication(self._desk, acting, application, verb, steps))
-
     def _look(self, look: Callable[[Transaction], T]) -> T:
         """Read through a transaction that is never written."""
         return self._writer.look(look)
@@ -491,16 +481,6 @@ def _refuse_rollback(store: Store, remembered: CheckedHead) -> None:
             hint=hint,
             position=remembered.size,
         )
-
-
-def _audit_streams(unlocked: UnlockedKeyring) -> dict[bytes, bytes]:
-    """Each auditor key's own stream, as far as this keyring knows the slots."""
-    streams = unlocked.stream_names()
-    return {
-        slot.signing_public_key: streams.audit(slot.id)
-        for slot in unlocked.keyring.slots
-        if slot.opens == AUDITOR
-    }
 
 
 def _epoch_state(epoch: int, current: int) -> str:

@@ -18,7 +18,12 @@ from ledger.log.rows import BEGIN, END
 from ledger.log.transaction import Transaction
 from ledger.log.writer import Writer
 from ledger.sealing.keyring import Keyring, UnlockedKeyring
-from ledger.sealing.keyring_file import create_keyring_file, update_keyring_file
+from ledger.sealing.keyring_file import (
+    create_keyring_file,
+    read_keyring,
+    require_free,
+    update_keyring_file,
+)
 from ledger.sealing.slots import AUDITOR, Argon2Cost, Holding, Slot
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
@@ -39,14 +44,15 @@ class KeyringEvent:
 
     def decide(self, transaction: Transaction) -> int:
         """Append it; the position."""
-        if isinstance(self.event, SlotAdded):
-            history = self.desk.key_history(transaction)
-            if self.event.slot in history.slots:
-                raise Conflict(
-                    "slot-number-taken",
-                    "Another host has given this number to a slot of its own.",
-                    hint="Copy the newer keyring from that host, then add the slot again.",
-                )
+        history = self.desk.key_history(transaction)
+        if isinstance(self.event, SlotAdded) and self.event.slot in history.slots:
+            raise Conflict(
+                "slot-number-taken",
+                "Another host has given this number to a slot of its own.",
+                hint="Copy the newer keyring from that host, then add the slot again.",
+            )
+        if isinstance(self.event, AuditorExported) and not history.is_live(self.event.slot):
+            raise Conflict("slot-removed-already", "The slot was removed before.")
         if self.signer is not None:
             transaction.add_signer(*self.signer)
         return transaction.append(
@@ -102,6 +108,8 @@ class SlotKeeper:
         cost: Argon2Cost,
     ) -> SlotOutcome:
         """One more slot; an auditor's own keyring is written to `auditor_file`."""
+        if auditor_file is not None:
+            require_free(auditor_file)
 
         def change(
             _: Keyring, unlocked: UnlockedKeyring
@@ -149,11 +157,17 @@ class SlotKeeper:
         return SlotOutcome(slot_id, self._writer.run(EndSlot(self._desk, acting, slot_id)))
 
     def export_auditor(self, acting: Acting, slot_id: int, destination: Path) -> SlotOutcome:
-        """Write an auditor's own keyring again, without the auditor's passphrase."""
-        exported = self._desk.unlocked.export_auditor(slot_id, self._desk.random)
-        create_keyring_file(destination, exported)
+        """Write an auditor's own keyring again, without the auditor's passphrase.
+
+        It is recorded first: whoever holds the file reads the history, and that is never unseen.
+        """
+        require_free(destination)
+        unlocked = read_keyring(self._path).opened_by(self._desk.unlocked)
+        exported = unlocked.export_auditor(slot_id, self._desk.random)
         event = KeyringEvent(self._desk, acting, AuditorExported(slot_id))
-        return SlotOutcome(slot_id, self._writer.run(event))
+        position = self._writer.run(event)
+        create_keyring_file(destination, exported)
+        return SlotOutcome(slot_id, position)
 
     def change_passphrase(
         self, acting: Acting, old: Holding, new: Holding, cost: Argon2Cost

@@ -7,8 +7,10 @@ import sqlite3
 
 import pytest
 
+from ledger.aggregates.access import AuditQueried
+from ledger.aggregates.actor import Actor
 from ledger.claims import parse_claim
-from ledger.errors import Conflict, InvalidInput, NotFound, Tampered
+from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered
 from ledger.log.verification import CheckedHead, Follower, verify_log
 from ledger.policy import Caller
 from ledger.sealing.keyring_file import read_keyring
@@ -159,3 +161,67 @@ def test_the_driver_still_keeps_rows_by_trigger(house):
     with sqlite3.connect(house.store_path) as connection, pytest.raises(sqlite3.IntegrityError):
         connection.execute("DELETE FROM signers")
     connection.close()
+
+
+def with_auditor(house: House, number: int = 2):
+    """An auditor's slot, unlocked from its own file."""
+    ledger = house.open()
+    place = house.keyring_path.parent.with_name(f"auditor{number}") / "keyring"
+    ledger.add_slot(
+        Acting(),
+        label=f"cleo{number}",
+        opens="auditor",
+        holding=new_passphrase(SECOND),
+        auditor_file=place,
+        cost=CHEAP,
+    )
+    ledger.close()
+    return place, read_keyring(place).unlock(passphrase(SECOND))
+
+
+class InStream:
+    """An auditor's question, appended to whatever stream."""
+
+    def __init__(self, stream: bytes) -> None:
+        self.stream = stream
+
+    def decide(self, transaction):
+        actor = Actor("auditor", 2, "cleo2", "tester@host", "auditor")
+        transaction.append(self.stream, AuditQueried("all", 1), actor)
+
+
+def test_an_auditor_is_held_to_his_own_stream_by_hosts_that_do_not_know_him(house):
+    other = copied(house, "other")  # before the auditors came
+    _, second = with_auditor(house, 2)
+    _, third = with_auditor(house, 3)
+    auditor = house.open_with(second, remember=False)
+    own = auditor._desk.streams.audit(second.slot.signing_public_key)
+    auditor._writer.run(InStream(own))
+    watching = other.open()
+    size = watching.head().size
+    auditor._writer.run(InStream(auditor._desk.streams.audit(third.slot.signing_public_key)))
+    auditor.close()
+    with pytest.raises(Tampered) as caught:
+        watching.head()
+    assert (caught.value.code, caught.value.position) == ("out-of-class", size + 1)
+
+
+def test_an_auditors_file_is_written_only_once_its_export_is_recorded(house, monkeypatch):
+    _, unlocked = with_auditor(house)
+    ledger = house.open()
+    monkeypatch.setattr(ledger._writer, "run", lambda request: 1 / 0)
+    place = house.keyring_path.parent.with_name("again") / "keyring"
+    with pytest.raises(ZeroDivisionError):
+        ledger.export_auditor(Acting(), unlocked.slot.id, place)
+    assert not place.exists()
+    monkeypatch.undo()
+    size = ledger.head().size
+    taken = house.keyring_path.parent.with_name("auditor2") / "keyring"
+    with pytest.raises(Conflict):
+        ledger.export_auditor(Acting(), unlocked.slot.id, taken)
+    assert ledger.head().size == size
+    ledger.remove_slot(Acting(), unlocked.slot.id, mislaid=True)
+    with pytest.raises(LedgerError):
+        ledger.export_auditor(Acting(), unlocked.slot.id, place)
+    assert not place.exists()
+    ledger.close()

@@ -21,8 +21,8 @@ def _all(names):
         names.issuers(),
         names.keyring(),
         names.access(bytes(16)),
-        names.audit(2),
-        names.audit(22),
+        names.audit(b"2" * 32),
+        names.audit(b"3" * 32),
     ]
 
 
