@@ -139,8 +139,8 @@ def test_a_killed_change_is_there_or_absent(base, tmp_path, name):
     assert seen == {True, False}
 
 
-def test_a_killed_apply_is_finished_by_the_next(base, tmp_path):
-    """Each application is changed as a whole; the second run leaves what an untouched one does."""
+def test_a_killed_apply_has_applied_the_whole_file_or_nothing(base, tmp_path):
+    """The next run does it, or finds it done, and leaves what an untouched one does."""
     arguments = ("app", "apply", "applications.toml")
     untouched = base.copy(tmp_path / "untouched")
     untouched.ok(*arguments)
@@ -149,13 +149,13 @@ def test_a_killed_apply_is_finished_by_the_next(base, tmp_path):
     for host, ended in killed_everywhere(base, tmp_path, *arguments):
         host.is_whole()
         there = host.topics(position)
-        assert there == all_topics[: len(there)]
-        assert not ended.out or there == all_topics
-        seen.add(len(there))
+        assert there in ([], all_topics)
+        assert there or not ended.out
+        seen.add(bool(there))
         host.ok(*arguments)
         assert host.run("app", "export", as_json=False).out == wanted
         assert host.topics(position) == all_topics
-    assert {0, len(all_topics)} <= seen
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize("command", ["get", "exec"])
