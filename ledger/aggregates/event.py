@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 from ledger.errors import Tampered
 
 Payload = dict[str, Any]
+_ATOMS = frozenset({str, int, bool, bytes})
+_FIELD_NAMES: dict[type[Any], tuple[str, ...]] = {}
 _CLASSES: dict[str, type[Event]] = {}
 UPCASTERS: dict[str, tuple[Callable[[Payload], Payload], ...]] = {}
 """By topic: the first function lifts schema 1 to 2, the next 2 to 3, and so on."""
@@ -40,7 +42,7 @@ def topics() -> tuple[str, ...]:
 
 def payload(happened: Event) -> Payload:
     """The stored form."""
-    stored = {entry.name: _plain(getattr(happened, entry.name)) for entry in fields(happened)}
+    stored = {name: _plain(getattr(happened, name)) for name in _names(type(happened))}
     stored["v"] = happened.SCHEMA
     return stored
 
@@ -63,11 +65,20 @@ def from_payload(topic: str, stored: Payload) -> Event:
         raise Tampered("malformed-event", "An event's payload does not fit its topic.") from error
 
 
+def _names(cls: type[Any]) -> tuple[str, ...]:
+    known = _FIELD_NAMES.get(cls)
+    if known is None:
+        known = _FIELD_NAMES[cls] = tuple(entry.name for entry in fields(cls))
+    return known
+
+
 def _plain(value: Any) -> Any:
+    if value is None or type(value) in _ATOMS:
+        return value
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if is_dataclass(value):
-        return [_plain(getattr(value, entry.name)) for entry in fields(value)]
+        return [_plain(getattr(value, name)) for name in _names(type(value))]
     return value
 
 

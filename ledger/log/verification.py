@@ -93,21 +93,26 @@ class Follower:
             self._book = SignerBook(self._ledger, rows, reading)
         return self._book
 
-    def follow(self, reading: Reading, head: CheckedHead, *, until: int = 0) -> CheckedHead:
-        """Check the next page; the same head comes back when nothing lies after it.
-
-        A page ends early at the size `until`, so that a caller can look at the root there.
-        """
+    def continued_book(self, reading: Reading, head: CheckedHead) -> SignerBook:
+        """The signer rows, if those that the head rests on are still the same."""
         book = self.book(reading)
         if head.size and signers_digest(self._ledger.id, book.rows, head.size) != head.signers:
             raise _tampered(
                 "bad-signer", "The signers are not those of the head checked before.", head.size
             )
+        return book
+
+    def follow(self, reading: Reading, head: CheckedHead, *, until: int = 0) -> CheckedHead:
+        """Check the next page; the same head comes back when nothing lies after it.
+
+        A page ends early at the size `until`, so that a caller can look at the root there.
+        """
         commits = self._page(reading, head, until)
         if not commits:
             if reading.last_position() != head.size:
                 raise _tampered("unsigned-rows", "The rows do not end at the head.", head.size + 1)
             return head
+        book = self.continued_book(reading, head)
         vouched = self._vouched(commits, book)
         moved: dict[bytes, Tip] = {}
         for commit in commits:

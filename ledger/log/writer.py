@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -43,6 +43,7 @@ AHEAD_MAX_US = 31 * 24 * 3600 * 1_000_000
 _MEMORY_INTERVAL_US = 1_000_000
 _FRESH_TIPS_MAX = 20_000
 _LOOKS_MAX = 100
+_CHECKED_UNDER_LOCK_MAX = 2000
 
 
 class Writer:
@@ -126,6 +127,11 @@ class Writer:
 
         return self._advance(self._follower.follow_to_end(page, self.head))
 
+    def check_signers(self) -> None:
+        """`bad-signer` if the signers that the checked head rests on are not the stored ones."""
+        with self.store.reading() as reading:
+            self._follower.continued_book(reading, self.head)
+
     def look(self, look: Callable[[Transaction], T]) -> T:
         """Read through a transaction that is never written, at a head that was checked."""
         for _ in range(_LOOKS_MAX):
@@ -177,8 +183,7 @@ class Writer:
         failures: list[tuple[Future[Any], BaseException]] = []
         transaction: Transaction | None = None
         try:
-            self.catch_up()
-            with self.store.writing() as writing:
+            with self._at_head() as writing:
                 checked = self._follow(writing, self.head)
                 clock_reading = self._clock_reading()
                 transaction = Transaction(writing, self._equipment, checked, clock_reading)
@@ -207,6 +212,16 @@ class Writer:
         with contextlib.suppress(Unavailable):
             self._remember()
 
+    @contextlib.contextmanager
+    def _at_head(self) -> Iterator[Writing]:
+        """The lock; what others appended meanwhile is checked outside it if it is much."""
+        while True:
+            with self.store.writing() as writing:
+                if writing.last_position() <= self.head.size + _CHECKED_UNDER_LOCK_MAX:
+                    yield writing
+                    return
+            self.catch_up()
+
     def _append(self, writing: Writing, transaction: Transaction) -> CheckedHead:
         moved = transaction.head.after(transaction.rows)
         signers = self._signers(writing, transaction)
@@ -223,7 +238,7 @@ class Writer:
     def _signers(self, writing: Writing, transaction: Transaction) -> tuple[SignerRow, ...]:
         if transaction.head.size == 0:
             return tuple(transaction.new_signers)
-        book = self._follower.book(writing)
+        book = self._follower.continued_book(writing, transaction.head)
         self.signer.require_live(book, transaction.head.size)
         return book.rows + tuple(transaction.new_signers)
 

@@ -108,6 +108,7 @@ class Ledger:
         _refuse_rollback(store, writer.head)
         ledger = cls(desk, writer, SlotKeeper(desk, writer, keyring_path, clock), clock)
         writer.catch_up()
+        writer.check_signers()
         ledger._check_keyring()
         far_ahead = clock() > writer.head.recorded_at + AHEAD_MAX_US
         if accept_clock and far_ahead and unlocked.is_operator:
