@@ -25,12 +25,10 @@ from ledger.log.forking import rest_while_forking
 from ledger.log.gate import Gate
 from ledger.log.migrations import Migration, migrations_of
 from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
+from ledger.log.snapshot import Snapshot
 
 LOCK_TIMEOUT_S = 30.0
 _LOCK_POLL_S = 0.001
-_ROW = "position, stream, version, topic, epoch, period, recorded_at, sealed, leaf"
-_COMMIT = "size, root, frontier, signer, signature"
-_SIGNER = "public_key, class, change, from_size, introduced_by, signature"
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -66,94 +64,30 @@ class SqliteConnection:
             raise _translated(error) from error
 
 
-class SqliteSnapshot:
+class SqliteSnapshot(Snapshot):
     """A reading, and under the lock a writing, of one SQLite ledger."""
 
-    def __init__(self, connection: SqliteConnection) -> None:
-        self.connection = connection
-
-    def ledger(self) -> LedgerRow | None:
-        """The one row that names the ledger."""
-        found = self.connection.execute("SELECT id, format, salt FROM ledger")
-        return LedgerRow(*found[0]) if found else None
-
-    def head(self) -> CommitRow | None:
-        """The last commit."""
-        found = self.connection.execute(f"SELECT {_COMMIT} FROM commits ORDER BY size DESC LIMIT 1")
-        return CommitRow(*found[0]) if found else None
-
-    def last_position(self) -> int:
-        """The highest position in the log; 0 when it is empty."""
-        return int(self.connection.execute("SELECT coalesce(max(position), 0) FROM log")[0][0])
-
-    def signers(self) -> tuple[SignerRow, ...]:
-        """All signer rows, in order of storing."""
-        found = self.connection.execute(f"SELECT {_SIGNER} FROM signers ORDER BY ordinal")
-        return tuple(SignerRow(*row) for row in found)
-
-    def rows_after(self, position: int, limit: int) -> list[LogRow]:
-        """The next rows in order of position."""
-        return self._rows("position > ? ORDER BY position LIMIT ?", position, limit)
-
-    def row_at(self, position: int) -> LogRow | None:
-        """The row at this position."""
-        return next(iter(self._rows("position = ?", position)), None)
-
-    def newest_of(self, stream: bytes) -> LogRow | None:
-        """The row of the highest version in this stream."""
-        return next(iter(self._rows("stream = ? ORDER BY version DESC LIMIT 1", stream)), None)
-
-    def stream_rows(self, stream: bytes, after_version: int, limit: int) -> list[LogRow]:
-        """The next rows of one stream in order of version."""
-        return self._rows(
-            "stream = ? AND version > ? ORDER BY version LIMIT ?", stream, after_version, limit
-        )
-
-    def commits_after(self, size: int, limit: int) -> list[CommitRow]:
-        """The next commits in order of size."""
-        found = self.connection.execute(
-            f"SELECT {_COMMIT} FROM commits WHERE size > ? ORDER BY size LIMIT ?", (size, limit)
-        )
-        return [CommitRow(*row) for row in found]
-
-    def commit_at(self, size: int) -> CommitRow | None:
-        """The commit of exactly this size."""
-        found = self.connection.execute(f"SELECT {_COMMIT} FROM commits WHERE size = ?", (size,))
-        return CommitRow(*found[0]) if found else None
+    connection: SqliteConnection
 
     def insert_ledger(self, row: LedgerRow) -> None:
         """Name the ledger of an empty store."""
         self.connection.require_transaction()
-        self.connection.execute(
-            "INSERT INTO ledger (one, id, format, salt) VALUES (1, ?, ?, ?)",
-            (row.id, row.format, row.salt),
-        )
+        super().insert_ledger(row)
 
     def insert_signers(self, rows: Sequence[SignerRow]) -> None:
         """Append signer rows in order."""
         self.connection.require_transaction()
-        if rows:
-            self.connection.executemany(
-                f"INSERT INTO signers (ordinal, {_SIGNER}) VALUES"
-                " ((SELECT coalesce(max(ordinal), 0) + 1 FROM signers), ?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+        super().insert_signers(rows)
 
     def insert_rows(self, rows: Sequence[LogRow]) -> None:
         """Append events in order."""
         self.connection.require_transaction()
-        self.connection.executemany(
-            f"INSERT INTO log ({_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
-        )
+        super().insert_rows(rows)
 
     def insert_commit(self, row: CommitRow) -> None:
         """Append the signed head of this transaction."""
         self.connection.require_transaction()
-        self.connection.execute(f"INSERT INTO commits ({_COMMIT}) VALUES (?, ?, ?, ?, ?)", row)
-
-    def _rows(self, condition: str, *parameters: object) -> list[LogRow]:
-        sql = f"SELECT {_ROW} FROM log WHERE {condition}"
-        return [LogRow._make(row) for row in self.connection.execute(sql, parameters)]
+        super().insert_commit(row)
 
 
 class SqliteStore:

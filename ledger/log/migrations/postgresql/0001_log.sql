@@ -1,5 +1,7 @@
 -- The log: four append-only tables in the ledger's own schema. Triggers guard against accidents;
--- signatures are the protection. Row triggers only: they hold on every node of a cluster.
+-- signatures are the protection. Row triggers only, and none that looks at a table: they hold on
+-- every node of a cluster. None looks at inserts either: the keys suffice against a second row,
+-- and a trigger on the inserts into `log` would halve COPY.
 CREATE TABLE ledger (
     one    BIGINT PRIMARY KEY CHECK (one = 1),
     id     BYTEA NOT NULL CHECK (length(id) = 32),
@@ -56,19 +58,6 @@ CREATE TRIGGER commits_keep BEFORE UPDATE ON commits
 FOR EACH ROW EXECUTE FUNCTION refuse_change('commits never change');
 CREATE TRIGGER commits_stay BEFORE DELETE ON commits
 FOR EACH ROW EXECUTE FUNCTION refuse_change('commits are never deleted');
-
--- The keys of `log` suffice against a second row; a trigger on its inserts would halve COPY.
--- One row a transaction bears a look.
-CREATE FUNCTION commits_only_grow() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF EXISTS (SELECT 1 FROM commits WHERE size >= NEW.size) THEN
-        RAISE EXCEPTION USING MESSAGE = 'commits only grow',
-            ERRCODE = 'integrity_constraint_violation';
-    END IF;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER commits_next BEFORE INSERT ON commits
-FOR EACH ROW EXECUTE FUNCTION commits_only_grow();
 
 -- What writers lock until there is a row in `ledger` to lock.
 CREATE TABLE founding (

@@ -1,0 +1,252 @@
+"""A ledger in one schema of a PostgreSQL database; many ledgers share a database.
+
+The lock is the ledger's one row, `SELECT ... FOR UPDATE` in a statement of its own: whatever is
+read after it is read in a later statement, and so sees what was committed while the lock was
+waited for. (Lock and look-up in one statement would see the state from before the wait.) Until a
+ledger is founded there is no such row, and the one row of `founding` stands in for it. Row locks
+hold wherever a client enters a cluster; advisory locks would not.
+
+    writing   BEGIN ISOLATION LEVEL READ COMMITTED, settings, lock    one round trip
+              statements
+              COMMIT, on disk here and on a synchronous standby if there is one
+    reading   BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY         a snapshot, no lock
+
+Settings are made in each transaction, so that nothing depends on what a session, or another
+behind a shared connection, has set before. Threads of one process queue for the lock within the
+process: one connection waits on the server, not each of theirs.
+
+What is bounded: waiting for the lock (`store-locked`), for a statement (`store-timeout`), for a
+synchronous standby (`commit-unconfirmed`); a writer that stops in the middle of a transaction
+loses its connection, and the others go on. What a server cannot promise is refused: see
+`postgresql_durability`. An idle connection that turns out to be lost before anything was asked
+through it is replaced unseen.
+
+It keeps to what clusters and failover bear: no advisory locks, sequences, notifications or
+deferred constraints; errors are told by SQLSTATE.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from ledger.errors import Tampered
+from ledger.log.forking import renew_in_children
+from ledger.log.migrations import Migration, migrations_of
+from ledger.log.postgresql_connections import Connections, Link
+from ledger.log.postgresql_durability import Durability, durability_of, require_durable
+from ledger.log.postgresql_errors import is_lost, locked_too_long, translated
+from ledger.log.postgresql_migrating import migrate, refuse_newer
+from ledger.log.postgresql_place import postgresql_place
+from ledger.log.postgresql_roles import Rights, grant_writer, rights_of
+from ledger.log.postgresql_snapshot import PostgresqlConnection, PostgresqlSnapshot
+
+LOCK_TIMEOUT_S = 30.0
+STATEMENT_TIMEOUT_S = 300.0
+STANDBY_TIMEOUT_S = 30.0
+STILLNESS_MAX_S = 120.0
+"""So long may a transaction stand still between two statements."""
+
+_PROMISES = (
+    "SELECT current_setting('fsync'), current_setting('full_page_writes'),"
+    " current_setting('synchronous_standby_names')"
+)
+
+
+class PostgresqlStore:
+    """One ledger in one schema."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        migration_packages: Sequence[str] = ("ledger.log.migrations",),
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+        standby_timeout_s: float = STANDBY_TIMEOUT_S,
+    ) -> None:
+        """`invalid-store` where the URL is none; nothing is connected yet."""
+        self._place = postgresql_place(url)
+        self._migration_packages = tuple(migration_packages)
+        self._lock_timeout_s = lock_timeout_s
+        self._standby_timeout_s = standby_timeout_s
+        self._connections = Connections(self._place.conninfo, lock_timeout_s)
+        self._writer_guard = threading.Lock()
+        # Where the role may not look into the schema, only a full name tells that from its absence.
+        schema = f'"{self._place.schema}"'
+        lock = "SELECT one FROM {}.{} WHERE one = 1 FOR UPDATE"
+        self._lock = lock.format(schema, "ledger").encode()
+        self._lock_founding = lock.format(schema, "founding").encode()
+        self._noted = f"SELECT package, name FROM {schema}.schema_migrations".encode()
+        bounds = (
+            f"SET LOCAL search_path = {schema}, pg_temp;"
+            f"SET LOCAL statement_timeout = {_milliseconds(STATEMENT_TIMEOUT_S)};"
+            f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(STILLNESS_MAX_S)};"
+        )
+        self._begin_reading = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;{bounds}".encode()
+        self._begin_writing = (
+            f"BEGIN ISOLATION LEVEL READ COMMITTED;{bounds}"
+            "SET LOCAL synchronous_commit = on;"
+            f"SET LOCAL lock_timeout = {_milliseconds(lock_timeout_s)};"
+            f"{_PROMISES};"
+        ).encode() + self._lock
+        renew_in_children(self)
+
+    @property
+    def address(self) -> str:
+        """Host, database and schema, as shown to people."""
+        return self._place.address
+
+    def create(self) -> None:
+        """Make the schema and its tables, as the role that is to own them.
+
+        Nothing happens where they are already; `store-not-writable` where the role may not.
+        """
+        with self._as_owner() as link:
+            migrate(link.raw, self._place.schema, self._steps())
+
+    def grant_writer(self, role: str) -> None:
+        """Give a role what a writer needs and no more; by the owner, after each migration."""
+        with self._as_owner() as link:
+            grant_writer(link.raw, self._place.schema, role)
+
+    def rights_of_connection(self) -> Rights:
+        """What the connecting role may do beyond a writer's needs, and what it lacks."""
+        with self.reading() as reading:
+            return rights_of(reading.connection, self._place.schema)
+
+    def durability(self) -> Durability:
+        """How far the server's acknowledgements can be trusted."""
+        with self.reading() as reading:
+            return durability_of(reading.connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[PostgresqlSnapshot]:
+        """A short consistent snapshot; `no-ledger` where there is no store."""
+        with self._connections.reader():
+            link, _ = self._begun(self._begin_reading)
+            try:
+                connection = PostgresqlConnection(link)
+                self._refuse_newer(connection)
+                yield PostgresqlSnapshot(connection)
+            finally:
+                self._end(link)
+
+    @contextmanager
+    def writing(self) -> Iterator[PostgresqlSnapshot]:
+        """A snapshot under the lock; durable when the `with` is left without an exception.
+
+        `commit-unconfirmed` says that the rows may be there all the same: look in a writing.
+        """
+        with self._alone():
+            link, answers = self._begun(self._begin_writing)
+            try:
+                ((fsync, full_page_writes, standbys),), locked = answers[-2:]
+                require_durable(fsync, full_page_writes)
+                connection = PostgresqlConnection(link)
+                if not locked:
+                    self._lock_to_found(connection)
+                self._refuse_newer(connection)
+                yield PostgresqlSnapshot(connection)
+                connection.commit(self._standby_timeout_s if standbys else None)
+            finally:
+                self._end(link)
+
+    def close(self) -> None:
+        """Let go of all idle connections of this process."""
+        self._connections.forget_idle()
+
+    def renew_after_fork(self) -> None:
+        """The child has locks and connections of its own; the parent's stay untouched."""
+        self._connections.renew_after_fork()
+        self._writer_guard = threading.Lock()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        guard = self._writer_guard
+        if not guard.acquire(timeout=self._lock_timeout_s):
+            raise locked_too_long()
+        try:
+            yield
+        finally:
+            guard.release()
+
+    @contextmanager
+    def _as_owner(self) -> Iterator[Link]:
+        link = self._connections.open()
+        try:
+            link.raw.execute(f"SET lock_timeout = {_milliseconds(self._lock_timeout_s)}".encode())
+            yield link
+        except psycopg.Error as error:
+            raise translated(error) from error
+        finally:
+            link.close()
+
+    def _begun(self, opening: bytes) -> tuple[Link, list[list[tuple[Any, ...]]]]:
+        """A connection on which a transaction has begun, and what its statements answered."""
+        link = self._connections.take()
+        try:
+            return link, _answers(link, opening)
+        except psycopg.Error as error:
+            self._end(link)
+            if not (link.used and is_lost(error)):
+                raise translated(error) from error
+        except BaseException:
+            link.close()
+            raise
+        # It was lost while it lay idle, and most likely all the others with it.
+        self._connections.forget_idle()
+        link = self._connections.open()
+        try:
+            return link, _answers(link, opening)
+        except psycopg.Error as error:
+            self._end(link)
+            raise translated(error) from error
+
+    def _end(self, link: Link) -> None:
+        """Take back whatever is not committed, and keep the connection if it still serves."""
+        try:
+            if not link.idle:
+                link.raw.execute(b"ROLLBACK", prepare=False)
+        except psycopg.Error:
+            link.close()
+        except BaseException:
+            link.close()
+            raise
+        else:
+            link.used = True
+            self._connections.give_back(link)
+
+    def _lock_to_found(self, connection: PostgresqlConnection) -> None:
+        if not connection.run(self._lock_founding):
+            raise Tampered("store-damaged", "The store lacks the row that founders lock.")
+        # Somebody may have founded the ledger while we waited; from now on its row is the lock.
+        connection.run(self._lock)
+
+    def _refuse_newer(self, connection: PostgresqlConnection) -> None:
+        if not connection.link.known:
+            refuse_newer(connection.run(self._noted), self._steps())
+            connection.link.known = True
+
+    def _steps(self) -> list[Migration]:
+        return [
+            step
+            for package in self._migration_packages
+            for step in migrations_of(package, "postgresql")
+        ]
+
+
+def _answers(link: Link, opening: bytes) -> list[list[tuple[Any, ...]]]:
+    cursor = link.raw.execute(opening, prepare=False)
+    answers = []
+    while True:
+        answers.append(cursor.fetchall() if cursor.description is not None else [])
+        if not cursor.nextset():
+            return answers
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

@@ -1,0 +1,119 @@
+"""Who may do what in a ledger's schema: an owner makes tables, a writer only appends.
+
+    table                          a writer may
+    ledger                         SELECT, INSERT, UPDATE (format)
+    signers, log, commits          SELECT, INSERT
+    founding                       SELECT, UPDATE (one)
+    schema_migrations              SELECT
+    all others (views')            SELECT, INSERT, UPDATE, DELETE
+
+The two updates are what `SELECT ... FOR UPDATE` needs; triggers refuse them when they are meant.
+TRUNCATE passes by row triggers, so nobody but the owner has it. All this guards against accidents
+and narrows what a stolen password can do; what protects the log are its signatures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from ledger.errors import InvalidInput
+from ledger.log.postgresql_errors import translated
+from ledger.log.store import Connection
+
+APPEND_ONLY = ("ledger", "signers", "log", "commits")
+_LOCKED_BY = {"ledger": "format", "founding": "one"}
+_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
+_KEPT = {
+    **dict.fromkeys(APPEND_ONLY, ("SELECT", "INSERT")),
+    "founding": ("SELECT",),
+    "schema_migrations": ("SELECT",),
+}
+_VIEW = ("SELECT", "INSERT", "UPDATE", "DELETE")
+_TABLE_KINDS = ["r", "p"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What the role of a connection may do in a ledger's schema, against what a writer should."""
+
+    role: str
+    beyond: tuple[str, ...]
+    """What it may do although no writer needs it, such as `DELETE on log` or `superuser`."""
+    lacking: tuple[str, ...]
+    """What it needs and may not do."""
+
+
+def grant_writer(raw: psycopg.Connection[tuple[object, ...]], schema: str, role: str) -> None:
+    """Give the role a writer's rights and take all others; by the owner, after each migration."""
+    place, writer = sql.Identifier(schema), sql.Identifier(role)
+
+    def run(text: str, **parts: sql.Composable) -> None:
+        raw.execute(sql.SQL(text).format(schema=place, role=writer, **parts))
+
+    try:
+        with raw.transaction():
+            run("REVOKE ALL ON SCHEMA {schema} FROM PUBLIC, {role}")
+            run("REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM PUBLIC, {role}")
+            run("GRANT USAGE ON SCHEMA {schema} TO {role}")
+            tables = raw.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema])
+            for (table,) in tables.fetchall():
+                name = str(table)
+                rights = sql.SQL(", ").join(sql.SQL(one) for one in _KEPT.get(name, _VIEW))
+                parts = {"rights": rights, "table": sql.Identifier(name)}
+                run("GRANT {rights} ON {schema}.{table} TO {role}", **parts)
+                if name in _LOCKED_BY:
+                    parts["rights"] = sql.Identifier(_LOCKED_BY[name])
+                    run("GRANT UPDATE ({rights}) ON {schema}.{table} TO {role}", **parts)
+    except psycopg.errors.UndefinedObject as error:
+        raise InvalidInput("unknown-role", "The database has no role of that name.") from error
+    except psycopg.Error as error:
+        raise translated(error) from error
+
+
+def rights_of(connection: Connection, schema: str) -> Rights:
+    """Ask the server what this connection's role may do."""
+    (role, superuser, replaces, creates), *_ = connection.execute(
+        "SELECT current_user::text, rolsuper, has_parameter_privilege(?, ?),"
+        " has_schema_privilege(?, ?) FROM pg_roles WHERE rolname = current_user",
+        ("session_replication_role", "SET", schema, "CREATE"),
+    )
+    beyond = [
+        what
+        for what, so in (
+            ("superuser", superuser),
+            ("SET session_replication_role", replaces),
+            (f"CREATE in schema {schema}", creates),
+        )
+        if so
+    ]
+    lacking: list[str] = []
+    for table, owned, held, updatable in _tables(connection, schema):
+        needed = set(_KEPT.get(table, _VIEW))
+        column = _LOCKED_BY.get(table)
+        columns = set(updatable) - ({column} if column else set())
+        if owned:
+            beyond.append(f"owner of {table}")
+        if table in _KEPT:
+            beyond += [f"{one} on {table}" for one in _PRIVILEGES if one in held - needed]
+            if "UPDATE" not in held:
+                beyond += [f"UPDATE ({one}) on {table}" for one in sorted(columns)]
+        lacking += [f"{one} on {table}" for one in _PRIVILEGES if one in needed - held]
+        if column and column not in updatable:
+            lacking.append(f"UPDATE ({column}) on {table}")
+    return Rights(str(role), tuple(beyond), tuple(lacking))
+
+
+def _tables(connection: Connection, schema: str) -> list[tuple[str, bool, set[str], list[str]]]:
+    found = connection.execute(
+        "SELECT c.relname::text, pg_has_role(c.relowner, ?),"
+        " ARRAY(SELECT p FROM unnest(?::text[]) AS p WHERE has_table_privilege(c.oid, p)),"
+        " ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid"
+        " AND a.attnum > 0 AND NOT a.attisdropped AND has_column_privilege(c.oid, a.attnum, ?))"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = ? AND c.relkind::text = ANY(?) ORDER BY c.relname",
+        ("MEMBER", list(_PRIVILEGES), "UPDATE", schema, _TABLE_KINDS),
+    )
+    return [(table, owned, set(held), updatable) for table, owned, held, updatable in found]
