@@ -189,8 +189,9 @@ class Host:
         store_pages_max: int | None = None,
         environment: dict[str, str] | None = None,
         as_json: bool = True,
+        script: str | None = None,
     ) -> Process:
-        """Begin a command; see the module for how it is killed or finds a disk full."""
+        """Begin a command, or a script in its place; see the module for kills and full disks."""
         said = list(arguments)
         if as_json:
             said.insert(said.index("--") if "--" in said else len(said), "--json")
@@ -207,6 +208,7 @@ class Host:
                 "full_at": full_at,
                 "file_bytes_max": file_bytes_max,
                 "store_pages_max": store_pages_max,
+                "script": script,
             }
         )
         pid = answer["pid"]
@@ -387,7 +389,11 @@ def _become_command(request: dict[str, Any]) -> None:
 
     code = 1
     try:
-        code = run(request["arguments"])
+        if request["script"] is None:
+            code = run(request["arguments"])
+        else:
+            exec(request["script"], {})
+            code = 0
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()

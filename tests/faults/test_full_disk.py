@@ -114,8 +114,7 @@ def test_a_disk_that_fills_up_during_init_does_not_stop_the_next(nursery, tmp_pa
         require_honest(ended, founded)
         if not founded:
             host.ok("init", "--label", "ann")
-        assert host.ok("status")["position"] == 2
-        host.is_whole()
+        assert host.is_whole()["size"] == 2
 
 
 def test_a_keyring_whose_disk_is_full_stays_as_it_was(base, tmp_path):
@@ -160,7 +159,7 @@ def test_an_auditors_file_on_a_full_disk_is_whole_or_absent(base, tmp_path):
     for host, ended in full_everywhere(base, tmp_path, *export):
         assert ended.code in {0, 7}
         if not (host.home / "auditor" / "keyring").exists():
-            assert ended.error["code"] == "keyring-not-writable"
+            assert ended.error["code"] in {*UNRECORDED, AFTERWARDS}
             host.ok(*export)
         assert host.ok("credential", "list", environment=as_cleo)
         host.is_whole()
