@@ -379,13 +379,14 @@ class Histories(RuleBasedStateMachine):
 
     def a_batch_is_imported(self, data):
         actor = self.an_actor(data) if data.draw(seldom, "somebody else's import") else None
-        spoiled = data.draw(seldom, "spoiled")
         items = []
         for _ in range(data.draw(st.integers(0, 4), "items")):
             application, owner = self.a_place(data)
-            if name_of(application) in self.model.applications or spoiled:
-                draw = self.some_values if spoiled else self.right_values
-                items.append((application, owner, draw(data, application)))
+            if name_of(application) in self.model.applications:
+                items.append((application, owner, self.right_values(data, application)))
+        if data.draw(seldom, "spoiled"):
+            application, owner = self.a_place(data)
+            items.append((application, owner, self.wrong_values(data, application)))
         expected = self.model.bring_in(
             canonical(actor), [(one, canonical_owner(owner), given) for one, owner, given in items]
         )
@@ -742,11 +743,15 @@ class Histories(RuleBasedStateMachine):
         return {name: data.draw(values) for name in names}
 
     def some_values(self, data, application):
-        """Mostly the right ones, else one too few, one too many, or one twice."""
+        """Mostly the right ones."""
+        draw = self.wrong_values if data.draw(seldom, "wrong values") else self.right_values
+        return draw(data, application)
+
+    def wrong_values(self, data, application):
+        """One too few, one too many, one twice, or none at all."""
         given = self.right_values(data, application)
-        wrong = data.draw(st.sampled_from(("nothing",) * 6 + ("few", "many", "twice", "none")))
         first = next(iter(given))
-        match wrong:
+        match data.draw(st.sampled_from(("few", "many", "twice", "none")), "what is wrong"):
             case "few":
                 del given[first]
             case "many":
