@@ -143,16 +143,17 @@ class PostgresqlStore:
         """
         with self._alone():
             link, answers = self._begun(self._begin_writing)
+            connection = PostgresqlConnection(link, waiting=False)
             try:
                 ((fsync, full_page_writes, standbys),), locked = answers[-2:]
                 require_durable(fsync, full_page_writes)
-                connection = PostgresqlConnection(link)
                 if not locked:
                     self._lock_to_found(connection)
                 self._refuse_newer(connection)
                 yield PostgresqlSnapshot(connection)
                 connection.commit(self._standby_timeout_s if standbys else None)
             finally:
+                connection.abandon()
                 self._end(link)
 
     def close(self) -> None:

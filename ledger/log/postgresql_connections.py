@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -90,6 +91,8 @@ class Connections:
         self._guard = threading.Lock()
         self._readers = threading.BoundedSemaphore(READERS_MAX)
         self._inherited: list[Link] = []
+        # Whoever lets go of a store without closing it leaves no session behind on the server.
+        weakref.finalize(self, _close_all, self._idle)
 
     @contextmanager
     def reader(self) -> Iterator[None]:
@@ -135,13 +138,18 @@ class Connections:
     def forget_idle(self) -> None:
         """Close all idle connections."""
         with self._guard:
-            idle, self._idle = self._idle, []
-        for link in idle:
-            link.close()
+            idle = self._idle.copy()
+            self._idle.clear()
+        _close_all(idle)
 
     def renew_after_fork(self) -> None:
         """Leave the parent's connections to the parent."""
         self._inherited += self._idle
-        self._idle = []
+        self._idle.clear()
         self._guard = threading.Lock()
         self._readers = threading.BoundedSemaphore(READERS_MAX)
+
+
+def _close_all(links: list[Link]) -> None:
+    for link in links:
+        link.close()

@@ -60,8 +60,9 @@ class CuttingProxy:
                         self._word = None
                         self.cuts += 1
                         if self._hand_on:
-                            server.sendall(said)
-                            server.recv(65536)
+                            with contextlib.suppress(OSError):
+                                server.sendall(said)
+                                server.recv(65536)
                         return
                     key.data.sendall(said)
 

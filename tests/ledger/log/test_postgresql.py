@@ -240,7 +240,7 @@ def test_a_server_that_is_not_there_shows_at_once_and_tells_no_password(open_sto
 
 def test_placeholders_are_turned_into_the_drivers_and_doubtful_statements_refused():
     """A `?` inside a quoted text might mean itself."""
-    assert driver_form("SELECT a % 2 FROM t WHERE b = ?") == b"SELECT a %% 2 FROM t WHERE b = %b"
+    assert driver_form("SELECT a % 2 FROM t WHERE b = ?")[0] == b"SELECT a %% 2 FROM t WHERE b = %b"
     for doubtful in ("SELECT '?'", 'SELECT "a?"', "SELECT $$?$$"):
         with pytest.raises(InvalidInput) as caught:
             driver_form(doubtful)
@@ -486,6 +486,16 @@ def test_a_forked_child_has_connections_of_its_own(store):
     assert size(store) == 42
 
 
+def test_a_store_that_is_forgotten_leaves_no_session_behind(own_server, own_place):
+    """Its connections are closed with it."""
+    store = PostgresqlStore(f"{own_place}&application_name=forgotten", migration_packages=PACKAGES)
+    found(store)
+    sessions = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'forgotten'"
+    assert own_server.execute(sessions)
+    del store
+    until(lambda: not own_server.execute(sessions))
+
+
 # Servers that stop
 
 
@@ -660,9 +670,10 @@ def test_a_line_cut_in_the_middle_of_a_commit_leaves_it_unconfirmed(proxied, lan
 def test_a_line_cut_before_the_commit_leaves_nothing(proxied):
     """The statement's caller is told that the store is out of reach."""
     store, proxy = proxied
-    proxy.cut_at(b"INSERT INTO commits", hand_on=True)
-    with pytest.raises(Unavailable) as caught:
-        append(store)
+    with pytest.raises(Unavailable) as caught, store.writing() as writing:
+        writing.insert_rows([row(2)])
+        proxy.cut_at(b"SELECT", hand_on=False)
+        writing.head()
     assert caught.value.code == "store-unreachable"
     assert size(store) == 1
 
