@@ -210,7 +210,7 @@ class PostgresqlStore:
     def _end(self, link: Link) -> None:
         """Take back whatever is not committed, and keep the connection if it still serves."""
         try:
-            if not link.idle:
+            if link.ours and not link.idle:
                 link.raw.execute(b"ROLLBACK", prepare=False)
         except psycopg.Error:
             link.close()

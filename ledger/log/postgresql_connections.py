@@ -14,6 +14,7 @@ because closing would end the parent's sessions.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -56,6 +57,7 @@ class Link:
         """Whether the schema was looked at through it."""
         self.warnings: list[str | None] = []
         self._cancelled = False
+        self._process = os.getpid()
         raw.add_notice_handler(self._heard)
 
     @property
@@ -63,6 +65,11 @@ class Link:
         """Whether the next transaction may begin on it."""
         quiet = self.raw.pgconn.transaction_status == TransactionStatus.IDLE
         return quiet and not self._cancelled
+
+    @property
+    def ours(self) -> bool:
+        """Whether this process opened it; the end of another's is not ours to speak through."""
+        return self._process == os.getpid()
 
     def cancel(self) -> None:
         """Ask the server to break off what it does; the connection is not used again."""
@@ -129,7 +136,9 @@ class Connections:
 
     def give_back(self, link: Link) -> None:
         """Keep it for the next caller; one in the middle of something is closed."""
-        if link.idle:
+        if not link.ours:
+            self._inherited.append(link)
+        elif link.idle:
             with self._guard:
                 self._idle.append(link)
         else:

@@ -76,6 +76,15 @@ def unconfirmed() -> Unavailable:
     )
 
 
+def forked() -> Unavailable:
+    """The transaction is the parent's."""
+    return Unavailable(
+        "store-forked",
+        "The process was forked in the middle of a transaction.",
+        hint="Open the ledger after the fork, or fork while nothing is being read.",
+    )
+
+
 def locked_too_long() -> Unavailable:
     """Somebody else holds the lock."""
     return Unavailable(

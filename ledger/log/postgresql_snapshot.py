@@ -42,7 +42,7 @@ import psycopg
 
 from ledger.errors import InvalidInput, LedgerError
 from ledger.log.postgresql_connections import Link
-from ledger.log.postgresql_errors import STANDBY_CANCELLED, is_lost, translated, unconfirmed
+from ledger.log.postgresql_errors import STANDBY_CANCELLED, forked, is_lost, translated, unconfirmed
 from ledger.log.rows import LogRow
 from ledger.log.snapshot import INSERT_ROW, LOG_COLUMNS, Snapshot
 
@@ -105,6 +105,7 @@ class PostgresqlConnection:
 
         With a time, a commit that waits longer for its standby is given up.
         """
+        self._require_ours()
         self.link.warnings.clear()
         try:
             with self._cancelling_after(standby_timeout_s):
@@ -122,8 +123,9 @@ class PostgresqlConnection:
 
     def abandon(self) -> None:
         """Wait for whatever is still under way, whatever comes of it."""
-        with suppress(psycopg.Error):
-            self._wait_for_all()
+        if self.link.ours:
+            with suppress(psycopg.Error):
+                self._wait_for_all()
 
     def _wait_for_all(self) -> None:
         self._pipeline = None
@@ -148,10 +150,15 @@ class PostgresqlConnection:
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
+        self._require_ours()
         try:
             yield
         except psycopg.Error as error:
             raise self._ours(error) from error
+
+    def _require_ours(self) -> None:
+        if not self.link.ours:
+            raise forked()
 
     def _ours(self, error: psycopg.Error) -> LedgerError:
         """Our error; for what fails only because something failed before, the one from then."""

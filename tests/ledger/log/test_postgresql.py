@@ -486,6 +486,27 @@ def test_a_forked_child_has_connections_of_its_own(store):
     assert size(store) == 42
 
 
+def test_a_child_forked_inside_a_transaction_cannot_speak_for_its_parent(store):
+    """It is told so, and whatever way it leaves, the parent's transaction goes on."""
+    codes = []
+    try:
+        with store.writing() as writing:
+            writing.insert_rows([row(2)])
+            child = os.fork()
+            if child == 0:
+                for speak in (writing.head, lambda: writing.insert_commit(commit(2))):
+                    try:
+                        speak()
+                    except Unavailable as error:
+                        codes.append(error.code)
+                raise LookupError
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            writing.insert_commit(commit(2))
+    except LookupError:
+        os._exit(0 if [*codes, size(store)] == ["store-forked", "store-forked", 1] else 1)
+    assert append(store) == 3
+
+
 def test_a_store_that_is_forgotten_leaves_no_session_behind(own_server, own_place):
     """Its connections are closed with it."""
     store = PostgresqlStore(f"{own_place}&application_name=forgotten", migration_packages=PACKAGES)
