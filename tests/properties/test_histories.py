@@ -144,6 +144,7 @@ STEPS = (
     *("an_application_is_created",) * 2,
     *("an_application_is_updated",) * 2,
     *("an_application_begins_anew",) * 2,
+    *("members_come_and_all_of_them_go",) * 2,
     "an_application_is_deleted",
     "all_of_an_owner_are_deleted",
     "the_history_is_asked",
@@ -290,15 +291,18 @@ class Histories(RuleBasedStateMachine):
                 return  # the pages do not settle whether this closes it
             if revoke and present["members"]:
                 claim = data.draw(st.sampled_from(sorted(present["members"])))
-        expected = self.model.grant(canonical(actor), application, role, claim, revoke=revoke)
-        got = self.meets(
-            expected,
-            lambda ledger: (ledger.revoke if revoke else ledger.grant)(
-                acting(actor, data.draw(reasons)), application, role, claim
-            ),
-        )
-        if expected.code is None:
-            assert got.changed == expected.value["changed"]
+        self.change_role(actor, application, role, claim, data.draw(reasons), revoke=revoke)
+
+    def members_come_and_all_of_them_go(self, data):
+        """One is named, all are revoked, and somebody asks for what is then closed to all."""
+        application = self.an_id(data)
+        present = self.model.applications.get(name_of(application))
+        if present is None or (present["open"] and present["members"]):
+            return
+        self.change_role(None, application, "member", data.draw(claims), "", revoke=False)
+        for claim in sorted(self.model.applications[name_of(application)]["members"]):
+            self.change_role(None, application, "member", claim, "", revoke=True)
+        self.retrieve([data.draw(people, "caller")], application, False, None, "")
 
     def an_application_is_deleted(self, data):
         actor, application = self.an_actor(data), self.an_id(data)
@@ -384,8 +388,8 @@ class Histories(RuleBasedStateMachine):
             application, owner = self.a_place(data)
             if name_of(application) in self.model.applications:
                 items.append((application, owner, self.right_values(data, application)))
-        if data.draw(seldom, "spoiled"):
-            application, owner = self.a_place(data)
+        if items and data.draw(st.booleans(), "spoiled"):
+            application, owner, _ = data.draw(st.sampled_from(items), "once more, wrong")
             items.append((application, owner, self.wrong_values(data, application)))
         expected = self.model.bring_in(
             canonical(actor), [(one, canonical_owner(owner), given) for one, owner, given in items]
@@ -557,6 +561,17 @@ class Histories(RuleBasedStateMachine):
                 acting(actor, reason), application, owner_claim(owner), version=version
             ),
         )
+
+    def change_role(self, actor, application, role, claim, reason, *, revoke):
+        expected = self.model.grant(canonical(actor), application, role, claim, revoke=revoke)
+        got = self.meets(
+            expected,
+            lambda ledger: (ledger.revoke if revoke else ledger.grant)(
+                acting(actor, reason), application, role, claim
+            ),
+        )
+        if expected.code is None:
+            assert got.changed == expected.value["changed"]
 
     def change_right(self, actor, right, claim, reason, *, revoke):
         expected = self.model.role(canonical(actor), right, claim, revoke=revoke)
