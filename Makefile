@@ -17,7 +17,7 @@ check: .venv/installed-test
 	$(BIN)/lint-imports
 
 bench: .venv/installed-test
-	$(BIN)/python -m tools.benchmark
+	$(BIN)/python -m tools.bench
 
 format: .venv/installed-test
 	$(BIN)/ruff format .

@@ -74,8 +74,8 @@ def decide_get(
         return Decision(allowed=False, detail="no-such-application")
     through = _member(application, caller)
     if through is None:
-        code = "not-a-member" if application.is_group or not application.open else "not-an-owner"
-        return Decision(allowed=False, detail=code)
+        may_own = application.is_group or caller.claim.type in OWNER_TYPES
+        return Decision(allowed=False, detail="not-a-member" if may_own else "not-an-owner")
     if application.restricted and not restricted:
         return Decision(allowed=False, detail="restricted-request-needed", through=through)
     if restricted and roles.holder("restricted-access", caller.claims) is None:

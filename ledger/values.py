@@ -47,8 +47,9 @@ class FieldValue:
         if isinstance(content, str):
             try:
                 content.encode()
-            except UnicodeEncodeError as error:
-                raise InvalidInput("invalid-value", "A value is no valid Unicode text.") from error
+            except UnicodeEncodeError:
+                # The cause would carry the value to whoever prints causes.
+                raise InvalidInput("invalid-value", "A value is no valid Unicode text.") from None
         self._content = content
 
     def reveal(self) -> str | bytes:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgpack
 
@@ -76,17 +76,19 @@ class ViewKeeper:
         self._mapper = mapper
         self._digests = digests
 
-    def maintain(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
-        """Fold rows that were just appended, if the view stands just before them."""
-        if not recorded:
-            return
-        if recorded[0].position == 1:
-            self.begin_anew(connection)
-        place = self.places.read(connection)
+    def maintained(
+        self, connection: Connection, recorded: Sequence[Recorded], row: tuple[Any, ...] | None
+    ) -> Place | None:
+        """Fold rows that were just appended, if the view stands just before them.
+
+        `row` is the view's row in `views`; the answer is where the view stands now, to be
+        written there, and None where it lags.
+        """
+        place = self.places.found(row)
         if place is None or place.position != recorded[0].position - 1:
-            return
+            return None
         self.apply(connection, place.active, recorded)
-        self.places.write(connection, Place(place.active, recorded[-1].position))
+        return Place(place.active, recorded[-1].position)
 
     def bring_forward(self) -> None:
         """Fold whatever lies beyond the view's position; `key-missing` where a key is lacking."""

@@ -33,6 +33,7 @@ from projections.digests import Digests, compared
 from projections.documents import access_document, mapping_document, unreadable_access
 from projections.history import mapping_history
 from projections.key_inventory import KeyInventory
+from projections.place import read_rows, write_rows
 from projections.rebuilding import Rebuild
 from projections.view import Progress, Serving, View, ViewKeeper, astray
 
@@ -60,8 +61,20 @@ class Views:
 
     def maintain(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
         """Follow the log in the append's own transaction."""
-        for keeper in self._keepers.values():
-            keeper.maintain(connection, recorded)
+        if not recorded:
+            return
+        keepers = self._keepers.values()
+        if recorded[0].position == 1:
+            for keeper in keepers:
+                keeper.begin_anew(connection)
+        rows = read_rows(connection)
+        places = {
+            keeper: keeper.maintained(connection, recorded, rows.get(keeper.view.name))
+            for keeper in keepers
+        }
+        moved = [keeper.places.written(place) for keeper, place in places.items() if place]
+        if moved:
+            write_rows(connection, moved)
 
     def bring_forward(self) -> None:
         """Bring all views to the head; `key-missing` where a stale keyring cannot."""

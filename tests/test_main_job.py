@@ -125,6 +125,48 @@ def test_naming_a_member_closes_and_revoking_the_last_leaves_it_closed(ledger):
     everything_holds(ledger)
 
 
+def test_in_an_opened_application_naming_closes_and_revoking_does_not(ledger):
+    ledger.create_application(OPERATOR, "CRM", kind="individual", members=("user:bob",))
+    ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR)
+    ledger.update_application(OPERATOR, "CRM", changes={}, open_to_all=True)
+    assert ledger.grant(OPERATOR, "CRM", "member", "user:bob").changed
+    assert not ledger.application("CRM").open
+    assert code_of(Refused, lambda: ledger.retrieve(caller("user:alice"), "CRM"))
+    ledger.update_application(OPERATOR, "CRM", changes={}, open_to_all=True)
+    ledger.revoke(OPERATOR, "CRM", "member", "user:bob")
+    assert ledger.retrieve(caller("user:alice"), "CRM").version == 1
+    everything_holds(ledger)
+
+
+def test_a_group_that_asks_for_an_individual_application_is_told_it_owns_nothing(ledger):
+    ledger.create_application(OPERATOR, "Vault", kind="individual", members=("group:ops",))
+    with pytest.raises(Refused) as caught:
+        ledger.retrieve(caller("group:ops"), "Vault")
+    told = explain(ledger._writer.store, ledger._desk.mapper, caught.value.position)
+    assert told["detail"] == "not-an-owner"
+
+
+def test_a_value_stands_in_no_error_and_no_cause():
+    with pytest.raises(InvalidInput) as caught:
+        FieldValue("hunter2\ud800")
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_a_field_asked_for_twice_is_released_once_and_settings_that_stay_are_refused(ledger):
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR)
+    asked = ["Windows Password", "windows password"]
+    got = ledger.retrieve(caller("user:alice"), "CRM", fields=asked)
+    assert list(got.fields) == ["Windows Password"]
+    assert ledger.views.access()[0]["fields"] == ["Windows Password"]
+    change = {"restricted": True}
+    assert (
+        code_of(InvalidInput, lambda: ledger.update_application(OPERATOR, "CRM", changes=change))
+        == "unknown-setting"
+    )
+
+
 def test_an_administrator_manages_and_sets_but_does_not_read(ledger):
     ledger.create_application(
         OPERATOR, "Finance", kind="group", administrators=("user:ada",), members=("group:f",)

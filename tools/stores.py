@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from ledger.errors import InvalidInput, NotFound
-from ledger.log.sqlite import SqliteStore
-from ledger.log.store import Store
+from typing import TYPE_CHECKING
+
+from ledger.errors import NotFound
 from tools.settings import Settings
+
+if TYPE_CHECKING:
+    from ledger.log.store import Store
 
 MIGRATIONS = ("ledger.log.migrations", "projections.migrations")
 
@@ -13,13 +16,14 @@ MIGRATIONS = ("ledger.log.migrations", "projections.migrations")
 def store_of(settings: Settings) -> Store:
     """The store that the settings name, whether or not a ledger is in it."""
     path = settings.sqlite_path
-    if path is None:
-        raise InvalidInput(
-            "unknown-engine",
-            "This version keeps ledgers in SQLite only.",
-            hint="Write the store as sqlite:///ABSOLUTE/PATH.",
-        )
-    return SqliteStore(path, migration_packages=MIGRATIONS)
+    if path is not None:
+        from ledger.log.sqlite import SqliteStore
+
+        return SqliteStore(path, migration_packages=MIGRATIONS)
+    # The driver takes a while to load, and whoever keeps his ledger in a file never needs it.
+    from ledger.log.postgresql import PostgresqlStore
+
+    return PostgresqlStore(settings.store, migration_packages=MIGRATIONS)
 
 
 def existing_store(settings: Settings) -> Store:

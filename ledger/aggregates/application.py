@@ -197,7 +197,9 @@ def fold_application(state: Application | None, recorded: Recorded) -> Applicati
         case ApplicationFieldAdded(field=field):
             return replace(state, fields=(*state.fields, Field(*field)))
         case ApplicationGranted(role=role, claim=claim):
-            return _with_role(state, role, state.claims_of(role) | {parse_claim(claim)})
+            granted = _with_role(state, role, state.claims_of(role) | {parse_claim(claim)})
+            # Naming a member closes; revoking one, even the last, neither closes nor opens.
+            return replace(granted, open=granted.open and role != "member")
         case ApplicationRevoked(role=role, claim=claim):
             return _with_role(state, role, state.claims_of(role) - {parse_claim(claim)})
         case ApplicationOpened():
@@ -258,6 +260,9 @@ def create(
     return (created,)
 
 
+UPDATABLE = frozenset({"name", "contact", "ticket_timeout_s", "credential_page", "masked"})
+
+
 def update(
     state: Application,
     *,
@@ -299,9 +304,13 @@ def add_field(state: Application, field: Field) -> tuple[Event, ...]:
 
 
 def grant(state: Application, role: str, claim: Claim) -> tuple[Event, ...]:
-    """One more claim in a role; nothing if it holds it already."""
+    """One more claim in a role; nothing if it holds it already.
+
+    Naming a member closes an open application, also one who is a member already.
+    """
     _check_role(state, role)
-    if claim in state.claims_of(role):
+    closes = role == "member" and state.open
+    if claim in state.claims_of(role) and not closes:
         return ()
     if len(state.claims_of(role)) >= CLAIMS_MAX:
         raise _invalid("too-many-claims", f"A role is held by at most {CLAIMS_MAX} claims.")
@@ -412,8 +421,7 @@ def _with_role(state: Application, role: str, claims: frozenset[Claim]) -> Appli
         case "administrator":
             return replace(state, administrators=claims)
         case "member":
-            # Naming a member closes; revoking the last one leaves it closed to all.
-            return replace(state, members=claims, open=False)
+            return replace(state, members=claims)
         case _:
             return replace(state, ticket_redeemers=claims)
 

@@ -33,6 +33,14 @@ class Snapshot:
         """The highest position in the log; 0 when it is empty."""
         return int(self.connection.execute("SELECT coalesce(max(position), 0) FROM log")[0][0])
 
+    def extent(self) -> tuple[int, int]:
+        """The highest position in the log and the size of the last commit, in one look."""
+        last, size = self.connection.execute(
+            "SELECT (SELECT coalesce(max(position), 0) FROM log),"
+            " (SELECT coalesce(max(size), 0) FROM commits)"
+        )[0]
+        return int(last), int(size)
+
     def signers(self) -> tuple[SignerRow, ...]:
         """All signer rows, in order of storing."""
         found = self.connection.execute(f"SELECT {_SIGNER} FROM signers ORDER BY ordinal")

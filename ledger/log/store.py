@@ -51,6 +51,10 @@ class Reading(Protocol):
         """The highest position in the log; 0 when it is empty."""
         ...
 
+    def extent(self) -> tuple[int, int]:
+        """The highest position in the log and the size of the last commit, in one look."""
+        ...
+
     def signers(self) -> tuple[SignerRow, ...]:
         """All signer rows, in order of storing."""
         ...

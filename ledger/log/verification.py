@@ -93,6 +93,14 @@ class Follower:
             self._book = SignerBook(self._ledger, rows, reading)
         return self._book
 
+    def known_book(self, reading: Reading, head: CheckedHead) -> SignerBook:
+        """The book as it was last read; it changes only with heads that are followed."""
+        return self._book or self.continued_book(reading, head)
+
+    def forget_book(self) -> None:
+        """Read the signer rows anew next time: this process has appended some."""
+        self._book = None
+
     def continued_book(self, reading: Reading, head: CheckedHead) -> SignerBook:
         """The signer rows, if those that the head rests on are still the same."""
         book = self.book(reading)
@@ -107,11 +115,14 @@ class Follower:
 
         A page ends early at the size `until`, so that a caller can look at the root there.
         """
+        extent = reading.extent()
+        if extent == (head.size, head.size):
+            return head
         commits = self._page(reading, head, until)
         if not commits:
-            if reading.last_position() != head.size:
+            if extent[0] != head.size:
                 raise _tampered("unsigned-rows", "The rows do not end at the head.", head.size + 1)
-            return head
+            raise _tampered("missing-commit", "The head that was checked is gone.", head.size)
         book = self.continued_book(reading, head)
         vouched = self._vouched(commits, book)
         moved: dict[bytes, Tip] = {}

@@ -183,8 +183,7 @@ class Writer:
         failures: list[tuple[Future[Any], BaseException]] = []
         transaction: Transaction | None = None
         try:
-            with self._at_head() as writing:
-                checked = self._follow(writing, self.head)
+            with self._at_head() as (writing, checked):
                 clock_reading = self._clock_reading()
                 transaction = Transaction(writing, self._equipment, checked, clock_reading)
                 for request, answer in batch:
@@ -213,12 +212,14 @@ class Writer:
             self._remember()
 
     @contextlib.contextmanager
-    def _at_head(self) -> Iterator[Writing]:
-        """The lock; what others appended meanwhile is checked outside it if it is much."""
+    def _at_head(self) -> Iterator[tuple[Writing, CheckedHead]]:
+        """The lock, at a checked head; what others appended is checked outside it if it is much."""
         while True:
             with self.store.writing() as writing:
-                if writing.last_position() <= self.head.size + _CHECKED_UNDER_LOCK_MAX:
-                    yield writing
+                head, extent = self.head, writing.extent()
+                if extent[0] <= head.size + _CHECKED_UNDER_LOCK_MAX:
+                    moved = extent != (head.size, head.size)
+                    yield writing, self._follow(writing, head) if moved else head
                     return
             self.catch_up()
 
@@ -238,7 +239,7 @@ class Writer:
     def _signers(self, writing: Writing, transaction: Transaction) -> tuple[SignerRow, ...]:
         if transaction.head.size == 0:
             return tuple(transaction.new_signers)
-        book = self._follower.continued_book(writing, transaction.head)
+        book = self._follower.known_book(writing, transaction.head)
         self.signer.require_live(book, transaction.head.size)
         return book.rows + tuple(transaction.new_signers)
 
@@ -248,6 +249,8 @@ class Writer:
         self._tips.after(transaction.rows, moved)
         self._tips.move(moved)
         self._access_streams.committed(transaction.rows)
+        if transaction.new_signers:
+            self._follower.forget_book()
         self._advance(head)
 
     def _follow(self, reading: Reading, head: CheckedHead) -> CheckedHead:

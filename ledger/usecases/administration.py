@@ -11,6 +11,7 @@ from ledger.aggregates import roles as rights
 from ledger.aggregates.application import Application, Field
 from ledger.aggregates.event import Event
 from ledger.claims import Claim, parse_claim
+from ledger.errors import InvalidInput
 from ledger.identifiers import application_key
 from ledger.log.transaction import Request, Transaction
 from ledger.policy import Verb, decide
@@ -129,6 +130,8 @@ class ApplicationChanges:
         open_to_all: bool = False,
     ) -> Request[Outcome]:
         """Changed settings and added fields."""
+        if not set(changes) <= applications.UPDATABLE:
+            raise InvalidInput("unknown-setting", "That setting of an application cannot change.")
         steps: list[Change] = [lambda state: applications.update(state, **changes)]
         steps.extend(_adding(field) for field in add_fields)
         if open_to_all:

@@ -108,7 +108,7 @@ class Retrieve:
     def _released(self, application: Application, mapping: CredentialMapping) -> tuple[str, ...]:
         if not self.fields:
             return mapping.fields
-        wanted = tuple(field_of(application, name).name for name in self.fields)
+        wanted = dict.fromkeys(field_of(application, name).name for name in self.fields)
         return tuple(name for name in wanted if name in mapping.fields)
 
 

