@@ -1,4 +1,4 @@
-"""A small TCP proxy before a server's socket file that cuts the line at a chosen word."""
+"""A small TCP proxy before a server's socket file that cuts the line in the middle of a commit."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from contextlib import contextmanager
 
 
 class CuttingProxy:
-    """Hands bytes on, until the client says the word."""
+    """Hands bytes on, until somebody says the word that it was told to cut at."""
 
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self._word: bytes | None = None
-        self._hand_on = False
+        self._from_client: bytes | None = None
+        self._from_server: bytes | None = None
         self.cuts = 0
 
-    def cut_at(self, word: bytes, *, hand_on: bool) -> None:
-        """Cut at the next such word, before or after the server has heard it and has answered."""
-        self._hand_on = hand_on
-        self._word = word
+    def cut_before_server_hears(self, word: bytes) -> None:
+        """Cut when a client says the word; the server does not hear it."""
+        self._from_client = word
+
+    def cut_before_client_hears(self, word: bytes) -> None:
+        """Cut when the server says the word; the client does not hear it."""
+        self._from_server = word
 
     def serve(self) -> None:
         """One connection after another, until the listener is closed."""
@@ -42,29 +45,24 @@ class CuttingProxy:
 
     def _relay(self, client: socket.socket) -> None:
         server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        server.settimeout(20)
-        with client, server, selectors.DefaultSelector() as ready:
+        with client, server, selectors.DefaultSelector() as ready, contextlib.suppress(OSError):
             server.connect(self._upstream)
             ready.register(client, selectors.EVENT_READ, server)
             ready.register(server, selectors.EVENT_READ, client)
             while True:
                 for key, _ in ready.select():
-                    try:
-                        said = key.fileobj.recv(65536)
-                    except OSError:
-                        return
-                    if not said:
-                        return
-                    word = self._word
-                    if key.fileobj is client and word is not None and word in said:
-                        self._word = None
-                        self.cuts += 1
-                        if self._hand_on:
-                            with contextlib.suppress(OSError):
-                                server.sendall(said)
-                                server.recv(65536)
+                    said = key.fileobj.recv(65536)
+                    if not said or self._cuts(said, by_client=key.fileobj is client):
                         return
                     key.data.sendall(said)
+
+    def _cuts(self, said: bytes, *, by_client: bool) -> bool:
+        word = self._from_client if by_client else self._from_server
+        if word is None or word not in said:
+            return False
+        self._from_client = self._from_server = None
+        self.cuts += 1
+        return True
 
 
 @contextmanager

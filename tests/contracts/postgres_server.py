@@ -53,6 +53,19 @@ class PostgresServer:
         """Stop and wait; `immediate` is a crash."""
         self._control("stop", "-m", mode)
 
+    def follow(self, primary: PostgresServer) -> None:
+        """Be a running standby of a running server."""
+        self.folder.chmod(0o755)
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, "pgserver")
+        self._run("pg_basebackup", "-h", str(primary.folder), "-U", "postgres", "-D",
+                  str(self.data), "-R", "-c", "fast")  # fmt: skip
+        self.start(f"-c unix_socket_directories={self.folder}")
+
+    def promote(self) -> None:
+        """Be a primary from now on."""
+        self._control("promote")
+
     def dsn(self, user: str = "postgres") -> str:
         """How to reach it."""
         return f"postgresql://{user}@/postgres?host={self.folder}"
@@ -69,10 +82,13 @@ class PostgresServer:
             return cursor.fetchall() if cursor.description else []
 
     def _control(self, *arguments: str) -> None:
+        self._run("pg_ctl", "-w", "-D", str(self.data), *arguments)
+
+    def _run(self, program: str, *arguments: str) -> None:
         wheel = _wheel()
         wheel.pgexec.pgexec(
-            "pg_ctl",
-            ("-w", "-D", str(self.data), *arguments),
+            program,
+            arguments,
             bin_path=wheel.utils.POSTGRES_VERSIONS[wheel.utils.TARGET_POSTGRES_VERSION],
             user="pgserver" if os.geteuid() == 0 else None,
             timeout=30,
@@ -89,13 +105,16 @@ def _wheel():
 
 
 @contextmanager
-def private_server() -> Iterator[PostgresServer]:
-    """A running server that nobody else uses."""
+def private_server(primary: PostgresServer | None = None) -> Iterator[PostgresServer]:
+    """A running server that nobody else uses; with a primary, its standby."""
     # Socket paths are short by law, so the folder is not one of pytest's.
     server = PostgresServer(Path(tempfile.mkdtemp(prefix="credledger-pg-")))
     try:
-        server.create()
-        server.start()
+        if primary is None:
+            server.create()
+            server.start()
+        else:
+            server.follow(primary)
         yield server
     finally:
         if (server.data / "postmaster.pid").exists():

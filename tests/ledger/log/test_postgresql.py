@@ -661,6 +661,35 @@ def test_a_server_that_ends_while_a_commit_waits_leaves_it_unconfirmed(
     assert size(store) == 2
 
 
+def test_what_was_acknowledged_outlives_a_failover(open_store):
+    """With a synchronous standby; the store says which case it sees and finds the new primary."""
+    with private_server() as primary, private_server(primary) as standby:
+        hosts = f"{primary.folder},{standby.folder}"
+        place = f"postgresql://postgres@/postgres?host={hosts}&target_session_attrs=read-write"
+        store = open_store(place)
+        found(store)
+        until(lambda: store.durability().standbys == 1)
+        assert store.durability().synchronous_standbys == 0
+        assert not store.durability().outlives_failover
+        primary.execute(
+            "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"
+        )
+        until(lambda: store.durability().synchronous_standbys == 1)
+        assert store.durability().outlives_failover
+        until(lambda: append(store) >= 20)
+        acknowledged = size(store)
+        follower = open_store(standby.dsn())
+        with pytest.raises(Unavailable) as caught, follower.writing():
+            pass
+        assert caught.value.code == "store-not-writable"
+        primary.stop("immediate")
+        standby.promote()
+        assert size(store) == acknowledged
+        standby.execute("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+        until(lambda: standby.execute("SHOW synchronous_standby_names") == [("",)])
+        assert append(store) == acknowledged + 1
+
+
 # Lines that are cut
 
 
@@ -677,7 +706,8 @@ def proxied(postgres_server, postgres_schema, open_store):  # noqa: F811
 def test_a_line_cut_in_the_middle_of_a_commit_leaves_it_unconfirmed(proxied, landed):
     """Whoever looks under the lock knows: the row is there just if the server has heard."""
     store, proxy = proxied
-    proxy.cut_at(b"COMMIT\0", hand_on=landed)
+    cut = proxy.cut_before_client_hears if landed else proxy.cut_before_server_hears
+    cut(b"COMMIT\0")
     with pytest.raises(Unavailable) as caught:
         append(store, b"mine")
     assert caught.value.code == "commit-unconfirmed"
@@ -693,7 +723,7 @@ def test_a_line_cut_before_the_commit_leaves_nothing(proxied):
     store, proxy = proxied
     with pytest.raises(Unavailable) as caught, store.writing() as writing:
         writing.insert_rows([row(2)])
-        proxy.cut_at(b"SELECT", hand_on=False)
+        proxy.cut_before_server_hears(b"SELECT")
         writing.head()
     assert caught.value.code == "store-unreachable"
     assert size(store) == 1
