@@ -11,12 +11,18 @@ import pytest
 
 from ledger.codec.mapper import EventMapper
 from ledger.log.memory import HostMemory, memory_path
+from ledger.log.postgresql import PostgresqlStore
 from ledger.log.sqlite import SqliteStore
+from ledger.log.store import Store
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import Argon2Cost, new_passphrase, passphrase
 from ledger.usecases.founding import found_ledger
 from ledger.usecases.ledger import Ledger
 from projections.views import Views
+from tests.contracts.postgres_server import (  # noqa: F401 # fixtures are asked for by name
+    postgres_schema,
+    postgres_server,
+)
 
 PASSPHRASE = "correct planets orbit quietly"
 CHEAP = Argon2Cost(19 * 1024, 2, 1)
@@ -35,14 +41,31 @@ class Clock:
 
 @dataclass
 class House:
-    """One host with a keyring, and the store beside it."""
+    """One host with a keyring, and the store: a file beside it, or a schema on a server."""
 
     store_path: Path
     keyring_path: Path
     clock: Clock = field(default_factory=Clock)
+    store_url: str | None = None
+    """Names the schema, where the store is on a PostgreSQL server."""
+    opened: list[Store] = field(default_factory=list)
 
-    def store(self) -> SqliteStore:
-        return SqliteStore(self.store_path, migration_packages=STORE_PACKAGES)
+    @property
+    def on_server(self) -> bool:
+        return self.store_url is not None
+
+    def store(self) -> Store:
+        made: Store
+        if self.store_url is None:
+            made = SqliteStore(self.store_path, migration_packages=STORE_PACKAGES)
+        else:
+            made = PostgresqlStore(self.store_url, migration_packages=STORE_PACKAGES)
+        self.opened.append(made)
+        return made
+
+    def close(self) -> None:
+        for store in self.opened:
+            store.close()
 
     def found(self) -> bytes:
         store = self.store()
@@ -58,11 +81,11 @@ class House:
             following=lambda mapper, streams: (Views(store, mapper, streams),),
         ).ledger_id
 
-    def open(self, *, store: SqliteStore | None = None, **settings) -> Ledger:
+    def open(self, *, store: Store | None = None, **settings) -> Ledger:
         unlocked = read_keyring(self.keyring_path).unlock(passphrase(PASSPHRASE))
         return self.open_with(unlocked, store=store, **settings)
 
-    def open_with(self, unlocked, *, store: SqliteStore | None = None, remember=True, **settings):
+    def open_with(self, unlocked, *, store: Store | None = None, remember=True, **settings):
         store = store or self.store()
         mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
         views = Views(store, mapper, unlocked.stream_names())
@@ -89,11 +112,29 @@ class House:
         )
 
 
+def new_house(folder: Path) -> House:
+    return House(folder / "store" / "ledger.db", folder / "keys" / "keyring")
+
+
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    made = House(tmp_path / "store" / "ledger.db", tmp_path / "keys" / "keyring")
+def sqlite_house(tmp_path: Path):
+    """For what only a file can suffer."""
+    made = new_house(tmp_path)
     made.found()
-    return made
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def house(request, tmp_path: Path):
+    made = new_house(tmp_path)
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgres_server")
+        schema = request.getfixturevalue("postgres_schema")
+        made.store_url = f"{server.dsn()}&ledger={schema}"
+    made.found()
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -32,9 +32,11 @@ from ledger.aggregates.event import Event
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Refused, Tampered
+from ledger.log.postgresql import PostgresqlStore
 from ledger.log.rows import LedgerRow, ledger_id_of
 from ledger.log.signers import HeadSigner
 from ledger.log.sqlite import SqliteStore
+from ledger.log.store import Store
 from ledger.log.verification import verify_log
 from ledger.log.writer import Writer
 from ledger.recorders.application_recorder import InsertReady, LedgerRecorder
@@ -74,15 +76,13 @@ class FoundingRecorder(LedgerRecorder):
         return super().insert_events(stored_events)
 
 
-class OnSqlite:
-    """A new ledger in a file for every recorder that a suite asks for."""
+class OnStore:
+    """A new ledger for every recorder that a suite asks for."""
 
     INITIAL_VERSION = 0
 
     def create_recorder(self) -> FoundingRecorder:
-        place = tempfile.TemporaryDirectory()
-        self.addCleanup(place.cleanup)
-        self.store = SqliteStore(Path(place.name) / "ledger.db")
+        self.store = self.new_store()
         self.store.create()
         key, salt = Ed25519PrivateKey.generate(), os.urandom(16)
         ledger = LedgerRow(ledger_id_of(key.public_key().public_bytes_raw(), salt), 1, salt)
@@ -103,6 +103,34 @@ class OnSqlite:
         found = verify_log(self.store)
         self.assertTrue(found.ok, found.checks)
         self.assertGreater(found.size, 0)
+
+
+class OnSqlite(OnStore):
+    """In a new file."""
+
+    def new_store(self) -> Store:
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        return SqliteStore(Path(place.name) / "ledger.db")
+
+
+class OnPostgresql(OnStore):
+    """In a new schema."""
+
+    @pytest.fixture(autouse=True)
+    def use_schema(self, postgres_server, postgres_schema):
+        self.url = f"{postgres_server.dsn()}&ledger={postgres_schema}"
+
+    def new_store(self) -> Store:
+        return PostgresqlStore(self.url)
+
+
+class TestApplicationRecorderOnPostgresql(OnPostgresql, suites.ApplicationRecorderTestCase):
+    """Events are inserted, selected and in conflict as the library expects."""
+
+
+class TestNonInterleavingOnPostgresql(OnPostgresql, suites.NonInterleavingNotificationIDsBaseCase):
+    """Two large inserts at once do not interleave."""
 
 
 class TestApplicationRecorderOnSqlite(OnSqlite, suites.ApplicationRecorderTestCase):

@@ -37,7 +37,7 @@ def copied(house: House, folder: str) -> House:
     place = house.keyring_path.parent.with_name(folder) / "keyring"
     place.parent.mkdir(mode=0o700)
     shutil.copy(house.keyring_path, place)
-    return House(house.store_path, place, house.clock)
+    return House(house.store_path, place, house.clock, house.store_url, house.opened)
 
 
 def test_a_slot_removed_on_two_hosts_is_removed_once_and_the_ledger_lives(house):
@@ -157,8 +157,8 @@ def test_text_that_cannot_be_stored_fails_alone(ledger):
     assert verify_log(ledger._writer.store).ok
 
 
-def test_the_driver_still_keeps_rows_by_trigger(house):
-    with sqlite3.connect(house.store_path) as connection, pytest.raises(sqlite3.IntegrityError):
+def test_the_driver_still_keeps_rows_by_trigger(sqlite_house):
+    with sqlite3.connect(sqlite_house.store_path) as connection, pytest.raises(sqlite3.IntegrityError):
         connection.execute("DELETE FROM signers")
     connection.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from ledger.claims import parse_claim
@@ -28,6 +30,15 @@ TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
 
 @pytest.fixture
 def filled(house):
+    return fill(house)
+
+
+@pytest.fixture
+def sqlite_filled(sqlite_house):
+    return fill(sqlite_house)
+
+
+def fill(house):
     ledger = house.open()
     ledger.create_application(Acting(), "CRM", kind="individual")
     ledger.set_credentials(Acting(), "CRM", ALICE, PAIR)
@@ -37,7 +48,32 @@ def filled(house):
     return house
 
 
+def in_their_dialect(statement: str) -> str:
+    """What was written for SQLite, as PostgreSQL says it."""
+    zeros = re.compile(r"zeroblob\((\d+)\)")
+    said = zeros.sub(lambda found: f"decode(repeat('00', {found[1]}), 'hex')", statement)
+    said = said.replace(FLIP.format("sealed"), "overlay(sealed placing '\\xFEFE'::bytea from 21)")
+    if said.startswith("INSERT OR REPLACE INTO log"):
+        said = said.replace("INSERT OR REPLACE", "INSERT") + (
+            " ON CONFLICT (position) DO UPDATE SET stream = excluded.stream,"
+            " version = excluded.version"
+        )
+    return said.replace("x''", "''::bytea").replace("sealed = 'x'", "sealed = '\\x78'::bytea")
+
+
+def attack_server(url: str, *statements: str) -> None:
+    plain, schema = url.rsplit("&ledger=", 1)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(f"SET search_path = {schema}")
+        connection.execute("SET session_replication_role = replica")
+        for statement in statements:
+            connection.execute(in_their_dialect(statement))
+
+
 def attack(house, *statements: str) -> None:
+    if house.on_server:
+        attack_server(house.store_url, *statements)
+        return
     with sqlite3.connect(house.store_path) as connection:
         for (name,) in connection.execute(TRIGGERS).fetchall():
             connection.execute(f"DROP TRIGGER {name}")
@@ -110,29 +146,29 @@ def test_a_forged_signer_is_not_believed(filled):
     assert not verify_log(filled.store()).ok
 
 
-def test_an_older_copy_of_the_database_is_refused_on_a_host_that_remembers(filled):
-    older = filled.store_path.with_name("older.db")
-    with sqlite3.connect(filled.store_path) as connection:
+def test_an_older_copy_of_the_database_is_refused_on_a_host_that_remembers(sqlite_filled):
+    older = sqlite_filled.store_path.with_name("older.db")
+    with sqlite3.connect(sqlite_filled.store_path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
-    shutil.copy(filled.store_path, older)
-    ledger = filled.open()
+    shutil.copy(sqlite_filled.store_path, older)
+    ledger = sqlite_filled.open()
     ledger.revoke(Acting(), "CRM", "administrator", "user:ada")
     ledger.close()
-    for path in filled.store_path.parent.glob("ledger.db*"):
+    for path in sqlite_filled.store_path.parent.glob("ledger.db*"):
         path.unlink()
-    older.rename(filled.store_path)
+    older.rename(sqlite_filled.store_path)
     with pytest.raises(Tampered) as caught:
-        filled.open()
+        sqlite_filled.open()
     assert caught.value.code == "rolled-back"
-    unlocked = read_keyring(filled.keyring_path).unlock(passphrase(PASSPHRASE))
-    memory = filled.memory(unlocked).recall()
-    result = verify_log(filled.store(), remembered=memory)
+    unlocked = read_keyring(sqlite_filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    memory = sqlite_filled.memory(unlocked).recall()
+    result = verify_log(sqlite_filled.store(), remembered=memory)
     assert [check.name for check in result.checks if not check.ok] == ["rolled-back"]
 
 
-def test_triggers_refuse_rewriting_by_accident(filled):
-    connection = sqlite3.connect(filled.store_path)
+def test_triggers_refuse_rewriting_by_accident(sqlite_filled):
+    connection = sqlite3.connect(sqlite_filled.store_path)
     for statement in (
         "UPDATE log SET topic = 'x'",
         "DELETE FROM log WHERE position = 6",
@@ -189,7 +225,7 @@ sys.path.insert(0, ".")
 from ledger.policy import Caller
 from ledger.claims import parse_claim
 from tests.conftest import House
-ledger = House(Path(sys.argv[1]), Path(sys.argv[2])).open()
+ledger = House(Path(sys.argv[1]), Path(sys.argv[2]), store_url=sys.argv[4] or None).open()
 for number in range(int(sys.argv[3])):
     print(ledger.retrieve(Caller(parse_claim("user:alice")), "CRM").position, flush=True)
 ledger.close()
@@ -197,7 +233,7 @@ ledger.close()
 
 
 def test_processes_that_write_at_once_all_succeed_at_positions_of_their_own(filled):
-    arguments = [str(filled.store_path), str(filled.keyring_path), "25"]
+    arguments = [str(filled.store_path), str(filled.keyring_path), "25", filled.store_url or ""]
     started = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, *arguments], stdout=subprocess.PIPE, text=True
@@ -214,7 +250,7 @@ def test_processes_that_write_at_once_all_succeed_at_positions_of_their_own(fill
 
 
 def test_a_killed_reader_leaves_every_answered_read_in_the_log(filled):
-    arguments = [str(filled.store_path), str(filled.keyring_path), "100000"]
+    arguments = [str(filled.store_path), str(filled.keyring_path), "100000", filled.store_url or ""]
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, *arguments], stdout=subprocess.PIPE, text=True
     )
@@ -233,7 +269,7 @@ def test_a_killed_reader_leaves_every_answered_read_in_the_log(filled):
 
 
 def test_looking_while_others_write_never_goes_back_or_cries_wolf(filled):
-    arguments = [str(filled.store_path), str(filled.keyring_path), "60"]
+    arguments = [str(filled.store_path), str(filled.keyring_path), "60", filled.store_url or ""]
     other = subprocess.Popen(
         [sys.executable, "-c", WRITER, *arguments], stdout=subprocess.PIPE, text=True
     )
