@@ -130,10 +130,14 @@ def shared_server(meeting_place: Path) -> Iterator[PostgresServer]:
     with guard:
         held = json.loads(note.read_text()) if note.exists() else {"users": 0}
         if not held["users"]:
-            held["folder"] = tempfile.mkdtemp(prefix="credledger-pg-")
-            server = PostgresServer(Path(held["folder"]))
-            server.create()
-            server.start()
+            server = PostgresServer(Path(tempfile.mkdtemp(prefix="credledger-pg-")))
+            try:
+                server.create()
+                server.start()
+            except BaseException:
+                shutil.rmtree(server.folder, ignore_errors=True)
+                raise
+            held["folder"] = str(server.folder)
         held["users"] += 1
         note.write_text(json.dumps(held))
     server = PostgresServer(Path(held["folder"]))
