@@ -114,7 +114,7 @@ class Model:
             detail, through = "member", presented[0]
         else:
             if not can_own(caller[0]):
-                return False, "not-an-owner" if application["open"] else None, None
+                return False, "not-an-owner", None
             if application["open"]:
                 presented = [caller[0]]
             if not presented:
@@ -317,10 +317,11 @@ class Model:
             if role == "ticket-redeemer" and not application["ticketing"]:
                 raise Fault("not-ticketing")
             held = application[PLURALS[role]]
-            if (canonical in held) != revoke:
+            closes = role == "member" and not revoke and application["open"]
+            if (canonical in held) != revoke and not closes:
                 return 0, {"changed": False}
             (held.discard if revoke else held.add)(canonical)
-            if role == "member":
+            if closes:
                 application["open"] = False
             return 1, {"changed": True}
 
