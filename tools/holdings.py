@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ledger.errors import Conflict, Unavailable
 from ledger.sealing import slots
-from ledger.sealing.keyring_file import read_private
+from ledger.sealing.keyring_file import clear_leftovers, create_key_file, read_private
 from ledger.sealing.slots import KEY_FILE_BYTES, Argon2Cost, Holding
 from tools import prompts
 from tools.documents import StandardInput
@@ -29,9 +28,7 @@ def present_holding(settings: Settings, standard_input: StandardInput) -> Holdin
 def first_holding(settings: Settings, standard_input: StandardInput) -> Holding:
     """What the first slot is given at `init`; a missing key file is made."""
     if settings.new_passphrase_file is None and settings.key_file is not None:
-        if settings.key_file.exists():
-            return slots.key_file(_read_key_file(settings.key_file))
-        return _new_key_file(settings.key_file)
+        return _present_or_new(settings.key_file)
     if settings.new_passphrase_file is None and settings.passphrase_file is not None:
         return slots.new_passphrase(prompts.passphrase(settings, standard_input))
     return slots.new_passphrase(prompts.new_passphrase(settings, standard_input))
@@ -43,28 +40,17 @@ def new_holding(
     """What a further slot is given: a new key file, one that is there, or a new passphrase."""
     if key_file is None:
         return slots.new_passphrase(prompts.new_passphrase(settings, standard_input))
-    if key_file.exists():
-        return slots.key_file(_read_key_file(key_file))
-    return _new_key_file(key_file)
+    return _present_or_new(key_file)
+
+
+def _present_or_new(path: Path) -> Holding:
+    clear_leftovers(path)
+    if path.exists():
+        return slots.key_file(_read_key_file(path))
+    content = os.urandom(KEY_FILE_BYTES)
+    create_key_file(path, content)
+    return slots.key_file(content)
 
 
 def _read_key_file(path: Path) -> bytes:
     return read_private(path, "key-file", bytes_max=KEY_FILE_BYTES)
-
-
-def _new_key_file(path: Path) -> Holding:
-    content = os.urandom(KEY_FILE_BYTES)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError as error:
-        raise Conflict("key-file-exists", "There is a key file at this place already.") from error
-    except OSError as error:
-        raise Unavailable(
-            "key-file-not-writable", "The key file cannot be written there."
-        ) from error
-    return slots.key_file(content)

@@ -68,6 +68,17 @@ class EpochKeys(Confidential):
         """The same for an auditor."""
         return EpochKeys(self.epoch, self.state, None, self.access)
 
+    def keeps(self, before: EpochKeys) -> bool:
+        """Whether every key that was held before is held here, and the same."""
+        pairs = zip(
+            (before.state, before.secret, *before.access),
+            (self.state, self.secret, *self.access),
+            strict=True,
+        )
+        return all(
+            old is None or (new is not None and hmac.compare_digest(old, new)) for old, new in pairs
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class EpochCommitments:

@@ -24,6 +24,7 @@ a keyring is believed only once `UnlockedKeyring.check` has held it against the 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -136,6 +137,27 @@ class Keyring:
         """The same with another generation."""
         stream_key, epochs = _unwrap(self, root)
         return _wrap(replace(self, generation=generation), root, stream_key, epochs)
+
+    def with_keys_of(self, before: UnlockedKeyring, root: bytes) -> UnlockedKeyring:
+        """This keyring, opened, if it holds each key that was held; `keyring-would-lose-keys`.
+
+        It goes on where `before` stands: its slot, or that slot as it was before if it is gone.
+        """
+        stream_key, epochs = _unwrap(self, root)
+        ours = {keys.epoch: keys for keys in epochs}
+        kept = hmac.compare_digest(stream_key, before.stream_key) and all(
+            keys.epoch in ours and ours[keys.epoch].keeps(keys) for keys in before.epochs
+        )
+        if not kept:
+            raise KeyUnavailable(
+                "keyring-would-lose-keys",
+                "A change of the keyring would have dropped or altered a key that it holds.",
+                hint="The file is as it was; keep a copy of it, and please report this.",
+            )
+        slot = next((slot for slot in self.slots if slot.id == before.slot.id), before.slot)
+        return replace(
+            before, keyring=self, slot=slot, root=root, stream_key=stream_key, epochs=epochs
+        )
 
     def _clear(self) -> dict[str, Any]:
         return {

@@ -5,12 +5,22 @@ finds, and writes: temporary file, fsync, rename, fsync of the folder. So two pr
 nothing of each other's, and a kill leaves the old file or the new one. Symbolic links are followed
 first, so that a file has one lock whatever name it is called by, and a link stays a link. Mode
 0600; a file that others may read is refused.
+
+No change may drop or alter a key that the file held: what is written is opened with its root
+first and compared. (Keys are never destroyed in this version, so there is no exception.)
+
+A key file is made beside its place and then linked there, so that it is whole or absent too:
+
+    .NAME.<16 hex digits>.new, fsync ── link ──▶ NAME, fsync of the folder, the first name goes
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
+import secrets
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,10 +29,14 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 
 from ledger.errors import Conflict, KeyUnavailable, Unavailable
-from ledger.sealing.keyring import BYTES_MAX, Keyring, parse_keyring
+from ledger.sealing.keyring import BYTES_MAX, Keyring, UnlockedKeyring, parse_keyring
 
 T = TypeVar("T")
+Change = Callable[[UnlockedKeyring], tuple[Keyring, bytes, T]]
+"""Of what the file holds now: the new keyring, the root that opens it, and an answer."""
 _LOCK_TIMEOUT_S = 30.0
+_LEFTOVER = r"\.{name}\.[0-9a-f]{{16}}\.new"
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 def read_private(path: Path, what: str, *, bytes_max: int = BYTES_MAX) -> bytes:
@@ -65,14 +79,77 @@ def require_free(path: Path) -> None:
         raise Conflict("keyring-exists", "There is a keyring at this place already.")
 
 
-def update_keyring_file(path: Path, change: Callable[[Keyring], tuple[Keyring, bytes, T]]) -> T:
-    """Change what the file holds now; `change` returns keyring, its root, and an answer."""
+class KeyringFile:
+    """A keyring's file while its lock is held."""
+
+    def __init__(self, path: Path, found: UnlockedKeyring) -> None:
+        self._path = path
+        self.held = found
+        """What the file holds now."""
+
+    def write(self, keyring: Keyring, root: bytes) -> None:
+        """Replace the file by a keyring of a higher generation; durable on return.
+
+        `keyring-would-lose-keys` where it lacks a key that is held, `keyring-damaged` where the
+        root does not open it; the file stays as it was then.
+        """
+        generation = max(self.held.keyring.generation, keyring.generation) + 1
+        after = keyring.bumped(root, generation)
+        held = after.with_keys_of(self.held, root)
+        _replace_file(self._path, after.to_bytes())
+        self.held = held
+
+
+@contextlib.contextmanager
+def changing(path: Path, unlocked: UnlockedKeyring) -> Iterator[KeyringFile]:
+    """The file under its lock, opened with an earlier unlock; errors as `Keyring.opened_by`."""
     path = _real(path)
     with _locked(path):
-        before = read_keyring(path)
-        after, root, answer = change(before)
-        _replace_file(path, after.bumped(root, before.generation + 1).to_bytes())
+        yield KeyringFile(path, read_keyring(path).opened_by(unlocked))
+
+
+def update_keyring_file(path: Path, unlocked: UnlockedKeyring, change: Change[T]) -> T:
+    """Change what the file holds now, in one step; the change's answer."""
+    with changing(path, unlocked) as file:
+        after, root, answer = change(file.held)
+        file.write(after, root)
     return answer
+
+
+def create_key_file(path: Path, content: bytes) -> None:
+    """Write a key file where none is, whole or not at all; durable on return.
+
+    `key-file-exists` where something is, `key-file-not-writable` where it cannot be written.
+    """
+    place = _real(path)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        clear_leftovers(place)
+        temporary = place.with_name(f".{place.name}.{secrets.token_hex(8)}.new")
+        try:
+            _write_new(temporary, content)
+            _link(temporary, place)
+            _sync_folder(place)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except FileExistsError as error:
+        raise Conflict("key-file-exists", "There is a key file at this place already.") from error
+    except OSError as error:
+        raise Unavailable(
+            "key-file-not-writable",
+            "The key file cannot be written there.",
+            hint="Check the folder's rights and the free space of its disk.",
+        ) from error
+
+
+def clear_leftovers(path: Path) -> None:
+    """Take away what a kill left while `create_key_file` made this file, or had made it."""
+    place = _real(path)
+    left = re.compile(_LEFTOVER.format(name=re.escape(place.name)))
+    with contextlib.suppress(OSError):
+        for entry in place.parent.iterdir():
+            if left.fullmatch(entry.name):
+                entry.unlink(missing_ok=True)
 
 
 def refuse_beside_store(keyring: Path, store: Path) -> None:
@@ -102,32 +179,56 @@ def _make_folder(path: Path) -> None:
 def _locked(path: Path) -> Iterator[None]:
     lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=_LOCK_TIMEOUT_S, mode=0o600)
     try:
-        with lock:
-            yield
+        lock.acquire()
     except Timeout as error:
         raise Unavailable("keyring-locked", "Another process changes the keyring.") from error
     except OSError as error:
         raise _not_writable() from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _replace_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f"{path.name}.new")
     try:
         temporary.unlink(missing_ok=True)  # left by a kill; nobody else writes under the lock
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_new(temporary, content)
         temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(path)
     except OSError as error:
         raise _not_writable() from error
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give the file its name; FileExistsError where something has it."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # No hard links here, as on many a stick: the look before the rename has to do.
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, "exists") from error
+        temporary.replace(path)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _not_writable() -> Unavailable:

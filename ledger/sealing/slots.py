@@ -34,6 +34,7 @@ KINDS = (PASSPHRASE, KEY_FILE)
 OPERATOR, AUDITOR = "operator", "auditor"
 KEY_FILE_BYTES = 32
 PASSPHRASE_LENGTH_MIN = 12
+PASSPHRASE_DIFFERENT_MIN = 5
 PASSPHRASE_BYTES_MAX = 4096
 LABEL_LENGTH_MAX = 64
 SLOT_ID_MAX = 2**32 - 1
@@ -42,6 +43,7 @@ _MEMORY_KIB_MIN, _MEMORY_KIB_MAX = 19 * 1024, 4 * 1024 * 1024
 _ITERATIONS_MIN, _ITERATIONS_MAX = 2, 64
 _LANES_MAX = 64
 _NONCE_BYTES = 12
+_INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 _SEALED_PRIVATE_KEY_BYTES = 12 + 32 + 16
 _SEALED_KEY_BYTES = 32 + 32 + 16
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
@@ -136,12 +138,22 @@ def passphrase(text: str) -> Holding:
 
 
 def new_passphrase(text: str) -> Holding:
-    """A passphrase to be set: at least 12 characters and not a common one."""
+    """A passphrase to be set: at least 12 characters, 5 different ones, and not a common one.
+
+    Blanks, and letters that differ in case only, do not count as different.
+    """
     holding = passphrase(text)
     if len(unicodedata.normalize("NFC", text)) < PASSPHRASE_LENGTH_MIN:
         raise InvalidInput(
             "weak-passphrase",
             f"The passphrase needs at least {PASSPHRASE_LENGTH_MIN} characters.",
+            hint="A sentence or five random words do well; no special characters are demanded.",
+        )
+    if len(_seen(text)) < PASSPHRASE_DIFFERENT_MIN:
+        raise InvalidInput(
+            "weak-passphrase",
+            f"The passphrase needs at least {PASSPHRASE_DIFFERENT_MIN} different characters"
+            " besides blanks.",
             hint="A sentence or five random words do well; no special characters are demanded.",
         )
     if _plain(text) in _common():
@@ -154,9 +166,20 @@ def new_passphrase(text: str) -> Holding:
 
 
 def key_file(content: bytes) -> Holding:
-    """The content of a key file: exactly 32 random bytes."""
+    """The content of a key file, exactly 32 random bytes; `key-file-empty`, `wrong-key-file`."""
+    if not content:
+        raise KeyUnavailable(
+            "key-file-empty",
+            "The key file is empty: a run that was to make it was cut off.",
+            hint="Delete it and run the command again; if a slot was made with it before,"
+            " put back a copy.",
+        )
     if len(content) != KEY_FILE_BYTES:
-        raise KeyUnavailable("wrong-key-file", "A key file holds exactly 32 random bytes.")
+        raise KeyUnavailable(
+            "wrong-key-file",
+            "A key file holds exactly 32 random bytes.",
+            hint="Put back a copy of the key file; delete it if no slot was ever made with it.",
+        )
     return Holding(KEY_FILE, content)
 
 
@@ -245,7 +268,11 @@ def open_slot(ledger_id: bytes, slot: Slot, holding: Holding) -> OpenedSlot:
 def wrong_holding(holding: Holding) -> KeyUnavailable:
     """Told where no slot opens with this holding."""
     if holding.kind == KEY_FILE:
-        return KeyUnavailable("wrong-key-file", "No slot of the keyring opens with this key file.")
+        return KeyUnavailable(
+            "wrong-key-file",
+            "No slot of the keyring opens with this key file.",
+            hint="Check --key-file and --keyring: a key file opens only slots made with it.",
+        )
     return KeyUnavailable("wrong-passphrase", "No slot of the keyring opens with this passphrase.")
 
 
@@ -293,6 +320,14 @@ def _is_label(text: str) -> bool:
 
 def _plain(text: str) -> str:
     return "".join(character for character in text.casefold() if character.isalnum())
+
+
+def _seen(text: str) -> set[str]:
+    return {
+        character
+        for character in unicodedata.normalize("NFC", text).casefold()
+        if not character.isspace() and unicodedata.category(character) not in _INVISIBLE
+    }
 
 
 def _common() -> frozenset[str]:

@@ -187,7 +187,7 @@ class SlotKeeper:
         return SlotOutcome(slot.id, position)
 
     def _update(self, change: Callable[[Keyring, UnlockedKeyring], tuple[Keyring, bytes, T]]) -> T:
-        def on_file(found: Keyring) -> tuple[Keyring, bytes, T]:
-            return change(found, found.opened_by(self._desk.unlocked))
+        def on_file(found: UnlockedKeyring) -> tuple[Keyring, bytes, T]:
+            return change(found.keyring, found)
 
-        return update_keyring_file(self._path, on_file)
+        return update_keyring_file(self._path, self._desk.unlocked, on_file)

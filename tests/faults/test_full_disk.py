@@ -29,7 +29,13 @@ LARGE = json.dumps({"User": "ann", "Password": CANARY + "x" * 60_000}).encode()
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")
 SET = ("credential", "set", "payroll", "--owner", "user:bob", "--values", "-")
 GET = ("credential", "get", "payroll", "--as", "user:ann")
-UNRECORDED = {"store-full", "store-unreachable", "store-not-writable", "keyring-not-writable"}
+UNRECORDED = {
+    "store-full",
+    "store-unreachable",
+    "store-not-writable",
+    "keyring-not-writable",
+    "key-file-not-writable",
+}
 AFTERWARDS = "memory-not-writable"
 
 
@@ -115,6 +121,19 @@ def test_a_disk_that_fills_up_during_init_does_not_stop_the_next(nursery, tmp_pa
         if not founded:
             host.ok("init", "--label", "ann")
         assert host.is_whole()["size"] == 2
+
+
+def test_a_key_file_on_a_full_disk_is_whole_or_absent(nursery, tmp_path):
+    """With room the next init makes it, or uses it."""
+    bare = Host(nursery, tmp_path / "bare")
+    for host, ended in full_everywhere(bare, tmp_path, "init", "--label", "ann"):
+        key = host.home / "secret" / "key"
+        assert not key.exists() or len(key.read_bytes()) == 32
+        founded = host.position() > 0
+        require_honest(ended, founded)
+        if not founded:
+            host.ok("init", "--label", "ann")
+        assert [one.name for one in key.parent.iterdir()] == ["key"]
 
 
 def test_a_keyring_whose_disk_is_full_stays_as_it_was(base, tmp_path):

@@ -104,6 +104,34 @@ def test_a_killed_init_goes_on_at_the_next_init(nursery, tmp_path):
         assert host.is_whole()["size"] == 2
 
 
+def test_a_killed_init_leaves_a_whole_key_file_or_none(nursery, tmp_path):
+    """The next init makes it, or uses it; nothing else stays in its folder."""
+    bare = Host(nursery, tmp_path / "bare")
+    seen = set()
+    for host, _ in killed_everywhere(bare, tmp_path, "init", "--label", "ann"):
+        key = host.home / "secret" / "key"
+        seen.add(key.exists())
+        assert not key.exists() or len(key.read_bytes()) == 32, host.boundaries()
+        again = host.run("init", "--label", "ann")
+        assert again.code == 0 or again.error["code"] == "ledger-exists", again
+        assert [one.name for one in key.parent.iterdir()] == ["key"]
+        assert key.stat().st_mode & 0o777 == 0o600
+        assert host.is_whole()["size"] == 2
+    assert seen == {True, False}
+
+
+def test_an_empty_key_file_of_an_older_kill_says_what_it_is(nursery, tmp_path):
+    """Deleted, as the hint says, it is made anew."""
+    host = Host(nursery, tmp_path / "host")
+    key = host.home / "secret" / "key"
+    key.parent.mkdir()
+    key.touch(mode=0o600)
+    ended = host.fails(6, "key-file-empty", "init", "--label", "ann")
+    assert "Delete it" in ended.error["hint"]
+    key.unlink()
+    host.ok("init", "--label", "ann")
+
+
 CHANGES = {
     "credential set": (
         ("credential", "set", "payroll", "--owner", "user:ann", "--values", "-"),

@@ -7,18 +7,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ledger.errors import Conflict, KeyUnavailable, LedgerError, Unavailable
 from ledger.sealing import keyring_file
+from ledger.sealing.keyring import _wrap
 from ledger.sealing.keyring_file import (
+    create_key_file,
     create_keyring_file,
     read_keyring,
     refuse_beside_store,
     update_keyring_file,
 )
+from ledger.sealing.slots import seal_root
 from tests.ledger.sealing.counted import KEY
 
 ROOT = Path(__file__).parents[3]
@@ -34,12 +38,12 @@ unlocked = read_keyring(path).unlock(KEY)
 
 def add(number):
     def change(found):
-        keyring, slot, _ = found.opened_by(unlocked).add_slot(
+        keyring, slot, _ = found.add_slot(
             f"{name} {number}", "operator", key_file(os.urandom(32)),
             created_at=1, random=os.urandom, cost=CHEAP,
         )
         return keyring, unlocked.root, slot.id
-    return update_keyring_file(path, change)
+    return update_keyring_file(path, unlocked, change)
 """
 RUNNING = ADDING + "\nfor number in range(count):\n    print(add(number), flush=True)\n"
 
@@ -58,7 +62,7 @@ def _code(call, family=KeyUnavailable):
 
 
 def _bump(unlocked):
-    return lambda found: (found, unlocked.root, found.generation)
+    return lambda found: (found.keyring, unlocked.root, found.keyring.generation)
 
 
 def _process(story, *arguments):
@@ -83,7 +87,7 @@ def test_a_wide_umask_changes_nothing(path, unlocked):
     """The mode is set, not left to the shell."""
     before = os.umask(0)
     try:
-        update_keyring_file(path, _bump(unlocked))
+        update_keyring_file(path, unlocked, _bump(unlocked))
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -94,7 +98,7 @@ def test_a_file_that_others_may_use_is_refused(path, unlocked, mode):
     """Reading and changing alike."""
     path.chmod(mode)
     assert _code(lambda: read_keyring(path)) == "keyring-too-open"
-    assert _code(lambda: update_keyring_file(path, _bump(unlocked))) == "keyring-too-open"
+    assert _code(lambda: update_keyring_file(path, unlocked, _bump(unlocked))) == "keyring-too-open"
     assert path.stat().st_mode & 0o777 == mode
 
 
@@ -117,35 +121,126 @@ def test_an_existing_keyring_is_never_overwritten(path, unlocked):
 
 def test_each_change_is_one_more_generation(path, unlocked):
     """The number in the file grows, and the file stays openable."""
-    assert update_keyring_file(path, _bump(unlocked)) == 1
-    assert update_keyring_file(path, _bump(unlocked)) == 2
+    assert update_keyring_file(path, unlocked, _bump(unlocked)) == 1
+    assert update_keyring_file(path, unlocked, _bump(unlocked)) == 2
     assert read_keyring(path).unlock(KEY).keyring.generation == 3
 
 
-def test_a_change_that_fails_leaves_the_file(path):
+def test_a_change_that_fails_leaves_the_file(path, unlocked):
     """Whatever a change raises passes through, and no byte is written."""
     before = path.read_bytes()
 
     def change(_):
         raise Conflict("slot-exists", "No.")
 
-    assert _code(lambda: update_keyring_file(path, change), Conflict) == "slot-exists"
+    assert _code(lambda: update_keyring_file(path, unlocked, change), Conflict) == "slot-exists"
     assert path.read_bytes() == before
 
 
 def test_a_wrong_root_writes_nothing(path, unlocked):
     """A keyring that its own root does not open is never written."""
     before = path.read_bytes()
-    call = lambda: update_keyring_file(path, lambda found: (found, bytes(32), None))
+    call = lambda: update_keyring_file(
+        path, unlocked, lambda found: (found.keyring, bytes(32), None)
+    )
     assert _code(call) == "keyring-damaged"
     assert path.read_bytes() == before
+
+
+LOSSES = {
+    "an epoch": lambda epochs: epochs[:1],
+    "an epoch's secret key": lambda epochs: (replace(epochs[0], secret=None), epochs[1]),
+    "one month's access key": lambda epochs: (
+        replace(epochs[0], access=(None, *epochs[0].access[1:])),
+        epochs[1],
+    ),
+    "another state key": lambda epochs: (replace(epochs[0], state=bytes(32)), epochs[1]),
+}
+
+
+@pytest.mark.parametrize("new_root", [False, True])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_change_cannot_lose_a_key(path, unlocked, loss, new_root):
+    """Whatever a change hands back, under whatever root: what was held is held after it."""
+    before = path.read_bytes()
+
+    def change(found):
+        root = b"n" * 32 if new_root else found.root
+        slot = replace(found.slot, sealed_root=seal_root(found.ledger_id, found.slot, root))
+        epochs = LOSSES[loss](found.epochs)
+        lost = _wrap(replace(found.keyring, slots=(slot,)), root, found.stream_key, epochs)
+        return lost, root, None
+
+    call = lambda: update_keyring_file(path, unlocked, change)
+    assert _code(call) == "keyring-would-lose-keys"
+    assert path.read_bytes() == before
+
+
+def test_a_change_cannot_lose_the_stream_key(path, unlocked):
+    """With another one no stream of the ledger would be found again."""
+
+    def change(found):
+        return _wrap(found.keyring, found.root, bytes(32), found.epochs), found.root, None
+
+    call = lambda: update_keyring_file(path, unlocked, change)
+    assert _code(call) == "keyring-would-lose-keys"
+
+
+def test_a_generation_that_a_change_raised_is_kept(path, unlocked):
+    """It grows by one at least, from the higher of both."""
+    change = lambda found: (found.keyring.bumped(found.root, 9), found.root, None)
+    update_keyring_file(path, unlocked, change)
+    assert read_keyring(path).generation == 10
+
+
+def test_a_key_file_is_whole_or_absent(tmp_path, monkeypatch):
+    """A disk that is full leaves nothing of it, and what is there is never replaced."""
+    path = tmp_path / "usb" / "key"
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keyring_file.os, "fsync", full)
+        call = lambda: create_key_file(path, b"k" * 32)
+        assert _code(call, Unavailable) == "key-file-not-writable"
+    assert list(path.parent.iterdir()) == []
+    create_key_file(path, b"k" * 32)
+    assert path.stat().st_mode & 0o777 == 0o600
+    call = lambda: create_key_file(path, b"m" * 32)
+    assert _code(call, Conflict) == "key-file-exists"
+    assert [(one.name, one.read_bytes()) for one in path.parent.iterdir()] == [("key", b"k" * 32)]
+
+
+def test_a_key_file_can_be_made_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    """A stick's file system has none."""
+
+    def refuse(*_names, **_how):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(keyring_file.os, "link", refuse)
+    path = tmp_path / "key"
+    create_key_file(path, b"k" * 32)
+    assert path.read_bytes() == b"k" * 32
+    call = lambda: create_key_file(path, b"m" * 32)
+    assert _code(call, Conflict) == "key-file-exists"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_kill_left_of_a_key_file_is_cleared_away(tmp_path):
+    """Its own leftovers only."""
+    for name in (".key.0011223344556677.new", ".key.new", ".other.0011223344556677.new"):
+        (tmp_path / name).write_bytes(b"part")
+    create_key_file(tmp_path / "key", b"k" * 32)
+    left = {entry.name for entry in tmp_path.iterdir()}
+    assert left == {"key", ".key.new", ".other.0011223344556677.new"}
 
 
 def test_a_link_stays_a_link_and_its_target_is_changed(path, unlocked, tmp_path):
     """A keyring on a stick, linked to from home, is updated on the stick under one lock."""
     link = tmp_path / "link"
     link.symlink_to(path)
-    update_keyring_file(link, _bump(unlocked))
+    update_keyring_file(link, unlocked, _bump(unlocked))
     assert link.is_symlink()
     assert read_keyring(path).generation == 2
     assert not (tmp_path / "link.lock").exists()
@@ -157,11 +252,11 @@ def test_a_left_temporary_is_not_written_through(path, unlocked, tmp_path):
     elsewhere.write_bytes(b"untouched")
     temporary = path.with_name("keyring.new")
     temporary.symlink_to(elsewhere)
-    update_keyring_file(path, _bump(unlocked))
+    update_keyring_file(path, unlocked, _bump(unlocked))
     assert elsewhere.read_bytes() == b"untouched"
     temporary.write_bytes(b"left by a kill")
     with temporary.open("rb") as held:
-        update_keyring_file(path, _bump(unlocked))
+        update_keyring_file(path, unlocked, _bump(unlocked))
         assert held.read() == b"left by a kill"
     assert read_keyring(path).generation == 3
 
@@ -174,7 +269,7 @@ def test_a_disk_that_is_full_leaves_the_old_file(path, unlocked, monkeypatch):
 
     before = path.read_bytes()
     monkeypatch.setattr(keyring_file.os, "fsync", full)
-    call = lambda: update_keyring_file(path, _bump(unlocked))
+    call = lambda: update_keyring_file(path, unlocked, _bump(unlocked))
     assert _code(call, Unavailable) == "keyring-not-writable"
     assert path.read_bytes() == before
 
@@ -195,11 +290,11 @@ def test_a_lock_held_too_long_is_told(path, unlocked, monkeypatch):
     )
     try:
         assert holder.stdout.readline() == "held\n"
-        call = lambda: update_keyring_file(path, _bump(unlocked))
+        call = lambda: update_keyring_file(path, unlocked, _bump(unlocked))
         assert _code(call, Unavailable) == "keyring-locked"
     finally:
         holder.communicate("\n", timeout=30)
-    assert update_keyring_file(path, _bump(unlocked)) == 1
+    assert update_keyring_file(path, unlocked, _bump(unlocked)) == 1
 
 
 def test_two_processes_lose_nothing_of_each_other(path):
@@ -265,7 +360,7 @@ def test_a_kill_at_each_step_leaves_old_or_new(path, unlocked, point):
     keyring = read_keyring(path)
     assert keyring.unlock(KEY).keyring.generation == (2 if new else 1)
     assert len(keyring.slots) == (2 if new else 1)
-    assert update_keyring_file(path, _bump(unlocked)) == keyring.generation
+    assert update_keyring_file(path, unlocked, _bump(unlocked)) == keyring.generation
 
 
 def test_kills_at_any_moment_lose_nothing_that_was_acknowledged(path):

@@ -96,10 +96,23 @@ def test_passphrases_are_compared_after_nfc():
 
 @pytest.mark.parametrize(
     "text",
-    ["short", "elevenchars", "e\u0301" * 11, "Password1234", "password1234", "p-a-s-s word 1234"],
+    [
+        "short",
+        "elevenchars",
+        "e\u0301" * 11,
+        "Password1234",
+        "password1234",
+        "p-a-s-s word 1234",
+        " " * 12,
+        "\t \u00a0\u2003" * 4,
+        "\u200b" * 12,
+        "a" * 40,
+        "aBbA" * 10,
+        "a b c d a b c d",
+    ],
 )
 def test_weak_passphrases_are_refused(text):
-    """Under 12 characters as read, or among the common ones however they are spaced."""
+    """Under 12 characters as read, common ones however spaced, blanks, hardly any characters."""
     assert _refusal(lambda: new_passphrase(text), InvalidInput) == "weak-passphrase"
 
 
@@ -118,10 +131,29 @@ def test_what_is_no_passphrase_is_refused_without_quoting_it(text):
     assert caught.value.__context__ is None
 
 
-@pytest.mark.parametrize("length", [0, 31, 33])
+@pytest.mark.parametrize("length", [1, 31, 33])
 def test_a_key_file_has_32_bytes(length):
     """Neither more nor fewer."""
     assert _refusal(lambda: key_file(bytes(length))) == "wrong-key-file"
+
+
+def test_an_empty_key_file_is_told_apart():
+    """It was being made and is nobody's yet, so it may be deleted."""
+    with pytest.raises(KeyUnavailable) as caught:
+        key_file(b"")
+    assert caught.value.code == "key-file-empty"
+    assert "Delete it" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "call", [lambda: key_file(b"x"), lambda: open_slot(LEDGER, _slot(WORDS), KEY)]
+)
+def test_a_wrong_key_file_is_not_called_a_passphrase(call):
+    """The hint speaks of what was given."""
+    with pytest.raises(KeyUnavailable) as caught:
+        call()
+    assert "key file" in caught.value.hint
+    assert "passphrase" not in caught.value.hint
 
 
 @pytest.mark.parametrize(
