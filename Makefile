@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test check bench format lock clean install install-test
 
 demo: .venv/installed
-	$(BIN)/python -m tools.demo
+	$(BIN)/python -m tools.demo $(if $(STORE),--store '$(STORE)')
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest

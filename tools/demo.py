@@ -1,7 +1,7 @@
 """The main job once, from an empty folder to equal digests, with the real program.
 
 Everything happens in `.demo/`: store, keys and passphrase file in folders of their own. A second
-run starts anew. Each command is shown before it runs, so that what the demo does can be typed.
+run starts anew. With a PostgreSQL database the store is a new schema there instead. Each command is shown before it runs, so that what the demo does can be typed.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _PEOPLE = 1000
 class Demo:
     """Runs the program and holds every answer against what it must be."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: str | None) -> None:
         self._folder = folder.resolve()
         self.environment = {
-            "CREDLEDGER_STORE": f"sqlite://{self._folder}/store/ledger.db",
+            "CREDLEDGER_STORE": store or f"sqlite://{self._folder}/store/ledger.db",
             "CREDLEDGER_KEYRING": f"{self._folder}/keys/keyring",
             "CREDLEDGER_PASSPHRASE_FILE": f"{self._folder}/passphrase/passphrase",
         }
@@ -83,9 +83,10 @@ def _say(text: str) -> None:
 
 @click.command()
 @click.option("--folder", type=click.Path(path_type=Path), default=_FOLDER)
-def main(folder: Path) -> None:
+@click.option("--store", metavar="URL", help="A PostgreSQL database to make the ledger in.")
+def main(folder: Path, store: str | None) -> None:
     """Show the main job."""
-    demo = Demo(folder)
+    demo = Demo(folder, _named_anew(store) if store else None)
     demo.prepare()
     alma = people(_PEOPLE)[0]
     _say("A new ledger: a store and a keyring, kept apart.")
@@ -122,6 +123,14 @@ def main(folder: Path) -> None:
     for name, value in demo.environment.items():
         click.echo(f"export {name}={shlex.quote(value)}")
     click.echo("\nThen, for example:  .venv/bin/credledger audit access --user user:mallory")
+
+
+def _named_anew(store: str) -> str:
+    """The database, with a schema that no earlier run has used; nobody's schema is dropped."""
+    if "ledger=" in store:
+        return store
+    joint = "&" if "?" in store else "?"
+    return f"{store}{joint}ledger=demo_{secrets.token_hex(4)}"
 
 
 def _drop_views(demo: Demo) -> None:

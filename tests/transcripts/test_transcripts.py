@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
+from ledger.log.postgresql import PostgresqlStore
 from tests.transcripts.transcript import commands_of, pages, recorded, run
 from tools.cli.main import program
 
@@ -14,6 +15,19 @@ def test_a_page_shows_what_its_commands_print(page):
     text = page.read_text(encoding="utf-8")
     outputs = run(commands_of(text))
     assert len(outputs) == len(commands_of(text))
+    assert recorded(text, outputs) == text
+
+
+@pytest.mark.parametrize(
+    "page",
+    # A page that copies the store's file is about files.
+    [page for page in pages() if "cp store/" not in page.read_text(encoding="utf-8")],
+    ids=lambda page: page.stem,
+)
+def test_a_page_shows_the_same_on_a_server(page, postgres_server, postgres_schema):
+    text = page.read_text(encoding="utf-8")
+    url = f"{postgres_server.dsn()}&ledger={postgres_schema}"
+    outputs = run(commands_of(text), url, PostgresqlStore(url).address)
     assert recorded(text, outputs) == text
 
 

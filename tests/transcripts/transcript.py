@@ -18,6 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDER = "/srv/contoso"
+FILE_STORE = "sqlite://$PWD/store/ledger.db"
+SHOWN_STORE = f"sqlite://{FOLDER}/store/ledger.db"
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 _MARK = "--- transcript mark"
 
@@ -34,8 +36,13 @@ def commands_of(text: str) -> list[str]:
     return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
 
 
-def run(commands: list[str]) -> list[str]:
-    """What each command prints, in one session in a fresh folder."""
+def run(commands: list[str], url: str | None = None, address: str = "") -> list[str]:
+    """What each command prints, in one session in a fresh folder.
+
+    With a `url` the page's file gives way to that store; its `address` is what people are shown.
+    """
+    if url is not None:
+        commands = [command.replace(FILE_STORE, f"'{url}'") for command in commands]
     with tempfile.TemporaryDirectory() as place:
         script = "".join(f'{command}\nprintf "\\n{_MARK} %s\\n" "$?"\n' for command in commands)
         done = subprocess.run(
@@ -54,6 +61,8 @@ def run(commands: list[str]) -> list[str]:
             check=False,
         )
         printed = done.stdout.replace(place, FOLDER)
+        if url is not None:
+            printed = printed.replace(address, SHOWN_STORE)
     outputs = []
     for output, status in re.findall(rf"(.*?)\n{_MARK} (\d+)\n", printed, re.DOTALL):
         shown = output.strip("\n")
