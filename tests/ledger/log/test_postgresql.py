@@ -17,11 +17,7 @@ from ledger.log.postgresql import PostgresqlStore
 from ledger.log.postgresql_snapshot import FEW_ROWS, driver_form
 from ledger.log.rows import BEGIN, OPERATOR, CommitRow, LedgerRow, LogRow, SignerRow
 from tests.contracts.cutting_proxy import cutting_proxy
-from tests.contracts.postgres_server import (  # noqa: F401 # fixtures are asked for by name
-    postgres_schema,
-    postgres_server,
-    private_server,
-)
+from tests.contracts.postgres_server import private_server
 
 PACKAGES = ("ledger.log.migrations", "projections.migrations")
 LEDGER = LedgerRow(bytes(32), 1, b"salt")
@@ -87,7 +83,7 @@ def open_store():
 
 
 @pytest.fixture
-def place(postgres_server, postgres_schema):  # noqa: F811
+def place(postgres_server, postgres_schema):
     return url(postgres_server, postgres_schema)
 
 
@@ -112,7 +108,7 @@ def own_place(own_server):
 
 
 @pytest.fixture
-def role(postgres_server):  # noqa: F811
+def role(postgres_server):
     """A role that may log in and nothing else."""
     name = f"writer_{os.urandom(6).hex()}"
     postgres_server.execute(f"CREATE ROLE {name} LOGIN")
@@ -179,7 +175,7 @@ def test_a_reading_cannot_write(store):
     assert caught.value.code == "store-not-writable"
 
 
-def test_ledgers_share_a_database(store, open_store, postgres_server, postgres_schema):  # noqa: F811
+def test_ledgers_share_a_database(store, open_store, postgres_server, postgres_schema):
     """Another schema is another ledger, also over the same kind of connection."""
     other = open_store(url(postgres_server, f"{postgres_schema}_b"))
     try:
@@ -287,7 +283,7 @@ def test_two_create_at_once(open_store, place):
     found(stores[0])
 
 
-def test_a_newer_schema_is_left_alone(store, open_store, place, postgres_server, postgres_schema):  # noqa: F811
+def test_a_newer_schema_is_left_alone(store, open_store, place, postgres_server, postgres_schema):
     """A step that we do not know closes the store to reading, writing and creating."""
     postgres_server.execute(
         f"INSERT INTO {postgres_schema}.schema_migrations VALUES"
@@ -314,7 +310,7 @@ def test_events_are_never_changed_even_by_their_owner(store, table):
 
 
 def test_a_writers_role_may_append_and_nothing_else(
-    store, open_store, postgres_server, postgres_schema, role  # noqa: F811
+    store, open_store, postgres_server, postgres_schema, role
 ):  # fmt: skip
     """It writes and maintains views; it changes, empties and makes nothing of the log."""
     store.grant_writer(role)
@@ -345,7 +341,7 @@ def test_a_writers_role_may_append_and_nothing_else(
 
 
 def test_a_writers_role_founds_but_makes_no_tables(
-    open_store, place, postgres_server, postgres_schema, role  # noqa: F811
+    open_store, place, postgres_server, postgres_schema, role
 ):  # fmt: skip
     """The owner brings the schema; until then the writer is told who must."""
     writer = open_store(url(postgres_server, postgres_schema, role))
@@ -363,7 +359,7 @@ def test_a_writers_role_founds_but_makes_no_tables(
 
 
 def test_what_a_role_may_do_beyond_is_told(
-    store, open_store, postgres_server, postgres_schema, role  # noqa: F811
+    store, open_store, postgres_server, postgres_schema, role
 ):  # fmt: skip
     """Each right too many, and each that lacks, by its name."""
     store.grant_writer(role)
@@ -694,7 +690,7 @@ def test_what_was_acknowledged_outlives_a_failover(open_store):
 
 
 @pytest.fixture
-def proxied(postgres_server, postgres_schema, open_store):  # noqa: F811
+def proxied(postgres_server, postgres_schema, open_store):
     with cutting_proxy(postgres_server.socket_path()) as proxy:
         place = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres?ledger={postgres_schema}"
         store = open_store(place + "&sslmode=disable&gssencmode=disable")
@@ -729,7 +725,7 @@ def test_a_line_cut_before_the_commit_leaves_nothing(proxied):
     assert size(store) == 1
 
 
-def test_a_line_cut_while_idle_goes_unseen(proxied, postgres_server):  # noqa: F811
+def test_a_line_cut_while_idle_goes_unseen(proxied, postgres_server):
     """The next call takes a new one."""
     store, _ = proxied
     assert size(store) == 1
