@@ -13,7 +13,6 @@ Rows that other processes appended are checked before anything is folded or sign
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -25,6 +24,7 @@ from ledger.errors import Conflict, InvalidInput, LedgerError, Unavailable
 from ledger.log.access_streams import AccessStreams
 from ledger.log.folds import Folds, Overtaken
 from ledger.log.forking import renew_in_children
+from ledger.log.line import Line, Reply, Waiting
 from ledger.log.memory import HostMemory
 from ledger.log.rows import OPERATOR, SignerRow, signers_digest
 from ledger.log.signers import HeadSigner
@@ -36,9 +36,7 @@ from ledger.log.verification import CheckedHead, Follower
 T = TypeVar("T")
 Random = Callable[[int], bytes]
 Clock = Callable[[], int]
-_Waiting = tuple[Request[Any], Future[Any]]
 
-BATCH_REQUESTS_MAX = 512
 AHEAD_MAX_US = 31 * 24 * 3600 * 1_000_000
 _MEMORY_INTERVAL_US = 1_000_000
 _FRESH_TIPS_MAX = 20_000
@@ -75,9 +73,11 @@ class Writer:
         self._clock = clock
         self._maintainers = tuple(maintainers)
         self._memory = memory
+        self.unremembered: Unavailable | None = None
+        """Why this host's memory could not be written when it was last tried; None if it could."""
         self._remembered_at = 0
         self._accept_clock = accept_clock
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._line = Line()
         self._thread: threading.Thread | None = None
         self._closed = False
         self._start_guard = threading.Lock()
@@ -86,28 +86,25 @@ class Writer:
 
     def run(self, request: Request[T]) -> T:
         """Decide the request and return its answer once it is durable."""
-        return self.submit(request).result()
+        reply: Reply[T] = Reply()
+        self._join(request, reply)
+        return reply.result()
 
     def submit(self, request: Request[T]) -> Future[T]:
         """Queue the request; the future is done once it is durable or has failed."""
         answer: Future[T] = Future()
-        with self._start_guard:
-            if self._closed:
-                raise Unavailable("ledger-closed", "The ledger was closed by this process.")
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=self._serve, args=(self._queue,), name="credledger-writer", daemon=True
-                )
-                self._thread.start()
-            self._queue.put((request, answer))
+        self._join(request, answer)
         return answer
 
     def close(self) -> None:
-        """Finish what waits, and keep the newest head in the host's memory."""
+        """Finish what waits, and keep the newest head in the host's memory.
+
+        What is recorded stands, whatever becomes of the memory: see `unremembered`.
+        """
         with self._start_guard:
             self._closed = True
             thread, self._thread = self._thread, None
-            self._queue.put(None)
+            self._line.end()
         if thread is not None:
             thread.join()
         self._remember(always=True)
@@ -157,30 +154,31 @@ class Writer:
 
     def renew_after_fork(self) -> None:
         """The child has no writer thread, and an access stream of its own."""
-        self._queue = queue.SimpleQueue()
+        self._line = Line()
         self._thread = None
         self._start_guard = threading.Lock()
         self._head_guard = threading.Lock()
         self._access_streams.forget()
         self._tips.renew_after_fork()
 
-    def _serve(self, waiting: queue.SimpleQueue[_Waiting | None]) -> None:
-        while (first := waiting.get()) is not None:
-            batch, stop = [first], False
-            while len(batch) < BATCH_REQUESTS_MAX and not waiting.empty():
-                item = waiting.get()
-                if item is None:
-                    stop = True
-                    break
-                batch.append(item)
-            # A caller may have given up; once it is running he cannot any more.
-            self._commit([one for one in batch if one[1].set_running_or_notify_cancel()])
-            if stop:
-                return
+    def _join(self, request: Request[Any], answer: Reply[Any] | Future[Any]) -> None:
+        with self._start_guard:
+            if self._closed:
+                raise Unavailable("ledger-closed", "The ledger was closed by this process.")
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=self._serve, args=(self._line,), name="credledger-writer", daemon=True
+                )
+                self._thread.start()
+            self._line.join(request, answer)
 
-    def _commit(self, batch: list[_Waiting]) -> None:
-        answers: list[tuple[Future[Any], Any]] = []
-        failures: list[tuple[Future[Any], BaseException]] = []
+    def _serve(self, line: Line) -> None:
+        for batch in line.batches():
+            self._commit(batch)
+
+    def _commit(self, batch: list[Waiting]) -> None:
+        answers: list[tuple[Reply[Any] | Future[Any], Any]] = []
+        failures: list[tuple[Reply[Any] | Future[Any], BaseException]] = []
         transaction: Transaction | None = None
         try:
             with self._at_head() as (writing, checked):
@@ -207,9 +205,7 @@ class Writer:
             answer.set_result(value)
         for answer, failure in failures:
             answer.set_exception(failure)
-        # An older memory is harmless; `close` tells of a folder that cannot be written.
-        with contextlib.suppress(Unavailable):
-            self._remember()
+        self._remember()
 
     @contextlib.contextmanager
     def _at_head(self) -> Iterator[tuple[Writing, CheckedHead]]:
@@ -292,6 +288,7 @@ class Writer:
         return landed
 
     def _remember(self, *, always: bool = False) -> None:
+        """Keep head and tips; an older memory is harmless, so a failure is only noted."""
         if self._memory is None or self.head.size == 0:
             return
         now = self._clock()
@@ -300,8 +297,13 @@ class Writer:
             # The head first: tips may be newer than the head they are kept with, never older.
             head = self.head
             tips = self._tips.unremembered()
-            self._memory.remember(head, tips)
+            try:
+                self._memory.remember(head, tips)
+            except Unavailable as error:
+                self.unremembered = error
+                return
             self._tips.remembered(tips)
+            self.unremembered = None
 
 
 def _unstorable() -> InvalidInput:
