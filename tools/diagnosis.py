@@ -70,6 +70,7 @@ def examine(run: Run) -> list[Finding]:
         findings.extend(file_findings(settings))
         with run.session(operator=False) as session:
             findings.extend(session_findings(session))
+        findings.extend(memory_findings(session))
     except LedgerError as error:
         findings.append(
             Finding(error.code, ERROR, error.message, error.hint, exit_code(error.family))
@@ -130,6 +131,13 @@ def session_findings(session: Session) -> Iterator[Finding]:
             "Set the system's clock; recorded times go on from the last one until then.",
         )
     yield from _epoch_findings(session)
+
+
+def memory_findings(session: Session) -> Iterator[Finding]:
+    """What a closed ledger shows: a memory that stayed behind it."""
+    missed = session.ledger.unremembered
+    if missed is not None:
+        yield Finding(missed.code, WARNING, missed.message, missed.hint)
 
 
 def _epoch_findings(session: Session) -> Iterator[Finding]:

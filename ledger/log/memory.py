@@ -131,8 +131,14 @@ class HostMemory:
         return fresh
 
     def replace_by(self, fresh: HostMemory) -> None:
-        """Put a memory made with `anew` in this one's place; durable on return."""
+        """Put a memory made with `anew` in this one's place; durable on return.
+
+        `memory-not-writable`, with this one as it was, if the new one could not be kept.
+        """
+        kept = fresh.recall()
         fresh.close()
+        if kept is None:
+            raise _not_writable()
         try:
             self.forget()
             fresh.path.replace(self.path)
@@ -251,5 +257,6 @@ def _not_writable() -> Unavailable:
     return Unavailable(
         "memory-not-writable",
         "This host's memory of the ledger, beside the keyring, cannot be written.",
-        hint="Give the process the right to write in the keyring's folder.",
+        hint="Make room on the disk of the keyring's folder, or give the process the right to"
+        " write there; until then this host goes on from what it remembered before.",
     )

@@ -17,7 +17,7 @@ from ledger.aggregates.keys import ClockAccepted, KeyHistory, MemoryAccepted, Ro
 from ledger.aggregates.roles import Roles
 from ledger.claims import Claim, parse_claim
 from ledger.codec.mapper import EventMapper
-from ledger.errors import InvalidInput, KeyUnavailable, Refused, Tampered
+from ledger.errors import InvalidInput, KeyUnavailable, Refused, Tampered, Unavailable
 from ledger.identifiers import field_key
 from ledger.log.memory import HostMemory
 from ledger.log.rows import CommitRow, LedgerRow
@@ -174,8 +174,16 @@ class Ledger:
         return position
 
     def close(self) -> None:
-        """Finish what waits and keep the head in this host's memory."""
+        """Finish what waits and keep the head in this host's memory.
+
+        What is recorded stands, whatever becomes of the memory: see `unremembered`.
+        """
         self._writer.close()
+
+    @property
+    def unremembered(self) -> Unavailable | None:
+        """Why this host's memory could not be written when it was last tried; None if it could."""
+        return self._writer.unremembered
 
     def create_application(self, acting: Acting, application: str, **settings: Any) -> Outcome:
         """A new target application; settings as `aggregates.application.create`, claims as text."""

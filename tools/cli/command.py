@@ -59,6 +59,10 @@ class Run:
 
         with open_session(self.settings(), self.standard_input, operator=operator) as session:
             yield session
+        missed = session.ledger.unremembered
+        if missed is not None:
+            show.print_note(f"What was recorded stands, but: {missed.message}")
+            show.print_note(f"  {missed.hint}")
 
     def caller(self) -> Caller | None:
         """Whom the operator acts for; None when acting as the slot itself."""
