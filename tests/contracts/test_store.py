@@ -1,0 +1,293 @@
+"""What every store does: short snapshots, one lock, durable and ordered appends, our own errors."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+
+import pytest
+
+from ledger.errors import Conflict, LedgerError, NotFound, Tampered, Unavailable
+from ledger.log.rows import BEGIN, OPERATOR, CommitRow, LedgerRow, LogRow, SignerRow
+from tests.contracts.stores import open_store
+
+LEDGER = LedgerRow(bytes(32), 1, b"salt")
+SIGNERS = [SignerRow(bytes([n]) * 32, OPERATOR, BEGIN, n, bytes(32), bytes(64)) for n in range(3)]
+TURNS = 40
+
+
+def row(position: int, stream: bytes = b"s" * 16, version: int | None = None) -> LogRow:
+    return LogRow(
+        position, stream, version or position, "access.granted", 1, 202611, position,
+        b"sealed %d" % position, bytes(32),
+    )  # fmt: skip
+
+
+def commit(size: int) -> CommitRow:
+    return CommitRow(size, bytes(32), b"frontier", bytes(32), bytes(64))
+
+
+def append(store, count: int = 1) -> int:
+    """Read how far the log goes, and continue it."""
+    with store.writing() as writing:
+        last = writing.last_position()
+        writing.insert_rows([row(last + n + 1) for n in range(count)])
+        writing.insert_commit(commit(last + count))
+    return last + count
+
+
+def size(store) -> int:
+    with store.reading() as reading:
+        return reading.last_position()
+
+
+@pytest.fixture
+def store(place):
+    """A named ledger with three rows in two transactions."""
+    made = place.store()
+    made.create()
+    with made.writing() as writing:
+        writing.insert_ledger(LEDGER)
+        writing.insert_signers(SIGNERS[:2])
+        writing.insert_rows([row(1), row(2)])
+        writing.insert_commit(commit(2))
+    append(made)
+    return made
+
+
+def refused(error: type[LedgerError], action) -> str:
+    with pytest.raises(error) as caught:
+        action()
+    assert caught.value.message
+    return caught.value.code
+
+
+def test_a_place_without_a_ledger_says_so(place):
+    def look():
+        with place.store().reading() as reading:
+            reading.ledger()
+
+    assert refused(NotFound, look) == "no-ledger"
+    place.store().create()
+    with place.store().reading() as reading:
+        assert reading.ledger() is None
+        assert reading.head() is None
+        assert reading.extent() == (0, 0)
+        assert reading.signers() == ()
+
+
+def test_creating_twice_changes_nothing(place, store):
+    store.create()
+    place.store().create()
+    assert size(store) == 3
+
+
+def test_what_was_written_is_read_by_others(place, store):
+    with place.store().reading() as reading:
+        assert reading.ledger() == LEDGER
+        assert reading.head() == commit(3)
+        assert reading.extent() == (3, 3)
+        assert reading.signers() == tuple(SIGNERS[:2])
+        assert reading.row_at(2) == row(2)
+        assert reading.row_at(4) is None
+        assert reading.newest_of(b"s" * 16) == row(3)
+        assert reading.newest_of(b"x" * 16) is None
+        assert reading.commit_at(2) == commit(2)
+        assert reading.commit_at(1) is None
+
+
+def test_pages_begin_after_what_is_known_and_end_at_the_limit(store):
+    append(store, 7)
+    with store.writing() as writing:
+        writing.insert_rows([row(11, b"t" * 16, 1)])
+        writing.insert_commit(commit(11))
+    with store.reading() as reading:
+        assert [one.position for one in reading.rows_after(2, 4)] == [3, 4, 5, 6]
+        assert [one.position for one in reading.rows_after(9, 100)] == [10, 11]
+        assert reading.rows_after(11, 5) == []
+        assert [one.version for one in reading.stream_rows(b"s" * 16, 7, 2)] == [8, 9]
+        assert [one.version for one in reading.stream_rows(b"t" * 16, 0, 9)] == [1]
+        assert [one.size for one in reading.commits_after(2, 2)] == [3, 10]
+        assert [one.size for one in reading.commits_after(0, 100)] == [2, 3, 10, 11]
+
+
+def test_signers_keep_their_order(store):
+    with store.writing() as writing:
+        writing.insert_signers([SIGNERS[2]])
+    with store.reading() as reading:
+        assert reading.signers() == tuple(SIGNERS)
+
+
+def test_many_rows_and_few_come_out_as_they_went_in(store):
+    many = [row(n) for n in range(4, 1504)]
+    with store.writing() as writing:
+        writing.insert_rows(many)
+        writing.insert_commit(commit(1503))
+    with store.reading() as reading:
+        assert reading.rows_after(3, 5000) == many
+
+
+def test_nothing_stays_of_a_writing_that_failed(place, store):
+    class Mishap(Exception):
+        pass
+
+    with pytest.raises(Mishap), store.writing() as writing:
+        writing.insert_rows([row(4)])
+        writing.insert_commit(commit(4))
+        raise Mishap
+    assert size(place.store()) == size(store) == 3
+    assert append(store) == 4
+
+
+OUT_OF_ORDER = {
+    "a position that is taken": lambda writing: writing.insert_rows([row(3, b"x" * 16, 1)]),
+    "a version that is taken": lambda writing: writing.insert_rows([row(4, version=3)]),
+    "a second ledger": lambda writing: writing.insert_ledger(LEDGER),
+    "a signer twice": lambda writing: writing.insert_signers([SIGNERS[0]]),
+    "a head twice": lambda writing: writing.insert_commit(commit(3)),
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_ORDER)
+def test_what_is_out_of_order_is_a_conflict_and_leaves_nothing(store, name):
+    def write():
+        with store.writing() as writing:
+            OUT_OF_ORDER[name](writing)
+
+    assert refused(Conflict, write) == "append-refused"
+    assert size(store) == 3
+    assert append(store) == 4
+
+
+@pytest.mark.parametrize("table", ["ledger", "signers", "log", "commits"])
+@pytest.mark.parametrize("change", ["DELETE FROM {0}", "UPDATE {0} SET {1} = {1}"])
+def test_nobody_rewrites_by_accident(place, store, table, change):
+    column = {"ledger": "salt", "signers": "class", "log": "topic", "commits": "root"}[table]
+    with pytest.raises(Exception, match="never"):
+        place.execute(change.format(table, column))
+    assert size(store) == 3
+
+
+def test_a_reading_is_one_moment(place, store):
+    other = place.store()
+    with store.reading() as reading:
+        assert reading.last_position() == 3
+        append(other)
+        assert reading.last_position() == 3
+        assert reading.extent() == (3, 3)
+        assert reading.head() == commit(3)
+    assert size(store) == 4
+
+
+def test_what_is_not_committed_is_seen_by_its_writer_alone(place, store):
+    other = place.store()
+    with store.writing() as writing:
+        writing.insert_rows([row(4)])
+        assert writing.last_position() == 4
+        assert size(other) == 3
+        writing.insert_commit(commit(4))
+    assert size(other) == 4
+
+
+def test_threads_take_turns_and_lose_nothing(place, store):
+    stores = [store, place.store()]
+    threads = [
+        threading.Thread(target=lambda n=n: [append(stores[n % 2]) for _ in range(TURNS)])
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.reading() as reading:
+        positions = [one.position for one in reading.rows_after(0, 1000)]
+    assert positions == list(range(1, 4 + 4 * TURNS))
+
+
+def keep_appending(address: str) -> None:
+    store = open_store(address)
+    for _ in range(TURNS):
+        append(store)
+    store.close()
+
+
+def test_processes_take_turns_and_lose_nothing(place, store):
+    fresh = multiprocessing.get_context("spawn")
+    children = [fresh.Process(target=keep_appending, args=(place.address,)) for _ in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+        assert child.exitcode == 0
+    assert size(store) == 3 + 2 * TURNS
+
+
+def test_a_lock_held_too_long_is_told(place, store):
+    impatient = place.store(lock_timeout_s=0.05)
+    with store.writing():
+        assert refused(Unavailable, lambda: append(impatient)) == "store-locked"
+    assert append(impatient) == 4
+
+
+def test_a_store_of_a_newer_version_is_left_alone(place, store):
+    place.execute(
+        "INSERT INTO schema_migrations (package, name) VALUES ('ledger.log.migrations', '9999')"
+    )
+    newer = place.store()
+    assert refused(Unavailable, lambda: size(newer)) == "store-newer"
+    assert refused(Unavailable, lambda: append(newer)) == "store-newer"
+
+
+def test_views_use_plain_statements_in_the_same_transaction(store):
+    put = "INSERT INTO key_inventory_a (stream, application, epoch) VALUES (?, ?, ?)"
+    with store.writing() as writing:
+        writing.connection.executemany(put, [(bytes([n]) * 16, b"a" * 16, n) for n in range(5)])
+        found = writing.connection.execute(
+            "SELECT epoch FROM key_inventory_a WHERE application = ? AND epoch > ? ORDER BY epoch",
+            (b"a" * 16, 2),
+        )
+    assert [tuple(one) for one in found] == [(3,), (4,)]
+    with store.reading() as reading:
+        assert reading.connection.execute("SELECT count(*) FROM key_inventory_a")[0][0] == 5
+
+
+def test_a_closed_store_serves_again(store):
+    store.close()
+    assert append(store) == 4
+    store.close()
+    store.close()
+    assert size(store) == 4
+
+
+def test_a_forked_child_has_connections_of_its_own(store):
+    assert size(store) == 3
+    child = os.fork()
+    if child == 0:
+        done = 1
+        try:
+            done = 0 if append(store) == 4 else 2
+        finally:
+            os._exit(done)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert append(store) == 5
+
+
+def test_an_address_tells_no_secret(place):
+    assert place.store().address.split(":")[0] in {"sqlite", "postgresql"}
+    if place.kind == "postgresql":
+        told = open_store("postgresql://ann:hush@db.example/books?ledger=one").address
+        assert told == "postgresql://db.example/books?ledger=one"
+
+
+def test_a_stored_value_that_no_ledger_wrote_is_damage_and_no_crash(place, store):
+    if place.kind == "postgresql":
+        return  # its columns hold their own types only
+    place.execute("DROP TRIGGER log_keep")
+    place.execute("UPDATE log SET topic = CAST(x'ff' AS TEXT) WHERE position = 2")
+    assert refused(Tampered, lambda: list_all(store)) == "store-damaged"
+
+
+def list_all(store) -> None:
+    with store.reading() as reading:
+        reading.rows_after(0, 10)
