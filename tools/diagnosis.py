@@ -106,7 +106,8 @@ def file_findings(settings: Settings) -> Iterator[Finding]:
 def session_findings(session: Session) -> Iterator[Finding]:
     """What an open ledger shows."""
     status = session.ledger.status()
-    operators = [slot for slot in status.slots if slot[3] == "operator"]
+    in_file = {slot.id for slot in session.unlocked.keyring.slots}
+    operators = [slot for slot in status.slots if slot[3] == "operator" and slot[0] in in_file]
     if session.unlocked.is_operator and len(operators) < 2:
         yield Finding(
             "single-slot",
@@ -114,6 +115,8 @@ def session_findings(session: Session) -> Iterator[Finding]:
             "Only one slot opens the keyring: if its passphrase is lost, all is lost.",
             "credledger key slot add key-file --new-key-file /media/safe/spare.key --label spare",
         )
+    if session.unlocked.is_operator:
+        yield from _slot_findings(session)
     for view in session.views.status():
         behind = status.position - int(str(view["position"]))
         if behind > 0:
@@ -131,6 +134,37 @@ def session_findings(session: Session) -> Iterator[Finding]:
             "Set the system's clock; recorded times go on from the last one until then.",
         )
     yield from _epoch_findings(session)
+
+
+def _slot_findings(session: Session) -> Iterator[Finding]:
+    """Where the keyring's file and the log differ; the log decides."""
+    history = session.ledger.key_history()
+    slots = session.unlocked.keyring.slots
+    for slot in slots:
+        if slot.id in history.removed:
+            yield Finding(
+                "slot-still-in-file",
+                WARNING,
+                f"Slot {slot.id} ({slot.label}) was removed, but this keyring still holds it.",
+                f"Copy the newer keyring, or `credledger key slot remove {slot.id} --mislaid`.",
+            )
+        elif slot.id not in history.slots:
+            yield Finding(
+                "slot-unfinished",
+                WARNING,
+                f"Slot {slot.id} ({slot.label}) was being added and never recorded: it opens"
+                " nothing.",
+                f"Add it again, or `credledger key slot remove {slot.id} --mislaid`.",
+            )
+    for live in history.live():
+        if all(slot.id != live.slot for slot in slots):
+            yield Finding(
+                "slot-not-in-file",
+                WARNING,
+                f"Slot {live.slot} ({live.label}) is recorded, but this keyring lacks it: its"
+                " removal was cut off, or the file is an older one.",
+                f"Copy the newer keyring, or `credledger key slot remove {live.slot} --mislaid`.",
+            )
 
 
 def memory_findings(session: Session) -> Iterator[Finding]:

@@ -102,7 +102,13 @@ class KeyHistory:
     first_periods: dict[int, int] = field(default_factory=dict)
     started_at: dict[int, int] = field(default_factory=dict)
     slots: dict[int, SlotAdded] = field(default_factory=dict)
+    added_at: dict[int, int] = field(default_factory=dict)
+    """Microseconds UTC, by slot."""
     removed: frozenset[int] = frozenset()
+
+    def live(self) -> tuple[SlotAdded, ...]:
+        """The slots that were added and not removed since, by number."""
+        return tuple(added for slot, added in sorted(self.slots.items()) if self.is_live(slot))
 
     def is_live(self, slot: int) -> bool:
         """Whether the slot was added and not removed since."""
@@ -126,7 +132,11 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
                 started_at={**state.started_at, epoch: recorded.recorded_at},
             )
         case SlotAdded() as added:
-            return replace(state, slots={**state.slots, added.slot: added})
+            return replace(
+                state,
+                slots={**state.slots, added.slot: added},
+                added_at={**state.added_at, added.slot: recorded.recorded_at},
+            )
         case SlotRemoved(slot=slot):
             return replace(state, removed=state.removed | {slot})
     return state

@@ -23,10 +23,11 @@ a keyring is believed only once `UnlockedKeyring.check` has held it against the 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -103,7 +104,7 @@ class Keyring:
         if slot_id is not None and not candidates:
             raise KeyUnavailable("no-such-slot", "The keyring has no such slot to unlock.")
         failure: KeyUnavailable | None = None
-        for slot in candidates:
+        for number, slot in enumerate(candidates, 1):
             try:
                 opened = open_slot(self.ledger_id, slot, holding)
             except KeyUnavailable as error:
@@ -111,7 +112,8 @@ class Keyring:
                 if failure is None or error.code == "keyring-damaged":
                     failure = error
                 continue
-            return self._unwrapped(opened)
+            unlocked = self._unwrapped(opened)
+            return replace(unlocked, holding=holding, further=tuple(candidates[number:]))
         raise failure or wrong_holding(holding)
 
     def opened_by(self, unlocked: UnlockedKeyring) -> UnlockedKeyring:
@@ -189,6 +191,9 @@ class UnlockedKeyring(Confidential):
     signing_key: Ed25519PrivateKey = field(repr=False)
     stream_key: bytes = field(repr=False)
     epochs: tuple[EpochKeys, ...] = field(repr=False)
+    holding: Holding | None = field(default=None, repr=False)
+    further: tuple[Slot, ...] = ()
+    """Slots that the same holding may open too and that were not tried."""
 
     @property
     def ledger_id(self) -> bytes:
@@ -211,6 +216,16 @@ class UnlockedKeyring(Confidential):
     def stream_names(self) -> StreamNames:
         """The ledger's keyed names."""
         return StreamNames(self.stream_key)
+
+    def preferring(self, signing_keys: Collection[bytes]) -> UnlockedKeyring:
+        """What the same holding opens by a slot with one of these signing keys; else this."""
+        if self.slot.signing_public_key in signing_keys or self.holding is None:
+            return self
+        for slot in self.further:
+            if slot.signing_public_key in signing_keys:
+                with contextlib.suppress(KeyUnavailable):
+                    return self.keyring.unlock(self.holding, slot.id)
+        return self
 
     def add_slot(
         self,
@@ -267,15 +282,23 @@ class UnlockedKeyring(Confidential):
                 "The last operator's slot cannot be removed.",
                 hint="Add another one first with `credledger key slot add`.",
             )
+        without = self.without_slots({slot_id}, random)
+        return without.keyring, without.root
+
+    def without_slots(self, gone: Collection[int], random: Random) -> UnlockedKeyring:
+        """The same keys under a new root, sealed to the other slots; the own one must stay."""
+        assert self.slot.id not in gone
         root = random(KEY_BYTES)
-        resealed = tuple(
+        slots = tuple(
             replace(slot, sealed_root=seal_root(self.ledger_id, slot, root))
             if slot.opens == OPERATOR
             else slot
-            for slot in stay
+            for slot in self.keyring.slots
+            if slot.id not in gone
         )
-        changed = _wrap(replace(self.keyring, slots=resealed), root, self.stream_key, self.epochs)
-        return changed, root
+        keyring = _wrap(replace(self.keyring, slots=slots), root, self.stream_key, self.epochs)
+        own = next(slot for slot in slots if slot.id == self.slot.id)
+        return replace(self, keyring=keyring, slot=own, root=root)
 
     def change_holding(
         self, old: Holding, new: Holding, *, random: Random, cost: Argon2Cost

@@ -20,7 +20,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput, KeyUnavailable, Refused, Tampered, Unavailable
 from ledger.identifiers import field_key
 from ledger.log.memory import HostMemory
-from ledger.log.rows import CommitRow, LedgerRow
+from ledger.log.rows import END, CommitRow, LedgerRow
 from ledger.log.signers import HeadSigner
 from ledger.log.store import Maintainer, Store
 from ledger.log.transaction import Request, Transaction
@@ -50,7 +50,7 @@ from ledger.usecases.outcomes import (
     SlotOutcome,
 )
 from ledger.usecases.retrieval import Retrieve, opened
-from ledger.usecases.slots import KeyringEvent, SlotKeeper
+from ledger.usecases.slots import KeyringEvent, SlotKeeper, SlotRemoval
 from ledger.values import FIELDS_MAX, FieldValue
 
 T = TypeVar("T")
@@ -91,6 +91,7 @@ class Ledger:
         `rolled-back`, `forked` and every finding of the row checks (tampered).
         """
         row = _ledger_row(store, unlocked)
+        unlocked = unlocked.preferring(_live_signing_keys(store))
         streams = unlocked.stream_names()
         desk = Desk(unlocked, streams, unlocked.secret_box(), mapper, account, random)
         writer = Writer(
@@ -368,7 +369,7 @@ class Ledger:
             cost=cost or Argon2Cost(),
         )
 
-    def remove_slot(self, acting: Acting, slot: int, *, mislaid: bool) -> SlotOutcome:
+    def remove_slot(self, acting: Acting, slot: int, *, mislaid: bool) -> SlotRemoval:
         """One way to unlock less."""
         return self._slots.remove(acting, slot, mislaid=mislaid)
 
@@ -412,8 +413,8 @@ class Ledger:
                 for keys in unlocked.epochs
             ),
             slots=tuple(
-                (slot.id, slot.label, slot.kind, slot.opens, slot.created_at)
-                for slot in unlocked.keyring.slots
+                (slot.slot, slot.label, slot.kind, slot.opens, history.added_at[slot.slot])
+                for slot in history.live()
             ),
             clock_behind_us=max(0, head.recorded_at - self._clock()),
         )
@@ -464,6 +465,14 @@ def _ledger_row(store: Store, unlocked: UnlockedKeyring) -> LedgerRow:
             hint="Check --store and --keyring.",
         )
     return row
+
+
+def _live_signing_keys(store: Store) -> set[bytes]:
+    """Keys that began and did not end; unchecked, good for choosing what is checked then."""
+    with store.reading() as reading:
+        rows = reading.signers()
+    ended = {row.public_key for row in rows if row.change == END}
+    return {row.public_key for row in rows} - ended
 
 
 def _refuse_rollback(store: Store, remembered: CheckedHead) -> None:

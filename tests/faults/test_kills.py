@@ -14,9 +14,13 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 
+from ledger.sealing.keyring import parse_keyring
+from ledger.sealing.keyring_file import read_keyring, update_keyring_file
+from ledger.sealing.slots import key_file, seal_root
 from tests.faults.running import KILLED, Host, Nursery, until
 
 PASSPHRASES = {
@@ -253,26 +257,187 @@ def test_after_a_killed_change_of_passphrase_exactly_one_opens(base, tmp_path):
     assert seen == {True, False}
 
 
+ADD = ("key", "slot", "add", "passphrase", "--argon2-memory", "19")
+DORA = ("--label", "dora", "--new-passphrase-file", "second")
+AS_DORA = {"CREDLEDGER_KEY_FILE": "", "CREDLEDGER_PASSPHRASE_FILE": "second"}
+
+
+SLOTS = """
+import json
+from tools.documents import StandardInput
+from tools.settings import Given, decide
+from tools.wiring import open_session
+
+with open_session(decide(Given()), StandardInput()) as session:
+    print(json.dumps([slot[1] for slot in session.ledger.status().slots]))
+"""
+AFTER_ANOTHER = """
+import os
+from ledger.sealing.slots import Argon2Cost, key_file
+from ledger.usecases.acting import Acting
+from tools.documents import StandardInput
+from tools.settings import Given, decide
+from tools.wiring import open_session
+
+with open_session(decide(Given()), StandardInput()) as session:
+    made = {"opens": "operator", "holding": key_file(os.urandom(32)), "cost": Argon2Cost(19 * 1024)}
+    one = session.ledger.add_slot(Acting(), label="one", **made).slot
+    session.ledger.remove_slot(Acting(), one, mislaid=True)
+    session.ledger.remove_slot(Acting(), 2, mislaid=True)
+    print(session.ledger.add_slot(Acting(), label="two", **made).slot)
+"""
+
+
+def in_file(host):
+    """The slots that the keyring's file holds, whatever the log says."""
+    return {slot.label: slot.id for slot in read_keyring(host.keyring).slots}
+
+
+def found_by_doctor(host):
+    """What is said of slots, by code."""
+    findings = host.ok("doctor")["findings"]
+    return {one["code"]: one for one in findings if one["code"].startswith("slot-")}
+
+
+def unfinished(base, tmp_path):
+    """Copies in which the file has a slot that the log was not told of any more."""
+    for host, _ in killed_everywhere(base, tmp_path, *ADD, *DORA):
+        if "dora" in in_file(host) and not host.topics(base.position()):
+            yield host
+
+
 def test_a_slot_that_was_being_added_opens_only_once_the_log_knows_it(base, tmp_path):
     """Before that nobody gets in by it, and slots can be added as ever."""
-    add = ("key", "slot", "add", "passphrase", "--argon2-memory", "19")
-    as_dora = {"CREDLEDGER_KEY_FILE": "", "CREDLEDGER_PASSPHRASE_FILE": "second"}
     position, slots = base.position(), base.ok("key", "slot", "list")
     seen = set()
-    for host, ended in killed_everywhere(
-        base, tmp_path, *add, "--label", "dora", "--new-passphrase-file", "second"
-    ):
+    for host, ended in killed_everywhere(base, tmp_path, *ADD, *DORA):
         host.is_whole()
         there = host.topics(position)
         assert there in ([], ["slot.added"])
         assert there or not ended.out
         seen.add(bool(there))
         assert len(host.ok("key", "slot", "list")) == len(slots) + len(there)
-        entered = host.run("credential", "list", environment=as_dora)
+        assert len(host.ok("key", "status")["slots"]) == len(slots) + len(there)
+        entered = host.run("credential", "list", environment=AS_DORA)
         assert (entered.code == 0) == bool(there), entered
         assert there or entered.code == 6
         host.ok("key", "slot", "add", "key-file", "--label", "eve", "--new-key-file", "eve")
+        assert set(in_file(host)) == {slot["label"] for slot in host.ok("key", "slot", "list")}
+        assert not found_by_doctor(host)
     assert seen == {True, False}
+
+
+def test_an_unfinished_slot_does_not_stand_in_the_way_of_the_next(base, tmp_path):
+    """The same label, or the same passphrase under another, goes through and opens."""
+    met = 0
+    for host in unfinished(base, tmp_path):
+        met += 1
+        found = found_by_doctor(host)["slot-unfinished"]
+        assert "4" in found["message"]
+        assert "key slot remove 4" in found["mend"]
+        assert host.ok("slots", script=SLOTS) == ["ann", "ben", "cleo"]
+        other = host.copy(tmp_path / f"other {met}")
+        host.ok(*ADD, *DORA)
+        other.ok(*ADD, "--label", "dora again", *DORA[2:])
+        for one in (host, other):
+            assert one.ok("credential", "list", environment=AS_DORA)
+            assert not found_by_doctor(one)
+            assert len(in_file(one)) == 4
+            one.is_whole()
+    assert met
+
+
+def test_a_passphrase_that_opens_several_slots_opens_the_one_that_the_log_knows(base, tmp_path):
+    """Wherever the unfinished one stands in the file."""
+    for met, host in enumerate(unfinished(base, tmp_path)):
+        hidden = host.keyring.read_bytes()
+        host.ok(*ADD, *DORA)
+        unlocked = read_keyring(host.keyring).unlock(
+            key_file((host.home / "secret" / "key").read_bytes())
+        )
+        left = next(slot for slot in parse_keyring(hidden).slots if slot.label == "dora")
+        slots = (left, *unlocked.keyring.slots)
+        update_keyring_file(
+            host.keyring,
+            unlocked,
+            lambda _, slots=slots, held=unlocked: (
+                held.keyring.with_slots(
+                    tuple(
+                        replace(slot, sealed_root=seal_root(held.ledger_id, slot, held.root))
+                        if slot.opens == "operator"
+                        else slot
+                        for slot in slots
+                    ),
+                    held.root,
+                ),
+                held.root,
+                None,
+            ),
+        )
+        assert "slot-unfinished" in found_by_doctor(host)
+        told = host.ok("status", environment=AS_DORA)
+        assert told["unlocked_by"] == "operator:5/dora"
+        named = {**AS_DORA, "CREDLEDGER_PASSPHRASE_FILE": "second"}
+        host.fails(6, "slot-removed", "status", "--slot", "4", environment=named)
+        if met:
+            return
+
+
+def test_one_unlock_adds_and_removes_one_after_another(base, tmp_path):
+    """A new root that it made itself is no other one's change."""
+    host = base.copy(tmp_path / "host")
+    assert host.ok("slots", script=AFTER_ANOTHER) == 5
+    assert set(in_file(host)) == {"ann", "cleo", "two"}
+    host.is_whole()
+
+
+def test_two_at_a_time_add_their_slots_one_after_the_other(base, tmp_path):
+    """Neither takes the other's for an unfinished one."""
+    host = base.copy(tmp_path / "host")
+    running = [
+        host.start(*ADD, "--label", f"slot {number}", "--new-passphrase-file", "second")
+        for number in range(4)
+    ]
+    added = sorted(one.wait().json["slot"] for one in running)
+    assert added == [4, 5, 6, 7]
+    assert len(in_file(host)) == len(host.ok("key", "slot", "list")) == 7
+    assert not found_by_doctor(host)
+    host.is_whole()
+
+
+def test_an_unfinished_slot_can_be_removed(base, tmp_path):
+    """It is gone from the file, exit 0, and nothing is recorded of what was never recorded."""
+    position = base.position()
+    for host in unfinished(base, tmp_path):
+        said = host.run("key", "slot", "remove", "4", "--mislaid", "--yes", as_json=False)
+        assert said.code == 0, said
+        assert b"never recorded" in said.out
+        assert host.topics(position) == []
+        assert set(in_file(host)) == {"ann", "ben", "cleo"}
+        before = host.keyring.read_bytes()
+        host.fails(3, "no-such-slot", "key", "slot", "remove", "4", "--mislaid", "--yes")
+        assert host.keyring.read_bytes() == before
+        host.is_whole()
+        return
+
+
+def test_a_slot_can_be_added_after_the_file_lost_one_to_a_killed_removal(base, tmp_path):
+    """The removal is named with what finishes it, and finished at any time."""
+    remove = ("key", "slot", "remove", "2", "--mislaid", "--yes")
+    met = 0
+    for host, _ in killed_everywhere(base, tmp_path, *remove):
+        if "ben" in in_file(host) or host.topics(base.position()):
+            continue
+        met += 1
+        found = found_by_doctor(host)["slot-not-in-file"]
+        assert "key slot remove 2" in found["mend"]
+        assert len(host.ok("key", "slot", "list")) == 3
+        host.ok(*ADD, *DORA)
+        assert host.ok(*remove)["position"] == host.position()
+        assert not found_by_doctor(host)
+        assert host.ok("credential", "list", environment=AS_DORA)
+        host.is_whole()
+    assert met
 
 
 def test_a_removed_slot_opens_nothing_once_its_removal_was_answered(base, tmp_path):

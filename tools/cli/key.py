@@ -152,7 +152,13 @@ def slot_remove(run: Run, slot_id: int, mislaid: bool) -> None:
     run.consent(f"Remove slot {slot_id}?")
     with run.session() as session:
         outcome = session.ledger.remove_slot(run.acting(), slot_id, mislaid=mislaid)
-    _print_slot(run, outcome, f"Removed slot {outcome.slot}.")
+    sentence = f"Removed slot {outcome.slot}."
+    if not outcome.recorded:
+        sentence = (
+            f"Took slot {outcome.slot} out of the keyring; as a live slot it was never recorded,"
+            " or it was recorded as removed before."
+        )
+    _print_slot(run, outcome, sentence)
     show.print_note(
         "Whoever kept an old keyring, its passphrase and a copy of the database still reads"
         " what was readable before: change those passwords."
