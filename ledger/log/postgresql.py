@@ -48,7 +48,7 @@ from ledger.log.postgresql_snapshot import PostgresqlConnection, PostgresqlSnaps
 LOCK_TIMEOUT_S = 30.0
 STATEMENT_TIMEOUT_S = 300.0
 STANDBY_TIMEOUT_S = 30.0
-STILLNESS_MAX_S = 120.0
+STILLNESS_MAX_S = 60.0
 """So long may a transaction stand still between two statements."""
 
 _PROMISES = (
@@ -153,7 +153,6 @@ class PostgresqlStore:
                 yield PostgresqlSnapshot(connection)
                 connection.commit(self._standby_timeout_s if standbys else None)
             finally:
-                connection.abandon()
                 self._end(link)
 
     def close(self) -> None:

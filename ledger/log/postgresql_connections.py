@@ -14,6 +14,7 @@ because closing would end the parent's sessions.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import weakref
@@ -41,6 +42,9 @@ _PATIENCE: dict[str, str] = {
     "tcp_user_timeout": "60000",
     "application_name": "credledger",
 }
+# What the driver has to say of lost connections we say ourselves; without a handler of its own it
+# would go to the standard error of a program that keeps no log.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 _ADAPTERS = AdaptersMap(psycopg.adapters)
 # One width for all numbers, or each size of number would be prepared as another statement.
 _ADAPTERS.register_dumper(int, Int8BinaryDumper)

@@ -14,6 +14,8 @@ import pytest
 
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Unavailable
 from ledger.log.postgresql import PostgresqlStore
+from ledger.log.postgresql_connections import READERS_MAX
+from ledger.log.postgresql_errors import translated
 from ledger.log.postgresql_snapshot import FEW_ROWS, driver_form
 from ledger.log.rows import BEGIN, OPERATOR, CommitRow, LedgerRow, LogRow, SignerRow
 from tests.contracts.cutting_proxy import cutting_proxy
@@ -251,6 +253,37 @@ def test_a_malformed_statement_is_ours_to_mend(store, sql):
     assert caught.value.code == "store-statement"
 
 
+@pytest.mark.parametrize(
+    ("state", "family", "code"),
+    [
+        ("08006", "unavailable", "store-unreachable"),
+        ("57P01", "unavailable", "store-unreachable"),
+        ("57P03", "unavailable", "store-unreachable"),
+        ("53300", "unavailable", "store-unreachable"),
+        ("58030", "unavailable", "store-unreachable"),
+        ("XX000", "unavailable", "store-unreachable"),
+        ("XX001", "tampered", "store-damaged"),
+        ("53100", "unavailable", "store-full"),
+        ("55P03", "unavailable", "store-locked"),
+        ("40P01", "unavailable", "store-locked"),
+        ("57014", "unavailable", "store-timeout"),
+        ("42501", "unavailable", "store-not-writable"),
+        ("25006", "unavailable", "store-not-writable"),
+        ("42P01", "not-found", "no-ledger"),
+        ("3F000", "not-found", "no-ledger"),
+        ("23505", "conflict", "append-refused"),
+        ("23514", "conflict", "append-refused"),
+        ("42601", "invalid", "store-statement"),
+        ("22003", "invalid", "store-statement"),
+    ],
+)
+def test_failures_are_told_by_their_state_alone(state, family, code):
+    """Whatever their words are, which may name hosts and users."""
+    told = translated(psycopg.errors.lookup(state)("s3cret"))
+    assert (told.family, told.code) == (family, code)
+    assert "s3cret" not in f"{told}{told.hint}"
+
+
 # Schemas and roles
 
 
@@ -399,6 +432,42 @@ def test_a_lock_held_too_long_is_told(store, open_store, place):
             pass
         assert caught.value.code == "store-locked"
     assert append(store) == 2
+
+
+def test_a_statement_that_takes_too_long_is_told(store, open_store, place, monkeypatch):
+    """Nobody waits for ever for an answer."""
+    monkeypatch.setattr("ledger.log.postgresql.STATEMENT_TIMEOUT_S", 0.1)
+    hasty = open_store(place)
+    with pytest.raises(Unavailable) as caught, hasty.reading() as reading:
+        reading.connection.execute("SELECT pg_sleep(?)", (float(PATIENCE_S),))
+    assert caught.value.code == "store-timeout"
+    assert size(hasty) == size(store)
+
+
+def test_a_writer_that_stands_still_makes_way(store, open_store, place, monkeypatch):
+    """The others go on, and it finds its transaction gone."""
+    monkeypatch.setattr("ledger.log.postgresql.STILLNESS_MAX_S", 0.2)
+    still = open_store(place)
+    with pytest.raises(Unavailable) as caught, still.writing() as writing:
+        writing.insert_rows([row(2, sealed=b"late")])
+        assert append(store, b"first") == 2
+        writing.insert_commit(commit(2))
+    assert caught.value.code in {"store-unreachable", "commit-unconfirmed"}
+    with still.writing() as writing:
+        assert writing.row_at(2).sealed == b"first"
+
+
+def test_readers_beyond_measure_wait_and_are_told(store, open_store, place):
+    """A writer never waits for them."""
+    busy = open_store(place, lock_timeout_s=0.1)
+    with contextlib.ExitStack() as readings:
+        for _ in range(READERS_MAX):
+            readings.enter_context(busy.reading())
+        with pytest.raises(Unavailable) as caught, busy.reading():
+            pass
+        assert caught.value.code == "store-busy"
+        assert append(busy) == 2
+    assert size(busy) == 2
 
 
 def _waits_for_lock(server):
@@ -551,7 +620,7 @@ def test_a_crash_in_the_middle_leaves_nothing(own_server, own_place, open_store)
         writing.insert_rows([row(2)])
         own_server.stop("immediate")
         try:
-            writing.insert_commit(commit(2))
+            writing.head()
         finally:
             own_server.start()
     assert caught.value.code == "store-unreachable"
