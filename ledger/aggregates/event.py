@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from ledger.errors import Tampered
 
 Payload = dict[str, Any]
-_ATOMS = frozenset({str, int, bool, bytes})
+_ATOMS = frozenset({str, int, bool, bytes, type(None)})
 _FIELD_NAMES: dict[type[Any], tuple[str, ...]] = {}
 _CLASSES: dict[str, type[Event]] = {}
 UPCASTERS: dict[str, tuple[Callable[[Payload], Payload], ...]] = {}
@@ -42,8 +42,11 @@ def topics() -> tuple[str, ...]:
 
 def payload(happened: Event) -> Payload:
     """The stored form."""
-    stored = {name: _plain(getattr(happened, name)) for name in _names(type(happened))}
-    stored["v"] = happened.SCHEMA
+    stored: Payload = {"v": happened.SCHEMA}
+    for name in _names(type(happened)):
+        value = getattr(happened, name)
+        # Most fields are plain already, and this is done for every record.
+        stored[name] = value if type(value) in _ATOMS else _plain(value)
     return stored
 
 
@@ -73,7 +76,7 @@ def _names(cls: type[Any]) -> tuple[str, ...]:
 
 
 def _plain(value: Any) -> Any:
-    if value is None or type(value) in _ATOMS:
+    if type(value) in _ATOMS:
         return value
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
