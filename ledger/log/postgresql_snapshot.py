@@ -5,10 +5,11 @@ is no parser behind that: a statement with a quote or a dollar sign in it, insid
 mean itself, is refused. Parameters and results travel in binary.
 
 A writing does not wait for statements that answer nothing: they are kept and travel together with
-the next one that does, or with the commit, and a failure shows there. (Audited reads with 64
-callers rose by a tenth on one machine; between machines each of a dozen waits is a round trip.)
-Whatever is sent is sent to its end: in a pipeline that is left open the server would think that
-the writer is busy, and would not take the lock from one that stands still.
+the next one that does, or with the commit, and a failure shows there. Over a line of 0.5 ms there
+and back this gave 109 audited reads a second instead of 70 with one caller and 2740 instead of 2338
+with 64; on one machine there is no difference to be seen. Whatever is sent is sent to its end: in a
+pipeline that is left open the server would think that the writer is busy, and would not take the
+lock from one that stands still.
 
 Rows are appended by one INSERT each up to `FEW_ROWS`, and by binary COPY beyond. Measured with
 PostgreSQL 18 on two shared cores, microseconds for rows with 190 sealed bytes in an open
