@@ -273,13 +273,16 @@ class Writer:
         return reading
 
     def _landed(self, transaction: Transaction) -> bool:
-        """Whether a commit whose answer was lost is there all the same."""
+        """Whether a commit whose answer was lost is there all the same.
+
+        Looked up under the lock: only then has whatever is still going on come to its end.
+        """
         if transaction.signed_head is None:
             return False
         try:
             last = transaction.rows[-1]
-            with self.store.reading() as reading:
-                row = reading.row_at(last.position)
+            with self.store.writing() as writing:
+                row = writing.row_at(last.position)
             landed = row is not None and row.leaf == last.leaf
             if landed:
                 self._committed(transaction, transaction.signed_head)
