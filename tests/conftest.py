@@ -11,7 +11,7 @@ import pytest
 
 from ledger.codec.mapper import EventMapper
 from ledger.log.memory import HostMemory, memory_path
-from ledger.log.postgresql import PostgresqlStore
+from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.sqlite import SqliteStore
 from ledger.log.store import Store
 from ledger.sealing.keyring_file import read_keyring
@@ -49,6 +49,7 @@ class House:
     store_url: str | None = None
     """Names the schema, where the store is on a PostgreSQL server."""
     opened: list[Store] = field(default_factory=list)
+    store_settings: dict[str, float] = field(default_factory=dict)
 
     @property
     def on_server(self) -> bool:
@@ -56,10 +57,11 @@ class House:
 
     def store(self) -> Store:
         made: Store
+        told = {"migration_packages": STORE_PACKAGES, **self.store_settings}
         if self.store_url is None:
-            made = SqliteStore(self.store_path, migration_packages=STORE_PACKAGES)
+            made = SqliteStore(self.store_path, **told)
         else:
-            made = PostgresqlStore(self.store_url, migration_packages=STORE_PACKAGES)
+            made = PostgresqlStore(self.store_url, **told)
         self.opened.append(made)
         return made
 

@@ -21,7 +21,7 @@ def store_of(settings: Settings) -> Store:
 
         return SqliteStore(path, migration_packages=MIGRATIONS)
     # The driver takes a while to load, and whoever keeps his ledger in a file never needs it.
-    from ledger.log.postgresql import PostgresqlStore
+    from ledger.log.postgresql.store import PostgresqlStore
 
     return PostgresqlStore(settings.store, migration_packages=MIGRATIONS)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ledger.log.postgresql import PostgresqlStore
+from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.sqlite import SqliteStore
 from ledger.log.store import Store
 

@@ -32,7 +32,7 @@ from ledger.aggregates.event import Event
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Refused, Tampered
-from ledger.log.postgresql import PostgresqlStore
+from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.rows import LedgerRow, ledger_id_of
 from ledger.log.signers import HeadSigner
 from ledger.log.sqlite import SqliteStore

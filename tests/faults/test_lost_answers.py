@@ -15,6 +15,7 @@ from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.conftest import new_house
 from tests.contracts.cutting_proxy import cutting_proxy
+from tests.contracts.postgres_server import private_server
 
 ALICE = parse_claim("user:alice")
 PAIR = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
@@ -70,3 +71,29 @@ def test_a_change_that_landed_is_made_once(behind_proxy):
     proxy.cut_before_client_hears(b"COMMIT\0")
     assert ledger.set_credentials(Acting(), "CRM", ALICE, PAIR).version == 2
     assert ledger.set_credentials(Acting(), "CRM", ALICE, PAIR).version == 3
+
+
+def test_what_no_standby_has_is_never_released(tmp_path):
+    """The server gives up waiting and says COMMIT: the record is on one machine only."""
+    house = new_house(tmp_path)
+    house.store_settings = {"standby_timeout_s": 0.3}
+    with private_server() as server:
+        house.store_url = f"{server.dsn()}&ledger=one"
+        house.found()
+        ledger = house.open()
+        ledger.create_application(Acting(), "CRM", kind="individual")
+        ledger.set_credentials(Acting(), "CRM", ALICE, PAIR)
+        server.execute(
+            "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()"
+        )
+        house.close()  # connections opened from now on know of it
+        for _ in range(2):
+            with pytest.raises(Unavailable) as caught:
+                ledger.retrieve(Caller(ALICE), "CRM")
+            assert caught.value.code == "commit-unconfirmed"
+        server.execute("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+        house.close()
+        assert ledger.retrieve(Caller(ALICE), "CRM").version == 1
+        ledger.close()
+        assert verify_log(house.store()).ok
+        house.close()

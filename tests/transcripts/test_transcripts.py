@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from ledger.log.postgresql import PostgresqlStore
+from ledger.log.postgresql.store import PostgresqlStore
 from tests.transcripts.transcript import commands_of, pages, recorded, run
 from tools.cli.main import program
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import psycopg
 
-from ledger.log.postgresql import PostgresqlStore
+from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.sqlite import SqliteStore
 from ledger.log.store import Store
 from tools.stores import MIGRATIONS

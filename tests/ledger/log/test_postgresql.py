@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Unavailable
-from ledger.log.postgresql import PostgresqlStore
-from ledger.log.postgresql_connections import READERS_MAX
-from ledger.log.postgresql_errors import translated
-from ledger.log.postgresql_snapshot import FEW_ROWS, driver_form
+from ledger.log.postgresql.connections import READERS_MAX
+from ledger.log.postgresql.errors import translated
+from ledger.log.postgresql.snapshot import FEW_ROWS, driver_form
+from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.rows import BEGIN, OPERATOR, CommitRow, LedgerRow, LogRow, SignerRow
 from tests.contracts.cutting_proxy import cutting_proxy
 from tests.contracts.postgres_server import private_server

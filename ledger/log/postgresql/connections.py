@@ -29,7 +29,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper
 
 from ledger.errors import InvalidInput, Unavailable
-from ledger.log.postgresql_errors import unreachable
+from ledger.log.postgresql.errors import unreachable
 
 READERS_MAX = 16
 _CANCEL_TIMEOUT_S = 10.0

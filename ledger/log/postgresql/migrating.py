@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from ledger.log.migrations import Migration
-from ledger.log.postgresql_errors import locked_too_long, newer, translated
+from ledger.log.postgresql.errors import locked_too_long, newer, translated
 
 _ATTEMPTS = 5
 _MADE_MEANWHILE = {"23505", "42P06", "42P07", "42710"}

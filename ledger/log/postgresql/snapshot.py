@@ -44,8 +44,8 @@ from typing import Any
 import psycopg
 
 from ledger.errors import InvalidInput, LedgerError
-from ledger.log.postgresql_connections import Link
-from ledger.log.postgresql_errors import STANDBY_CANCELLED, forked, is_lost, translated, unconfirmed
+from ledger.log.postgresql.connections import Link
+from ledger.log.postgresql.errors import STANDBY_CANCELLED, forked, is_lost, translated, unconfirmed
 from ledger.log.rows import LogRow
 from ledger.log.snapshot import INSERT_ROW, LOG_COLUMNS, Snapshot
 

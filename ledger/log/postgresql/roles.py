@@ -20,7 +20,7 @@ import psycopg
 from psycopg import sql
 
 from ledger.errors import InvalidInput
-from ledger.log.postgresql_errors import translated
+from ledger.log.postgresql.errors import translated
 from ledger.log.store import Connection
 
 APPEND_ONLY = ("ledger", "signers", "log", "commits")

@@ -18,7 +18,7 @@ process: one connection waits on the server, not each of theirs.
 What is bounded: waiting for the lock (`store-locked`), for a statement (`store-timeout`), for a
 synchronous standby (`commit-unconfirmed`); a writer that stops in the middle of a transaction
 loses its connection, and the others go on. What a server cannot promise is refused: see
-`postgresql_durability`. An idle connection that turns out to be lost before anything was asked
+`postgresql.durability`. An idle connection that turns out to be lost before anything was asked
 through it is replaced unseen.
 
 It keeps to what clusters and failover bear: no advisory locks, sequences, notifications or
@@ -37,13 +37,13 @@ import psycopg
 from ledger.errors import Tampered
 from ledger.log.forking import renew_in_children
 from ledger.log.migrations import Migration, migrations_of
-from ledger.log.postgresql_connections import Connections, Link
-from ledger.log.postgresql_durability import Durability, durability_of, require_durable
-from ledger.log.postgresql_errors import is_lost, locked_too_long, translated
-from ledger.log.postgresql_migrating import migrate, refuse_newer
-from ledger.log.postgresql_place import postgresql_place
-from ledger.log.postgresql_roles import Rights, grant_writer, rights_of
-from ledger.log.postgresql_snapshot import PostgresqlConnection, PostgresqlSnapshot
+from ledger.log.postgresql.connections import Connections, Link
+from ledger.log.postgresql.durability import Durability, durability_of, require_durable
+from ledger.log.postgresql.errors import is_lost, locked_too_long, translated
+from ledger.log.postgresql.migrating import migrate, refuse_newer
+from ledger.log.postgresql.place import postgresql_place
+from ledger.log.postgresql.roles import Rights, grant_writer, rights_of
+from ledger.log.postgresql.snapshot import PostgresqlConnection, PostgresqlSnapshot
 
 LOCK_TIMEOUT_S = 30.0
 STATEMENT_TIMEOUT_S = 300.0
