@@ -436,7 +436,7 @@ def test_a_lock_held_too_long_is_told(store, open_store, place):
 
 def test_a_statement_that_takes_too_long_is_told(store, open_store, place, monkeypatch):
     """Nobody waits for ever for an answer."""
-    monkeypatch.setattr("ledger.log.postgresql.STATEMENT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("ledger.log.postgresql.store.STATEMENT_TIMEOUT_S", 0.1)
     hasty = open_store(place)
     with pytest.raises(Unavailable) as caught, hasty.reading() as reading:
         reading.connection.execute("SELECT pg_sleep(?)", (float(PATIENCE_S),))
@@ -446,7 +446,7 @@ def test_a_statement_that_takes_too_long_is_told(store, open_store, place, monke
 
 def test_a_writer_that_stands_still_makes_way(store, open_store, place, monkeypatch):
     """The others go on, and it finds its transaction gone."""
-    monkeypatch.setattr("ledger.log.postgresql.STILLNESS_MAX_S", 0.2)
+    monkeypatch.setattr("ledger.log.postgresql.store.STILLNESS_MAX_S", 0.2)
     still = open_store(place)
     with pytest.raises(Unavailable) as caught, still.writing() as writing:
         writing.insert_rows([row(2, sealed=b"late")])
