@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from ledger.aggregates.event import Event, event
+from ledger.aggregates.event import UPCASTERS, Event, event
 from ledger.aggregates.recorded import Recorded
 from ledger.sealing.epochs import EpochCommitments
 
@@ -61,7 +61,25 @@ class AuditorExported(Event):
     """An auditor's own keyring was written again."""
 
     TOPIC: ClassVar[str] = "auditor.exported"
+    SCHEMA: ClassVar[int] = 2
     slot: int
+    half: bytes
+    """Digest of the sealed private half in it; empty in events of schema 1."""
+
+
+UPCASTERS[AuditorExported.TOPIC] = (lambda stored: {**stored, "half": b""},)
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class AuditorPassphraseChanged(Event):
+    """An auditor's private half was sealed anew, in the auditor's own file; on that one's stream."""
+
+    TOPIC: ClassVar[str] = "audit.passphrase-changed"
+    slot: int
+    before: bytes
+    """Digest of the sealed private half that was replaced."""
+    after: bytes
 
 
 @event
@@ -104,6 +122,8 @@ class KeyHistory:
     slots: dict[int, SlotAdded] = field(default_factory=dict)
     added_at: dict[int, int] = field(default_factory=dict)
     """Microseconds UTC, by slot."""
+    exported: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    """By auditor's slot: position of the newest export, and the half that was in it."""
     removed: frozenset[int] = frozenset()
 
     def live(self) -> tuple[SlotAdded, ...]:
@@ -137,6 +157,9 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
                 slots={**state.slots, added.slot: added},
                 added_at={**state.added_at, added.slot: recorded.recorded_at},
             )
+        case AuditorExported(slot=slot, half=half) if half:
+            newest = (recorded.position, half)
+            return replace(state, exported={**state.exported, slot: newest})
         case SlotRemoved(slot=slot):
             return replace(state, removed=state.removed | {slot})
     return state

@@ -260,16 +260,47 @@ class UnlockedKeyring(Confidential):
         exported = None if opens == OPERATOR else self._auditor_file(slot, root)
         return keyring, kept, exported
 
-    def export_auditor(self, slot_id: int, random: Random) -> Keyring:
-        """An auditor's own keyring, made anew without the auditor's passphrase."""
+    def auditor(self, slot_id: int) -> Slot:
+        """An auditor's slot as this file keeps it; `no-such-slot`, `not-an-auditor`."""
         self._require_operator()
         slot = self._slot(slot_id)
         if slot.opens != AUDITOR:
             raise InvalidInput("not-an-auditor", "That slot is an operator's, not an auditor's.")
-        root = random(KEY_BYTES)
-        return self._auditor_file(
-            replace(slot, sealed_root=seal_root(self.ledger_id, slot, root)), root
+        return slot
+
+    def with_auditors_half(self, slot_id: int, theirs: Keyring) -> UnlockedKeyring:
+        """This with the sealed private half from an auditor's own file.
+
+        `not-this-auditors-file` unless it is a file of this ledger for this slot and its keys.
+        Nothing proves that the half opens: only the auditor can try.
+        """
+        ours = self.auditor(slot_id)
+        found = theirs.slots[0]
+        its_own = (
+            theirs.kind == AUDITOR
+            and theirs.ledger_id == self.ledger_id
+            and (found.id, found.public_key, found.signing_public_key)
+            == (ours.id, ours.public_key, ours.signing_public_key)
         )
+        if not its_own:
+            raise InvalidInput(
+                "not-this-auditors-file",
+                "The file is not this auditor's own keyring.",
+                hint="Give the file that the auditor unlocks with; nothing was changed.",
+            )
+        newer = replace(found, label=ours.label, created_at=ours.created_at, sealed_root=b"")
+        newer = replace(newer, opens=AUDITOR, sealed_signing_key=ours.sealed_signing_key)
+        slots = tuple(newer if slot is ours else slot for slot in self.keyring.slots)
+        return replace(self, keyring=self.keyring.with_slots(slots, self.root))
+
+    def export_auditor(
+        self, slot_id: int, random: Random, generation: int | None = None
+    ) -> Keyring:
+        """An auditor's own keyring, made anew without the auditor's passphrase."""
+        slot = self.auditor(slot_id)
+        root = random(KEY_BYTES)
+        sealed = replace(slot, sealed_root=seal_root(self.ledger_id, slot, root))
+        return self._auditor_file(sealed, root, generation)
 
     def remove_slot(self, slot_id: int, random: Random) -> tuple[Keyring, bytes]:
         """A keyring with a new root, sealed to the slots that stay; and that root."""
@@ -336,9 +367,9 @@ class UnlockedKeyring(Confidential):
                 "keyring-ahead", "The keyring is epochs ahead of the log: is the store an old copy?"
             )
 
-    def _auditor_file(self, slot: Slot, root: bytes) -> Keyring:
+    def _auditor_file(self, slot: Slot, root: bytes, generation: int | None = None) -> Keyring:
         empty = Keyring(
-            generation=1,
+            generation=generation or self.keyring.generation + 1,
             ledger_id=self.ledger_id,
             salt=self.keyring.salt,
             kind=AUDITOR,

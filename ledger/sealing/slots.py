@@ -11,6 +11,7 @@ does not tell who sealed, so what a slot opens is read with as much suspicion as
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ _NONCE_BYTES = 12
 _INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 _SEALED_PRIVATE_KEY_BYTES = 12 + 32 + 16
 _SEALED_KEY_BYTES = 32 + 32 + 16
+_HALF_LABEL = b"credledger/v1/sealed-half"
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -97,6 +99,10 @@ class Slot:
     sealed_signing_key: bytes = field(repr=False)
     sealed_root: bytes = field(repr=False)
     """Empty in an operator's keyring for an auditor's slot: that root is not theirs."""
+
+    def half(self) -> bytes:
+        """A digest of the sealed private half: which passphrase opens it shows in no other way."""
+        return hashlib.sha256(_HALF_LABEL + self.salt + self.sealed_private_key).digest()
 
     def check(self) -> None:
         """Demand the format's shape of what came from a file; ValueError if it has another."""

@@ -373,9 +373,11 @@ class Ledger:
         """One way to unlock less."""
         return self._slots.remove(acting, slot, mislaid=mislaid)
 
-    def export_auditor(self, acting: Acting, slot: int, destination: Path) -> SlotOutcome:
-        """An auditor's own keyring, written again."""
-        return self._slots.export_auditor(acting, slot, destination)
+    def export_auditor(
+        self, acting: Acting, slot: int, destination: Path, present: Path | None = None
+    ) -> SlotOutcome:
+        """An auditor's own keyring, written again; `present` is that auditor's file as it is."""
+        return self._slots.export_auditor(acting, slot, destination, present)
 
     def change_passphrase(
         self, acting: Acting, old: Holding, new: Holding, cost: Argon2Cost | None = None

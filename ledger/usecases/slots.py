@@ -22,6 +22,7 @@ from pathlib import Path
 from ledger.aggregates.event import Event
 from ledger.aggregates.keys import (
     AuditorExported,
+    AuditorPassphraseChanged,
     KeyHistory,
     PassphraseChanged,
     SlotAdded,
@@ -33,9 +34,10 @@ from ledger.errors import (
     LedgerError,
     NotFound,
     Refused,
+    Tampered,
     Unavailable,
 )
-from ledger.log.rows import BEGIN, END
+from ledger.log.rows import BEGIN, END, LogRow
 from ledger.log.transaction import Request, Transaction
 from ledger.log.writer import Writer
 from ledger.sealing.keyring import Keyring, UnlockedKeyring
@@ -46,11 +48,13 @@ from ledger.sealing.keyring_file import (
     read_keyring,
     require_free,
 )
-from ledger.sealing.slots import Argon2Cost, Holding
+from ledger.sealing.slots import Argon2Cost, Holding, Slot
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 from ledger.usecases.founding import slot_added
 from ledger.usecases.outcomes import SlotOutcome
+
+_PAGE_ROWS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class EndSlot:
 
     def decide(self, transaction: Transaction) -> int:
         """Append it; `no-such-slot` or `slot-removed-already` where there is nothing to end."""
-        known = self.require_live(self.desk.key_history(transaction))
+        known = require_live_slot(self.desk.key_history(transaction), self.slot)
         transaction.add_signer(known.signing_key, known.opens, END)
         return transaction.append(
             self.desk.streams.keyring(),
@@ -98,18 +102,51 @@ class EndSlot:
             self.acting.reason,
         ).position
 
-    def require_live(self, history: KeyHistory) -> SlotAdded:
-        """The slot as it was added, if it is live; errors as `decide`."""
-        known = history.slots.get(self.slot)
-        if known is None:
-            raise NotFound(
-                "no-such-slot",
-                "There is no slot of this number.",
-                hint="`credledger key slot list` shows the slots.",
+
+@dataclass(frozen=True, slots=True)
+class AuditorsOwnEvent:
+    """One fact that an auditor may record: on the stream of the key that signs."""
+
+    desk: Desk
+    acting: Acting
+    event: Event
+
+    def decide(self, transaction: Transaction) -> int:
+        """Append it; the position."""
+        stream = self.desk.streams.audit(self.desk.unlocked.slot.signing_public_key)
+        return transaction.append(
+            stream, self.event, self.desk.actor(self.acting), self.acting.reason
+        ).position
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """The sealed private halves of one auditor that are known, as digests."""
+
+    newest: bytes | None
+    """What was last exported or changed to; None where neither was ever recorded."""
+    older: frozenset[bytes]
+
+    def require_newest(self, half: bytes) -> None:
+        """`auditor-passphrase-changed` where the log knows a newer one."""
+        if self.newest is not None and half != self.newest:
+            raise Conflict(
+                "auditor-passphrase-changed",
+                "The auditor changed the passphrase; this keyring has the older one only.",
+                hint="Give the auditor's present file with --from; nothing was changed.",
             )
-        if self.slot in history.removed:
-            raise Conflict("slot-removed-already", "The slot was removed before.")
-        return known
+
+    def require_not_older(self, half: bytes) -> None:
+        """`auditor-file-older` for a half that the log knows to be replaced.
+
+        One that it does not know is from a change that was cut off before its record.
+        """
+        if half in self.older and self.newest is not None:
+            raise Conflict(
+                "auditor-file-older",
+                "The file is from before the auditor's last change of passphrase.",
+                hint="Give the auditor's present file with --from; nothing was changed.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +222,7 @@ class SlotKeeper:
         end = EndSlot(self._desk, acting, slot_id)
         with self._changing() as (file, history):
             if all(slot.id != slot_id for slot in file.held.keyring.slots):
-                end.require_live(history)
+                require_live_slot(history, slot_id)
             held = self._known(file.held, history)
             keyring, root = held.keyring, held.root
             if any(slot.id == slot_id for slot in keyring.slots):
@@ -194,29 +231,50 @@ class SlotKeeper:
             position = self._write(file, keyring, root, end if recorded else None)
         return SlotRemoval(slot_id, position, recorded)
 
-    def export_auditor(self, acting: Acting, slot_id: int, destination: Path) -> SlotOutcome:
+    def export_auditor(
+        self, acting: Acting, slot_id: int, destination: Path, present: Path | None
+    ) -> SlotOutcome:
         """Write an auditor's own keyring again, without the auditor's passphrase.
 
-        It is recorded first: whoever holds the file reads the history, and that is never unseen.
+        `present` is the auditor's file as it is: after a change of passphrase only that file has
+        the newest sealed private half (`auditor-passphrase-changed` without it). It is recorded
+        first: whoever holds the file reads the history, and that is never unseen.
         """
         require_free(destination)
-        unlocked = read_keyring(self._path).opened_by(self._unlocked)
-        exported = unlocked.export_auditor(slot_id, self._desk.random)
-        event = KeyringEvent(self._desk, acting, AuditorExported(slot_id))
-        position = self._writer.run(event)
+        theirs = None if present is None else read_keyring(present)
+        with self._changing() as (file, history):
+            held = self._known(file.held, history)
+            require_live_slot(history, slot_id)
+            kept = held.auditor(slot_id)
+            generation = held.keyring.generation
+            halves = self._halves(history, kept)
+            if theirs is None:
+                halves.require_newest(kept.half())
+            else:
+                held = held.with_auditors_half(slot_id, theirs)
+                halves.require_not_older(held.auditor(slot_id).half())
+                generation = max(generation, theirs.generation)
+            exported = held.export_auditor(slot_id, self._desk.random, generation + 1)
+            event = AuditorExported(slot_id, exported.slots[0].half())
+            keyring = held.keyring.bumped(held.root, generation)
+            position = self._write(
+                file, keyring, held.root, KeyringEvent(self._desk, acting, event)
+            )
         _hand_over(destination, exported)
         return SlotOutcome(slot_id, position)
 
     def change_passphrase(
         self, acting: Acting, old: Holding, new: Holding, cost: Argon2Cost
     ) -> SlotOutcome:
-        """Seal the unlocked slot's private half anew."""
+        """Seal the unlocked slot's private half anew; an auditor's in the auditor's own file."""
         with self._changing() as (file, history):
             held = self._known(file.held, history)
             keyring = held.change_holding(old, new, random=self._desk.random, cost=cost)
-            event = None
-            if held.is_operator:
-                event = KeyringEvent(self._desk, acting, PassphraseChanged(held.slot.id))
+            event: Request[int] = KeyringEvent(self._desk, acting, PassphraseChanged(held.slot.id))
+            if not held.is_operator:
+                after = next(slot for slot in keyring.slots if slot.id == held.slot.id)
+                changed = AuditorPassphraseChanged(held.slot.id, held.slot.half(), after.half())
+                event = AuditorsOwnEvent(self._desk, acting, changed)
             position = self._write(file, keyring, held.root, event)
         return SlotOutcome(held.slot.id, position)
 
@@ -225,6 +283,32 @@ class SlotKeeper:
         """The file under its lock, and what the log, checked to its head, says meanwhile."""
         with changing(self._path, self._unlocked) as file:
             yield file, self._writer.look(self._desk.key_history)
+
+    def _halves(self, history: KeyHistory, slot: Slot) -> Halves:
+        """What the log tells of an auditor's sealed private halves, the auditor's stream included.
+
+        The whole stream is read in pages, because only here it matters.
+        """
+        facts = [history.exported[slot.id]] if slot.id in history.exported else []
+        older = {slot.half(), *(half for _, half in facts)}
+        stream = self._desk.streams.audit(slot.signing_public_key)
+        version = 0
+        while rows := self._stream_page(stream, version):
+            for row in rows:
+                version += 1
+                if row.version != version:
+                    raise Tampered("stream-gap", "A stream lacks an event.", position=row.position)
+                if row.topic == AuditorPassphraseChanged.TOPIC:
+                    changed = self._desk.mapper.open(row).event
+                    assert isinstance(changed, AuditorPassphraseChanged)
+                    facts.append((row.position, changed.after))
+                    older |= {changed.before, changed.after}
+        newest = max(facts)[1] if facts else None
+        return Halves(newest, frozenset(older - {newest}))
+
+    def _stream_page(self, stream: bytes, after_version: int) -> list[LogRow]:
+        with self._writer.store.reading() as reading:
+            return reading.stream_rows(stream, after_version, _PAGE_ROWS)
 
     def _known(self, held: UnlockedKeyring, history: KeyHistory) -> UnlockedKeyring:
         """An operator's keyring without the slots that the log does not call live."""
@@ -255,6 +339,20 @@ class SlotKeeper:
                     file.write(before.keyring, before.root)
                     self._unlocked = file.held
             raise
+
+
+def require_live_slot(history: KeyHistory, slot: int) -> SlotAdded:
+    """The slot as it was added; `no-such-slot`, `slot-removed-already`."""
+    known = history.slots.get(slot)
+    if known is None:
+        raise NotFound(
+            "no-such-slot",
+            "There is no slot of this number.",
+            hint="`credledger key slot list` shows the slots.",
+        )
+    if slot in history.removed:
+        raise Conflict("slot-removed-already", "The slot was removed before.")
+    return known
 
 
 def _require_newest(keyring: Keyring, history: KeyHistory) -> None:

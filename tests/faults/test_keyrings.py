@@ -14,6 +14,7 @@ import sqlite3
 
 import pytest
 
+from ledger.sealing.keyring_file import read_keyring
 from tests.faults.running import Host, Nursery
 
 PASSPHRASES = {
@@ -263,6 +264,134 @@ def test_an_auditors_keyring_answers_questions_and_does_nothing_else(host):
         codes = {"slot-removed"} if command != GET else {"operator-needed"}
         refused(host, 6 if command != GET else 4, codes, *command, environment=stale)
     host.is_whole()
+
+
+CHANGE = ("key", "passphrase", "--argon2-memory", "19", "--new-passphrase-file")
+EXPORT = ("key", "slot", "export-auditor", "3")
+
+
+def answers(host, name, place):
+    """Whether this passphrase opens this auditor's file."""
+    ended = host.run("app", "list", environment=with_passphrase(name, place))
+    assert ended.code == 0 or ended.error["code"] == "wrong-passphrase", ended
+    return ended.code == 0
+
+
+def test_an_auditors_changed_passphrase_is_recorded_and_not_undone_by_an_export(host):
+    """The operator needs the auditor's present file; the old passphrase opens no new one."""
+    keep_auditor(host, "before")
+    before = host.position()
+    host.ok(*CHANGE, "fourth", environment=with_passphrase("third", "auditor/keyring"))
+    assert host.topics(before) == ["audit.passphrase-changed"]
+    told = refused(host, 5, {"auditor-passphrase-changed"}, *EXPORT, "new/keyring")
+    assert "--from" in told.error["hint"]
+    assert not (host.home / "new").exists()
+    refused(host, 5, {"auditor-file-older"}, *EXPORT, "new/keyring", "--from", "before/keyring")
+    host.ok(*EXPORT, "new/keyring", "--from", "auditor/keyring")
+    host.ok(*EXPORT, "newer/keyring")
+    for place in ("new/keyring", "newer/keyring"):
+        assert answers(host, "fourth", place)
+        assert not answers(host, "third", place)
+    host.ok(*CHANGE, "second", environment=with_passphrase("fourth", "newer/keyring"))
+    refused(host, 5, {"auditor-passphrase-changed"}, *EXPORT, "newest/keyring")
+    host.ok(*EXPORT, "newest/keyring", "--from", "newer/keyring")
+    assert answers(host, "second", "newest/keyring")
+    assert not answers(host, "fourth", "newest/keyring")
+    host.is_whole()
+
+
+def test_an_auditors_change_that_was_not_recorded_is_taken_from_the_present_file(host, tmp_path):
+    """Killed between file and log: whoever brings the file is believed, and that is recorded."""
+    as_cleo = with_passphrase("third", "auditor/keyring")
+    met = 0
+    for number in range(1, 60):
+        one = host.copy(tmp_path / str(number))
+        before = one.position()
+        ended = one.run(*CHANGE, "fourth", environment=as_cleo, kill_at=number)
+        if ended.code == 0:
+            break
+        assert one.ok("log", "verify")["ok"]
+        assert answers(one, "third", "auditor/keyring") != answers(one, "fourth", "auditor/keyring")
+        changed = answers(one, "fourth", "auditor/keyring")
+        recorded = "audit.passphrase-changed" in one.topics(before)
+        assert changed or not recorded
+        one.ok(*EXPORT, "new/keyring", "--from", "auditor/keyring")
+        if changed and not recorded:
+            met += 1
+            one.ok(*CHANGE, "second", environment=with_passphrase("fourth", "auditor/keyring"))
+            one.ok(*EXPORT, "newer/keyring", "--from", "auditor/keyring")
+            assert answers(one, "second", "newer/keyring")
+        assert answers(one, "fourth", "new/keyring") == changed
+        assert answers(one, "third", "new/keyring") != changed
+    assert met
+
+
+def test_only_the_auditors_own_file_is_taken_for_it(nursery, host, tmp_path):
+    """An operator's, another auditor's, another ledger's, a damaged one and none are refused."""
+    host.ok(
+        *ADD,
+        "--label",
+        "dan",
+        "--new-passphrase-file",
+        "second",
+        "--auditor",
+        "--auditor-file",
+        "dan/keyring",
+    )
+    other = Host(nursery, tmp_path / "other")
+    (other.home / "third").touch(mode=0o600)
+    (other.home / "third").write_text(PASSPHRASES["third"])
+    other.ok("init", "--label", "eve")
+    for label in ("fay", "gil"):
+        other.ok(
+            *ADD,
+            "--label",
+            label,
+            "--new-passphrase-file",
+            "third",
+            "--auditor",
+            "--auditor-file",
+            f"{label}/keyring",
+        )
+    (host.home / "half").touch(mode=0o600)
+    (host.home / "half").write_bytes((host.home / "auditor" / "keyring").read_bytes()[:900])
+    before = host.position()
+    for place, code, name in (
+        ("keys/keyring", 2, "not-this-auditors-file"),
+        ("dan/keyring", 2, "not-this-auditors-file"),
+        (str(other.home / "gil" / "keyring"), 2, "not-this-auditors-file"),
+        ("half", 6, "keyring-damaged"),
+        ("nowhere", 6, "keyring-missing"),
+    ):
+        refused(host, code, {name}, *EXPORT, "new/keyring", "--from", place)
+    assert not (host.home / "new").exists()
+    assert host.position() == before
+
+
+def test_each_file_of_an_auditor_is_of_a_higher_generation(host):
+    """Whoever finds two knows which is the newer one."""
+    seen = [generation(host, "auditor/keyring")]
+    for number, name in enumerate(("fourth", "second", "fourth")):
+        place = "auditor/keyring" if number == 0 else f"a{number - 1}/keyring"
+        old = ("third", "fourth", "second")[number]
+        for _ in range(3):
+            host.ok(*CHANGE, old, environment=with_passphrase(old, place))
+        host.ok(*CHANGE, name, environment=with_passphrase(old, place))
+        seen.append(generation(host, place))
+        host.ok(*EXPORT, f"a{number}/keyring", "--from", place)
+        seen.append(generation(host, f"a{number}/keyring"))
+    host.ok(*EXPORT, "last/keyring")
+    seen.append(generation(host, "last/keyring"))
+    assert seen == sorted(set(seen))
+
+
+def keep_auditor(host, name):
+    (host.home / name).mkdir()
+    shutil.copy2(host.home / "auditor" / "keyring", host.home / name / "keyring")
+
+
+def generation(host, place):
+    return read_keyring(host.home / place).generation
 
 
 def test_a_damaged_memory_stops_the_host_until_a_new_one_is_accepted(host):

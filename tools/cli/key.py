@@ -173,10 +173,22 @@ def slot_remove(run: Run, slot_id: int, mislaid: bool) -> None:
 )
 @click.argument("slot_id", type=click.IntRange(1), metavar="ID")
 @click.argument("file")
-def slot_export_auditor(run: Run, slot_id: int, file: str) -> None:
-    """Write an auditor's own keyring anew, without the auditor's passphrase."""
+@click.option(
+    "--from", "present", metavar="FILE", help="The auditor's present file; FILE is a new one."
+)
+def slot_export_auditor(run: Run, slot_id: int, file: str, present: str | None) -> None:
+    """Write an auditor's own keyring anew, without the auditor's passphrase.
+
+    An auditor who changed the passphrase changed it in their own file: --from takes the newest
+    sealed key from there.
+    """
     with run.session() as session:
-        outcome = session.ledger.export_auditor(run.acting(), slot_id, Path(file).resolve())
+        outcome = session.ledger.export_auditor(
+            run.acting(),
+            slot_id,
+            Path(file).resolve(),
+            None if present is None else Path(present).resolve(),
+        )
     _print_slot(run, outcome, f"Exported slot {outcome.slot}.")
 
 
