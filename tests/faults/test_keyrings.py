@@ -29,6 +29,7 @@ FIELDS = ("--field", "User:user-name", "--field", "Password:password")
 GET = ("credential", "get", "payroll", "--as", "user:ann")
 SET = ("credential", "set", "payroll", "--owner", "user:bob", "--values", "-")
 ADD = ("key", "slot", "add", "passphrase", "--argon2-memory", "19")
+CHANGE = ("key", "passphrase", "--argon2-memory", "19", "--new-passphrase-file")
 DAMAGED = {"keyring-damaged", "keyring-newer"}
 
 
@@ -234,6 +235,60 @@ def test_a_removed_slot_opens_no_older_copy(host):
     host.is_whole()
 
 
+def test_an_older_copy_that_differs_from_the_log_is_named_and_can_be_mended(host):
+    """A slot removed elsewhere goes out of it under a new root; nothing is recorded twice."""
+    stale = {"CREDLEDGER_KEYRING": "two-slots/keyring"}
+    host.ok("key", "slot", "remove", "2", "--mislaid", "--yes")
+    before = host.position()
+    found = [one["code"] for one in host.ok("doctor", environment=stale)["findings"]]
+    assert {"slot-still-in-file", "slot-not-in-file", "single-slot"} <= set(found)
+    remove = ("key", "slot", "remove", "2", "--mislaid", "--yes")
+    said = host.run(*remove, as_json=False, environment=stale)
+    assert said.code == 0, said
+    assert b"removed before" in said.out
+    assert host.position() == before
+    assert [slot.id for slot in read_keyring(host.home / "two-slots" / "keyring").slots] == [1]
+    host.fails(5, "slot-removed-already", *remove, environment=stale)
+    refused(
+        host,
+        6,
+        {"wrong-passphrase"},
+        *GET,
+        environment=with_passphrase("first", "two-slots/keyring"),
+    )
+    assert host.ok(*GET, environment=stale)["fields"]["Password"] == CANARY
+
+
+REFUSED_BY_THE_LOG = """
+from ledger.errors import Conflict
+from ledger.usecases import slots
+from tools.cli.main import run
+
+def refuse(*_):
+    raise Conflict("slot-number-taken", "Another host was faster.")
+
+slots.KeyringEvent.decide = refuse
+print(run([*{arguments}, "--json"]))
+"""
+
+
+def test_what_the_log_refuses_is_taken_back_from_the_file(host):
+    """The keyring holds what it held; only its generation grew."""
+    before, kept = host.position(), read_keyring(host.keyring)
+    for arguments in (
+        (*ADD, "--label", "dora", "--new-passphrase-file", "second"),
+        (*CHANGE, "second", "--passphrase-file", "first"),
+    ):
+        script = REFUSED_BY_THE_LOG.replace("{arguments}", repr(arguments))
+        ended = host.run("refused", script=script)
+        assert ended.error["code"] == "slot-number-taken"
+        assert host.position() == before
+        assert read_keyring(host.keyring).slots == kept.slots
+        assert not answers(host, "second", None)
+    assert answers(host, "first", None)
+    assert not [one for one in host.ok("doctor")["findings"] if "slot-" in one["code"]]
+
+
 def test_an_older_copy_opens_with_the_older_passphrase_only(host):
     """A change of passphrase does not reach copies, as it says."""
     keep(host, "before")
@@ -266,7 +321,6 @@ def test_an_auditors_keyring_answers_questions_and_does_nothing_else(host):
     host.is_whole()
 
 
-CHANGE = ("key", "passphrase", "--argon2-memory", "19", "--new-passphrase-file")
 EXPORT = ("key", "slot", "export-auditor", "3")
 
 
