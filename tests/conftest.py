@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ledger.codec.mapper import EventMapper
@@ -64,6 +68,20 @@ class House:
             made = PostgresqlStore(self.store_url, **told)
         self.opened.append(made)
         return made
+
+    def sql(self, statement: str, *parameters: object) -> list[tuple]:
+        """What somebody with full rights on the database does, past the ledger."""
+        if self.store_url is None:
+            with closing(sqlite3.connect(self.store_path, timeout=5)) as raw, raw:
+                return raw.execute(statement, parameters).fetchall()
+        plain, schema = self.store_url.rsplit("&ledger=", 1)
+        said = statement.replace("?", "%s").replace("rowid", "ctid")
+        said = re.sub(r"x'(\w*)'", r"'\\x\1'::bytea", said)
+        with psycopg.connect(plain, autocommit=True) as raw:
+            raw.execute(f"SET search_path = {schema}")
+            raw.execute("SET session_replication_role = replica")
+            cursor = raw.execute(said, parameters)
+            return cursor.fetchall() if cursor.description else []
 
     def close(self) -> None:
         for store in self.opened:

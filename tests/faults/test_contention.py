@@ -16,12 +16,10 @@ import pytest
 
 from ledger.claims import parse_claim
 from ledger.errors import Unavailable
-from ledger.log.sqlite import SqliteStore
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
-from tests.conftest import STORE_PACKAGES
 from tests.faults.running import DEADLINE_S, ROOT, Host, Nursery
 from tools.cli.exits import exit_code
 
@@ -32,7 +30,7 @@ from ledger.claims import parse_claim
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from tests.conftest import House
-house = House(Path(sys.argv[1]), Path(sys.argv[2]))
+house = House(Path(sys.argv[1]), Path(sys.argv[2]), store_url=sys.argv[5] or None)
 name, count = sys.argv[3], int(sys.argv[4])
 ledger = house.open()
 print("open", flush=True)
@@ -104,6 +102,7 @@ class Worker:
 
     def __init__(self, house, script, name="w", count=0):
         arguments = [str(house.store_path), str(house.keyring_path), name, str(count)]
+        arguments.append(house.store_url or "")
         self.process = subprocess.Popen(
             [sys.executable, "-c", OPENING + script, *arguments],
             cwd=ROOT,
@@ -244,10 +243,8 @@ def test_readers_finish_while_an_application_is_changed(shared):
 
 def test_a_lock_held_too_long_is_unavailable(shared):
     """Whoever waits gets `store-locked`, exit 7, and has changed nothing; then all goes on."""
-    impatient = SqliteStore(
-        shared.store_path, migration_packages=STORE_PACKAGES, lock_timeout_s=0.2
-    )
-    ledger = shared.open(store=impatient)
+    shared.store_settings = {"lock_timeout_s": 0.2}
+    ledger = shared.open()
     before = ledger.status().position
     with together(shared, HOLDS, count=0) as (holder,):
         assert holder.line() == "held"
@@ -265,7 +262,6 @@ def test_a_lock_held_too_long_is_unavailable(shared):
         assert holder.rows() == []
     assert ledger.grant(Acting(), "CRM", "member", "user:bob").position == before + 1
     ledger.close()
-    impatient.close()
     require_dense(shared)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from dataclasses import dataclass, replace
 
 import pytest
@@ -31,7 +30,7 @@ def owner(text):
 
 @dataclass
 class World:
-    """The ledger, its read side, and what an intruder with the file can do."""
+    """The ledger, its read side, and what an intruder with the database can do."""
 
     house: object
     ledger: object
@@ -63,8 +62,7 @@ class World:
 
     def sql(self, statement, *parameters):
         """What somebody with the database but no keys may do."""
-        with contextlib.closing(sqlite3.connect(self.house.store_path, timeout=5)) as raw, raw:
-            return raw.execute(statement, parameters).fetchall()
+        return self.house.sql(statement, *parameters)
 
     def table(self, name):
         (side,) = self.sql("SELECT active FROM views WHERE name = ?", name)[0]
@@ -94,6 +92,18 @@ def world(house, ledger):
 
 @pytest.fixture
 def busy(world):
+    return fill(world)
+
+
+@pytest.fixture
+def sqlite_busy(sqlite_house):
+    """The same in a file, for what only SQLite tells."""
+    opened = sqlite_house.open()
+    yield fill(World(sqlite_house, opened))
+    opened.close()
+
+
+def fill(world):
     """Two kinds of applications, all outcomes, a deletion, a restore and a field added later."""
     ledger = world.ledger
     ledger.create_application(OPERATOR, "Payroll", kind="individual")

@@ -6,9 +6,7 @@ import pytest
 
 import projections.view
 from ledger.errors import KeyUnavailable
-from ledger.log.sqlite import SqliteStore
 from projections.views import Views
-from tests.conftest import STORE_PACKAGES
 from tests.projections.conftest import FULL, OPERATOR, LackingMapper, caller, owner
 
 NAMES = ["credential_view", "access_history", "application_catalogue", "key_inventory"]
@@ -120,8 +118,7 @@ def test_a_record_whose_key_was_destroyed_has_no_row(busy):
 
 
 def test_another_process_with_the_same_keys_reads_the_same_views(busy):
-    store = SqliteStore(busy.house.store_path, migration_packages=STORE_PACKAGES)
+    store = busy.house.store()
     other = Views(store, busy.mapper, busy.ledger._desk.streams)
     assert other.digests() == busy.views.digests()
     assert other.credentials() == busy.views.credentials()
-    store.close()

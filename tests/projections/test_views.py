@@ -100,7 +100,7 @@ def test_the_user_is_the_caller_or_the_person_on_whose_behalf(busy):
         ({}, ["PRIMARY KEY"]),
     ],
 )
-def test_each_question_walks_an_index_and_sorts_nothing_but_the_page(busy, question, index):
+def test_each_question_walks_an_index_and_sorts_nothing_but_the_page(sqlite_busy, question, index):
     asked = access_question(
         **{"user": None, "owner": None, "application": None, "outcome": None, **question},
         since=None,
@@ -110,14 +110,14 @@ def test_each_question_walks_an_index_and_sorts_nothing_but_the_page(busy, quest
 
     class Explaining:
         def execute(self, sql, parameters):
-            plans.append(busy.sql(f"EXPLAIN QUERY PLAN {sql}", *parameters))
+            plans.append(sqlite_busy.sql(f"EXPLAIN QUERY PLAN {sql}", *parameters))
             return []
 
     class Snapshot:
         connection = Explaining()
 
-    table = busy.table("access_history")
-    asked.positions(Snapshot(), table, busy.views._digests, 1000, 10)
+    table = sqlite_busy.table("access_history")
+    asked.positions(Snapshot(), table, sqlite_busy.views._digests, 1000, 10)
     told = " / ".join(step[3] for step in plans[0])
     for name in index:
         assert name in told
