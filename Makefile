@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/python -m tools.demo $(if $(STORE),--store '$(STORE)')
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov --cov-report=
 
 check: .venv/installed-test
 	$(BIN)/ruff format --check .
