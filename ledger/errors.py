@@ -90,7 +90,7 @@ class KeyUnavailable(LedgerError):
     """The keyring, its passphrase or one of its keys does not open this."""
 
     family = "key-unavailable"
-    default_hint = "Check --keyring and the passphrase; `credledger key status` shows the slots."
+    default_hint = "Check --keyring, --slot, and the passphrase or key file."
 
 
 class Unavailable(LedgerError):

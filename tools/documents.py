@@ -78,17 +78,21 @@ def decode_text(content: bytes, purpose: str) -> str:
         ) from error
 
 
-def parse_json(text: str, purpose: str) -> Any:
-    """A JSON document; `invalid-json` for what is malformed, repeated or nested too deep."""
+def parse_json(text: str, purpose: str, *, first_line: int = 1) -> Any:
+    """A JSON document; `invalid-json` for what is malformed, repeated or nested too deep.
+
+    `first_line` is where the text begins in its file.
+    """
     if _depth(text) > DEPTH_MAX:
         raise InvalidInput("invalid-json", f"The JSON with {purpose} is nested too deep.")
     try:
         return json.loads(text, object_pairs_hook=_unrepeated, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
         raise InvalidInput(
             "invalid-json",
-            f"The JSON with {purpose} is malformed at line {error.lineno}, column {error.colno}.",
-        ) from error
+            f"The JSON with {purpose} is malformed at line {line}, column {error.colno}.",
+        ) from None  # the cause holds the whole document, values included
     except (ValueError, RecursionError) as error:
         raise InvalidInput(
             "invalid-json",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Refused
 from ledger.usecases.credentials import ImportItem
-from tools.importing import BATCH_LINES_MAX, ImportFile, Line, Rejected
+from tools.importing import ImportFile, Line, Rejected
 from tools.show import progress
 
 if TYPE_CHECKING:
@@ -18,22 +18,27 @@ if TYPE_CHECKING:
     from ledger.usecases.ledger import Ledger
 
 
+class ImportInterrupted(KeyboardInterrupt):
+    """Somebody pressed Ctrl-C; says what was recorded until then."""
+
+    def __init__(self, imported: int, unchanged: int) -> None:
+        super().__init__(
+            f"Interrupted: {imported} mappings were imported and {unchanged} were unchanged;"
+            " run the same import again to go on."
+        )
+
+
 def check_lines(ledger: Ledger, acting: Acting, content: ImportFile) -> tuple[list[Rejected], int]:
     """Every bad line, and how many lines there are; nothing is appended."""
     rejected: list[Rejected] = []
     seen: set[bytes] = set()
     total = 0
-    for line in content.lines():
-        total += 1
-        if isinstance(line, Rejected):
-            rejected.append(line)
-        elif line.key in seen:
-            rejected.append(
-                Rejected(line.number, "repeated-line", "The mapping stands in the file twice.")
-            )
-        else:
-            seen.add(line.key)
-            rejected.extend(_rejection(ledger, acting, line))
+    with progress("Checking") as show:
+        for batch in content.batches():
+            for line in batch:
+                rejected.extend(_findings(ledger, acting, line, seen))
+            total += len(batch)
+            show(total, total)
     return rejected, total
 
 
@@ -43,28 +48,36 @@ def import_lines(
     """Import all lines; how many were imported, how many unchanged, and the last position."""
     imported = unchanged = done = 0
     last_position: int | None = None
-    batch: list[ImportItem] = []
-
-    def flush() -> None:
-        nonlocal imported, unchanged, done, last_position
-        outcome = ledger.import_batch(acting, batch)
-        imported += outcome.imported
-        unchanged += outcome.unchanged
-        done += len(batch)
-        last_position = outcome.last_position
-        batch.clear()
-
     with progress("Importing") as show:
-        for line in content.lines():
-            if isinstance(line, Rejected):
-                raise Conflict("file-changed", "The file changed while it was being imported.")
-            batch.append(ImportItem(line.application, line.owner, line.values))
-            if len(batch) == BATCH_LINES_MAX:
-                flush()
+        show(0, total)
+        try:
+            for batch in content.batches():
+                outcome = ledger.import_batch(acting, [_item(line) for line in batch])
+                imported += outcome.imported
+                unchanged += outcome.unchanged
+                done += len(batch)
+                last_position = outcome.last_position
                 show(done, total)
-        if batch:
-            flush()
+        except KeyboardInterrupt:
+            raise ImportInterrupted(imported, unchanged) from None
     return imported, unchanged, last_position
+
+
+def _findings(
+    ledger: Ledger, acting: Acting, line: Line | Rejected, seen: set[bytes]
+) -> list[Rejected]:
+    if isinstance(line, Rejected):
+        return [line]
+    if line.key in seen:
+        return [Rejected(line.number, "repeated-line", "The mapping stands in the file twice.")]
+    seen.add(line.key)
+    return _rejection(ledger, acting, line)
+
+
+def _item(line: Line | Rejected) -> ImportItem:
+    # The same bytes were good when they were checked.
+    assert isinstance(line, Line)
+    return ImportItem(line.application, line.owner, line.values)
 
 
 def _rejection(ledger: Ledger, acting: Acting, line: Line) -> list[Rejected]:

@@ -5,7 +5,8 @@ absent in a group application. CSV: columns `application`, `owner` and one for e
 cell is no value. UTF-8 (with or without a mark) or UTF-16 (with one); empty lines are skipped.
 
 The file is read twice: once to check every line, once to import. It must not change in between:
-the second reading compares a digest of the bytes with that of the first (`file-changed`).
+the second reading hands out a batch only if the bytes so far have the digest that they had in the
+first (`file-changed`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -70,21 +72,37 @@ class ImportFile:
     """None when it came from standard input."""
     format: str
     _held: bytes = b""
-    _digest: bytes | None = field(default=None)
+    _borders: list[bytes] = field(default_factory=list)
+    """Digests of all bytes read so far, after each batch of the first reading and at its end."""
+    _read_before: bool = False
 
     def lines(self) -> Iterator[Line | Rejected]:
         """Every line in order, the bad ones as `Rejected`."""
+        for batch in self.batches():
+            yield from batch
+
+    def batches(self) -> Iterator[list[Line | Rejected]]:
+        """The lines in batches of at most `BATCH_LINES_MAX`.
+
+        A second reading hands out a batch only if all bytes up to its end are those of the first:
+        `file-changed` otherwise, and for a file that ends elsewhere.
+        """
         digest = hashlib.sha256()
+        borders = iter(self._borders) if self._read_before else None
         with self._open() as raw:
             texts = _texts(_Hashing(raw, digest))
-            yield from self._csv(texts) if self.format == CSV else self._jsonl(texts)
-        if self._digest is not None and digest.digest() != self._digest:
-            raise Conflict(
-                "file-changed",
-                "The file changed while it was being imported.",
-                hint="Run the import again; what is current already stays unchanged.",
-            )
-        self._digest = digest.digest()
+            lines = self._csv(texts) if self.format == CSV else self._jsonl(texts)
+            ended = False
+            while not ended:
+                batch = list(islice(lines, BATCH_LINES_MAX))
+                ended = len(batch) < BATCH_LINES_MAX
+                if borders is None:
+                    self._borders.append(digest.digest())
+                elif next(borders, None) != digest.digest():
+                    raise _changed()
+                if batch:
+                    yield batch
+        self._read_before = True
 
     def _open(self) -> BinaryIO:
         if self.path is None:
@@ -128,7 +146,22 @@ def open_import(place: str, format_name: str | None, standard_input: StandardInp
     if place == STANDARD_INPUT:
         held = read_bytes(place, _PURPOSE, STANDARD_INPUT_BYTES_MAX, standard_input)
         return ImportFile(None, chosen, held)
-    return ImportFile(Path(place), chosen)
+    path = Path(place)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InvalidInput(
+            "not-a-file",
+            "A file to import is read twice, and a pipe or device can be read once only.",
+            hint="Pipe it to `credledger credential import -` instead.",
+        )
+    return ImportFile(path, chosen)
+
+
+def _changed() -> Conflict:
+    return Conflict(
+        "file-changed",
+        "The file changed while it was being imported.",
+        hint="Run the import again; what is current already stays unchanged.",
+    )
 
 
 class _Hashing(io.RawIOBase):
@@ -185,7 +218,7 @@ def _guarded(number: int, read: Any, content: Any) -> Line | Rejected:
 
 
 def _from_json(number: int, text: str, base: Path) -> Line:
-    document = parse_json(text, "this line")
+    document = parse_json(text.strip(), "this line", first_line=number)
     if not isinstance(document, dict) or not set(document) <= _KEYS:
         raise InvalidInput("invalid-line", "A line is an object of application, owner and fields.")
     application, owner, fields = (document.get(k) for k in ("application", "owner", "fields"))

@@ -77,9 +77,9 @@ def decide(given: Given, environment: Mapping[str, str] | None = None) -> Settin
     keyring = given.keyring or told.get("CREDLEDGER_KEYRING") or _default_keyring()
     return Settings(
         store=store,
-        keyring=Path(keyring).expanduser().resolve(),
+        keyring=real_path(keyring),
         passphrase_file=passphrase_file,
-        key_file=Path(key_file).expanduser().resolve() if key_file else None,
+        key_file=real_path(key_file) if key_file else None,
         slot=given.slot,
         new_passphrase_file=given.new_passphrase_file,
         accept_clock=bool(given.accept_clock),
@@ -101,7 +101,12 @@ def sqlite_path(store: str) -> Path | None:
     path = Path("/" + unquote(parts.path).lstrip("/"))
     if "\0" in str(path) or path == Path("/"):
         raise InvalidInput("invalid-store", "The store's path cannot be a file's.")
-    return path.resolve()
+    return real_path(str(path))
+
+
+def real_path(text: str) -> Path:
+    """The path without links; one that leads in a circle stays, and fails when it is opened."""
+    return Path(os.path.realpath(Path(text).expanduser()))
 
 
 def account() -> str:

@@ -1,6 +1,6 @@
 """How results look: one JSON document, or a table for people.
 
-JSON goes out with stable keys and as plain ASCII-safe UTF-8. Tables are drawn by `rich` on a
+JSON goes out with stable keys, in UTF-8, or escaped where the stream knows no such characters. Tables are drawn by `rich` on a
 terminal only, so that `rich` is not even imported elsewhere; through a pipe each row is one line
 of tab-separated cells. Control characters of recorded texts never reach a terminal.
 """
@@ -12,9 +12,12 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from tools.when import to_local_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _NONE = "-"
 
@@ -29,12 +32,12 @@ class Progress(Protocol):
 
 def print_json(document: object) -> None:
     """Print one JSON document and a newline on standard output."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(json.dumps(document, ensure_ascii=not _knows_all(sys.stdout), indent=2) + "\n")
 
 
 def json_line(document: object) -> str:
     """One JSON document on one line, with its newline."""
-    return json.dumps(document, ensure_ascii=False) + "\n"
+    return json.dumps(document, ensure_ascii=not _knows_all(sys.stderr)) + "\n"
 
 
 def print_line(text: str) -> None:
@@ -95,6 +98,11 @@ def progress(what: str) -> Iterator[Progress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def _knows_all(stream: TextIO) -> bool:
+    """Whether the stream's encoding has every character."""
+    return (stream.encoding or "").lower().replace("-", "") in {"utf8", "utf16", "utf32"}
+
+
 def _unseen(done: int, total: int) -> None:
     """Nobody watches."""
 
@@ -104,12 +112,30 @@ def _draw(cells: list[list[str]], headings: list[str], title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    widths = [max(len(line[at]) for line in (headings, *cells)) for at in range(len(headings))]
+    if sum(widths) + 2 * (len(widths) - 1) > console.width:
+        # A table that does not fit would break IDs, times and claims in the middle.
+        _draw_records(console, cells, headings)
+        return
     table = Table(title=title or None, box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for line in cells:
         table.add_row(*(Text(cell) for cell in line))
-    Console().print(table)
+    console.print(table)
+
+
+def _draw_records(console: Console, cells: list[list[str]], headings: list[str]) -> None:
+    from rich.text import Text
+
+    width = max(len(heading) for heading in headings)
+    for line in cells:
+        for heading, cell in zip(headings, line, strict=True):
+            console.print(
+                Text(f"{heading:{width}}  ", style="bold"), Text(cell), sep="", soft_wrap=True
+            )
+        console.print()
 
 
 def _cell(value: object, key: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ledger.errors import InvalidInput, LedgerError, NotFound, Tampered
+from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, NotFound, Tampered
 from ledger.log.checkpoint import head_text, note
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.rows import LedgerRow, signers_digest
@@ -76,7 +76,7 @@ def verify_log(settings: Settings, pinned: bytes | None) -> Report:
     store = existing_store(settings)
     try:
         ledger = _ledger_of(store)
-        expected = pinned or _keyring_ledger_id(settings)
+        expected = pinned or _keyring_ledger_id(settings, ledger)
         remembered = _remembered(settings, ledger, report)
         report.unanchored = expected is None and remembered is None
         with progress("Verifying") as show:
@@ -156,11 +156,18 @@ def _remembered(settings: Settings, ledger: LedgerRow, report: Report) -> Checke
     return head
 
 
-def _keyring_ledger_id(settings: Settings) -> bytes | None:
+def _keyring_ledger_id(settings: Settings, ledger: LedgerRow) -> bytes | None:
     try:
-        return read_keyring(settings.keyring).ledger_id
+        told = read_keyring(settings.keyring).ledger_id
     except LedgerError:
         return None
+    if told != ledger.id:
+        raise KeyUnavailable(
+            "keyring-foreign",
+            "The keyring belongs to another ledger than this store's.",
+            hint="Check --store and --keyring, or pin the ledger with --ledger-id.",
+        )
+    return told
 
 
 def _ledger_of(store: Store) -> LedgerRow:

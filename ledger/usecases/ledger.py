@@ -17,7 +17,7 @@ from ledger.aggregates.keys import ClockAccepted, KeyHistory, MemoryAccepted, Ro
 from ledger.aggregates.roles import Roles
 from ledger.claims import Claim, parse_claim
 from ledger.codec.mapper import EventMapper
-from ledger.errors import InvalidInput, KeyUnavailable, Refused, Tampered, Unavailable
+from ledger.errors import InvalidInput, KeyUnavailable, NotFound, Refused, Tampered, Unavailable
 from ledger.identifiers import field_key
 from ledger.log.memory import HostMemory
 from ledger.log.rows import END, CommitRow, LedgerRow
@@ -460,7 +460,13 @@ class _Asking:
 def _ledger_row(store: Store, unlocked: UnlockedKeyring) -> LedgerRow:
     with store.reading() as reading:
         row = reading.ledger()
-    if row is None or row.id != unlocked.ledger_id:
+    if row is None:
+        raise NotFound(
+            "no-ledger",
+            "There is no ledger at this store.",
+            hint="Run `credledger init` with this keyring: it goes on where one was cut off.",
+        )
+    if row.id != unlocked.ledger_id:
         raise KeyUnavailable(
             "keyring-foreign",
             "The keyring belongs to another ledger than this store's.",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
-from tests.faults.running import Host, Nursery, until
+from tests.faults.running import ROOT, Host, Nursery
 
 CANARY = "canary-2b7e"
 BATCH = 500
@@ -184,41 +186,44 @@ def test_an_empty_file_imports_nothing(host, content):
 
 
 def test_what_is_no_file_is_refused_or_empty(host):
-    """A missing file, a folder, a link in a circle; the null device is an empty file."""
+    """A missing file, a folder, a link in a circle; a device."""
     (host.home / "circle").symlink_to("circle")
     before = host.position()
     host.fails(3, "no-such-file", "credential", "import", "nowhere.jsonl")
     host.fails(2, "file-unreadable", "credential", "import", "keys")
     host.fails(2, "file-unreadable", "credential", "import", "circle")
-    host.fails(2, "too-large", "credential", "import", "/dev/zero")
-    assert host.ok("credential", "import", "/dev/null")["imported"] == 0
+    host.fails(2, "not-a-file", "credential", "import", "/dev/zero")
     assert host.ok("credential", "import", "-", stdin=b"")["imported"] == 0
     assert host.position() == before
 
 
+SWAPPING = """
+import shutil
+from tools import import_run
+from tools.cli.main import main
+check = import_run.check_lines
+def swapping(*arguments):
+    found = check(*arguments)
+    shutil.copy("after.jsonl", "people.jsonl")
+    return found
+import_run.check_lines = swapping
+main(["credential", "import", "people.jsonl", "--json"])
+"""
+
+
 def import_changing(host, first, second):
-    """Import a file that has one content when it is checked and another one afterwards.
-
-    The first is a pipe. Once the program has opened it, a file with the second content takes its
-    name, and only then does the pipe give its content and end.
-    """
-    pipe, after = host.home / "people.jsonl", host.home / "after.jsonl"
-    os.mkfifo(pipe)
-    after.write_text(second)
-    process = host.start("credential", "import", pipe.name)
-    descriptor = until(lambda: opened_for_writing(pipe))
-    after.replace(pipe)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(first)
-    return process.wait()
-
-
-def opened_for_writing(pipe):
-    """A descriptor as soon as somebody waits to read."""
-    try:
-        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-    except OSError:
-        return None
+    """Import a file that is replaced once it was checked."""
+    (host.home / "people.jsonl").write_text(first)
+    (host.home / "after.jsonl").write_text(second)
+    return subprocess.run(
+        [sys.executable, "-c", SWAPPING],
+        cwd=host.home,
+        env={**os.environ, **host.environment, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
 
 
 CHANGED = {
@@ -235,14 +240,75 @@ def test_a_file_that_changes_after_its_check_is_not_imported(host, name):
     """What was checked is what is imported: a conflict otherwise, and the batch stays out."""
     before = host.position()
     ended = import_changing(host, *CHANGED[name])
-    assert (ended.code, ended.error["code"]) == (5, "file-changed"), ended
-    assert ended.error["hint"]
-    assert CANARY.encode() not in ended.both
+    error = json.loads(ended.stderr)["error"]
+    assert (ended.returncode, error["code"]) == (5, "file-changed"), ended
+    assert error["hint"]
+    assert CANARY.encode() not in ended.stdout + ended.stderr
     assert host.position() == before
+    host.is_whole()
+
+
+def test_only_batches_that_are_still_the_same_go_in(host):
+    """The first batch is as it was checked, the second is not, though it ends with the file."""
+    whole = lines(2 * BATCH)
+    changed = whole.replace(f'"User": "p{BATCH + 7}"', '"User": "somebody else"')
+    before = host.position()
+    ended = import_changing(host, whole, changed)
+    assert (ended.returncode, json.loads(ended.stderr)["error"]["code"]) == (5, "file-changed")
+    assert host.position() in {before, before + BATCH}
+    assert host.ok("credential", "import", "people.jsonl")["imported"] >= BATCH
     host.is_whole()
 
 
 def test_a_file_that_stays_the_same_is_read_twice_and_imported(host):
     """The two readings of one content are one import."""
     ended = import_changing(host, lines(3), lines(3))
-    assert (ended.code, ended.json["imported"]) == (0, 3), ended
+    assert (ended.returncode, json.loads(ended.stdout)["imported"]) == (0, 3), ended
+
+
+def test_a_pipe_is_refused_and_standard_input_is_not(host):
+    """What can be read once only comes by standard input, which is held."""
+    os.mkfifo(host.home / "pipe")
+    host.fails(2, "not-a-file", "credential", "import", "pipe")
+    assert host.ok("credential", "import", "-", stdin=lines(2).encode())["imported"] == 2
+
+
+def test_many_bad_lines_are_counted_and_some_are_shown(host):
+    """Twenty are enough to see what is wrong; a script gets all."""
+    (host.home / "bad.jsonl").write_text("{\n" * 50)
+    ended = host.run("credential", "import", "bad.jsonl")
+    assert (ended.code, len(ended.json["rejected"])) == (2, 50)
+    assert ended.json["rejected"][2]["message"].count("line 3") == 1
+
+
+def test_an_interrupted_import_says_what_was_recorded(host):
+    """Ctrl-C is exit 130 with the truth."""
+    (host.home / "people.jsonl").write_text(lines(3 * BATCH))
+    script = """
+from ledger.usecases.ledger import Ledger
+from tools.cli.main import main
+first = Ledger.import_batch
+def interrupting(self, *arguments):
+    if self.head().size > {0}:
+        raise KeyboardInterrupt
+    return first(self, *arguments)
+Ledger.import_batch = interrupting
+main(["credential", "import", "people.jsonl"])
+"""
+    before = host.position()
+    ended = subprocess.run(
+        [sys.executable, "-c", script.replace("{0}", str(before))],
+        cwd=host.home,
+        env={**os.environ, **host.environment, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 130
+    assert f"{BATCH} mappings were imported" in ended.stderr
+    assert "nothing was changed" not in ended.stderr
+    assert host.position() > before + BATCH - 1
+    again = host.ok("credential", "import", "people.jsonl")
+    assert (again["imported"], again["unchanged"]) == (2 * BATCH, BATCH)

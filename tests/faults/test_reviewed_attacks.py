@@ -159,7 +159,10 @@ def test_text_that_cannot_be_stored_fails_alone(ledger):
 
 
 def test_the_driver_still_keeps_rows_by_trigger(sqlite_house):
-    with sqlite3.connect(sqlite_house.store_path) as connection, pytest.raises(sqlite3.IntegrityError):
+    with (
+        sqlite3.connect(sqlite_house.store_path) as connection,
+        pytest.raises(sqlite3.IntegrityError),
+    ):
         connection.execute("DELETE FROM signers")
     connection.close()
 

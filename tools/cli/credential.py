@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ledger.values import FieldValue
     from tools.wiring import Session
 
+REJECTED_SHOWN_MAX = 20
 LIST_COLUMNS = {
     "application": "Application",
     "owner": "Owner",
@@ -246,7 +247,12 @@ def delete_all(run: Run, owner: str) -> None:
     acts=True,
 )
 @click.argument("file", metavar="FILE|-")
-@click.option("--format", "format_name", type=click.Choice(["jsonl", "csv"]))
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["jsonl", "csv"]),
+    help="Of the file; follows from its name unless given.",
+)
 @click.pass_context
 def import_(context: click.Context, /, run: Run, file: str, format_name: str | None) -> None:
     """Set credentials for many owners; with any bad line nothing is imported."""
@@ -265,6 +271,9 @@ def import_(context: click.Context, /, run: Run, file: str, format_name: str | N
             )
             document = {"imported": imported, "unchanged": unchanged}
     document["rejected"] = [line.as_document() for line in rejected]
+    if not run.json and len(rejected) > REJECTED_SHOWN_MAX:
+        document["rejected"] = [line.as_document() for line in rejected[:REJECTED_SHOWN_MAX]]
+        document["further_rejected"] = len(rejected) - REJECTED_SHOWN_MAX
     document["last_position"] = last_position
     run.print(document)
     if rejected:

@@ -1,7 +1,7 @@
 """Which exit code each family of errors gets; the one switch.
 
 0 done · 1 unexpected · 2 invalid · 3 not found · 4 refused · 5 conflict · 6 key unavailable ·
-7 unavailable · 8 tampered
+7 unavailable · 8 tampered · 130 interrupted, as shells say it
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Final
 
 DONE: Final = 0
 UNEXPECTED: Final = 1
+INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = {
     "unexpected": UNEXPECTED,

@@ -25,7 +25,7 @@ def log() -> None:
     """Check and list the event log."""
 
 
-@command(log, "verify", example="credledger log verify --ledger-id 3f2a...")
+@command(log, "verify", example="credledger log verify --ledger-id 3f2a...", appends=True)
 @click.option("--ledger-id", metavar="ID", help="The pinned ledger id, in hex.")
 @click.option("--views", is_flag=True, help="Compare the views with their folds too (unlocks).")
 @click.option(

@@ -19,7 +19,7 @@ import click
 
 from ledger.errors import InvalidInput, LedgerError, Unavailable
 from tools.cli.command import JSON_WANTED, settings_options
-from tools.cli.exits import DONE, exit_code
+from tools.cli.exits import DONE, INTERRUPTED, exit_code
 from tools.cli.lazy import LazyGroup
 from tools.settings import Given
 from tools.show import json_line, printable
@@ -48,7 +48,7 @@ PLACES = {
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Exit codes: 0 done, 1 unexpected, 2 invalid, 3 not found, 4 refused, 5 conflict,"
-        " 6 key unavailable, 7 unavailable, 8 tampered."
+        " 6 key unavailable, 7 unavailable, 8 tampered, 130 interrupted."
         '\n\nCompletion: eval "$(_CREDLEDGER_COMPLETE=bash_source credledger)"'
     ),
 )
@@ -79,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit code is returned, whatever happens."""
     output, errors = sys.stdout, sys.stderr
+    for stream in (output, errors):
+        # What a terminal's encoding lacks is spelled out; nothing that was recorded fails by it.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always text
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -106,8 +109,9 @@ def _run(arguments: Sequence[str]) -> int:
         return exit_code("invalid")
     except click.ClickException as error:
         return _report(_usage_error(error), as_json=as_json)
-    except (click.Abort, KeyboardInterrupt):
-        return _report(InvalidInput("interrupted", "Interrupted."), as_json=as_json)
+    except (click.Abort, KeyboardInterrupt) as error:
+        _report(_interrupted(error), as_json=as_json)
+        return INTERRUPTED
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -133,6 +137,17 @@ def _report(error: LedgerError, *, as_json: bool) -> int:
         if error.hint:
             sys.stderr.write(f"  {printable(error.hint)}\n")
     return exit_code(error.family)
+
+
+def _interrupted(error: BaseException) -> InvalidInput:
+    # Click hands an interruption on as the cause of its own; at a question there is none.
+    cause = error.__cause__ if isinstance(error, click.Abort) else error
+    if isinstance(cause, KeyboardInterrupt):
+        message = str(cause) or "Interrupted."
+    else:
+        message = "Interrupted at a question; nothing was recorded."
+    hint = f"What was recorded stands; `{PROGRAM} status` shows how far the log goes."
+    return InvalidInput("interrupted", message, hint=hint)
 
 
 def _usage_error(error: click.ClickException) -> InvalidInput:
