@@ -23,6 +23,7 @@ ADMINISTRATION = (
     "passphrase.",
     "auditor.",
     "rollback.",
+    "async.",
     "clock.",
     "memory.",
 )

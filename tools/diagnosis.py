@@ -134,6 +134,8 @@ def session_findings(session: Session) -> Iterator[Finding]:
             "Set the system's clock; recorded times go on from the last one until then.",
         )
     yield from _epoch_findings(session)
+    if session.settings.sqlite_path is None:
+        yield from _server_findings(session)
 
 
 def _slot_findings(session: Session) -> Iterator[Finding]:
@@ -172,6 +174,42 @@ def memory_findings(session: Session) -> Iterator[Finding]:
     missed = session.ledger.unremembered
     if missed is not None:
         yield Finding(missed.code, WARNING, missed.message, missed.hint)
+
+
+def _server_findings(session: Session) -> Iterator[Finding]:
+    from ledger.log.postgresql.store import PostgresqlStore
+
+    store = session.store
+    assert isinstance(store, PostgresqlStore)
+    rights, durability = store.rights_of_connection(), store.durability()
+    if rights.beyond:
+        yield Finding(
+            "role-too-wide",
+            WARNING,
+            f"The database role {rights.role} may do more than append: {', '.join(rights.beyond)}.",
+            "Connect as a role of its own; the owner runs `credledger store migrate --writer ROLE`.",
+        )
+    if rights.lacking:
+        yield Finding(
+            "role-too-narrow",
+            WARNING,
+            f"The database role {rights.role} lacks {', '.join(rights.lacking)}.",
+            "The owner runs `credledger store migrate --writer ROLE` again.",
+        )
+    if not durability.standbys:
+        yield Finding(
+            "no-standby",
+            WARNING,
+            "No standby follows the database: what its disk loses is lost.",
+            "Set up streaming replication with synchronous_standby_names, or keep backups.",
+        )
+    elif not durability.outlives_failover:
+        yield Finding(
+            "store-async",
+            WARNING,
+            "The database has standbys, and a commit waits for none of them.",
+            "Set synchronous_standby_names.",
+        )
 
 
 def _epoch_findings(session: Session) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ class Given:
     slot: int | None = None
     new_passphrase_file: str | None = None
     accept_clock: bool | None = None
+    accept_async: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Settings:
     new_passphrase_file: str | None
     accept_clock: bool = False
     """Whether a clock far ahead of the log is right; recorded."""
+    accept_async: bool = False
+    """Whether to go on although commits wait for no standby; recorded."""
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -83,6 +86,7 @@ def decide(given: Given, environment: Mapping[str, str] | None = None) -> Settin
         slot=given.slot,
         new_passphrase_file=given.new_passphrase_file,
         accept_clock=bool(given.accept_clock),
+        accept_async=bool(given.accept_async),
     )
 
 

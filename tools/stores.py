@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.errors import NotFound
+from ledger.errors import InvalidInput, NotFound
 from tools.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,3 +37,20 @@ def existing_store(settings: Settings) -> Store:
             hint="Check --store, or create one with `credledger init`.",
         )
     return store
+
+
+def migrate_store(settings: Settings, writer: str | None) -> dict[str, object]:
+    """Make the tables or bring them to this version; `writer` is a database role to give rights."""
+    store = store_of(settings)
+    try:
+        if writer is not None and settings.sqlite_path is not None:
+            raise InvalidInput("no-roles", "A store in a file has no database roles.")
+        store.create()
+        if writer is not None:
+            from ledger.log.postgresql.store import PostgresqlStore
+
+            assert isinstance(store, PostgresqlStore)
+            store.grant_writer(writer)
+        return {"store": store.address, "writer": writer}
+    finally:
+        store.close()

@@ -179,6 +179,7 @@ def _session(
         memory=_memory(settings, unlocked),
         mapper=mapper,
         accept_clock=settings.accept_clock,
+        accept_async=settings.accept_async,
     )
     return Session(settings, store, holding, unlocked, streams, mapper, ledger, views)
 

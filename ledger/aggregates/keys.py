@@ -93,6 +93,14 @@ class ClockAccepted(Event):
 
 @event
 @dataclass(frozen=True, slots=True)
+class AsyncAccepted(Event):
+    """An operator went on although commits wait for no standby."""
+
+    TOPIC: ClassVar[str] = "async.accepted"
+
+
+@event
+@dataclass(frozen=True, slots=True)
 class RollbackAccepted(Event):
     """An operator goes on from a store that is not the one this host remembers."""
 

@@ -131,6 +131,10 @@ class SqliteStore:
         with self._gate.passing(), self._locked():
             _migrate(self._connection(), self._steps())
 
+    def server(self) -> None:
+        """There is none."""
+        return
+
     @contextmanager
     def reading(self) -> Iterator[SqliteSnapshot]:
         """A short consistent snapshot; `no-ledger` where there is no store."""

@@ -13,10 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ledger.aggregates.recorded import Recorded
 from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """What the server behind a store says of itself."""
+
+    clock_us: int
+    """Its clock, microseconds UTC."""
+    outlives_failover: bool
+    """Whether no acknowledged commit can be missing on a standby that takes over."""
 
 
 class Connection(Protocol):
@@ -114,6 +125,10 @@ class Store(Protocol):
 
     def create(self) -> None:
         """Make the place and its tables; nothing happens where they are already."""
+        ...
+
+    def server(self) -> ServerState | None:
+        """The state of the server; None where the store is a file of this host."""
         ...
 
     def reading(self) -> AbstractContextManager[Reading]:

@@ -13,7 +13,13 @@ from typing import Any, TypeVar
 
 from ledger.aggregates.access import AuditQueried
 from ledger.aggregates.application import Application, Field
-from ledger.aggregates.keys import ClockAccepted, KeyHistory, MemoryAccepted, RollbackAccepted
+from ledger.aggregates.keys import (
+    AsyncAccepted,
+    ClockAccepted,
+    KeyHistory,
+    MemoryAccepted,
+    RollbackAccepted,
+)
 from ledger.aggregates.roles import Roles
 from ledger.claims import Claim, parse_claim
 from ledger.codec.mapper import EventMapper
@@ -22,7 +28,7 @@ from ledger.identifiers import field_key
 from ledger.log.memory import HostMemory
 from ledger.log.rows import END, CommitRow, LedgerRow
 from ledger.log.signers import HeadSigner
-from ledger.log.store import Maintainer, Store
+from ledger.log.store import Maintainer, ServerState, Store
 from ledger.log.transaction import Request, Transaction
 from ledger.log.verification import CheckedHead
 from ledger.log.writer import AHEAD_MAX_US, Writer
@@ -54,6 +60,7 @@ from ledger.usecases.slots import KeyringEvent, SlotKeeper, SlotRemoval
 from ledger.values import FIELDS_MAX, FieldValue
 
 T = TypeVar("T")
+CLOCKS_APART_MAX_US = 5 * 60 * 1_000_000
 
 
 class Ledger:
@@ -84,6 +91,7 @@ class Ledger:
         maintainers: Sequence[Maintainer] = (),
         memory: HostMemory | None = None,
         accept_clock: bool = False,
+        accept_async: bool = False,
     ) -> Ledger:
         """Check keyring, memory and log against each other, before anything is written.
 
@@ -106,6 +114,9 @@ class Ledger:
             memory=memory,
             accept_clock=accept_clock,
         )
+        server = store.server()
+        if server is not None:
+            _refuse_server(server, clock(), accept_clock=accept_clock, accept_async=accept_async)
         _refuse_rollback(store, writer.head)
         ledger = cls(desk, writer, SlotKeeper(desk, writer, keyring_path, clock), clock)
         writer.catch_up()
@@ -114,6 +125,8 @@ class Ledger:
         far_ahead = clock() > writer.head.recorded_at + AHEAD_MAX_US
         if accept_clock and far_ahead and unlocked.is_operator:
             writer.run(KeyringEvent(desk, Acting(), ClockAccepted(clock())))
+        if server is not None and not server.outlives_failover and unlocked.is_operator:
+            writer.run(KeyringEvent(desk, Acting(), AsyncAccepted()))
         return ledger
 
     @classmethod
@@ -481,6 +494,23 @@ def _live_signing_keys(store: Store) -> set[bytes]:
         rows = reading.signers()
     ended = {row.public_key for row in rows if row.change == END}
     return {row.public_key for row in rows} - ended
+
+
+def _refuse_server(
+    server: ServerState, clock_us: int, *, accept_clock: bool, accept_async: bool
+) -> None:
+    if not (server.outlives_failover or accept_async):
+        raise Unavailable(
+            "store-async",
+            "The database has standbys, and a commit waits for none of them.",
+            hint="Set synchronous_standby_names, or give --accept-async, which is recorded.",
+        )
+    if abs(server.clock_us - clock_us) > CLOCKS_APART_MAX_US and not accept_clock:
+        raise Unavailable(
+            "clocks-apart",
+            "The clocks of this host and of the database are more than 5 minutes apart.",
+            hint="Set both; if this host's is right, run once with --accept-clock.",
+        )
 
 
 def _refuse_rollback(store: Store, remembered: CheckedHead) -> None:

@@ -185,6 +185,12 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 default=None,
                 help="The clock is right, though far ahead of the log; recorded.",
             ),
+            click.option(
+                "--accept-async",
+                is_flag=True,
+                default=None,
+                help="Go on although commits wait for no standby; recorded.",
+            ),
         )
     ):
         function = option(function)

@@ -37,6 +37,7 @@ PLACES = {
     "key": ("tools.cli.key:key", "Epochs, slots and passphrases of the keyring."),
     "audit": ("tools.cli.audit:audit", "Who read what, who changed what, and why."),
     "log": ("tools.cli.log:log", "The event log itself, checked without any key."),
+    "store": ("tools.cli.store:store", "The place that the ledger is kept in."),
     "replay": ("tools.cli.replay:replay", "Rebuild views; state as it was; what changed."),
 }
 
@@ -64,10 +65,19 @@ def program(
     key_file: str | None,
     slot: int | None,
     accept_clock: bool | None,
+    accept_async: bool | None,
     json: bool,
 ) -> None:
     """Keep credentials in an event log: nothing is released unrecorded."""
-    context.obj = Given(store, keyring, passphrase_file, key_file, slot, accept_clock=accept_clock)
+    context.obj = Given(
+        store,
+        keyring,
+        passphrase_file,
+        key_file,
+        slot,
+        accept_clock=accept_clock,
+        accept_async=accept_async,
+    )
     context.meta[JSON_WANTED] = json
 
 

@@ -44,6 +44,7 @@ from ledger.log.postgresql.migrating import migrate, refuse_newer
 from ledger.log.postgresql.place import postgresql_place
 from ledger.log.postgresql.roles import Rights, grant_writer, rights_of
 from ledger.log.postgresql.snapshot import PostgresqlConnection, PostgresqlSnapshot
+from ledger.log.store import ServerState
 
 LOCK_TIMEOUT_S = 30.0
 STATEMENT_TIMEOUT_S = 300.0
@@ -122,6 +123,13 @@ class PostgresqlStore:
         """How far the server's acknowledgements can be trusted."""
         with self.reading() as reading:
             return durability_of(reading.connection)
+
+    def server(self) -> ServerState:
+        """Its clock, and whether a failover can lose what it acknowledged."""
+        with self.reading() as reading:
+            clock = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+            ((clock_us,),) = reading.connection.execute(clock)
+            return ServerState(clock_us, durability_of(reading.connection).outlives_failover)
 
     @contextmanager
     def reading(self) -> Iterator[PostgresqlSnapshot]:

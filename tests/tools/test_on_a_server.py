@@ -1,0 +1,154 @@
+"""What the program asks of a database server, and what it says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ledger.claims import parse_claim
+from ledger.errors import InvalidInput, Refused, Unavailable
+from ledger.log.store import ServerState
+from ledger.log.verification import verify_log
+from ledger.policy import Caller
+from ledger.usecases.acting import Acting
+from tests.conftest import PASSPHRASE, new_house
+from tests.contracts.postgres_server import private_server
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def program(tmp_path, postgres_server, postgres_schema):
+    """Run the program as a database role."""
+    secret = tmp_path / "passphrase"
+    secret.touch(mode=0o600)
+    secret.write_text(PASSPHRASE)
+
+    def run(*arguments: str, user: str = "postgres", code: int = 0) -> dict:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tools.cli.main", *arguments, "--json"],
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT),
+                "HOME": str(tmp_path),
+                "CREDLEDGER_STORE": f"{postgres_server.dsn(user)}&ledger={postgres_schema}",
+                "CREDLEDGER_KEYRING": str(tmp_path / "keys" / "keyring"),
+                "CREDLEDGER_PASSPHRASE_FILE": str(secret),
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == code, ended
+        return json.loads(ended.stdout) if code == 0 else json.loads(ended.stderr)["error"]
+
+    run.secret = str(secret)
+    return run
+
+
+@pytest.fixture
+def roles(postgres_server):
+    """An owner and a writer, and nobody else's rights."""
+    names = [f"{kind}_{os.getpid()}" for kind in ("owner", "writer")]
+    for name in names:
+        postgres_server.execute(f"CREATE ROLE {name} LOGIN")
+    postgres_server.execute(f"GRANT CREATE ON DATABASE postgres TO {names[0]}")
+    yield names
+    postgres_server.execute(
+        f"DROP OWNED BY {', '.join(names)} CASCADE", f"DROP ROLE {', '.join(names)}"
+    )
+
+
+def test_an_owner_prepares_and_a_writer_works(program, roles):
+    """Tables by one role, everything else by another that may only append."""
+    owner, writer = roles
+    refused = program("store", "migrate", user=writer, code=7)
+    assert refused["code"] == "store-not-writable"
+    assert program("store", "migrate", "--writer", writer, user=owner)["writer"] == writer
+    program("store", "migrate", "--writer", writer, user=owner)
+    argon = ("--argon2-memory", "19")
+    program("init", "--new-passphrase-file", program.secret, *argon, user=writer)
+    program("app", "create", "CRM", "--kind", "individual", user=writer)
+    told = program("doctor", user=writer)["findings"]
+    assert {one["code"] for one in told} >= {"no-standby"}
+    assert not {one["code"] for one in told} & {"role-too-wide", "role-too-narrow"}
+    wide = next(
+        one for one in program("doctor", user=owner)["findings"] if one["code"] == "role-too-wide"
+    )
+    assert "owner of log" in wide["message"]
+    assert program("log", "verify", user=writer)["ok"]
+
+
+def test_an_unknown_writer_and_a_file_without_roles_are_refused(program, tmp_path):
+    assert program("store", "migrate", "--writer", "nobody_here", code=2)["code"] == "unknown-role"
+    store = f"sqlite://{tmp_path}/other.db"
+    refused = program("store", "migrate", "--store", store, "--writer", "x", code=2)
+    assert refused["code"] == "no-roles"
+
+
+@pytest.fixture
+def on_server(tmp_path, postgres_server, postgres_schema):
+    made = new_house(tmp_path)
+    made.store_url = f"{postgres_server.dsn()}&ledger={postgres_schema}"
+    made.found()
+    yield made
+    made.close()
+
+
+def test_a_clock_far_from_the_servers_is_refused_unless_accepted(on_server):
+    on_server.clock.offset_us = -10 * 60 * 1_000_000
+    with pytest.raises(Unavailable) as caught:
+        on_server.open()
+    assert caught.value.code == "clocks-apart"
+    on_server.open(accept_clock=True).close()
+    on_server.clock.offset_us = 0
+    on_server.open().close()
+
+
+def test_standbys_that_nobody_waits_for_are_refused_unless_accepted_and_recorded(tmp_path):
+    """A real standby that follows asynchronously."""
+    house = new_house(tmp_path)
+    with private_server() as primary:
+        house.store_url = f"{primary.dsn()}&ledger=one"
+        house.found()
+        with private_server(primary):
+            with pytest.raises(Unavailable) as caught:
+                house.open()
+            assert caught.value.code == "store-async"
+            ledger = house.open(accept_async=True)
+            size = ledger.head().size
+            ledger.create_application(Acting(), "CRM", kind="individual")
+            with house.store().reading() as reading:
+                assert reading.row_at(size).topic == "async.accepted"
+            ledger.close()
+            primary.execute(
+                "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"
+            )
+            house.close()
+            house.open().close()
+        house.close()
+
+
+def test_a_server_is_asked_for_nothing_more_than_it_may_be_believed(on_server):
+    state = on_server.store().server()
+    assert isinstance(state, ServerState)
+    assert state.outlives_failover
+    assert abs(state.clock_us - on_server.clock()) < 60 * 1_000_000
+
+
+def test_the_ledger_on_a_server_is_the_same_ledger(on_server):
+    ledger = on_server.open()
+    ledger.create_application(Acting(), "CRM", kind="group", members=("group:crm",))
+    with pytest.raises(Refused):
+        ledger.retrieve(Caller(parse_claim("user:eve")), "CRM")
+    with pytest.raises(InvalidInput):
+        ledger.create_application(Acting(), "", kind="group")
+    ledger.close()
+    assert verify_log(on_server.store()).ok
