@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Refused
@@ -119,22 +120,8 @@ def accept_rollback(
     settings: Settings, standard_input: StandardInput, acting: Acting
 ) -> dict[str, object]:
     """Go on from the store as it is; recorded with the fork and the abandoned head."""
-    store = existing_store(settings)
-    try:
-        _, unlocked = _unlock(settings, standard_input)
-        outcome = Ledger.accept_rollback(
-            store,
-            settings.keyring,
-            unlocked,
-            account=account(),
-            clock=clock,
-            random=os.urandom,
-            mapper=EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom),
-            memory=_memory(settings, unlocked),
-            acting=acting,
-        )
-    finally:
-        store.close()
+    with _by_operator(settings, standard_input, acting) as parts:
+        outcome = Ledger.accept_rollback(**parts)
     return {
         "position": outcome.position,
         "fork": outcome.fork,
@@ -144,20 +131,31 @@ def accept_rollback(
 
 def accept_new_memory(settings: Settings, standard_input: StandardInput, acting: Acting) -> int:
     """Give this host a new memory; the position where that is recorded."""
+    with _by_operator(settings, standard_input, acting) as parts:
+        return Ledger.accept_new_memory(**parts)
+
+
+@contextmanager
+def _by_operator(
+    settings: Settings, standard_input: StandardInput, acting: Acting
+) -> Iterator[dict[str, Any]]:
+    """What the ledger takes to be opened against this host's memory."""
     store = existing_store(settings)
     try:
         _, unlocked = _unlock(settings, standard_input)
-        return Ledger.accept_new_memory(
-            store,
-            settings.keyring,
-            unlocked,
-            account=account(),
-            clock=clock,
-            random=os.urandom,
-            mapper=EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom),
-            memory=_memory(settings, unlocked),
-            acting=acting,
-        )
+        yield {
+            "store": store,
+            "keyring_path": settings.keyring,
+            "unlocked": unlocked,
+            "account": account(),
+            "clock": clock,
+            "random": os.urandom,
+            "mapper": EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom),
+            "memory": _memory(settings, unlocked),
+            "acting": acting,
+            "accept_async": settings.accept_async,
+            "accept_clock": settings.accept_clock,
+        }
     finally:
         store.close()
 
