@@ -51,12 +51,23 @@ class Rebuild:
 
     def _beside(self) -> tuple[str, str]:
         self._keeper.bring_forward()
-        with self._store.writing() as writing:
-            served = self._required(writing)
-            self._keeper.clear(writing.connection, served.idle)
-            self._places.write_idle(writing.connection, 0)
+        served = self._emptied()
         self._fill(served)
         return self._compare(served)
+
+    def _emptied(self) -> Place:
+        """The view with its idle table empty; it may be as long as the log, so not at once."""
+        begun: Place | None = None
+        left = True
+        while left:
+            with self._store.writing() as writing:
+                served = self._required(writing)
+                if begun is not None and served.active != begun.active:
+                    raise _overtaken()
+                begun = served
+                left = self._keeper.clear_some(writing.connection, served.idle)
+                self._places.write_idle(writing.connection, 0)
+        return served
 
     def _fill(self, served: Place) -> None:
         position, at_end = 0, False

@@ -27,7 +27,9 @@ from ledger.log.store import Connection, Reading, Store
 from projections.digests import Digests
 from projections.place import SIDES, Place, Places
 
-PAGE_ROWS = 1000
+PAGE_ROWS = 500
+"""So many events are folded under one lock: readers beside a rebuild wait for no more."""
+CLEARED_ROWS = 1000
 Operation = tuple[str, tuple[object, ...]]
 """One statement with `{table}` for the table's name, and its parameters."""
 Progress = Callable[[int, int], None]
@@ -149,6 +151,14 @@ class ViewKeeper:
     def clear(self, connection: Connection, side: str) -> None:
         """Empty one of the two tables."""
         connection.execute(f"DELETE FROM {self.table(side)}")
+
+    def clear_some(self, connection: Connection, side: str) -> bool:
+        """Take a page of rows out of one of the two tables; whether any are left."""
+        table, key = self.table(side), self.view.key
+        connection.execute(
+            f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} LIMIT {CLEARED_ROWS})"
+        )
+        return bool(connection.execute(f"SELECT 1 FROM {table} LIMIT 1"))
 
     def page(self, reading: Reading, position: int) -> Page:
         """The next events that the view looks at, opened from the log."""
