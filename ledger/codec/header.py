@@ -27,6 +27,7 @@ import struct
 FORMAT = 1
 SUITE_AES_256_GCM = 1
 
+STREAM_BYTES = 16
 _PREFIX = struct.Struct(">BB32s")
 _PLACE = struct.Struct(">Q")
 _STREAM = struct.Struct(">16sQH")
@@ -44,7 +45,9 @@ def encode_header(
     period: int,
     recorded_at: int,
 ) -> bytes:
-    """The header bytes; `recorded_at` is in microseconds UTC."""
+    """The header bytes; `recorded_at` is in microseconds UTC, `ValueError` for a wrong stream."""
+    if len(stream) != STREAM_BYTES:
+        raise ValueError(stream)  # packing would cut it or fill it up unseen
     name = topic.encode("ascii")
     return b"".join(
         (

@@ -14,7 +14,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ledger.codec.header import encode_header
+from ledger.codec.header import FORMAT, STREAM_BYTES, encode_header
 from ledger.tree import leaf_hash
 
 LEDGER_LABEL = b"credledger/v1/ledger"
@@ -30,6 +30,11 @@ class LedgerRow:
     format: int
     salt: bytes
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether every column holds what this version writes there."""
+        return _is_bytes(self.id, 32) and self.format == FORMAT and isinstance(self.salt, bytes)
+
 
 class LogRow(NamedTuple):
     """One recorded event, sealed; a plain tuple because millions are read in a row."""
@@ -43,6 +48,21 @@ class LogRow(NamedTuple):
     recorded_at: int
     sealed: bytes
     leaf: bytes
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every column holds what a ledger writes there: databases are not strict."""
+        return (
+            _is_number(self.position, 1)
+            and _is_bytes(self.stream, STREAM_BYTES)
+            and _is_number(self.version, 1)
+            and isinstance(self.topic, str)
+            and _is_number(self.epoch, 1)
+            and _is_number(self.period, 0)
+            and isinstance(self.recorded_at, int)
+            and isinstance(self.sealed, bytes)
+            and _is_bytes(self.leaf, 32)
+        )
 
     def header(self, ledger_id: bytes) -> bytes:
         """The bytes that the leaf binds beside the sealed part."""
@@ -71,6 +91,17 @@ class CommitRow(NamedTuple):
     signer: bytes
     signature: bytes
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether every column holds what a ledger writes there."""
+        return (
+            _is_number(self.size, 1)
+            and _is_bytes(self.root, 32)
+            and isinstance(self.frontier, bytes)
+            and _is_bytes(self.signer, 32)
+            and _is_bytes(self.signature, 64)
+        )
+
 
 class SignerRow(NamedTuple):
     """The beginning or end of a key that may sign heads."""
@@ -81,6 +112,18 @@ class SignerRow(NamedTuple):
     from_size: int
     introduced_by: bytes
     signature: bytes
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every column holds what a ledger writes there."""
+        return (
+            _is_bytes(self.public_key, 32)
+            and self.signer_class in {OPERATOR, AUDITOR}
+            and self.change in {BEGIN, END}
+            and _is_number(self.from_size, 0)
+            and _is_bytes(self.introduced_by, 32)
+            and _is_bytes(self.signature, 64)
+        )
 
     def content(self, ledger_id: bytes) -> bytes:
         """All fields but the signature, length-prefixed, bound to the ledger."""
@@ -98,6 +141,14 @@ class SignerRow(NamedTuple):
     def message(self, ledger_id: bytes, root: bytes) -> bytes:
         """What `signature` signs: all fields and the root of the log at `from_size`."""
         return self.content(ledger_id) + root
+
+
+def _is_bytes(value: object, size: int) -> bool:
+    return isinstance(value, bytes) and len(value) == size
+
+
+def _is_number(value: object, least: int) -> bool:
+    return isinstance(value, int) and value >= least
 
 
 def signers_digest(ledger_id: bytes, signers: tuple[SignerRow, ...], size: int) -> bytes:

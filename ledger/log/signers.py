@@ -59,11 +59,15 @@ class SignerBook:
         return signer_class
 
     def _admit(self, row: SignerRow, reading: Reading) -> None:
-        root = EMPTY_ROOT
+        if not row.is_sound:
+            raise Tampered("bad-signer", "A signer's row cannot be one the ledger wrote.")
+        root: bytes | None = EMPTY_ROOT
         if row.from_size > 0:
             commit = reading.commit_at(row.from_size)
-            root = commit.root if commit is not None else b""
-        signed = is_signed(row.introduced_by, row.signature, row.message(self.ledger.id, root))
+            root = commit.root if commit is not None and commit.is_sound else None
+        signed = root is not None and is_signed(
+            row.introduced_by, row.signature, row.message(self.ledger.id, root)
+        )
         if not (signed and self._may_introduce(row)):
             raise Tampered(
                 "bad-signer",

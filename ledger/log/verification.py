@@ -33,6 +33,7 @@ from ledger.tree import Frontier, unpack_frontier
 PAGE_ROWS = 2000
 _PAGE_COMMITS = 500
 _PAGE_COMMITTED_ROWS = 20_000
+_LEAST = -(2**63)
 EPOCH_STARTED = "epoch.started"
 
 
@@ -145,6 +146,11 @@ class Follower:
 
     def _page(self, reading: Reading, head: CheckedHead, until: int) -> list[CommitRow]:
         commits = reading.commits_after(head.size, _PAGE_COMMITS)
+        for commit in commits:
+            if not commit.is_sound:
+                raise _tampered(
+                    "altered-commit", "A head cannot be one the ledger wrote.", head.size + 1
+                )
         within = head.size + _PAGE_COMMITTED_ROWS
         if until > head.size:
             within = min(within, until)
@@ -183,6 +189,8 @@ class Follower:
                 self._observe(page)
 
     def _check_row(self, row: LogRow, position: int, recorded_at: int, epoch: int) -> None:
+        if not row.is_sound:
+            raise _tampered("altered-row", "A row cannot be one the ledger wrote.", position)
         if row.position != position:
             raise _tampered("missing-row", "A row is missing from the log.", position)
         try:
@@ -280,6 +288,8 @@ def verify_log(
             total = reading.last_position()
         if ledger is None:
             raise Tampered("no-ledger-row", "The store does not name its ledger.")
+        if not ledger.is_sound:
+            raise Tampered("altered-ledger", "The ledger's row is none that this version writes.")
         checks.append(_pinned(ledger, pinned))
         versions = _Versions()
         follower = Follower(ledger, every_signature=True, observe=versions.see)
@@ -293,6 +303,8 @@ def verify_log(
                 root_then = head.frontier.root()
             if progress is not None:
                 progress(head.size, total)
+        with store.reading() as reading:
+            _require_nothing_below(reading)
         checks.append(Check("log", ok=True, detail=f"{head.size} rows, each signed for"))
         checks.append(_remembered(remembered, head, root_then))
     except LedgerError as error:
@@ -302,6 +314,14 @@ def verify_log(
     return Verification(
         all(check.ok for check in checks), head.size, head.frontier.root(), tuple(checks)
     )
+
+
+def _require_nothing_below(reading: Reading) -> None:
+    """No row and no head lies before the first, where nobody would look for it."""
+    row = next(iter(reading.rows_after(_LEAST, 1)), None)
+    commit = next(iter(reading.commits_after(_LEAST, 1)), None)
+    if (row is not None and row.position < 1) or (commit is not None and commit.size < 1):
+        raise _tampered("unsigned-rows", "Something lies before the log's first row.", 0)
 
 
 class _Versions:

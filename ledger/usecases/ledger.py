@@ -479,6 +479,8 @@ def _ledger_row(store: Store, unlocked: UnlockedKeyring) -> LedgerRow:
             "There is no ledger at this store.",
             hint="Run `credledger init` with this keyring: it goes on where one was cut off.",
         )
+    if not row.is_sound:
+        raise Tampered("altered-ledger", "The ledger's row is none that this version writes.")
     if row.id != unlocked.ledger_id:
         raise KeyUnavailable(
             "keyring-foreign",

@@ -160,6 +160,18 @@ def test_what_is_out_of_order_is_a_conflict_and_leaves_nothing(store, name):
     assert append(store) == 4
 
 
+def test_a_position_left_out_is_a_conflict_in_a_file(place, store):
+    if place.kind == "postgresql":
+        return  # where keys suffice, whoever holds the lock gives dense positions
+
+    def write():
+        with store.writing() as writing:
+            writing.insert_rows([row(5)])
+
+    assert refused(Conflict, write) == "append-refused"
+    assert size(store) == 3
+
+
 @pytest.mark.parametrize("table", ["ledger", "signers", "log", "commits"])
 @pytest.mark.parametrize("change", ["DELETE FROM {0}", "UPDATE {0} SET {1} = {1}"])
 def test_nobody_rewrites_by_accident(place, store, table, change):

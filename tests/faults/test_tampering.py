@@ -310,3 +310,56 @@ def test_an_auditor_who_calls_himself_operator_in_his_own_file_is_refused(filled
     with pytest.raises(KeyUnavailable) as caught:
         filled.open_with(forged, remember=False)
     assert caught.value.code == "slot-removed"
+
+
+WRONG_KINDS = {
+    "a stream made longer": (
+        "UPDATE log SET stream = CAST(stream || x'00' AS BLOB) WHERE stream ="
+        " (SELECT stream FROM log WHERE topic = 'credential.set')"
+    ),
+    "a stream made text": "UPDATE log SET stream = 'sixteen letters!' WHERE position = 4",
+    "a version made text": "UPDATE log SET version = 'x' WHERE position = 4",
+    "a topic made bytes": "UPDATE log SET topic = x'00' WHERE position = 4",
+    "a frontier made a number": "UPDATE commits SET frontier = 5 WHERE size = 4",
+    "a signature made text": f"UPDATE commits SET signature = '{'x' * 64}' WHERE size = 4",
+    "a salt made text": "UPDATE ledger SET salt = 'x'",
+    "another format": "UPDATE ledger SET format = 2",
+    "a signer's signature made text": "UPDATE signers SET signature = 'x'",
+    "a signer before the log": "UPDATE signers SET from_size = -1",
+    "a signer of no class": "UPDATE signers SET class = 'guest'",
+    "a row before the first": (
+        "INSERT INTO log SELECT 0, zeroblob(16), 1, topic, epoch, period, recorded_at, sealed,"
+        " leaf FROM log WHERE position = 1"
+    ),
+    "a head before the first": (
+        "INSERT INTO commits SELECT -1, root, frontier, signer, signature FROM commits LIMIT 1"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_KINDS)
+def test_a_column_that_holds_something_else_is_damage_and_no_crash(sqlite_filled, name):
+    """SQLite stores whatever somebody puts in; nothing is released by it that was not before."""
+    attack(sqlite_filled, "PRAGMA ignore_check_constraints = ON", WRONG_KINDS[name])
+    result = verify_log(sqlite_filled.store())
+    assert not result.ok
+    assert all(check.detail for check in result.checks)
+    try:
+        ledger = sqlite_filled.open()
+    except (Tampered, KeyUnavailable):
+        return
+    try:
+        released = ledger.retrieve(Caller(ALICE), "CRM").fields
+        assert released["Windows Password"].reveal() == "first"
+    except Tampered:
+        pass
+    finally:
+        ledger.close()
+
+
+def test_a_host_without_memory_is_not_told_that_nothing_is_set(sqlite_filled):
+    attack(sqlite_filled, "PRAGMA ignore_check_constraints = ON",
+           WRONG_KINDS["a stream made longer"])  # fmt: skip
+    unlocked = read_keyring(sqlite_filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    with pytest.raises(Tampered):
+        sqlite_filled.open_with(unlocked, remember=False)

@@ -100,8 +100,19 @@ def test_doing_is_as_the_page_says(to):
 READING = {row[0]: row for row in table("Reading values")[1:]}
 
 
-def test_the_page_tells_four_cases_of_reading():
-    assert list(READING) == ["individual, open", "individual, closed", "group", "restricted"]
+def test_the_page_tells_four_cases_of_reading_in_the_words_that_are_tried_below():
+    assert {case: tuple(row[1:]) for case, row in READING.items()} == {
+        "individual, open": (
+            "the caller's own claim is a `user` or `service`", "the caller's own",
+        ),
+        "individual, closed": ("the same, and any presented claim is a member", "the caller's own"),
+        "group": ("any presented claim is a member", "the one shared set"),
+        "restricted": (
+            ("the above, **and** the request is explicitly restricted, **and** any presented "
+            "claim holds `restricted-access`"),
+            "the same",
+        ),
+    }  # fmt: skip
 
 
 # Who asks for what: application, caller, restricted request, rights held, detail.
@@ -173,6 +184,12 @@ def test_every_detail_is_on_the_page():
 def test_nobody_owns_anything_in_a_group_application():
     for verb in (Verb.SET_CREDENTIALS, Verb.DELETE_CREDENTIALS):
         assert not decide(verb, GROUP, rights(), caller(ALICE), owner=claim(ALICE)).allowed
+
+
+@pytest.mark.parametrize("verb", Verb)
+def test_a_deleted_application_has_no_administrator_and_no_owner(verb):
+    for who, held in ((ADA, ()), (ALICE, ()), (STRANGER, (("all-applications", STRANGER),))):
+        assert not decide(verb, GONE, rights(*held), caller(who), owner=claim(who)).allowed
 
 
 def test_owners_of_a_closed_application_are_its_members():

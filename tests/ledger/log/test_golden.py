@@ -14,6 +14,7 @@ import copy
 import hashlib
 import json
 import sqlite3
+import struct
 import sys
 from pathlib import Path
 
@@ -198,6 +199,30 @@ def test_headers_and_leaves(vector):
     assert leaf_hash(header, sealed) == from_the_page.leaf(header, sealed) == leaf
 
 
+REFUSED = {
+    "a topic that is not ASCII": {"topic": "caf\u00e9"},
+    "a topic too long": {"topic": "t" * 2**16},
+    "a negative position": {"position": -1},
+    "a position too large": {"position": 2**64},
+    "a negative version": {"version": -1},
+    "an epoch too large": {"epoch": 2**32},
+    "a negative period": {"period": -1},
+    "a time too late": {"recorded_at": 2**63},
+    "a time too early": {"recorded_at": -(2**63) - 1},
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_place_that_no_header_can_hold_is_refused(name):
+    place = {
+        "position": 1, "stream": drawn(name, 16), "version": 1, "topic": "epoch.started",
+        "epoch": 1, "period": 202611, "recorded_at": NOVEMBER_END,
+    }  # fmt: skip
+    encode_header(drawn("ledger"), **place)
+    with pytest.raises((ValueError, OverflowError, struct.error)):
+        encode_header(drawn("ledger"), **{**place, **REFUSED[name]})
+
+
 @pytest.mark.parametrize("vector", vectors()["trees"], ids=lambda one: str(one["size"]))
 def test_trees(vector):
     """So many leaves give this frontier and root."""
@@ -281,6 +306,11 @@ CHANGES = {
     "a signer taken": (taken("signers", 2), "signature", "bad-signature"),
     "the first signer taken": (taken("signers", 0), "signer", "bad-signer"),
     "an end taken": (taken("signers", 3), "signature", "bad-signature"),
+    "a longer stream": (
+        changed("log", 3, "stream", lambda held: held + b"\0"),
+        "leaf",
+        "altered-row",
+    ),
     "the salt": (changed("ledger", 0, "salt", flipped), "signer", "bad-signer"),
     "the ledger id": (changed("ledger", 0, "id", flipped), "signer", "bad-signer"),
 }
@@ -302,8 +332,88 @@ def test_every_change_is_refused_for_the_same_reason(tmp_path, name):
     assert [check.name for check in found.checks if not check.ok] == [code]
 
 
+def remade(log: dict[str, list[dict]]) -> None:
+    """Leaves, frontiers, roots and signatures that fit the rows, as a holder of all keys would."""
+    ledger = log["ledger"][0]["id"]
+    holders = {key(who).public_key().public_bytes_raw(): key(who) for who in ("ann", "ben", "cleo")}
+    size, nodes = 0, []
+    for commit in log["commits"]:
+        root = from_the_page.root_of(nodes)
+        for signer in log["signers"]:
+            if size <= signer["from_size"] < commit["size"]:
+                text = from_the_page.signer_content(ledger, signer) + root
+                signer["signature"] = holders[signer["introduced_by"]].sign(text)
+        for row in log["log"][size : commit["size"]]:
+            place = [row[name] for name in LogRow._fields[:7]]
+            row["leaf"] = from_the_page.leaf(from_the_page.header(ledger, *place), row["sealed"])
+            nodes = from_the_page.appended(size, nodes, row["leaf"])
+            size += 1
+        root = from_the_page.root_of(nodes)
+        digest = from_the_page.signers_digest(ledger, log["signers"], size)
+        text = from_the_page.head_text(ledger, size, root, digest)
+        commit.update(
+            root=root, frontier=b"".join(nodes), signature=holders[commit["signer"]].sign(text)
+        )
+
+
+def signed_by(commit: int, who: str):
+    return changed("commits", commit, "signer", key(who).public_key().public_bytes_raw())
+
+
+def introduced_by(signer: int, who: str):
+    return changed("signers", signer, "introduced_by", key(who).public_key().public_bytes_raw())
+
+
+# What nobody may record, whoever signs for it: the kind at the page, and the ledger's code.
+SIGNED_CHANGES = {
+    "nothing": (lambda log: None, None, None),
+    "a time that stands still": (
+        changed("log", 4, "recorded_at", NOVEMBER_END + 900_000), "time", "time-backwards",
+    ),
+    "a time of zero": (changed("log", 0, "recorded_at", 0), "time", "time-backwards"),
+    "a time before 1970": (changed("log", 0, "recorded_at", -1), "time", "time-backwards"),
+    "another month": (changed("log", 4, "period", 202610), "period", "wrong-period"),
+    "an epoch too early": (changed("log", 4, "epoch", 2), "epoch", "wrong-epoch"),
+    "an epoch too late": (changed("log", -1, "epoch", 1), "epoch", "wrong-epoch"),
+    "a version left out": (changed("log", -1, "version", 99), "version", "stream-gap"),
+    "a change by an auditor": (
+        changed("log", 6, "topic", "credential.set"), "class", "out-of-class",
+    ),
+    "two streams of an auditor": (
+        lambda log: log["log"][7].update(stream=drawn("elsewhere", 16), version=1),
+        "class", "out-of-class",
+    ),
+    "a head by one who has ended": (signed_by(-1, "ben"), "signature", "bad-signature"),
+    "a head by one who has not begun": (signed_by(0, "ben"), "signature", "bad-signature"),
+    "a signer introduced by an auditor": (introduced_by(3, "cleo"), "signer", "bad-signer"),
+    "a signer introduced by itself": (introduced_by(1, "ben"), "signer", "bad-signer"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIGNED_CHANGES)
+def test_no_signature_makes_up_for_a_rule(tmp_path, name):
+    """The page's verifier and the ledger's refuse what holders of the keys must not sign."""
+    change, kind, code = SIGNED_CHANGES[name]
+    log = copy.deepcopy(read_tables(vectors()["log"]))
+    change(log)
+    remade(log)
+    if kind is None:
+        assert log == read_tables(vectors()["log"])
+        return
+    with pytest.raises(from_the_page.Damage) as caught:
+        from_the_page.verify(log)
+    assert caught.value.args[0] == kind
+    store = SqliteStore(tmp_path / "ledger.db")
+    store.create()
+    put_as_found(tmp_path / "ledger.db", log)
+    found = verify_log(store)
+    store.close()
+    assert [check.name for check in found.checks if not check.ok] == [code]
+
+
 def put_as_found(file: Path, log: dict[str, list[dict]]) -> None:
     with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
         for (name,) in connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'trigger'"
         ).fetchall():
