@@ -8,6 +8,7 @@ the first; a caller who is alone never waits.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -70,6 +71,14 @@ class Line:
     def end(self) -> None:
         """Nobody joins after this."""
         self._queue.put(None)
+
+    def turn_away(self, error: BaseException) -> None:
+        """Fail whoever waits behind the end, which nobody serves any more."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if item is not None and item[1].set_running_or_notify_cancel():
+                    item[1].set_exception(error)
 
     def batches(self) -> Iterator[list[Waiting]]:
         """Those who go together, until the line has ended; blocks while nobody waits."""

@@ -102,11 +102,10 @@ class Writer:
         What is recorded stands, whatever becomes of the memory: see `unremembered`.
         """
         with self._start_guard:
-            self._closed = True
-            thread, self._thread = self._thread, None
-            self._line.end()
-        if thread is not None:
-            thread.join()
+            if not self._closed:
+                self._closed = True
+                self._line.end()
+        self._turn_away()
         self._remember(always=True)
         if self._memory is not None:
             self._memory.close()
@@ -162,15 +161,28 @@ class Writer:
         self._tips.renew_after_fork()
 
     def _join(self, request: Request[Any], answer: Reply[Any] | Future[Any]) -> None:
+        # No lock on the way in: callers by the dozen would queue for it before they queue here.
+        if self._thread is None and not self._closed:
+            self._start()
+        self._line.join(request, answer)
+        if self._closed:
+            # It may have come behind the last one that is served.
+            self._turn_away()
+
+    def _start(self) -> None:
         with self._start_guard:
-            if self._closed:
-                raise Unavailable("ledger-closed", "The ledger was closed by this process.")
-            if self._thread is None or not self._thread.is_alive():
+            if self._thread is None and not self._closed:
                 self._thread = threading.Thread(
                     target=self._serve, args=(self._line,), name="credledger-writer", daemon=True
                 )
                 self._thread.start()
-            self._line.join(request, answer)
+
+    def _turn_away(self) -> None:
+        """Let the writer finish what waits, and fail what came too late."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+        self._line.turn_away(_closed())
 
     def _serve(self, line: Line) -> None:
         for batch in line.batches():
@@ -307,6 +319,10 @@ class Writer:
                 return
             self._tips.remembered(tips)
             self.unremembered = None
+
+
+def _closed() -> Unavailable:
+    return Unavailable("ledger-closed", "The ledger was closed by this process.")
 
 
 def _unstorable() -> InvalidInput:
