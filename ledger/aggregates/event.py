@@ -63,7 +63,13 @@ def from_payload(topic: str, stored: Payload) -> Event:
         schema = stored.pop("v")
         for lift in UPCASTERS.get(topic, ())[schema - 1 :]:
             stored = lift(stored)
-        return cls(**{name: _frozen(value) for name, value in stored.items()})
+        plain = _ATOMS
+        return cls(
+            **{
+                name: value if type(value) in plain else _frozen(value)
+                for name, value in stored.items()
+            }
+        )
     except (TypeError, KeyError, AttributeError) as error:
         raise Tampered("malformed-event", "An event's payload does not fit its topic.") from error
 
