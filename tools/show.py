@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _NONE = "-"
+_WRAPPED_FROM = 30
 
 
 class Progress(Protocol):
@@ -113,14 +114,21 @@ def _draw(cells: list[list[str]], headings: list[str], title: str) -> None:
     from rich.text import Text
 
     console = Console()
-    widths = [max(len(line[at]) for line in (headings, *cells)) for at in range(len(headings))]
-    if sum(widths) + 2 * (len(widths) - 1) > console.width:
-        # A table that does not fit would break IDs, times and claims in the middle.
+    columns = list(zip(headings, *cells, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    # Only wide columns wrap, at spaces: an ID, time or claim is never broken.
+    words = [
+        max(len(word) for cell in column for word in cell.split() or [""]) for column in columns
+    ]
+    least = [
+        min(width, max(_WRAPPED_FROM, word)) for width, word in zip(widths, words, strict=True)
+    ]
+    if sum(least) + 2 * (len(least) - 1) > console.width:
         _draw_records(console, cells, headings)
         return
     table = Table(title=title or None, box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    for heading, width in zip(headings, widths, strict=True):
+        table.add_column(heading, no_wrap=width <= _WRAPPED_FROM)
     for line in cells:
         table.add_row(*(Text(cell) for cell in line))
     console.print(table)
