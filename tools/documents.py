@@ -44,6 +44,7 @@ def read_bytes(place: str, purpose: str, limit: int, standard_input: StandardInp
     if place == STANDARD_INPUT:
         content = standard_input.take(purpose).read(limit + 1)
     else:
+        _refuse_pipe(place, purpose)
         try:
             with Path(place).open("rb") as stream:
                 content = stream.read(limit + 1)
@@ -52,6 +53,12 @@ def read_bytes(place: str, purpose: str, limit: int, standard_input: StandardInp
     if len(content) > limit:
         raise InvalidInput("too-large", f"The file with {purpose} exceeds {limit} bytes.")
     return content
+
+
+def _refuse_pipe(place: str, purpose: str) -> None:
+    """A pipe with a name would be waited for without end; one that a shell hands over is read."""
+    if not place.startswith("/dev/fd/") and Path(place).is_fifo():
+        raise InvalidInput("not-a-file", f"The file with {purpose} is a pipe, not a file.")
 
 
 def unreadable(purpose: str, error: OSError) -> InvalidInput | NotFound:

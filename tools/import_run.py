@@ -23,8 +23,8 @@ class ImportInterrupted(KeyboardInterrupt):
 
     def __init__(self, imported: int, unchanged: int) -> None:
         super().__init__(
-            f"Interrupted: {imported} mappings were imported and {unchanged} were unchanged;"
-            " run the same import again to go on."
+            f"Interrupted: at least {imported} mappings were imported and {unchanged} were"
+            " unchanged; run the same import again to go on."
         )
 
 

@@ -42,7 +42,8 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 def read_private(path: Path, what: str, *, bytes_max: int = BYTES_MAX) -> bytes:
     """A file's content if nobody else may read it; `WHAT-missing`, `WHAT-too-open` otherwise."""
     try:
-        with path.open("rb") as file:
+        # A pipe with a name would be waited for without end; opened like this it reads as empty.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             status = os.fstat(file.fileno())
             if stat.S_IMODE(status.st_mode) & 0o077:
                 raise KeyUnavailable(

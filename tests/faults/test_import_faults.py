@@ -307,7 +307,7 @@ main(["credential", "import", "people.jsonl"])
         check=False,
     )
     assert ended.returncode == 130
-    assert f"{BATCH} mappings were imported" in ended.stderr
+    assert f"at least {BATCH} mappings were imported" in ended.stderr
     assert "nothing was changed" not in ended.stderr
     assert host.position() > before + BATCH - 1
     again = host.ok("credential", "import", "people.jsonl")

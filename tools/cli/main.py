@@ -150,14 +150,11 @@ def _report(error: LedgerError, *, as_json: bool) -> int:
 
 
 def _interrupted(error: BaseException) -> InvalidInput:
-    # Click hands an interruption on as the cause of its own; at a question there is none.
+    # Click hands an interruption on as the cause of its own.
     cause = error.__cause__ if isinstance(error, click.Abort) else error
-    if isinstance(cause, KeyboardInterrupt):
-        message = str(cause) or "Interrupted."
-    else:
-        message = "Interrupted at a question; nothing was recorded."
+    told = str(cause) if isinstance(cause, KeyboardInterrupt) else ""
     hint = f"What was recorded stands; `{PROGRAM} status` shows how far the log goes."
-    return InvalidInput("interrupted", message, hint=hint)
+    return InvalidInput("interrupted", told or "Interrupted.", hint=hint)
 
 
 def _usage_error(error: click.ClickException) -> InvalidInput:
