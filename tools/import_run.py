@@ -38,7 +38,7 @@ def check_lines(ledger: Ledger, acting: Acting, content: ImportFile) -> tuple[li
             for line in batch:
                 rejected.extend(_findings(ledger, acting, line, seen))
             total += len(batch)
-            show(total, total)
+            show(total, 0)
     return rejected, total
 
 

@@ -96,7 +96,8 @@ def progress(what: str) -> Iterator[Progress]:
 
     with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        # Where the end is not known yet, the total is 0 and the bar only moves.
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
 def _knows_all(stream: TextIO) -> bool:
