@@ -89,6 +89,18 @@ class Change:
             "to": after,
         }
 
+    def as_row(self) -> dict[str, object]:
+        """The same for a table: a creation's settings as `KEY VALUE; ...`, fields as written."""
+        document = self.as_document()
+        if isinstance(self.after, Field):
+            return {**document, "to": _field_text(self.after)}
+        if self.action != "create":
+            return document
+        settings = document["to"]
+        assert isinstance(settings, dict)
+        told = (f"{key} {_setting_text(key, value)}" for key, value in settings.items())
+        return {**document, "to": "; ".join(told)}
+
 
 def read_applications(place: str, standard_input: StandardInput) -> dict[str, dict[str, Any]]:
     """The file's tables by application ID, checked for unknown keys and types."""
@@ -145,6 +157,19 @@ def apply_changes(ledger: Ledger, acting: Acting, changes: Sequence[Change]) -> 
 def to_toml(documents: Sequence[Mapping[str, Any]]) -> str:
     """The applications as a file that reads back to the same."""
     return "\n".join("\n".join(_table(document)) + "\n" for document in documents)
+
+
+def _setting_text(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        listed = [_field_text(_field(one)[0]) for one in value] if key == "fields" else value
+        return ", ".join(map(str, listed))
+    return str(value)
+
+
+def _field_text(field: Field) -> str:
+    return f"{field.name}:{field.type}{':masked' if field.masked else ''}"
 
 
 def _requests(ledger: Ledger, acting: Acting, change: Change) -> Iterator[Request[Outcome]]:

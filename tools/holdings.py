@@ -31,7 +31,7 @@ def first_holding(settings: Settings, standard_input: StandardInput) -> Holding:
         return _present_or_new(settings.key_file)
     if settings.new_passphrase_file is None and settings.passphrase_file is not None:
         return slots.new_passphrase(prompts.passphrase(settings, standard_input))
-    return slots.new_passphrase(prompts.new_passphrase(settings, standard_input))
+    return new_passphrase(settings, standard_input)
 
 
 def new_holding(
@@ -39,8 +39,14 @@ def new_holding(
 ) -> Holding:
     """What a further slot is given: a new key file, one that is there, or a new passphrase."""
     if key_file is None:
-        return slots.new_passphrase(prompts.new_passphrase(settings, standard_input))
+        return new_passphrase(settings, standard_input)
     return _present_or_new(key_file)
+
+
+def new_passphrase(settings: Settings, standard_input: StandardInput) -> Holding:
+    """A new passphrase, from its file or asked for; `weak-passphrase` by the file only."""
+    rule = f"at least {slots.PASSPHRASE_LENGTH_MIN} characters"
+    return prompts.new_passphrase(settings, standard_input, rule, slots.new_passphrase)
 
 
 def _present_or_new(path: Path) -> Holding:

@@ -7,13 +7,19 @@ each question then names the option that answers it.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ledger.errors import InvalidInput, KeyUnavailable, LedgerError
+from tools import show
 from tools.documents import StandardInput, decode_text, read_bytes
 from tools.settings import STANDARD_INPUT, Settings
+
+if TYPE_CHECKING:
+    from ledger.sealing.slots import Holding
 
 PASSPHRASE_BYTES_MAX = 4096
 
@@ -36,17 +42,31 @@ def passphrase(settings: Settings, standard_input: StandardInput) -> str:
     return _hidden("Passphrase")
 
 
-def new_passphrase(settings: Settings, standard_input: StandardInput) -> str:
-    """A passphrase to be set, typed twice; `no-new-passphrase` where nobody can be asked."""
+def new_passphrase(
+    settings: Settings, standard_input: StandardInput, rule: str, check: Callable[[str], Holding]
+) -> Holding:
+    """A passphrase to be set, as `check` makes it; `no-new-passphrase` where nobody can be asked.
+
+    On a terminal `rule` is told first, and whoever types one that `check` refuses is asked again.
+    """
     if settings.new_passphrase_file is not None:
-        return _from_file(settings.new_passphrase_file, "the new passphrase", standard_input)
+        return check(_from_file(settings.new_passphrase_file, "the new passphrase", standard_input))
     if not on_terminal():
         raise KeyUnavailable(
             "no-new-passphrase",
             "A new passphrase is needed and there is no terminal to ask for it.",
             hint="Give --new-passphrase-file.",
         )
-    return str(click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
+    while True:
+        text = _hidden(f"New passphrase ({rule})")
+        try:
+            made = check(text)
+        except InvalidInput as error:
+            show.print_note(f"{error.message} {error.hint}")
+            continue
+        if _hidden("The same again") == text:
+            return made
+        show.print_note("The two are not the same.")
 
 
 def field_value(name: str, *, masked: bool) -> str:

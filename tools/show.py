@@ -66,13 +66,14 @@ def print_table(
 def print_facts(document: Mapping[str, object]) -> None:
     """Print one JSON-shaped dict as `key: value` lines; lists get a line for each item."""
     for key, value in document.items():
-        name = key.replace("_", " ")
+        name = key.removesuffix("_s").replace("_", " ")
         if isinstance(value, list) and value and isinstance(value[0], dict):
             print_line(f"{name}:")
             for item in value:
                 print_line("  " + ", ".join(f"{k} {_cell(v, k)}" for k, v in item.items()))
         else:
-            print_line(f"{name}: {_cell(value, key)}")
+            unit = " s" if key.endswith("_s") and value is not None else ""
+            print_line(f"{name}: {_cell(value, key)}{unit}")
 
 
 def printable(text: str) -> str:

@@ -279,7 +279,12 @@ def wrong_holding(holding: Holding) -> KeyUnavailable:
             "No slot of the keyring opens with this key file.",
             hint="Check --key-file and --keyring: a key file opens only slots made with it.",
         )
-    return KeyUnavailable("wrong-passphrase", "No slot of the keyring opens with this passphrase.")
+    return KeyUnavailable(
+        "wrong-passphrase",
+        "No slot of the keyring opens with this passphrase.",
+        hint="Type it again, or check --passphrase-file and --keyring: an older keyring opens with"
+        " the passphrase of its time.",
+    )
 
 
 def _private_key(ledger_id: bytes, slot: Slot, holding: Holding) -> X25519PrivateKey:

@@ -194,10 +194,10 @@ def delete(run: Run, application: str) -> None:
     acts=True,
 )
 @click.argument("application", metavar="ID")
-@click.argument("role", type=click.Choice(ROLES))
+@click.argument("role", metavar="ROLE", type=click.Choice(ROLES))
 @click.argument("claim")
 def grant(run: Run, application: str, role: str, claim: str) -> None:
-    """Give a claim a role in an application."""
+    """Give a claim a role in an application: administrator, member or ticket-redeemer."""
     from tools.shapes import outcome_document
 
     with run.session() as session:
@@ -215,7 +215,7 @@ def grant(run: Run, application: str, role: str, claim: str) -> None:
     acts=True,
 )
 @click.argument("application", metavar="ID")
-@click.argument("role", type=click.Choice(ROLES))
+@click.argument("role", metavar="ROLE", type=click.Choice(ROLES))
 @click.argument("claim")
 def revoke(run: Run, application: str, role: str, claim: str) -> None:
     """Take a role in an application from a claim."""
@@ -266,7 +266,7 @@ def apply(run: Run, file: str, dry_run: bool, prune: bool) -> None:
         run.print(document)
     elif changes:
         run.print(
-            document["changes"],
+            [change.as_row() for change in changes],
             {
                 "application": "Application",
                 "action": "Action",

@@ -62,12 +62,11 @@ def passphrase(run: Run, argon2_memory: int) -> None:
 
     An old copy of the keyring file still opens with the old passphrase.
     """
-    from ledger.sealing.slots import new_passphrase
-    from tools import prompts, show
-    from tools.holdings import argon2_cost
+    from tools import show
+    from tools.holdings import argon2_cost, new_passphrase
 
     with run.session(operator=False) as session:
-        new = new_passphrase(prompts.new_passphrase(session.settings, run.standard_input))
+        new = new_passphrase(session.settings, run.standard_input)
         outcome = session.ledger.change_passphrase(
             run.acting(), session.holding, new, argon2_cost(argon2_memory)
         )
@@ -96,7 +95,7 @@ def slot_list(run: Run) -> None:
     appends=True,
     new_passphrase=True,
 )
-@click.argument("kind", type=click.Choice(["passphrase", "key-file"]))
+@click.argument("kind", metavar="KIND", type=click.Choice(["passphrase", "key-file"]))
 @click.option("--auditor", is_flag=True, help="Opens metadata and records, never secrets.")
 @click.option("--label", help="Whose slot it is.")
 @click.option("--new-key-file", metavar="FILE", help="The new slot's key file; made if missing.")
@@ -110,7 +109,7 @@ def slot_add(
     auditor_file: str | None,
     argon2_memory: int,
 ) -> None:
-    """Add a way to unlock the keyring."""
+    """Add a way to unlock the keyring: a KIND of passphrase or key-file."""
     from ledger.sealing.slots import AUDITOR, OPERATOR
     from tools.holdings import argon2_cost, new_holding
 

@@ -28,10 +28,14 @@ def role() -> None:
     example="credledger role grant create-application user:alice --reason 'new team'",
     appends=True,
 )
-@click.argument("right", type=click.Choice(RIGHTS))
+@click.argument("right", metavar="RIGHT", type=click.Choice(RIGHTS))
 @click.argument("claim")
 def grant(run: Run, right: str, claim: str) -> None:
-    """Give a claim a right."""
+    """Give a claim a right.
+
+    RIGHT is full-control, create-application, delete-application, manage-application,
+    all-applications, restricted-access or auditor.
+    """
     from tools.shapes import outcome_document
 
     with run.session() as session:
@@ -47,7 +51,7 @@ def grant(run: Run, right: str, claim: str) -> None:
     example="credledger role revoke create-application user:alice",
     appends=True,
 )
-@click.argument("right", type=click.Choice(RIGHTS))
+@click.argument("right", metavar="RIGHT", type=click.Choice(RIGHTS))
 @click.argument("claim")
 def revoke(run: Run, right: str, claim: str) -> None:
     """Take a right from a claim."""
