@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -126,30 +124,19 @@ def test_settings_may_stand_before_and_after_the_subcommand(cli):
     cli.fails(2, "invalid-store", "status", "--store", "sqlite:relative.db")
 
 
-def test_help_is_fast_and_knows_every_command():
-    """`--help` imports no command, and its lines are the commands' own."""
-    started = time.monotonic()
-    environment = {**os.environ, "COVERAGE_PROCESS_START": ""}
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.cli.main", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    )
-    assert time.monotonic() - started < 2
+def test_help_imports_no_command_and_knows_each():
+    """`--help` is quick because nothing that a command needs is loaded; its lines are their own."""
+    told = "import sys; from tools.cli.main import run; run(['--help']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "tools.cli.main" in loaded
+    assert not loaded & {"cryptography", "eventsourcing", "msgpack", "psycopg", "rich", "sqlite3"}
+    assert not loaded & {place.split(":")[0] for place, _ in PLACES.values()}
     for name, (_, line) in PLACES.items():
         assert f"{name} " in done.stdout
         command = program.get_command(None, name)
         assert command.get_short_help_str(200).rstrip(".")
         assert line
-    script = (
-        "import sys, tools.cli.main; print('rich' in sys.modules, 'cryptography' in sys.modules)"
-    )
-    loaded = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert loaded.stdout.split() == ["False", "False"]
 
 
 def test_every_command_has_json_settings_and_an_example():
@@ -615,41 +602,6 @@ def test_completion_script_is_there():
         check=False,
     )
     assert "credledger" in done.stdout
-
-
-def _typed(arguments, answers, environment):
-    """One command on a terminal, with what somebody types at each question."""
-    process, terminal = pty.fork()
-    if process == 0:
-        os.environ.update(environment)
-        os.execv(sys.executable, [sys.executable, "-m", "tools.cli.main", *arguments])
-    shown, waiting = b"", list(answers)
-    while True:
-        try:
-            data = os.read(terminal, 4096)
-        except OSError:
-            break
-        if not data:
-            break
-        shown += data
-        if waiting and data.rstrip().endswith(b":"):
-            time.sleep(0.1)
-            os.write(terminal, waiting.pop(0).encode() + b"\n")
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), shown.decode()
-
-
-def test_prompts_hide_what_is_masked(payroll):
-    """On a terminal each field is asked for; a masked one does not show; consent is asked."""
-    words = ("credential", "set", "payroll", "--owner", "user:a")
-    code, shown = _typed(words, ["uuu", CANARY, CANARY], payroll.environment)
-    assert code == 0
-    assert "uuu" in shown
-    assert CANARY not in shown
-    code, shown = _typed(("app", "delete", "payroll"), ["n"], payroll.environment)
-    assert (code, "all its credentials?" in shown) == (2, True)
-    code, shown = _typed(("app", "list"), [], payroll.environment)
-    assert (code, "individual" in shown) == (0, True)
 
 
 def test_reference_pages_are_those_the_code_makes():

@@ -1,0 +1,96 @@
+"""What somebody at a terminal sees: prompts, tables that fit, and other encodings than UTF-8."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+CANARY = "canary-7f3a-secret"
+LONG = "seven herons cross the lake"
+CHEAP = ("--argon2-memory", "19")
+
+
+def typed(arguments, answers, environment, columns=200):
+    """One command on a terminal, with what somebody types at each question."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update(environment, COLUMNS=str(columns))
+        os.execv(sys.executable, [sys.executable, "-m", "tools.cli.main", *arguments])
+    shown, waiting = b"", list(answers)
+    while True:
+        try:
+            data = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not data:
+            break
+        shown += data
+        # The blank behind the colon comes when the terminal no longer shows what is typed.
+        if waiting and shown.endswith(b": "):
+            os.write(terminal, waiting.pop(0).encode() + b"\n")
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), shown.decode()
+
+
+def test_prompts_hide_what_is_masked(payroll):
+    """Each field is asked for; a masked one does not show; consent is asked."""
+    words = ("credential", "set", "payroll", "--owner", "user:a")
+    code, shown = typed(words, ["uuu", CANARY, CANARY], payroll.environment)
+    assert code == 0
+    assert "uuu" in shown
+    assert CANARY not in shown
+    code, shown = typed(("app", "delete", "payroll"), ["n"], payroll.environment)
+    assert (code, "all its credentials?" in shown) == (2, True)
+    code, shown = typed(("app", "list"), [], payroll.environment)
+    assert (code, "individual" in shown) == (0, True)
+
+
+def test_a_new_passphrase_is_asked_for_until_it_will_do(bare):
+    """The rule is told first; a weak one and one that is typed otherwise are asked for again."""
+    bare.environment["CREDLEDGER_KEY_FILE"] = ""
+    answers = ["too short", LONG, f"{LONG}?", LONG, LONG]
+    code, shown = typed(("init", *CHEAP), answers, bare.environment)
+    assert code == 0, shown
+    assert "New passphrase (at least 12 characters): " in shown
+    assert "The passphrase needs at least 12 characters." in shown
+    assert "The two are not the same." in shown
+    assert shown.count("New passphrase") == 3
+    assert "herons" not in shown
+    code, shown = typed(("status",), [LONG], bare.environment)
+    assert (code, "herons" in shown) == (0, False)
+    code, shown = typed(("status",), ["seven herons"], bare.environment)
+    assert code == 6
+    assert "No slot of the keyring opens with this passphrase." in shown
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+def test_no_word_of_a_table_is_broken_or_left_out(payroll, columns):
+    """Where columns do not fit, each row becomes lines of its own; IDs and times stay whole."""
+    payroll.ok("app", "create", "Scheduled-Refresh-Of-Workbooks", "--kind", "group")
+    code, shown = typed(("app", "list"), [], payroll.environment, columns)
+    assert code == 0
+    words = ("Scheduled-Refresh-Of-Workbooks", "payroll", "individual", "Windows User Name")
+    assert not [word for word in words if word not in shown]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@pytest.mark.parametrize("wanted", [(), ("--json",)])
+def test_names_that_an_encoding_lacks_are_spelled_out(payroll, encoding, wanted):
+    """A terminal that knows few characters is no reason to fail, or to release and then fail."""
+    payroll.ok("app", "update", "payroll", "--name", "Löhne 給与")
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.cli.main", "app", "show", "payroll", *wanted],
+        env={**os.environ, **payroll.environment, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    shown = done.stdout.decode(encoding)
+    if encoding == "utf-8":
+        assert "Löhne 給与" in shown
+    else:
+        assert "\\u7d66\\u4e0e" in shown
