@@ -456,7 +456,10 @@ def test_a_damaged_memory_stops_the_host_until_a_new_one_is_accepted(host):
         host.memory.write_bytes(harmed)
         refused(host, 8, {"memory-unreadable"}, *GET)
         refused(host, 8, {"memory-unreadable"}, "app", "list")
-        assert host.run("log", "verify").code == 8
+        told = host.run("log", "verify")
+        assert told.code == 8
+        checks = json.loads(told.out)["checks"]
+        assert [check["ok"] for check in checks if check["name"] == "host-memory"] == [False]
     before = host.position()
     assert host.ok("log", "verify", "--accept-new-memory")["ok"]
     assert host.position() == before + 1
