@@ -97,7 +97,7 @@ class ViewKeeper:
         while not self._stands_at_head():
             with self._store.writing() as writing:
                 place = self.places.standing(writing) or self.begin_anew(writing.connection)
-                page = self.page(writing, place.position)
+                page = read_page(writing, self._mapper, place.position, self.view.prefixes)
                 self.apply(writing.connection, place.active, page.recorded)
                 self.places.write(writing.connection, Place(place.active, page.last))
             if page.stopped is not None:
@@ -160,20 +160,6 @@ class ViewKeeper:
         )
         return bool(connection.execute(f"SELECT 1 FROM {table} LIMIT 1"))
 
-    def page(self, reading: Reading, position: int) -> Page:
-        """The next events that the view looks at, opened from the log."""
-        recorded: list[Recorded] = []
-        last = position
-        for row in reading.rows_after(position, PAGE_ROWS):
-            if row.topic.startswith(self.view.prefixes):
-                try:
-                    recorded.append(self._mapper.open(row))
-                except KeyUnavailable as error:
-                    if error.code != "key-destroyed":
-                        return Page(last, recorded, error)
-            last = row.position
-        return Page(last, recorded, None)
-
     def apply(self, connection: Connection, side: str, recorded: Iterable[Recorded]) -> None:
         """Fold events into one of the two tables, equal statements in one batch."""
         prefixes, digests, fold = self.view.prefixes, self._digests, self.view.fold
@@ -206,6 +192,23 @@ class ViewKeeper:
         with self._store.reading() as reading:
             place = self.places.standing(reading)
             return place is not None and place.position == reading.last_position()
+
+
+def read_page(
+    reading: Reading, mapper: EventMapper, position: int, prefixes: tuple[str, ...]
+) -> Page:
+    """The next events of these topics, opened from the log."""
+    recorded: list[Recorded] = []
+    last = position
+    for row in reading.rows_after(position, PAGE_ROWS):
+        if row.topic.startswith(prefixes):
+            try:
+                recorded.append(mapper.open(row))
+            except KeyUnavailable as error:
+                if error.code != "key-destroyed":
+                    return Page(last, recorded, error)
+        last = row.position
+    return Page(last, recorded, None)
 
 
 def astray(position: int) -> Tampered:

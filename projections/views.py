@@ -105,7 +105,7 @@ class Views:
                 hint=f"Views are {', '.join(self._keepers)}.",
             )
         chosen = [self._keepers[name]] if name else list(self._keepers.values())
-        return [Rebuild(keeper, self._store, progress or _silent).run() for keeper in chosen]
+        return Rebuild(chosen, self._store, self._mapper, progress or _silent).run()
 
     def applications(self) -> list[Application]:
         """All live applications, in order of their IDs."""
