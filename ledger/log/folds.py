@@ -57,6 +57,9 @@ class Folds:
         done, state = self._states.get(key, (None, None))
         if done == tip:
             return state
+        if done is not None and done.version > tip.version:
+            # Another thread has continued the stream since the tip was looked up.
+            done, state = None, None
         for row in self._rows(reading, stream, done, tip):
             state = fold(state, self._mapper.open(row))
         if len(self._states) >= _KEPT_STREAMS_MAX:

@@ -53,6 +53,10 @@ class Reply(Generic[T]):
         self._error = error
         self._done.release()
 
+    def done(self) -> bool:
+        """Whether it was answered, or has failed."""
+        return not self._done.locked()
+
     def set_running_or_notify_cancel(self) -> bool:
         """Whoever waits like this cannot give up."""
         return True

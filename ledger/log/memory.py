@@ -16,6 +16,10 @@ transaction, never backwards. The tips are at least as new as the head they lie 
 is harmless: the rows since are checked again. An unreadable one stops the host, because forgetting
 is exactly what somebody who changes a database would wish.
 
+A process that has read this file, or written it, knows the size up to which its tips are complete.
+It never writes into a file that knows less, one that was taken away or put back meanwhile: tips
+of its own alone would say that all other streams have no rows.
+
 Limits: it is evidence for this host only; a host without memory believes what the signatures say,
 and those also fit an old copy of the whole database.
 """
@@ -31,7 +35,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ledger.errors import Tampered, Unavailable
+from ledger.errors import LedgerError, Tampered, Unavailable
 from ledger.log.forking import rest_while_forking
 from ledger.log.tips import Tip
 from ledger.log.verification import CheckedHead
@@ -63,6 +67,18 @@ _KEEP_TIP = (
     " before = excluded.before, leaf = excluded.leaf, mac = excluded.mac"
     " WHERE excluded.position > tips.position"
 )
+_KEPT_SIZE = "SELECT coalesce(max(size), 0) FROM head WHERE ledger_id = ?"
+_OF_THE_MOMENT = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
+"""Failures that say nothing against what the file holds."""
 
 
 def memory_path(keyring: Path) -> Path:
@@ -79,16 +95,46 @@ class HostMemory:
         self._ledger_id = ledger_id
         self._key = key
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        """Device and inode of what the connection holds open; a path may name another by now."""
+        self._seen: int | None = None
+        """SQLite's count of changes by others when the head was read last."""
+        self._complete_to = 0
+        """The size of the newest head that was read from the file or written to it."""
         self._guard = threading.Lock()
         rest_while_forking(self, depth=1)
 
     def recall(self) -> CheckedHead | None:
         """The remembered head; None on a host without memory; `memory-unreadable` if damaged."""
         rows = self._rows(f"SELECT {_HEAD} FROM head WHERE ledger_id = ?", self._ledger_id)
-        return self._checked_head(rows[0][1:]) if rows else None
+        if not rows:
+            return None
+        head = self._checked_head(rows[0][1:])
+        self._complete_to = max(self._complete_to, head.size)
+        return head
+
+    def newer(self, size: int) -> CheckedHead | None:
+        """The remembered head if another process of this host has kept one beyond this size."""
+        with self._guard:
+            if not self._is_there():
+                return None
+            try:
+                changes = self._opened().execute("PRAGMA data_version").fetchone()[0]
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+            if changes == self._seen:
+                return None
+        head = self.recall()
+        self._seen = changes
+        return head if head is not None and head.size > size else None
 
     def tip(self, stream: bytes) -> Tip | None:
-        """The remembered tip of a stream; None for a stream without rows."""
+        """The remembered tip of a stream; None for a stream without rows.
+
+        `memory-replaced` if the file that this process went by is gone: then nobody knows.
+        """
+        if self._complete_to and not self.path.exists():
+            raise _replaced()
         rows = self._rows(
             f"SELECT {_TIP} FROM tips WHERE ledger_id = ? AND stream = ?", self._ledger_id, stream
         )
@@ -111,16 +157,21 @@ class HostMemory:
         ]
         try:
             with self._guard:
-                if not self.path.exists():
-                    self._let_go()
+                if not self._is_there():
+                    if self._complete_to:
+                        raise _replaced()
                     os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
                 connection = self._opened()
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")
                     for table in _TABLES:
                         connection.execute(table)
+                    kept = connection.execute(_KEPT_SIZE, (self._ledger_id,)).fetchone()[0]
+                    if kept < self._complete_to:
+                        raise _replaced()
                     connection.execute(_KEEP_HEAD, kept_head)
                     connection.executemany(_KEEP_TIP, kept_tips)
+                self._complete_to = max(kept, head.size)
         except (sqlite3.Error, OSError) as error:
             raise _not_writable() from error
 
@@ -142,6 +193,7 @@ class HostMemory:
         try:
             self.forget()
             fresh.path.replace(self.path)
+            self._complete_to = kept.size
             folder = os.open(self.path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -153,6 +205,7 @@ class HostMemory:
     def forget(self) -> None:
         """Take the memory away; for an operator who has said so."""
         self.close()
+        self._complete_to = 0
         try:
             self.path.unlink(missing_ok=True)
             # A journal that a kill left behind would be played into whatever file comes next.
@@ -180,7 +233,7 @@ class HostMemory:
 
     def _rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         with self._guard:
-            if not self.path.exists():
+            if not self._is_there():
                 return []
             try:
                 connection = self._opened()
@@ -188,8 +241,26 @@ class HostMemory:
                     return []  # killed before the first commit
                 return connection.execute(sql, parameters).fetchall()
             except sqlite3.Error as error:
-                self._let_go()
-                raise _unreadable() from error
+                raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error) -> LedgerError:
+        self._let_go()
+        primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        return _not_readable() if primary in _OF_THE_MOMENT else _unreadable()
+
+    def _is_there(self) -> bool:
+        """Whether there is a file; one that was put in another's place is opened anew."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            self._let_go()
+            return False
+        except OSError as error:
+            raise _not_readable() from error
+        if self._file != (found.st_dev, found.st_ino):
+            self._let_go()
+            self._file = (found.st_dev, found.st_ino)
+        return True
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -197,13 +268,24 @@ class HostMemory:
                 self.path, timeout=10, isolation_level=None, check_same_thread=False
             )
             self._connection.execute("PRAGMA synchronous = FULL")
+            self._require_complete(self._connection)
         return self._connection
+
+    def _require_complete(self, connection: sqlite3.Connection) -> None:
+        """The file knows no less than the one that this process went by before."""
+        if self._complete_to:
+            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            kept = connection.execute(_KEPT_SIZE, (self._ledger_id,)) if tables else None
+            if kept is None or kept.fetchone()[0] < self._complete_to:
+                self._let_go()
+                raise _replaced()
 
     def _let_go(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+        self._file = self._seen = None
 
     def _checked_head(self, row: tuple[Any, ...]) -> CheckedHead:
         try:
@@ -250,6 +332,22 @@ def _unreadable() -> Tampered:
         "memory-unreadable",
         "This host's memory of the ledger, beside the keyring, is damaged or not its own.",
         hint="Run `credledger log verify --accept-new-memory` once the log is known to be whole.",
+    )
+
+
+def _not_readable() -> Unavailable:
+    return Unavailable(
+        "memory-not-readable",
+        "This host's memory of the ledger, beside the keyring, cannot be read now.",
+        hint="See that the process may read and write the keyring's folder, then try again.",
+    )
+
+
+def _replaced() -> Unavailable:
+    return Unavailable(
+        "memory-replaced",
+        "This host's memory of the ledger was taken away or replaced while this process ran.",
+        hint="End the process and start it again; it then checks the log anew and remembers it.",
     )
 
 

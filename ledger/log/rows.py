@@ -82,6 +82,17 @@ class LogRow(NamedTuple):
         return leaf_hash(self.header(ledger_id), self.sealed)
 
 
+class Extent(NamedTuple):
+    """How far a log goes, unchecked."""
+
+    last: int
+    """The highest position; 0 without rows."""
+    size: int
+    """The size of the newest commit; 0 without commits."""
+    frontier: bytes
+    """The packed frontier of the newest commit; empty without commits."""
+
+
 class CommitRow(NamedTuple):
     """One transaction's signed head."""
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
+from ledger.log.rows import CommitRow, Extent, LedgerRow, LogRow, SignerRow
 from ledger.log.store import Connection
 
 LOG_COLUMNS = ", ".join(LogRow._fields)
 INSERT_ROW = f"INSERT INTO log ({LOG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _COMMIT = ", ".join(CommitRow._fields)
 _SIGNER = "public_key, class, change, from_size, introduced_by, signature"
+_EXTENT = (
+    "SELECT (SELECT coalesce(max(position), 0) FROM log), newest.size, newest.frontier"
+    " FROM (SELECT 1 AS one) AS always LEFT JOIN"
+    " (SELECT 1 AS one, size, frontier FROM commits ORDER BY size DESC LIMIT 1) AS newest"
+    " ON newest.one = always.one"
+)
 
 
 class Snapshot:
@@ -33,13 +39,10 @@ class Snapshot:
         """The highest position in the log; 0 when it is empty."""
         return int(self.connection.execute("SELECT coalesce(max(position), 0) FROM log")[0][0])
 
-    def extent(self) -> tuple[int, int]:
-        """The highest position in the log and the size of the last commit, in one look."""
-        last, size = self.connection.execute(
-            "SELECT (SELECT coalesce(max(position), 0) FROM log),"
-            " (SELECT coalesce(max(size), 0) FROM commits)"
-        )[0]
-        return int(last), int(size)
+    def extent(self) -> Extent:
+        """How far the log and its commits go, in one look."""
+        found = self.connection.execute(_EXTENT)[0]
+        return Extent(int(found[0]), int(found[1] or 0), bytes(found[2] or b""))
 
     def signers(self) -> tuple[SignerRow, ...]:
         """All signer rows, in order of storing."""

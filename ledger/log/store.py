@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ledger.aggregates.recorded import Recorded
-from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
+from ledger.log.rows import CommitRow, Extent, LedgerRow, LogRow, SignerRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Reading(Protocol):
         """The highest position in the log; 0 when it is empty."""
         ...
 
-    def extent(self) -> tuple[int, int]:
+    def extent(self) -> Extent:
         """The highest position in the log and the size of the last commit, in one look."""
         ...
 

@@ -67,16 +67,27 @@ class StreamTips:
         self._fresh: dict[bytes, Tip] = {}
         self._known: dict[bytes, Tip] = {}
         self._guard = threading.Lock()
+        self._adopted = 0
 
     def of(self, stream: bytes) -> Tip | None:
         """The stream's tip; None for a stream without rows."""
         tip = self._fresh.get(stream) or self._known.get(stream)
         if tip is None and self._remembered is not None:
+            adopted = self._adopted
             tip = self._remembered(stream)
             if tip is not None:
                 with self._guard:
-                    self._keep(stream, tip)
+                    if adopted == self._adopted:
+                        self._keep(stream, tip)
         return tip
+
+    def adopt(self, size: int) -> None:
+        """The host's memory, which another process wrote, knows all tips up to this size."""
+        with self._guard:
+            self._adopted = max(self._adopted, size)
+            self._known.clear()
+            for stream in [one for one, tip in self._fresh.items() if tip.position <= size]:
+                del self._fresh[stream]
 
     def after(self, rows: Iterable[LogRow], moved: dict[bytes, Tip]) -> None:
         """Note in `moved` where these rows, which are being checked, would move the tips."""

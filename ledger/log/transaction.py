@@ -27,7 +27,7 @@ from ledger.log.folds import Folds
 from ledger.log.rows import AUDITOR, LogRow, SignerRow
 from ledger.log.signers import HeadSigner, SignerBook
 from ledger.log.store import Reading
-from ledger.log.tips import is_remembered
+from ledger.log.tips import Tip, is_remembered
 from ledger.log.verification import EPOCH_STARTED, CheckedHead
 from ledger.sealing.epochs import period_of
 
@@ -85,6 +85,8 @@ class Transaction:
         self.new_signers: list[SignerRow] = []
         self.signed_head: CheckedHead | None = None
         """The head that this transaction is about to commit."""
+        self.moved_tips: dict[bytes, Tip] = {}
+        """Where the tips stand once it is committed."""
         self._own: dict[bytes, list[Recorded]] = {}
         self._versions: dict[bytes, int] = {}
         self._loaded: dict[tuple[bytes, object], Any] = {}

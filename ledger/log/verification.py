@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ledger.errors import LedgerError, Tampered
-from ledger.log.rows import AUDITOR, CommitRow, LedgerRow, LogRow, signers_digest
+from ledger.log.rows import AUDITOR, CommitRow, Extent, LedgerRow, LogRow, signers_digest
 from ledger.log.signers import SignerBook
 from ledger.log.store import Reading, Store
 from ledger.log.tips import StreamTips, Tip
@@ -35,6 +35,10 @@ _PAGE_COMMITS = 500
 _PAGE_COMMITTED_ROWS = 20_000
 _LEAST = -(2**63)
 EPOCH_STARTED = "epoch.started"
+_HINT = (
+    "If an older copy was put back on purpose, run `credledger log accept-rollback`;"
+    " otherwise keep a copy and find out who changed it."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +121,12 @@ class Follower:
         A page ends early at the size `until`, so that a caller can look at the root there.
         """
         extent = reading.extent()
-        if extent == (head.size, head.size):
+        require_continued(extent, head)
+        if extent.last == extent.size == head.size:
             return head
         commits = self._page(reading, head, until)
         if not commits:
-            if extent[0] != head.size:
+            if extent.last != head.size:
                 raise _tampered("unsigned-rows", "The rows do not end at the head.", head.size + 1)
             raise _tampered("missing-commit", "The head that was checked is gone.", head.size)
         book = self.continued_book(reading, head)
@@ -244,6 +249,33 @@ class Follower:
 
 def _tampered(code: str, message: str, position: int) -> Tampered:
     return Tampered(code, message, position=position)
+
+
+def require_continued(extent: Extent, head: CheckedHead) -> None:
+    """`rolled-back` or `forked` where the log does not go on from the head checked before.
+
+    A log that goes further is not looked into here: the rows after the head are checked against
+    its frontier.
+    """
+    if max(extent.last, extent.size) < head.size:
+        raise Tampered(
+            "rolled-back",
+            "The store is shorter than this host remembers it.",
+            hint=_HINT,
+            position=extent.last + 1,
+        )
+    if extent.size == head.size and extent.frontier != head.frontier.packed():
+        raise forked(head)
+
+
+def forked(head: CheckedHead) -> Tampered:
+    """The log has another root at the size of the head checked before."""
+    return Tampered(
+        "forked",
+        "The store is not the log this host remembers.",
+        hint=_HINT,
+        position=head.size,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ledger.codec.mapper import EventMapper
-from ledger.errors import Conflict, InvalidInput, LedgerError, Unavailable
+from ledger.errors import Conflict, InvalidInput, LedgerError, Tampered, Unavailable
 from ledger.log.access_streams import AccessStreams
 from ledger.log.folds import Folds, Overtaken
 from ledger.log.forking import renew_in_children
@@ -29,7 +29,7 @@ from ledger.log.memory import HostMemory
 from ledger.log.rows import OPERATOR, SignerRow, signers_digest
 from ledger.log.signers import HeadSigner
 from ledger.log.store import Maintainer, Reading, Store, Writing
-from ledger.log.tips import StreamTips, Tip
+from ledger.log.tips import StreamTips
 from ledger.log.transaction import Equipment, Request, Transaction
 from ledger.log.verification import CheckedHead, Follower
 
@@ -91,7 +91,11 @@ class Writer:
         return reply.result()
 
     def submit(self, request: Request[T]) -> Future[T]:
-        """Queue the request; the future is done once it is durable or has failed."""
+        """Queue the request; the future is done once it is durable or has failed.
+
+        What is called back when it is done runs in the writer's thread, and must not wait for the
+        ledger there.
+        """
         answer: Future[T] = Future()
         self._join(request, answer)
         return answer
@@ -112,6 +116,7 @@ class Writer:
 
     def catch_up(self) -> CheckedHead:
         """Check whatever others appended, in pages outside the lock."""
+        self._adopt()
 
         def page(head: CheckedHead) -> CheckedHead:
             with self.store.reading() as reading:
@@ -186,7 +191,12 @@ class Writer:
 
     def _serve(self, line: Line) -> None:
         for batch in line.batches():
-            self._commit(batch)
+            try:
+                self._commit(batch)
+            except BaseException as error:  # noqa: BLE001 # the thread must live, or all wait for ever
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(error)
 
     def _commit(self, batch: list[Waiting]) -> None:
         answers: list[tuple[Reply[Any] | Future[Any], Any]] = []
@@ -204,6 +214,11 @@ class Writer:
                     except UnicodeEncodeError:
                         # The exception itself would carry the text to whoever prints it.
                         failures.append((answer, _unstorable()))
+                    except Overtaken:
+                        # Under the lock nobody can have gone on: the tip lies beyond the log.
+                        failures.append((answer, _cut_short(checked.size)))
+                    except Exception as error:  # noqa: BLE001 # a fault of one request is its own
+                        failures.append((answer, error))
                 head = self._append(writing, transaction) if transaction.rows else checked
             self._committed(transaction, head)
         except BaseException as error:  # noqa: BLE001 # every waiting caller must get an answer
@@ -224,10 +239,11 @@ class Writer:
         """The lock, at a checked head; what others appended is checked outside it if it is much."""
         while True:
             with self.store.writing() as writing:
+                self._adopt()
                 head, extent = self.head, writing.extent()
-                if extent[0] <= head.size + _CHECKED_UNDER_LOCK_MAX:
-                    moved = extent != (head.size, head.size)
-                    yield writing, self._follow(writing, head) if moved else head
+                if extent.last <= head.size + _CHECKED_UNDER_LOCK_MAX:
+                    still = extent == (head.size, head.size, head.frontier.packed())
+                    yield writing, head if still else self._follow(writing, head)
                     return
             self.catch_up()
 
@@ -237,6 +253,7 @@ class Writer:
         digest = signers_digest(self.signer.ledger.id, signers, moved.size)
         head = replace(moved, signers=digest)
         transaction.signed_head = head
+        self._tips.after(transaction.rows, transaction.moved_tips)
         writing.insert_rows(transaction.rows)
         writing.insert_signers(transaction.new_signers)
         writing.insert_commit(self.signer.commit(head.frontier, head.signers))
@@ -253,13 +270,23 @@ class Writer:
 
     def _committed(self, transaction: Transaction, head: CheckedHead) -> None:
         """Believe what this process itself signed and made durable."""
-        moved: dict[bytes, Tip] = {}
-        self._tips.after(transaction.rows, moved)
-        self._tips.move(moved)
+        self._tips.move(transaction.moved_tips)
         self._access_streams.committed(transaction.rows)
         if transaction.new_signers:
             self._follower.forget_book()
         self._advance(head)
+
+    def _adopt(self) -> None:
+        """Go on from what another process of this host has checked and remembered.
+
+        A log that was rolled back to where this process stands looks whole from here; that
+        another has seen more of it is only known from the memory that both share.
+        """
+        newer = self._memory.newer(self.head.size) if self._memory is not None else None
+        if newer is not None:
+            self._tips.adopt(newer.size)
+            self._follower.forget_book()
+            self._advance(newer)
 
     def _follow(self, reading: Reading, head: CheckedHead) -> CheckedHead:
         return self._advance(
@@ -295,11 +322,13 @@ class Writer:
             last = transaction.rows[-1]
             with self.store.writing() as writing:
                 row = writing.row_at(last.position)
-            landed = row is not None and row.leaf == last.leaf
-            if landed:
-                self._committed(transaction, transaction.signed_head)
         except LedgerError:
             return False
+        landed = row is not None and row.leaf == last.leaf
+        if landed:
+            # Where even this fails, the next commit checks these rows like those of others.
+            with contextlib.suppress(LedgerError):
+                self._committed(transaction, transaction.signed_head)
         return landed
 
     def _remember(self, *, always: bool = False) -> None:
@@ -323,6 +352,12 @@ class Writer:
 
 def _closed() -> Unavailable:
     return Unavailable("ledger-closed", "The ledger was closed by this process.")
+
+
+def _cut_short(size: int) -> Tampered:
+    return Tampered(
+        "rolled-back", "The store is shorter than this host remembers it.", position=size + 1
+    )
 
 
 def _unstorable() -> InvalidInput:

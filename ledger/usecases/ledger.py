@@ -30,7 +30,7 @@ from ledger.log.rows import END, CommitRow, LedgerRow
 from ledger.log.signers import HeadSigner
 from ledger.log.store import Maintainer, ServerState, Store
 from ledger.log.transaction import Request, Transaction
-from ledger.log.verification import CheckedHead
+from ledger.log.verification import CheckedHead, forked, require_continued
 from ledger.log.writer import AHEAD_MAX_US, Writer
 from ledger.policy import Caller, Verb, decide
 from ledger.sealing.keyring import UnlockedKeyring
@@ -519,26 +519,10 @@ def _refuse_rollback(store: Store, remembered: CheckedHead) -> None:
     if remembered.size == 0:
         return
     with store.reading() as reading:
-        head = reading.head()
+        require_continued(reading.extent(), remembered)
         same = reading.commit_at(remembered.size)
-    hint = (
-        "If an older copy was put back on purpose, run `credledger log accept-rollback`;"
-        " otherwise keep a copy and find out who changed it."
-    )
-    if head is None or head.size < remembered.size:
-        raise Tampered(
-            "rolled-back",
-            "The store is shorter than this host remembers it.",
-            hint=hint,
-            position=(head.size if head else 0) + 1,
-        )
     if same is not None and same.root != remembered.frontier.root():
-        raise Tampered(
-            "forked",
-            "The store is not the log this host remembers.",
-            hint=hint,
-            position=remembered.size,
-        )
+        raise forked(remembered)
 
 
 def _epoch_state(epoch: int, current: int) -> str:

@@ -73,7 +73,7 @@ def test_a_place_without_a_ledger_says_so(place):
     with place.store().reading() as reading:
         assert reading.ledger() is None
         assert reading.head() is None
-        assert reading.extent() == (0, 0)
+        assert reading.extent() == (0, 0, b"")
         assert reading.signers() == ()
 
 
@@ -87,7 +87,7 @@ def test_what_was_written_is_read_by_others(place, store):
     with place.store().reading() as reading:
         assert reading.ledger() == LEDGER
         assert reading.head() == commit(3)
-        assert reading.extent() == (3, 3)
+        assert reading.extent() == (3, 3, commit(3).frontier)
         assert reading.signers() == tuple(SIGNERS[:2])
         assert reading.row_at(2) == row(2)
         assert reading.row_at(4) is None
@@ -187,7 +187,7 @@ def test_a_reading_is_one_moment(place, store):
         assert reading.last_position() == 3
         append(other)
         assert reading.last_position() == 3
-        assert reading.extent() == (3, 3)
+        assert reading.extent() == (3, 3, commit(3).frontier)
         assert reading.head() == commit(3)
     assert size(store) == 4
 

@@ -1,0 +1,273 @@
+"""A running process, the memory it shares with others of its host, and a log put back in time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ledger.aggregates.access import AuditQueried
+from ledger.errors import LedgerError, Unavailable
+from ledger.log.memory import memory_path
+from ledger.log.verification import verify_log
+from ledger.sealing.keyring_file import read_keyring
+from ledger.sealing.slots import passphrase
+from ledger.usecases.acting import Acting
+from tests.conftest import PASSPHRASE, House
+from tests.faults.test_reviewed_attacks import copied
+from tests.faults.test_tampering import attack
+
+_UNLIMITED_S = 30
+
+
+def create(ledger, name: str) -> None:
+    ledger.create_application(Acting(), name, kind="individual")
+
+
+def put_back(house: House, size: int) -> None:
+    """The store as it was at this size; views notice by themselves that they stand beyond it."""
+    attack(
+        house,
+        f"DELETE FROM log WHERE position > {size}",
+        f"DELETE FROM commits WHERE size > {size}",
+    )
+
+
+def size_of(house: House) -> int:
+    with house.store().reading() as reading:
+        return reading.last_position()
+
+
+def remembered(house: House):
+    unlocked = read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    return house.memory(unlocked).recall()
+
+
+def code_of(action) -> str:
+    with pytest.raises(LedgerError) as caught:
+        action()
+    return caught.value.code
+
+
+def test_a_log_put_back_to_where_a_process_stands_is_noticed_by_what_its_neighbour_saw(house):
+    standing = house.open()
+    create(standing, "CRM")
+    size = size_of(house)
+    neighbour = house.open()
+    for name in ("One", "Two", "Three"):
+        create(neighbour, name)
+    neighbour.close()
+    seen = remembered(house)
+    put_back(house, size)
+    for _ in range(seen.size):
+        assert code_of(lambda: create(standing, "Fork")) == "rolled-back"
+    assert code_of(lambda: standing.application("One")) == "rolled-back"
+    standing.close()
+    assert size_of(house) == size
+    assert remembered(house) == seen
+    assert code_of(house.open) == "rolled-back"
+
+
+def test_what_a_neighbour_has_checked_is_gone_on_from(house):
+    one, other = house.open(), house.open()
+    for turn in range(4):
+        create(one, f"One{turn}")
+        one._writer._remember(always=True)
+        create(other, f"Other{turn}")
+        other._writer._remember(always=True)
+        assert one.application(f"Other{turn}").name == f"Other{turn}"
+    one.close()
+    other.close()
+    assert remembered(house).size == size_of(house)
+    assert verify_log(house.store()).ok
+    assert house.open().application("One3").name == "One3"
+
+
+def test_a_log_that_grew_again_to_the_same_size_is_not_built_on(house):
+    standing = house.open()
+    create(standing, "CRM")
+    size = size_of(house)
+    create(standing, "Lost")
+    put_back(house, size)
+    elsewhere = copied(house, "elsewhere").open()
+    create(elsewhere, "Other")
+    elsewhere.close()
+    assert size_of(house) == size + 1
+    assert code_of(lambda: create(standing, "Next")) == "forked"
+    assert code_of(lambda: standing.application("Other")) == "forked"
+    assert size_of(house) == size + 1
+    assert verify_log(house.store()).ok
+
+
+def test_a_process_whose_memory_was_taken_away_guesses_nothing_and_writes_no_half(house):
+    first = house.open()
+    create(first, "CRM")
+    first.close()
+    running = house.open()
+    memory_path(house.keyring_path).unlink()
+    assert code_of(lambda: running.application("CRM")) == "memory-replaced"
+    assert code_of(lambda: create(running, "CRM")) == "memory-replaced"
+    running.close()
+    assert running._writer.unremembered.code == "memory-replaced"
+    assert not memory_path(house.keyring_path).exists()
+    anew = house.open()
+    assert anew.application("CRM").name == "CRM"
+    anew.close()
+    assert remembered(house).size == size_of(house)
+
+
+def test_an_older_memory_put_in_place_is_not_mixed_with_what_a_process_knows(house):
+    first = house.open()
+    create(first, "CRM")
+    first.close()
+    path = memory_path(house.keyring_path)
+    older = path.read_bytes()
+    running = house.open()
+    create(running, "Desk")
+    running._writer._remember(always=True)
+    create(running, "Third")
+    path.unlink()
+    path.write_bytes(older)
+    running.close()
+    assert running._writer.unremembered.code == "memory-replaced"
+    assert path.read_bytes() == older
+    anew = house.open()
+    assert [anew.application(name).name for name in ("CRM", "Desk", "Third")]
+
+
+def test_a_new_memory_made_beside_is_written_on_by_who_was_running(house):
+    running = house.open()
+    create(running, "CRM")
+    running._writer._remember(always=True)
+    unlocked = read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    kept = house.memory(unlocked)
+    fresh = kept.anew()
+    fresh.remember(kept.recall(), running._writer._tips._known)
+    kept.replace_by(fresh)
+    create(running, "Desk")
+    running.close()
+    assert running._writer.unremembered is None
+    assert remembered(house).size == size_of(house)
+
+
+def test_a_memory_that_cannot_be_read_now_is_not_called_damaged(sqlite_house):
+    ledger = sqlite_house.open()
+    create(ledger, "CRM")
+    ledger.close()
+    unlocked = read_keyring(sqlite_house.keyring_path).unlock(passphrase(PASSPHRASE))
+    memory = sqlite_house.memory(unlocked)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(one.name) for one in Path("/proc/self/fd").iterdir())
+    held = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, hard))
+        with pytest.raises(OSError, match="Too many open files") as full:
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        assert full.value.errno == errno.EMFILE
+        with pytest.raises(Unavailable) as caught:
+            memory.recall()
+    finally:
+        for one in held:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.code == "memory-not-readable"
+    assert memory.recall() == remembered(sqlite_house)
+
+
+def test_what_is_durable_is_answered_whatever_becomes_of_the_memory(house, monkeypatch):
+    ledger = house.open()
+    writer = ledger._writer
+    append = writer._append
+
+    def then_unreadable(writing, transaction):
+        head = append(writing, transaction)
+        monkeypatch.setattr(writer._tips, "_remembered", denied)
+        return head
+
+    def denied(stream):
+        raise PermissionError(errno.EACCES, "denied")
+
+    monkeypatch.setattr(writer, "_append", then_unreadable)
+    create(ledger, "CRM")
+    monkeypatch.undo()
+    assert ledger.application("CRM").name == "CRM"
+
+
+def test_the_writer_outlives_whatever_fails_and_leaves_nobody_waiting(house, monkeypatch):
+    ledger = house.open()
+    writer = ledger._writer
+
+    def broken(*_):
+        raise PermissionError(errno.EACCES, "denied")
+
+    monkeypatch.setattr(writer, "_committed", broken)
+    monkeypatch.setattr(writer, "_landed", broken)
+    with pytest.raises(PermissionError):
+        writer.submit(ledger.changes.create(Acting(), "A", kind="individual")).result(_UNLIMITED_S)
+    monkeypatch.undo()
+    writer.submit(ledger.changes.create(Acting(), "B", kind="individual")).result(_UNLIMITED_S)
+    assert {ledger.application(name).name for name in ("A", "B")} == {"A", "B"}
+
+
+class Faulty:
+    """A request with a fault of its own."""
+
+    def decide(self, transaction):
+        transaction.append_access(AuditQueried("x", 1), None, "")
+        raise KeyError("fault")
+
+
+def test_a_fault_in_one_request_fails_that_one_alone(house):
+    ledger = house.open()
+    writer = ledger._writer
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def decide(self, transaction):
+            begun.set()
+            go_on.wait(_UNLIMITED_S)
+
+    slow = writer.submit(Slow())
+    begun.wait(_UNLIMITED_S)
+    answers = [
+        writer.submit(ledger.changes.create(Acting(), "A", kind="individual")),
+        writer.submit(Faulty()),
+        writer.submit(ledger.changes.create(Acting(), "B", kind="individual")),
+    ]
+    go_on.set()
+    slow.result(_UNLIMITED_S)
+    answers[0].result(_UNLIMITED_S)
+    answers[2].result(_UNLIMITED_S)
+    assert answers[1].exception(_UNLIMITED_S) is not None
+    assert {ledger.application(name).name for name in ("A", "B")} == {"A", "B"}
+    ledger.close()
+    assert verify_log(house.store()).ok
+
+
+def test_a_fold_that_another_thread_continued_meanwhile_is_no_damage(house, monkeypatch):
+    """One thread has looked the tip up; another commits and folds before the first goes on."""
+    ledger = house.open()
+    create(ledger, "CRM")
+    folds = ledger._writer._folds
+    tip_of = folds._tip
+    inside = threading.local()
+
+    def overtaken(stream, size):
+        tip = tip_of(stream, size)
+        if tip is not None and getattr(inside, "first", False):
+            inside.first = False
+            with ThreadPoolExecutor(1) as another:
+                another.submit(ledger.grant, Acting(), "CRM", "administrator", "user:ada").result()
+                another.submit(ledger.application, "CRM").result()
+        return tip
+
+    monkeypatch.setattr(folds, "_tip", overtaken)
+    inside.first = True
+    assert ledger.application("CRM").name == "CRM"
+    assert not inside.first
