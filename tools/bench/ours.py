@@ -14,6 +14,7 @@ from pathlib import Path
 from ledger.aggregates.access import AuditQueried
 from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
+from ledger.log.memory import HostMemory, memory_path
 from ledger.log.transaction import Transaction
 from ledger.policy import Caller
 from ledger.sealing.keyring_file import read_keyring
@@ -102,6 +103,11 @@ class Ours:
             random=os.urandom,
             mapper=mapper,
             maintainers=(views,),
+            memory=HostMemory(
+                memory_path(self.keyring),
+                unlocked.ledger_id,
+                unlocked.stream_names().memory_key(),
+            ),
         )
         return ledger, views, mapper
 
