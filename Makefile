@@ -40,8 +40,9 @@ install-test: .venv/installed-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-test.lock
 	@touch $@
 
-# The locks name versions and hashes only, never the place they came from.
-LOCK := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+# The locks name versions and hashes only, never the place they came from. Extras stay in them: pip
+# takes `coverage[toml]` for another thing than `coverage`, and would look for the newest of it.
+LOCK := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --no-strip-extras \
 	--no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 lock: | .venv/bin/python
