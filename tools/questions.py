@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ledger.claims import parse_claim
-from ledger.errors import Conflict
+from ledger.errors import NotFound
 from projections.moment import diff, state_at
 from projections.redecide import redecide
 from tools.show import progress
@@ -85,7 +85,11 @@ def difference(session: Session, before: str, after: str) -> dict[str, Any]:
 def _place(session: Session, text: str) -> tuple[int | None, int | None]:
     position, moment = parse_place(text, session.now())
     if position is not None and position > session.ledger.status().position:
-        raise Conflict("beyond-the-log", "The log does not reach that position yet.")
+        raise NotFound(
+            "beyond-the-log",
+            "The log does not reach that position yet.",
+            hint="`credledger status` shows the newest position.",
+        )
     return position, moment
 
 

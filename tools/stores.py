@@ -27,16 +27,24 @@ def store_of(settings: Settings) -> Store:
 
 
 def existing_store(settings: Settings) -> Store:
-    """The same, but `no-ledger` (exit 3) where there is no such file."""
+    """The same, but `no-ledger` (exit 3) where there is none, before a keyring is missed."""
     store = store_of(settings)
     path = settings.sqlite_path
     if path is not None and not path.exists():
-        raise NotFound(
-            "no-ledger",
-            "There is no ledger at that store.",
-            hint="Check --store, or create one with `credledger init`.",
-        )
+        raise _no_ledger()
+    if not settings.keyring.exists():
+        with store.reading() as reading:
+            if reading.ledger() is None:
+                raise _no_ledger()
     return store
+
+
+def _no_ledger() -> NotFound:
+    return NotFound(
+        "no-ledger",
+        "There is no ledger at that store.",
+        hint="Check --store, or create one with `credledger init`.",
+    )
 
 
 def migrate_store(settings: Settings, writer: str | None) -> dict[str, object]:

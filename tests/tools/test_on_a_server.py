@@ -86,6 +86,14 @@ def test_an_owner_prepares_and_a_writer_works(program, roles):
     assert program("log", "verify", user=writer)["ok"]
 
 
+def test_where_no_ledger_is_that_is_said_before_a_keyring_is_missed(program):
+    for command in (("status",), ("app", "list"), ("credential", "get", "CRM", "--as", "user:a")):
+        assert program(*command, code=3)["code"] == "no-ledger"
+    program("init", "--new-passphrase-file", program.secret, "--argon2-memory", "19")
+    (Path(program.secret).parent / "keys" / "keyring").unlink()
+    assert program("status", code=6)["code"] == "keyring-missing"
+
+
 def test_an_unknown_writer_and_a_file_without_roles_are_refused(program, tmp_path):
     assert program("store", "migrate", "--writer", "nobody_here", code=2)["code"] == "unknown-role"
     store = f"sqlite://{tmp_path}/other.db"
