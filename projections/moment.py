@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ledger.aggregates.application import Application, fold_application
+from ledger.aggregates.application import Application, ApplicationEvent, fold_application
 from ledger.aggregates.mapping import CredentialMapping, mapping_from
 from ledger.codec.mapper import EventMapper
 from ledger.identifiers import application_key
@@ -37,8 +37,8 @@ def state_at(
     for recorded in log_events(
         store, mapper, ("application.", "credential."), until=last, progress=progress
     ):
-        if recorded.topic.startswith("application."):
-            key = application_key(recorded.event.application)  # type: ignore[attr-defined] # all of these have one
+        if isinstance(recorded.event, ApplicationEvent):
+            key = application_key(recorded.event.application)
             state = fold_application(states.get(key), recorded)
             if state is not None:
                 states[key] = state

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ledger.aggregates.access import Access
-from ledger.aggregates.application import Application, field_of, fold_application
+from ledger.aggregates.application import Application, ApplicationEvent, field_of, fold_application
 from ledger.aggregates.mapping import CredentialMapping, mapping_from
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.roles import Roles, fold_roles
@@ -60,22 +60,21 @@ class Redecision:
 
     def see(self, recorded: Recorded) -> None:
         """Fold one event, or decide one access again."""
-        match recorded.topic.partition(".")[0]:
-            case "application":
-                key = compared(recorded.event.application)  # type: ignore[attr-defined] # all of these have one
+        match recorded.event:
+            case ApplicationEvent(application=application):
+                key = compared(application)
                 state = fold_application(self._states.get(key), recorded)
                 if state is not None:
                     self._states[key] = state
-            case "role":
+            case Access() as access:
+                self._judge(recorded, access)
+            case _ if recorded.topic.startswith("role."):
                 self._roles = fold_roles(self._roles, recorded) or self._roles
-            case "credential":
+            case _ if recorded.topic.startswith("credential."):
                 mapping = mapping_from(recorded)
                 if mapping is not None:
                     place = compared(mapping.application), mapping.owner
                     self._mappings[place] = without_values(mapping)
-            case "access":
-                if isinstance(recorded.event, Access):
-                    self._judge(recorded, recorded.event)
 
     def pass_over(self, row: LogRow, error: KeyUnavailable) -> None:
         """Note a row whose key is not held; without all policy nothing after it can be judged."""

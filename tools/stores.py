@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.errors import InvalidInput, NotFound
+from ledger.errors import InvalidInput, LedgerError, NotFound
 from tools.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,9 +33,13 @@ def existing_store(settings: Settings) -> Store:
     if path is not None and not path.exists():
         raise _no_ledger()
     if not settings.keyring.exists():
-        with store.reading() as reading:
-            if reading.ledger() is None:
-                raise _no_ledger()
+        try:
+            with store.reading() as reading:
+                if reading.ledger() is None:
+                    raise _no_ledger()
+        except LedgerError:
+            store.close()
+            raise
     return store
 
 

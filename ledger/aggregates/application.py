@@ -43,13 +43,20 @@ DEFAULT_FIELDS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class ApplicationEvent(Event):
+    """Something that happened to one target application."""
+
+    application: str
+    """The ID as it was first written."""
+
+
 @event
 @dataclass(frozen=True, slots=True)
-class ApplicationCreated(Event):
+class ApplicationCreated(ApplicationEvent):
     """A target application begins."""
 
     TOPIC: ClassVar[str] = "application.created"
-    application: str
     kind: str
     ticketing: bool
     restricted: bool
@@ -66,63 +73,57 @@ class ApplicationCreated(Event):
 
 @event
 @dataclass(frozen=True, slots=True)
-class ApplicationUpdated(Event):
+class ApplicationUpdated(ApplicationEvent):
     """Settings that may change did."""
 
     TOPIC: ClassVar[str] = "application.updated"
-    application: str
     changes: dict[str, Any]
     """Any of name, contact, ticket_timeout_s, credential_page, and masked: {field: bool}."""
 
 
 @event
 @dataclass(frozen=True, slots=True)
-class ApplicationFieldAdded(Event):
+class ApplicationFieldAdded(ApplicationEvent):
     """A field came to an application that may already have mappings."""
 
     TOPIC: ClassVar[str] = "application.field-added"
-    application: str
     field: tuple[str, str, bool]
 
 
 @event
 @dataclass(frozen=True, slots=True)
-class ApplicationGranted(Event):
+class ApplicationGranted(ApplicationEvent):
     """Somebody became administrator, member or ticket redeemer."""
 
     TOPIC: ClassVar[str] = "application.granted"
-    application: str
     role: str
     claim: str
 
 
 @event
 @dataclass(frozen=True, slots=True)
-class ApplicationRevoked(Event):
+class ApplicationRevoked(ApplicationEvent):
     """Somebody is administrator, member or ticket redeemer no more."""
 
     TOPIC: ClassVar[str] = "application.revoked"
-    application: str
     role: str
     claim: str
 
 
 @event
 @dataclass(frozen=True, slots=True)
-class ApplicationOpened(Event):
+class ApplicationOpened(ApplicationEvent):
     """An individual application is open to every owner again."""
 
     TOPIC: ClassVar[str] = "application.opened"
-    application: str
 
 
 @event
 @dataclass(frozen=True, slots=True)
-class ApplicationDeleted(Event):
+class ApplicationDeleted(ApplicationEvent):
     """A target application ended, and its mappings with it."""
 
     TOPIC: ClassVar[str] = "application.deleted"
-    application: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ _KEEP_TIP = (
     " before = excluded.before, leaf = excluded.leaf, mac = excluded.mac"
     " WHERE excluded.position > tips.position"
 )
+_THE_HEAD = f"SELECT {_HEAD} FROM head WHERE ledger_id = ?"
+_THE_TIP = f"SELECT {_TIP} FROM tips WHERE ledger_id = ? AND stream = ?"
 _KEPT_SIZE = "SELECT coalesce(max(size), 0) FROM head WHERE ledger_id = ?"
 _OF_THE_MOMENT = {
     sqlite3.SQLITE_BUSY,
@@ -106,26 +108,19 @@ class HostMemory:
 
     def recall(self) -> CheckedHead | None:
         """The remembered head; None on a host without memory; `memory-unreadable` if damaged."""
-        rows = self._rows(f"SELECT {_HEAD} FROM head WHERE ledger_id = ?", self._ledger_id)
-        if not rows:
-            return None
-        head = self._checked_head(rows[0][1:])
-        self._complete_to = max(self._complete_to, head.size)
-        return head
+        with self._guard:
+            rows = self._fetch(_THE_HEAD, self._ledger_id)
+        return self._recalled(rows)
 
     def newer(self, size: int) -> CheckedHead | None:
         """The remembered head if another process of this host has kept one beyond this size."""
         with self._guard:
-            if not self._is_there():
+            changes = self._fetch("PRAGMA data_version")
+            if not changes or changes[0][0] == self._seen:
                 return None
-            try:
-                changes = self._opened().execute("PRAGMA data_version").fetchone()[0]
-            except sqlite3.Error as error:
-                raise self._failed(error) from error
-            if changes == self._seen:
-                return None
-        head = self.recall()
-        self._seen = changes
+            rows = self._fetch(_THE_HEAD, self._ledger_id)
+            self._seen = changes[0][0]
+        head = self._recalled(rows)
         return head if head is not None and head.size > size else None
 
     def tip(self, stream: bytes) -> Tip | None:
@@ -135,9 +130,8 @@ class HostMemory:
         """
         if self._complete_to and not self.path.exists():
             raise _replaced()
-        rows = self._rows(
-            f"SELECT {_TIP} FROM tips WHERE ledger_id = ? AND stream = ?", self._ledger_id, stream
-        )
+        with self._guard:
+            rows = self._fetch(_THE_TIP, self._ledger_id, stream)
         return self._checked_tip(stream, rows[0][2:]) if rows else None
 
     def remember(self, head: CheckedHead, tips: Mapping[bytes, Tip]) -> None:
@@ -231,17 +225,24 @@ class HostMemory:
         """The child has a lock of its own."""
         self._guard = threading.Lock()
 
-    def _rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with self._guard:
-            if not self._is_there():
-                return []
-            try:
-                connection = self._opened()
-                if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    return []  # killed before the first commit
-                return connection.execute(sql, parameters).fetchall()
-            except sqlite3.Error as error:
-                raise self._failed(error) from error
+    def _recalled(self, rows: list[tuple[Any, ...]]) -> CheckedHead | None:
+        if not rows:
+            return None
+        head = self._checked_head(rows[0][1:])
+        self._complete_to = max(self._complete_to, head.size)
+        return head
+
+    def _fetch(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """What the file answers, none where there is no file; for who holds the guard."""
+        if not self._is_there():
+            return []
+        try:
+            connection = self._opened()
+            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                return []  # killed before the first commit
+            return connection.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
 
     def _failed(self, error: sqlite3.Error) -> LedgerError:
         self._let_go()

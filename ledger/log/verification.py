@@ -258,14 +258,19 @@ def require_continued(extent: Extent, head: CheckedHead) -> None:
     its frontier.
     """
     if max(extent.last, extent.size) < head.size:
-        raise Tampered(
-            "rolled-back",
-            "The store is shorter than this host remembers it.",
-            hint=_HINT,
-            position=extent.last + 1,
-        )
+        raise rolled_back(extent.last)
     if extent.size == head.size and extent.frontier != head.frontier.packed():
         raise forked(head)
+
+
+def rolled_back(last: int) -> Tampered:
+    """The log ends with this position, before what was checked."""
+    return Tampered(
+        "rolled-back",
+        "The store is shorter than this host remembers it.",
+        hint=_HINT,
+        position=last + 1,
+    )
 
 
 def forked(head: CheckedHead) -> Tampered:

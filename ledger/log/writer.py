@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ledger.codec.mapper import EventMapper
-from ledger.errors import Conflict, InvalidInput, LedgerError, Tampered, Unavailable
+from ledger.errors import Conflict, InvalidInput, LedgerError, Unavailable
 from ledger.log.access_streams import AccessStreams
 from ledger.log.folds import Folds, Overtaken
 from ledger.log.forking import renew_in_children
@@ -31,7 +31,7 @@ from ledger.log.signers import HeadSigner
 from ledger.log.store import Maintainer, Reading, Store, Writing
 from ledger.log.tips import StreamTips
 from ledger.log.transaction import Equipment, Request, Transaction
-from ledger.log.verification import CheckedHead, Follower
+from ledger.log.verification import CheckedHead, Follower, rolled_back
 
 T = TypeVar("T")
 Random = Callable[[int], bytes]
@@ -216,7 +216,7 @@ class Writer:
                         failures.append((answer, _unstorable()))
                     except Overtaken:
                         # Under the lock nobody can have gone on: the tip lies beyond the log.
-                        failures.append((answer, _cut_short(checked.size)))
+                        failures.append((answer, rolled_back(checked.size)))
                     except Exception as error:  # noqa: BLE001 # a fault of one request is its own
                         failures.append((answer, error))
                 head = self._append(writing, transaction) if transaction.rows else checked
@@ -352,12 +352,6 @@ class Writer:
 
 def _closed() -> Unavailable:
     return Unavailable("ledger-closed", "The ledger was closed by this process.")
-
-
-def _cut_short(size: int) -> Tampered:
-    return Tampered(
-        "rolled-back", "The store is shorter than this host remembers it.", position=size + 1
-    )
 
 
 def _unstorable() -> InvalidInput:

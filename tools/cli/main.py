@@ -10,7 +10,6 @@ Shell completion is click's: `eval "$(_CREDLEDGER_COMPLETE=bash_source credledge
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from ledger.errors import InvalidInput, LedgerError, Unavailable
 from tools.cli.command import JSON_WANTED, settings_options
 from tools.cli.exits import DONE, INTERRUPTED, exit_code
 from tools.cli.lazy import LazyGroup
+from tools.cli.streams import drop_output, take_up
 from tools.settings import Given
 from tools.show import json_line, printable
 
@@ -88,22 +88,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit code is returned, whatever happens."""
+    try:
+        take_up()
+    except Unavailable as error:
+        return _report(error, as_json=_wants_json(arguments))
     output, errors = sys.stdout, sys.stderr
-    for stream in (output, errors):
-        # What a terminal's encoding lacks is spelled out; nothing that was recorded fails by it.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always text
     try:
         code = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        _drop_output()
+        drop_output()
         return DONE
     except SystemExit:
         # Click turns a closed pipe into an exit of its own, behind other streams than ours.
         if sys.stdout is output:
             raise
         sys.stdout, sys.stderr = output, errors
-        _drop_output()
+        drop_output()
         return DONE
     return code
 
@@ -181,17 +182,6 @@ def _unexpected(error: Exception) -> LedgerError:
 def _wants_json(arguments: Sequence[str]) -> bool:
     own = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
     return "--json" in own
-
-
-def _drop_output() -> None:
-    """Point standard output at nothing, so that the interpreter's last flush stays quiet."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, sys.stdout.fileno())
-    except (OSError, ValueError):
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 # lives on
-    finally:
-        os.close(nothing)
 
 
 if __name__ == "__main__":

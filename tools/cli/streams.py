@@ -1,0 +1,49 @@
+"""The standard streams as a program may find them: closed, a pipe that ends, a narrow encoding."""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import TextIOWrapper
+
+from ledger.errors import Unavailable
+
+_MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
+
+
+def take_up() -> None:
+    """Make the standard streams fit to use; `no-output` if nobody could hear the answer.
+
+    The number of a closed one would be given to the next file that is opened, be it the store,
+    and what is written to the stream, here or by a program that is run, would land in there.
+    """
+    heard = sys.stdout is not None
+    for number, (name, mode) in enumerate(_MODES.items()):
+        if getattr(sys, name) is None:
+            _occupy(number)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 # lives on
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # What a terminal's encoding lacks is spelled out; nothing recorded fails by it.
+            stream.reconfigure(errors="backslashreplace")
+    if not heard:
+        raise Unavailable(
+            "no-output",
+            "Standard output is closed: nobody could hear the answer.",
+            hint="Send it to /dev/null if it is not wanted; nothing was done.",
+        )
+
+
+def drop_output() -> None:
+    """Point standard output at nothing, so that the interpreter's last flush stays quiet."""
+    try:
+        _occupy(sys.stdout.fileno())
+    except (OSError, ValueError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 # lives on
+
+
+def _occupy(number: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    if nothing != number:
+        os.dup2(nothing, number)
+        os.close(nothing)
