@@ -39,17 +39,13 @@ class FieldValue:
     __slots__ = ("_content",)
 
     def __init__(self, content: str | bytes) -> None:
-        size = len(
-            content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-        )
+        try:
+            size = len(content.encode() if isinstance(content, str) else content)
+        except UnicodeEncodeError:
+            # The cause would carry the value to whoever prints causes.
+            raise InvalidInput("invalid-value", "A value is no valid Unicode text.") from None
         if size > VALUE_BYTES_MAX:
             raise InvalidInput("value-too-long", f"A value has at most {VALUE_BYTES_MAX} bytes.")
-        if isinstance(content, str):
-            try:
-                content.encode()
-            except UnicodeEncodeError:
-                # The cause would carry the value to whoever prints causes.
-                raise InvalidInput("invalid-value", "A value is no valid Unicode text.") from None
         self._content = content
 
     def reveal(self) -> str | bytes:

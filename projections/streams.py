@@ -104,5 +104,5 @@ def without_values(mapping: CredentialMapping) -> CredentialMapping:
     return replace(
         mapping,
         secret=None if mapping.secret is None else b"",
-        recorded=replace(mapping.recorded, event=Event()),
+        recorded=mapping.recorded._replace(event=Event()),
     )

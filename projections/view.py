@@ -160,14 +160,15 @@ class ViewKeeper:
         )
         return bool(connection.execute(f"SELECT 1 FROM {table} LIMIT 1"))
 
-    def apply(self, connection: Connection, side: str, recorded: Iterable[Recorded]) -> None:
+    def apply(self, connection: Connection, side: str, recorded: Sequence[Recorded]) -> None:
         """Fold events into one of the two tables, equal statements in one batch."""
-        prefixes, digests, fold = self.view.prefixes, self._digests, self.view.fold
+        topics = {one.topic for one in recorded}
+        wanted = {topic for topic in topics if topic.startswith(self.view.prefixes)}
+        if not wanted:
+            return
+        digests, fold = self._digests, self.view.fold
         operations = (
-            operation
-            for one in recorded
-            if one.topic.startswith(prefixes)
-            for operation in fold(one, digests)
+            operation for one in recorded if one.topic in wanted for operation in fold(one, digests)
         )
         table = self.table(side)
         for sql, same in groupby(operations, itemgetter(0)):

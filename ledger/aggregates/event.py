@@ -7,15 +7,15 @@ events written once stay readable for ever.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from ledger.errors import Tampered
 
 Payload = dict[str, Any]
-_ATOMS = frozenset({str, int, bool, bytes, type(None)})
-_FIELD_NAMES: dict[type[Any], tuple[str, ...]] = {}
 _CLASSES: dict[str, type[Event]] = {}
 UPCASTERS: dict[str, tuple[Callable[[Payload], Payload], ...]] = {}
 """By topic: the first function lifts schema 1 to 2, the next 2 to 3, and so on."""
@@ -41,13 +41,16 @@ def topics() -> tuple[str, ...]:
 
 
 def payload(happened: Event) -> Payload:
-    """The stored form."""
-    stored: Payload = {"v": happened.SCHEMA}
-    for name in _names(type(happened)):
-        value = getattr(happened, name)
-        # Most fields are plain already, and this is done for every record.
-        stored[name] = value if type(value) in _ATOMS else _plain(value)
-    return stored
+    """The stored form; dataclasses inside it are left to `plain`."""
+    names, values = _shape(type(happened))
+    return dict(zip(names, values(happened), strict=True))
+
+
+def plain(value: Any) -> tuple[Any, ...]:
+    """The stored form of a dataclass inside an event: its fields in order; `TypeError` if none."""
+    if isinstance(value, type) or not is_dataclass(value):
+        raise TypeError(f"{type(value).__name__} cannot be stored")
+    return tuple(getattr(value, entry.name) for entry in fields(value))
 
 
 def from_payload(topic: str, stored: Payload) -> Event:
@@ -63,35 +66,14 @@ def from_payload(topic: str, stored: Payload) -> Event:
         schema = stored.pop("v")
         for lift in UPCASTERS.get(topic, ())[schema - 1 :]:
             stored = lift(stored)
-        plain = _ATOMS
-        return cls(
-            **{
-                name: value if type(value) in plain else _frozen(value)
-                for name, value in stored.items()
-            }
-        )
+        return cls(**stored)
     except (TypeError, KeyError, AttributeError) as error:
         raise Tampered("malformed-event", "An event's payload does not fit its topic.") from error
 
 
-def _names(cls: type[Any]) -> tuple[str, ...]:
-    known = _FIELD_NAMES.get(cls)
-    if known is None:
-        known = _FIELD_NAMES[cls] = tuple(entry.name for entry in fields(cls))
-    return known
-
-
-def _plain(value: Any) -> Any:
-    if type(value) in _ATOMS:
-        return value
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if is_dataclass(value):
-        return [_plain(getattr(value, name)) for name in _names(type(value))]
-    return value
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_frozen(item) for item in value)
-    return value
+@functools.cache
+def _shape(cls: Any) -> tuple[tuple[str, ...], Callable[[Event], tuple[Any, ...]]]:
+    """The keys of the stored form, and what gets their values out of an event."""
+    names = tuple(entry.name for entry in fields(cls))
+    values = attrgetter("SCHEMA", *names) if names else lambda happened: (happened.SCHEMA,)
+    return ("v", *names), values

@@ -1,17 +1,18 @@
-"""An event at its place in the log: what every fold consumes."""
+"""An event at its place in the log: what every fold consumes.
+
+A plain tuple, because one is made for every row that is appended or read.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from ledger.aggregates.actor import Actor
     from ledger.aggregates.event import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """One event with the clear part of its row and its author."""
 
     position: int

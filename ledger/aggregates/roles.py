@@ -53,6 +53,9 @@ class Roles:
         return next((claim for claim in claims if (right, claim) in self.held), None)
 
 
+NO_ROLES = Roles()
+
+
 def fold_roles(state: Roles | None, recorded: Recorded) -> Roles | None:
     """The rights after one more event."""
     held = state.held if state is not None else frozenset()

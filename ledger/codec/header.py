@@ -18,10 +18,13 @@ All integers are big-endian and of fixed width::
 The *associated data* of the row's cipher is the same without position and recorded_at: those two
 are given under the writer's lock and bound by leaf and signature, while everything that says
 where a ciphertext belongs is bound by the cipher itself, so one moved elsewhere does not open.
+
+What lies between the two, stream to period, is the row's *place*; it is encoded once for both.
 """
 
 from __future__ import annotations
 
+import functools
 import struct
 
 FORMAT = 1
@@ -29,10 +32,26 @@ SUITE_AES_256_GCM = 1
 
 STREAM_BYTES = 16
 _PREFIX = struct.Struct(">BB32s")
-_PLACE = struct.Struct(">Q")
-_STREAM = struct.Struct(">16sQH")
-_KEYS = struct.Struct(">II")
+_POSITION = struct.Struct(">Q")
 _TIME = struct.Struct(">q")
+
+
+def encode_place(stream: bytes, version: int, topic: str, epoch: int, period: int) -> bytes:
+    """What header and associated data have in common; `ValueError` for a wrong stream."""
+    if len(stream) != STREAM_BYTES:
+        raise ValueError(stream)  # packing would cut it or fill it up unseen
+    name, form = _topic(topic)
+    return form.pack(stream, version, len(name), name, epoch, period)
+
+
+def header_of(ledger_id: bytes, position: int, place: bytes, recorded_at: int) -> bytes:
+    """The header bytes around an encoded place; `recorded_at` is in microseconds UTC."""
+    return _prefix(ledger_id) + _POSITION.pack(position) + place + _TIME.pack(recorded_at)
+
+
+def associated_data_of(ledger_id: bytes, place: bytes) -> bytes:
+    """The cipher's associated data around an encoded place."""
+    return _prefix(ledger_id) + place
 
 
 def encode_header(
@@ -46,31 +65,23 @@ def encode_header(
     recorded_at: int,
 ) -> bytes:
     """The header bytes; `recorded_at` is in microseconds UTC, `ValueError` for a wrong stream."""
-    if len(stream) != STREAM_BYTES:
-        raise ValueError(stream)  # packing would cut it or fill it up unseen
-    name = topic.encode("ascii")
-    return b"".join(
-        (
-            _PREFIX.pack(FORMAT, SUITE_AES_256_GCM, ledger_id),
-            _PLACE.pack(position),
-            _STREAM.pack(stream, version, len(name)),
-            name,
-            _KEYS.pack(epoch, period),
-            _TIME.pack(recorded_at),
-        )
-    )
+    place = encode_place(stream, version, topic, epoch, period)
+    return header_of(ledger_id, position, place, recorded_at)
 
 
 def encode_associated_data(
     ledger_id: bytes, stream: bytes, version: int, topic: str, epoch: int, period: int
 ) -> bytes:
     """The header without position and recorded_at, as the cipher's associated data."""
+    return associated_data_of(ledger_id, encode_place(stream, version, topic, epoch, period))
+
+
+@functools.lru_cache(maxsize=64)
+def _prefix(ledger_id: bytes) -> bytes:
+    return _PREFIX.pack(FORMAT, SUITE_AES_256_GCM, ledger_id)
+
+
+@functools.lru_cache(maxsize=256)
+def _topic(topic: str) -> tuple[bytes, struct.Struct]:
     name = topic.encode("ascii")
-    return b"".join(
-        (
-            _PREFIX.pack(FORMAT, SUITE_AES_256_GCM, ledger_id),
-            _STREAM.pack(stream, version, len(name)),
-            name,
-            _KEYS.pack(epoch, period),
-        )
-    )
+    return name, struct.Struct(f">16sQH{len(name)}sII")

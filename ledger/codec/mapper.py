@@ -14,6 +14,7 @@ The compartment follows from the topic alone, so a row cannot choose weaker keys
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -22,9 +23,9 @@ import msgpack
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.aggregates.actor import Actor
-from ledger.aggregates.event import Event, from_payload, payload
+from ledger.aggregates.event import Event, from_payload, payload, plain
 from ledger.aggregates.recorded import Recorded
-from ledger.codec.header import encode_associated_data, encode_header
+from ledger.codec.header import associated_data_of, encode_place, header_of
 from ledger.errors import Tampered
 from ledger.log.rows import LogRow
 from ledger.sealing.compartments import Compartment
@@ -66,6 +67,7 @@ class Placed(Protocol):
         ...
 
 
+@functools.lru_cache(maxsize=256)
 def compartment_of(topic: str) -> Compartment:
     """Whose keys seal events of this topic."""
     return Compartment.ACCESS if topic.startswith(_ACCESS_PREFIXES) else Compartment.STATE
@@ -104,23 +106,16 @@ class EventMapper:
             envelope["c"] = clock
         if request is not None:
             envelope["q"] = request
-        aad = encode_associated_data(self._ledger_id, stream, version, topic, epoch, period)
+        place = encode_place(stream, version, topic, epoch, period)
         sealed = seal(
             self._cipher(topic, epoch, period, stream),
-            msgpack.packb(envelope),
-            aad,
+            msgpack.packb(envelope, default=plain),
+            associated_data_of(self._ledger_id, place),
             self._random(NONCE_BYTES),
             compartment_of(topic),
         )
-        row = self.placed(
-            sealed,
-            position=position,
-            stream=stream,
-            version=version,
-            topic=topic,
-            epoch=epoch,
-            recorded_at=recorded_at,
-        )
+        leaf = leaf_hash(header_of(self._ledger_id, position, place, recorded_at), sealed)
+        row = LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
         recorded = Recorded(
             position, stream, version, topic, epoch, period, recorded_at, event, actor, reason
         )
@@ -139,27 +134,30 @@ class EventMapper:
     ) -> LogRow:
         """The row that sealed bytes become at this place, with its leaf."""
         period = period_of(recorded_at)
-        header = encode_header(
-            self._ledger_id, position, stream, version, topic, epoch, period, recorded_at
-        )
-        leaf = leaf_hash(header, sealed)
+        place = encode_place(stream, version, topic, epoch, period)
+        leaf = leaf_hash(header_of(self._ledger_id, position, place, recorded_at), sealed)
         return LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
 
     def open(self, row: LogRow) -> Recorded:
         """The event in a row; `altered-row` or `sealed-unreadable` if it is not the recorded one."""
         try:
-            same = row.computed_leaf(self._ledger_id) == row.leaf
+            place = row.place()
+            header = header_of(self._ledger_id, row.position, place, row.recorded_at)
+            same = leaf_hash(header, row.sealed) == row.leaf
         except (TypeError, ValueError, AttributeError, struct.error):
             same = False
         if not same:
             raise Tampered(
                 "altered-row", "A row is not the one that was recorded.", position=row.position
             )
-        return self.open_checked(row)
+        return self._opened(row, place)
 
     def open_checked(self, row: LogRow) -> Recorded:
         """The same for a row whose leaf was checked just before."""
-        envelope = self._envelope(row)
+        return self._opened(row, row.place())
+
+    def _opened(self, row: LogRow, place: bytes) -> Recorded:
+        envelope = self._envelope(row, associated_data_of(self._ledger_id, place))
         return Recorded(
             row.position,
             row.stream,
@@ -179,14 +177,13 @@ class EventMapper:
 
     def associated_data(self, row: Placed) -> bytes:
         """What binds the sealed parts of this row to their place."""
-        return encode_associated_data(
-            self._ledger_id, row.stream, row.version, row.topic, row.epoch, row.period
-        )
+        place = encode_place(row.stream, row.version, row.topic, row.epoch, row.period)
+        return associated_data_of(self._ledger_id, place)
 
-    def _envelope(self, row: LogRow) -> dict[str, Any]:
+    def _envelope(self, row: LogRow, aad: bytes) -> dict[str, Any]:
         try:
             cipher = self._cipher(row.topic, row.epoch, row.period, row.stream)
-            envelope = msgpack.unpackb(open_sealed(cipher, row.sealed, self.associated_data(row)))
+            envelope = msgpack.unpackb(open_sealed(cipher, row.sealed, aad), use_list=False)
         except Tampered as error:
             raise Tampered(error.code, error.message, position=row.position) from error
         if not isinstance(envelope, dict):

@@ -14,7 +14,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ledger.codec.header import FORMAT, STREAM_BYTES, encode_header
+from ledger.codec.header import FORMAT, STREAM_BYTES, encode_place, header_of
 from ledger.tree import leaf_hash
 
 LEDGER_LABEL = b"credledger/v1/ledger"
@@ -64,22 +64,14 @@ class LogRow(NamedTuple):
             and _is_bytes(self.leaf, 32)
         )
 
-    def header(self, ledger_id: bytes) -> bytes:
-        """The bytes that the leaf binds beside the sealed part."""
-        return encode_header(
-            ledger_id,
-            self.position,
-            self.stream,
-            self.version,
-            self.topic,
-            self.epoch,
-            self.period,
-            self.recorded_at,
-        )
+    def place(self) -> bytes:
+        """What the leaf and the cipher both bind; `ValueError` for what is no row."""
+        return encode_place(self.stream, self.version, self.topic, self.epoch, self.period)
 
     def computed_leaf(self, ledger_id: bytes) -> bytes:
         """The leaf that this row ought to have."""
-        return leaf_hash(self.header(ledger_id), self.sealed)
+        header = header_of(ledger_id, self.position, self.place(), self.recorded_at)
+        return leaf_hash(header, self.sealed)
 
 
 class Extent(NamedTuple):

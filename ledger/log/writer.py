@@ -24,7 +24,7 @@ from ledger.errors import Conflict, InvalidInput, LedgerError, Unavailable
 from ledger.log.access_streams import AccessStreams
 from ledger.log.folds import Folds, Overtaken
 from ledger.log.forking import renew_in_children
-from ledger.log.line import Line, Reply, Waiting
+from ledger.log.line import Answer, Awaited, Line, Reply, Waiting
 from ledger.log.memory import HostMemory
 from ledger.log.rows import OPERATOR, SignerRow, signers_digest
 from ledger.log.signers import HeadSigner
@@ -100,6 +100,15 @@ class Writer:
         self._join(request, answer)
         return answer
 
+    async def run_async(self, request: Request[T]) -> T:
+        """The same for a coroutine, whose loop goes on meanwhile.
+
+        Who is cancelled while he waits gets no answer; his request may be carried out all the same.
+        """
+        answer: Awaited[T] = self._line.awaited()
+        self._join(request, answer)
+        return await answer.future
+
     def close(self) -> None:
         """Finish what waits, and keep the newest head in the host's memory.
 
@@ -165,7 +174,7 @@ class Writer:
         self._access_streams.forget()
         self._tips.renew_after_fork()
 
-    def _join(self, request: Request[Any], answer: Reply[Any] | Future[Any]) -> None:
+    def _join(self, request: Request[Any], answer: Answer) -> None:
         # No lock on the way in: callers by the dozen would queue for it before they queue here.
         if self._thread is None and not self._closed:
             self._start()
@@ -199,8 +208,8 @@ class Writer:
                         answer.set_exception(error)
 
     def _commit(self, batch: list[Waiting]) -> None:
-        answers: list[tuple[Reply[Any] | Future[Any], Any]] = []
-        failures: list[tuple[Reply[Any] | Future[Any], BaseException]] = []
+        answers: list[tuple[Answer, Any]] = []
+        failures: list[tuple[Answer, BaseException]] = []
         transaction: Transaction | None = None
         try:
             with self._at_head() as (writing, checked):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ from ledger.aggregates.application import Application, fold_application
 from ledger.aggregates.keys import KeyHistory, fold_keys
 from ledger.aggregates.mapping import CredentialMapping, mapping_from
 from ledger.aggregates.recorded import Recorded
-from ledger.aggregates.roles import Roles, fold_roles
+from ledger.aggregates.roles import NO_ROLES, Roles, fold_roles
 from ledger.claims import Claim
 from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput, NotFound, Refused, Tampered
@@ -22,6 +23,7 @@ from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.secrets import SecretBox
 from ledger.sealing.streams import StreamNames
 from ledger.usecases.acting import Acting
+from ledger.usecases.decisions import Decisions
 from ledger.values import FieldValue, pack_values, unpack_values
 
 Random = Callable[[int], bytes]
@@ -37,12 +39,19 @@ class Desk:
     mapper: EventMapper = field(repr=False)
     account: str
     random: Random = field(repr=False)
+    decisions: Decisions = field(default_factory=Decisions, repr=False)
+
+    @property
+    def slot(self) -> Actor:
+        """The slot that is unlocked, as an author."""
+        slot = self.unlocked.slot
+        return _actor(slot.opens, slot.id, slot.label, self.account, slot.opens)
 
     def actor(self, acting: Acting) -> Actor:
         """The author of what is appended."""
         slot = self.unlocked.slot
         claim = str(acting.caller.claim) if acting.caller else slot.opens
-        return Actor(claim, slot.id, slot.label, self.account, slot.opens)
+        return _actor(claim, slot.id, slot.label, self.account, slot.opens)
 
     def application(self, transaction: Transaction, application: str) -> Application | None:
         """The application as its stream tells it, deleted ones included."""
@@ -61,7 +70,7 @@ class Desk:
 
     def roles(self, transaction: Transaction) -> Roles:
         """The service-level rights."""
-        return transaction.load(self.streams.roles(), fold_roles) or Roles()
+        return transaction.load(self.streams.roles(), fold_roles) or NO_ROLES
 
     def key_history(self, transaction: Transaction) -> KeyHistory:
         """Epochs and slots."""
@@ -147,6 +156,11 @@ class Desk:
             mapping = mapping_from(recorded)
             if mapping is not None:
                 yield mapping
+
+
+@functools.lru_cache(maxsize=256)
+def _actor(claim: str, slot: int, label: str, account: str, opens: str) -> Actor:
+    return Actor(claim, slot, label, account, opens)
 
 
 def no_such_application() -> NotFound:

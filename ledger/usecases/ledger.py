@@ -45,6 +45,7 @@ from ledger.usecases.credentials import (
     RestoreCredentials,
     SetCredentials,
 )
+from ledger.usecases.decisions import Asked
 from ledger.usecases.desk import Desk
 from ledger.usecases.outcomes import (
     ImportOutcome,
@@ -336,14 +337,21 @@ class Ledger:
 
         `access-denied` (with the record's position as reference) or `credentials-not-set`.
         """
-        if fields is not None and len(fields) > FIELDS_MAX:
-            raise InvalidInput("too-many-fields", f"There are at most {FIELDS_MAX} fields.")
-        for name in fields or ():
-            field_key(name)
-        request = Retrieve(
-            self._desk, Acting(caller, reason), caller, application, restricted, fields
-        )
+        request = self._retrieval(caller, application, restricted, fields, reason)
         return opened(self._desk, self._writer.run(request))
+
+    async def retrieve_async(
+        self,
+        caller: Caller,
+        application: str,
+        *,
+        restricted: bool = False,
+        fields: Sequence[str] | None = None,
+        reason: str = "",
+    ) -> Retrieved:
+        """The same for a coroutine; who is cancelled gets nothing, though a record may stand."""
+        request = self._retrieval(caller, application, restricted, fields, reason)
+        return opened(self._desk, await self._writer.run_async(request))
 
     def import_batch(self, acting: Acting, items: Sequence[ImportItem]) -> ImportOutcome:
         """Up to 500 mappings in one transaction."""
@@ -433,6 +441,21 @@ class Ledger:
             ),
             clock_behind_us=max(0, head.recorded_at - self._clock()),
         )
+
+    def _retrieval(
+        self,
+        caller: Caller,
+        application: str,
+        restricted: bool,
+        fields: Sequence[str] | None,
+        reason: str,
+    ) -> Retrieve:
+        if fields is not None and len(fields) > FIELDS_MAX:
+            raise InvalidInput("too-many-fields", f"There are at most {FIELDS_MAX} fields.")
+        for name in fields or ():
+            field_key(name)
+        asked = Asked(caller, application, restricted, tuple(fields or ()))
+        return Retrieve(self._desk, asked, Acting(caller, reason).reason)
 
     def _look(self, look: Callable[[Transaction], T]) -> T:
         """Read through a transaction that is never written."""

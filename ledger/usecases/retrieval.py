@@ -3,27 +3,31 @@
 Policy is brought forward, the mapping looked up, the decision made and recorded, all at one
 position under one lock. Values are opened by the caller's own thread after the commit, from the
 row that the record names. Whatever the outcome, there is exactly one record of it.
+
+A decision is a pure function of the request, the policy's state and the mapping's newest row. Those
+are immutable and kept from request to request, so where the very same objects are met again the
+same decision is recorded again, at its own new position; anything else is decided anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ledger.aggregates.access import OUTCOMES, Access, AccessDenied
 from ledger.aggregates.application import Application, field_of
 from ledger.aggregates.mapping import CredentialMapping
+from ledger.aggregates.roles import Roles
 from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
 from ledger.identifiers import display_name
 from ledger.log.transaction import Transaction
-from ledger.policy import RULES_VERSION, Caller, Decision, decide_get, owner_for
-from ledger.usecases.acting import Acting
+from ledger.policy import RULES_VERSION, Decision, decide_get, owner_for
+from ledger.usecases.decisions import Asked, Decided
 from ledger.usecases.desk import Desk
 from ledger.usecases.outcomes import Retrieved
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """A recorded decision, and where the values lie if it was granted."""
 
     record: Access
@@ -37,34 +41,39 @@ class Retrieve:
     """One caller asks for the credentials that are theirs in one application."""
 
     desk: Desk
-    acting: Acting
-    caller: Caller
-    application: str
-    restricted: bool
-    fields: Sequence[str] | None
+    asked: Asked
+    reason: str
 
     def decide(self, transaction: Transaction) -> Release:
         """Append the access record."""
-        application = self.desk.application(transaction, self.application)
-        roles = self.desk.roles(transaction)
+        desk, asked = self.desk, self.asked
+        application = desk.application(transaction, asked.application)
+        roles = desk.roles(transaction)
+        decided = desk.decisions.of(asked)
+        if decided is None or not decided.holds(application, roles, transaction):
+            decided = self._decided(application, roles, transaction)
+            desk.decisions.keep(asked, decided)
+        position = transaction.append_access(decided.record, desk.slot, self.reason).position
+        return Release(decided.record, position, decided.mapping, decided.credential_page)
+
+    def _decided(
+        self, application: Application | None, roles: Roles, transaction: Transaction
+    ) -> Decided:
+        asked = self.asked
         decision = decide_get(
-            application,
-            roles,
-            self.caller,
-            restricted=self.restricted,
-            fields=tuple(self.fields or ()),
+            application, roles, asked.caller, restricted=asked.restricted, fields=asked.fields
         )
-        mapping = None
+        stream = newest = mapping = page = None
         if decision.allowed and application is not None:
-            found = self.desk.mapping(transaction, application, owner_for(application, self.caller))
+            owner = owner_for(application, self.asked.caller)
+            stream = self.desk.mapping_stream(application, owner)
+            newest = transaction.newest(stream)
+            found = self.desk.mapping(transaction, application, owner)
             if found is not None and found.counts_in(application.creation):
                 mapping = found
+            page = application.credential_page_url
         record = self._record(application, decision, mapping)
-        position = transaction.append_access(
-            record, self.desk.actor(Acting()), self.acting.reason
-        ).position
-        page = application.credential_page_url if application and decision.allowed else None
-        return Release(record, position, mapping, page)
+        return Decided(application, roles, stream, newest, record, mapping, page)
 
     def _record(
         self, application: Application | None, decision: Decision, mapping: CredentialMapping | None
@@ -84,16 +93,16 @@ class Retrieve:
             else:
                 detail = "not-set"
         live = application is not None and not application.deleted
-        owner = owner_for(application, self.caller) if live and application else None
+        owner = owner_for(application, self.asked.caller) if live and application else None
         return OUTCOMES[outcome](
             application=application.application
             if live and application
-            else display_name(self.application),
+            else display_name(self.asked.application),
             owner=str(owner) if owner else None,
-            caller=str(self.caller.claim),
-            claims=tuple(str(claim) for claim in self.caller.claims),
-            restricted=self.restricted,
-            requested=tuple(self.fields or ()),
+            caller=str(self.asked.caller.claim),
+            claims=tuple(str(claim) for claim in self.asked.caller.claims),
+            restricted=self.asked.restricted,
+            requested=self.asked.fields,
             rules=RULES_VERSION,
             through=str(decision.through) if decision.through else None,
             creation=application.creation if live and application else None,
@@ -106,9 +115,9 @@ class Retrieve:
         )
 
     def _released(self, application: Application, mapping: CredentialMapping) -> tuple[str, ...]:
-        if not self.fields:
+        if not self.asked.fields:
             return mapping.fields
-        wanted = dict.fromkeys(field_of(application, name).name for name in self.fields)
+        wanted = dict.fromkeys(field_of(application, name).name for name in self.asked.fields)
         return tuple(name for name in wanted if name in mapping.fields)
 
 
