@@ -10,19 +10,15 @@ there; the outcome is indexed only where it is not `granted`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import MappingProxyType
 
 from ledger.aggregates.access import Access
 from ledger.aggregates.recorded import Recorded
+from ledger.log.upserts import Columns
 from projections.digests import Digests
-from projections.view import Operation
+from projections.view import PUT, Operation
 
 OUTCOME_NUMBERS = {"access.granted": 1, "access.denied": 2, "access.not-set": 3}
-_PUT = (
-    "INSERT INTO {table} (position, caller, on_behalf, owner, application, outcome)"
-    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (position) DO UPDATE SET"
-    " caller = excluded.caller, on_behalf = excluded.on_behalf, owner = excluded.owner,"
-    " application = excluded.application, outcome = excluded.outcome"
-)
 
 
 class AccessHistory:
@@ -30,20 +26,30 @@ class AccessHistory:
 
     name = "access_history"
     fold_version = 1
-    key = "position"
+    columns: Columns = MappingProxyType(
+        {
+            "position": int,
+            "caller": bytes,
+            "on_behalf": bytes,
+            "owner": bytes,
+            "application": bytes,
+            "outcome": int,
+        }
+    )
     prefixes: tuple[str, ...] = ("access.",)
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """One row a record; whatever stood at its position gives way."""
         record = recorded.event
-        if isinstance(record, Access):
-            behalf = record.on_behalf_of
-            row = (
-                recorded.position,
-                digests.claim(record.caller),
-                None if behalf is None else digests.claim(behalf),
-                digests.claim(record.owner),
-                digests.application(record.application),
-                OUTCOME_NUMBERS[recorded.topic],
-            )
-            yield _PUT, row
+        if not isinstance(record, Access):
+            return ()
+        behalf = record.on_behalf_of
+        row = (
+            recorded.position,
+            digests.claim(record.caller),
+            None if behalf is None else digests.claim(behalf),
+            digests.claim(record.owner),
+            digests.application(record.application),
+            OUTCOME_NUMBERS[recorded.topic],
+        )
+        return ((PUT, row),)

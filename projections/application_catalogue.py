@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import MappingProxyType
 
 from ledger.aggregates.application import ApplicationCreated, ApplicationDeleted
 from ledger.aggregates.recorded import Recorded
+from ledger.log.upserts import Columns
 from projections.digests import Digests
-from projections.view import Operation
+from projections.view import PUT, Operation
 
-_PUT = (
-    "INSERT INTO {table} (stream, position, creation) VALUES (?, ?, ?)"
-    " ON CONFLICT (stream) DO UPDATE SET position = excluded.position,"
-    " creation = excluded.creation"
-)
 _MOVE = "UPDATE {table} SET position = ? WHERE stream = ?"
 _TAKE = "DELETE FROM {table} WHERE stream = ?"
 
@@ -23,14 +20,20 @@ class ApplicationCatalogue:
 
     name = "application_catalogue"
     fold_version = 1
-    key = "stream"
+    columns: Columns = MappingProxyType(
+        {
+            "stream": bytes,
+            "position": int,
+            "creation": int,
+        }
+    )
     prefixes: tuple[str, ...] = ("application.",)
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:  # noqa: ARG002 # all folds are called alike
         """A creation puts the row, a change moves it, a deletion takes it away."""
         match recorded.event:
             case ApplicationCreated():
-                yield _PUT, (recorded.stream, recorded.position, recorded.position)
+                yield PUT, (recorded.stream, recorded.position, recorded.position)
             case ApplicationDeleted():
                 yield _TAKE, (recorded.stream,)
             case _:

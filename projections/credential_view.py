@@ -6,20 +6,15 @@ stream (key) | application, owner: digests | position | value version | epoch | 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import MappingProxyType
 
 from ledger.aggregates.application import ApplicationDeleted
 from ledger.aggregates.mapping import CredentialDeleted, mapping_from
 from ledger.aggregates.recorded import Recorded
+from ledger.log.upserts import Columns
 from projections.digests import Digests
-from projections.view import Operation
+from projections.view import PUT, Operation
 
-_PUT = (
-    "INSERT INTO {table} (stream, application, owner, position, value_version, epoch, set_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (stream) DO UPDATE SET"
-    " application = excluded.application, owner = excluded.owner,"
-    " position = excluded.position, value_version = excluded.value_version,"
-    " epoch = excluded.epoch, set_at = excluded.set_at"
-)
 _TAKE = "DELETE FROM {table} WHERE stream = ?"
 _TAKE_ALL = "DELETE FROM {table} WHERE application = ?"
 
@@ -29,7 +24,17 @@ class CredentialView:
 
     name = "credential_view"
     fold_version = 1
-    key = "stream"
+    columns: Columns = MappingProxyType(
+        {
+            "stream": bytes,
+            "application": bytes,
+            "owner": bytes,
+            "position": int,
+            "value_version": int,
+            "epoch": int,
+            "set_at": int,
+        }
+    )
     prefixes: tuple[str, ...] = ("credential.", "application.deleted")
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
@@ -51,4 +56,4 @@ class CredentialView:
                         recorded.epoch,
                         mapping.set_at,
                     )
-                    yield _PUT, row
+                    yield PUT, row

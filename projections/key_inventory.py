@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import MappingProxyType
 
 from ledger.aggregates.application import ApplicationDeleted
 from ledger.aggregates.mapping import CredentialDeleted, mapping_from
 from ledger.aggregates.recorded import Recorded
+from ledger.log.upserts import Columns
 from projections.digests import Digests
-from projections.view import Operation
+from projections.view import PUT, Operation
 
-_PUT = (
-    "INSERT INTO {table} (stream, application, epoch) VALUES (?, ?, ?)"
-    " ON CONFLICT (stream) DO UPDATE SET application = excluded.application,"
-    " epoch = excluded.epoch"
-)
 _TAKE = "DELETE FROM {table} WHERE stream = ?"
 _TAKE_ALL = "DELETE FROM {table} WHERE application = ?"
 
@@ -24,7 +21,13 @@ class KeyInventory:
 
     name = "key_inventory"
     fold_version = 1
-    key = "stream"
+    columns: Columns = MappingProxyType(
+        {
+            "stream": bytes,
+            "application": bytes,
+            "epoch": int,
+        }
+    )
     prefixes: tuple[str, ...] = ("credential.", "application.deleted")
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
@@ -38,4 +41,4 @@ class KeyInventory:
                 mapping = mapping_from(recorded)
                 if mapping is not None:
                     named = digests.application(mapping.application)
-                    yield _PUT, (recorded.stream, named, recorded.epoch)
+                    yield PUT, (recorded.stream, named, recorded.epoch)

@@ -1,8 +1,10 @@
 """Building views anew beside the ones that serve, and comparing the two.
 
-The log is read once for all of them: each row is opened once, outside the lock, and folded into
-the idle table of every view that looks at it. The last page is folded under the lock, and one row
-for each view switches its tables. The table that served is then compared with the new one at the
+The log is read once for all of them: each row is opened and folded once, outside the lock; under
+it a page is only written into the idle table of every view that looks at it. Where others append
+meanwhile, pages are small and the rebuild steps aside after each for as long as it held the lock,
+so that those who read wait for little. No page need be durable until the last one, and one row
+for each view switches its tables there. The table that served is then compared with the new one at the
 same position: it takes in what was appended meanwhile, by the same fold, until one snapshot shows
 both equally far. Both digests are of that position, so appends by others cannot make them differ.
 
@@ -18,8 +20,9 @@ from typing import Any
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict
 from ledger.log.store import Connection, Reading, Store
+from projections.pace import Pace
 from projections.place import Place
-from projections.view import Page, Progress, ViewKeeper, read_page
+from projections.view import PAGE_ROWS, Operation, Page, Progress, ViewKeeper, read_page
 
 _SNAPSHOTS = 5
 """So often the comparison tries to meet a quiet moment before it takes the lock."""
@@ -79,29 +82,40 @@ class Rebuild:
     def _fill(self, served: dict[ViewKeeper, Place]) -> None:
         prefixes = tuple({prefix for keeper in served for prefix in keeper.view.prefixes})
         position, at_end = 0, False
+        pace = Pace()
         while not at_end:
             with self._store.reading() as reading:
-                page = self._page(reading, position, prefixes)
+                page = self._page(reading, position, prefixes, pace.rows)
                 total = reading.last_position()
-            with self._store.writing() as writing:
-                at_end = page.last == writing.last_position()
+            operations = {keeper: keeper.folded(page.recorded) for keeper in served}
+            # What nobody has appended to since can only be the last page.
+            with self._store.writing(durable=page.last == total) as writing, pace.holding():
+                last = writing.last_position()
+                at_end = page.last == last
                 for keeper, place in served.items():
-                    self._fold(writing, keeper, place, position, page)
+                    self._take_in(writing, keeper, place, position, page.last, operations[keeper])
                     if at_end:
                         _switch(writing, keeper)
             position = page.last
+            pace.step_aside(last)
             self._progress(position, max(total, position))
 
-    def _fold(
-        self, writing: Reading, keeper: ViewKeeper, served: Place, position: int, page: Page
+    def _take_in(
+        self,
+        writing: Reading,
+        keeper: ViewKeeper,
+        served: Place,
+        position: int,
+        last: int,
+        operations: list[Operation],
     ) -> None:
-        """Take a page into the idle table of one view, if nobody else rebuilt it meanwhile."""
+        """Write a page into the idle table of one view, if nobody else rebuilt it meanwhile."""
         if _required(keeper, writing).active != served.active:
             raise _overtaken()
         if keeper.places.idle_position(writing.connection) != position:
             raise _overtaken()
-        keeper.apply(writing.connection, served.idle, page.recorded)
-        keeper.places.write_idle(writing.connection, page.last)
+        keeper.carry_out(writing.connection, served.idle, operations)
+        keeper.places.write_idle(writing.connection, last)
 
     def _compare(self, keeper: ViewKeeper, served: Place) -> tuple[str, str]:
         for _ in range(_SNAPSHOTS):
@@ -127,8 +141,10 @@ class Rebuild:
         keeper.places.write_idle(writing.connection, position)
         return place
 
-    def _page(self, reading: Reading, position: int, prefixes: tuple[str, ...]) -> Page:
-        page = read_page(reading, self._mapper, position, prefixes)
+    def _page(
+        self, reading: Reading, position: int, prefixes: tuple[str, ...], rows: int = PAGE_ROWS
+    ) -> Page:
+        page = read_page(reading, self._mapper, position, prefixes, rows)
         if page.stopped is not None:
             raise page.stopped
         return page

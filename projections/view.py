@@ -24,14 +24,16 @@ from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered, Unavailable
 from ledger.log.store import Connection, Reading, Store
+from ledger.log.upserts import Columns
 from projections.digests import Digests
 from projections.place import SIDES, Place, Places
 
 PAGE_ROWS = 500
 """So many events are folded under one lock: readers beside a rebuild wait for no more."""
 CLEARED_ROWS = 1000
+PUT = ""
 Operation = tuple[str, tuple[object, ...]]
-"""One statement with `{table}` for the table's name, and its parameters."""
+"""`PUT` and a whole row, or a statement with `{table}` for the table's name and its parameters."""
 Progress = Callable[[int, int], None]
 """Told how many positions are done, of how many."""
 
@@ -41,8 +43,8 @@ class View(Protocol):
 
     name: str
     fold_version: int
-    key: str
-    """The primary key's column, each table's first, in whose order rows are digested."""
+    columns: Columns
+    """Those of its two tables; the first is the primary key, in whose order rows are digested."""
     prefixes: tuple[str, ...]
     """Prefixes of the topics it looks at; other rows are not even opened."""
 
@@ -154,29 +156,45 @@ class ViewKeeper:
 
     def clear_some(self, connection: Connection, side: str) -> bool:
         """Take a page of rows out of one of the two tables; whether any are left."""
-        table, key = self.table(side), self.view.key
+        table, key = self.table(side), self.key
         connection.execute(
             f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} LIMIT {CLEARED_ROWS})"
         )
         return bool(connection.execute(f"SELECT 1 FROM {table} LIMIT 1"))
 
     def apply(self, connection: Connection, side: str, recorded: Sequence[Recorded]) -> None:
-        """Fold events into one of the two tables, equal statements in one batch."""
+        """Fold events into one of the two tables."""
+        self.carry_out(connection, side, self.folded(recorded))
+
+    def folded(self, recorded: Sequence[Recorded]) -> list[Operation]:
+        """What these events do to a table; nothing is read or written."""
         topics = {one.topic for one in recorded}
         wanted = {topic for topic in topics if topic.startswith(self.view.prefixes)}
         if not wanted:
-            return
+            return []
         digests, fold = self._digests, self.view.fold
-        operations = (
+        return [
             operation for one in recorded if one.topic in wanted for operation in fold(one, digests)
-        )
-        table = self.table(side)
-        for sql, same in groupby(operations, itemgetter(0)):
-            connection.executemany(sql.format(table=table), [parameters for _, parameters in same])
+        ]
+
+    def carry_out(self, connection: Connection, side: str, operations: list[Operation]) -> None:
+        """Write into one of the two tables, equal statements in one batch."""
+        table, columns = self.table(side), self.view.columns
+        for statement, same in groupby(operations, itemgetter(0)):
+            rows = [parameters for _, parameters in same]
+            if statement == PUT:
+                connection.upsert(table, columns, rows)
+            else:
+                connection.executemany(statement.format(table=table), rows)
+
+    @property
+    def key(self) -> str:
+        """The primary key's column."""
+        return next(iter(self.view.columns))
 
     def digest_of(self, connection: Connection, side: str) -> str:
         """SHA-256 over the rows of one of the two tables, each as msgpack, in order of key."""
-        table, key = self.table(side), self.view.key
+        table, key = self.table(side), self.key
         digest = hashlib.sha256()
         pack = msgpack.Packer().pack
         rows = connection.execute(f"SELECT * FROM {table} ORDER BY {key} LIMIT {PAGE_ROWS}")
@@ -196,12 +214,16 @@ class ViewKeeper:
 
 
 def read_page(
-    reading: Reading, mapper: EventMapper, position: int, prefixes: tuple[str, ...]
+    reading: Reading,
+    mapper: EventMapper,
+    position: int,
+    prefixes: tuple[str, ...],
+    rows: int = PAGE_ROWS,
 ) -> Page:
     """The next events of these topics, opened from the log."""
     recorded: list[Recorded] = []
     last = position
-    for row in reading.rows_after(position, PAGE_ROWS):
+    for row in reading.rows_after(position, rows):
         if row.topic.startswith(prefixes):
             try:
                 recorded.append(mapper.open(row))

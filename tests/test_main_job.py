@@ -15,8 +15,11 @@ from ledger.policy import Caller
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
+from ledger.usecases.administration import Together
 from ledger.usecases.credentials import ImportItem
+from ledger.usecases.decisions import Asked
 from ledger.usecases.ledger import Ledger
+from ledger.usecases.retrieval import Retrieve
 from ledger.values import FieldValue
 from projections.explanation import explain
 from projections.moment import diff, state_at
@@ -386,3 +389,62 @@ def test_a_clock_set_back_never_sets_times_back(house, ledger):
         ledger.create_application(OPERATOR, name, kind="individual")
     everything_holds(ledger)
     assert ledger.status().clock_behind_us > 0
+
+
+def test_what_was_decided_before_holds_only_while_nothing_changed(ledger):
+    """The same question again is answered by the policy and the values of its own moment."""
+    ledger.create_application(OPERATOR, "Finance", kind="group", members=("group:finance",))
+    ledger.set_credentials(OPERATOR, "Finance", None, PAIR)
+    asking = caller("user:alice", "group:finance")
+
+    def answer() -> object:
+        try:
+            got = ledger.retrieve(asking, "Finance")
+        except (NotFound, Refused) as error:
+            return error.code
+        return got.version, got.complete
+
+    assert [answer(), answer()] == [(1, True)] * 2
+    ledger.set_credentials(OPERATOR, "Finance", None, PAIR)
+    assert [answer(), answer()] == [(2, True)] * 2
+    ledger.update_application(
+        OPERATOR, "Finance", changes={}, add_fields=(make_field("Host", "generic"),)
+    )
+    assert [answer(), answer()] == [(2, False)] * 2
+    ledger.revoke(OPERATOR, "Finance", "member", "group:finance")
+    assert [answer(), answer()] == ["access-denied"] * 2
+    ledger.grant(OPERATOR, "Finance", "member", "user:alice")
+    assert [answer(), answer()] == [(2, False)] * 2
+    ledger.delete_credentials(OPERATOR, "Finance", None)
+    assert [answer(), answer()] == ["credentials-not-set"] * 2
+    ledger.delete_application(OPERATOR, "Finance")
+    assert [answer(), answer()] == ["access-denied"] * 2
+    everything_holds(ledger)
+
+
+def test_what_was_decided_before_does_not_hold_within_the_very_commit_that_changes_it(ledger):
+    """A revocation counts for whoever is decided after it, in the same transaction too."""
+    ledger.create_application(OPERATOR, "CRM", kind="individual", members=("user:alice",))
+    ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR)
+    asked = Retrieve(ledger._desk, Asked(caller("user:alice"), "CRM", False, ()), "")
+    revoked = ledger.changes.revoke(OPERATOR, "CRM", "member", "user:alice")
+    outcomes = ledger._writer.run(Together([asked, asked, revoked, asked]))
+    assert [getattr(one, "record", None) and one.record.detail for one in outcomes] == [
+        "owner", "owner", None, "not-a-member",
+    ]  # fmt: skip
+    everything_holds(ledger)
+
+
+def test_a_right_that_is_revoked_ends_restricted_reads_decided_before(ledger):
+    """A decision rests on the service-level rights as well."""
+    ledger.create_application(OPERATOR, "Vault", kind="individual", restricted=True)
+    ledger.set_credentials(OPERATOR, "Vault", ALICE, PAIR)
+    ledger.role_grant(OPERATOR, "restricted-access", "user:alice")
+    for _ in range(2):
+        assert ledger.retrieve(caller("user:alice"), "Vault", restricted=True).version == 1
+    ledger.role_revoke(OPERATOR, "restricted-access", "user:alice")
+    assert (
+        code_of(Refused, lambda: ledger.retrieve(caller("user:alice"), "Vault", restricted=True))
+        == "access-denied"
+    )
+    everything_holds(ledger)

@@ -7,7 +7,6 @@ events written once stay readable for ever.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from operator import attrgetter
@@ -16,7 +15,10 @@ from typing import Any, ClassVar
 from ledger.errors import Tampered
 
 Payload = dict[str, Any]
+Shape = tuple[tuple[str, ...], Callable[["Event"], tuple[Any, ...]]]
+"""The keys of a stored form, and what gets their values out of an event."""
 _CLASSES: dict[str, type[Event]] = {}
+_SHAPES: dict[type[Event], Shape] = {}
 UPCASTERS: dict[str, tuple[Callable[[Payload], Payload], ...]] = {}
 """By topic: the first function lifts schema 1 to 2, the next 2 to 3, and so on."""
 
@@ -71,9 +73,10 @@ def from_payload(topic: str, stored: Payload) -> Event:
         raise Tampered("malformed-event", "An event's payload does not fit its topic.") from error
 
 
-@functools.cache
-def _shape(cls: Any) -> tuple[tuple[str, ...], Callable[[Event], tuple[Any, ...]]]:
-    """The keys of the stored form, and what gets their values out of an event."""
-    names = tuple(entry.name for entry in fields(cls))
-    values = attrgetter("SCHEMA", *names) if names else lambda happened: (happened.SCHEMA,)
-    return ("v", *names), values
+def _shape(cls: type[Event]) -> Shape:
+    known = _SHAPES.get(cls)
+    if known is None:
+        names = tuple(entry.name for entry in fields(cls))
+        values = attrgetter("SCHEMA", *names) if names else lambda happened: (happened.SCHEMA,)
+        known = _SHAPES[cls] = (("v", *names), values)
+    return known

@@ -26,6 +26,7 @@ from ledger.log.gate import Gate
 from ledger.log.migrations import Migration, migrations_of
 from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
 from ledger.log.snapshot import Snapshot
+from ledger.log.upserts import Columns, Row, row_by_row
 
 LOCK_TIMEOUT_S = 30.0
 _LOCK_POLL_S = 0.001
@@ -62,6 +63,10 @@ class SqliteConnection:
             self.raw.executemany(sql, parameters)
         except sqlite3.Error as error:
             raise _translated(error) from error
+
+    def upsert(self, table: str, columns: Columns, rows: Sequence[Row]) -> None:
+        """Put rows into a table whose key is its first column."""
+        self.executemany(row_by_row(table, columns), rows)
 
 
 class SqliteSnapshot(Snapshot):
@@ -147,10 +152,15 @@ class SqliteStore:
                 connection.raw.rollback()
 
     @contextmanager
-    def writing(self) -> Iterator[SqliteSnapshot]:
-        """A snapshot under the lock; durable when the `with` is left without an exception."""
+    def writing(self, *, durable: bool = True) -> Iterator[SqliteSnapshot]:
+        """A snapshot under the lock; durable when the `with` is left without an exception.
+
+        What need not be durable is in the write-ahead log all the same, and on disk with the next
+        commit that is.
+        """
         with self._gate.passing(), self._locked():
             connection = self._connection()
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield SqliteSnapshot(connection)

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from ledger.aggregates.recorded import Recorded
 from ledger.log.rows import CommitRow, Extent, LedgerRow, LogRow, SignerRow
+from ledger.log.upserts import Columns, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class Connection(Protocol):
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[object]]) -> None:
         """Run one statement for each set of parameters."""
+        ...
+
+    def upsert(self, table: str, columns: Columns, rows: Sequence[Row]) -> None:
+        """Put rows into a table whose key is its first column; see `ledger.log.upserts`."""
         ...
 
 
@@ -135,8 +140,12 @@ class Store(Protocol):
         """A short consistent snapshot."""
         ...
 
-    def writing(self) -> AbstractContextManager[Writing]:
-        """A snapshot under the lock, committed at its end."""
+    def writing(self, *, durable: bool = True) -> AbstractContextManager[Writing]:
+        """A snapshot under the lock, committed at its end.
+
+        What need not be durable may be lost in a crash, but never in part, and is durable with
+        the next commit that is.
+        """
         ...
 
     def close(self) -> None:

@@ -264,6 +264,58 @@ def test_views_use_plain_statements_in_the_same_transaction(store):
         assert reading.connection.execute("SELECT count(*) FROM key_inventory_a")[0][0] == 5
 
 
+COLUMNS = {"stream": bytes, "application": bytes, "epoch": int}
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 300])
+def test_rows_put_into_a_view_take_the_place_of_those_with_the_same_key(store, count):
+    """Whether few or many, each key ends with the row that was put last."""
+
+    def rows(epoch: int) -> list[tuple]:
+        return [(n.to_bytes(16, "big"), b"a" * 16, epoch) for n in range(count)]
+
+    with store.writing() as writing:
+        writing.connection.upsert("key_inventory_a", COLUMNS, rows(1))
+    with store.writing() as writing:
+        writing.connection.upsert("key_inventory_a", COLUMNS, [*rows(2), *rows(3)])
+    with store.reading() as reading:
+        found = reading.connection.execute("SELECT * FROM key_inventory_a ORDER BY stream")
+    assert [tuple(one) for one in found] == rows(3)
+
+
+def test_a_column_of_a_view_may_be_empty(store):
+    """A column without any value in a whole batch is stored as such."""
+    columns = {
+        "position": int, "caller": bytes, "on_behalf": bytes, "owner": bytes,
+        "application": bytes, "outcome": int,
+    }  # fmt: skip
+    rows = [(n, b"c", None, b"o", b"a", 1) for n in range(1, 10)]
+    with store.writing() as writing:
+        writing.connection.upsert("access_history_a", columns, rows)
+        found = writing.connection.execute("SELECT * FROM access_history_a ORDER BY position")
+    assert [tuple(one) for one in found] == rows
+
+
+def test_only_what_need_not_be_durable_is_written_without_waiting_for_the_disk(place, store):
+    """A light writing never takes the wait for the disk from the writings after it."""
+    asked = {"sqlite": "PRAGMA synchronous", "postgresql": "SHOW synchronous_commit"}[place.kind]
+    waits = {"sqlite": {True: 2, False: 1}, "postgresql": {True: "on", False: "off"}}[place.kind]
+    for durable in (True, False, True, False):
+        with store.writing(durable=durable) as writing:
+            assert writing.connection.execute(asked)[0][0] == waits[durable]
+    with store.writing() as writing:
+        assert writing.connection.execute(asked)[0][0] == waits[True]
+
+
+def test_a_light_writing_that_fails_leaves_nothing(store):
+    """What is not waited for is all or nothing too."""
+    with pytest.raises(ZeroDivisionError), store.writing(durable=False) as writing:
+        writing.connection.upsert("key_inventory_a", COLUMNS, [(b"s" * 16, b"a" * 16, 1)])
+        raise ZeroDivisionError
+    with store.reading() as reading:
+        assert reading.connection.execute("SELECT count(*) FROM key_inventory_a")[0][0] == 0
+
+
 def test_a_closed_store_serves_again(store):
     store.close()
     assert append(store) == 4

@@ -48,6 +48,7 @@ from ledger.log.postgresql.connections import Link
 from ledger.log.postgresql.errors import STANDBY_CANCELLED, forked, is_lost, translated, unconfirmed
 from ledger.log.rows import LogRow
 from ledger.log.snapshot import INSERT_ROW, LOG_COLUMNS, Snapshot
+from ledger.log.upserts import Columns, Row, arrays, by_arrays, row_by_row
 
 FEW_ROWS = 4
 _COPY = f"COPY log ({LOG_COLUMNS}) FROM STDIN (FORMAT BINARY)".encode()
@@ -82,6 +83,13 @@ class PostgresqlConnection:
         self._send_later(statement, [tuple(one) for one in parameters])
         if self._waiting:
             self._send()
+
+    def upsert(self, table: str, columns: Columns, rows: Sequence[Row]) -> None:
+        """Put rows into a table whose key is its first column."""
+        if len(rows) > FEW_ROWS:
+            self.executemany(by_arrays(table, columns), [arrays(rows)])
+        else:
+            self.executemany(row_by_row(table, columns), rows)
 
     def run(self, statement: bytes, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement in the driver's own form and return all its rows."""

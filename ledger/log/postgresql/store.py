@@ -88,12 +88,16 @@ class PostgresqlStore:
             f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(STILLNESS_MAX_S)};"
         )
         self._begin_reading = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;{bounds}".encode()
-        self._begin_writing = (
-            f"BEGIN ISOLATION LEVEL READ COMMITTED;{bounds}"
-            "SET LOCAL synchronous_commit = on;"
-            f"SET LOCAL lock_timeout = {_milliseconds(lock_timeout_s)};"
-            f"{_PROMISES};"
-        ).encode() + self._lock
+        self._begin_writing, self._begin_writing_lightly = (
+            (
+                f"BEGIN ISOLATION LEVEL READ COMMITTED;{bounds}"
+                f"SET LOCAL synchronous_commit = {waits};"
+                f"SET LOCAL lock_timeout = {_milliseconds(lock_timeout_s)};"
+                f"{_PROMISES};"
+            ).encode()
+            + self._lock
+            for waits in ("on", "off")
+        )
         renew_in_children(self)
 
     @property
@@ -144,13 +148,16 @@ class PostgresqlStore:
                 self._end(link)
 
     @contextmanager
-    def writing(self) -> Iterator[PostgresqlSnapshot]:
+    def writing(self, *, durable: bool = True) -> Iterator[PostgresqlSnapshot]:
         """A snapshot under the lock; durable when the `with` is left without an exception.
 
+        What need not be durable waits for no disk and no standby.
         `commit-unconfirmed` says that the rows may be there all the same: look in a writing.
         """
         with self._alone():
-            link, answers = self._begun(self._begin_writing)
+            link, answers = self._begun(
+                self._begin_writing if durable else self._begin_writing_lightly
+            )
             connection = PostgresqlConnection(link, waiting=False)
             try:
                 ((fsync, full_page_writes, standbys),), locked = answers[-2:]
@@ -159,7 +166,7 @@ class PostgresqlStore:
                     self._lock_to_found(connection)
                 self._refuse_newer(connection)
                 yield PostgresqlSnapshot(connection)
-                connection.commit(self._standby_timeout_s if standbys else None)
+                connection.commit(self._standby_timeout_s if standbys and durable else None)
             finally:
                 self._end(link)
 

@@ -1,0 +1,49 @@
+"""Rows put into a view's table: a new one is inserted, one of the same key gives way.
+
+The first column is the key. Its statements are made here once for each table, in the two forms
+that engines are quick with: one row for each set of parameters, or one array for each column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+
+Columns = Mapping[str, type[int] | type[bytes]]
+Row = Sequence[object]
+_ARRAYS = {int: "int8[]", bytes: "bytea[]"}
+
+
+def row_by_row(table: str, columns: Columns) -> str:
+    """The statement that is run once for each row."""
+    return _row_by_row(table, tuple(columns))
+
+
+def by_arrays(table: str, columns: Columns) -> str:
+    """The statement that takes one array for each column."""
+    return _by_arrays(table, tuple(columns.items()))
+
+
+def arrays(rows: Iterable[Row]) -> list[list[object]]:
+    """The columns of these rows; of several with one key the last counts."""
+    newest = {row[0]: row for row in rows}
+    return [list(column) for column in zip(*newest.values(), strict=True)]
+
+
+@lru_cache(maxsize=256)
+def _row_by_row(table: str, names: tuple[str, ...]) -> str:
+    return _upsert(table, names, f"VALUES ({', '.join('?' for _ in names)})")
+
+
+@lru_cache(maxsize=256)
+def _by_arrays(table: str, columns: tuple[tuple[str, type], ...]) -> str:
+    taken = ", ".join(f"?::{_ARRAYS[kind]}" for _, kind in columns)
+    return _upsert(table, tuple(name for name, _ in columns), f"SELECT * FROM unnest({taken})")
+
+
+def _upsert(table: str, names: tuple[str, ...], source: str) -> str:
+    moved = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
+    return (
+        f"INSERT INTO {table} ({', '.join(names)}) {source}"
+        f" ON CONFLICT ({names[0]}) DO UPDATE SET {moved}"
+    )

@@ -1,0 +1,47 @@
+"""How fast a rebuild may go beside those who append.
+
+It holds the lock for a page at a time. As long as nobody else appends, pages are large. As soon as
+somebody does, they are small, and after each the rebuild stays away for as long as it held the
+lock, at least `ASIDE_MIN_S`: whoever waits comes next, and half of the time is theirs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+CALM_ROWS = 1000
+BUSY_ROWS = 100
+ASIDE_MIN_S = 0.001
+
+
+class Pace:
+    """The pace of one rebuild."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._last: int | None = None
+        self._held_s = 0.0
+        self.rows = CALM_ROWS
+        """So many events the next page has."""
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Around what is done under the lock."""
+        began = self._clock()
+        yield
+        self._held_s = self._clock() - began
+
+    def step_aside(self, last: int) -> None:
+        """Let others go first, if the log has grown to this position since the page before."""
+        others = self._last is not None and last > self._last
+        self._last = last
+        self.rows = BUSY_ROWS if others else CALM_ROWS
+        if others:
+            self._sleep(max(ASIDE_MIN_S, self._held_s))
