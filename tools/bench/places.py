@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -30,8 +30,16 @@ class Place(Protocol):
         """The engine and its version."""
         ...
 
+    def new_url(self) -> str:
+        """What names a store of ours at a new place."""
+        ...
+
     def store(self) -> Store:
         """A store of ours at a new place."""
+        ...
+
+    def bytes_at(self, url: str) -> int:
+        """How much such a store takes on disk."""
         ...
 
     def stock_environment(self) -> dict[str, str]:
@@ -59,9 +67,18 @@ class SqlitePlace:
         """A new file's path."""
         return self._folder / f"{uuid4().hex}.db"
 
+    def new_url(self) -> str:
+        """A new file's URL."""
+        return f"sqlite://{self.file()}"
+
     def store(self) -> Store:
         """A store in a new file."""
         return SqliteStore(self.file(), migration_packages=MIGRATIONS)
+
+    def bytes_at(self, url: str) -> int:
+        """The file, and the log of what is not in it yet."""
+        path = Path(url.removeprefix("sqlite://"))
+        return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
 
     def stock_environment(self) -> dict[str, str]:
         """A new file for the stock library."""
@@ -95,11 +112,25 @@ class PostgresqlPlace:
         self._schemas.append(f"bench_{uuid4().hex}")
         return self._schemas[-1]
 
+    def new_url(self) -> str:
+        """A new schema's URL."""
+        joint = "&" if "?" in self.url else "?"
+        return f"{self.url}{joint}ledger={self.schema()}"
+
     def store(self) -> Store:
         """A store in a new schema."""
-        joint = "&" if "?" in self.url else "?"
-        url = f"{self.url}{joint}ledger={self.schema()}"
-        return PostgresqlStore(url, migration_packages=MIGRATIONS)
+        return PostgresqlStore(self.new_url(), migration_packages=MIGRATIONS)
+
+    def bytes_at(self, url: str) -> int:
+        """The schema's tables with their indexes."""
+        sql = (
+            b"SELECT sum(pg_total_relation_size(relation.oid)) FROM pg_class AS relation"
+            b" JOIN pg_namespace AS space ON space.oid = relation.relnamespace"
+            b" WHERE space.nspname = %s AND relation.relkind = 'r'"
+        )
+        with psycopg.connect(self.url) as connection:
+            found = connection.execute(sql, [url.rsplit("ledger=", 1)[1]]).fetchone()
+        return int(found[0]) if found else 0
 
     def stock_environment(self) -> dict[str, str]:
         """A new schema for the stock library."""
@@ -124,6 +155,19 @@ class PostgresqlPlace:
         with psycopg.connect(self.url, autocommit=True) as connection:
             for schema in self._schemas:
                 connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'.encode())
+
+
+@contextmanager
+def places(url: str | None) -> Iterator[list[Place]]:
+    """SQLite, and PostgreSQL if there is one."""
+    with ExitStack() as stack:
+        found: list[Place] = [SqlitePlace()]
+        server = url or stack.enter_context(embedded_postgresql())
+        if server:
+            found.append(PostgresqlPlace(server))
+        for place in found:
+            stack.callback(place.clean)
+        yield found
 
 
 @contextmanager

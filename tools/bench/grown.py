@@ -1,0 +1,169 @@
+"""A ledger that grows to given lengths, mostly by access records, as ledgers do.
+
+Everything goes through the ledger's own writer with everything on: sealing, tree, signature, four
+views, the host's memory. Applications and mappings are made by the use cases that make them;
+access records are appended as real reads would leave them, thousands to a request, so that every
+row must be opened and folded by whoever rebuilds the views.
+
+A key file unlocks, so that commands on this ledger spend no time on a passphrase.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from ledger.aggregates.access import Access
+from ledger.claims import parse_claim
+from ledger.log.transaction import Transaction
+from ledger.policy import Caller
+from ledger.usecases.acting import Acting
+from ledger.usecases.credentials import IMPORT_BATCH_MAX, ImportItem
+from ledger.usecases.desk import Desk
+from ledger.usecases.ledger import Ledger
+from ledger.values import FieldValue
+from tools.bench.places import Place
+from tools.bench.population import (
+    FIELDS,
+    Attempts,
+    application_name,
+    application_of,
+    mappings_at,
+    owner_name,
+)
+from tools.documents import StandardInput
+from tools.settings import Given, decide
+from tools.show import Progress
+from tools.wiring import Session, found, open_session
+
+REQUEST_ROWS = 2000
+_APPLICATIONS_TOGETHER = 250
+_ARGON2_MIB = 19
+_CONTENT = ("CONTOSO\\someone", "a password of usual length")
+_VALUES = {name: FieldValue(text) for name, text in zip(FIELDS, _CONTENT, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Access records in one request."""
+
+    desk: Desk
+    records: Sequence[Access]
+
+    def decide(self, transaction: Transaction) -> int:
+        """Append them; the position of the last."""
+        actor = self.desk.actor(Acting())
+        for record in self.records:
+            position = transaction.append_access(record, actor, "").position
+        return position
+
+
+class Grown:
+    """One ledger on one engine, closed but for who opens it."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._folder = Path(tempfile.mkdtemp(prefix="credledger-bench-keys-"))
+        self.settings = decide(
+            Given(
+                store=place.new_url(),
+                keyring=str(self._folder / "keyring"),
+                key_file=str(self._folder / "key"),
+            ),
+            {},
+        )
+        found(self.settings, StandardInput(), "bench", _ARGON2_MIB, "")
+        self._attempts = Attempts()
+        self._creations: list[int] = []
+        self.size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command is told to work on this ledger."""
+        return {
+            **os.environ,
+            "CREDLEDGER_STORE": self.settings.store,
+            "CREDLEDGER_KEYRING": str(self.settings.keyring),
+            "CREDLEDGER_KEY_FILE": str(self.settings.key_file),
+        }
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """How much the store takes."""
+        return self.place.bytes_at(self.settings.store)
+
+    @contextmanager
+    def opened(self) -> Iterator[Session]:
+        """The ledger, opened as a command opens it."""
+        with open_session(self.settings, StandardInput()) as session:
+            yield session
+
+    @property
+    def mappings(self) -> int:
+        """How many mappings there are."""
+        return self._attempts.mappings
+
+    @property
+    def somebody(self) -> tuple[Caller, str]:
+        """The owner of the mapping in the middle, and its application."""
+        return asking(self.mappings // 2)
+
+    def grow(self, size: int, progress: Progress) -> float:
+        """Append until the log has this many events; how many a second in the last fifth."""
+        with self.opened() as session:
+            self.size = session.ledger.head().size
+            self._equip(session.ledger, mappings_at(size), progress)
+            last_part = size - max(1, (size - self.size) // 5)
+            self._record(session.ledger, last_part, size, progress)
+            counted, started = self.size, time.perf_counter()
+            self._record(session.ledger, size, size, progress)
+            return (self.size - counted) / (time.perf_counter() - started)
+
+    def _equip(self, ledger: Ledger, mappings: int, progress: Progress) -> None:
+        """Make the applications and mappings that a log of this length has."""
+        applications = application_of(mappings - 1) + 1
+        while (made := len(self._creations)) < applications:
+            requests = [
+                ledger.changes.create(Acting(), application_name(number), kind="individual")
+                for number in range(made, min(made + _APPLICATIONS_TOGETHER, applications))
+            ]
+            outcomes = ledger.change_together(requests)
+            self._creations.extend(outcome.position for outcome in outcomes)
+            self.size = self._creations[-1]
+            progress(self.size, 0)
+        while (made := self._attempts.mappings) < mappings:
+            numbers = range(made, min(made + IMPORT_BATCH_MAX, mappings))
+            self.size = ledger.import_batch(Acting(), [_item(one) for one in numbers]).last_position
+            creations = [self._creations[application_of(number)] for number in numbers]
+            self._attempts.add(creations, self.size - len(numbers) + 1)
+            progress(self.size, 0)
+
+    def _record(self, ledger: Ledger, until: int, size: int, progress: Progress) -> None:
+        while self.size < until:
+            records = self._attempts.records(min(REQUEST_ROWS, until - self.size))
+            request = Recording(ledger._desk, records)  # noqa: SLF001 # a request of the bench's own
+            self.size = ledger._writer.run(request)  # noqa: SLF001 # as above
+            progress(self.size, size)
+
+
+def asking(mapping: int) -> tuple[Caller, str]:
+    """Who asks for a mapping, and the application."""
+    return Caller(parse_claim(owner_name(mapping))), application_name(application_of(mapping))
+
+
+def _item(mapping: int) -> ImportItem:
+    caller, application = asking(mapping)
+    return ImportItem(application, caller.claim, _VALUES)

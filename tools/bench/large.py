@@ -1,0 +1,70 @@
+"""`make bench-large`: one ledger on each engine, measured as it grows to ten million events.
+
+    10 thousand ─▶ 100 thousand ─▶ 1 million ─▶ 10 million
+
+Ten applications at first and ten thousand from a million events on; a tenth of the events are
+mappings, up to a hundred thousand; all others are access records. Nothing is compared with stock
+or floor here: what counts is that a long log costs no more than a short one where it should not,
+and in proportion where it must. The method and its limits: docs/explanation/benchmark.md.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from tools.bench.figures import Fact
+from tools.bench.grown import Grown
+from tools.bench.machine import machine, versions
+from tools.bench.places import places
+from tools.bench.sizes import at_size, compared, sizes_to
+from tools.bench.tables import sizes_table
+from tools.show import print_note, progress
+
+_ENGINES = ("sqlite", "postgresql")
+
+
+@click.command()
+@click.option(
+    "--events",
+    type=click.IntRange(10_000),
+    default=10_000_000,
+    show_default=True,
+    help="Length that the log grows to.",
+)
+@click.option("--engine", type=click.Choice(_ENGINES), help="Only this one.")
+@click.option("--store", metavar="URL", help="A PostgreSQL database; else one is started.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(".bench/large.json"))
+def main(events: int, engine: str | None, store: str | None, out: Path) -> None:
+    """Measure, print one table, write JSON."""
+    out.parent.mkdir(exist_ok=True, parents=True)
+    facts: list[Fact] = []
+    with places(store) as found:
+        chosen = [place for place in found if engine in {None, place.name.lower()}]
+        engines = ", ".join(place.version() for place in chosen)
+        for place in chosen:
+            with Grown(place) as grown:
+                here: list[Fact] = []
+                for size in sizes_to(events):
+                    print_note(f"{place.name}: {size:,} events")
+                    with progress("Growing") as show:
+                        here.extend(at_size(grown, size, show))
+                facts.extend([*here, *compared(here)])
+            place.clean()
+    console = Console(width=160)
+    console.print(f"{machine()}; {engines}; {versions()}")
+    console.print(sizes_table(facts))
+    document = {
+        "machine": machine(),
+        "engines": engines,
+        "versions": versions(),
+        "facts": [fact.as_document() for fact in facts],
+    }
+    out.write_text(json.dumps(document, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
