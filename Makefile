@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench format lock clean install install-test
+.PHONY: demo test check bench bench-large format lock clean install install-test
 
 demo: .venv/installed
 	$(BIN)/python -m tools.demo $(if $(STORE),--store '$(STORE)')
@@ -18,6 +18,9 @@ check: .venv/installed-test
 
 bench: .venv/installed-test
 	$(BIN)/python -m tools.bench
+
+bench-large: .venv/installed-test
+	$(BIN)/python -m tools.bench.large
 
 format: .venv/installed-test
 	$(BIN)/ruff format .

@@ -112,14 +112,9 @@ class Grown:
             yield session
 
     @property
-    def mappings(self) -> int:
-        """How many mappings there are."""
-        return self._attempts.mappings
-
-    @property
     def somebody(self) -> tuple[Caller, str]:
         """The owner of the mapping in the middle, and its application."""
-        return asking(self.mappings // 2)
+        return asking(self._attempts.mappings // 2)
 
     def grow(self, size: int, progress: Progress) -> float:
         """Append until the log has this many events; how many a second in the last fifth."""

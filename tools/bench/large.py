@@ -19,12 +19,12 @@ from rich.console import Console
 from tools.bench.figures import Fact
 from tools.bench.grown import Grown
 from tools.bench.machine import machine, versions
-from tools.bench.places import places
+from tools.bench.places import PostgresqlPlace, SqlitePlace, places
 from tools.bench.sizes import at_size, compared, sizes_to
 from tools.bench.tables import sizes_table
-from tools.show import print_note, progress
+from tools.show import progress
 
-_ENGINES = ("sqlite", "postgresql")
+_ENGINES = (SqlitePlace.name, PostgresqlPlace.name)
 
 
 @click.command()
@@ -35,22 +35,20 @@ _ENGINES = ("sqlite", "postgresql")
     show_default=True,
     help="Length that the log grows to.",
 )
-@click.option("--engine", type=click.Choice(_ENGINES), help="Only this one.")
+@click.option("--engine", type=click.Choice(_ENGINES, case_sensitive=False), help="Only this one.")
 @click.option("--store", metavar="URL", help="A PostgreSQL database; else one is started.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(".bench/large.json"))
 def main(events: int, engine: str | None, store: str | None, out: Path) -> None:
     """Measure, print one table, write JSON."""
     out.parent.mkdir(exist_ok=True, parents=True)
     facts: list[Fact] = []
-    with places(store) as found:
-        chosen = [place for place in found if engine in {None, place.name.lower()}]
-        engines = ", ".join(place.version() for place in chosen)
-        for place in chosen:
+    with places(store, engine) as found:
+        engines = ", ".join(place.version() for place in found)
+        for place in found:
             with Grown(place) as grown:
                 here: list[Fact] = []
                 for size in sizes_to(events):
-                    print_note(f"{place.name}: {size:,} events")
-                    with progress("Growing") as show:
+                    with progress(f"{place.name}: to {size:,} events") as show:
                         here.extend(at_size(grown, size, show))
                 facts.extend([*here, *compared(here)])
             place.clean()

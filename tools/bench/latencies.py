@@ -24,44 +24,45 @@ from tools.wiring import Session
 CALLERS = 8
 _SECONDS = 2.0
 _TIMES_MAX = 2.0
+_ASKED = 1000
+_SAME_PROCESS = "beside rebuilds in the same process"
+_OWN_PROCESSES = "beside rebuilds in processes of their own"
 
 
 def latency_facts(grown: Grown, rounds: int) -> Iterator[Fact]:
     """The 99th percentile alone and beside rebuilds, in ms and by each other."""
     with grown.opened() as session:
         rebuilding: dict[str, Callable[[], object]] = {
-            "beside rebuilds in the same process": session.views.rebuild,
-            "beside rebuilds in processes of their own": lambda: finished(
-                ("replay", "rebuild"), grown.environment
-            ),
+            _SAME_PROCESS: session.views.rebuild,
+            _OWN_PROCESSES: lambda: finished(("replay", "rebuild"), grown.environment),
         }
         idle: list[float] = []
         busy: dict[str, list[float]] = {name: [] for name in rebuilding}
-        _p99_ms(session, grown.mappings)
+        _p99_ms(session)
         for _ in range(rounds):
-            idle.append(_p99_ms(session, grown.mappings))
+            idle.append(_p99_ms(session))
             for name, rebuild in rebuilding.items():
                 with _again_and_again(rebuild):
-                    busy[name].append(_p99_ms(session, grown.mappings))
-    engine, usual = grown.place.name, statistics.median(idle)
-    yield Fact(engine, f"p99 of reads, {CALLERS} callers, alone", usual, "ms")
+                    busy[name].append(_p99_ms(session))
+    engine, what, usual = grown.place.name, f"p99 of {CALLERS} readers", statistics.median(idle)
+    yield Fact(engine, f"{what}, alone", usual, "ms")
     for name, found in busy.items():
         value = statistics.median(found)
-        aim = _TIMES_MAX if name.endswith("own") else None
-        yield Fact(engine, f"p99 of reads, {CALLERS} callers, {name}", value, "ms")
-        yield Fact(engine, f"the same, {name}, by alone", value / usual, "x", aim=aim)
+        aim = _TIMES_MAX if name == _OWN_PROCESSES else None
+        yield Fact(engine, f"{what}, {name}", value, "ms")
+        yield Fact(engine, f"{what}, {name}, by alone", value / usual, "x", aim=aim)
 
 
-def read_until(session: Session, mappings: int, callers: int, seconds: float) -> list[float]:
+def read_until(session: Session, callers: int, seconds: float) -> list[float]:
     """Read without pause from so many callers; how long each read took, in seconds."""
+    asked = [asking(mapping) for mapping in range(_ASKED)]
     took: list[float] = []
     ends = time.perf_counter() + seconds
 
     def read(first: int) -> None:
         number = first
         while (started := time.perf_counter()) < ends:
-            caller, application = asking(number % mappings)
-            session.ledger.retrieve(caller, application)
+            session.ledger.retrieve(*asked[number % _ASKED])
             took.append(time.perf_counter() - started)
             number += callers
 
@@ -70,8 +71,8 @@ def read_until(session: Session, mappings: int, callers: int, seconds: float) ->
     return took
 
 
-def _p99_ms(session: Session, mappings: int) -> float:
-    took = read_until(session, mappings, CALLERS, _SECONDS)
+def _p99_ms(session: Session) -> float:
+    took = read_until(session, CALLERS, _SECONDS)
     return statistics.quantiles(took, n=100)[98] * 1000
 
 

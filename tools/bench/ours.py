@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -135,39 +133,6 @@ class Ours:
     def replay(self) -> int:
         """The state folded from the whole log."""
         return int(state_at(self.store, self.mapper)["position"])
-
-    def rebuild(self) -> int:
-        """All four views folded anew from the log."""
-        size = self.ledger.head().size
-        self.views.rebuild()
-        return size
-
-    def latencies_s(self, callers: int, seconds: float, *, rebuilding: bool) -> list[float]:
-        """How long each audited read took, with or without a rebuild going on."""
-        took: list[float] = []
-        stop = threading.Event()
-
-        def rebuild() -> None:
-            while not stop.is_set():
-                self.views.rebuild()
-
-        def read(number: int) -> None:
-            caller = Caller(self.owners[number % _OWNERS])
-            ends = time.perf_counter() + seconds
-            while time.perf_counter() < ends:
-                started = time.perf_counter()
-                self.ledger.retrieve(caller, "bench0")
-                took.append(time.perf_counter() - started)
-
-        beside = threading.Thread(target=rebuild)
-        if rebuilding:
-            beside.start()
-        with ThreadPoolExecutor(callers) as pool:
-            list(pool.map(read, range(callers)))
-        stop.set()
-        if rebuilding:
-            beside.join()
-        return took
 
     def close(self) -> None:
         """Let go of everything."""

@@ -158,13 +158,16 @@ class PostgresqlPlace:
 
 
 @contextmanager
-def places(url: str | None) -> Iterator[list[Place]]:
-    """SQLite, and PostgreSQL if there is one."""
+def places(url: str | None, engine: str | None = None) -> Iterator[list[Place]]:
+    """SQLite, and PostgreSQL if there is one; or only the one that is named."""
     with ExitStack() as stack:
-        found: list[Place] = [SqlitePlace()]
-        server = url or stack.enter_context(embedded_postgresql())
-        if server:
-            found.append(PostgresqlPlace(server))
+        found: list[Place] = []
+        if engine in {None, SqlitePlace.name}:
+            found.append(SqlitePlace())
+        if engine in {None, PostgresqlPlace.name}:
+            server = url or stack.enter_context(embedded_postgresql())
+            if server:
+                found.append(PostgresqlPlace(server))
         for place in found:
             stack.callback(place.clean)
         yield found

@@ -1,6 +1,6 @@
 """Several processes of one host that read at once, sharing the keyring's folder and its memory.
 
-    python -m tools.bench.readers MAPPINGS SECONDS    is one of them
+    python -m tools.bench.readers SECONDS    is one of them
 
 Each opens the ledger, says `ready`, waits for a line, reads from sixteen callers for some seconds,
 and says how many reads it was answered. Settings come from the environment, as a command's do.
@@ -34,7 +34,7 @@ def reader_facts(grown: Grown) -> Iterator[Fact]:
 
 
 def _reads(grown: Grown, processes: int) -> int:
-    line = [sys.executable, "-m", "tools.bench.readers", str(grown.mappings), str(_SECONDS)]
+    line = [sys.executable, "-m", "tools.bench.readers", str(_SECONDS)]
     readers = [
         subprocess.Popen(
             line, env=grown.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -58,12 +58,12 @@ def _reads(grown: Grown, processes: int) -> int:
 
 def main() -> None:
     """Be one of the processes."""
-    mappings, seconds = int(sys.argv[1]), float(sys.argv[2])
+    seconds = float(sys.argv[1])
     with open_session(decide(Given()), StandardInput()) as session:
-        read_until(session, mappings, CALLERS, 0.5)
+        read_until(session, CALLERS, 0.5)
         print("ready", flush=True)
         sys.stdin.readline()
-        print(len(read_until(session, mappings, CALLERS, seconds)))
+        print(len(read_until(session, CALLERS, seconds)))
 
 
 if __name__ == "__main__":
