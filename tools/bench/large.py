@@ -11,6 +11,7 @@ and in proportion where it must. The method and its limits: docs/explanation/ben
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -45,16 +46,22 @@ def main(events: int, engine: str | None, store: str | None, out: Path) -> None:
     with places(store, engine) as found:
         engines = ", ".join(place.version() for place in found)
         for place in found:
+            here: list[Fact] = []
             with Grown(place) as grown:
-                here: list[Fact] = []
                 for size in sizes_to(events):
                     with progress(f"{place.name}: to {size:,} events") as show:
                         here.extend(at_size(grown, size, show))
-                facts.extend([*here, *compared(here)])
+                    _write(out, engines, [*facts, *here])
+            facts.extend([*here, *compared(here)])
             place.clean()
+    _write(out, engines, facts)
     console = Console(width=160)
     console.print(f"{machine()}; {engines}; {versions()}")
     console.print(sizes_table(facts))
+
+
+def _write(out: Path, engines: str, facts: Sequence[Fact]) -> None:
+    """What is measured so far, so that a run that is ended early leaves something."""
     document = {
         "machine": machine(),
         "engines": engines,
