@@ -47,6 +47,11 @@ def lines(place: Place, runs: int) -> Iterator[Line]:
                 {"floor": 0.6},
             ),
             (
+                f"audited reads, {CALLERS} threads",
+                {"ours": lambda: ours.read_by_threads(CALLERS), "floor": floor.read_batch},
+                {},
+            ),
+            (
                 "events folded in a replay",
                 {
                     "ours": ours.replay,
