@@ -97,7 +97,7 @@ class ViewKeeper:
     def bring_forward(self) -> None:
         """Fold whatever lies beyond the view's position; `key-missing` where a key is lacking."""
         while not self._stands_at_head():
-            with self._store.writing() as writing:
+            with self._store.writing(durable=False) as writing:
                 place = self.places.standing(writing) or self.begin_anew(writing.connection)
                 page = read_page(writing, self._mapper, place.position, self.view.prefixes)
                 self.apply(writing.connection, place.active, page.recorded)
