@@ -6,19 +6,15 @@ twice. So it waits for as many as were answered last time, but no longer than `G
 the first; a caller who is alone never waits.
 
 There are three kinds of answers: a `Reply` for a thread that waits, a future of
-`concurrent.futures`, and an `Awaited` for a coroutine. Waking an event loop for each of its
-callers would cost more than their requests, so all answers of a commit go there together.
+`concurrent.futures`, and an `Awaited` for a coroutine (`ledger.log.awaiting`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import queue
 import threading
 import time
-import weakref
-from collections import deque
 from collections.abc import Iterator
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -88,78 +84,11 @@ class Reply(Generic[T]):
         return True
 
 
-class Mailbox:
-    """Answers on their way to one event loop, which is woken once for all that lie here."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._answers: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
-
-    def put(self, future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
-        """Send an answer; for the writer's thread."""
-        self._answers.append((future, value, error))
-        # Looked at after appending: if more lie here, the loop has yet to find the last one.
-        if len(self._answers) == 1:
-            with contextlib.suppress(RuntimeError):  # a closed loop: nobody waits any more
-                self._loop.call_soon_threadsafe(self._deliver)
-
-    def _deliver(self) -> None:
-        while self._answers:
-            future, value, error = self._answers.popleft()
-            if future.done():
-                continue  # the caller gave up
-            if error is None:
-                future.set_result(value)
-            else:
-                future.set_exception(error)
-
-
-class Awaited(Generic[T]):
-    """What a coroutine waits for."""
-
-    def __init__(self, mailbox: Mailbox, future: asyncio.Future[T]) -> None:
-        self.future = future
-        """Of the caller's own loop."""
-        self._mailbox = mailbox
-        self._sent = False
-
-    def set_running_or_notify_cancel(self) -> bool:
-        """Whether the caller still waits; if he gives up later, the answer is lost to him only."""
-        return not self.future.cancelled()
-
-    def set_result(self, value: T) -> None:
-        """Answer."""
-        self._sent = True
-        self._mailbox.put(self.future, value, None)
-
-    def set_exception(self, error: BaseException) -> None:
-        """Fail."""
-        self._sent = True
-        self._mailbox.put(self.future, None, error)
-
-    def done(self) -> bool:
-        """Whether it was answered, or has failed."""
-        return self._sent
-
-
 class Line:
     """First come, first served."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
-        self._mailboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = (
-            weakref.WeakKeyDictionary()
-        )
-        self._guard = threading.Lock()
-
-    def awaited(self) -> Awaited[Any]:
-        """An answer for the coroutine that runs."""
-        loop = asyncio.get_running_loop()
-        mailbox = self._mailboxes.get(loop)
-        if mailbox is None:
-            with self._guard:
-                mailbox = self._mailboxes.setdefault(loop, Mailbox(loop))
-        return Awaited(mailbox, loop.create_future())
 
     def join(self, request: Request[Any], answer: Answer) -> None:
         """Wait for the writer."""

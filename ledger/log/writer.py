@@ -17,14 +17,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, InvalidInput, LedgerError, Unavailable
 from ledger.log.access_streams import AccessStreams
 from ledger.log.folds import Folds, Overtaken
 from ledger.log.forking import renew_in_children
-from ledger.log.line import Answer, Awaited, Line, Reply, Waiting
+from ledger.log.line import Answer, Line, Reply, Waiting
 from ledger.log.memory import HostMemory
 from ledger.log.rows import OPERATOR, SignerRow, signers_digest
 from ledger.log.signers import HeadSigner
@@ -32,6 +32,9 @@ from ledger.log.store import Maintainer, Reading, Store, Writing
 from ledger.log.tips import StreamTips
 from ledger.log.transaction import Equipment, Request, Transaction
 from ledger.log.verification import CheckedHead, Follower, rolled_back
+
+if TYPE_CHECKING:
+    from ledger.log.awaiting import Awaited, Mailboxes
 
 T = TypeVar("T")
 Random = Callable[[int], bytes]
@@ -78,6 +81,7 @@ class Writer:
         self._remembered_at = 0
         self._accept_clock = accept_clock
         self._line = Line()
+        self._mailboxes: Mailboxes | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
         self._start_guard = threading.Lock()
@@ -105,7 +109,11 @@ class Writer:
 
         Who is cancelled while he waits gets no answer; his request may be carried out all the same.
         """
-        answer: Awaited[T] = self._line.awaited()
+        if self._mailboxes is None:
+            from ledger.log.awaiting import Mailboxes
+
+            self._mailboxes = Mailboxes()
+        answer: Awaited[T] = self._mailboxes.awaited()
         self._join(request, answer)
         return await answer.future
 
@@ -168,6 +176,7 @@ class Writer:
     def renew_after_fork(self) -> None:
         """The child has no writer thread, and an access stream of its own."""
         self._line = Line()
+        self._mailboxes = None
         self._thread = None
         self._start_guard = threading.Lock()
         self._head_guard = threading.Lock()

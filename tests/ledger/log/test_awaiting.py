@@ -9,6 +9,7 @@ import pytest
 
 from ledger.claims import parse_claim
 from ledger.errors import Refused, Unavailable
+from ledger.log.awaiting import Mailboxes
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
@@ -103,7 +104,7 @@ def test_a_loop_that_ended_before_its_answer_does_not_disturb_the_writer(crm):
     async def leave() -> None:
         crm._writer.submit(holding)
         await asyncio.to_thread(holding.began.wait, 30)
-        crm._writer._join(holding, crm._writer._line.awaited())
+        crm._writer._join(holding, Mailboxes().awaited())
 
     asyncio.run(leave())
     holding.go_on.set()

@@ -1,0 +1,93 @@
+"""Answers for coroutines: all those of a commit cross to their event loop together.
+
+Waking a loop costs more than a request, so the writer's thread lays answers into the loop's
+mailbox and wakes it once; the loop empties the mailbox in its own thread.
+
+    writer ── put ──▶ mailbox ── deliver, in the loop's thread ──▶ futures
+
+This module is imported by whoever awaits first: commands never do, and `asyncio` takes a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import weakref
+from collections import deque
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Mailbox:
+    """Answers on their way to one event loop, which is woken once for all that lie here."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._answers: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+
+    def put(self, future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+        """Send an answer; for the writer's thread."""
+        self._answers.append((future, value, error))
+        # Looked at after appending: if more lie here, the loop has yet to find the last one.
+        if len(self._answers) == 1:
+            with contextlib.suppress(RuntimeError):  # a closed loop: nobody waits any more
+                self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        while self._answers:
+            future, value, error = self._answers.popleft()
+            if future.done():
+                continue  # the caller gave up
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+
+
+class Awaited(Generic[T]):
+    """What a coroutine waits for."""
+
+    def __init__(self, mailbox: Mailbox, future: asyncio.Future[T]) -> None:
+        self.future = future
+        """Of the caller's own loop."""
+        self._mailbox = mailbox
+        self._sent = False
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Whether the caller still waits; if he gives up later, the answer is lost to him only."""
+        return not self.future.cancelled()
+
+    def set_result(self, value: T) -> None:
+        """Answer."""
+        self._sent = True
+        self._mailbox.put(self.future, value, None)
+
+    def set_exception(self, error: BaseException) -> None:
+        """Fail."""
+        self._sent = True
+        self._mailbox.put(self.future, None, error)
+
+    def done(self) -> bool:
+        """Whether it was answered, or has failed."""
+        return self._sent
+
+
+class Mailboxes:
+    """The mailboxes of the loops that ask one writer."""
+
+    def __init__(self) -> None:
+        self._of: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._guard = threading.Lock()
+
+    def awaited(self) -> Awaited[Any]:
+        """An answer for the coroutine that runs."""
+        loop = asyncio.get_running_loop()
+        with self._guard:
+            mailbox = self._of.get(loop)
+            if mailbox is None:
+                mailbox = self._of[loop] = Mailbox(loop)
+        return Awaited(mailbox, loop.create_future())
