@@ -31,20 +31,24 @@ SlotId = NewType("SlotId", int)
 
 APPLICATION_ID_LENGTH_MAX = 128
 FIELD_NAME_LENGTH_MAX = 128
+_WRITTEN_LENGTH_MAX = 1024
+"""A name with everything around it that its form leaves out; looked at before anything is done."""
 
 _NAME = re.compile(r"[\w.\- ]+")
 
 
-@functools.lru_cache(maxsize=8192)
 def application_key(text: str) -> str:
     """The form in which application IDs are compared; `invalid-application-id` if it is none."""
-    return _name_key(text, APPLICATION_ID_LENGTH_MAX, "application ID", "invalid-application-id")
+    if len(text) > _WRITTEN_LENGTH_MAX:
+        raise _too_long(APPLICATION_ID_LENGTH_MAX, "application ID", "invalid-application-id")
+    return _application_key(text)
 
 
-@functools.lru_cache(maxsize=8192)
 def field_key(text: str) -> str:
     """The form in which field names are compared; `invalid-field-name` if it is none."""
-    return _name_key(text, FIELD_NAME_LENGTH_MAX, "field name", "invalid-field-name")
+    if len(text) > _WRITTEN_LENGTH_MAX:
+        raise _too_long(FIELD_NAME_LENGTH_MAX, "field name", "invalid-field-name")
+    return _field_key(text)
 
 
 def display_name(text: str) -> str:
@@ -52,10 +56,24 @@ def display_name(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
+@functools.lru_cache(maxsize=8192)
+def _application_key(text: str) -> str:
+    return _name_key(text, APPLICATION_ID_LENGTH_MAX, "application ID", "invalid-application-id")
+
+
+@functools.lru_cache(maxsize=8192)
+def _field_key(text: str) -> str:
+    return _name_key(text, FIELD_NAME_LENGTH_MAX, "field name", "invalid-field-name")
+
+
+def _too_long(length_max: int, what: str, code: str) -> InvalidInput:
+    return InvalidInput(code, f"The {what} must have 1 to {length_max} characters.")
+
+
 def _name_key(text: str, length_max: int, what: str, code: str) -> str:
     shown = display_name(text)
     if not 1 <= len(shown) <= length_max:
-        raise InvalidInput(code, f"The {what} must have 1 to {length_max} characters.")
+        raise _too_long(length_max, what, code)
     if not _NAME.fullmatch(shown):
         raise InvalidInput(
             code,

@@ -43,6 +43,10 @@ class Caller:
     claim: Claim
     groups: tuple[Claim, ...] = ()
 
+    def __post_init__(self) -> None:
+        # Callers are kept and compared, so whatever sequence was given is made one that can be.
+        object.__setattr__(self, "groups", tuple(self.groups))
+
     @property
     def claims(self) -> tuple[Claim, ...]:
         """All presented claims, the caller's own first."""

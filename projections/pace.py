@@ -8,8 +8,7 @@ lock, at least `ASIDE_MIN_S`: whoever waits comes next, and half of the time is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 CALM_ROWS = 1000
 BUSY_ROWS = 100
@@ -27,21 +26,19 @@ class Pace:
         self._clock = clock
         self._sleep = sleep
         self._last: int | None = None
-        self._held_s = 0.0
+        self._began = 0.0
         self.rows = CALM_ROWS
         """So many events the next page has."""
 
-    @contextmanager
-    def holding(self) -> Iterator[None]:
-        """Around what is done under the lock."""
-        began = self._clock()
-        yield
-        self._held_s = self._clock() - began
+    def take_lock(self) -> None:
+        """The lock is held from now on."""
+        self._began = self._clock()
 
-    def step_aside(self, last: int) -> None:
-        """Let others go first, if the log has grown to this position since the page before."""
+    def let_go(self, last: int) -> None:
+        """The lock is free; let others go first if the log grew to `last` since the page before."""
+        held_s = self._clock() - self._began
         others = self._last is not None and last > self._last
         self._last = last
         self.rows = BUSY_ROWS if others else CALM_ROWS
         if others:
-            self._sleep(max(ASIDE_MIN_S, self._held_s))
+            self._sleep(max(ASIDE_MIN_S, held_s))

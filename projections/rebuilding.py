@@ -3,10 +3,12 @@
 The log is read once for all of them: each row is opened and folded once, outside the lock; under
 it a page is only written into the idle table of every view that looks at it. Where others append
 meanwhile, pages are small and the rebuild steps aside after each for as long as it held the lock,
-so that those who read wait for little. No page need be durable until the last one, and one row
-for each view switches its tables there. The table that served is then compared with the new one at the
-same position: it takes in what was appended meanwhile, by the same fold, until one snapshot shows
-both equally far. Both digests are of that position, so appends by others cannot make them differ.
+so that those who read wait for little. A page that is filled need not be durable before the last
+one, in which one row for each view switches its tables.
+
+The table that served is then compared with the new one at the same position: it takes in what was
+appended meanwhile, by the same fold, until one snapshot shows both equally far. Both digests are
+of that position, so appends by others cannot make them differ.
 
 A rebuild that was killed leaves nothing behind but filled idle tables, which the next one
 empties. Of two at once, the later one wins and the earlier one ends in `rebuild-overtaken`.
@@ -81,24 +83,25 @@ class Rebuild:
 
     def _fill(self, served: dict[ViewKeeper, Place]) -> None:
         prefixes = tuple({prefix for keeper in served for prefix in keeper.view.prefixes})
-        position, at_end = 0, False
-        pace = Pace()
-        while not at_end:
+        position, pace = 0, Pace()
+        while True:
             with self._store.reading() as reading:
                 page = self._page(reading, position, prefixes, pace.rows)
                 total = reading.last_position()
             operations = {keeper: keeper.folded(page.recorded) for keeper in served}
-            # What nobody has appended to since can only be the last page.
-            with self._store.writing(durable=page.last == total) as writing, pace.holding():
+            # The log only grows, so a page that falls short of its end here is not the last one.
+            with self._store.writing(durable=page.last == total) as writing:
+                pace.take_lock()
                 last = writing.last_position()
-                at_end = page.last == last
                 for keeper, place in served.items():
                     self._take_in(writing, keeper, place, position, page.last, operations[keeper])
-                    if at_end:
+                    if page.last == last:
                         _switch(writing, keeper)
             position = page.last
-            pace.step_aside(last)
             self._progress(position, max(total, position))
+            if position == last:
+                return
+            pace.let_go(last)
 
     def _take_in(
         self,

@@ -29,9 +29,9 @@ from projections.digests import Digests
 from projections.place import SIDES, Place, Places
 
 PAGE_ROWS = 500
-"""So many events are folded under one lock: readers beside a rebuild wait for no more."""
+"""So many events are folded under one lock where a view is brought forward."""
 CLEARED_ROWS = 1000
-PUT = ""
+PUT = "put the row"
 Operation = tuple[str, tuple[object, ...]]
 """`PUT` and a whole row, or a statement with `{table}` for the table's name and its parameters."""
 Progress = Callable[[int, int], None]

@@ -448,3 +448,12 @@ def test_a_right_that_is_revoked_ends_restricted_reads_decided_before(ledger):
         == "access-denied"
     )
     everything_holds(ledger)
+
+
+def test_a_caller_whose_groups_are_a_list_is_a_caller_like_any_other(ledger):
+    """Whatever sequence the claims come in, the attempt is decided and recorded."""
+    ledger.create_application(OPERATOR, "Finance", kind="group", members=("group:finance",))
+    ledger.set_credentials(OPERATOR, "Finance", None, PAIR)
+    asking = Caller(ALICE, [parse_claim("group:finance")])
+    assert ledger.retrieve(asking, "Finance").version == 1
+    everything_holds(ledger)

@@ -54,28 +54,6 @@ def associated_data_of(ledger_id: bytes, place: bytes) -> bytes:
     return _prefix(ledger_id) + place
 
 
-def encode_header(
-    ledger_id: bytes,
-    position: int,
-    stream: bytes,
-    version: int,
-    topic: str,
-    epoch: int,
-    period: int,
-    recorded_at: int,
-) -> bytes:
-    """The header bytes; `recorded_at` is in microseconds UTC, `ValueError` for a wrong stream."""
-    place = encode_place(stream, version, topic, epoch, period)
-    return header_of(ledger_id, position, place, recorded_at)
-
-
-def encode_associated_data(
-    ledger_id: bytes, stream: bytes, version: int, topic: str, epoch: int, period: int
-) -> bytes:
-    """The header without position and recorded_at, as the cipher's associated data."""
-    return associated_data_of(ledger_id, encode_place(stream, version, topic, epoch, period))
-
-
 @functools.lru_cache(maxsize=64)
 def _prefix(ledger_id: bytes) -> bytes:
     return _PREFIX.pack(FORMAT, SUITE_AES_256_GCM, ledger_id)

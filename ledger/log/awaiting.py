@@ -11,7 +11,6 @@ This module is imported by whoever awaits first: commands never do, and `asyncio
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import weakref
 from collections import deque
@@ -24,16 +23,28 @@ class Mailbox:
     """Answers on their way to one event loop, which is woken once for all that lie here."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        # Weak, or the loop would live as long as the mailbox that is kept for it.
+        self._loop = weakref.ref(loop)
         self._answers: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._guard = threading.Lock()
 
     def put(self, future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
-        """Send an answer; for the writer's thread."""
-        self._answers.append((future, value, error))
-        # Looked at after appending: if more lie here, the loop has yet to find the last one.
-        if len(self._answers) == 1:
-            with contextlib.suppress(RuntimeError):  # a closed loop: nobody waits any more
-                self._loop.call_soon_threadsafe(self._deliver)
+        """Send an answer, from any thread."""
+        with self._guard:
+            self._answers.append((future, value, error))
+            # Looked at after appending: if more lie here, the loop has yet to find the last one.
+            if len(self._answers) == 1:
+                self._wake()
+
+    def _wake(self) -> None:
+        loop = self._loop()
+        try:
+            if loop is not None:
+                loop.call_soon_threadsafe(self._deliver)
+                return
+        except RuntimeError:
+            pass
+        self._answers.clear()  # the loop is closed or gone: nobody waits any more
 
     def _deliver(self) -> None:
         while self._answers:
@@ -67,6 +78,9 @@ class Awaited(Generic[T]):
     def set_exception(self, error: BaseException) -> None:
         """Fail."""
         self._sent = True
+        if isinstance(error, StopIteration):
+            # No future takes one: it would end the coroutine as if it had returned.
+            error = RuntimeError(f"a request raised {type(error).__name__}")
         self._mailbox.put(self.future, None, error)
 
     def done(self) -> bool:

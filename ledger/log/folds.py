@@ -26,6 +26,7 @@ Fold = Callable[[S | None, Recorded], S | None]
 
 _PAGE_ROWS = 500
 _KEPT_STREAMS_MAX = 20_000
+_KEPT_ROW_BYTES_MAX = 8192
 
 
 class Overtaken(Exception):  # no failure: a look begins anew
@@ -79,9 +80,10 @@ class Folds:
         if row is None or row.leaf != tip.leaf:
             raise _cut(tip)
         recorded = self._mapper.open(row)
-        if len(self._newest) >= _KEPT_STREAMS_MAX:
-            self._newest.clear()
-        self._newest[stream] = (tip.leaf, recorded)
+        if len(row.sealed) <= _KEPT_ROW_BYTES_MAX:
+            if len(self._newest) >= _KEPT_STREAMS_MAX:
+                self._newest.clear()
+            self._newest[stream] = (tip.leaf, recorded)
         return recorded
 
     def history(self, reading: Reading, size: int, stream: bytes) -> list[Recorded]:

@@ -160,15 +160,18 @@ class SqliteStore:
         """
         with self._gate.passing(), self._locked():
             connection = self._connection()
-            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            connection.execute("BEGIN IMMEDIATE")
+            if not durable:
+                connection.execute("PRAGMA synchronous = NORMAL")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield SqliteSnapshot(connection)
                 connection.require_transaction()
                 connection.execute("COMMIT")
             finally:
                 if connection.raw.in_transaction:
                     connection.raw.rollback()
+                if not durable:
+                    connection.execute("PRAGMA synchronous = FULL")
 
     def close(self) -> None:
         """Let go of all connections of this process."""

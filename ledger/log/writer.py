@@ -91,7 +91,8 @@ class Writer:
     def run(self, request: Request[T]) -> T:
         """Decide the request and return its answer once it is durable."""
         reply: Reply[T] = Reply()
-        self._join(request, reply)
+        if self._join(request, reply):
+            self._turn_away()
         return reply.result()
 
     def submit(self, request: Request[T]) -> Future[T]:
@@ -101,7 +102,8 @@ class Writer:
         ledger there.
         """
         answer: Future[T] = Future()
-        self._join(request, answer)
+        if self._join(request, answer):
+            self._turn_away()
         return answer
 
     async def run_async(self, request: Request[T]) -> T:
@@ -109,12 +111,15 @@ class Writer:
 
         Who is cancelled while he waits gets no answer; his request may be carried out all the same.
         """
+        import asyncio
+
         if self._mailboxes is None:
             from ledger.log.awaiting import Mailboxes
 
             self._mailboxes = Mailboxes()
         answer: Awaited[T] = self._mailboxes.awaited()
-        self._join(request, answer)
+        if self._join(request, answer):
+            await asyncio.to_thread(self._turn_away)
         return await answer.future
 
     def close(self) -> None:
@@ -183,14 +188,13 @@ class Writer:
         self._access_streams.forget()
         self._tips.renew_after_fork()
 
-    def _join(self, request: Request[Any], answer: Answer) -> None:
+    def _join(self, request: Request[Any], answer: Answer) -> bool:
+        """Stand in line; whether it may have been behind the last one that is served."""
         # No lock on the way in: callers by the dozen would queue for it before they queue here.
         if self._thread is None and not self._closed:
             self._start()
         self._line.join(request, answer)
-        if self._closed:
-            # It may have come behind the last one that is served.
-            self._turn_away()
+        return self._closed
 
     def _start(self) -> None:
         with self._start_guard:

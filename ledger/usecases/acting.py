@@ -18,9 +18,15 @@ class Acting:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.reason) > REASON_LENGTH_MAX:
-            raise InvalidInput(
-                "invalid-reason", f"A reason has at most {REASON_LENGTH_MAX} characters."
-            )
-        if any("\ud800" <= character <= "\udfff" for character in self.reason):
-            raise InvalidInput("invalid-reason", "A reason is valid Unicode text.")
+        checked_reason(self.reason)
+
+
+def checked_reason(reason: str) -> str:
+    """The reason as it was given; `invalid-reason` if it is too long or no text."""
+    if len(reason) > REASON_LENGTH_MAX:
+        raise InvalidInput(
+            "invalid-reason", f"A reason has at most {REASON_LENGTH_MAX} characters."
+        )
+    if any("\ud800" <= character <= "\udfff" for character in reason):
+        raise InvalidInput("invalid-reason", "A reason is valid Unicode text.")
+    return reason

@@ -35,7 +35,7 @@ from ledger.log.writer import AHEAD_MAX_US, Writer
 from ledger.policy import Caller, Verb, decide
 from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.slots import Argon2Cost, Holding
-from ledger.usecases.acting import Acting
+from ledger.usecases.acting import Acting, checked_reason
 from ledger.usecases.administration import ApplicationChanges, ChangeRoles, Together
 from ledger.usecases.credentials import (
     DeleteAll,
@@ -455,7 +455,7 @@ class Ledger:
         for name in fields or ():
             field_key(name)
         asked = Asked(caller, application, restricted, tuple(fields or ()))
-        return Retrieve(self._desk, asked, Acting(caller, reason).reason)
+        return Retrieve(self._desk, asked, checked_reason(reason))
 
     def _look(self, look: Callable[[Transaction], T]) -> T:
         """Read through a transaction that is never written."""

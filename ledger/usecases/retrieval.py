@@ -4,9 +4,7 @@ Policy is brought forward, the mapping looked up, the decision made and recorded
 position under one lock. Values are opened by the caller's own thread after the commit, from the
 row that the record names. Whatever the outcome, there is exactly one record of it.
 
-A decision is a pure function of the request, the policy's state and the mapping's newest row. Those
-are immutable and kept from request to request, so where the very same objects are met again the
-same decision is recorded again, at its own new position; anything else is decided anew.
+A decision that was made before is recorded again where nothing has changed; see `decisions.py`.
 """
 
 from __future__ import annotations
@@ -22,9 +20,12 @@ from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
 from ledger.identifiers import display_name
 from ledger.log.transaction import Transaction
 from ledger.policy import RULES_VERSION, Decision, decide_get, owner_for
-from ledger.usecases.decisions import Asked, Decided
+from ledger.usecases.decisions import Asked, Released
 from ledger.usecases.desk import Desk
 from ledger.usecases.outcomes import Retrieved
+
+Decided = tuple[Access, CredentialMapping | None, str | None]
+"""The record to be made, the mapping to be opened, and the credential page to be told."""
 
 
 class Release(NamedTuple):
@@ -49,31 +50,36 @@ class Retrieve:
         desk, asked = self.desk, self.asked
         application = desk.application(transaction, asked.application)
         roles = desk.roles(transaction)
-        decided = desk.decisions.of(asked)
-        if decided is None or not decided.holds(application, roles, transaction):
+        known = desk.decisions.of(asked, application, roles) if application else None
+        decided: Decided
+        if known is not None and transaction.newest(known.stream) is known.newest:
+            decided = known.record, known.mapping, known.credential_page
+        else:
             decided = self._decided(application, roles, transaction)
-            desk.decisions.keep(asked, decided)
-        position = transaction.append_access(decided.record, desk.slot, self.reason).position
-        return Release(decided.record, position, decided.mapping, decided.credential_page)
+        record, mapping, page = decided
+        position = transaction.append_access(record, desk.slot, self.reason).position
+        return Release(record, position, mapping, page)
 
     def _decided(
         self, application: Application | None, roles: Roles, transaction: Transaction
     ) -> Decided:
-        asked = self.asked
+        desk, asked = self.desk, self.asked
         decision = decide_get(
             application, roles, asked.caller, restricted=asked.restricted, fields=asked.fields
         )
-        stream = newest = mapping = page = None
-        if decision.allowed and application is not None:
-            owner = owner_for(application, self.asked.caller)
-            stream = self.desk.mapping_stream(application, owner)
-            newest = transaction.newest(stream)
-            found = self.desk.mapping(transaction, application, owner)
-            if found is not None and found.counts_in(application.creation):
-                mapping = found
-            page = application.credential_page_url
+        if application is None or not decision.allowed:
+            return self._record(application, decision, None), None, None
+        page = application.credential_page_url
+        owner = owner_for(application, asked.caller)
+        mapping = desk.mapping(transaction, application, owner)
+        if mapping is None or not mapping.counts_in(application.creation):
+            return self._record(application, decision, None), None, page
         record = self._record(application, decision, mapping)
-        return Decided(application, roles, stream, newest, record, mapping, page)
+        released = Released(
+            desk.mapping_stream(application, owner), mapping.recorded, record, mapping, page
+        )
+        desk.decisions.keep(asked, application, roles, released)
+        return record, mapping, page
 
     def _record(
         self, application: Application | None, decision: Decision, mapping: CredentialMapping | None

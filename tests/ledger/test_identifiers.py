@@ -47,7 +47,21 @@ def test_different_names_stay_different(one, other):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "a/b", "a:b", "a#b", "a\nb", "a\tb", "a\0b", "a\u200bb", "\ud800", "é" * 129, "💰"],
+    [
+        "",
+        " ",
+        "a/b",
+        "a:b",
+        "a#b",
+        "a\nb",
+        "a\tb",
+        "a\0b",
+        "a\u200bb",
+        "\ud800",
+        "é" * 129,
+        "💰",
+        " " * 1024 + "a",
+    ],
 )
 def test_what_is_no_name_gets_our_error(text):
     """Anything else is refused with the code of its kind."""

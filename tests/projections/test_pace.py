@@ -16,9 +16,9 @@ class Time:
         return Pace(lambda: self.now, self.slept.append)
 
     def page(self, pace: Pace, held_s: float, last: int) -> None:
-        with pace.holding():
-            self.now += held_s
-        pace.step_aside(last)
+        pace.take_lock()
+        self.now += held_s
+        pace.let_go(last)
 
 
 def test_where_nobody_appends_pages_are_large_and_follow_at_once():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import threading
+import weakref
 
 import pytest
 
 from ledger.claims import parse_claim
 from ledger.errors import Refused, Unavailable
-from ledger.log.awaiting import Mailboxes
+from ledger.log.awaiting import Mailbox, Mailboxes
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
@@ -109,6 +112,58 @@ def test_a_loop_that_ended_before_its_answer_does_not_disturb_the_writer(crm):
     asyncio.run(leave())
     holding.go_on.set()
     assert crm.retrieve(ALICE, "CRM").version == 1
+
+
+def test_answers_of_several_threads_reach_a_loop_without_one_being_lost():
+    """A loop is woken although answers come from many threads at the same moment."""
+
+    async def receive() -> int:
+        loop = asyncio.get_running_loop()
+        mailbox = Mailbox(loop)
+        futures = [loop.create_future() for _ in range(400)]
+
+        def send(first: int) -> None:
+            for future in futures[first::4]:
+                mailbox.put(future, 1, None)
+
+        await asyncio.gather(*(asyncio.to_thread(send, first) for first in range(4)))
+        return sum(await asyncio.wait_for(asyncio.gather(*futures), 30))
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        assert [asyncio.run(receive()) for _ in range(20)] == [400] * 20
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def test_a_fault_that_no_future_takes_harms_nobody_else(crm):
+    """A request that raises StopIteration fails alone."""
+
+    class Empty:
+        def decide(self, transaction):
+            return next(iter(()))
+
+    async def ask() -> int:
+        with pytest.raises(RuntimeError):
+            await asyncio.wait_for(crm._writer.run_async(Empty()), 30)
+        return (await asyncio.wait_for(crm.retrieve_async(ALICE, "CRM"), 30)).version
+
+    assert asyncio.run(ask()) == 1
+
+
+def test_loops_do_not_gather(crm):
+    """Asking from a new loop each time keeps none but the one that was answered last."""
+    loops = []
+
+    async def ask() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await crm.retrieve_async(ALICE, "CRM")
+
+    for _ in range(5):
+        asyncio.run(ask())
+    gc.collect()
+    assert [loop() for loop in loops[:-1]] == [None] * 4
 
 
 def test_a_closed_ledger_tells_coroutines_so(crm):
