@@ -2,7 +2,7 @@
 
 Everything goes through the ledger's own writer with everything on: sealing, tree, signature, four
 views, the host's memory. Applications and mappings are made by the use cases that make them;
-access records are appended as real reads would leave them, thousands to a request, so that every
+access records are appended as real reads would leave them, many to a request, so that every
 row must be opened and folded by whoever rebuilds the views.
 
 A key file unlocks, so that commands on this ledger spend no time on a passphrase.
@@ -43,7 +43,11 @@ from tools.settings import Given, decide
 from tools.show import Progress
 from tools.wiring import Session, found, open_session
 
-REQUEST_ROWS = 2000
+MEASURED_ROWS = 1000
+"""Records in a request while the rate is measured."""
+_GROWING_ROWS = 10_000
+"""The same on the way there, where only the end counts: fewer commits write less."""
+_MEASURED_MAX = 20_000
 _APPLICATIONS_TOGETHER = 250
 _ARGON2_MIB = 19
 _CONTENT = ("CONTOSO\\someone", "a password of usual length")
@@ -117,14 +121,17 @@ class Grown:
         return asking(self._attempts.mappings // 2)
 
     def grow(self, size: int, progress: Progress) -> float:
-        """Append until the log has this many events; how many a second in the last fifth."""
+        """Append until the log has this many events; how many a second at the end of the way."""
         with self.opened() as session:
             self.size = session.ledger.head().size
             self._equip(session.ledger, mappings_at(size), progress)
-            last_part = size - max(1, (size - self.size) // 5)
-            self._record(session.ledger, last_part, size, progress)
+            measured = max(1, min(_MEASURED_MAX, (size - self.size) // 2))
+            for records in self._requests(size - measured, _GROWING_ROWS):
+                self._record(session.ledger, records)
+                progress(self.size, size)
             counted, started = self.size, time.perf_counter()
-            self._record(session.ledger, size, size, progress)
+            for records in self._requests(size, MEASURED_ROWS):
+                self._record(session.ledger, records)
             return (self.size - counted) / (time.perf_counter() - started)
 
     def _equip(self, ledger: Ledger, mappings: int, progress: Progress) -> None:
@@ -146,12 +153,13 @@ class Grown:
             self._attempts.add(creations, self.size - len(numbers) + 1)
             progress(self.size, 0)
 
-    def _record(self, ledger: Ledger, until: int, size: int, progress: Progress) -> None:
+    def _requests(self, until: int, rows: int) -> Iterator[list[Access]]:
         while self.size < until:
-            records = self._attempts.records(min(REQUEST_ROWS, until - self.size))
-            request = Recording(ledger._desk, records)  # noqa: SLF001 # a request of the bench's own
-            self.size = ledger._writer.run(request)  # noqa: SLF001 # as above
-            progress(self.size, size)
+            yield self._attempts.records(min(rows, until - self.size))
+
+    def _record(self, ledger: Ledger, records: Sequence[Access]) -> None:
+        request = Recording(ledger._desk, records)  # noqa: SLF001 # a request of the bench's own
+        self.size = ledger._writer.run(request)  # noqa: SLF001 # as above
 
 
 def asking(mapping: int) -> tuple[Caller, str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from tools.bench.commands import Finished, finished, seconds_of
 from tools.bench.figures import Fact, median_ms
-from tools.bench.grown import REQUEST_ROWS, Grown
+from tools.bench.grown import MEASURED_ROWS, Grown
 from tools.bench.population import FREQUENT, RARE
 from tools.show import Progress
 from tools.wiring import Session
@@ -45,7 +45,7 @@ def at_size(grown: Grown, size: int, progress: Progress) -> Iterator[Fact]:
     def fact(name: str, value: float, unit: str, aim: float | None = None) -> Fact:
         return Fact(engine, name, value, unit, size, aim)
 
-    yield fact(f"access records, {REQUEST_ROWS:,} a request", grown.grow(size, progress), "/s")
+    yield fact(f"access records, {MEASURED_ROWS:,} a request", grown.grow(size, progress), "/s")
     with grown.opened() as session:
         yield fact(_LATEST, _latest_ms(session, FREQUENT), "ms")
         yield fact(_LATEST_RARE, _latest_ms(session, RARE), "ms")
