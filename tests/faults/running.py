@@ -17,6 +17,12 @@ boundary too, and so is the moment before one program replaces another. What SQL
 commit is not reached that way; processes killed from outside, at moments of their own, come upon
 it.
 
+Where the ledger is on a PostgreSQL server, what is said over the line is a boundary too: before
+anything of a statement is sent, and once its answer has come or, within a pipeline, once it is
+sent. Half-way to the next boundary (`kill_at` = n + 0.5) is while something is waited for: how
+often that happens differs from run to run, so it has no number. A server goes on with what it has
+heard after the client is gone; `settle` waits until it has done.
+
 A full disk needs no rights either. `file_bytes_max` lets the kernel refuse what would make a file
 longer (RLIMIT_FSIZE), from the start; with `full_at` = n it does so from the n-th boundary on.
 `store_pages_max` lets SQLite itself find no room in a database of so many pages more.
@@ -41,9 +47,15 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+
+import psycopg
+
+from tests.contracts.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30
@@ -51,6 +63,7 @@ FULL_BYTES = 2000
 """Room for what a command says to standard error, and for little else."""
 KILLED = -signal.SIGKILL
 _WRITING = ("INSERT", "CREATE")
+_LAST_POSITION = "SELECT coalesce(max(position), 0) FROM credledger.log"
 
 
 @dataclass
@@ -144,12 +157,15 @@ class Host:
     nursery: Nursery
     home: Path
     environment: dict[str, str] = field(default_factory=dict)
+    server: PostgresServer | None = None
+    """Where the ledger is in a database of its own, which is named after the host."""
     _numbers: Any = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.streams.mkdir(parents=True, exist_ok=True)
+        self.database = f"host_{uuid.uuid4().hex[:12]}"
         self.environment = {
-            "CREDLEDGER_STORE": f"sqlite://{self.store}",
+            "CREDLEDGER_STORE": self._store_url(),
             "CREDLEDGER_KEYRING": str(self.keyring),
             "CREDLEDGER_KEY_FILE": str(self.home / "secret" / "key"),
             "HOME": str(self.home),
@@ -177,13 +193,31 @@ class Host:
     def copy(self, home: Path) -> Host:
         """The same ledger in another folder, as a new host would have it."""
         shutil.copytree(self.home, home, ignore=shutil.ignore_patterns("streams"))
-        return Host(self.nursery, home)
+        copied = Host(self.nursery, home, server=self.server)
+        copied.create_database(self.database)
+        return copied
+
+    def create_database(self, template: str = "template1") -> None:
+        """Make what a server needs before there is a ledger; nothing where that is a file."""
+        if self.server is not None:
+            self.server.execute(f"CREATE DATABASE {self.database} TEMPLATE {template}")
+
+    def drop_database(self) -> None:
+        """Take its room away again, where the ledger is on a server."""
+        if self.server is not None:
+            self.server.execute(f"DROP DATABASE {self.database} WITH (FORCE)")
+
+    def settle(self) -> None:
+        """Wait until the server has done with what it heard of processes that are gone."""
+        if self.server is not None:
+            server, session = self.server, f"application_name = '{self.database}'"
+            until(lambda: not server.execute(f"SELECT 1 FROM pg_stat_activity WHERE {session}"))
 
     def start(
         self,
         *arguments: str,
         stdin: bytes = b"",
-        kill_at: int | None = None,
+        kill_at: float | None = None,
         full_at: int | None = None,
         file_bytes_max: int | None = None,
         store_pages_max: int | None = None,
@@ -241,6 +275,8 @@ class Host:
 
     def position(self) -> int:
         """The last committed position, read past the program."""
+        if self.server is not None:
+            return self._position_on_server()
         if not self.store.exists():
             return 0
         connection = sqlite3.connect(self.store, timeout=DEADLINE_S)
@@ -251,13 +287,29 @@ class Host:
         finally:
             connection.close()
 
+    def _position_on_server(self) -> int:
+        assert self.server is not None
+        with psycopg.connect(self.server.dsn(database=self.database)) as connection:
+            try:
+                row = connection.execute(_LAST_POSITION).fetchone()
+            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+                return 0
+        assert row is not None
+        return row[0]
+
+    def _store_url(self) -> str:
+        if self.server is None:
+            return f"sqlite://{self.store}"
+        named = f"&application_name={self.database}"
+        return self.server.dsn(database=self.database) + named
+
     def topics(self, after: int = 0) -> list[str]:
         """What the log holds after a position."""
         rows = self.ok("log", "events", "--after", str(after), "--limit", "0")
         return [row["topic"] for row in rows]
 
     def boundaries(self) -> list[str]:
-        """Where the newest command was at each of its boundaries."""
+        """Where the newest command that counted them was at each of its boundaries."""
         newest = max(self.streams.glob("*.boundaries"), key=lambda path: int(path.stem))
         return newest.read_text().splitlines()
 
@@ -275,7 +327,7 @@ def until(condition: Any, seconds: float = DEADLINE_S) -> Any:
 class _Boundaries:
     """Counts the boundaries of this process, and lets the chosen one be its last, or a full disk."""
 
-    def __init__(self, chosen: int, trace: str, *, deadly: bool) -> None:
+    def __init__(self, chosen: float, trace: str, *, deadly: bool) -> None:
         self._left = chosen
         self._deadly = deadly
         self._trace = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -285,10 +337,15 @@ class _Boundaries:
             return
         os.write(self._trace, name.encode() + b"\n")
         self._left -= 1
-        if self._left == 0 and self._deadly:
+        if self._left <= 0 and self._deadly:
             os.kill(os.getpid(), signal.SIGKILL)
-        if self._left == 0:
+        if self._left <= 0:
             _limit_files(FULL_BYTES)
+
+    def wait(self) -> None:
+        """Be on the way to the next boundary, with something said and nothing heard."""
+        if 0 < self._left < 1:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def install(self) -> None:
         for name in ("fsync", "replace", "rename", "unlink", "mkdir", "execvpe"):
@@ -304,6 +361,36 @@ class _Boundaries:
 
         os.open = open_
         sqlite3.connect = self._connecting(sqlite3.connect)
+        self._listen_in()
+
+    def _listen_in(self) -> None:
+        """Have the driver of PostgreSQL tell what it says and hears."""
+        boundaries = self
+        wait, execute = psycopg.Connection.wait, psycopg.Cursor.execute
+        said = ["nothing"]
+
+        def executing(cursor: Any, query: Any, *rest: Any, **named: Any) -> Any:
+            text = query.decode() if isinstance(query, bytes) else str(query)
+            said[0] = " ".join(text.replace(";", " ").split()[:3])
+            return execute(cursor, query, *rest, **named)
+
+        def told(conversation: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+            try:
+                wanted = next(conversation)
+                while True:
+                    boundaries.wait()
+                    wanted = conversation.send((yield wanted))
+            except StopIteration as end:
+                return end.value
+
+        def waiting(connection: Any, conversation: Any, *rest: Any, **named: Any) -> Any:
+            boundaries.reach(f"before sending {said[0]}")
+            answer = wait(connection, told(conversation), *rest, **named)
+            boundaries.reach(f"after {said[0]}")
+            return answer
+
+        psycopg.Connection.wait = waiting  # type: ignore[method-assign]
+        psycopg.Cursor.execute = executing  # type: ignore[method-assign]
 
     def _wrapped(self, call: Any, name: str) -> Any:
         def wrapped(*arguments: Any, **named: Any) -> Any:
@@ -410,6 +497,8 @@ def _serve() -> None:
         __import__(f"tools.cli.{group}")
     for part in ("import_run", "importing", "wiring", "verifying", "shapes", "handing_over"):
         __import__(f"tools.{part}")
+    import ledger.log.postgresql.store  # noqa: F401 # the other engine
+
     gc.freeze()  # what all children share stays shared
     requests = open(0, "rb", closefd=False)  # noqa: SIM115 # ends with the process
     answers = os.dup(1)

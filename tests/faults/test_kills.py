@@ -6,6 +6,10 @@ chance; `running` says what counts as one. After every kill the same is asked: t
 every view is its fold, the next command works without repair, what was answered is there, and
 what the command does is there as a whole or not at all.
 
+With a server there are three times as many boundaries and each ledger is a database, so there the
+kills are spread: over what is said around each COMMIT, and over everything else. Where they fall
+differs from command to command and is the same in every run.
+
 An import is killed from outside at moments told by the log itself: as soon as so many of its rows
 are committed.
 """
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -29,6 +34,9 @@ PASSPHRASES = {
     "third": "nine auditors count the owls",
 }
 BOUNDARIES_MAX = 200
+UNREACHED = 1_000_000
+AROUND_COMMIT = 3
+ELSEWHERE = 2
 BATCH = 500
 VALUES = json.dumps({"User": "ann", "Password": "canary-91c4"}).encode()
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")
@@ -50,10 +58,17 @@ def nursery():
         yield started
 
 
-@pytest.fixture(scope="module")
-def base(nursery, tmp_path_factory):
+def with_key(host):
+    """The host with a key file of its own."""
+    key = host.home / "secret" / "key"
+    key.parent.mkdir()
+    key.touch(mode=0o600)
+    key.write_bytes(bytes(range(32)))
+    return host
+
+
+def make_base(host):
     """A ledger with two applications, credentials, a passphrase's slot and an auditor's."""
-    host = Host(nursery, tmp_path_factory.mktemp("kills") / "base")
     for name, text in PASSPHRASES.items():
         (host.home / name).touch(mode=0o600)
         (host.home / name).write_text(text)
@@ -68,8 +83,49 @@ def base(nursery, tmp_path_factory):
     return host
 
 
+@pytest.fixture(scope="module")
+def base(nursery, tmp_path_factory):
+    """In a file."""
+    return make_base(Host(nursery, tmp_path_factory.mktemp("kills") / "base"))
+
+
+@pytest.fixture(scope="module")
+def bare_on_server(nursery, tmp_path_factory, postgres_server):
+    """An empty database, and a key file."""
+    home = tmp_path_factory.mktemp("kills") / "bare"
+    host = with_key(Host(nursery, home, server=postgres_server))
+    host.create_database()
+    yield host
+    host.drop_database()
+
+
+@pytest.fixture(scope="module")
+def base_on_server(bare_on_server, tmp_path_factory):
+    """In a database of its own."""
+    host = make_base(bare_on_server.copy(tmp_path_factory.mktemp("kills") / "base"))
+    yield host
+    host.drop_database()
+
+
+@pytest.fixture(scope="module", params=["base", "base_on_server"], ids=["sqlite", "postgresql"])
+def on_both(request):
+    """The same ledger on each store."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def bare(request, nursery, tmp_path):
+    """No ledger yet, but the key file that is to open it."""
+    if request.param == "sqlite":
+        return with_key(Host(nursery, tmp_path / "bare"))
+    return request.getfixturevalue("bare_on_server")
+
+
 def killed_everywhere(base, tmp_path, *arguments, **how):
     """A fresh copy for each boundary with the command killed there, and what it had printed."""
+    if base.server is not None:
+        yield from killed_here_and_there(base, tmp_path, *arguments, **how)
+        return
     for number in itertools.count(1):
         host = base.copy(tmp_path / str(number))
         ended = host.run(*arguments, kill_at=number, **how)
@@ -81,6 +137,38 @@ def killed_everywhere(base, tmp_path, *arguments, **how):
         yield host, ended
 
 
+def killed_here_and_there(base, tmp_path, *arguments, **how):
+    """The same at moments that lie apart, the last one among them."""
+    for moment in moments_of(base, tmp_path, *arguments, **how):
+        host = base.copy(tmp_path / str(moment))
+        ended = host.run(*arguments, kill_at=moment, **how)
+        assert ended.code == KILLED, ended
+        host.settle()
+        yield host, ended
+        host.drop_database()
+
+
+def moments_of(base, tmp_path, *arguments, **how):
+    """Some of the boundaries that an untouched run meets, and some of the waits between them."""
+    host = base.copy(tmp_path / "counted")
+    assert host.run(*arguments, kill_at=UNREACHED, **how).code == 0
+    met = host.boundaries()
+    host.settle()
+    host.drop_database()
+    moments = {"COMMIT": [], "": []}
+    for number, name in enumerate(met, 1):
+        kind = moments["COMMIT" if "COMMIT" in name else ""]
+        kind += [number, number + 0.5] if name.startswith("before sending") else [number]
+    shift = zlib.crc32(" ".join(arguments).encode()) / 2**32
+    around = spread(moments["COMMIT"], AROUND_COMMIT, shift)
+    return sorted({*spread(moments[""], ELSEWHERE, shift), *around, len(met)})
+
+
+def spread(moments, count, shift):
+    """So many of them in equal steps, which begin at this part of a step."""
+    return [moments[int((step + shift) * len(moments) / count)] for step in range(count)]
+
+
 def opens(host, passphrase_file, *arguments):
     """Whether this passphrase unlocks; a wrong one must say that it is wrong."""
     how = {"CREDLEDGER_KEY_FILE": "", "CREDLEDGER_PASSPHRASE_FILE": passphrase_file}
@@ -89,13 +177,8 @@ def opens(host, passphrase_file, *arguments):
     return ended.code == 0
 
 
-def test_a_killed_init_goes_on_at_the_next_init(nursery, tmp_path):
+def test_a_killed_init_goes_on_at_the_next_init(bare, tmp_path):
     """Whatever was made already is used, and what stands there is one whole ledger."""
-    bare = Host(nursery, tmp_path / "bare")
-    key = bare.home / "secret" / "key"
-    key.parent.mkdir()
-    key.touch(mode=0o600)
-    key.write_bytes(bytes(range(32)))
     for host, ended in killed_everywhere(bare, tmp_path, "init", "--label", "ann"):
         before = host.run("log", "verify")
         assert before.code in {0, 3}, before
@@ -170,14 +253,76 @@ def test_a_killed_change_is_there_or_absent(base, tmp_path, name):
     assert seen == {True, False}
 
 
-def test_a_killed_apply_has_applied_the_whole_file_or_nothing(base, tmp_path):
+GRANT = ("role", "grant", "auditor", "user:ada")
+WRITES = {
+    "app create": ((), *CHANGES["app create"][:2]),
+    "app update": ((), ("app", "update", "payroll", "--name", "Pay"), ["application.updated"]),
+    "app grant": (
+        (),
+        ("app", "grant", "payroll", "administrator", "user:carla"),
+        ["application.granted"],
+    ),
+    "app revoke": (
+        (),
+        ("app", "revoke", "Reports", "member", "service:nightly"),
+        ["application.revoked"],
+    ),
+    "app delete": ((), *CHANGES["app delete"][:2]),
+    "credential set": ((), *CHANGES["credential set"][:2]),
+    "credential restore": (
+        (),
+        ("credential", "restore", "Reports", "--version", "1"),
+        ["credential.restored"],
+    ),
+    "credential delete": ((), *CHANGES["credential delete"][:2]),
+    "credential delete-all": (
+        CHANGES["credential set"][0],
+        ("credential", "delete-all", "--owner", "user:ann", "--yes"),
+        ["credential.deleted"],
+    ),
+    "role grant": ((), GRANT, ["role.granted"]),
+    "role revoke": (GRANT, ("role", "revoke", *GRANT[2:]), ["role.revoked"]),
+    "audit access": ((), ("audit", "access"), ["audit.queried"]),
+    "log verify": ((), ("log", "verify", "--accept-new-memory"), ["memory.accepted"]),
+    "replay rebuild": ((), ("replay", "rebuild"), []),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_command_killed_again_and_again_on_a_server_is_done_once(base_on_server, tmp_path, name):
+    """Killed later and later it leaves nothing, until it is done as a whole or runs untouched."""
+    before, arguments, topics = WRITES[name]
+    host = base_on_server.copy(tmp_path / "host")
+    if before:
+        host.ok(*before, stdin=VALUES)
+        host.settle()
+    position = host.position()
+    moments = moments_of(host, tmp_path, *arguments, stdin=VALUES)
+    for moment in moments:
+        ended = host.run(*arguments, stdin=VALUES, kill_at=moment)
+        assert ended.code == KILLED, ended
+        host.settle()
+        done = host.position() > position
+        assert done or not ended.out or not topics
+        if done:
+            break
+    else:
+        host.ok(*arguments, stdin=VALUES)
+    assert host.topics(position) == topics
+    host.is_whole()
+    host.ok(*GRANT)
+    host.is_whole()
+    host.drop_database()
+
+
+def test_a_killed_apply_has_applied_the_whole_file_or_nothing(on_both, tmp_path):
     """The next run does it, or finds it done, and leaves what an untouched one does."""
     arguments = ("app", "apply", "applications.toml")
-    untouched = base.copy(tmp_path / "untouched")
+    untouched = on_both.copy(tmp_path / "untouched")
     untouched.ok(*arguments)
-    position, wanted = base.position(), untouched.run("app", "export", as_json=False).out
+    position, wanted = on_both.position(), untouched.run("app", "export", as_json=False).out
     all_topics, seen = untouched.topics(position), set()
-    for host, ended in killed_everywhere(base, tmp_path, *arguments):
+    for host, ended in killed_everywhere(on_both, tmp_path, *arguments):
         host.is_whole()
         there = host.topics(position)
         assert there in ([], all_topics)
@@ -190,16 +335,16 @@ def test_a_killed_apply_has_applied_the_whole_file_or_nothing(base, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["get", "exec"])
-def test_nothing_is_released_by_a_killed_command_without_its_record(base, tmp_path, command):
+def test_nothing_is_released_by_a_killed_command_without_its_record(on_both, tmp_path, command):
     """Whoever saw a value has a record in the log."""
     reading = ("Reports", "--as", "service:nightly")
     program = ("--", "sh", "-c", 'echo "$PASSWORD"')
     arguments = (
         ("exec", *reading, *program) if command == "exec" else ("credential", "get", *reading)
     )
-    position = base.position()
+    position = on_both.position()
     seen = set()
-    for host, ended in killed_everywhere(base, tmp_path, *arguments):
+    for host, ended in killed_everywhere(on_both, tmp_path, *arguments):
         there = host.topics(position)
         assert there in ([], ["access.granted"])
         assert there or b"canary" not in ended.both
@@ -225,11 +370,11 @@ with open_session(decide(Given()), StandardInput()) as session:
 """
 
 
-def test_a_program_that_is_killed_while_it_reads_was_answered_nothing_unrecorded(base, tmp_path):
+def test_a_program_that_is_killed_while_it_reads_was_answered_nothing_unrecorded(on_both, tmp_path):
     """Each answer it had is a record in the log, at the position it was told."""
-    position = base.position()
+    position = on_both.position()
     counts = set()
-    for host, ended in killed_everywhere(base, tmp_path, "reads", script=READS):
+    for host, ended in killed_everywhere(on_both, tmp_path, "reads", script=READS):
         answered = [int(number) for number in ended.out.split()]
         there = host.topics(position)
         assert there == ["access.granted"] * len(there)
@@ -306,11 +451,11 @@ def unfinished(base, tmp_path):
             yield host
 
 
-def test_a_slot_that_was_being_added_opens_only_once_the_log_knows_it(base, tmp_path):
+def test_a_slot_that_was_being_added_opens_only_once_the_log_knows_it(on_both, tmp_path):
     """Before that nobody gets in by it, and slots can be added as ever."""
-    position, slots = base.position(), base.ok("key", "slot", "list")
+    position, slots = on_both.position(), on_both.ok("key", "slot", "list")
     seen = set()
-    for host, ended in killed_everywhere(base, tmp_path, *ADD, *DORA):
+    for host, ended in killed_everywhere(on_both, tmp_path, *ADD, *DORA):
         host.is_whole()
         there = host.topics(position)
         assert there in ([], ["slot.added"])
@@ -517,6 +662,29 @@ def test_a_killed_import_keeps_whole_batches_and_resumes(base, tmp_path, committ
     assert len(host.ok("credential", "list", "--app", "payroll")) == count
     assert digests["application_catalogue"] == rebuilt(host)[2]["digest_after"]
     host.is_whole()
+
+
+def test_an_import_killed_on_a_server_keeps_whole_batches_and_resumes(base_on_server, tmp_path):
+    """Every answered batch is there, no part of another, and the next run does the rest."""
+    count = BATCH + 1
+    offered = ("credential", "import", "people.jsonl")
+    offering = base_on_server.copy(tmp_path / "offering")
+    (offering.home / "people.jsonl").write_text(lines(count))
+    position, seen = offering.position(), set()
+    for moment in moments_of(offering, tmp_path, *offered)[-3:]:
+        host = offering.copy(tmp_path / str(moment))
+        assert host.run(*offered, kill_at=moment).code == KILLED
+        host.settle()
+        there = host.position() - position
+        assert there in {0, BATCH, count}
+        seen.add(there)
+        answer = host.ok(*offered)
+        assert (answer["imported"], answer["unchanged"]) == (count - there, there)
+        assert len(host.ok("credential", "list", "--app", "payroll")) == count
+        host.is_whole()
+        host.drop_database()
+    assert len(seen) > 1
+    offering.drop_database()
 
 
 def rebuilt(host):
