@@ -1,0 +1,188 @@
+"""Two hosts, several processes, several threads: all change and read one application at once.
+
+Each host has a keyring of its own in a folder of its own, and so a memory of its own. Every worker
+does a bounded number of things and says what it was answered. From those answers alone it is told
+what each read must have met: the value that was set last before its position, and whether its
+caller was a member there. The log must say the same, decided again from its beginning.
+"""
+
+from __future__ import annotations
+
+import shutil
+from bisect import bisect_left
+from dataclasses import replace
+
+import pytest
+
+from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
+from projections.redecide import redecide
+from tests.faults.running import DEADLINE_S, until
+from tests.faults.test_contention import Worker, require_dense
+
+STEPS = 8
+REBUILDS = 2
+THREADS = ("read", "admit", "write", "grant")
+TURMOIL = """
+import os, threading
+from ledger.errors import Refused
+from ledger.values import FieldValue
+crowd = Acting()
+def say(*words):
+    os.write(1, " ".join(map(str, words)).encode() + b"\\n")
+def read(number):
+    try:
+        found = ledger.retrieve(Caller(parse_claim("user:alice")), "CRM")
+        say("read", found.position, found.version, found.fields["Windows Password"].reveal())
+    except Refused as refused:
+        say("refused", refused.position, 0, "-")
+def admit(number):
+    change = ledger.grant if number % 2 else ledger.revoke
+    outcome = change(crowd, "CRM", "member", "user:alice")
+    say("grant" if number % 2 else "revoke", outcome.position, outcome.version, outcome.changed)
+def write(number):
+    values = {"Windows User Name": FieldValue("s"), "Windows Password": FieldValue(f"{name}{number}")}
+    outcome = ledger.set_credentials(crowd, "CRM", None, values)
+    say("set", outcome.position, outcome.version, f"{name}{number}")
+def grant(number):
+    outcome = ledger.grant(crowd, "CRM", "administrator", f"user:{name}-{number}")
+    say("other", outcome.position, outcome.version, outcome.changed)
+failures = []
+def run(step):
+    try:
+        for number in range(count):
+            step(number)
+    except BaseException as error:
+        failures.append(repr(error))
+threads = [threading.Thread(target=run, args=(step,)) for step in (read, admit, write, grant)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+ledger.close()
+assert not failures, failures
+"""
+
+UNTIL_TOLD = """
+import threading
+told = threading.Event()
+def wait():
+    sys.stdin.readline()
+    told.set()
+threading.Thread(target=wait, daemon=True).start()
+number = 0
+while not told.wait(0.02):  # as fast as people are; a rebuild must get its turn
+    number += 1
+    change = ledger.grant if number % 2 else ledger.revoke
+    change(Acting(), "CRM", "member", f"group:{name}")
+    ledger.retrieve(Caller(parse_claim("user:alice")), "CRM")
+ledger.close()
+"""
+
+
+@pytest.fixture
+def crm(house):
+    """A group application with credentials and a member."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="group", members=("user:alice",))
+    values = {"Windows User Name": FieldValue("s"), "Windows Password": FieldValue("first")}
+    ledger.set_credentials(Acting(), "CRM", None, values)
+    ledger.close()
+    return house
+
+
+def another_host(house, folder):
+    """The same ledger as a host sees it that was given a copy of the keyring and nothing else."""
+    keyring = folder / "keys" / "keyring"
+    keyring.parent.mkdir(parents=True)
+    shutil.copy2(house.keyring_path, keyring)
+    return replace(house, keyring_path=keyring, opened=[])
+
+
+def answers(workers):
+    """What all of them were told, by kind: positions, versions and the rest, in the log's order."""
+    told = {kind: [] for kind in ("read", "refused", "grant", "revoke", "set", "other")}
+    for worker in workers:
+        printed, _ = worker.process.communicate(timeout=DEADLINE_S)
+        assert worker.process.returncode == 0
+        lines = [line.split() for line in printed.splitlines()]
+        assert len(lines) == STEPS * len(THREADS)
+        for kind, position, version, rest in lines:
+            told[kind].append((int(position), int(version), rest))
+    return {kind: sorted(some) for kind, some in told.items()}
+
+
+def newest_before(position, events):
+    """The last of these events before this position."""
+    return events[bisect_left(events, (position,)) - 1]
+
+
+def begun(workers):
+    """All of them, once each has opened the ledger and was told to begin."""
+    for worker in workers:
+        assert worker.line() == "open"
+    for worker in workers:
+        worker.begin()
+
+
+def test_two_hosts_that_read_and_change_at_once_agree_on_what_each_read_met(crm, tmp_path):
+    """Nothing is lost or decided by an older state, nobody starves, and all hosts agree."""
+    hosts = (crm, another_host(crm, tmp_path / "other"))
+    workers = [
+        Worker(host, TURMOIL, f"w{number}", STEPS) for number, host in enumerate((*hosts, hosts[1]))
+    ]
+    try:
+        begun(workers)
+        told = answers(workers)
+    finally:
+        for worker in workers:
+            worker.end()
+    values = [(0, 1, "first"), *told["set"]]
+    assert [version for _, version, _ in values] == list(range(1, len(values) + 1))
+    for position, version, value in told["read"]:
+        assert (version, value) == newest_before(position, values)[1:]
+    changed = [
+        (position, kind)
+        for kind in ("grant", "revoke")
+        for position, _, changed in told[kind]
+        if changed == "True"
+    ]
+    changes = [(0, "grant"), *sorted(changed)]
+    for kind, last in (("read", "grant"), ("refused", "revoke")):
+        for position, _, _ in told[kind]:
+            assert newest_before(position, changes)[1] == last
+    for host in hosts:
+        ledger = host.open()
+        assert len(ledger.application("CRM").administrators) == STEPS * len(workers)
+        recorded = {one["position"]: one["outcome"] for one in ledger.views.access(limit=0)}
+        reads = dict.fromkeys((one[0] for one in told["read"]), "granted")
+        assert recorded == reads | dict.fromkeys((one[0] for one in told["refused"]), "denied")
+        again = redecide(host.store(), ledger._desk.mapper)
+        assert again == {"checked": len(recorded), "wrong": [], "unreadable": []}
+        ledger.close()
+        require_dense(host)
+        host.close()
+
+
+def test_views_that_are_rebuilt_while_others_write_are_their_folds(crm, tmp_path):
+    """Each rebuild compares like with like, whatever two hosts append meanwhile."""
+    hosts = (crm, another_host(crm, tmp_path / "other"))
+    workers = [Worker(host, UNTIL_TOLD, f"w{number}") for number, host in enumerate(hosts)]
+    ledger = crm.open()
+
+    try:
+        begun(workers)
+        for _ in range(REBUILDS):
+            before = ledger.head().size
+            until(lambda before=before: ledger.head().size > before)
+            assert all(view["same"] for view in ledger.views.rebuild())
+        for worker in workers:
+            worker.begin()
+            assert worker.rows() == []
+    finally:
+        for worker in workers:
+            worker.end()
+    digests = ledger.views.digests()
+    assert {view["name"]: view["digest_after"] for view in ledger.views.rebuild()} == digests
+    ledger.close()
+    require_dense(crm)
