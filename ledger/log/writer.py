@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ledger.aggregates.keys import fold_keys
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, InvalidInput, LedgerError, Unavailable
 from ledger.log.access_streams import AccessStreams
@@ -60,6 +61,7 @@ class Writer:
         random: Random,
         access_stream_name: Callable[[bytes], bytes],
         audit_stream_of: Callable[[bytes], bytes] | None = None,
+        keyring_stream: bytes,
         maintainers: Sequence[Maintainer] = (),
         memory: HostMemory | None = None,
         accept_clock: bool = False,
@@ -73,6 +75,8 @@ class Writer:
         self._folds = Folds(mapper, self._tips)
         self._access_streams = AccessStreams(access_stream_name, random)
         self._equipment = Equipment(mapper, self._folds, signer, self._access_streams)
+        self._keyring_stream = keyring_stream
+        self._epoch_known = 0
         self._clock = clock
         self._maintainers = tuple(maintainers)
         self._memory = memory
@@ -161,6 +165,7 @@ class Writer:
             checked = self.catch_up()
             with self.store.reading() as reading, contextlib.suppress(Overtaken):
                 head = self._follow(reading, checked)
+                self._know_epochs(reading, head)
                 return look(Transaction(reading, self._equipment, head, self._clock()))
         raise Unavailable("store-busy", "The ledger is written to faster than it can be read.")
 
@@ -227,6 +232,7 @@ class Writer:
         try:
             with self._at_head() as (writing, checked):
                 clock_reading = self._clock_reading()
+                self._know_epochs(writing, checked)
                 transaction = Transaction(writing, self._equipment, checked, clock_reading)
                 for request, answer in batch:
                     try:
@@ -297,6 +303,18 @@ class Writer:
         if transaction.new_signers:
             self._follower.forget_book()
         self._advance(head)
+
+    def _know_epochs(self, reading: Reading, head: CheckedHead) -> None:
+        """Learn in which month each epoch began, whoever started it.
+
+        Access keys are counted from there. A process that holds the keys of the next epoch goes
+        on when another host starts it.
+        """
+        if head.epoch > self._epoch_known:
+            history = self._folds.state(reading, head.size, self._keyring_stream, fold_keys)
+            if history is not None:
+                self._equipment.mapper.start(history.first_periods)
+                self._epoch_known = history.current
 
     def _adopt(self) -> None:
         """Go on from what another process of this host has checked and remembered.

@@ -100,6 +100,7 @@ def found_ledger(
         clock=clock,
         random=random,
         access_stream_name=streams.access,
+        keyring_stream=streams.keyring(),
         maintainers=following(mapper, streams) if following else (),
         memory=HostMemory(memory_path(keyring_path), unlocked.ledger_id, streams.memory_key()),
     )

@@ -111,6 +111,7 @@ class Ledger:
             random=random,
             access_stream_name=streams.access,
             audit_stream_of=streams.audit,
+            keyring_stream=streams.keyring(),
             maintainers=maintainers,
             memory=memory,
             accept_clock=accept_clock,
@@ -467,7 +468,6 @@ class Ledger:
         if history.current == 0:
             raise Tampered("no-epoch", "The log does not begin with an epoch.", position=1)
         unlocked.check(history.committed, history.current)
-        self._desk.mapper.start(history.first_periods)
         slot = history.slots.get(unlocked.slot.id)
         # The file's own word for the class is not believed: the log signed for key and class.
         known = (

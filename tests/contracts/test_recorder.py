@@ -93,6 +93,7 @@ class OnStore:
             clock=Clock(),
             random=os.urandom,
             access_stream_name=lambda chosen: chosen,
+            keyring_stream=bytes(16),
         )
         self.addCleanup(self.store.close)
         self.addCleanup(self.require_whole_log)
