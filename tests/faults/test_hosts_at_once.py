@@ -14,9 +14,12 @@ from dataclasses import replace
 
 import pytest
 
+from ledger.claims import parse_claim
+from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from projections.redecide import redecide
+from tests.conftest import Clock
 from tests.faults.running import DEADLINE_S, until
 from tests.faults.test_contention import Worker, require_dense
 
@@ -185,4 +188,30 @@ def test_views_that_are_rebuilt_while_others_write_are_their_folds(crm, tmp_path
     digests = ledger.views.digests()
     assert {view["name"]: view["digest_after"] for view in ledger.views.rebuild()} == digests
     ledger.close()
+    require_dense(crm)
+
+
+def test_a_host_whose_clock_was_set_back_writes_between_others_and_keeps_what_it_read(
+    crm, tmp_path
+):
+    """Times grow with positions all the same, and only rows that were late hold a reading."""
+    behind = another_host(crm, tmp_path / "other")
+    behind.clock = Clock(-4 * 60 * 1_000_000)
+    right, late = crm.open(), behind.open()
+    size = right.head().size
+    for turn in range(3):
+        for ledger in (right, late):
+            ledger.grant(Acting(), "CRM", "member", f"group:{turn}")
+            ledger.retrieve(Caller(parse_claim("user:alice")), "CRM")
+    assert late.status().clock_behind_us > 3 * 60 * 1_000_000
+    with crm.store().reading() as reading:
+        rows = reading.rows_after(size, 100)
+    assert len(rows) == 3 * 3
+    mapper = late._desk.mapper
+    readings = [mapper._envelope(row, mapper.associated_data(row)).get("c") for row in rows]
+    assert [reading is None for reading in readings] == [True, True, False] * 3
+    for row, told in zip(rows, readings, strict=True):
+        assert told is None or told < row.recorded_at - 3 * 60 * 1_000_000
+    right.close()
+    late.close()
     require_dense(crm)
