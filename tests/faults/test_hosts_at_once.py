@@ -24,7 +24,7 @@ from tests.faults.running import DEADLINE_S, until
 from tests.faults.test_contention import Worker, require_dense
 
 STEPS = 8
-REBUILDS = 2
+REBUILDS = 4
 THREADS = ("read", "admit", "write", "grant")
 TURMOIL = """
 import os, threading

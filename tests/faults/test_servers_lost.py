@@ -23,11 +23,13 @@ from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from projections.redecide import redecide
 from tests.conftest import new_house
+from tests.contracts.cutting_proxy import cutting_proxy
 from tests.contracts.postgres_server import private_server
 from tests.faults.running import Host, Nursery, until
 
 ALICE = parse_claim("user:alice")
 FEW = 5
+COMMIT = b"COMMIT\0"
 LOST = {"store-unreachable", "commit-unconfirmed", "store-not-writable"}
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")
 GET = ("credential", "get", "payroll", "--as", "user:ann")
@@ -183,6 +185,30 @@ def test_a_server_that_crashes_stops_or_cuts_its_lines_under_load_loses_nothing(
                 until(goes_on)
         assert host.topics()[-2:] == ["access.granted"] * 2
         host.is_whole()
+        house.close()
+
+
+def test_lines_cut_in_the_middle_of_commits_under_load_answer_what_landed(
+    house, postgres_server, postgres_schema
+):
+    """Four threads share the commit that is cut; whoever's answer was lost is answered all the same."""
+    with cutting_proxy(postgres_server.socket_path()) as proxy:
+        line = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres?sslmode=disable"
+        house.store_url = f"{line}&ledger={postgres_schema}"
+        house.found()
+        with crowd_at(house) as crowd:
+            for number in range(1, 2 * FEW, 2):
+                before = sum(len(some) for some in crowd.errors.values())
+                goes_on = crowd.has(crowd.done)
+                proxy.cut_before_client_hears(COMMIT)
+                until(lambda number=number: proxy.cuts == number)
+                until(goes_on)
+                assert sum(len(some) for some in crowd.errors.values()) == before
+                goes_on = crowd.has(crowd.done)
+                proxy.cut_before_server_hears(COMMIT)
+                until(lambda number=number: proxy.cuts == number + 1)
+                until(goes_on)
+                assert sum(len(some) for some in crowd.errors.values()) > before
         house.close()
 
 
