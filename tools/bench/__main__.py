@@ -30,8 +30,8 @@ from tools.bench.works import lines
 from tools.show import progress
 
 _SHORT = 10_000
-_BESIDE = 50_000
-"""So long that a rebuild takes a second or two, and several begin and end in a round."""
+_BESIDE = 20_000
+"""So short that rebuilds begin and end within a round; the reads themselves make it longer."""
 
 
 @click.command()
@@ -39,7 +39,7 @@ _BESIDE = 50_000
 @click.option(
     "--events",
     type=click.IntRange(2 * _SHORT),
-    default=200_000,
+    default=100_000,
     show_default=True,
     help="Length of the long log.",
 )
@@ -81,11 +81,11 @@ def _grown_facts(place: Place, events: int) -> Iterator[Fact]:
     yield from compared(facts)
 
 
-def _beside_facts(place: Place, rounds: int) -> Iterator[Fact]:
+def _beside_facts(place: Place, runs: int) -> Iterator[Fact]:
     """Reads beside rebuilds, and in several processes."""
     with Grown(place) as grown, progress(f"{place.name}: growing") as show:
         grown.grow(_BESIDE, show)
-        yield from latency_facts(grown, rounds)
+        yield from latency_facts(grown, runs)
         yield from reader_facts(grown)
 
 

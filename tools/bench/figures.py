@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,6 +98,15 @@ class Fact:
             "size": self.size,
             "aim": self.aim,
         }
+
+
+def rounds(wanted: int, seconds_max: float) -> Iterator[int]:
+    """Numbers of rounds; no further one begins once so many seconds have passed."""
+    ends = time.perf_counter() + seconds_max
+    for number in range(wanted):
+        if number and time.perf_counter() > ends:
+            return
+        yield number
 
 
 def median_ms(works: Iterable[Callable[[], float]]) -> float:

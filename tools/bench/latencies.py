@@ -17,19 +17,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from tools.bench.commands import finished
-from tools.bench.figures import Fact
+from tools.bench.figures import Fact, rounds
 from tools.bench.grown import Grown, asking
 from tools.wiring import Session
 
 CALLERS = 8
 _SECONDS = 2.0
+_ROUNDS_SECONDS_MAX = 20.0
 _TIMES_MAX = 2.0
 _ASKED = 1000
 _SAME_PROCESS = "beside rebuilds in the same process"
 _OWN_PROCESSES = "beside rebuilds in processes of their own"
 
 
-def latency_facts(grown: Grown, rounds: int) -> Iterator[Fact]:
+def latency_facts(grown: Grown, runs: int) -> Iterator[Fact]:
     """The 99th percentile alone and beside rebuilds, in ms and by each other."""
     with grown.opened() as session:
         rebuilding: dict[str, Callable[[], object]] = {
@@ -39,7 +40,7 @@ def latency_facts(grown: Grown, rounds: int) -> Iterator[Fact]:
         idle: list[float] = []
         busy: dict[str, list[float]] = {name: [] for name in rebuilding}
         _p99_ms(session)
-        for _ in range(rounds):
+        for _ in rounds(runs, _ROUNDS_SECONDS_MAX):
             idle.append(_p99_ms(session))
             for name, rebuild in rebuilding.items():
                 with _again_and_again(rebuild):

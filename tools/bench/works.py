@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from tools.bench.figures import Figure, Line, Work
+from tools.bench.figures import Figure, Line, Work, rounds
 from tools.bench.floor import Floor
 from tools.bench.ours import Ours
 from tools.bench.places import Place
 from tools.bench.stock import Stock
 
 CALLERS = 64
+_SECONDS_MAX = 10.0
+"""On a slow machine there are fewer runs of a work, so that the whole still ends soon."""
 
 
 def lines(place: Place, runs: int) -> Iterator[Line]:
@@ -63,7 +65,7 @@ def lines(place: Place, runs: int) -> Iterator[Line]:
         ]
         for name, sides, targets in works:
             figures = {side: Figure() for side in sides}
-            for _ in range(runs):
+            for _ in rounds(runs, _SECONDS_MAX):
                 for side, work in sides.items():
                     figures[side].measure(work)
             yield Line(place.name, name, figures, targets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.bench.figures import Fact
+from tools.bench.figures import Fact, rounds
 from tools.bench.sizes import compared, sizes_to
 
 
@@ -29,3 +29,9 @@ def test_aims_are_told_by_what_is_better():
     assert Fact("", "rebuilt", 1, "/s", aim=60_000).told_aim == "at least 60,000"
     assert Fact("", "peak", 1, "MiB", aim=300).told_aim == "at most 300"
     assert Fact("", "peak", 1, "MiB").told_aim == ""
+
+
+def test_no_further_round_begins_when_the_time_is_over():
+    """But the first one does."""
+    assert list(rounds(3, 60)) == [0, 1, 2]
+    assert list(rounds(3, -1)) == [0]
