@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-CALM_ROWS = 1000
+CALM_ROWS = 4000
 BUSY_ROWS = 100
 ASIDE_MIN_S = 0.001
 
@@ -27,8 +27,8 @@ class Pace:
         self._sleep = sleep
         self._last: int | None = None
         self._began = 0.0
-        self.rows = CALM_ROWS
-        """So many events the next page has."""
+        self.rows = BUSY_ROWS
+        """So many events the next page has; the first is small, as nobody knows yet who appends."""
 
     def take_lock(self) -> None:
         """The lock is held from now on."""
