@@ -22,7 +22,7 @@ from typing import Any
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict
 from ledger.log.store import Connection, Reading, Store
-from projections.pace import Pace
+from projections.pace import BUSY_ROWS, Pace
 from projections.place import Place
 from projections.view import PAGE_ROWS, Operation, Page, Progress, ViewKeeper, read_page
 
@@ -95,9 +95,17 @@ class Rebuild:
                 last = writing.last_position()
                 for keeper, place in served.items():
                     self._take_in(writing, keeper, place, position, page.last, operations[keeper])
-                    if page.last == last:
+                position = page.last
+                if 0 < last - position <= BUSY_ROWS:
+                    # Others append without pause: under the lock the end holds still.
+                    page = self._page(writing, position, prefixes, last - position)
+                    for keeper, place in served.items():
+                        rest = keeper.folded(page.recorded)
+                        self._take_in(writing, keeper, place, position, page.last, rest)
+                    position = page.last
+                if position == last:
+                    for keeper in served:
                         _switch(writing, keeper)
-            position = page.last
             self._progress(position, max(total, position))
             if position == last:
                 return
