@@ -34,6 +34,10 @@ class Pace:
         """The lock is held from now on."""
         self._began = self._clock()
 
+    def may_end(self, rest: int) -> bool:
+        """Whether so few events are left that they are taken in before the lock is let go."""
+        return rest <= BUSY_ROWS
+
     def let_go(self, last: int) -> None:
         """The lock is free; let others go first if the log grew to `last` since the page before."""
         held_s = self._clock() - self._began

@@ -22,9 +22,9 @@ from typing import Any
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict
 from ledger.log.store import Connection, Reading, Store
-from projections.pace import BUSY_ROWS, Pace
+from projections.pace import Pace
 from projections.place import Place
-from projections.view import PAGE_ROWS, Operation, Page, Progress, ViewKeeper, read_page
+from projections.view import Operation, Page, Progress, ViewKeeper, read_page
 
 _SNAPSHOTS = 5
 """So often the comparison tries to meet a quiet moment before it takes the lock."""
@@ -89,14 +89,14 @@ class Rebuild:
                 page = self._page(reading, position, prefixes, pace.rows)
                 total = reading.last_position()
             operations = {keeper: keeper.folded(page.recorded) for keeper in served}
-            # The log only grows, so a page that falls short of its end here is not the last one.
-            with self._store.writing(durable=page.last == total) as writing:
+            # The log only grows: where too much is left here, the tables are not switched yet.
+            with self._store.writing(durable=pace.may_end(total - page.last)) as writing:
                 pace.take_lock()
                 last = writing.last_position()
                 for keeper, place in served.items():
                     self._take_in(writing, keeper, place, position, page.last, operations[keeper])
                 position = page.last
-                if 0 < last - position <= BUSY_ROWS:
+                if position < last and pace.may_end(last - position):
                     # Others append without pause: under the lock the end holds still.
                     page = self._page(writing, position, prefixes, last - position)
                     for keeper, place in served.items():
@@ -153,7 +153,7 @@ class Rebuild:
         return place
 
     def _page(
-        self, reading: Reading, position: int, prefixes: tuple[str, ...], rows: int = PAGE_ROWS
+        self, reading: Reading, position: int, prefixes: tuple[str, ...], rows: int | None = None
     ) -> Page:
         page = read_page(reading, self._mapper, position, prefixes, rows)
         if page.stopped is not None:

@@ -218,12 +218,12 @@ def read_page(
     mapper: EventMapper,
     position: int,
     prefixes: tuple[str, ...],
-    rows: int = PAGE_ROWS,
+    rows: int | None = None,
 ) -> Page:
-    """The next events of these topics, opened from the log."""
+    """The next events of these topics, opened from the log; of `PAGE_ROWS` rows unless told."""
     recorded: list[Recorded] = []
     last = position
-    for row in reading.rows_after(position, rows):
+    for row in reading.rows_after(position, PAGE_ROWS if rows is None else rows):
         if row.topic.startswith(prefixes):
             try:
                 recorded.append(mapper.open(row))

@@ -389,8 +389,8 @@ class _Boundaries:
             boundaries.reach(f"after {said[0]}")
             return answer
 
-        psycopg.Connection.wait = waiting  # type: ignore[method-assign]
-        psycopg.Cursor.execute = executing  # type: ignore[method-assign]
+        psycopg.Connection.wait = waiting
+        psycopg.Cursor.execute = executing
 
     def _wrapped(self, call: Any, name: str) -> Any:
         def wrapped(*arguments: Any, **named: Any) -> Any:

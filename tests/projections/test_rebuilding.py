@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import projections.pace
 import projections.rebuilding
 import projections.view
 from ledger.errors import Conflict, InvalidInput
@@ -22,9 +23,16 @@ def test_a_rebuild_switches_tables_and_keeps_the_digest(busy):
     assert busy.table("access_history") != before["access_history"]
 
 
-@pytest.mark.parametrize("snapshots", [0, 5])
-def test_appends_during_a_rebuild_are_in_both_digests(busy, monkeypatch, snapshots):
+@pytest.fixture
+def small_pages(monkeypatch):
+    """Pages so small that a rebuild of a few dozen events takes several."""
     monkeypatch.setattr(projections.view, "PAGE_ROWS", 5)
+    monkeypatch.setattr(projections.pace, "CALM_ROWS", 5)
+    monkeypatch.setattr(projections.pace, "BUSY_ROWS", 5)
+
+
+@pytest.mark.parametrize("snapshots", [0, 5])
+def test_appends_during_a_rebuild_are_in_both_digests(busy, small_pages, monkeypatch, snapshots):
     monkeypatch.setattr(projections.rebuilding, "_SNAPSHOTS", snapshots)
     told, left = [], [3]
 
@@ -43,8 +51,34 @@ def test_appends_during_a_rebuild_are_in_both_digests(busy, monkeypatch, snapsho
     assert all(view["same"] for view in busy.views.rebuild())
 
 
-def test_the_later_of_two_rebuilds_wins(busy, monkeypatch):
-    monkeypatch.setattr(projections.view, "PAGE_ROWS", 5)
+def test_a_rebuild_ends_though_others_append_each_time_it_looks(busy, small_pages, monkeypatch):
+    """The end of the log is taken in under the lock, where it holds still."""
+    read_page, looks, locked = projections.rebuilding.read_page, [], []
+
+    class Watched(projections.pace.Pace):
+        def take_lock(self):
+            super().take_lock()
+            locked.append(True)
+
+        def let_go(self, last):
+            locked.clear()
+            super().let_go(last)
+
+    def looking(*asked):
+        page = read_page(*asked)
+        if not locked:
+            looks.append(page.last)
+            assert len(looks) < 100, "the rebuild never ends"
+            busy.ledger.retrieve(caller("user:alice"), "Payroll")
+        return page
+
+    monkeypatch.setattr(projections.rebuilding, "Pace", Watched)
+    monkeypatch.setattr(projections.rebuilding, "read_page", looking)
+    assert all(view["same"] for view in busy.views.rebuild())
+    assert len(looks) > 2
+
+
+def test_the_later_of_two_rebuilds_wins(busy, small_pages):
     second = []
 
     def progress(done, total):
@@ -59,8 +93,7 @@ def test_the_later_of_two_rebuilds_wins(busy, monkeypatch):
     assert busy.views.rebuild("access_history")[0]["same"]
 
 
-def test_a_killed_rebuild_leaves_the_view_serving(busy, monkeypatch):
-    monkeypatch.setattr(projections.view, "PAGE_ROWS", 5)
+def test_a_killed_rebuild_leaves_the_view_serving(busy, small_pages):
     answers = busy.views.access(limit=0)
 
     def killed(done, total):
