@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.aggregates.access import Access
 from ledger.aggregates.application import Application
@@ -47,13 +47,41 @@ def application_document(state: Application) -> dict[str, Any]:
     }
 
 
-def mapping_document(mapping: CredentialMapping, state: Application) -> dict[str, Any]:
+class Standing(NamedTuple):
+    """A mapping without its values, as small as can be, to be held in great numbers."""
+
+    application: str
+    owner: str | None
+    creation: int
+    version: int
+    """Of the value."""
+    epoch: int
+    fields: tuple[str, ...]
+    set_at: int
+    set_by: str
+
+
+def standing(mapping: CredentialMapping) -> Standing:
+    """What is told of a mapping that is set."""
+    return Standing(
+        mapping.application,
+        mapping.owner,
+        mapping.creation,
+        mapping.value_version,
+        mapping.recorded.epoch,
+        mapping.fields,
+        mapping.set_at,
+        mapping.set_by,
+    )
+
+
+def mapping_document(mapping: Standing, state: Application) -> dict[str, Any]:
     """What `credential list` tells."""
     return {
         "application": state.application,
         "owner": mapping.owner,
-        "version": mapping.value_version,
-        "epoch": mapping.recorded.epoch,
+        "version": mapping.version,
+        "epoch": mapping.epoch,
         "complete": all(field.name in mapping.fields for field in state.fields),
         "set_at": time_text(mapping.set_at),
         "set_by": mapping.set_by,

@@ -6,15 +6,23 @@ unopened. What is held in memory is the state itself, without the sealed values,
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from sys import intern
 from typing import Any
 
 from ledger.aggregates.application import Application, ApplicationEvent, fold_application
-from ledger.aggregates.mapping import CredentialMapping, mapping_from
+from ledger.aggregates.mapping import mapping_from
 from ledger.codec.mapper import EventMapper
 from ledger.identifiers import application_key
 from ledger.log.store import Store
-from projections.documents import application_document, mapping_document, time_text
-from projections.streams import log_events, position_at, without_values
+from projections.documents import (
+    Standing,
+    application_document,
+    mapping_document,
+    standing,
+    time_text,
+)
+from projections.streams import log_events, position_at
 from projections.view import Progress
 
 
@@ -32,7 +40,7 @@ def state_at(
     was recorded. Neither given is now; a position beyond the log is its end.
     """
     states: dict[str, Application] = {}
-    mappings: dict[bytes, CredentialMapping] = {}
+    mappings: dict[bytes, Standing] = {}
     last, recorded_at = _end(store, position, at)
     for recorded in log_events(
         store, mapper, ("application.", "credential."), until=last, progress=progress
@@ -44,21 +52,19 @@ def state_at(
                 states[key] = state
         else:
             mapping = mapping_from(recorded)
-            if mapping is not None:
-                mappings[recorded.stream] = without_values(mapping)
+            if mapping is None or mapping.secret is None:
+                mappings.pop(recorded.stream, None)
+            else:
+                mappings[recorded.stream] = _lean(standing(mapping))
     live = {key: state for key, state in states.items() if not state.deleted}
-    credentials = [
-        mapping_document(mapping, live[application_key(mapping.application)])
-        for mapping in mappings.values()
-        if _counts(mapping, live)
-    ]
     return {
         "position": last,
         "at": recorded_at,
         "applications": [application_document(live[key]) for key in sorted(live)],
-        "credentials": sorted(
-            credentials, key=lambda one: (one["application"].casefold(), one["owner"] or "")
-        ),
+        "credentials": [
+            mapping_document(mapping, state)
+            for mapping, state in _counting(mappings.values(), live)
+        ],
     }
 
 
@@ -93,9 +99,25 @@ def _owned(document: dict[str, Any]) -> tuple[str, ...]:
     return (application_key(document["application"]), document["owner"] or "")
 
 
-def _counts(mapping: CredentialMapping, live: dict[str, Application]) -> bool:
-    state = live.get(application_key(mapping.application))
-    return state is not None and mapping.counts_in(state.creation)
+def _counting(
+    mappings: Iterable[Standing], live: Mapping[str, Application]
+) -> list[tuple[Standing, Application]]:
+    """Those that belong to the present creation of a live application, in order of names."""
+    found = ((one, live.get(application_key(one.application))) for one in mappings)
+    counting = [
+        (one, state) for one, state in found if state is not None and one.creation == state.creation
+    ]
+    return sorted(counting, key=lambda one: (one[1].application.casefold(), one[0].owner or ""))
+
+
+def _lean(mapping: Standing) -> Standing:
+    """The same, with each name in memory once however many mappings have it."""
+    return mapping._replace(
+        application=intern(mapping.application),
+        owner=None if mapping.owner is None else intern(mapping.owner),
+        fields=tuple(map(intern, mapping.fields)),
+        set_by=intern(mapping.set_by),
+    )
 
 
 def _end(store: Store, position: int | None, at: int | None) -> tuple[int, str | None]:

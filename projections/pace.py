@@ -1,8 +1,9 @@
 """How fast a rebuild may go beside those who append.
 
-It holds the lock for a page at a time. As long as nobody else appends, pages are large. As soon as
-somebody does, they are small, and after each the rebuild stays away for as long as it held the
-lock, at least `ASIDE_MIN_S`: whoever waits comes next, and half of the time is theirs.
+It holds the lock for a page at a time. The first is small, and as long as nobody else appends, each
+is twice as large as the one before. As soon as somebody does, pages are small again, and after each
+the rebuild stays away for as long as it held the lock, at least `ASIDE_MIN_S`: whoever waits comes
+next, and half of the time is theirs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Pace:
         self._last: int | None = None
         self._began = 0.0
         self.rows = BUSY_ROWS
-        """So many events the next page has; the first is small, as nobody knows yet who appends."""
+        """So many rows the next page has."""
 
     def take_lock(self) -> None:
         """The lock is held from now on."""
@@ -43,6 +44,6 @@ class Pace:
         held_s = self._clock() - self._began
         others = self._last is not None and last > self._last
         self._last = last
-        self.rows = BUSY_ROWS if others else CALM_ROWS
+        self.rows = BUSY_ROWS if others else min(2 * self.rows, CALM_ROWS)
         if others:
             self._sleep(max(ASIDE_MIN_S, held_s))

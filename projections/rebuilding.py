@@ -3,8 +3,8 @@
 The log is read once for all of them: each row is opened and folded once, outside the lock; under
 it a page is only written into the idle table of every view that looks at it. Where others append
 meanwhile, pages are small and the rebuild steps aside after each for as long as it held the lock,
-so that those who read wait for little. A page that is filled need not be durable before the last
-one, in which one row for each view switches its tables.
+so that those who read wait for little. Nothing of it need be durable before the last page, in which
+one row for each view switches its tables.
 
 The table that served is then compared with the new one at the same position: it takes in what was
 appended meanwhile, by the same fold, until one snapshot shows both equally far. Both digests are
@@ -44,6 +44,7 @@ class Rebuild:
         self._store = store
         self._mapper = mapper
         self._progress = progress
+        self._pace = Pace()
 
     def run(self) -> list[dict[str, Any]]:
         """`{"name", "digest_before", "digest_after", "same"}` of each view."""
@@ -72,18 +73,21 @@ class Rebuild:
         begun: Place | None = None
         left = True
         while left:
-            with self._store.writing() as writing:
+            with self._store.writing(durable=False) as writing:
+                self._pace.take_lock()
                 served = _required(keeper, writing)
                 if begun is not None and served.active != begun.active:
                     raise _overtaken()
                 begun = served
-                left = keeper.clear_some(writing.connection, served.idle)
+                left = keeper.clear_some(writing.connection, served.idle, self._pace.rows)
                 keeper.places.write_idle(writing.connection, 0)
+                last = writing.last_position()
+            self._pace.let_go(last)
         return served
 
     def _fill(self, served: dict[ViewKeeper, Place]) -> None:
         prefixes = tuple({prefix for keeper in served for prefix in keeper.view.prefixes})
-        position, pace = 0, Pace()
+        position, pace = 0, self._pace
         while True:
             with self._store.reading() as reading:
                 page = self._page(reading, position, prefixes, pace.rows)
@@ -134,9 +138,9 @@ class Rebuild:
                 place = _switched(keeper, reading, served)
                 if place.position == keeper.places.idle_position(reading.connection):
                     return _digests(keeper, reading.connection, place)
-            with self._store.writing() as writing:
+            with self._store.writing(durable=False) as writing:
                 self._catch_up(keeper, writing, served)
-        with self._store.writing() as writing:
+        with self._store.writing(durable=False) as writing:
             place = self._catch_up(keeper, writing, served)
             return _digests(keeper, writing.connection, place)
 

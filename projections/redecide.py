@@ -10,10 +10,12 @@ this version does not know, and every one behind a piece of policy whose key is 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ledger.aggregates.access import Access
 from ledger.aggregates.application import Application, ApplicationEvent, field_of, fold_application
+from ledger.aggregates.event import Event
 from ledger.aggregates.mapping import CredentialMapping, mapping_from
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.roles import Roles, fold_roles
@@ -25,7 +27,7 @@ from ledger.log.store import Store
 from ledger.policy import RULES_VERSION, Caller, Decision, decide_get, owner_for
 from projections.digests import compared
 from projections.documents import time_text
-from projections.streams import log_events, without_values
+from projections.streams import log_events
 from projections.view import Progress
 
 _PREFIXES = ("application.", "role.", "credential.", "access.")
@@ -74,7 +76,7 @@ class Redecision:
                 mapping = mapping_from(recorded)
                 if mapping is not None:
                     place = compared(mapping.application), mapping.owner
-                    self._mappings[place] = without_values(mapping)
+                    self._mappings[place] = _without_values(mapping)
 
     def pass_over(self, row: LogRow, error: KeyUnavailable) -> None:
         """Note a row whose key is not held; without all policy nothing after it can be judged."""
@@ -205,3 +207,12 @@ def _released(state: Application, mapping: CredentialMapping, record: Access) ->
         return mapping.fields
     asked = (field_of(state, name).name for name in record.requested)
     return tuple(name for name in asked if name in mapping.fields)
+
+
+def _without_values(mapping: CredentialMapping) -> CredentialMapping:
+    """The mapping without the bytes of its sealed values, to be held in great numbers."""
+    return replace(
+        mapping,
+        secret=None if mapping.secret is None else b"",
+        recorded=mapping.recorded._replace(event=Event()),
+    )

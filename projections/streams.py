@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TypeVar
 
-from ledger.aggregates.event import Event
-from ledger.aggregates.mapping import CredentialMapping
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered
@@ -97,12 +94,3 @@ def position_at(reading: Reading, at: int) -> int:
         else:
             high = middle - 1
     return low
-
-
-def without_values(mapping: CredentialMapping) -> CredentialMapping:
-    """The mapping without the bytes of its sealed values, to be held in great numbers."""
-    return replace(
-        mapping,
-        secret=None if mapping.secret is None else b"",
-        recorded=mapping.recorded._replace(event=Event()),
-    )

@@ -30,7 +30,6 @@ from projections.place import SIDES, Place, Places
 
 PAGE_ROWS = 500
 """So many events are folded under one lock where a view is brought forward."""
-CLEARED_ROWS = 1000
 PUT = "put the row"
 Operation = tuple[str, tuple[object, ...]]
 """`PUT` and a whole row, or a statement with `{table}` for the table's name and its parameters."""
@@ -154,11 +153,11 @@ class ViewKeeper:
         """Empty one of the two tables."""
         connection.execute(f"DELETE FROM {self.table(side)}")
 
-    def clear_some(self, connection: Connection, side: str) -> bool:
-        """Take a page of rows out of one of the two tables; whether any are left."""
+    def clear_some(self, connection: Connection, side: str, rows: int) -> bool:
+        """Take so many rows out of one of the two tables; whether any are left."""
         table, key = self.table(side), self.key
         connection.execute(
-            f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} LIMIT {CLEARED_ROWS})"
+            f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} LIMIT ?)", (rows,)
         )
         return bool(connection.execute(f"SELECT 1 FROM {table} LIMIT 1"))
 

@@ -21,7 +21,8 @@ from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput, KeyUnavailable
 from ledger.identifiers import application_key
-from ledger.log.store import Connection, Reading, Store
+from ledger.log.rows import LogRow
+from ledger.log.store import Connection, Store
 from ledger.sealing.streams import StreamNames
 from projections.access_history import AccessHistory
 from projections.access_questions import AccessQuestion, access_question
@@ -30,7 +31,12 @@ from projections.applications import Applications
 from projections.changes import changes
 from projections.credential_view import CredentialView
 from projections.digests import Digests, compared
-from projections.documents import access_document, mapping_document, unreadable_access
+from projections.documents import (
+    access_document,
+    mapping_document,
+    standing,
+    unreadable_access,
+)
 from projections.history import mapping_history
 from projections.key_inventory import KeyInventory
 from projections.place import read_rows, write_rows
@@ -151,7 +157,7 @@ class Views:
                 return None
             if older_than_us is not None and mapping.set_at > now - older_than_us:
                 return None
-            return mapping_document(mapping, state)
+            return mapping_document(standing(mapping), state)
 
         documents = self._answers("credential_view", "stream, position", conditions, answer)
         return sorted(
@@ -182,8 +188,9 @@ class Views:
                 found = question.positions(
                     serving.reading, serving.table, self._digests, before, wanted
                 )
+                rows = serving.reading.rows_at(found)
                 documents.extend(
-                    self._access_at(serving.reading, position, question) for position in found
+                    self._access_in(rows.get(position), position, question) for position in found
                 )
             if len(found) < wanted:
                 break
@@ -244,10 +251,9 @@ class Views:
             _require_newer(serving, stream, position)
         return mapping if mapping is not None and mapping.secret is not None else None
 
-    def _access_at(
-        self, reading: Reading, position: int, question: AccessQuestion
+    def _access_in(
+        self, row: LogRow | None, position: int, question: AccessQuestion
     ) -> dict[str, Any]:
-        row = reading.row_at(position)
         if row is None or not row.topic.startswith("access."):
             raise astray(position)
         try:

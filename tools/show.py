@@ -1,8 +1,9 @@
 """How results look: one JSON document, or a table for people.
 
-JSON goes out with stable keys, in UTF-8, or escaped where the stream knows no such characters. Tables are drawn by `rich` on a
-terminal only, so that `rich` is not even imported elsewhere; through a pipe each row is one line
-of tab-separated cells. Control characters of recorded texts never reach a terminal.
+JSON goes out with stable keys, in UTF-8, or escaped where the stream knows no such characters.
+Tables are drawn by `rich` on a terminal only, so that `rich` is not even imported elsewhere;
+through a pipe each row is one line of tab-separated cells. Control characters of recorded texts
+never reach a terminal.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from tools.when import to_local_text
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _NONE = "-"
 _WRAPPED_FROM = 30
+_PARTS = 10_000
 
 
 class Progress(Protocol):
@@ -33,7 +36,12 @@ class Progress(Protocol):
 
 def print_json(document: object) -> None:
     """Print one JSON document and a newline on standard output."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=not _knows_all(sys.stdout), indent=2) + "\n")
+    encoder = json.JSONEncoder(ensure_ascii=not _knows_all(sys.stdout), indent=2)
+    # An answer may be as long as the ledger is large; its text is never in memory as a whole.
+    parts = encoder.iterencode(document)
+    while text := "".join(islice(parts, _PARTS)):
+        sys.stdout.write(text)
+    sys.stdout.write("\n")
 
 
 def json_line(document: object) -> str:

@@ -9,6 +9,8 @@ from ledger.log.store import Connection
 
 LOG_COLUMNS = ", ".join(LogRow._fields)
 INSERT_ROW = f"INSERT INTO log ({LOG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_TOGETHER = (1, 10, 100)
+"""So many positions are asked for at once: few forms of one statement, which engines keep."""
 _COMMIT = ", ".join(CommitRow._fields)
 _SIGNER = "public_key, class, change, from_size, introduced_by, signature"
 _EXTENT = (
@@ -56,6 +58,20 @@ class Snapshot:
     def row_at(self, position: int) -> LogRow | None:
         """The row at this position."""
         return next(iter(self._rows("position = ?", position)), None)
+
+    def rows_at(self, positions: Sequence[int]) -> dict[int, LogRow]:
+        """The rows at these positions, by position; those that are not there are left out."""
+        found: dict[int, LogRow] = {}
+        left = positions
+        while left:
+            asked = next((many for many in _TOGETHER if many >= len(left)), _TOGETHER[-1])
+            some, left = left[:asked], left[asked:]
+            marks = ", ".join("?" * asked)
+            padded = [*some, *[some[-1]] * (asked - len(some))]
+            found.update(
+                (row.position, row) for row in self._rows(f"position IN ({marks})", *padded)
+            )
+        return found
 
     def newest_of(self, stream: bytes) -> LogRow | None:
         """The row of the highest version in this stream."""

@@ -83,6 +83,10 @@ class Reading(Protocol):
         """The row at this position."""
         ...
 
+    def rows_at(self, positions: Sequence[int]) -> dict[int, LogRow]:
+        """The rows at these positions, by position; those that are not there are left out."""
+        ...
+
     def newest_of(self, stream: bytes) -> LogRow | None:
         """The row of the highest version in this stream."""
         ...

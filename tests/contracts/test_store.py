@@ -128,6 +128,17 @@ def test_many_rows_and_few_come_out_as_they_went_in(store):
         assert reading.rows_after(3, 5000) == many
 
 
+@pytest.mark.parametrize("count", [0, 1, 9, 10, 99, 250])
+def test_rows_are_found_by_their_positions_together(store, count):
+    with store.writing() as writing:
+        writing.insert_rows([row(n) for n in range(4, 504)])
+        writing.insert_commit(commit(503))
+    asked = list(range(503, 503 - 2 * count, -2))
+    with store.reading() as reading:
+        assert reading.rows_at(asked) == {n: row(n) for n in asked}
+        assert reading.rows_at([900, 2, 0]) == {2: row(2)}
+
+
 def test_nothing_stays_of_a_writing_that_failed(place, store):
     class Mishap(Exception):
         pass

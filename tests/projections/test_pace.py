@@ -21,13 +21,16 @@ class Time:
         pace.let_go(last)
 
 
-def test_where_nobody_appends_pages_are_large_and_follow_at_once():
+def test_where_nobody_appends_pages_grow_and_follow_at_once():
     """A log that does not grow is rebuilt without a pause."""
     time = Time()
     pace = time.pace()
-    for _ in range(3):
+    grown = []
+    for _ in range(8):
+        grown.append(pace.rows)
         time.page(pace, 0.5, last=100)
-    assert pace.rows == CALM_ROWS
+    assert grown[:4] == [BUSY_ROWS, 2 * BUSY_ROWS, 4 * BUSY_ROWS, 8 * BUSY_ROWS]
+    assert grown[-1] == pace.rows == CALM_ROWS
     assert time.slept == []
 
 
@@ -48,5 +51,5 @@ def test_a_quiet_log_is_hurried_through_again():
     pace = time.pace()
     for last in (100, 101, 101):
         time.page(pace, 0.1, last)
-    assert pace.rows == CALM_ROWS
+    assert pace.rows == 2 * BUSY_ROWS
     assert len(time.slept) == 1
