@@ -32,6 +32,10 @@ class Claim:
     value: str
     """Canonical value; casefolded when the issuer is `local`."""
 
+    def __hash__(self) -> int:
+        """Of the value alone, which tells nearly all claims apart and costs a third."""
+        return hash(self.value)
+
     def __str__(self) -> str:
         """The text form, which parses back to an equal claim."""
         if self.issuer == LOCAL:

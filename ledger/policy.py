@@ -47,6 +47,10 @@ class Caller:
         # Callers are kept and compared, so whatever sequence was given is made one that can be.
         object.__setattr__(self, "groups", tuple(self.groups))
 
+    def __hash__(self) -> int:
+        """Of the caller's own claim, which is what tells callers apart."""
+        return hash(self.claim)
+
     @property
     def claims(self) -> tuple[Claim, ...]:
         """All presented claims, the caller's own first."""

@@ -39,11 +39,13 @@ class FieldValue:
     __slots__ = ("_content",)
 
     def __init__(self, content: str | bytes) -> None:
-        try:
-            size = len(content.encode() if isinstance(content, str) else content)
-        except UnicodeEncodeError:
-            # The cause would carry the value to whoever prints causes.
-            raise InvalidInput("invalid-value", "A value is no valid Unicode text.") from None
+        size = len(content)
+        if isinstance(content, str) and not content.isascii():
+            try:
+                size = len(content.encode())
+            except UnicodeEncodeError:
+                # The cause would carry the value to whoever prints causes.
+                raise InvalidInput("invalid-value", "A value is no valid Unicode text.") from None
         if size > VALUE_BYTES_MAX:
             raise InvalidInput("value-too-long", f"A value has at most {VALUE_BYTES_MAX} bytes.")
         self._content = content

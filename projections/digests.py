@@ -19,36 +19,31 @@ class Digests:
 
     def __init__(self, streams: StreamNames) -> None:
         self._key = streams.views_key()
-        self._known: dict[tuple[bytes, str], bytes] = {}
+        self._claims: dict[str, bytes] = {}
+        self._applications: dict[str, bytes] = {}
 
     def claim(self, text: str | None) -> bytes:
         """Of a claim's text; `NOBODY` for none."""
-        return NOBODY if text is None else self._of(b"claim", text)
+        if text is None:
+            return NOBODY
+        return self._claims.get(text) or self._keep(self._claims, text, b"claim", text)
 
     def application(self, text: str) -> bytes:
         """Of an application's ID in any case and form; of the bare text where it is no ID."""
-        known = self._known.get((b"application as written", text))
-        if known is None:
-            known = self._of(b"application", compared(text))
-            self._keep(b"application as written", text, known)
-        return known
+        known = self._applications.get(text)
+        return known or self._keep(self._applications, text, b"application", compared(text))
 
     def place(self, name: str, fold_version: int, active: str, position: int) -> bytes:
         """Of where a view stands, so that nobody without the key can move it unseen."""
         text = f"{name}\0{fold_version}\0{active}\0{position}"
         return hmac.digest(self._key, b"place\0" + text.encode(), "sha256")[:DIGEST_BYTES]
 
-    def _of(self, kind: bytes, text: str) -> bytes:
-        known = self._known.get((kind, text))
-        if known is None:
-            known = hmac.digest(self._key, kind + b"\0" + text.encode(), "sha256")[:DIGEST_BYTES]
-            self._keep(kind, text, known)
-        return known
-
-    def _keep(self, kind: bytes, text: str, digest: bytes) -> None:
-        if len(self._known) >= _CACHED_MAX:
-            self._known.clear()
-        self._known[kind, text] = digest
+    def _keep(self, known: dict[str, bytes], text: str, kind: bytes, form: str) -> bytes:
+        digest = hmac.digest(self._key, kind + b"\0" + form.encode(), "sha256")[:DIGEST_BYTES]
+        if len(known) >= _CACHED_MAX:
+            known.clear()
+        known[text] = digest
+        return digest
 
 
 def compared(application: str) -> str:

@@ -29,7 +29,7 @@ from ledger.codec.header import associated_data_of, encode_place, header_of
 from ledger.errors import Tampered
 from ledger.log.rows import LogRow
 from ledger.sealing.compartments import Compartment
-from ledger.sealing.envelope import NONCE_BYTES, open_sealed, seal
+from ledger.sealing.envelope import NONCE_BYTES, open_sealed, padded, seal_padded
 from ledger.sealing.epochs import period_of
 from ledger.sealing.keys import KeySet
 from ledger.tree import leaf_hash
@@ -73,6 +73,22 @@ def compartment_of(topic: str) -> Compartment:
     return Compartment.ACCESS if topic.startswith(_ACCESS_PREFIXES) else Compartment.STATE
 
 
+def text_of(
+    event: Event, actor: Actor, reason: str, clock: int | None = None, request: str | None = None
+) -> bytes:
+    """What is sealed of an event: packed, and padded as its compartment asks."""
+    envelope: dict[str, Any] = {
+        "e": payload(event),
+        "b": [actor.claim, actor.slot, actor.label, actor.account, actor.opens],
+        "r": reason,
+    }
+    if clock is not None:
+        envelope["c"] = clock
+    if request is not None:
+        envelope["q"] = request
+    return padded(msgpack.packb(envelope, default=plain), compartment_of(event.TOPIC))
+
+
 class EventMapper:
     """Seals events into rows and opens rows into events, for one ledger."""
 
@@ -94,25 +110,21 @@ class EventMapper:
         recorded_at: int,
         clock: int | None = None,
         request: str | None = None,
+        text: bytes | None = None,
     ) -> tuple[LogRow, Recorded]:
-        """The sealed row at this place, and the event as folds see it."""
+        """The sealed row at this place, and the event as folds see it.
+
+        `text` is what `text_of` gave for the same event, author and reason, if it is at hand.
+        """
         topic, period = event.TOPIC, period_of(recorded_at)
-        envelope: dict[str, Any] = {
-            "e": payload(event),
-            "b": [actor.claim, actor.slot, actor.label, actor.account, actor.opens],
-            "r": reason,
-        }
-        if clock is not None:
-            envelope["c"] = clock
-        if request is not None:
-            envelope["q"] = request
+        if text is None or clock is not None or request is not None:
+            text = text_of(event, actor, reason, clock, request)
         place = encode_place(stream, version, topic, epoch, period)
-        sealed = seal(
+        sealed = seal_padded(
             self._cipher(topic, epoch, period, stream),
-            msgpack.packb(envelope, default=plain),
+            text,
             associated_data_of(self._ledger_id, place),
             self._random(NONCE_BYTES),
-            compartment_of(topic),
         )
         leaf = leaf_hash(header_of(self._ledger_id, position, place, recorded_at), sealed)
         row = LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)

@@ -36,6 +36,10 @@ class Mailbox:
             if len(self._answers) == 1:
                 self._wake()
 
+    def is_of(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether it leads to this loop."""
+        return self._loop() is loop
+
     def _wake(self) -> None:
         loop = self._loop()
         try:
@@ -95,13 +99,17 @@ class Mailboxes:
         self._of: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = (
             weakref.WeakKeyDictionary()
         )
+        self._newest: Mailbox | None = None
         self._guard = threading.Lock()
 
     def awaited(self) -> Awaited[Any]:
         """An answer for the coroutine that runs."""
         loop = asyncio.get_running_loop()
-        with self._guard:
-            mailbox = self._of.get(loop)
-            if mailbox is None:
-                mailbox = self._of[loop] = Mailbox(loop)
+        mailbox = self._newest  # of the one loop that there mostly is
+        if mailbox is None or not mailbox.is_of(loop):
+            with self._guard:
+                mailbox = self._of.get(loop)
+                if mailbox is None:
+                    mailbox = self._of[loop] = Mailbox(loop)
+            self._newest = mailbox
         return Awaited(mailbox, loop.create_future())

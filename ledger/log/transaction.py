@@ -154,21 +154,7 @@ class Transaction:
         request: str | None = None,
     ) -> Recorded:
         """Seal and place one event; it is durable when the request is answered."""
-        self._require_class(event.TOPIC)
-        behind = self.clock_reading <= self.head.recorded_at
-        row, recorded = self._equipment.mapper.record(
-            event,
-            actor,
-            reason,
-            position=self.next_position,
-            stream=stream,
-            version=self.next_version(stream, event.TOPIC),
-            epoch=self._epoch,
-            recorded_at=self.recorded_at(),
-            clock=self.clock_reading if behind else None,
-            request=request,
-        )
-        return self._place(row, recorded)
+        return self._append(stream, event, actor, reason, self.recorded_at(), request=request)
 
     def append_ready(self, stream: bytes, version: int, topic: str, sealed: bytes) -> Recorded:
         """Place bytes that are sealed already, if they are the stream's next and open there.
@@ -200,11 +186,14 @@ class Transaction:
             ) from error
         return self._place(row, recorded)
 
-    def append_access(self, event: Event, actor: Actor, reason: str) -> Recorded:
-        """Append to the access stream of this process."""
-        period = period_of(self.recorded_at())
-        stream = self._equipment.access_streams.current(self._epoch, period)
-        return self.append(stream, event, actor, reason)
+    def append_access(
+        self, event: Event, actor: Actor, reason: str, text: bytes | None = None
+    ) -> Recorded:
+        """Append to the access stream of this process; for `text` see `EventMapper.record`."""
+        recorded_at = self.recorded_at()
+        streams = self._equipment.access_streams
+        stream = streams.current(self._epoch, period_of(recorded_at))
+        return self._append(stream, event, actor, reason, recorded_at, text=text)
 
     def place(self, stream: bytes, topic: str) -> Place:
         """Where the very next event of this stream will lie, for what is sealed into it."""
@@ -238,6 +227,34 @@ class Transaction:
             del self.rows[rows:], self.recorded[rows:], self.new_signers[signers:]
             self._epoch, self._last_recorded_at = epoch, recorded_at
             raise
+
+    def _append(
+        self,
+        stream: bytes,
+        event: Event,
+        actor: Actor,
+        reason: str,
+        recorded_at: int,
+        *,
+        request: str | None = None,
+        text: bytes | None = None,
+    ) -> Recorded:
+        self._require_class(event.TOPIC)
+        behind = self.clock_reading <= self.head.recorded_at
+        row, recorded = self._equipment.mapper.record(
+            event,
+            actor,
+            reason,
+            position=self.next_position,
+            stream=stream,
+            version=self.next_version(stream, event.TOPIC),
+            epoch=self._epoch,
+            recorded_at=recorded_at,
+            clock=self.clock_reading if behind else None,
+            request=request,
+            text=text,
+        )
+        return self._place(row, recorded)
 
     def _place(self, row: LogRow, recorded: Recorded) -> Recorded:
         self._last_recorded_at = row.recorded_at

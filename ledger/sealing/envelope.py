@@ -40,7 +40,12 @@ def seal(
     cipher: AESGCM, plaintext: bytes, aad: bytes, nonce: bytes, compartment: Compartment
 ) -> bytes:
     """Seal under a fresh 12-byte nonce."""
-    return nonce + cipher.encrypt(nonce, padded(plaintext, compartment), aad)
+    return seal_padded(cipher, padded(plaintext, compartment), aad, nonce)
+
+
+def seal_padded(cipher: AESGCM, text: bytes, aad: bytes, nonce: bytes) -> bytes:
+    """The same for a plaintext that was padded before."""
+    return nonce + cipher.encrypt(nonce, text, aad)
 
 
 def open_sealed(cipher: AESGCM, sealed: bytes, aad: bytes) -> bytes:

@@ -27,6 +27,6 @@ def checked_reason(reason: str) -> str:
         raise InvalidInput(
             "invalid-reason", f"A reason has at most {REASON_LENGTH_MAX} characters."
         )
-    if any("\ud800" <= character <= "\udfff" for character in reason):
+    if not reason.isascii() and any("\ud800" <= character <= "\udfff" for character in reason):
         raise InvalidInput("invalid-reason", "A reason is valid Unicode text.")
     return reason

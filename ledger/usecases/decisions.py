@@ -14,10 +14,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ledger.aggregates.access import Access
-from ledger.aggregates.application import Application
+from ledger.aggregates.application import Application, fold_application
 from ledger.aggregates.mapping import CredentialMapping
 from ledger.aggregates.recorded import Recorded
-from ledger.aggregates.roles import Roles
+from ledger.aggregates.roles import Roles, fold_roles
+from ledger.log.transaction import Transaction
 from ledger.policy import Caller
 
 _KEPT_MAX = 10_000
@@ -43,50 +44,75 @@ class Released(NamedTuple):
     record: Access
     mapping: CredentialMapping
     credential_page: str | None
+    reason: str
+    """What was given as the reason when it was kept."""
+    text: bytes
+    """What is sealed of the record with that reason."""
+    secret_place: bytes
+    """What binds the mapping's values to their row."""
 
 
-class _Kept(NamedTuple):
-    """What was decided under one state of an application and of the service-level rights."""
+class Policy(NamedTuple):
+    """The states that decisions about one application rest on, and their streams."""
 
+    stream: bytes
     application: Application
-    roles: Roles
-    released: dict[Asked, Released]
+    roles_stream: bytes
+    roles: Roles | None
+
+    def is_as(self, other: Policy) -> bool:
+        """Whether these are the other's very objects."""
+        return self.application is other.application and self.roles is other.roles
+
+    def stands(self, transaction: Transaction) -> bool:
+        """Whether the folds give these very objects."""
+        application = transaction.load(self.stream, fold_application)
+        return (
+            application is self.application
+            and transaction.load(self.roles_stream, fold_roles) is self.roles
+        )
 
 
 class Decisions:
     """The releases that one process has decided; used under the lock only."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, tuple[Policy, dict[Asked, Released]]] = {}
         self._count = 0
 
-    def of(self, asked: Asked, application: Application, roles: Roles) -> Released | None:
-        """What was decided under these very states; its mapping is still to be looked at."""
-        kept = self._kept.get(application.key)
-        if kept is None or kept.application is not application or kept.roles is not roles:
+    def of(self, asked: Asked, key: str, transaction: Transaction) -> Released | None:
+        """What was decided about the application of this key, if it would be decided again."""
+        kept = self._kept.get(key)
+        if kept is None:
             return None
-        return kept.released.get(asked) if _is_usual(asked) else None
+        policy, decided = kept
+        released = decided.get(asked)
+        if released is None or not policy.stands(transaction):
+            return None
+        return released if transaction.newest(released.stream) is released.newest else None
 
-    def keep(
-        self, asked: Asked, application: Application, roles: Roles, released: Released
-    ) -> None:
+    def keep(self, asked: Asked, policy: Policy, released: Released) -> None:
         """Remember a release for the next request like this."""
-        if not _is_usual(asked) or len(released.mapping.secret or b"") > _SECRET_BYTES_MAX:
+        if not _is_usual(asked, released):
             return
         if self._count >= _KEPT_MAX:
             self._kept.clear()
             self._count = 0
-        kept = self._kept.get(application.key)
-        if kept is None or kept.application is not application or kept.roles is not roles:
-            self._count -= len(kept.released) if kept else 0
-            kept = self._kept[application.key] = _Kept(application, roles, {})
-        self._count += asked not in kept.released
-        kept.released[asked] = released
+        key = policy.application.key
+        known, decided = self._kept.get(key, (None, {}))
+        if known is None or not known.is_as(policy):
+            self._count -= len(decided)
+            decided = {}
+            self._kept[key] = (policy, decided)
+        self._count += asked not in decided
+        decided[asked] = released
 
 
-def _is_usual(asked: Asked) -> bool:
-    """Whether a request is small; how long a claim may be is limited where it is parsed."""
+def _is_usual(asked: Asked, released: Released) -> bool:
+    """Whether all of it is small; how long a claim may be is limited where it is parsed."""
+    texts = (asked.application, released.reason, *asked.fields)
     return (
         len(asked.caller.groups) <= _GROUPS_MAX
-        and len(asked.application) + sum(map(len, asked.fields)) <= _TEXTS_LENGTH_MAX
+        and sum(map(len, texts)) <= _TEXTS_LENGTH_MAX
+        and len(released.mapping.secret or b"") <= _SECRET_BYTES_MAX
     )

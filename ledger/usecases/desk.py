@@ -23,7 +23,7 @@ from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.secrets import SecretBox
 from ledger.sealing.streams import StreamNames
 from ledger.usecases.acting import Acting
-from ledger.usecases.decisions import Decisions
+from ledger.usecases.decisions import Decisions, Policy
 from ledger.values import FieldValue, pack_values, unpack_values
 
 Random = Callable[[int], bytes]
@@ -71,6 +71,16 @@ class Desk:
     def roles(self, transaction: Transaction) -> Roles:
         """The service-level rights."""
         return transaction.load(self.streams.roles(), fold_roles) or NO_ROLES
+
+    def policy(self, transaction: Transaction, application: Application) -> Policy:
+        """The states that decisions about this application rest on, as the transaction gives them."""
+        roles_stream = self.streams.roles()
+        return Policy(
+            self.streams.application(application.key),
+            application,
+            roles_stream,
+            transaction.load(roles_stream, fold_roles),
+        )
 
     def key_history(self, transaction: Transaction) -> KeyHistory:
         """Epochs and slots."""
@@ -147,8 +157,12 @@ class Desk:
 
     def open_values(self, carrying: Recorded, secret: bytes) -> dict[str, FieldValue]:
         """The values in the row that carries them."""
-        packed = self.box.open(carrying.epoch, secret, self.mapper.associated_data(carrying))
-        return unpack_values(packed)
+        place = self.mapper.associated_data(carrying)
+        return self.open_values_at(place, carrying.epoch, secret)
+
+    def open_values_at(self, place: bytes, epoch: int, secret: bytes) -> dict[str, FieldValue]:
+        """The same, where what binds them to their row is at hand."""
+        return unpack_values(self.box.open(epoch, secret, place))
 
     def versions(self, transaction: Transaction, stream: bytes) -> Iterator[CredentialMapping]:
         """A mapping at each of its events, oldest first."""

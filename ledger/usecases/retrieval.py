@@ -15,17 +15,14 @@ from typing import NamedTuple
 from ledger.aggregates.access import OUTCOMES, Access, AccessDenied
 from ledger.aggregates.application import Application, field_of
 from ledger.aggregates.mapping import CredentialMapping
-from ledger.aggregates.roles import Roles
+from ledger.codec.mapper import text_of
 from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
-from ledger.identifiers import display_name
+from ledger.identifiers import application_key, display_name
 from ledger.log.transaction import Transaction
 from ledger.policy import RULES_VERSION, Decision, decide_get, owner_for
 from ledger.usecases.decisions import Asked, Released
 from ledger.usecases.desk import Desk
 from ledger.usecases.outcomes import Retrieved
-
-Decided = tuple[Access, CredentialMapping | None, str | None]
-"""The record to be made, the mapping to be opened, and the credential page to be told."""
 
 
 class Release(NamedTuple):
@@ -33,8 +30,10 @@ class Release(NamedTuple):
 
     record: Access
     position: int
-    mapping: CredentialMapping | None
-    credential_page: str | None
+    mapping: CredentialMapping | None = None
+    credential_page: str | None = None
+    secret_place: bytes | None = None
+    """What binds the mapping's values to their row, if it was granted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,38 +47,54 @@ class Retrieve:
     def decide(self, transaction: Transaction) -> Release:
         """Append the access record."""
         desk, asked = self.desk, self.asked
+        known = desk.decisions.of(asked, application_key(asked.application), transaction)
+        if known is not None:
+            return self._released(transaction, known)
         application = desk.application(transaction, asked.application)
-        roles = desk.roles(transaction)
-        known = desk.decisions.of(asked, application, roles) if application else None
-        decided: Decided
-        if known is not None and transaction.newest(known.stream) is known.newest:
-            decided = known.record, known.mapping, known.credential_page
-        else:
-            decided = self._decided(application, roles, transaction)
-        record, mapping, page = decided
-        position = transaction.append_access(record, desk.slot, self.reason).position
-        return Release(record, position, mapping, page)
-
-    def _decided(
-        self, application: Application | None, roles: Roles, transaction: Transaction
-    ) -> Decided:
-        desk, asked = self.desk, self.asked
         decision = decide_get(
-            application, roles, asked.caller, restricted=asked.restricted, fields=asked.fields
+            application,
+            desk.roles(transaction),
+            asked.caller,
+            restricted=asked.restricted,
+            fields=asked.fields,
         )
         if application is None or not decision.allowed:
-            return self._record(application, decision, None), None, None
+            return self._withheld(transaction, self._record(application, decision, None), None)
         page = application.credential_page_url
         owner = owner_for(application, asked.caller)
         mapping = desk.mapping(transaction, application, owner)
         if mapping is None or not mapping.counts_in(application.creation):
-            return self._record(application, decision, None), None, page
+            return self._withheld(transaction, self._record(application, decision, None), page)
         record = self._record(application, decision, mapping)
         released = Released(
-            desk.mapping_stream(application, owner), mapping.recorded, record, mapping, page
+            desk.mapping_stream(application, owner),
+            mapping.recorded,
+            record,
+            mapping,
+            page,
+            self.reason,
+            text_of(record, desk.slot, self.reason),
+            desk.mapper.associated_data(mapping.recorded),
         )
-        desk.decisions.keep(asked, application, roles, released)
-        return record, mapping, page
+        desk.decisions.keep(asked, desk.policy(transaction, application), released)
+        return self._released(transaction, released)
+
+    def _released(self, transaction: Transaction, known: Released) -> Release:
+        text = known.text if known.reason == self.reason else None
+        recorded = transaction.append_access(known.record, self.desk.slot, self.reason, text)
+        return Release(
+            known.record,
+            recorded.position,
+            known.mapping,
+            known.credential_page,
+            known.secret_place,
+        )
+
+    def _withheld(
+        self, transaction: Transaction, record: Access, credential_page: str | None
+    ) -> Release:
+        recorded = transaction.append_access(record, self.desk.slot, self.reason)
+        return Release(record, recorded.position, credential_page=credential_page)
 
     def _record(
         self, application: Application | None, decision: Decision, mapping: CredentialMapping | None
@@ -92,7 +107,7 @@ class Retrieve:
             outcome = "not-set"
             if mapping is not None:
                 outcome = "granted"
-                released = self._released(application, mapping)
+                released = self._fields(application, mapping)
                 missing = tuple(
                     field.name for field in application.fields if field.name not in mapping.fields
                 )
@@ -120,7 +135,7 @@ class Retrieve:
             detail=detail,
         )
 
-    def _released(self, application: Application, mapping: CredentialMapping) -> tuple[str, ...]:
+    def _fields(self, application: Application, mapping: CredentialMapping) -> tuple[str, ...]:
         if not self.asked.fields:
             return mapping.fields
         wanted = dict.fromkeys(field_of(application, name).name for name in self.asked.fields)
@@ -143,9 +158,9 @@ def opened(desk: Desk, release: Release) -> Retrieved:
             hint="Give the reference number to the ledger's operator, who can have it explained.",
             position=release.position,
         )
-    if mapping is None or mapping.secret is None:
+    if mapping is None or mapping.secret is None or release.secret_place is None:
         raise _not_set(release)
-    values = desk.open_values(mapping.recorded, mapping.secret)
+    values = desk.open_values_at(release.secret_place, mapping.recorded.epoch, mapping.secret)
     return Retrieved(
         application=record.application,
         owner=record.owner,
