@@ -422,6 +422,17 @@ def test_what_was_decided_before_holds_only_while_nothing_changed(ledger):
     everything_holds(ledger)
 
 
+def test_each_record_has_the_reason_that_was_given_for_it(ledger):
+    """A decision that is recorded again is recorded with the new reason."""
+    ledger.create_application(OPERATOR, "Finance", kind="group", members=("user:alice",))
+    ledger.set_credentials(OPERATOR, "Finance", None, PAIR)
+    given = ["monthly run", "monthly run", "", "an auditor asks", "monthly run"]
+    for reason in given:
+        ledger.retrieve(caller("user:alice"), "Finance", reason=reason)
+    told = ledger.views.access(limit=len(given))
+    assert [one["reason"] for one in reversed(told)] == given
+
+
 def test_what_was_decided_before_does_not_hold_within_the_very_commit_that_changes_it(ledger):
     """A revocation counts for whoever is decided after it, in the same transaction too."""
     ledger.create_application(OPERATOR, "CRM", kind="individual", members=("user:alice",))

@@ -21,6 +21,12 @@ _EXTENT = (
 )
 
 
+_ADDED = (
+    "SELECT (SELECT count(*) FROM log WHERE position > ?), (SELECT max(position) FROM log),"
+    " (SELECT max(size) FROM commits)"
+)
+
+
 class Snapshot:
     """A reading, and under the lock a writing, of one ledger."""
 
@@ -94,6 +100,15 @@ class Snapshot:
         """The commit of exactly this size."""
         found = self.connection.execute(f"SELECT {_COMMIT} FROM commits WHERE size = ?", (size,))
         return CommitRow(*found[0]) if found else None
+
+    def added(self, size: int) -> tuple[int, int, int]:
+        """How many rows lie beyond this size, the highest position, and the newest commit's size.
+
+        What is not there, or is no number, comes out as minus one.
+        """
+        found = self.connection.execute(_ADDED, (size,))[0]
+        rows, last, committed = (one if isinstance(one, int) else -1 for one in found)
+        return rows, last, committed
 
     def insert_ledger(self, row: LedgerRow) -> None:
         """Name the ledger of an empty store."""

@@ -107,6 +107,13 @@ class Reading(Protocol):
 class Writing(Reading, Protocol):
     """A snapshot that holds the lock and may append."""
 
+    def added(self, size: int) -> tuple[int, int, int]:
+        """How many rows lie beyond this size, the highest position, and the newest commit's size.
+
+        What is not there, or is no number, comes out as minus one.
+        """
+        ...
+
     def insert_ledger(self, row: LedgerRow) -> None:
         """Name the ledger of an empty store."""
         ...

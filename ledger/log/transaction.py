@@ -264,6 +264,8 @@ class Transaction:
         self.recorded.append(recorded)
         if row.topic == EPOCH_STARTED and row.position > 1:
             self._epoch += 1
+            # Requests behind this one in the same batch seal access records in the new epoch.
+            self._equipment.mapper.start({self._epoch: row.period})
         return recorded
 
     def _version(self, stream: bytes, topic: str) -> int:

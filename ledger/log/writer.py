@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ledger.aggregates.keys import fold_keys
 from ledger.codec.mapper import EventMapper
-from ledger.errors import Conflict, InvalidInput, LedgerError, Unavailable
+from ledger.errors import Conflict, InvalidInput, LedgerError, Tampered, Unavailable
 from ledger.log.access_streams import AccessStreams
 from ledger.log.folds import Folds, Overtaken
 from ledger.log.forking import renew_in_children
@@ -287,6 +287,10 @@ class Writer:
         writing.insert_commit(self.signer.commit(head.frontier, head.signers))
         for maintainer in self._maintainers:
             maintainer.maintain(writing.connection, transaction.recorded)
+        # A trigger or rule of somebody else's may have taken rows away or kept them out: nothing
+        # is released on a record that the store did not keep.
+        if writing.added(transaction.head.size) != (len(transaction.rows), head.size, head.size):
+            raise _not_kept()
         return head
 
     def _signers(self, writing: Writing, transaction: Transaction) -> tuple[SignerRow, ...]:
@@ -392,6 +396,14 @@ class Writer:
 
 def _closed() -> Unavailable:
     return Unavailable("ledger-closed", "The ledger was closed by this process.")
+
+
+def _not_kept() -> Tampered:
+    return Tampered(
+        "append-not-kept",
+        "The store did not keep what was appended to it; nothing was recorded.",
+        hint="Look for triggers and rules on the tables `log` and `commits` that are not ours.",
+    )
 
 
 def _unstorable() -> InvalidInput:

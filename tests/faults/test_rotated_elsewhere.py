@@ -8,6 +8,8 @@ commitments to the epoch that begins and to the one held ready.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,7 @@ from ledger.sealing.keyring_file import read_keyring, update_keyring_file
 from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
 from ledger.usecases.founding import committed
+from ledger.usecases.retrieval import opened
 from ledger.usecases.slots import KeyringEvent
 from ledger.values import FieldValue
 from projections.redecide import redecide
@@ -31,15 +34,20 @@ from tests.faults.test_hosts_at_once import another_host
 ALICE = Caller(parse_claim("user:alice"))
 
 
-def rotate(house):
-    """Start the epoch that the keyring holds ready, and hold another one."""
+def hold_another(house):
+    """One more epoch in the keyring; the event that starts the one it held ready."""
     unlocked = read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
     epochs = (*unlocked.epochs, new_epoch(len(unlocked.epochs) + 1, os.urandom))
     keyring = _wrap(unlocked.keyring, unlocked.root, unlocked.stream_key, epochs)
     update_keyring_file(house.keyring_path, unlocked, lambda _: (keyring, unlocked.root, None))
-    ledger = house.open()
     started, following = epochs[-2:]
-    event = EpochStarted(started.epoch, committed(started), committed(following))
+    return EpochStarted(started.epoch, committed(started), committed(following))
+
+
+def rotate(house):
+    """Start the epoch that the keyring holds ready, and hold another one."""
+    event = hold_another(house)
+    ledger = house.open()
     ledger._writer.run(KeyringEvent(ledger._desk, Acting(), event))
     ledger.close()
 
@@ -116,6 +124,31 @@ def test_a_process_beside_the_one_that_rotates_goes_on(hosts):
     assert running.retrieve(ALICE, "CRM").version == 1
     change(running, "second")
     running.close()
+    require_whole(rotating)
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Several requests in one, so that they are in one batch for certain."""
+
+    requests: tuple[Any, ...]
+
+    def decide(self, transaction):
+        return [request.decide(transaction) for request in self.requests]
+
+
+def test_requests_behind_a_rotation_in_the_same_batch_go_on_in_its_epoch(hosts):
+    """The month in which an epoch begins is known as soon as it is started."""
+    rotating, _ = hosts
+    event = hold_another(rotating)
+    ledger = rotating.open()
+    size = ledger.head().size
+    read = ledger._retrieval(ALICE, "CRM", restricted=False, fields=None, reason="")
+    start = KeyringEvent(ledger._desk, Acting(), event)
+    answers = ledger._writer.run(InTurn((read, start, read)))
+    assert opened(ledger._desk, answers[-1]).fields["Windows Password"].reveal() == "first"
+    ledger.close()
+    assert epochs(rotating, size) == [1, 1, 2]
     require_whole(rotating)
 
 

@@ -1,0 +1,108 @@
+"""A store that does not keep what is appended to it: somebody put a trigger on its tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger.claims import parse_claim
+from ledger.errors import Tampered
+from ledger.log.verification import verify_log
+from ledger.policy import Caller
+from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
+
+ALICE = Caller(parse_claim("user:alice"))
+VALUES = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
+WAYS = {
+    "rows are kept out": (
+        (
+            "CREATE TRIGGER theirs BEFORE INSERT ON log WHEN NEW.topic = 'access.granted'"
+            " BEGIN SELECT RAISE(IGNORE); END"
+        ),
+        ("BEFORE INSERT ON log", "NEW.topic = 'access.granted'", "RETURN NULL"),
+    ),
+    "rows are taken away again": (
+        (
+            "CREATE TRIGGER theirs AFTER INSERT ON log WHEN NEW.topic = 'access.granted'"
+            " BEGIN DELETE FROM log WHERE position = NEW.position; END"
+        ),
+        (
+            "AFTER INSERT ON log",
+            "NEW.topic = 'access.granted'",
+            "DELETE FROM log WHERE position = NEW.position; RETURN NULL",
+        ),
+    ),
+    "the row before is taken away too": (
+        (
+            "CREATE TRIGGER theirs AFTER INSERT ON log WHEN NEW.topic = 'access.denied'"
+            " BEGIN DELETE FROM log WHERE position = NEW.position - 1; END"
+        ),
+        (
+            "AFTER INSERT ON log",
+            "NEW.topic = 'access.denied'",
+            "DELETE FROM log WHERE position = NEW.position - 1; RETURN NULL",
+        ),
+    ),
+    "heads are kept out": (
+        "CREATE TRIGGER theirs BEFORE INSERT ON commits BEGIN SELECT RAISE(IGNORE); END",
+        ("BEFORE INSERT ON commits", "true", "RETURN NULL"),
+    ),
+}
+
+
+def put_trigger(house, way: str) -> None:
+    in_a_file, (event, condition, body) = WAYS[way]
+    if not house.on_server:
+        for (name,) in house.sql("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
+            house.sql(f"DROP TRIGGER {name}")
+        house.sql(in_a_file)
+        return
+    house.sql("ALTER TABLE log DISABLE TRIGGER USER")
+    house.sql(
+        f"CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; END $$"
+    )
+    house.sql(
+        f"CREATE TRIGGER theirs {event} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION theirs()"
+    )
+
+
+@pytest.fixture
+def filled(house):
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="group", members=("user:alice",))
+    ledger.set_credentials(Acting(), "CRM", None, VALUES)
+    ledger.close()
+    return house
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if "before" not in way])
+def test_nothing_is_released_on_a_record_that_was_not_kept(filled, way):
+    """The transaction is looked at before it is committed, and nothing of it stays."""
+    ledger = filled.open()
+    size = ledger.head().size
+    put_trigger(filled, way)
+    for _ in range(2):
+        with pytest.raises(Tampered) as caught:
+            ledger.retrieve(ALICE, "CRM")
+        assert caught.value.code == "append-not-kept"
+    ledger.close()
+    assert verify_log(filled.store()).ok
+    assert verify_log(filled.store()).size == size
+
+
+def test_a_row_taken_from_among_those_appended_together_is_missed(filled):
+    """Not only the last one counts."""
+    ledger = filled.open()
+    put_trigger(filled, "the row before is taken away too")
+    granted = ledger._retrieval(ALICE, "CRM", restricted=False, fields=None, reason="")
+    stranger = Caller(parse_claim("user:eve"))
+    denied = ledger._retrieval(stranger, "CRM", restricted=False, fields=None, reason="")
+
+    class Both:
+        def decide(self, transaction):
+            return granted.decide(transaction), denied.decide(transaction)
+
+    with pytest.raises(Tampered, match="did not keep"):
+        ledger._writer.run(Both())
+    ledger.close()
+    assert verify_log(filled.store()).ok
