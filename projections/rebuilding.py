@@ -21,8 +21,8 @@ from typing import Any
 
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict
+from ledger.log.pace import Pace
 from ledger.log.store import Connection, Reading, Store
-from projections.pace import Pace
 from projections.place import Place
 from projections.view import Operation, Page, Progress, ViewKeeper, read_page
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import InvalidInput, NotFound
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from ledger.aggregates.application import Application
     from ledger.claims import Claim
     from ledger.usecases.acting import Acting
-    from ledger.usecases.outcomes import MappingOutcome, Outcome, Retrieved
+    from ledger.usecases.outcomes import MappingOutcome, Outcome, Retrieved, RotationOutcome
     from tools.wiring import Session
 
 
@@ -135,7 +134,7 @@ def key_document(session: Session) -> dict[str, Any]:
     """Epochs with what rests on each, and slots, as `key status` tells them."""
     history = session.ledger.key_history()
     resting = session.views.epochs()
-    held = {keys.epoch: keys.secret is not None for keys in session.unlocked.epochs}
+    held = {epoch: secret for epoch, _, _, secret in session.ledger.status().epochs}
     made_at = {slot.id: slot.created_at for slot in session.unlocked.keyring.slots}
     operator = session.unlocked.is_operator
     return {
@@ -143,12 +142,12 @@ def key_document(session: Session) -> dict[str, Any]:
         "epochs": [
             {
                 "epoch": epoch,
-                "state": _epoch_state(epoch, history.current),
-                "created_at": to_text(started) if started is not None else None,
+                "state": history.state_of(epoch),
+                "created_at": _told(history.started_at.get(epoch)),
                 "mappings": resting.get(epoch, 0),
                 "secrets": "held" if held.get(epoch, False) or not operator else "destroyed",
             }
-            for epoch, started in _epochs(history.committed, history.started_at)
+            for epoch in sorted(history.committed)
         ],
         "slots": [
             {
@@ -156,7 +155,7 @@ def key_document(session: Session) -> dict[str, Any]:
                 "label": slot.label,
                 "kind": slot.kind,
                 "opens": slot.opens,
-                "created_at": to_text(made_at[slot.slot]) if slot.slot in made_at else None,
+                "created_at": _told(made_at.get(slot.slot)),
             }
             for slot in sorted(history.slots.values(), key=lambda one: one.slot)
             if slot.slot not in history.removed
@@ -164,13 +163,17 @@ def key_document(session: Session) -> dict[str, Any]:
     }
 
 
-def _epochs(
-    committed: dict[int, Any], started_at: dict[int, int]
-) -> Sequence[tuple[int, int | None]]:
-    return [(epoch, started_at.get(epoch)) for epoch in sorted(committed)]
+def _told(moment: int | None) -> str | None:
+    return None if moment is None else to_text(moment)
 
 
-def _epoch_state(epoch: int, current: int) -> str:
-    if epoch > current:
-        return "next"
-    return "current" if epoch == current else "previous"
+def rotation_document(outcome: RotationOutcome, seconds: float) -> dict[str, Any]:
+    """What `key rotate` tells."""
+    return {
+        "from": outcome.before,
+        "to": outcome.epoch,
+        "resealed": outcome.resealed,
+        "destroyed_previous": list(outcome.destroyed),
+        "values_gone": outcome.values_gone,
+        "seconds": round(seconds, 3),
+    }

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from ledger.aggregates.event import UPCASTERS, Event, event
 from ledger.aggregates.recorded import Recorded
-from ledger.sealing.epochs import EpochCommitments
+from ledger.sealing.compartments import Compartment
+from ledger.sealing.epochs import EpochCommitments, KeyName
 
 
 @event
@@ -21,6 +22,46 @@ class EpochStarted(Event):
     """(epoch, state, secret, access[120]) of the epoch that begins."""
     next: tuple[Any, ...]
     """The same of the one held ready."""
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class EpochResealed(Event):
+    """A rotation is finished: no live mapping rests on an earlier epoch any more."""
+
+    TOPIC: ClassVar[str] = "epoch.resealed"
+    epoch: int
+    mappings: int
+    """So many were resealed by the run that finished it."""
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class BackupWaived(Event):
+    """A rotation went on without the backups that it asks for."""
+
+    TOPIC: ClassVar[str] = "backup.waived"
+    lacking: tuple[str, ...]
+    """`database`, `keyring`, or both."""
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class KeysDestroying(Event):
+    """From here on these keys may be gone from any keyring."""
+
+    TOPIC: ClassVar[str] = "keys.destroying"
+    keys: tuple[tuple[int, str, int], ...]
+    """(epoch, compartment, month) of each; see `KeyName`."""
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class KeysDestroyed(Event):
+    """The keyring of the host that destroys holds these keys no more."""
+
+    TOPIC: ClassVar[str] = "keys.destroyed"
+    keys: tuple[tuple[int, str, int], ...]
 
 
 @event
@@ -133,6 +174,27 @@ class KeyHistory:
     exported: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     """By auditor's slot: position of the newest export, and the half that was in it."""
     removed: frozenset[int] = frozenset()
+    started_where: dict[int, int] = field(default_factory=dict)
+    """The position of each epoch's start."""
+    resealed: int = 1
+    """The newest epoch whose rotation is finished."""
+    destroying: frozenset[KeyName] = frozenset()
+    """Keys that may be gone, those that are destroyed included."""
+    destroyed: frozenset[KeyName] = frozenset()
+
+    @property
+    def is_rotating(self) -> bool:
+        """Whether mappings may rest on epochs before the current one."""
+        return self.resealed < self.current
+
+    def state_of(self, epoch: int) -> str:
+        """`next`, `current`, `previous`, and `destroying` or `destroyed` by its key of values."""
+        if epoch >= self.current:
+            return "current" if epoch == self.current else "next"
+        secret = KeyName(epoch, Compartment.SECRET.value)
+        if secret in self.destroyed:
+            return "destroyed"
+        return "destroying" if secret in self.destroying else "previous"
 
     def live(self) -> tuple[SlotAdded, ...]:
         """The slots that were added and not removed since, by number."""
@@ -158,7 +220,14 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
                 committed=committed,
                 first_periods={**state.first_periods, epoch: recorded.period},
                 started_at={**state.started_at, epoch: recorded.recorded_at},
+                started_where={**state.started_where, epoch: recorded.position},
             )
+        case EpochResealed(epoch=epoch):
+            return replace(state, resealed=max(state.resealed, epoch))
+        case KeysDestroying(keys=keys):
+            return replace(state, destroying=state.destroying | _names(keys))
+        case KeysDestroyed(keys=keys):
+            return replace(state, destroyed=state.destroyed | _names(keys))
         case SlotAdded() as added:
             return replace(
                 state,
@@ -171,3 +240,7 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
         case SlotRemoved(slot=slot):
             return replace(state, removed=state.removed | {slot})
     return state
+
+
+def _names(keys: tuple[tuple[int, str, int], ...]) -> frozenset[KeyName]:
+    return frozenset(KeyName(*key) for key in keys)

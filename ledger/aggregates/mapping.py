@@ -78,6 +78,12 @@ class CredentialDeleted(Event):
     value_version: int
 
 
+NEW_VALUE_TOPICS = (CredentialSet.TOPIC, CredentialRestored.TOPIC)
+"""Of the events that begin a new version of a mapping's values."""
+VALUE_TOPICS = (*NEW_VALUE_TOPICS, CredentialResealed.TOPIC)
+"""Of the events that carry sealed values."""
+
+
 @dataclass(frozen=True, slots=True)
 class CredentialMapping:
     """A mapping as its newest event tells it."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgpack
@@ -30,7 +30,7 @@ from ledger.errors import Tampered
 from ledger.log.rows import LogRow
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import NONCE_BYTES, open_sealed, padded, seal_padded
-from ledger.sealing.epochs import period_of
+from ledger.sealing.epochs import EpochKeys, period_of
 from ledger.sealing.keys import KeySet
 from ledger.tree import leaf_hash
 
@@ -182,6 +182,14 @@ class EventMapper:
             Actor(*envelope["b"]),
             envelope["r"],
         )
+
+    def hold(self, epochs: Iterable[EpochKeys]) -> None:
+        """Seal and open with these keys from now on, and with no others."""
+        self._keys.hold(epochs)
+
+    def holds(self, epoch: int) -> bool:
+        """Whether the keys of this epoch are at hand."""
+        return epoch in self._keys.epochs
 
     def start(self, first_periods: Mapping[int, int]) -> None:
         """Learn in which month each epoch was started, which access keys are counted from."""

@@ -98,6 +98,11 @@ class Folds:
         tip = self._tip(stream, size)
         return tip.version if tip else 0
 
+    def stands_at(self, size: int, stream: bytes, version: int, leaf: bytes) -> bool:
+        """Whether the stream's newest row is the one of this version and leaf."""
+        tip = self._tip(stream, size)
+        return tip is not None and (tip.version, tip.leaf) == (version, leaf)
+
     def _tip(self, stream: bytes, size: int) -> Tip | None:
         tip = self._tips.of(stream)
         if tip is not None and tip.position > size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ledger.aggregates.mapping import NEW_VALUE_TOPICS, VALUE_TOPICS
 from ledger.log.rows import CommitRow, Extent, LedgerRow, LogRow, SignerRow
 from ledger.log.store import Connection
 
@@ -24,6 +25,23 @@ _EXTENT = (
 _ADDED = (
     "SELECT (SELECT count(*) FROM log WHERE position > ?), (SELECT max(position) FROM log),"
     " (SELECT max(size) FROM commits)"
+)
+
+
+_RESTING = (
+    "position > ? AND position <= ? AND epoch < ? AND topic IN (?, ?, ?)"
+    # A look-up for each row: an anti-join would let some planner read the whole log for each page.
+    " AND version = (SELECT max(version) FROM log AS every WHERE every.stream = log.stream)"
+)
+
+# A value lives on where its own row was sealed anew, before another value was set.
+_VALUES_LEFT = (
+    "SELECT count(*) FROM log AS made WHERE position <= ? AND epoch < ? AND topic IN (?, ?)"
+    " AND NOT EXISTS (SELECT 1 FROM log AS anew WHERE anew.stream = made.stream"
+    " AND anew.version > made.version AND anew.topic = ? AND anew.epoch >= ?"
+    " AND NOT EXISTS (SELECT 1 FROM log AS other WHERE other.stream = made.stream"
+    " AND other.version > made.version AND other.version < anew.version"
+    " AND other.topic IN (?, ?)))"
 )
 
 
@@ -88,6 +106,23 @@ class Snapshot:
         return self._rows(
             "stream = ? AND version > ? ORDER BY version LIMIT ?", stream, after_version, limit
         )
+
+    def resting(self, after: int, until: int, epoch: int, limit: int) -> list[LogRow]:
+        """The next mappings' newest rows that carry values sealed before this epoch."""
+        return self._rows(
+            f"{_RESTING} ORDER BY position LIMIT ?", after, until, epoch, *VALUE_TOPICS, limit
+        )
+
+    def resting_count(self, until: int, epoch: int) -> int:
+        """How many such rows there are up to this position."""
+        sql = f"SELECT count(*) FROM log WHERE {_RESTING}"
+        return int(self.connection.execute(sql, (0, until, epoch, *VALUE_TOPICS))[0][0])
+
+    def values_left(self, until: int, epoch: int) -> int:
+        """How many values set up to this position are sealed under keys before this epoch only."""
+        new, resealed = NEW_VALUE_TOPICS, VALUE_TOPICS[-1]
+        asked = (until, epoch, *new, resealed, epoch, *new)
+        return int(self.connection.execute(_VALUES_LEFT, asked)[0][0])
 
     def commits_after(self, size: int, limit: int) -> list[CommitRow]:
         """The next commits in order of size."""

@@ -95,6 +95,21 @@ class Reading(Protocol):
         """The next rows of one stream in order of version."""
         ...
 
+    def resting(self, after: int, until: int, epoch: int, limit: int) -> list[LogRow]:
+        """The next mappings' newest rows that carry values sealed before this epoch.
+
+        Of the rows beyond `after` up to `until`, in order of position.
+        """
+        ...
+
+    def resting_count(self, until: int, epoch: int) -> int:
+        """How many such rows there are up to this position."""
+        ...
+
+    def values_left(self, until: int, epoch: int) -> int:
+        """How many values set up to this position are sealed under keys before this epoch only."""
+        ...
+
     def commits_after(self, size: int, limit: int) -> list[CommitRow]:
         """The next commits in order of size."""
         ...

@@ -23,8 +23,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from ledger.codec.mapper import compartment_of
 from ledger.errors import Tampered
@@ -59,10 +59,22 @@ def is_remembered(topic: str) -> bool:
     return compartment_of(topic) is not Compartment.ACCESS
 
 
+class Remembered(Protocol):
+    """What a host remembers of streams; see `ledger.log.memory`."""
+
+    def tip(self, stream: bytes) -> Tip | None:
+        """The remembered tip of a stream; None for a stream without rows."""
+        ...
+
+    def tips(self, streams: Sequence[bytes]) -> dict[bytes, Tip]:
+        """The same for many streams; those without rows are left out."""
+        ...
+
+
 class StreamTips:
     """The tips that one process knows, over those that its host remembers."""
 
-    def __init__(self, remembered: Callable[[bytes], Tip | None] | None = None) -> None:
+    def __init__(self, remembered: Remembered | None = None) -> None:
         self._remembered = remembered
         self._fresh: dict[bytes, Tip] = {}
         self._known: dict[bytes, Tip] = {}
@@ -74,12 +86,24 @@ class StreamTips:
         tip = self._fresh.get(stream) or self._known.get(stream)
         if tip is None and self._remembered is not None:
             adopted = self._adopted
-            tip = self._remembered(stream)
+            tip = self._remembered.tip(stream)
             if tip is not None:
                 with self._guard:
                     if adopted == self._adopted:
                         self._keep(stream, tip)
         return tip
+
+    def warm(self, streams: Iterable[bytes]) -> None:
+        """Look up together what is about to be asked for one by one."""
+        asked = [one for one in streams if one not in self._fresh and one not in self._known]
+        if self._remembered is None or not asked:
+            return
+        adopted = self._adopted
+        found = self._remembered.tips(asked)
+        with self._guard:
+            if adopted == self._adopted:
+                for stream, tip in found.items():
+                    self._keep(stream, tip)
 
     def adopt(self, size: int) -> None:
         """The host's memory, which another process wrote, knows all tips up to this size."""

@@ -112,6 +112,16 @@ class Transaction:
             return own[-1]
         return self._equipment.folds.newest(self._reading, self.head.size, stream)
 
+    def stands_at(self, stream: bytes, version: int, leaf: bytes) -> bool:
+        """Whether a row that was read before is its stream's newest, as this host has checked it."""
+        if self._own.get(stream):
+            return False
+        return self._equipment.folds.stands_at(self.head.size, stream, version, leaf)
+
+    def resting_count(self, until: int, epoch: int) -> int:
+        """How many mappings up to this position rest on keys of earlier epochs."""
+        return self._reading.resting_count(until, epoch)
+
     def load(self, stream: bytes, fold: Fold[S]) -> S | None:
         """The fold of a whole stream; what is committed of it is kept for the next caller."""
         key = (stream, fold)

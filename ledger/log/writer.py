@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -62,6 +62,7 @@ class Writer:
         access_stream_name: Callable[[bytes], bytes],
         audit_stream_of: Callable[[bytes], bytes] | None = None,
         keyring_stream: bytes,
+        renew_keys: Callable[[], None] | None = None,
         maintainers: Sequence[Maintainer] = (),
         memory: HostMemory | None = None,
         accept_clock: bool = False,
@@ -70,12 +71,13 @@ class Writer:
         self.signer = signer
         self.head = (memory.recall() if memory is not None else None) or CheckedHead()
         """The newest head this process has checked."""
-        self._tips = StreamTips(memory.tip if memory is not None else None)
+        self._tips = StreamTips(memory)
         self._follower = Follower(signer.ledger, audit_stream_of=audit_stream_of, tips=self._tips)
         self._folds = Folds(mapper, self._tips)
         self._access_streams = AccessStreams(access_stream_name, random)
         self._equipment = Equipment(mapper, self._folds, signer, self._access_streams)
         self._keyring_stream = keyring_stream
+        self._renew_keys = renew_keys
         self._epoch_known = 0
         self._clock = clock
         self._maintainers = tuple(maintainers)
@@ -168,6 +170,10 @@ class Writer:
                 self._know_epochs(reading, head)
                 return look(Transaction(reading, self._equipment, head, self._clock()))
         raise Unavailable("store-busy", "The ledger is written to faster than it can be read.")
+
+    def warm(self, streams: Iterable[bytes]) -> None:
+        """Have at hand what is remembered of these streams, before the lock is taken for them."""
+        self._tips.warm(streams)
 
     def found(self, request: Request[T]) -> T:
         """Name an empty store and append its first events, in one transaction."""
@@ -312,9 +318,11 @@ class Writer:
         """Learn in which month each epoch began, whoever started it.
 
         Access keys are counted from there. A process that holds the keys of the next epoch goes
-        on when another host starts it.
+        on when another host starts it; for one still later it looks into its keyring again.
         """
         if head.epoch > self._epoch_known:
+            if self._renew_keys is not None and not self._equipment.mapper.holds(head.epoch):
+                self._renew_keys()
             history = self._folds.state(reading, head.size, self._keyring_stream, fold_keys)
             if history is not None:
                 self._equipment.mapper.start(history.first_periods)

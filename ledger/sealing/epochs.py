@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from ledger.errors import KeyUnavailable
 from ledger.sealing.compartments import Compartment
@@ -55,6 +56,15 @@ def period_index(first_period: int, period: int) -> int:
     return months
 
 
+class KeyName(NamedTuple):
+    """One key of an epoch that can be destroyed alone: `secret`, or one month's `access`."""
+
+    epoch: int
+    compartment: str
+    month: int = 0
+    """Counted from the epoch's first one; 0 for `secret`."""
+
+
 @dataclass(frozen=True, slots=True)
 class EpochKeys(Confidential):
     """The keys of one epoch as a keyring holds them; a destroyed or withheld one is None."""
@@ -67,6 +77,25 @@ class EpochKeys(Confidential):
     def without_secret(self) -> EpochKeys:
         """The same for an auditor."""
         return EpochKeys(self.epoch, self.state, None, self.access)
+
+    def without(self, destroyed: Collection[KeyName]) -> EpochKeys:
+        """The same without these keys; itself where it holds none of them."""
+        gone = {name for name in destroyed if name.epoch == self.epoch and self.holds(name)}
+        if not gone:
+            return self
+        months = {name.month for name in gone if name.compartment == Compartment.ACCESS.value}
+        return EpochKeys(
+            self.epoch,
+            self.state,
+            None if KeyName(self.epoch, Compartment.SECRET.value) in gone else self.secret,
+            tuple(None if index in months else key for index, key in enumerate(self.access)),
+        )
+
+    def holds(self, name: KeyName) -> bool:
+        """Whether the key of this name is at hand."""
+        if name.compartment == Compartment.SECRET.value:
+            return self.secret is not None
+        return 0 <= name.month < len(self.access) and self.access[name.month] is not None
 
     def keeps(self, before: EpochKeys) -> bool:
         """Whether every key that was held before is held here, and the same."""

@@ -29,7 +29,8 @@ import hmac
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from operator import is_
+from typing import Any, NamedTuple
 
 import msgpack
 from cryptography.exceptions import InvalidTag
@@ -46,6 +47,7 @@ from ledger.sealing.epochs import (
     KEY_BYTES,
     EpochCommitments,
     EpochKeys,
+    KeyName,
     new_epoch,
 )
 from ledger.sealing.keys import KeySet
@@ -74,6 +76,15 @@ _LEDGER_ID_BYTES = 32
 _SALT_BYTES = 16
 _NONCE_BYTES = 12
 _LEDGER_LABEL = b"credledger/v1/ledger"
+
+
+class GivenUp(NamedTuple):
+    """What a change of the keyring may leave out, because the log says so."""
+
+    keys: frozenset[KeyName] = frozenset()
+    """Destroyed, or about to be."""
+    epochs: frozenset[int] = frozenset()
+    """Never started: held ready, but the log chose another host's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +151,19 @@ class Keyring:
         stream_key, epochs = _unwrap(self, root)
         return _wrap(replace(self, generation=generation), root, stream_key, epochs)
 
-    def with_keys_of(self, before: UnlockedKeyring, root: bytes) -> UnlockedKeyring:
+    def with_keys_of(
+        self, before: UnlockedKeyring, root: bytes, given_up: GivenUp
+    ) -> UnlockedKeyring:
         """This keyring, opened, if it holds each key that was held; `keyring-would-lose-keys`.
 
-        It goes on where `before` stands: its slot, or that slot as it was before if it is gone.
+        What is given up need not be held. It goes on where `before` stands: its slot, or that slot as it was before if it is gone.
         """
         stream_key, epochs = _unwrap(self, root)
         ours = {keys.epoch: keys for keys in epochs}
         kept = hmac.compare_digest(stream_key, before.stream_key) and all(
-            keys.epoch in ours and ours[keys.epoch].keeps(keys) for keys in before.epochs
+            keys.epoch in ours and ours[keys.epoch].keeps(keys.without(given_up.keys))
+            for keys in before.epochs
+            if keys.epoch not in given_up.epochs
         )
         if not kept:
             raise KeyUnavailable(
@@ -330,6 +345,35 @@ class UnlockedKeyring(Confidential):
         keyring = _wrap(replace(self.keyring, slots=slots), root, self.stream_key, self.epochs)
         own = next(slot for slot in slots if slot.id == self.slot.id)
         return replace(self, keyring=keyring, slot=own, root=root)
+
+    def with_next_epoch(self, random: Random) -> UnlockedKeyring:
+        """The same with fresh keys for the epoch after the newest that is held."""
+        self._require_operator()
+        epochs = (*self.epochs, new_epoch(self.epochs[-1].epoch + 1, random))
+        return self._with_epochs(epochs)
+
+    def without(self, given_up: GivenUp) -> UnlockedKeyring:
+        """The same without these keys; itself where it holds none of them."""
+        epochs = tuple(
+            keys.without(given_up.keys) for keys in self.epochs if keys.epoch not in given_up.epochs
+        )
+        if len(epochs) == len(self.epochs) and all(map(is_, epochs, self.epochs)):
+            return self
+        return self._with_epochs(epochs)
+
+    def astray(self, committed: Mapping[int, EpochCommitments], current: int) -> frozenset[int]:
+        """Epochs held ready that the log did not choose: another host's rotation was first."""
+        return frozenset(
+            keys.epoch
+            for keys in self.epochs
+            if keys.epoch > current
+            and keys.epoch in committed
+            and not committed[keys.epoch].fit(keys)
+        )
+
+    def _with_epochs(self, epochs: tuple[EpochKeys, ...]) -> UnlockedKeyring:
+        keyring = _wrap(self.keyring, self.root, self.stream_key, epochs)
+        return replace(self, keyring=keyring, epochs=epochs)
 
     def change_holding(
         self, old: Holding, new: Holding, *, random: Random, cost: Argon2Cost

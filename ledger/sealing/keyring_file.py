@@ -7,7 +7,8 @@ first, so that a file has one lock whatever name it is called by, and a link sta
 0600; a file that others may read is refused.
 
 No change may drop or alter a key that the file held: what is written is opened with its root
-first and compared. (Keys are never destroyed in this version, so there is no exception.)
+first and compared. The exceptions are named one by one by whoever has asked the log: keys that it
+calls destroyed or about to be, and epochs held ready that it did not choose.
 
 A key file is made beside its place and then linked there, so that it is whole or absent too:
 
@@ -29,11 +30,12 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 
 from ledger.errors import Conflict, KeyUnavailable, Unavailable
-from ledger.sealing.keyring import BYTES_MAX, Keyring, UnlockedKeyring, parse_keyring
+from ledger.sealing.keyring import BYTES_MAX, GivenUp, Keyring, UnlockedKeyring, parse_keyring
 
 T = TypeVar("T")
 Change = Callable[[UnlockedKeyring], tuple[Keyring, bytes, T]]
 """Of what the file holds now: the new keyring, the root that opens it, and an answer."""
+NOTHING = GivenUp()
 _LOCK_TIMEOUT_S = 30.0
 _LEFTOVER = r"\.{name}\.[0-9a-f]{{16}}\.new"
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -88,7 +90,7 @@ class KeyringFile:
         self.held = found
         """What the file holds now."""
 
-    def write(self, keyring: Keyring, root: bytes) -> None:
+    def write(self, keyring: Keyring, root: bytes, given_up: GivenUp = NOTHING) -> None:
         """Replace the file by a keyring of a higher generation; durable on return.
 
         `keyring-would-lose-keys` where it lacks a key that is held, `keyring-damaged` where the
@@ -96,7 +98,7 @@ class KeyringFile:
         """
         generation = max(self.held.keyring.generation, keyring.generation) + 1
         after = keyring.bumped(root, generation)
-        held = after.with_keys_of(self.held, root)
+        held = after.with_keys_of(self.held, root, given_up)
         _replace_file(self._path, after.to_bytes())
         self.held = held
 

@@ -24,10 +24,14 @@ class KeySet(Confidential):
     """Ciphers of the epochs that a keyring opens, without those of secrets."""
 
     def __init__(self, epochs: Iterable[EpochKeys]) -> None:
+        self._first_periods: dict[int, int] = {}
+        self.hold(epochs)
+
+    def hold(self, epochs: Iterable[EpochKeys]) -> None:
+        """Hold these keys from now on, and no others."""
         self._epochs = {keys.epoch: keys.without_secret() for keys in epochs}
         self._state: dict[int, AESGCM] = {}
         self._access: dict[tuple[int, int, bytes], AESGCM] = {}
-        self._first_periods: dict[int, int] = {}
 
     @property
     def epochs(self) -> tuple[int, ...]:

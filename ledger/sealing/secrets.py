@@ -24,9 +24,15 @@ class SecretBox(Confidential):
     """Ciphers of the `secret` keys that a keyring holds."""
 
     def __init__(self, epochs: Iterable[EpochKeys]) -> None:
+        self.hold(epochs)
+
+    def hold(self, epochs: Iterable[EpochKeys]) -> None:
+        """Hold these keys from now on, and no others."""
+        held = {keys.epoch: keys.secret for keys in epochs}
         self._ciphers = {
-            keys.epoch: AESGCM(keys.secret) for keys in epochs if keys.secret is not None
+            epoch: AESGCM(secret) for epoch, secret in held.items() if secret is not None
         }
+        self._destroyed = held.keys() - self._ciphers.keys() if self._ciphers else set()
 
     def seal(self, epoch: int, packed: bytes, row_aad: bytes, nonce: bytes) -> bytes:
         """Seal packed field values for the row with this associated data."""
@@ -36,12 +42,24 @@ class SecretBox(Confidential):
         """The packed field values; `sealed-unreadable` or `secret-key-missing`."""
         return open_sealed(self._of(epoch), sealed, _LABEL + row_aad)
 
+    def reseal(
+        self, epoch: int, sealed: bytes, row_aad: bytes, to: int, to_aad: bytes, nonce: bytes
+    ) -> bytes:
+        """The same values under another epoch's key, for another row; nobody looks at them."""
+        return self.seal(to, self.open(epoch, sealed, row_aad), to_aad, nonce)
+
     def _of(self, epoch: int) -> AESGCM:
         cipher = self._ciphers.get(epoch)
+        if cipher is None and epoch in self._destroyed:
+            raise KeyUnavailable(
+                "key-destroyed",
+                f"The secret key of epoch {epoch} was destroyed; its values are gone for good.",
+                hint="`credledger credential history` shows later versions that can be restored.",
+            )
         if cipher is None:
             raise KeyUnavailable(
                 "secret-key-missing",
                 f"The keyring does not hold the secret key of epoch {epoch}.",
-                hint="An auditor's keyring never does; an operator's may have destroyed it.",
+                hint="An auditor's keyring never does; restore an operator's from its backup.",
             )
         return cipher

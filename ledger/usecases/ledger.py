@@ -47,6 +47,7 @@ from ledger.usecases.credentials import (
 )
 from ledger.usecases.decisions import Asked
 from ledger.usecases.desk import Desk
+from ledger.usecases.held_keys import HeldKeys
 from ledger.usecases.outcomes import (
     ImportOutcome,
     LedgerStatus,
@@ -54,9 +55,11 @@ from ledger.usecases.outcomes import (
     Outcome,
     Retrieved,
     RollbackOutcome,
+    RotationOutcome,
     SlotOutcome,
 )
 from ledger.usecases.retrieval import Retrieve, opened
+from ledger.usecases.rotation import Progress, Rotation
 from ledger.usecases.slots import KeyringEvent, SlotKeeper, SlotRemoval
 from ledger.values import FIELDS_MAX, FieldValue
 
@@ -68,14 +71,16 @@ class Ledger:
     """One unlocked ledger."""
 
     def __init__(
-        self, desk: Desk, writer: Writer, slots: SlotKeeper, clock: Callable[[], int]
+        self, desk: Desk, writer: Writer, held: HeldKeys, clock: Callable[[], int]
     ) -> None:
         """Use `open`."""
         self.changes = ApplicationChanges(desk)
         """Changes of applications as requests, for `change_together`."""
         self._desk = desk
         self._writer = writer
-        self._slots = slots
+        self._held = held
+        self._slots = SlotKeeper(desk, writer, held, clock)
+        self._rotation = Rotation(desk, writer, held, clock)
         self._clock = clock
 
     @classmethod
@@ -103,6 +108,7 @@ class Ledger:
         unlocked = unlocked.preferring(_live_signing_keys(store))
         streams = unlocked.stream_names()
         desk = Desk(unlocked, streams, unlocked.secret_box(), mapper, account, random)
+        held = HeldKeys(keyring_path, unlocked, mapper, desk.box)
         writer = Writer(
             store,
             mapper,
@@ -112,6 +118,7 @@ class Ledger:
             access_stream_name=streams.access,
             audit_stream_of=streams.audit,
             keyring_stream=streams.keyring(),
+            renew_keys=held.renew,
             maintainers=maintainers,
             memory=memory,
             accept_clock=accept_clock,
@@ -120,7 +127,7 @@ class Ledger:
         if server is not None:
             _refuse_server(server, clock(), accept_clock=accept_clock, accept_async=accept_async)
         _refuse_rollback(store, writer.head)
-        ledger = cls(desk, writer, SlotKeeper(desk, writer, keyring_path, clock), clock)
+        ledger = cls(desk, writer, held, clock)
         writer.catch_up()
         writer.check_signers()
         ledger._check_keyring()
@@ -407,6 +414,20 @@ class Ledger:
         """The unlocked slot opens with something else from now on."""
         return self._slots.change_passphrase(acting, old, new, cost or Argon2Cost())
 
+    def rotate(
+        self,
+        acting: Acting,
+        *,
+        without_backup: bool = False,
+        destroy_previous: bool = False,
+        progress: Progress | None = None,
+    ) -> RotationOutcome:
+        """A new epoch of keys, and every live mapping sealed under it; see `usecases.rotation`."""
+        outcome = self._rotation.run(acting, without_backup=without_backup, progress=progress)
+        if destroy_previous:
+            return self._rotation.destroy_previous(acting, outcome)
+        return outcome
+
     def head(self) -> CommitRow:
         """The newest commit, checked."""
         self._writer.catch_up()
@@ -430,11 +451,11 @@ class Ledger:
             epochs=tuple(
                 (
                     keys.epoch,
-                    _epoch_state(keys.epoch, history.current),
+                    history.state_of(keys.epoch),
                     history.started_at.get(keys.epoch, 0),
                     keys.secret is not None,
                 )
-                for keys in unlocked.epochs
+                for keys in self._held.unlocked.epochs
             ),
             slots=tuple(
                 (slot.slot, slot.label, slot.kind, slot.opens, history.added_at[slot.slot])
@@ -467,7 +488,8 @@ class Ledger:
         unlocked = self._desk.unlocked
         if history.current == 0:
             raise Tampered("no-epoch", "The log does not begin with an epoch.", position=1)
-        unlocked.check(history.committed, history.current)
+        self._held.give_up(history)
+        self._held.unlocked.check(history.committed, history.current)
         slot = history.slots.get(unlocked.slot.id)
         # The file's own word for the class is not believed: the log signed for key and class.
         known = (
@@ -546,9 +568,3 @@ def _refuse_rollback(store: Store, remembered: CheckedHead) -> None:
         same = reading.commit_at(remembered.size)
     if same is not None and same.root != remembered.frontier.root():
         raise forked(remembered)
-
-
-def _epoch_state(epoch: int, current: int) -> str:
-    if epoch == current:
-        return "current"
-    return "next" if epoch > current else "previous"

@@ -63,6 +63,21 @@ class SlotOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class RotationOutcome:
+    """A rotation that is finished."""
+
+    before: int
+    """The epoch that it led from."""
+    epoch: int
+    resealed: int
+    """Mappings that this run sealed anew; an earlier run of the same rotation may have others."""
+    destroyed: tuple[int, ...] = ()
+    """Epochs whose keys of values were destroyed."""
+    values_gone: int = 0
+    """Earlier values that nobody can open any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class RollbackOutcome:
     """A store accepted although it is not the one this host remembered."""
 

@@ -43,7 +43,6 @@ from ledger.log.writer import Writer
 from ledger.sealing.keyring import Keyring, UnlockedKeyring
 from ledger.sealing.keyring_file import (
     KeyringFile,
-    changing,
     create_keyring_file,
     read_keyring,
     require_free,
@@ -52,6 +51,7 @@ from ledger.sealing.slots import Argon2Cost, Holding, Slot
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 from ledger.usecases.founding import slot_added
+from ledger.usecases.held_keys import HeldKeys
 from ledger.usecases.outcomes import SlotOutcome
 
 _PAGE_ROWS = 500
@@ -160,12 +160,13 @@ class SlotRemoval(SlotOutcome):
 class SlotKeeper:
     """The slots of one ledger's keyring."""
 
-    def __init__(self, desk: Desk, writer: Writer, path: Path, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, desk: Desk, writer: Writer, held: HeldKeys, clock: Callable[[], int]
+    ) -> None:
         self._desk = desk
         self._writer = writer
-        self._path = path
+        self._held = held
         self._clock = clock
-        self._unlocked = desk.unlocked
 
     def add(
         self,
@@ -281,7 +282,7 @@ class SlotKeeper:
     @contextlib.contextmanager
     def _changing(self) -> Iterator[tuple[KeyringFile, KeyHistory]]:
         """The file under its lock, and what the log, checked to its head, says meanwhile."""
-        with changing(self._path, self._unlocked) as file:
+        with self._held.changing() as file:
             yield file, self._writer.look(self._desk.key_history)
 
     def _halves(self, history: KeyHistory, slot: Slot) -> Halves:
@@ -326,7 +327,6 @@ class SlotKeeper:
         before = file.held
         if keyring is not before.keyring:
             file.write(keyring, root)
-            self._unlocked = file.held
         if request is None:
             return self._writer.head.size
         try:
@@ -337,7 +337,6 @@ class SlotKeeper:
             if file.held is not before:
                 with contextlib.suppress(Unavailable):
                     file.write(before.keyring, before.root)
-                    self._unlocked = file.held
             raise
 
 

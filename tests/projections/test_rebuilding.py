@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import projections.pace
+import ledger.log.pace
 import projections.rebuilding
 import projections.view
 from ledger.errors import Conflict, InvalidInput
@@ -27,8 +27,8 @@ def test_a_rebuild_switches_tables_and_keeps_the_digest(busy):
 def small_pages(monkeypatch):
     """Pages so small that a rebuild of a few dozen events takes several."""
     monkeypatch.setattr(projections.view, "PAGE_ROWS", 5)
-    monkeypatch.setattr(projections.pace, "CALM_ROWS", 5)
-    monkeypatch.setattr(projections.pace, "BUSY_ROWS", 5)
+    monkeypatch.setattr(ledger.log.pace, "CALM_ROWS", 5)
+    monkeypatch.setattr(ledger.log.pace, "BUSY_ROWS", 5)
 
 
 @pytest.mark.parametrize("snapshots", [0, 5])
@@ -55,7 +55,7 @@ def test_a_rebuild_ends_though_others_append_each_time_it_looks(busy, small_page
     """The end of the log is taken in under the lock, where it holds still."""
     read_page, looks, locked = projections.rebuilding.read_page, [], []
 
-    class Watched(projections.pace.Pace):
+    class Watched(ledger.log.pace.Pace):
         def take_lock(self):
             super().take_lock()
             locked.append(True)

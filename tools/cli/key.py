@@ -52,6 +52,48 @@ def status(run: Run) -> None:
 
 @command(
     key,
+    "rotate",
+    example="credledger key rotate --reason 'yearly rotation'",
+    appends=True,
+    destroys=True,
+)
+@click.option(
+    "--without-backup", is_flag=True, help="Go on without the backups; it is recorded that you did."
+)
+@click.option(
+    "--destroy-previous", is_flag=True, help="Destroy the keys of all earlier values; asks first."
+)
+def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
+    """Start the next epoch of keys and seal every credential under it.
+
+    Others read and write meanwhile. A rotation that was cut off is finished, and no other started.
+    With --destroy-previous, values that were replaced before can never be restored again; who saw
+    what and when stays readable.
+    """
+    from tools import show
+    from tools.rotating import rotate_keys
+
+    if destroy_previous:
+        run.consent("Destroy the keys of all earlier values for good?")
+    with run.session() as session:
+        document = rotate_keys(
+            session, run.acting(), without_backup=without_backup, destroy_previous=destroy_previous
+        )
+    run.print(
+        document,
+        sentence=f"Epoch {document['to']} is current; {document['resealed']} credentials resealed.",
+    )
+    if document["destroyed_previous"]:
+        epochs = ", ".join(map(str, document["destroyed_previous"]))
+        show.print_note(
+            f"The keys of values of epoch {epochs} are destroyed: {document['values_gone']} earlier"
+            " values cannot be opened any more, except with a backup of the keyring from before."
+        )
+    show.print_note("Back up the keyring and copy it to the other hosts: it holds another epoch.")
+
+
+@command(
+    key,
     "passphrase",
     example="credledger key passphrase --new-passphrase-file new.txt",
     appends=True,

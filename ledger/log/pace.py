@@ -1,8 +1,8 @@
-"""How fast a rebuild may go beside those who append.
+"""How fast long work may go beside those who append.
 
 It holds the lock for a page at a time. The first is small, and as long as nobody else appends, each
 is twice as large as the one before. As soon as somebody does, pages are small again, and after each
-the rebuild stays away for as long as it held the lock, at least `ASIDE_MIN_S`: whoever waits comes
+the work stays away for as long as it held the lock, at least `ASIDE_MIN_S`: whoever waits comes
 next, and half of the time is theirs.
 """
 
@@ -17,7 +17,7 @@ ASIDE_MIN_S = 0.001
 
 
 class Pace:
-    """The pace of one rebuild."""
+    """The pace of one long work, such as a rebuild."""
 
     def __init__(
         self,
@@ -40,7 +40,10 @@ class Pace:
         return rest <= BUSY_ROWS
 
     def let_go(self, last: int) -> None:
-        """The lock is free; let others go first if the log grew to `last` since the page before."""
+        """The lock is free; let others go first if the log grew to `last` since the page before.
+
+        What the work itself appends is not to be counted in `last`.
+        """
         held_s = self._clock() - self._began
         others = self._last is not None and last > self._last
         self._last = last

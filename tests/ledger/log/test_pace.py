@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from projections.pace import ASIDE_MIN_S, BUSY_ROWS, CALM_ROWS, Pace
+from ledger.log.pace import ASIDE_MIN_S, BUSY_ROWS, CALM_ROWS, Pace
 
 
 class Time:

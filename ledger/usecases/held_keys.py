@@ -1,0 +1,75 @@
+"""The keys at hand in one process, which change while it runs.
+
+A rotation adds an epoch, a destruction takes keys away, and another process of this host may do
+either: whoever changes the keyring's file, or reads it again, hands what it holds now to the
+ciphers that everybody in this process uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from ledger.aggregates.keys import KeyHistory
+from ledger.codec.mapper import EventMapper
+from ledger.errors import Conflict, KeyUnavailable, Unavailable
+from ledger.sealing.confidential import Confidential
+from ledger.sealing.keyring import GivenUp, UnlockedKeyring
+from ledger.sealing.keyring_file import KeyringFile, changing, read_keyring
+from ledger.sealing.secrets import SecretBox
+
+
+class HeldKeys(Confidential):
+    """One unlocked keyring, its file, and the ciphers made of it."""
+
+    def __init__(
+        self, path: Path, unlocked: UnlockedKeyring, mapper: EventMapper, box: SecretBox
+    ) -> None:
+        self.unlocked = unlocked
+        """As it was last read or written."""
+        self._path = path
+        self._mapper = mapper
+        self._box = box
+
+    def take(self, unlocked: UnlockedKeyring) -> None:
+        """Use these keys from now on."""
+        if unlocked.epochs != self.unlocked.epochs:
+            self._mapper.hold(unlocked.epochs)
+            self._box.hold(unlocked.epochs)
+        self.unlocked = unlocked
+
+    def renew(self) -> None:
+        """Use what the file holds now; where it cannot be read or has a new root, nothing changes."""
+        with contextlib.suppress(KeyUnavailable, Conflict):
+            self.take(read_keyring(self._path).opened_by(self.unlocked))
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[KeyringFile]:
+        """The file under its lock; what it holds in the end is used from then on."""
+        with changing(self._path, self.unlocked) as file:
+            try:
+                yield file
+            finally:
+                self.take(file.held)
+
+    def give_up(self, history: KeyHistory) -> None:
+        """Drop what the log calls destroyed, and epochs held ready that it did not choose.
+
+        The file follows if it can be written; if not, this process has dropped them all the same.
+        """
+        given_up = given_up_by(self.unlocked, history)
+        lean = self.unlocked.without(given_up)
+        if lean is self.unlocked:
+            return
+        with contextlib.suppress(Unavailable, Conflict), self.changing() as file:
+            given_up = given_up_by(file.held, history)
+            after = file.held.without(given_up)
+            if after is not file.held:
+                file.write(after.keyring, after.root, given_up)
+        self.take(self.unlocked.without(given_up))
+
+
+def given_up_by(unlocked: UnlockedKeyring, history: KeyHistory) -> GivenUp:
+    """What this keyring need not hold any more, as the log says."""
+    return GivenUp(history.destroying, unlocked.astray(history.committed, history.current))

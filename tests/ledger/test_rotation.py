@@ -1,0 +1,444 @@
+"""A rotation of keys: everything is resealed, others go on, and a cut-off run is finished."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+import ledger.log.pace
+from ledger.aggregates.mapping import CredentialResealed, mapping_from
+from ledger.claims import parse_claim
+from ledger.errors import Conflict, KeyUnavailable, Refused
+from ledger.log.verification import verify_log
+from ledger.log.writer import Writer
+from ledger.policy import Caller
+from ledger.sealing.keyring_file import KeyringFile, read_keyring
+from ledger.sealing.slots import passphrase
+from ledger.usecases.acting import Acting
+from ledger.usecases.rotation import Rotation
+from ledger.values import FieldValue
+from projections.redecide import redecide
+from tests.conftest import PASSPHRASE
+from tests.faults.test_hosts_at_once import another_host
+
+OPERATOR = Acting(reason="yearly")
+OWNERS = [parse_claim(f"user:u{number}") for number in range(7)]
+
+
+def values(password: str) -> dict[str, FieldValue]:
+    return {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue(password)}
+
+
+def read(ledger, owner, application="CRM") -> str:
+    return ledger.retrieve(Caller(owner), application).fields["Windows Password"].reveal()
+
+
+def rotate(ledger, **settings):
+    return ledger.rotate(OPERATOR, without_backup=True, **settings)
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch):
+    """So that a handful of mappings takes several requests."""
+    monkeypatch.setattr(ledger.log.pace, "BUSY_ROWS", 2)
+    monkeypatch.setattr(ledger.log.pace, "CALM_ROWS", 2)
+
+
+@pytest.fixture
+def filled(house):
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    for owner in OWNERS:
+        ledger.set_credentials(Acting(), "CRM", owner, values(f"of {owner}"))
+    ledger.set_credentials(Acting(), "CRM", OWNERS[0], values(f"of {OWNERS[0]}"))
+    ledger.create_application(Acting(), "Old", kind="group", members=("user:u0",))
+    ledger.set_credentials(Acting(), "Old", None, values("ended"))
+    ledger.delete_application(Acting(), "Old")
+    ledger.delete_credentials(Acting(), "CRM", OWNERS[-1])
+    ledger.close()
+    return house
+
+
+LIVE = OWNERS[:-1]
+
+
+def held(house):
+    return read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+
+
+def rows(house):
+    with house.store().reading() as reading:
+        return reading.rows_after(0, 1000)
+
+
+def require_whole(house, epoch: int) -> None:
+    """The log verifies, decisions and views agree with it, and all that is live opens."""
+    assert verify_log(house.store()).ok
+    ledger = house.open()
+    assert ledger.status().epoch == epoch
+    for owner in LIVE:
+        assert read(ledger, owner) == f"of {owner}"
+    again = redecide(house.store(), ledger._desk.mapper)
+    assert (again["wrong"], again["unreadable"]) == ([], [])
+    assert all(view["same"] for view in ledger.views.rebuild())
+    assert ledger.views.epochs() == {epoch: len(LIVE)}
+    ledger.close()
+
+
+def test_every_live_mapping_is_resealed_at_the_same_version(filled):
+    ledger = filled.open()
+    before = ledger.views.credentials()
+    outcome = rotate(ledger)
+    assert (outcome.before, outcome.epoch, outcome.resealed) == (1, 2, len(LIVE))
+    after = ledger.views.credentials()
+    assert [{**one, "epoch": 2} for one in before] == after
+    history = ledger.views.history("CRM", str(OWNERS[0]))
+    assert [(one["event"], one["version"]) for one in history] == [
+        ("set", 1),
+        ("set", 2),
+        ("resealed", 2),
+    ]
+    assert history[-1]["reason"] == "yearly"
+    ledger.close()
+    assert [keys.epoch for keys in held(filled).epochs] == [1, 2, 3]
+    require_whole(filled, 2)
+
+
+def test_rotations_follow_each_other_in_one_process(filled):
+    ledger = filled.open()
+    for epoch in (2, 3, 4):
+        assert rotate(ledger).epoch == epoch
+        assert read(ledger, OWNERS[1]) == f"of {OWNERS[1]}"
+    ledger.close()
+    require_whole(filled, 4)
+
+
+def test_an_auditor_cannot_rotate(filled, tmp_path):
+    ledger = filled.open()
+    desk = replace(
+        ledger._desk,
+        unlocked=replace(
+            ledger._desk.unlocked, slot=replace(ledger._desk.unlocked.slot, opens="auditor")
+        ),
+    )
+    rotation = Rotation(desk, ledger._writer, ledger._held, filled.clock)
+    size = ledger.head().size
+    with pytest.raises(Refused, match="operator"):
+        rotation.run(OPERATOR, without_backup=True, progress=None)
+    assert ledger.head().size == size
+    ledger.close()
+
+
+class Cut(BaseException):
+    """The process dies here."""
+
+
+@pytest.mark.parametrize("step", range(9))
+def test_a_run_that_is_cut_off_is_finished_by_the_next(filled, monkeypatch, step):
+    """Before and after the file is changed, the epoch started, each page, and the end."""
+    run, write, left = Writer.run, KeyringFile.write, [step]
+
+    def counted(work):
+        def cutting(self, *asked):
+            if left[0] == 0:
+                raise Cut
+            left[0] -= 1
+            return work(self, *asked)
+
+        return cutting
+
+    ledger = filled.open()
+    with monkeypatch.context() as patched:
+        patched.setattr(Writer, "run", counted(run))
+        patched.setattr(KeyringFile, "write", counted(write))
+        cut = False
+        try:
+            rotate(ledger)
+        except Cut:
+            cut = True
+    assert cut == (step < 7), "there are more steps, or fewer, than this test knows"
+    ledger.close()
+    between = filled.open()
+    for owner in LIVE:
+        assert read(between, owner) == f"of {owner}"
+    between.close()
+    if cut:
+        after = filled.open()
+        assert rotate(after).epoch == 2
+        after.close()
+    require_whole(filled, 2)
+    assert [keys.epoch for keys in held(filled).epochs] == [1, 2, 3]
+
+
+def test_two_runs_at_once_are_one(filled):
+    """Of two hosts that start at once the log takes one start; both end well."""
+    gate = threading.Barrier(2)
+
+    def run(_):
+        ledger = filled.open()
+        gate.wait()
+        try:
+            return rotate(ledger)
+        finally:
+            ledger.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(run, range(2)))
+    epochs = {outcome.epoch for outcome in outcomes}
+    assert epochs in ({2}, {2, 3})
+    if epochs == {2}:
+        assert sum(outcome.resealed for outcome in outcomes) == len(LIVE)
+    require_whole(filled, max(epochs))
+
+
+def test_what_is_set_while_a_page_is_prepared_is_not_overwritten(filled, monkeypatch):
+    """The values that were read are not the newest any more when the lock is taken."""
+    other = filled.open()
+    prepared, changed = Rotation._prepared, []
+
+    def preparing(self, acting, epoch, found):
+        request = prepared(self, acting, epoch, found)
+        if not changed:
+            changed.append(True)
+            other.set_credentials(Acting(), "CRM", OWNERS[1], values(f"of {OWNERS[1]}"))
+            other.delete_credentials(Acting(), "CRM", OWNERS[2])
+            other.set_credentials(Acting(), "CRM", OWNERS[2], values(f"of {OWNERS[2]}"))
+        return request
+
+    monkeypatch.setattr(ledger.log.pace, "BUSY_ROWS", 10)
+    monkeypatch.setattr(Rotation, "_prepared", preparing)
+    rotating = filled.open()
+    assert rotate(rotating).resealed == len(LIVE) - 2
+    rotating.close()
+    other.close()
+    versions = {one.owner: one.value_version for one in mappings(filled)}
+    assert versions[str(OWNERS[1])] == versions[str(OWNERS[2])] == 2
+    require_whole(filled, 2)
+
+
+def mappings(house):
+    """The newest event of each mapping."""
+    found = {}
+    ledger = house.open()
+    for row in rows(house):
+        if row.topic.startswith("credential."):
+            found[row.stream] = mapping_from(ledger._desk.mapper.open(row))
+    ledger.close()
+    return list(found.values())
+
+
+def test_a_month_that_ends_meanwhile_is_no_obstacle(filled, monkeypatch):
+    """What was sealed for the month before is sealed once more for the new one."""
+    prepared, moved = Rotation._prepared, []
+
+    def preparing(self, *asked):
+        request = prepared(self, *asked)
+        if not moved:
+            moved.append(True)
+            filled.clock.offset_us += 31 * 24 * 3600 * 1_000_000 - 60_000_000
+        return request
+
+    monkeypatch.setattr(Rotation, "_prepared", preparing)
+    rotating = filled.open()
+    assert rotate(rotating).resealed == len(LIVE)
+    rotating.close()
+    filled.clock.offset_us = 0
+    require_whole(filled, 2)
+
+
+def test_others_read_and_write_meanwhile(filled):
+    """Readers, writers and strangers in other processes' places, all through two rotations."""
+    stop, failures = threading.Event(), []
+
+    def work(number):
+        ledger = filled.open()
+        try:
+            while not stop.is_set():
+                owner = LIVE[number % len(LIVE)]
+                assert read(ledger, owner) == f"of {owner}"
+                ledger.set_credentials(Acting(), "CRM", owner, values(f"of {owner}"))
+        except BaseException as error:
+            failures.append(error)
+            raise
+        finally:
+            ledger.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        workers = [pool.submit(work, number) for number in range(3)]
+        rotating = filled.open()
+        try:
+            for _ in range(2):
+                rotate(rotating)
+        finally:
+            stop.set()
+            rotating.close()
+        for worker in workers:
+            worker.result()
+    assert failures == []
+    require_whole(filled, 3)
+
+
+def test_a_host_whose_epoch_the_log_did_not_choose_drops_it_and_asks_for_the_file(filled, tmp_path):
+    """Two hosts add an epoch each; the log takes one, and the other cannot rotate on its own."""
+    other = another_host(filled, tmp_path / "other")
+    loser = other.open()
+    with loser._held.changing() as file:
+        after = file.held.with_next_epoch(loser._desk.random)
+        file.write(after.keyring, after.root)
+    winner = filled.open()
+    rotate(winner)
+    winner.close()
+    assert read(loser, OWNERS[1]) == f"of {OWNERS[1]}"
+    size = loser.head().size
+    with pytest.raises(KeyUnavailable) as caught:
+        rotate(loser)
+    assert caught.value.code == "next-epoch-missing"
+    assert loser.head().size == size
+    loser.close()
+    assert [keys.epoch for keys in held(other).epochs] == [1, 2]
+    require_whole(other, 2)
+    other.keyring_path.write_bytes(filled.keyring_path.read_bytes())
+    again = other.open()
+    assert rotate(again).epoch == 3
+    again.close()
+    require_whole(other, 3)
+
+
+def test_a_running_process_follows_any_number_of_rotations_by_its_keyring(filled):
+    """It reads the file again when the log is in an epoch that it does not know."""
+    running = filled.open()
+    assert read(running, OWNERS[0]) == f"of {OWNERS[0]}"
+    for _ in range(3):
+        rotating = filled.open()
+        rotate(rotating)
+        rotating.close()
+    assert read(running, OWNERS[0]) == f"of {OWNERS[0]}"
+    running.set_credentials(Acting(), "CRM", OWNERS[0], values(f"of {OWNERS[0]}"))
+    assert read(running, OWNERS[0]) == f"of {OWNERS[0]}"
+    running.close()
+    require_whole(filled, 4)
+
+
+def sealed_values(house, ledger):
+    """(epoch, sealed values, associated data of the row) of every row that has any."""
+    for row in rows(house):
+        if row.topic in ("credential.set", "credential.restored", CredentialResealed.TOPIC):
+            mapping = mapping_from(ledger._desk.mapper.open(row))
+            place = ledger._desk.mapper.associated_data(row)
+            yield row.epoch, mapping.secret, place
+
+
+def opens(key: bytes, sealed: bytes, place: bytes) -> bool:
+    try:
+        AESGCM(key).decrypt(sealed[:12], sealed[12:], b"credledger/v1/secret" + place)
+    except InvalidTag:
+        return False
+    return True
+
+
+def test_no_remaining_key_opens_an_earlier_value_once_keys_are_destroyed(filled):
+    """Shown from the stored bytes with every key there is, while who and when stay readable."""
+    ledger = filled.open()
+    for owner in LIVE:
+        read(ledger, owner)
+    seen = ledger.views.access(limit=0)
+    outcome = rotate(ledger, destroy_previous=True)
+    # The first value of one owner, that of the deleted application, and the deleted one.
+    assert (outcome.destroyed, outcome.values_gone) == ((1,), 3)
+    ledger.close()
+    unlocked = held(filled)
+    keys = [unlocked.root, unlocked.stream_key]
+    for epoch in unlocked.epochs:
+        keys += [key for key in (epoch.state, epoch.secret, *epoch.access) if key is not None]
+    again = filled.open()
+    tried = list(sealed_values(filled, again))
+    assert {epoch for epoch, _, _ in tried} == {1, 2}
+    for epoch, sealed, place in tried:
+        assert any(opens(key, sealed, place) for key in keys) == (epoch == 2)
+    assert again.views.access(limit=0) == seen
+    assert [one["event"] for one in again.views.history("CRM", str(OWNERS[0]))][:2] == [
+        "set",
+        "set",
+    ]
+    with pytest.raises(KeyUnavailable) as caught:
+        again.restore_credentials(Acting(), "CRM", OWNERS[0], version=1)
+    assert caught.value.code == "key-destroyed"
+    again.restore_credentials(Acting(), "CRM", OWNERS[0], version=2)
+    again.close()
+    require_whole(filled, 2)
+
+
+def test_a_rotation_passes_over_what_ended_and_is_destroyed(filled):
+    """The values of a deleted application are gone with their key, and nobody misses them."""
+    ledger = filled.open()
+    rotate(ledger, destroy_previous=True)
+    outcome = rotate(ledger, destroy_previous=True)
+    assert (outcome.resealed, outcome.destroyed) == (len(LIVE), (2,))
+    ledger.close()
+    require_whole(filled, 3)
+
+
+def test_every_host_drops_destroyed_keys_when_it_opens(filled, tmp_path):
+    other = another_host(filled, tmp_path / "other")
+    rotating = filled.open()
+    rotate(rotating, destroy_previous=True)
+    rotating.close()
+    assert held(other).epochs[0].secret is not None
+    opened = other.open()
+    assert opened.status().epochs[0][3] is False
+    opened.close()
+    assert held(other).epochs[0].secret is None
+    require_whole(other, 2)
+
+
+def test_nothing_is_destroyed_while_anything_rests_on_it(filled):
+    """The count under the lock has the last word, whatever was counted before."""
+    ledger = filled.open()
+    rotated = rotate(ledger)
+    missed = Rotation._reseal
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            Rotation, "_reseal", lambda *asked: (missed(*asked)[0], missed(*asked)[1] - 1)
+        )
+        with pytest.raises(Conflict) as caught:
+            ledger._rotation.destroy_previous(OPERATOR, rotated)
+    assert caught.value.code == "mappings-resting"
+    ledger.close()
+    assert held(filled).epochs[0].secret is not None
+    require_whole(filled, 2)
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_a_destruction_that_is_cut_off_is_finished_by_the_next(filled, monkeypatch, step):
+    """After the intent, after the file, before the record."""
+    ledger = filled.open()
+    rotated = rotate(ledger)
+    run, write, left = Writer.run, KeyringFile.write, [step + 1]
+
+    def counted(work):
+        def cutting(self, *asked):
+            left[0] -= 1
+            if left[0] == 0:
+                raise Cut
+            return work(self, *asked)
+
+        return cutting
+
+    with monkeypatch.context() as patched, pytest.raises(Cut):
+        # The first call of `run` only looks through what ended; it has one page here.
+        patched.setattr(Rotation, "_reseal", lambda *_: (0, 1))
+        patched.setattr(Writer, "run", counted(run))
+        patched.setattr(KeyringFile, "write", counted(write))
+        ledger._rotation.destroy_previous(OPERATOR, rotated)
+    ledger.close()
+    again = filled.open()
+    again._rotation.destroy_previous(OPERATOR, rotated)
+    assert again.key_history().state_of(1) == "destroyed"
+    again.close()
+    assert held(filled).epochs[0].secret is None
+    require_whole(filled, 2)
