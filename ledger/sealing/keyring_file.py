@@ -9,15 +9,19 @@ first, so that a file has one lock whatever name it is called by, and a link sta
 No change may drop or alter a key that the file held: what is written is opened with its root
 first and compared. (Keys are never destroyed in this version, so there is no exception.)
 
-A key file is made beside its place and then linked there, so that it is whole or absent too:
+A key file is made beside its place and then linked there, so that it is whole or absent too. A key
+backup is written likewise:
 
     .NAME.<16 hex digits>.new, fsync ── link ──▶ NAME, fsync of the folder, the first name goes
+
+Where a backup is put in the keyring's place, what was there stays as `NAME.replaced-1`, `-2` ...
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import secrets
@@ -117,6 +121,53 @@ def update_keyring_file(path: Path, unlocked: UnlockedKeyring, change: Change[T]
     return answer
 
 
+class KeyringPlace:
+    """Where a keyring belongs while its lock is held, whatever lies there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def content(self) -> bytes | None:
+        """What lies there; None where nothing does. Errors as `read_private`."""
+        return read_private(self.path, "keyring") if os.path.lexists(self.path) else None
+
+    def put(self, content: bytes) -> Path | None:
+        """Write another file there; the name that what was there goes by now. Durable on return."""
+        aside = self._keep_aside() if os.path.lexists(self.path) else None
+        _replace_file(self.path, content)
+        return aside
+
+    def undo(self, aside: Path | None) -> None:
+        """Put back what `put` has kept aside, or nothing."""
+        with contextlib.suppress(OSError):
+            if aside is None:
+                self.path.unlink()
+            else:
+                aside.replace(self.path)
+            _sync_folder(self.path)
+
+    def _keep_aside(self) -> Path:
+        for number in itertools.count(1):
+            aside = self.path.with_name(f"{self.path.name}.replaced-{number}")
+            try:
+                _link(self.path, aside)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise _not_writable() from error
+            break
+        return aside
+
+
+@contextlib.contextmanager
+def placing(path: Path) -> Iterator[KeyringPlace]:
+    """The place of a keyring under its lock; the folder is made if need be."""
+    path = _real(path)
+    _make_folder(path)
+    with _locked(path):
+        yield KeyringPlace(path)
+
+
 def create_key_file(path: Path, content: bytes) -> None:
     """Write a key file where none is, whole or not at all; durable on return.
 
@@ -125,14 +176,7 @@ def create_key_file(path: Path, content: bytes) -> None:
     place = _real(path)
     try:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        clear_leftovers(place)
-        temporary = place.with_name(f".{place.name}.{secrets.token_hex(8)}.new")
-        try:
-            _write_new(temporary, content)
-            _link(temporary, place)
-            _sync_folder(place)
-        finally:
-            temporary.unlink(missing_ok=True)
+        create_private_file(place, content)
     except FileExistsError as error:
         raise Conflict("key-file-exists", "There is a key file at this place already.") from error
     except OSError as error:
@@ -143,8 +187,23 @@ def create_key_file(path: Path, content: bytes) -> None:
         ) from error
 
 
+def create_private_file(path: Path, content: bytes) -> None:
+    """Write a file where none is, whole or not at all, mode 0600; durable on return.
+
+    FileExistsError where something is, other kinds of OSError where it cannot be written.
+    """
+    clear_leftovers(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    try:
+        _write_new(temporary, content)
+        _link(temporary, path)
+        _sync_folder(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def clear_leftovers(path: Path) -> None:
-    """Take away what a kill left while `create_key_file` made this file, or had made it."""
+    """Take away what a kill left while `create_private_file` made this file, or had made it."""
     place = _real(path)
     left = re.compile(_LEFTOVER.format(name=re.escape(place.name)))
     with contextlib.suppress(OSError):
