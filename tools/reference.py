@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from tools.cli.default import GroupWithDefault
 from tools.cli.exits import EXIT_CODES
 from tools.cli.main import PROGRAM, program
 
@@ -34,8 +35,8 @@ _VARYING = "The message says what is off."
 _NAMES = "_name_key"
 """The function that both kinds of names go through, with the code as its last argument."""
 _GAPS = (
-    "An … in a code stands for one word: `keyring` or `key-file` before `-missing` and"
-    " `-too-open`, `name` or `contact` after `invalid-`."
+    "An … in a code stands for one word: `keyring`, `key-file` or `key-backup` before `-missing`"
+    " and `-too-open`, `name` or `contact` after `invalid-`."
 )
 _SHARED = (
     "Every command takes `--json`, `--store`, `--keyring`, `--passphrase-file`, `--key-file`"
@@ -88,6 +89,8 @@ def main() -> None:
 
 
 def _leaves(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, GroupWithDefault):
+        yield context.command_path, command.default
     if not isinstance(command, click.Group):
         yield context.command_path, command
         return

@@ -64,15 +64,17 @@ class ShareWords(Confidential):
 
 
 def split(private_key: bytes, scheme: Scheme) -> tuple[str, ...]:
-    """The words of each share; what randomness it takes comes from the system."""
+    """The words of each share, tried out; what randomness it takes comes from the system."""
     from shamir_mnemonic import generate_mnemonics
 
-    ((*shares,),) = generate_mnemonics(
+    (shares,) = generate_mnemonics(
         1,
         [(scheme.threshold, scheme.count)],
         private_key,
         iteration_exponent=_ITERATION_EXPONENT,
     )
+    read = [read_share(words, number) for number, words in enumerate(shares, 1)]
+    assert combine(read) == shares_of(private_key)
     return tuple(shares)
 
 
@@ -125,7 +127,9 @@ def combine(shares: Sequence[ShareWords]) -> Holding:
     first = shares[0]
     for share in shares[1:]:
         if share.parsed.group_parameters() != first.parsed.group_parameters():
-            raise _different(f"Share {share.number} is not of the same set as share {first.number}.")
+            raise _different(
+                f"Share {share.number} is not of the same set as share {first.number}."
+            )
     _refuse_repeated(shares)
     if len(shares) < first.threshold:
         raise _too_few(len(shares), first.threshold)
@@ -171,7 +175,9 @@ def _refuse_repeated(shares: Sequence[ShareWords]) -> None:
 
 def _mistyped(message: str) -> InvalidInput:
     return InvalidInput(
-        "share-mistyped", message, hint="Compare it with what was written down; nothing was changed."
+        "share-mistyped",
+        message,
+        hint="Compare it with what was written down; nothing was changed.",
     )
 
 
@@ -186,6 +192,6 @@ def _different(message: str) -> InvalidInput:
 def _too_few(given: int, needed: int) -> InvalidInput:
     return InvalidInput(
         "too-few-shares",
-        f"{given} shares were given, and {needed} are needed.",
+        f"Shares that were given: {given}; needed are {needed}.",
         hint="Ask another holder for a share; nothing was changed.",
     )

@@ -47,6 +47,7 @@ from ledger.usecases.credentials import (
 )
 from ledger.usecases.decisions import Asked
 from ledger.usecases.desk import Desk
+from ledger.usecases.key_backups import KeyBackups, require_not_behind
 from ledger.usecases.outcomes import (
     ImportOutcome,
     LedgerStatus,
@@ -56,6 +57,7 @@ from ledger.usecases.outcomes import (
     RollbackOutcome,
     SlotOutcome,
 )
+from ledger.usecases.recovery_shares import RecoveryShares
 from ledger.usecases.retrieval import Retrieve, opened
 from ledger.usecases.slots import KeyringEvent, SlotKeeper, SlotRemoval
 from ledger.values import FIELDS_MAX, FieldValue
@@ -68,11 +70,20 @@ class Ledger:
     """One unlocked ledger."""
 
     def __init__(
-        self, desk: Desk, writer: Writer, slots: SlotKeeper, clock: Callable[[], int]
+        self,
+        desk: Desk,
+        writer: Writer,
+        slots: SlotKeeper,
+        clock: Callable[[], int],
+        keyring_path: Path,
     ) -> None:
         """Use `open`."""
         self.changes = ApplicationChanges(desk)
         """Changes of applications as requests, for `change_together`."""
+        self.key_backups = KeyBackups(desk, writer, keyring_path)
+        """Copies of the keyring."""
+        self.shares = RecoveryShares(desk, writer, slots)
+        """Recovery shares of a slot of their own."""
         self._desk = desk
         self._writer = writer
         self._slots = slots
@@ -120,7 +131,8 @@ class Ledger:
         if server is not None:
             _refuse_server(server, clock(), accept_clock=accept_clock, accept_async=accept_async)
         _refuse_rollback(store, writer.head)
-        ledger = cls(desk, writer, SlotKeeper(desk, writer, keyring_path, clock), clock)
+        slots = SlotKeeper(desk, writer, keyring_path, clock)
+        ledger = cls(desk, writer, slots, clock, keyring_path)
         writer.catch_up()
         writer.check_signers()
         ledger._check_keyring()
@@ -463,6 +475,7 @@ class Ledger:
         return self._writer.look(look)
 
     def _check_keyring(self) -> None:
+        require_not_behind(self._desk, self._writer)
         history = self.key_history()
         unlocked = self._desk.unlocked
         if history.current == 0:

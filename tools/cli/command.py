@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ledger.claims import Claim
     from ledger.policy import Caller
     from ledger.usecases.acting import Acting
-    from tools.wiring import Session
+    from tools.wiring import Session, Unlock
 
 REASON_LENGTH_MAX = 1024
 JSON_WANTED = "credledger.json"
@@ -53,11 +53,16 @@ class Run:
         return decide(self.given)
 
     @contextmanager
-    def session(self, *, operator: bool = True) -> Iterator[Session]:
-        """The open ledger; an auditor's unlock is refused unless `operator` is False."""
+    def session(self, *, operator: bool = True, unlock: Unlock | None = None) -> Iterator[Session]:
+        """The open ledger; an auditor's unlock is refused unless `operator` is False.
+
+        `unlock` takes the place of the keyring with its passphrase or key file.
+        """
         from tools.wiring import open_session
 
-        with open_session(self.settings(), self.standard_input, operator=operator) as session:
+        with open_session(
+            self.settings(), self.standard_input, operator=operator, unlock=unlock
+        ) as session:
             yield session
         missed = session.ledger.unremembered
         if missed is not None:
