@@ -135,13 +135,16 @@ def combine(shares: Sequence[ShareWords]) -> Holding:
         raise _too_few(len(shares), first.threshold)
     needed = list(shares[: first.threshold])
     secret = _recovered(needed)
+    if secret is None:
+        raise _different("The shares do not fit together: they are of two sets.")
     for further in shares[first.threshold :]:
         if _recovered([*needed[:-1], further]) != secret:
             raise _different(f"Share {further.number} does not fit the others.")
     return shares_of(secret)
 
 
-def _recovered(shares: Sequence[ShareWords]) -> bytes:
+def _recovered(shares: Sequence[ShareWords]) -> bytes | None:
+    """The secret; None where its digest is not the one that the shares carry."""
     from shamir_mnemonic import MnemonicError
     from shamir_mnemonic.shamir import ShareGroup, recover_ems
 
@@ -149,11 +152,9 @@ def _recovered(shares: Sequence[ShareWords]) -> bytes:
     for share in shares:
         group.add(share.parsed)
     try:
-        secret: bytes | None = recover_ems({shares[0].parsed.group_index: group}).decrypt(b"")
+        secret: bytes = recover_ems({shares[0].parsed.group_index: group}).decrypt(b"")
     except MnemonicError:
-        secret = None
-    if secret is None:
-        raise _different("The shares do not fit together: they are of two sets.")
+        return None
     return secret
 
 
