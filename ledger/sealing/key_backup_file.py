@@ -57,6 +57,17 @@ def shares_device(destination: Path, others: Iterable[Path]) -> bool:
     return device is not None and any(_device(other) == device for other in others)
 
 
+def refuse_itself(destination: Path, keyring: Path) -> None:
+    """`key-backup-exists` for the keyring's own file, under whatever name."""
+    identity = _identity(destination)
+    if identity is not None and identity == _identity(keyring):
+        raise Conflict(
+            "key-backup-exists",
+            "That is the keyring itself, and no copy of it.",
+            hint="Name a file that is not there yet, best on another medium.",
+        )
+
+
 def write_key_backup(destination: Path, content: bytes) -> bool:
     """Write a key backup and read it back; durable and verified on return.
 

@@ -37,6 +37,7 @@ from ledger.sealing.epochs import EpochKeys
 from ledger.sealing.key_backup_file import (
     checked_path,
     refuse_beside_database,
+    refuse_itself,
     remove_key_backup,
     write_key_backup,
 )
@@ -123,6 +124,7 @@ class KeyBackups:
             # Nobody changes the file meanwhile, so what is copied is what was opened.
             assert parse_keyring(content) == held.keyring
             digest = hashlib.sha256(content).digest()
+            refuse_itself(place, self._keyring)
             made = write_key_backup(place, content)
             if not made:
                 self._refuse_recorded(place, digest)
