@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from tools.cli.command import WITH_JSON
 from tools.cli.default import GroupWithDefault
 from tools.cli.exits import EXIT_CODES
 from tools.cli.main import PROGRAM, program
@@ -60,7 +61,10 @@ def command_page() -> str:
             lines += ["| option | does |", "|---|---|"]
             lines += [f"| {_option(one)} | {_escaped(_help(one))} |" for one in options]
             lines.append("")
-        lines.append(f"Example: `{(command.epilog or '').splitlines()[-1].strip()}`")
+        told = (command.epilog or "").splitlines()
+        shapes = [line for line in told if line.startswith(WITH_JSON)]
+        lines += [f"With `--json`: `{line.removeprefix(WITH_JSON)}`\n" for line in shapes]
+        lines.append(f"Example: `{told[-1].strip()}`")
     return "\n".join(lines) + "\n"
 
 

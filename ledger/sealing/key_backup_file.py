@@ -63,8 +63,8 @@ def refuse_itself(destination: Path, keyring: Path) -> None:
     if identity is not None and identity == _identity(keyring):
         raise Conflict(
             "key-backup-exists",
-            "That is the keyring itself, and no copy of it.",
-            hint="Name a file that is not there yet, best on another medium.",
+            "There is something at the key backup's place already.",
+            hint="It is the keyring itself; name a file that is not there yet, on another medium.",
         )
 
 

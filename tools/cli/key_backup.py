@@ -19,7 +19,13 @@ BACKUP_COLUMNS = {
 }
 
 
-@command(None, "backup", example="credledger key backup /media/safe/keyring", appends=True)
+@command(
+    None,
+    "backup",
+    example="credledger key backup /media/safe/keyring",
+    appends=True,
+    answers='{"path", "epoch", "digest", "position"}',
+)
 @click.argument("destination", metavar="DEST")
 def backup_create(run: Run, destination: str) -> None:
     """Copy the keyring to DEST, read it back, and record that it is there.
@@ -44,7 +50,12 @@ backup = GroupWithDefault(backup_create)
 """`key backup DEST`, and what is done with those that were made."""
 
 
-@command(backup, "list", example="credledger key backup list")
+@command(
+    backup,
+    "list",
+    example="credledger key backup list",
+    answers='[{"position", "recorded_at", "by", "path", "digest", "epochs": [], "replaced"}]',
+)
 @click.option("--all", "all_", is_flag=True, help="Those that were replaced or destroyed too.")
 def backup_list(run: Run, all_: bool) -> None:
     """List the recorded key backups that may still exist."""
@@ -60,6 +71,7 @@ def backup_list(run: Run, all_: bool) -> None:
     "attest-replaced",
     example="credledger key backup attest-replaced 4 --reason 'stick shredded'",
     appends=True,
+    answers='{"backup", "position"}',
 )
 @click.argument("backup_position", type=click.IntRange(1), metavar="POSITION")
 def backup_attest_replaced(run: Run, backup_position: int) -> None:
@@ -75,7 +87,13 @@ def backup_attest_replaced(run: Run, backup_position: int) -> None:
     )
 
 
-@command(None, "restore", example="credledger key restore /media/safe/keyring", appends=True)
+@command(
+    None,
+    "restore",
+    example="credledger key restore /media/safe/keyring",
+    appends=True,
+    answers='{"path", "epoch", "digest", "position", "source", "kept"}',
+)
 @click.argument("source", metavar="SRC")
 @click.option("--shares", is_flag=True, help="Unlock with recovery shares, typed.")
 @click.option("--shares-file", metavar="FILE", help="Unlock with those in a file; - is stdin.")

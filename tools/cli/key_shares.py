@@ -22,6 +22,7 @@ def shares() -> None:
     "create",
     example="credledger key shares create 3/5",
     appends=True,
+    answers='{"slot", "label", "threshold", "count", "shares": [words], "position"}',
 )
 @click.argument("scheme", metavar="K/N")
 @click.option("--label", help="What the slot is called.")
@@ -44,7 +45,12 @@ def shares_create(run: Run, scheme: str, label: str | None) -> None:
         print_shares(made, ledger_id)
 
 
-@command(shares, "verify", example="credledger key shares verify")
+@command(
+    shares,
+    "verify",
+    example="credledger key shares verify",
+    answers='{"slot", "label", "threshold", "count", "given"}',
+)
 @_FILE
 def shares_verify(run: Run, shares_file: str | None) -> None:
     """Tell which slot recovery shares open; nothing is changed.
@@ -74,6 +80,7 @@ def shares_verify(run: Run, shares_file: str | None) -> None:
     example="credledger key shares restore --label ann-again",
     appends=True,
     new_passphrase=True,
+    answers='{"slot", "opened_by", "position"}',
 )
 @_FILE
 @click.option("--label", default="restored", show_default=True, help="Whose slot the new one is.")

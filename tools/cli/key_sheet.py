@@ -7,7 +7,14 @@ import click
 from tools.cli.command import Run, command
 
 
-@command(None, "sheet", example="credledger key sheet | lp")
+@command(
+    None,
+    "sheet",
+    example="credledger key sheet | lp",
+    answers='{"ledger_id", "position", "epoch", "written_at", "written_by", "store", "keyring",'
+    ' "slots": [{"id", "label", "kind", "opens", "threshold", "count"}],'
+    ' "key_backups": [as key backup list], "file"?}',
+)
 @click.argument("file", required=False)
 def sheet(run: Run, file: str | None) -> None:
     """Print the emergency sheet, or write it to a new FILE: no secret is on it.

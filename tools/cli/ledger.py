@@ -13,6 +13,7 @@ from tools.cli.command import Run, command
     example="credledger init --label alice --new-passphrase-file passphrase.txt",
     appends=True,
     new_passphrase=True,
+    answers='{"ledger_id", "store", "keyring", "epoch", "shares": as key shares create?}',
 )
 @click.option("--label", default="operator", help="Whose slot the first one is.")
 @click.option("--shares", metavar="K/N", help="Make N recovery shares too, any K of which open.")
