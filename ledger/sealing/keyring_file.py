@@ -52,15 +52,15 @@ def read_private(path: Path, what: str, *, bytes_max: int = BYTES_MAX) -> bytes:
             if stat.S_IMODE(status.st_mode) & 0o077:
                 raise KeyUnavailable(
                     f"{what}-too-open",
-                    f"The {what} may be read by others than its owner.",
+                    f"The {what.replace('-', ' ')} may be read by others than its owner.",
                     hint="Run `chmod 600` on it, and consider who has read it until now.",
                 )
             return file.read(bytes_max + 1)
     except OSError as error:
         raise KeyUnavailable(
             f"{what}-missing",
-            f"The {what} is not there or cannot be read.",
-            hint=f"Check where the {what} lies and who may read it.",
+            f"The {what.replace('-', ' ')} is not there or cannot be read.",
+            hint=f"Check where the {what.replace('-', ' ')} lies and who may read it.",
         ) from error
 
 
@@ -131,32 +131,34 @@ class KeyringPlace:
         """What lies there; None where nothing does. Errors as `read_private`."""
         return read_private(self.path, "keyring") if os.path.lexists(self.path) else None
 
-    def put(self, content: bytes) -> Path | None:
-        """Write another file there; the name that what was there goes by now. Durable on return."""
-        aside = self._keep_aside() if os.path.lexists(self.path) else None
-        _replace_file(self.path, content)
-        return aside
+    def free_name(self) -> Path | None:
+        """What the file that is there will go by when another takes its place; None without one."""
+        if not os.path.lexists(self.path):
+            return None
+        names = (
+            self.path.with_name(f"{self.path.name}.replaced-{number}")
+            for number in itertools.count(1)
+        )
+        return next(name for name in names if not os.path.lexists(name))
 
-    def undo(self, aside: Path | None) -> None:
-        """Put back what `put` has kept aside, or nothing."""
-        with contextlib.suppress(OSError):
-            if aside is None:
-                self.path.unlink()
-            else:
-                aside.replace(self.path)
-            _sync_folder(self.path)
+    @contextlib.contextmanager
+    def putting(self, content: bytes, aside: Path | None) -> Iterator[None]:
+        """Write another file beside it first; put it there once the body has come to its end.
 
-    def _keep_aside(self) -> Path:
-        for number in itertools.count(1):
-            aside = self.path.with_name(f"{self.path.name}.replaced-{number}")
+        What was there is called `aside` then. Durable on return; `keyring-not-writable`.
+        """
+        temporary = _temporary(self.path)
+        try:
+            _write_temporary(temporary, content)
+            yield
             try:
-                _link(self.path, aside)
-            except FileExistsError:
-                continue
+                if aside is not None:
+                    _link(self.path, aside)
+                _take_place(temporary, self.path)
             except OSError as error:
                 raise _not_writable() from error
-            break
-        return aside
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -251,14 +253,29 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _replace_file(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.new")
+    temporary = _temporary(path)
+    _write_temporary(temporary, content)
+    try:
+        _take_place(temporary, path)
+    except OSError as error:
+        raise _not_writable() from error
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+def _write_temporary(temporary: Path, content: bytes) -> None:
     try:
         temporary.unlink(missing_ok=True)  # left by a kill; nobody else writes under the lock
         _write_new(temporary, content)
-        temporary.replace(path)
-        _sync_folder(path)
     except OSError as error:
         raise _not_writable() from error
+
+
+def _take_place(temporary: Path, path: Path) -> None:
+    temporary.replace(path)
+    _sync_folder(path)
 
 
 def _write_new(path: Path, content: bytes) -> None:

@@ -6,8 +6,11 @@ command again finds that it is the same, and records it. A record that came firs
 backup that was perhaps never written, and somebody would rely on it.
 
     backup:   lock ─▶ copy the file ─▶ write, read back ─▶ append
-    restore:  backup opens, and fits the log ─▶ lock ─▶ nothing is lost ─▶ keep the old file aside,
-              put the backup there ─▶ append
+    restore:  backup opens, and fits the log ─▶ lock ─▶ nothing is lost ─▶ write it beside
+              ─▶ append ─▶ keep the old file aside, give the new one its name
+
+That a backup is put back is recorded once nothing but two names is left to be changed; killed
+there, the same command again records and does it again.
 
 Who restores has lost the file or can no longer open it. A file that opens as the backup does is not
 lost, and is left alone; one that holds keys that the backup lacks is never replaced; any other is
@@ -42,7 +45,7 @@ from ledger.sealing.key_backup_file import (
     write_key_backup,
 )
 from ledger.sealing.keyring import Keyring, UnlockedKeyring, parse_keyring
-from ledger.sealing.keyring_file import KeyringPlace, changing, placing, read_private
+from ledger.sealing.keyring_file import changing, placing, read_private
 from ledger.sealing.slots import AUDITOR, Holding
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
@@ -156,14 +159,12 @@ class KeyBackups:
             history = self._writer.look(self._desk.key_history)
             there = place.content()
             present = None if there is None else _whole(there)
-            fitted = _fitted(backup, content, history)
-            aside = None
-            if there != fitted:
-                if present is not None:
-                    _refuse_loss(backup, present, history)
-                aside = place.put(fitted)
+            if present is not None:
+                _refuse_loss(backup, present, history)
+            aside = place.free_name()
             event = KeyRestored(str(path), digest, "" if aside is None else str(aside))
-            position = self._record(place, aside, acting, event, put=there != fitted)
+            with place.putting(_fitted(backup, content, history), aside):
+                position = self._writer.run(KeyringEvent(self._desk, acting, event))
         held = {keys.epoch for keys in backup.epochs}
         return KeyBackupOutcome(
             place.path,
@@ -173,24 +174,6 @@ class KeyBackups:
             aside,
             lacks_next=history.current + 1 not in held,
         )
-
-    def _record(
-        self,
-        place: KeyringPlace,
-        aside: Path | None,
-        acting: Acting,
-        event: KeyRestored,
-        *,
-        put: bool,
-    ) -> int:
-        try:
-            return self._writer.run(KeyringEvent(self._desk, acting, event))
-        except Unavailable:
-            raise
-        except LedgerError:
-            if put:
-                place.undo(aside)
-            raise
 
     def _refuse_recorded(self, place: Path, digest: bytes) -> None:
         """`key-backup-exists` for a file that was not left unrecorded by a kill."""
