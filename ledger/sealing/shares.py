@@ -3,7 +3,7 @@
     private half (32) ── split ──▶ n shares of 33 words ── any k ──▶ private half ── opens ──▶ slot
 
 The half of such a slot is in the shares and nowhere else, so they go on opening it when the keyring
-gets a new root, and removing the slot makes them worthless. Splitting, checksums and words are
+gets a new root, and removing the slot ends them. Splitting, checksums and words are
 those of the package `shamir-mnemonic`; it is imported only where shares are made or read. There is
 one group, no SLIP-39 passphrase and hence no iterations; each share names k and carries a checksum
 of its own, and the combined secret carries a digest, so mistyped words and shares of two sets are

@@ -30,7 +30,7 @@ def shares_create(run: Run, scheme: str, label: str | None) -> None:
     """Make a slot that any K of N recovery shares open, and show their words once.
 
     Give each share to another person, on paper. Try them with `key shares verify`. Removing the
-    slot makes them worthless.
+    slot ends them.
     """
     from tools.recovery import parse_scheme, print_shares, shares_document
     from tools.wiring import SHARES_LABEL
