@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ledger.codec.mapper import EventMapper
-from ledger.errors import Refused
+from ledger.errors import InvalidInput, Refused
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.store import Store
 from ledger.sealing.keyring import UnlockedKeyring
@@ -80,6 +80,8 @@ def found(
 
     With a `scheme` there is a slot of recovery shares from the beginning.
     """
+    if scheme is not None and label == SHARES_LABEL:
+        raise InvalidInput("invalid-label", "That label is the one of the recovery shares' slot.")
     store = store_of(settings)
     _keep_apart(settings)
     try:
@@ -129,7 +131,8 @@ def open_session(
     """
     store = existing_store(settings)
     try:
-        _keep_apart(settings)
+        if unlock is not None:
+            _keep_apart(settings)
         holding, unlocked = (unlock or _unlock)(settings, standard_input)
         if operator and not unlocked.is_operator:
             raise Refused(
@@ -172,7 +175,6 @@ def _by_operator(
     """What the ledger takes to be opened against this host's memory."""
     store = existing_store(settings)
     try:
-        _keep_apart(settings)
         _, unlocked = _unlock(settings, standard_input)
         yield {
             "store": store,
@@ -214,6 +216,7 @@ def _session(
 
 
 def _unlock(settings: Settings, standard_input: StandardInput) -> tuple[Holding, UnlockedKeyring]:
+    _keep_apart(settings)
     keyring = read_keyring(settings.keyring)
     holding = present_holding(settings, standard_input)
     return holding, keyring.unlock(holding, settings.slot)

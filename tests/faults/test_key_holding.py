@@ -193,6 +193,14 @@ def test_schemes_that_are_none_make_nothing(told, host, nursery, tmp_path, schem
     assert not bare.store.exists()
 
 
+def test_init_with_shares_gives_no_label_twice(nursery, tmp_path):
+    """Nothing is made where the second slot could not be."""
+    bare = Host(nursery, tmp_path / "bare")
+    bare.fails(2, "invalid-label", "init", "--label", "recovery shares", "--shares", "2/3")
+    assert not bare.keyring.exists()
+    assert not bare.store.exists()
+
+
 def test_shares_are_shown_so_that_they_can_be_handed_in_again(host):
     """Each by itself, with what it belongs to; what was shown is read as it is."""
     shown = host.run(*CREATE, as_json=False)
