@@ -26,6 +26,8 @@ ADMINISTRATION = (
     "async.",
     "clock.",
     "memory.",
+    "shares.",
+    "key.",
 )
 _DETAILS = (
     "role",
@@ -40,6 +42,11 @@ _DETAILS = (
     "field",
     "restored_version",
     "fork",
+    "threshold",
+    "count",
+    "added",
+    "path",
+    "backup",
 )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ledger.errors import LedgerError
 from tools.cli.exits import DONE, exit_code
+from tools.key_backups import last_key_backup
 from tools.settings import STANDARD_INPUT, Settings
 from tools.when import to_text
 
@@ -57,7 +58,7 @@ def status_document(session: Session) -> dict[str, Any]:
         "unlocked_by": status.unlocked_by,
         "views": session.views.status(),
         "last_database_backup": None,
-        "last_key_backup": None,
+        "last_key_backup": last_key_backup(session),
         "warnings": [finding.code for finding in session_findings(session)],
     }
 
@@ -70,6 +71,7 @@ def examine(run: Run) -> list[Finding]:
         findings.extend(file_findings(settings))
         with run.session(operator=False) as session:
             findings.extend(session_findings(session))
+            findings.extend(key_backup_findings(session))
         findings.extend(memory_findings(session))
     except LedgerError as error:
         findings.append(
@@ -136,6 +138,18 @@ def session_findings(session: Session) -> Iterator[Finding]:
     yield from _epoch_findings(session)
     if session.settings.sqlite_path is None:
         yield from _server_findings(session)
+
+
+def key_backup_findings(session: Session) -> Iterator[Finding]:
+    """What the loss of the keyring's file would cost."""
+    history = session.ledger.key_backups.history()
+    if session.unlocked.is_operator and not history.made_in_this_epoch():
+        yield Finding(
+            "no-key-backup",
+            WARNING,
+            "No key backup was made in this epoch: if the keyring is lost, values may be too.",
+            "credledger key backup /media/safe/keyring",
+        )
 
 
 def _slot_findings(session: Session) -> Iterator[Finding]:

@@ -10,27 +10,35 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from ledger.codec.mapper import EventMapper
-from ledger.errors import Refused
+from ledger.errors import InvalidInput, Refused
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.store import Store
 from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.keyring_file import read_keyring, refuse_beside_store
+from ledger.sealing.shares import Scheme
 from ledger.sealing.slots import Holding
 from ledger.sealing.streams import StreamNames
 from ledger.usecases.acting import Acting
 from ledger.usecases.founding import found_ledger
 from ledger.usecases.ledger import Ledger
+from ledger.usecases.recovery_shares import SharesMade
 from projections.views import Views
 from tools.documents import StandardInput
 from tools.holdings import argon2_cost, first_holding, present_holding
 from tools.settings import Settings, account
 from tools.stores import existing_store, store_of
+
+SHARES_LABEL = "recovery shares"
+"""What the slot of recovery shares is called unless told otherwise."""
+
+Unlock = Callable[[Settings, StandardInput], tuple[Holding, UnlockedKeyring]]
+"""What somebody has, and the keyring that it opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,41 +74,66 @@ def found(
     label: str,
     argon2_memory_mib: int,
     reason: str,
-) -> dict[str, object]:
-    """Create keyring and store; go on where an earlier `init` was killed."""
+    scheme: Scheme | None = None,
+) -> tuple[dict[str, object], SharesMade | None]:
+    """Create keyring and store; go on where an earlier `init` was killed.
+
+    With a `scheme` there is a slot of recovery shares from the beginning.
+    """
+    if scheme is not None and label == SHARES_LABEL:
+        raise InvalidInput("invalid-label", "That label is the one of the recovery shares' slot.")
     store = store_of(settings)
     _keep_apart(settings)
     try:
+        holding = first_holding(settings, standard_input)
         founded = found_ledger(
             store,
             settings.keyring,
             label=label,
             account=account(),
-            holding=first_holding(settings, standard_input),
+            holding=holding,
             clock=clock,
             random=os.urandom,
             cost=argon2_cost(argon2_memory_mib),
             reason=reason,
             following=lambda mapper, streams: (Views(store, mapper, streams),),
         )
-        return {
+        made = None
+        if scheme is not None:
+            unlocked = read_keyring(settings.keyring).unlock(holding)
+            ledger = _session(settings, store, holding, unlocked).ledger
+            try:
+                made = ledger.shares.create(Acting(reason=reason), scheme, SHARES_LABEL)
+            finally:
+                ledger.close()
+        document: dict[str, object] = {
             "ledger_id": founded.ledger_id.hex(),
             "store": store.address,
             "keyring": str(settings.keyring),
             "epoch": founded.epoch,
         }
+        return document, made
     finally:
         store.close()
 
 
 @contextmanager
 def open_session(
-    settings: Settings, standard_input: StandardInput, *, operator: bool = True
+    settings: Settings,
+    standard_input: StandardInput,
+    *,
+    operator: bool = True,
+    unlock: Unlock | None = None,
 ) -> Iterator[Session]:
-    """Unlock and open; `operator-needed` for an auditor's slot where an operator's is needed."""
+    """Unlock and open; `operator-needed` for an auditor's slot where an operator's is needed.
+
+    `unlock` takes the place of the keyring with its passphrase or key file.
+    """
     store = existing_store(settings)
     try:
-        holding, unlocked = _unlock(settings, standard_input)
+        if unlock is not None:
+            _keep_apart(settings)
+        holding, unlocked = (unlock or _unlock)(settings, standard_input)
         if operator and not unlocked.is_operator:
             raise Refused(
                 "operator-needed",

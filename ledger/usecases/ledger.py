@@ -48,6 +48,7 @@ from ledger.usecases.credentials import (
 from ledger.usecases.decisions import Asked
 from ledger.usecases.desk import Desk
 from ledger.usecases.held_keys import HeldKeys
+from ledger.usecases.key_backups import KeyBackups, require_not_behind
 from ledger.usecases.outcomes import (
     ImportOutcome,
     LedgerStatus,
@@ -58,6 +59,7 @@ from ledger.usecases.outcomes import (
     RotationOutcome,
     SlotOutcome,
 )
+from ledger.usecases.recovery_shares import RecoveryShares
 from ledger.usecases.retrieval import Retrieve, opened
 from ledger.usecases.rotation import Progress, Rotation
 from ledger.usecases.slots import KeyringEvent, SlotKeeper, SlotRemoval
@@ -71,15 +73,23 @@ class Ledger:
     """One unlocked ledger."""
 
     def __init__(
-        self, desk: Desk, writer: Writer, held: HeldKeys, clock: Callable[[], int]
+        self,
+        desk: Desk,
+        writer: Writer,
+        held: HeldKeys,
+        clock: Callable[[], int],
     ) -> None:
         """Use `open`."""
         self.changes = ApplicationChanges(desk)
         """Changes of applications as requests, for `change_together`."""
+        self.key_backups = KeyBackups(desk, writer, held)
+        """Copies of the keyring."""
         self._desk = desk
         self._writer = writer
         self._held = held
         self._slots = SlotKeeper(desk, writer, held, clock)
+        self.shares = RecoveryShares(desk, writer, self._slots)
+        """Recovery shares of a slot of their own."""
         self._rotation = Rotation(desk, writer, held, clock)
         self._clock = clock
 
@@ -484,6 +494,7 @@ class Ledger:
         return self._writer.look(look)
 
     def _check_keyring(self) -> None:
+        require_not_behind(self._desk, self._writer)
         history = self.key_history()
         unlocked = self._desk.unlocked
         if history.current == 0:

@@ -65,9 +65,11 @@ class KeyringEvent:
     acting: Acting
     event: Event
     signer: tuple[bytes, str, str] | None = None
+    also: Event | None = None
+    """A second fact that is recorded with the first, or not at all."""
 
     def decide(self, transaction: Transaction) -> int:
-        """Append it; the position."""
+        """Append it; the position of the last."""
         history = self.desk.key_history(transaction)
         if isinstance(self.event, SlotAdded) and self.event.slot in history.slots:
             raise _number_taken()
@@ -75,12 +77,11 @@ class KeyringEvent:
             raise Conflict("slot-removed-already", "The slot was removed before.")
         if self.signer is not None:
             transaction.add_signer(*self.signer)
-        return transaction.append(
-            self.desk.streams.keyring(),
-            self.event,
-            self.desk.actor(self.acting),
-            self.acting.reason,
-        ).position
+        stream, actor = self.desk.streams.keyring(), self.desk.actor(self.acting)
+        position = transaction.append(stream, self.event, actor, self.acting.reason).position
+        if self.also is not None:
+            position = transaction.append(stream, self.also, actor, self.acting.reason).position
+        return position
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +178,12 @@ class SlotKeeper:
         holding: Holding,
         auditor_file: Path | None,
         cost: Argon2Cost,
+        also: Callable[[Slot], Event] | None = None,
     ) -> SlotOutcome:
-        """One more slot; an auditor's own keyring is written to `auditor_file`."""
+        """One more slot; an auditor's own keyring is written to `auditor_file`.
+
+        `also` makes a second fact of the new slot, recorded in the same transaction.
+        """
         if auditor_file is not None:
             require_free(auditor_file)
 
@@ -196,7 +201,11 @@ class SlotKeeper:
                 cost=cost,
             )
             event = KeyringEvent(
-                self._desk, acting, slot_added(slot), (slot.signing_public_key, opens, BEGIN)
+                self._desk,
+                acting,
+                slot_added(slot),
+                (slot.signing_public_key, opens, BEGIN),
+                None if also is None else also(slot),
             )
             position = self._write(file, keyring, held.root, event)
         if exported is not None and auditor_file is not None:

@@ -7,6 +7,7 @@ import pytest
 
 from ledger.log.postgresql.store import PostgresqlStore
 from tests.transcripts.transcript import commands_of, pages, recorded, run
+from tools.cli.default import GroupWithDefault
 from tools.cli.main import program
 
 
@@ -44,6 +45,8 @@ def _walk(group, path):
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
+        if isinstance(command, GroupWithDefault):
+            yield (*path, name)
         if isinstance(command, click.Group):
             yield from _walk(command, (*path, name))
         else:

@@ -82,6 +82,10 @@ def settled(text: str) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "2026-11-23 09:00:00 UTC", text)
     text = re.sub(r"(operator|auditor):(\d+)/[\w.-]+@[\w.-]+", r"\1:\2/ann@host", text)
     text = re.sub(r'("seconds": |seconds: )[\d.]+', r"\g<1>0.01", text)
+    text = re.sub(
+        r"^(?:[a-z]{4,8} ){32}[a-z]{4,8}$", "acid acne … (33 words)", text, flags=re.MULTILINE
+    )
+    text = re.sub(r"\bof ledger [0-9a-f]{16}$", "of ledger 5f1c…", text, flags=re.MULTILINE)
     text = re.sub(r"[A-Za-z0-9+/]{43}=", "kZ…=", text)
     text = re.sub(r"(— credledger/\S+ )\S+", r"\1Rm…", text)
     return "\n".join(line.rstrip() for line in text.splitlines())

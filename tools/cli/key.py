@@ -1,4 +1,4 @@
-"""`credledger key`: epochs, slots and passphrases."""
+"""`credledger key`: epochs, slots and passphrases; key backups and shares have their own modules."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.key_backup import backup, restore
+from tools.cli.key_shares import shares
+from tools.cli.key_sheet import sheet
 
 if TYPE_CHECKING:
     from ledger.usecases.outcomes import SlotOutcome
@@ -32,6 +35,10 @@ SLOT_COLUMNS = {
 @click.group()
 def key() -> None:
     """Manage epochs, slots and passphrases."""
+
+
+for _part in (backup, restore, shares, sheet):
+    key.add_command(_part)
 
 
 @command(key, "status", example="credledger key status --json")
