@@ -26,6 +26,7 @@ ADMINISTRATION = (
     "async.",
     "clock.",
     "memory.",
+    "backup.",
 )
 _DETAILS = (
     "role",
@@ -40,6 +41,7 @@ _DETAILS = (
     "field",
     "restored_version",
     "fork",
+    "directory",
 )
 
 

@@ -89,6 +89,17 @@ class Views:
         """The digest of each."""
         return {name: keeper.digest() for name, keeper in self._keepers.items()}
 
+    def taken(self, reading: Reading) -> dict[str, tuple[int, str]]:
+        """Fold version and digest of each view that stands at this snapshot's head."""
+        last = reading.last_position()
+        found: dict[str, tuple[int, str]] = {}
+        for name, keeper in self._keepers.items():
+            place = keeper.places.standing(reading)
+            if place is not None and place.position == last:
+                digest = keeper.digest_of(reading.connection, place.active)
+                found[name] = (keeper.view.fold_version, digest)
+        return found
+
     def drop_all(self) -> None:
         """Empty every view."""
         for keeper in self._keepers.values():
