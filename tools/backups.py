@@ -109,6 +109,7 @@ def restore_backup(
         _require_same(views)
         rollback = _given_up(restoring, head, abandoned)
         event = BackupRestored(
+            INCREMENTAL if archive.manifest.previous else FULL,
             head.size,
             head.frontier.root(),
             archive.manifest.digest,
@@ -173,7 +174,7 @@ def _drilled(session: Session, archive: Archive, place: Path) -> list[dict[str, 
 def _archive_to_drill(session: Session, directory: Path | None, besides: Sequence[Path]) -> Archive:
     if directory is not None:
         return open_archive(directory, besides)
-    newest = session.ledger.backups().created
+    newest = session.ledger.backups().newest
     if newest is None:
         raise _no_backup()
     return open_archive(Path(newest.directory), besides, newest.digest)
@@ -195,7 +196,7 @@ def _require_ours(session: Session, archive: Archive) -> None:
 
 
 def _newest_backup(session: Session) -> tuple[int, bytes]:
-    newest = session.ledger.backups().created
+    newest = session.ledger.backups().newest
     if newest is None:
         raise _no_backup()
     return newest.position, newest.digest

@@ -63,7 +63,7 @@ def status_document(session: Session) -> dict[str, Any]:
 
 
 def _last_backup(session: Session) -> dict[str, object] | None:
-    newest = session.ledger.backups().created
+    newest = session.ledger.backups().newest
     if newest is None:
         return None
     return {

@@ -49,6 +49,7 @@ class BackupRestored(Event):
     """The log goes on from an archive."""
 
     TOPIC: ClassVar[str] = "backup.restored"
+    kind: str
     position: int
     root: bytes
     digest: bytes
@@ -75,6 +76,7 @@ class Kept:
     """One archive as the log tells of it."""
 
     position: int
+    """The archive holds the log up to here."""
     recorded_at: int
     """Microseconds UTC."""
     digest: bytes
@@ -86,29 +88,23 @@ class Kept:
 class Backups:
     """The newest of each."""
 
-    created: Kept | None = None
-    """The newest backup of the database; its position is how far it covers the log."""
+    newest: Kept | None = None
+    """The archive that reaches furthest: written, or restored from, which proves it as well."""
     drilled: Kept | None = None
-    restored: Kept | None = None
 
 
 def fold_backups(state: Backups | None, recorded: Recorded) -> Backups | None:
     """The backups after one more event."""
     state = state or Backups()
-    happened = recorded.event
-    if not isinstance(happened, BackupCreated | BackupRestored | BackupDrilled):
-        return state
-    kept = Kept(
-        happened.position,
-        recorded.recorded_at,
-        happened.digest,
-        happened.directory,
-        happened.kind if isinstance(happened, BackupCreated) else "",
-    )
-    match happened:
-        case BackupCreated():
-            return replace(state, created=kept)
-        case BackupRestored():
-            return replace(state, restored=kept)
-        case _:
-            return replace(state, drilled=kept)
+    match recorded.event:
+        case BackupCreated() | BackupRestored() as kept:
+            return replace(state, newest=_kept(kept, recorded, kept.kind))
+        case BackupDrilled() as drilled:
+            return replace(state, drilled=_kept(drilled, recorded))
+    return state
+
+
+def _kept(
+    told: BackupCreated | BackupRestored | BackupDrilled, recorded: Recorded, kind: str = ""
+) -> Kept:
+    return Kept(told.position, recorded.recorded_at, told.digest, told.directory, kind)

@@ -2,8 +2,8 @@
 
     archive ─▶ check rows, heads, signatures, versions ─▶ store: rows, commits, signers, views
 
-Each page ends with a commit of the ledger and is one durable transaction of the store, so at any
-moment the store holds a whole log, only a shorter one. A restore that was killed is run again: what
+Each page ends with a commit of the ledger and is one transaction of the store, so at any moment the
+store holds a whole log, only a shorter one; the last page makes all durable. A restore that was killed is run again: what
 is there must be the archive's beginning, and it goes on after that. Views are folded in the same
 transaction by the same fold as live appends, as far as the keyring opens the rows.
 """
@@ -101,7 +101,9 @@ class Restoration:
             return
         recorded = self._opened(self._page) if self._folding else []
         commits = self._commits(head.size, moved.size)
-        with self._store.writing() as writing:
+        # What a crash takes of the last pages is brought again; the end of all is durable.
+        at_end = moved.size == self._archive.last_position()
+        with self._store.writing(durable=at_end) as writing:
             if head.size == 0 and writing.ledger() is None:
                 writing.insert_ledger(self._archive.ledger())
             if writing.extent()[:2] != (head.size, head.size):

@@ -45,7 +45,7 @@ class RecordBackup:
 
 @dataclass(frozen=True, slots=True)
 class LookAtBackups:
-    """The newest backup, restore and drill."""
+    """The newest backup and the newest drill."""
 
     desk: Desk
 

@@ -410,7 +410,7 @@ class Ledger:
         return self._slots.change_passphrase(acting, old, new, cost or Argon2Cost())
 
     def backups(self) -> Backups:
-        """The newest database backup, restore and drill."""
+        """The newest database backup and the newest drill."""
         return self._look(LookAtBackups(self._desk).decide)
 
     def changed_since_backup(self) -> int | None:
@@ -418,7 +418,7 @@ class Ledger:
 
         Its position; None where the newest backup covers all of them.
         """
-        newest = self.backups().created
+        newest = self.backups().newest
         return configuration_after(self._writer.store, newest.position if newest else 0)
 
     def record_backup(
