@@ -493,9 +493,28 @@ def _serve() -> None:
     import tools.demo
     import tools.generate  # noqa: F401 # loads most of the program before the first fork
 
-    for group in ("app", "credential", "role", "key", "audit", "log", "replay", "ledger", "exec"):
+    for group in (
+        "app",
+        "credential",
+        "role",
+        "key",
+        "audit",
+        "log",
+        "replay",
+        "ledger",
+        "exec",
+        "backup",
+    ):
         __import__(f"tools.cli.{group}")
-    for part in ("import_run", "importing", "wiring", "verifying", "shapes", "handing_over"):
+    for part in (
+        "backups",
+        "import_run",
+        "importing",
+        "wiring",
+        "verifying",
+        "shapes",
+        "handing_over",
+    ):
         __import__(f"tools.{part}")
     import ledger.log.postgresql.store  # noqa: F401 # the other engine
 

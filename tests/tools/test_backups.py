@@ -235,9 +235,7 @@ def test_a_missing_part_can_be_named(worked):
 
 def test_a_place_beside_keyring_or_store_is_exit_4(worked):
     for place in ("keys", "keys/archive", "."):
-        worked.fails(
-            4, "backup-beside-keyring", "backup", "create", str(worked.home / place)
-        )
+        worked.fails(4, "backup-beside-keyring", "backup", "create", str(worked.home / place))
     link = worked.home.parent / "link"
     link.symlink_to(worked.home / "keys")
     worked.fails(4, "backup-beside-keyring", "backup", "create", str(link / "archive"))
@@ -290,9 +288,7 @@ def test_a_drill_needs_an_archive_of_this_very_log(worked):
     worked.environment["CREDLEDGER_STORE"] = url
     worked.ok("log", "accept-rollback", "--reason", "the first again", "--yes")
     assert made["position"] < worked.ok("status")["position"]
-    worked.fails(
-        8, "archive-of-another-log", "backup", "drill", str(worked.archives / "other")
-    )
+    worked.fails(8, "archive-of-another-log", "backup", "drill", str(worked.archives / "other"))
 
 
 def test_an_altered_view_digest_is_found_when_it_is_folded_anew(worked):

@@ -52,9 +52,7 @@ def read(*folders: Path) -> dict[str, list[dict]]:
     newest = parts[-1][1]
     return {
         "ledger": [unhexed(newest["ledger"])],
-        "signers": [
-            {name: row[name] for name in ORDER} for row in map(unhexed, newest["signers"])
-        ],
+        "signers": [{name: row[name] for name in ORDER} for row in map(unhexed, newest["signers"])],
         "log": rows,
         "commits": commits,
     }

@@ -411,5 +411,3 @@ def test_damaged_neighbours_do_not_matter(archive, sqlite_house, tmp_path):
     (tmp_path / "aaa" / f"{full.name}.manifest").write_bytes(b"garbage")
     assert finding(tmp_path / "part") is None
     assert ArchiveFolder(tmp_path / "aaa").readable_manifests() == []
-
-
