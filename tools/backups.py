@@ -95,6 +95,7 @@ def restore_backup(
     archive = open_archive(directory, besides)
     with open_restoring(settings, standard_input, archive.ledger().id) as restoring:
         abandoned = _remembered(restoring.memory)
+        recorded = _is_recorded(restoring, archive, abandoned)
         fresh = restoring.memory.anew()
         restoration = Restoration(
             archive,
@@ -102,6 +103,7 @@ def restore_backup(
             Refold(restoring.mapper, (restoring.views,)),
             memory=fresh,
             audit_stream_of=restoring.streams.audit,
+            recorded=recorded,
         )
         with progress("Restoring") as show:
             head = restoration.run(show)
@@ -117,7 +119,8 @@ def restore_backup(
             str(archive.parts[-1].folder.path),
         )
         with restoring.opened(fresh) as ledger:
-            ledger.record_backup(acting, event, rollback)
+            if not recorded:
+                ledger.record_backup(acting, event, rollback)
         restoring.memory.replace_by(fresh)
     gone = None
     if abandoned is not None and abandoned.size > head.size:
@@ -216,6 +219,23 @@ def _remembered(memory: HostMemory) -> CheckedHead | None:
     except Tampered as error:
         hint = f"Move {memory.path} away and run the command again: this host then forgets it."
         raise Tampered(error.code, error.message, hint=hint) from error
+
+
+def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead | None) -> bool:
+    """Whether a restore was killed after its record and before this host forgot the other head.
+
+    The record tells of exactly the head that this host still remembers, and nothing came after.
+    """
+    position = archive.last_position()
+    with restoring.store.reading() as reading:
+        rows = reading.rows_after(position, 3)
+    topics = [row.topic for row in rows]
+    if abandoned is None or topics != [RollbackAccepted.TOPIC, BackupRestored.TOPIC]:
+        return False
+    accepted = restoring.mapper.open(rows[0]).event
+    assert isinstance(accepted, RollbackAccepted)
+    given_up = (accepted.abandoned_size, accepted.abandoned_root)
+    return given_up == (abandoned.size, abandoned.frontier.root())
 
 
 def _given_up(

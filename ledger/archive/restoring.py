@@ -48,12 +48,17 @@ class Restoration:
         *,
         memory: HostMemory | None = None,
         audit_stream_of: Callable[[bytes], bytes] | None = None,
+        recorded: bool = False,
     ) -> None:
-        """`memory` is a fresh one, which then knows all that was checked here."""
+        """`memory` is a fresh one, which then knows all that was checked here.
+
+        `recorded` is a restore whose record is in the store already, right after the archive.
+        """
         self._archive = archive
         self._store = store
         self._refold = refold
         self._memory = memory
+        self._recorded = recorded
         self._tips = StreamTips(memory.tip if memory is not None else None)
         self._versions = Versions()
         self._page: list[LogRow] = []
@@ -86,7 +91,9 @@ class Restoration:
             progress(head.size, total)
         self._archive.require_head()
         with self._store.reading() as reading:
-            if reading.head() != self._archive.manifest.head:
+            if not self._recorded and reading.extent().last != total:
+                raise _changed_meanwhile()
+            if reading.commit_at(total) != self._archive.manifest.head:
                 raise _changed_meanwhile()
         return head
 
@@ -149,11 +156,11 @@ class Restoration:
             ledger = reading.ledger()
             if ledger is None:
                 return _There(0)
-            size = self._size(reading)
+            size = self._archive.last_position() if self._recorded else self._size(reading)
             fits = (
                 ledger == self._archive.ledger()
                 and size <= self._archive.last_position()
-                and (size == 0 or reading.head() == self._archive.commit_at(size))
+                and (size == 0 or reading.commit_at(size) == self._archive.commit_at(size))
                 and reading.signers()
                 == tuple(row for row in self._archive.signers() if row.from_size < size)
             )
