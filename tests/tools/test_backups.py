@@ -145,7 +145,11 @@ def test_what_is_gone_is_told_to_people(worked):
     answer = worked("backup", "restore", made["directory"], json_wanted=False)
     assert answer.code == 0, answer.err
     first = made["position"] + 1
-    assert f"Gone are positions {first} to {first}" in answer.err
+    assert f"Gone is position {first}, which" in answer.err
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    lose(worked)
+    answer = worked("backup", "restore", made["directory"], json_wanted=False)
+    assert f"Gone are positions {first} to {first + 2}, which" in answer.err
 
 
 def test_a_host_that_remembers_nothing_restores_all_the_same(worked):

@@ -90,9 +90,13 @@ def restore(run: Run, directory: Path, parts: tuple[Path, ...]) -> None:
     _print_restored(run, document)
     gone = document["gone"]
     if isinstance(gone, dict):
+        one = gone["from"] == gone["to"]
+        which = (
+            f"is position {gone['to']}" if one else f"are positions {gone['from']} to {gone['to']}"
+        )
         show.print_note(
-            f"Gone are positions {gone['from']} to {gone['to']}, which this host remembers"
-            " and the archive does not hold; that is recorded."
+            f"Gone {which}, which this host remembers and the archive does not hold;"
+            " that is recorded."
         )
 
 
