@@ -15,7 +15,7 @@ from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import Manifest, Segment, ViewDigest
 from ledger.archive.reading import Archive, Part
 from ledger.archive.segment import SegmentDraft
-from ledger.errors import Conflict, Tampered
+from ledger.errors import Conflict, NotFound, Tampered
 from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow, signers_digest
 from ledger.log.store import Reading, Store
 from ledger.log.verification import EPOCH_STARTED, CheckedHead, Follower
@@ -65,7 +65,7 @@ def write_archive(
     exactly this head that is there already, whole, is checked and taken up.
     """
     with folder.being_written():
-        present = _present(folder, taken)
+        present = _present(store, folder, taken)
         if present is not None:
             check_part(store, Part(folder, present), progress)
             return present
@@ -137,24 +137,30 @@ def _head_at(store: Store, manifest: Manifest) -> CheckedHead:
     return CheckedHead(frontier, row.recorded_at, epoch, signers)
 
 
-def _present(folder: ArchiveFolder, taken: Taken) -> Manifest | None:
-    """The very part that is to be written, if it is there; what else is there must precede it."""
-    manifests = folder.readable_manifests()
+def _present(store: Store, folder: ArchiveFolder, taken: Taken) -> Manifest | None:
+    """The very part that is to be written, if it is there; all else there must be of this log.
+
+    A part of another branch could be longer, and be taken for the newest later.
+    """
+    try:
+        manifests = folder.manifests()
+    except NotFound:
+        return None
     for manifest in manifests:
-        if (manifest.ledger, manifest.after, manifest.previous, manifest.head) == (
-            taken.ledger,
+        with store.reading() as reading:
+            ours = reading.commit_at(manifest.head.size) == manifest.head
+        if (manifest.after, manifest.previous, manifest.head) == (
             taken.after,
             taken.previous,
             taken.head,
         ):
             return manifest
-    foreign = any(manifest.ledger != taken.ledger for manifest in manifests)
-    if foreign or (manifests and taken.previous is None):
-        raise Conflict(
-            "archive-exists",
-            "There is an archive in that folder already.",
-            hint="Give another folder, or go on from the newest backup with --since-backup.",
-        )
+        if not ours or taken.previous is None:
+            raise Conflict(
+                "archive-exists",
+                "There is another archive in that folder already.",
+                hint="Give another folder, or go on from the newest backup with --since-backup.",
+            )
     return None
 
 

@@ -281,6 +281,25 @@ def test_a_folder_with_something_else_in_it_is_refused(filled, ledger, tmp_path)
     assert open_archive(folder).manifest == first
 
 
+def test_a_folder_with_a_part_of_another_log_is_not_gone_on_in(sqlite_house, tmp_path):
+    """It could be longer, and be taken for the newest; so could one that cannot be read."""
+    other = new_house(tmp_path / "other")
+    other.found()
+    archived(other, tmp_path / "archive")
+    other.close()
+    full = archived(sqlite_house, tmp_path / "full")
+    opened = sqlite_house.open()
+    fill(opened)
+    opened.close()
+
+    def go_on():
+        archived(sqlite_house, tmp_path / "archive", after=full.head.size, previous=full.digest)
+
+    assert refused(Conflict, go_on) == "archive-exists"
+    next((tmp_path / "archive").glob("*.manifest")).write_bytes(b"garbage")
+    assert refused(Tampered, go_on) == "archive-damaged"
+
+
 def test_an_archive_that_was_never_finished_is_told_from_none(sqlite_house, small, tmp_path):
     """Without a manifest nothing counts; the next run with that folder begins anew."""
     opened = sqlite_house.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 import zlib
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import parse_manifest
 from ledger.archive.reading import open_archive
+from ledger.archive.segment import load_segment
 from ledger.errors import LedgerError, Tampered, Unavailable
 from ledger.log.rows import LogRow
 from ledger.log.verification import verify_log
@@ -89,6 +91,14 @@ def test_a_file_cut_off_anywhere_is_found(archive):
 
 def test_a_missing_segment_is_found(archive, sqlite_house, file_target):
     Forger(archive).file(2).unlink()
+    refused_everywhere(sqlite_house, archive, file_target, "archive-damaged")
+
+
+def test_a_hash_that_is_not_the_files_is_found(archive, sqlite_house, file_target):
+    """Though all that is in the file would do."""
+    forger = Forger(archive)
+    first, *rest = forger.manifest.segments
+    forger.rewrite(segments=(replace(first, sha256=bytes(32)), *rest))
     refused_everywhere(sqlite_house, archive, file_target, "archive-damaged")
 
 
@@ -250,9 +260,16 @@ def replace_row(row, **changes):
 
 
 def test_a_segment_never_inflates_beyond_what_was_promised(archive, sqlite_house, file_target):
-    """Ten megabytes of nothing in ten kilobytes are given up after the promised length."""
+    """Fifty megabytes of nothing in fifty kilobytes are given up after the promised length."""
     forger = Forger(archive)
-    forger.put_bytes(1, zlib.compress(bytes(10_000_000)))
+    forger.put_bytes(1, zlib.compress(bytes(50_000_000)))
+    told, stored = forger.manifest.segments[1], forger.file(1).read_bytes()
+    tracemalloc.start()
+    with pytest.raises(Tampered):
+        load_segment(told, stored)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
     refused_everywhere(sqlite_house, archive, file_target, "archive-damaged")
     nested = zlib.compress(b"\x91" * 100_000)
     forger.put_bytes(1, nested, content_bytes=100_000)
@@ -339,6 +356,13 @@ def test_a_newer_format_says_so_and_changes_nothing(archive, sqlite_house, file_
         assert caught.value.code == "archive-newer"
     with file_target.reading() as reading:
         assert reading.ledger() is None
+
+
+def test_a_format_that_only_looks_newer_is_damage(archive):
+    """One flipped bit makes a 3 of the 1; nobody is sent to look for another version."""
+    path = next(archive.glob("*.manifest"))
+    path.write_bytes(path.read_bytes().replace(b'"format":1,"head"', b'"format":3,"head"'))
+    assert finding(archive) == "archive-damaged"
 
 
 def test_a_manifest_under_another_parts_name_is_found(archive):
