@@ -493,30 +493,13 @@ def _serve() -> None:
     import tools.demo
     import tools.generate  # noqa: F401 # loads most of the program before the first fork
 
-    for group in (
-        "app",
-        "credential",
-        "role",
-        "key",
-        "audit",
-        "log",
-        "replay",
-        "ledger",
-        "exec",
-        "backup",
-    ):
+    for group in ("app", "credential", "role", "key", "audit", "log", "replay", "ledger", "exec"):
         __import__(f"tools.cli.{group}")
-    for part in (
-        "backups",
-        "import_run",
-        "importing",
-        "wiring",
-        "verifying",
-        "shapes",
-        "handing_over",
-    ):
+    for part in ("import_run", "importing", "wiring", "verifying", "shapes", "handing_over"):
         __import__(f"tools.{part}")
     import ledger.log.postgresql.store  # noqa: F401 # the other engine
+    import tools.backups
+    import tools.cli.backup  # noqa: F401
 
     gc.freeze()  # what all children share stays shared
     requests = open(0, "rb", closefd=False)  # noqa: SIM115 # ends with the process
