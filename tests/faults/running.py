@@ -498,8 +498,9 @@ def _serve() -> None:
     for part in ("import_run", "importing", "wiring", "verifying", "shapes", "handing_over"):
         __import__(f"tools.{part}")
     import ledger.log.postgresql.store  # noqa: F401 # the other engine
-    import tools.backups
-    import tools.cli.backup  # noqa: F401
+
+    for module in ("tools.backups", "tools.cli.backup"):
+        __import__(module)
 
     gc.freeze()  # what all children share stays shared
     requests = open(0, "rb", closefd=False)  # noqa: SIM115 # ends with the process

@@ -7,6 +7,7 @@ import tracemalloc
 import zlib
 from dataclasses import replace
 
+import msgpack
 import pytest
 
 from ledger.archive.folder import ArchiveFolder
@@ -276,8 +277,25 @@ def test_a_segment_never_inflates_beyond_what_was_promised(archive, sqlite_house
     assert finding(archive) == "archive-damaged"
     forger.put_bytes(1, b"no zlib at all", content_bytes=10)
     assert finding(archive) == "archive-damaged"
-    forger.put_bytes(1, zlib.compress(b"\x90" * 20) + b"after", content_bytes=20)
+
+
+def test_nothing_comes_after_what_was_promised(archive):
+    """Neither in the file, behind the compressed content, nor in that content."""
+    forger = Forger(archive)
+    told = forger.manifest.segments[1]
+    stored = forger.file(1).read_bytes()
+    forger.put_bytes(1, stored + b"after")
     assert finding(archive) == "archive-damaged"
+    forger.put(1, [*msgpack_items(zlib.decompress(stored)), None], commits=told.commits)
+    assert finding(archive) == "archive-damaged"
+    forger.put_bytes(1, stored, content_bytes=told.content_bytes)
+    assert finding(archive) is None
+
+
+def msgpack_items(content: bytes) -> list:
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(content)
+    return list(unpacker)
 
 
 def test_a_promise_that_no_ledger_makes_is_not_believed(archive):
