@@ -11,7 +11,7 @@ from ledger.archive.folder import ArchiveFolder
 from ledger.archive.reading import open_archive
 from ledger.archive.writing import take, write_archive
 from ledger.claims import parse_claim
-from ledger.errors import Conflict, LedgerError, NotFound, Tampered, Unavailable
+from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
 from ledger.log.verification import verify_log
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import passphrase
@@ -344,3 +344,26 @@ def test_a_log_that_is_not_that_of_the_newest_backup_is_not_gone_on_from(filled,
     )
     assert code == "backup-forked"
     assert refused(NotFound, lambda: open_archive(tmp_path / "part")) == "archive-unfinished"
+
+
+def test_a_row_too_large_for_any_archive_is_refused(filled, tmp_path, monkeypatch):
+    monkeypatch.setattr("ledger.archive.segment.CONTENT_BYTES_MAX", 1000)
+    assert refused(InvalidInput, lambda: archived(filled, tmp_path / "a")) == "segment-too-large"
+    assert refused(NotFound, lambda: open_archive(tmp_path / "a")) == "no-archive"
+
+
+def test_long_rows_are_read_in_shorter_pages(filled, tmp_path, monkeypatch):
+    """Pages follow the size of rows, so that memory does not; the archive is the same."""
+    first = archived(filled, tmp_path / "one")
+    monkeypatch.setattr("ledger.archive.writing._PAGE_BYTES", 1000)
+    assert archived(filled, tmp_path / "two") == first
+
+
+def test_what_the_system_does_not_let_us_read_is_exit_7(sqlite_house, tmp_path):
+    """Not called damaged: another account, or another moment, may read it."""
+    manifest = archived(sqlite_house, tmp_path / "archive")
+    segment = tmp_path / "archive" / manifest.segment_name(0)
+    segment.unlink()
+    segment.mkdir()
+    archive = open_archive(tmp_path / "archive")
+    assert refused(Unavailable, lambda: verify_log(archive)) == "archive-not-readable"
