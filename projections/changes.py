@@ -28,6 +28,8 @@ ADMINISTRATION = (
     "memory.",
     "shares.",
     "key.",
+    "keys.",
+    "backup.",
 )
 _DETAILS = (
     "role",
@@ -47,6 +49,10 @@ _DETAILS = (
     "added",
     "path",
     "backup",
+    "directory",
+    "lacking",
+    "mappings",
+    "keys",
 )
 
 

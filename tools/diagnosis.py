@@ -57,9 +57,21 @@ def status_document(session: Session) -> dict[str, Any]:
         "epoch": status.epoch,
         "unlocked_by": status.unlocked_by,
         "views": session.views.status(),
-        "last_database_backup": None,
+        "last_database_backup": _last_backup(session),
         "last_key_backup": last_key_backup(session),
         "warnings": [finding.code for finding in session_findings(session)],
+    }
+
+
+def _last_backup(session: Session) -> dict[str, object] | None:
+    newest = session.ledger.backups().newest
+    if newest is None:
+        return None
+    return {
+        "position": newest.position,
+        "recorded_at": to_text(newest.recorded_at),
+        "kind": newest.kind,
+        "directory": newest.directory,
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from ledger.aggregates.access import AuditQueried
 from ledger.aggregates.application import Application, Field
+from ledger.aggregates.backups import BackupCreated, BackupDrilled, BackupRestored, Backups
 from ledger.aggregates.keys import (
     AsyncAccepted,
     ClockAccepted,
@@ -37,6 +38,7 @@ from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.slots import Argon2Cost, Holding
 from ledger.usecases.acting import Acting, checked_reason
 from ledger.usecases.administration import ApplicationChanges, ChangeRoles, Together
+from ledger.usecases.backups import LookAtBackups, RecordBackup, configuration_after
 from ledger.usecases.credentials import (
     DeleteAll,
     DeleteCredentials,
@@ -437,6 +439,27 @@ class Ledger:
         if destroy_previous:
             return self._rotation.destroy_previous(acting, outcome)
         return outcome
+
+    def backups(self) -> Backups:
+        """The newest database backup and the newest drill."""
+        return self._look(LookAtBackups(self._desk).decide)
+
+    def changed_since_backup(self) -> int | None:
+        """The first change of configuration or credentials that no database backup holds.
+
+        Its position; None where the newest backup covers all of them.
+        """
+        newest = self.backups().newest
+        return configuration_after(self._writer.store, newest.position if newest else 0)
+
+    def record_backup(
+        self,
+        acting: Acting,
+        event: BackupCreated | BackupDrilled | BackupRestored,
+        rollback: RollbackAccepted | None = None,
+    ) -> int:
+        """Record that something was backed up, restored or drilled; the position."""
+        return self._writer.run(RecordBackup(self._desk, acting, event, rollback))
 
     def head(self) -> CommitRow:
         """The newest commit, checked."""

@@ -45,6 +45,7 @@ from ledger.usecases.desk import Desk
 from ledger.usecases.founding import committed
 from ledger.usecases.held_keys import HeldKeys, given_up_by
 from ledger.usecases.outcomes import RotationOutcome
+from ledger.usecases.safeguards import Safeguards, lacking
 
 RESEALED_TOGETHER_MAX = 1000
 _WINDOW = 20_000
@@ -61,11 +62,13 @@ class StartEpoch:
     acting: Acting
     started: EpochKeys
     following: EpochKeys
+    safeguards: Safeguards
 
     def decide(self, transaction: Transaction) -> bool:
         """Append its start; False if somebody else has started it, or a later one."""
         if self.desk.key_history(transaction).current >= self.started.epoch:
             return False
+        self.safeguards.hold(transaction)
         transaction.append(
             self.desk.streams.keyring(),
             EpochStarted(self.started.epoch, committed(self.started), committed(self.following)),
@@ -218,13 +221,14 @@ class Rotation:
     ) -> RotationOutcome:
         """Start the next epoch, unless a rotation is unfinished, and reseal to the end.
 
-        `next-epoch-missing` where this keyring does not hold the keys of the next epoch.
+        `next-epoch-missing` where this keyring does not hold the keys of the next epoch, and the
+        errors of `Safeguards.hold`.
         """
         if not self._desk.unlocked.is_operator:
             raise Refused("operator-needed", "Only an operator's unlock may rotate keys.")
         history = self._history()
         if not history.is_rotating:
-            self._start(acting, history.current + 1)
+            self._start(acting, history.current + 1, without_backup=without_backup)
             history = self._history()
         epoch = history.current
         resealed, _ = self._reseal(acting, history, progress or _silent)
@@ -253,12 +257,16 @@ class Rotation:
     def _history(self) -> KeyHistory:
         return self._writer.look(self._desk.key_history)
 
-    def _start(self, acting: Acting, epoch: int) -> None:
+    def _start(self, acting: Acting, epoch: int, *, without_backup: bool) -> None:
         """Add an epoch to the keyring's file, then start the one it held ready."""
         with self._held.changing() as file:
             history = self._history()
             if history.current >= epoch:
                 return  # another process was first, while this one waited for the file
+            safeguards = Safeguards(
+                self._desk, acting, lacking(self._desk, self._writer), waived=without_backup
+            )
+            safeguards.require()
             self._give_up(file, history)
             held = {keys.epoch: keys for keys in file.held.epochs}
             if epoch not in held:
@@ -267,7 +275,7 @@ class Rotation:
                 after = file.held.with_next_epoch(self._desk.random)
                 file.write(after.keyring, after.root)
                 held = {keys.epoch: keys for keys in file.held.epochs}
-            start = StartEpoch(self._desk, acting, held[epoch], held[epoch + 1])
+            start = StartEpoch(self._desk, acting, held[epoch], held[epoch + 1], safeguards)
             if not self._writer.run(start):
                 self._give_up(file, self._history())
 
