@@ -159,7 +159,6 @@ class Restoration:
             size = self._archive.last_position() if self._recorded else self._size(reading)
             fits = (
                 ledger == self._archive.ledger()
-                and size <= self._archive.last_position()
                 and (size == 0 or reading.commit_at(size) == self._archive.commit_at(size))
                 and reading.signers()
                 == tuple(row for row in self._archive.signers() if row.from_size < size)

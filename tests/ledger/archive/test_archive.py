@@ -230,6 +230,19 @@ def test_a_store_that_holds_something_else_is_refused(filled, ledger, file_targe
     assert code == "store-not-empty"
 
 
+def test_a_store_that_is_named_for_another_ledger_is_refused(filled, file_target, tmp_path):
+    """Though it holds no row yet."""
+    archived(filled, tmp_path / "archive")
+    other = new_house(tmp_path / "other")
+    other.found()
+    file_target.create()
+    with file_target.writing() as writing:
+        writing.insert_ledger(tables(other.store())[0])
+    other.close()
+    code = refused(Conflict, lambda: restored(filled, tmp_path / "archive", file_target))
+    assert code == "store-not-empty"
+
+
 def test_a_store_that_others_write_into_is_left_alone(filled, file_target, small, tmp_path):
     """Whoever comes between two pages is noticed under the lock."""
     archived(filled, tmp_path / "archive")
@@ -337,6 +350,9 @@ def test_a_log_that_is_not_that_of_the_newest_backup_is_not_gone_on_from(filled,
         Tampered,
         lambda: archived(filled, tmp_path / "part", after=10**6, previous=full.digest),
     )
+    assert code == "backup-forked"
+    with filled.store().reading() as reading:
+        code = refused(Tampered, lambda: take(reading, after=full.head.size, previous=full.digest))
     assert code == "backup-forked"
     ledger.create_application(Acting(), "Later", kind="individual")
     code = refused(
