@@ -474,7 +474,7 @@ def test_a_keyring_behind_the_log_names_the_recorded_backup_that_helps(house, be
     assert f"{helping[1].path} (operator:1/tester@host, SHA-256 {helping[1].digest.hex()})" in (
         error.hint
     )
-    assert str(helping[1].position) in error.hint
+    assert f"recorded at position {helping[1].position}:" in error.hint
     restore(behind, helping[1].path)
     behind.open().close()
 
