@@ -7,7 +7,7 @@ since that memory. Reading policy and mappings goes to the log itself, never to 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,7 +63,7 @@ from ledger.usecases.outcomes import (
 )
 from ledger.usecases.recovery_shares import RecoveryShares
 from ledger.usecases.retrieval import Retrieve, opened
-from ledger.usecases.rotation import Progress, Rotation
+from ledger.usecases.rotation import EPOCHS_PAST, Progress, Rotation
 from ledger.usecases.slots import KeyringEvent, SlotKeeper, SlotRemoval
 from ledger.values import FIELDS_MAX, FieldValue
 
@@ -410,9 +410,34 @@ class Ledger:
             cost=cost or Argon2Cost(),
         )
 
-    def remove_slot(self, acting: Acting, slot: int, *, mislaid: bool) -> SlotRemoval:
-        """One way to unlock less."""
-        return self._slots.remove(acting, slot, mislaid=mislaid)
+    def remove_slot(
+        self,
+        acting: Acting,
+        slot: int,
+        *,
+        mislaid: bool,
+        without_backup: bool = False,
+        progress: Progress | None = None,
+    ) -> SlotRemoval:
+        """One way to unlock less, and unless it was mislaid two epochs of keys further on.
+
+        Killed between the two, the same call goes on with the rotations.
+        """
+        history = self.key_history()
+        ended = history.removed_where.get(slot)
+        unfinished = (
+            ended is not None and not mislaid and history.started_since(ended) < EPOCHS_PAST
+        )
+        if not (mislaid or without_backup or unfinished):
+            self._rotation.require_backups(acting)
+        if ended is not None and unfinished:
+            removal = SlotRemoval(slot, ended, recorded=True)
+        else:
+            removal = self._slots.remove(acting, slot)
+        if mislaid:
+            return removal
+        rotated = self._rotation.run_past(acting, removal.position, progress)
+        return replace(removal, rotated_to=rotated.epoch)
 
     def export_auditor(
         self, acting: Acting, slot: int, destination: Path, present: Path | None = None

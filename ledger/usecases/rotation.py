@@ -48,6 +48,8 @@ from ledger.usecases.outcomes import RotationOutcome
 from ledger.usecases.safeguards import Safeguards, lacking
 
 RESEALED_TOGETHER_MAX = 1000
+EPOCHS_PAST = 2
+"""So many epochs on, none of the keys that a keyring held is used for anything new."""
 _WINDOW = 20_000
 """So many positions are looked through in one snapshot, which therefore stays short."""
 Progress = Callable[[int, int], None]
@@ -216,6 +218,10 @@ class Rotation:
         self._held = held
         self._clock = clock
 
+    def require_backups(self, acting: Acting) -> None:
+        """Refuse what `run` would refuse for want of backups."""
+        Safeguards(self._desk, acting, lacking(self._desk, self._writer), waived=False).require()
+
     def run(
         self, acting: Acting, *, without_backup: bool, progress: Progress | None
     ) -> RotationOutcome:
@@ -224,12 +230,29 @@ class Rotation:
         `next-epoch-missing` where this keyring does not hold the keys of the next epoch, and the
         errors of `Safeguards.hold`.
         """
-        if not self._desk.unlocked.is_operator:
-            raise Refused("operator-needed", "Only an operator's unlock may rotate keys.")
+        self._require_operator()
         history = self._history()
         if not history.is_rotating:
             self._start(acting, history.current + 1, without_backup=without_backup)
-            history = self._history()
+        return self._finish(acting, progress)
+
+    def run_past(self, acting: Acting, position: int, progress: Progress | None) -> RotationOutcome:
+        """See that two epochs were started after this position, and reseal to the end.
+
+        The second is one whose keys nobody held who had a copy of the keyring then. Backups are
+        not asked for, and it is recorded where they were lacking.
+        """
+        self._require_operator()
+        while (history := self._history()).started_since(position) < EPOCHS_PAST:
+            self._start(acting, history.current + 1, without_backup=True)
+        return self._finish(acting, progress)
+
+    def _require_operator(self) -> None:
+        if not self._desk.unlocked.is_operator:
+            raise Refused("operator-needed", "Only an operator's unlock may rotate keys.")
+
+    def _finish(self, acting: Acting, progress: Progress | None) -> RotationOutcome:
+        history = self._history()
         epoch = history.current
         resealed, _ = self._reseal(acting, history, progress or _silent)
         self._writer.run(FinishRotation(self._desk, acting, epoch, resealed))

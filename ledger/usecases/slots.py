@@ -156,6 +156,8 @@ class SlotRemoval(SlotOutcome):
 
     recorded: bool
     """False where the log had nothing to end: it never knew the slot, or ended it before."""
+    rotated_to: int | None = None
+    """The epoch that is current after the rotations that followed."""
 
 
 class SlotKeeper:
@@ -212,8 +214,8 @@ class SlotKeeper:
             _hand_over(auditor_file, exported)
         return SlotOutcome(slot.id, position)
 
-    def remove(self, acting: Acting, slot_id: int, *, mislaid: bool) -> SlotRemoval:
-        """End a slot; only as mislaid, because nothing is rotated.
+    def remove(self, acting: Acting, slot_id: int) -> SlotRemoval:
+        """End a slot; keys are rotated by whoever asks for this.
 
         Finishes a removal that was cut off, and takes away a slot that was never recorded.
         """
@@ -221,14 +223,6 @@ class SlotKeeper:
             raise Refused(
                 "own-slot", "A slot cannot remove itself.", hint="Unlock with another slot."
             )
-        if not mislaid:
-            raise Refused(
-                "rotation-needed",
-                "Removing a slot that somebody may still use needs new keys.",
-                hint="With --mislaid it is removed without; its holder could still read"
-                " an old copy, so change those passwords at their back ends.",
-            )
-
         end = EndSlot(self._desk, acting, slot_id)
         with self._changing() as (file, history):
             if all(slot.id != slot_id for slot in file.held.keyring.slots):
