@@ -50,7 +50,8 @@ def create_backup(
 ) -> dict[str, object]:
     """Write an archive of everything up to now, check it, and record it."""
     settings = session.settings
-    refuse_place(directory, settings.keyring, settings.sqlite_path)
+    copies = [Path(copy.path) for copy in session.ledger.key_backups.history().standing()]
+    refuse_place(directory, settings.keyring, settings.sqlite_path, copies)
     after, previous = _newest_backup(session) if since_backup else (0, None)
     session.ledger.head()
     session.views.bring_forward()

@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from tools.wiring import Session
 
 
-def database_folders(settings: Settings) -> list[Path]:
-    """The folders in which the database lies, as far as this host sees them."""
-    store = settings.sqlite_path
-    return [] if store is None else [store.parent]
+def database_folders(session: Session) -> list[Path]:
+    """The folders in which the database and its recorded backups lie, as this host sees them."""
+    store = session.settings.sqlite_path
+    backups = [Path(directory) for directory in session.ledger.backups().directories]
+    return backups if store is None else [store.parent, *backups]
 
 
 def back_up(session: Session, acting: Acting, destination: str) -> tuple[dict[str, object], bool]:
     """Make a key backup; its JSON shape, and whether it lies on the device of what it is to outlive."""
     from ledger.sealing.key_backup_file import shares_device
 
-    folders = database_folders(session.settings)
+    folders = database_folders(session)
     outcome = session.ledger.key_backups.create(acting, real_path(destination), folders)
     beside = shares_device(outcome.path, [session.settings.keyring, *folders])
     document: dict[str, object] = {

@@ -91,6 +91,8 @@ class Backups:
     newest: Kept | None = None
     """The archive that reaches furthest: written, or restored from, which proves it as well."""
     drilled: Kept | None = None
+    directories: tuple[str, ...] = ()
+    """Where archives were put or found, each once, the oldest first."""
 
 
 def fold_backups(state: Backups | None, recorded: Recorded) -> Backups | None:
@@ -98,7 +100,12 @@ def fold_backups(state: Backups | None, recorded: Recorded) -> Backups | None:
     state = state or Backups()
     match recorded.event:
         case BackupCreated() | BackupRestored() as kept:
-            return replace(state, newest=_kept(kept, recorded, kept.kind))
+            known = state.directories
+            return replace(
+                state,
+                newest=_kept(kept, recorded, kept.kind),
+                directories=known if kept.directory in known else (*known, kept.directory),
+            )
         case BackupDrilled() as drilled:
             return replace(state, drilled=_kept(drilled, recorded))
     return state

@@ -15,7 +15,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -189,12 +189,22 @@ class ArchiveFolder:
             raise not_writable(error) from error
 
 
-def refuse_place(directory: Path, keyring: Path, store: Path | None) -> None:
+def refuse_place(
+    directory: Path, keyring: Path, store: Path | None, key_backups: Iterable[Path] = ()
+) -> None:
     """An archive must not share a place with the keyring, nor with the database it is to outlive.
 
-    `backup-beside-keyring`, `backup-beside-store`; neither may lie in the other's folder.
+    `backup-beside-keyring`, `backup-beside-store`; neither may lie in the other's folder. Nor may
+    the archive's folder be one in which a copy of the keyring lies, or above it.
     """
     ours = Path(os.path.realpath(directory))
+    if any(ours in Path(os.path.realpath(copy)).parents for copy in key_backups):
+        raise Refused(
+            "backup-beside-key-backup",
+            "A recorded backup of the keyring lies in that folder: both together are the"
+            " credentials.",
+            hint="Give a folder elsewhere, best on another disk.",
+        )
     if _share(ours, Path(os.path.realpath(keyring)).parent):
         raise Refused(
             "backup-beside-keyring",

@@ -251,6 +251,24 @@ def test_a_place_beside_keyring_or_store_is_exit_4(worked):
     assert "backup.created" not in topics(worked)
 
 
+def test_the_two_kinds_of_backup_never_share_a_folder(worked):
+    """Whichever was made first, by whatever name its folder is called."""
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("key", "backup", str(safe / "keyring"))
+    link = worked.home.parent / "link to safe"
+    link.symlink_to(safe)
+    for folder in (safe, link):
+        worked.fails(4, "backup-beside-key-backup", "backup", "create", str(folder))
+    made = create(worked, "taken")
+    refused = ("key-backup-beside-database", "key", "backup")
+    worked.fails(4, *refused, f"{made['directory']}/keyring")
+    newer = create(worked, "newer")
+    worked.fails(4, *refused, f"{made['directory']}/keyring")
+    worked.fails(4, *refused, f"{newer['directory']}/keyring")
+    assert worked.ok("key", "backup", str(safe / "keyring-2"))["epoch"] == 1
+
+
 def test_what_is_no_archive_is_exit_3(worked):
     nowhere = str(worked.archives / "nowhere")
     for command in (("backup", "verify"), ("backup", "restore"), ("log", "verify", "--archive")):
