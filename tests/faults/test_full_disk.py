@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.accepted import ACCEPTANCES, with_harmed_memory
 from tests.faults.killing import PASSPHRASES, make_base
-from tests.faults.running import Host
+from tests.faults.running import FULL_BYTES, Host
 from tests.faults.writes import WRITES
 
 BOUNDARIES_MAX = 200
@@ -106,7 +106,7 @@ def test_a_disk_that_fills_up_leaves_a_command_done_or_undone(base, tmp_path, ar
         require_honest(ended, bool(recorded))
         codes.add(ended.code)
         host.is_whole()
-        host.ok(*arguments, stdin=VALUES)
+        assert host.run(*arguments, stdin=VALUES).code == 0
         assert host.topics(position) == recorded + topics
     assert codes == {0, 7}
 
@@ -132,6 +132,27 @@ def test_a_disk_that_is_full_later_and_later_leaves_a_change_undone_until_it_is_
     host.is_whole()
     host.ok(*NEXT)
     host.is_whole()
+
+
+def test_an_answer_that_has_no_room_is_said_to_lack_its_end(base, tmp_path):
+    """Once, with the record of the question in the log, and without a traceback."""
+    grown = base.copy(tmp_path / "grown")
+    for number in range(5):
+        grown.ok("app", "create", f"Application {number}", "--kind", "group")
+    position, cut_off = grown.position(), 0
+    for host, ended in full_everywhere(grown, tmp_path, "audit", "changes"):
+        recorded = host.topics(position)
+        assert recorded in ([], ["audit.queried"])
+        assert ended.code == 7, ended
+        assert b"Traceback" not in ended.both
+        if recorded:
+            cut_off += 1
+            assert ended.error["code"] == "system-refused"
+            assert "What was recorded stands" in ended.error["hint"]
+            assert 0 < len(ended.out) <= FULL_BYTES
+        else:
+            assert ended.error["code"] in UNRECORDED
+    assert cut_off
 
 
 def test_a_file_of_applications_is_applied_on_a_full_disk_as_a_whole_or_not_at_all(base, tmp_path):

@@ -53,7 +53,7 @@ WRITES = {
     "role grant": Write(_GRANT, ("role.granted",)),
     "role revoke": Write(("role", "revoke", *_GRANT[2:]), ("role.revoked",), _GRANT),
     "audit access": Write(("audit", "access"), ("audit.queried",)),
-    "audit changes": Write(("audit", "changes"), ("audit.queried",)),
+    "audit changes": Write(("audit", "changes", "--app", "Reports"), ("audit.queried",)),
     "audit explain": Write(("audit", "explain", "6"), ("audit.queried",)),
     "replay rebuild": Write(("replay", "rebuild"), ()),
 }
