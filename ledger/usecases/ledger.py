@@ -460,7 +460,14 @@ class Ledger:
         destroy_previous: bool = False,
         progress: Progress | None = None,
     ) -> RotationOutcome:
-        """A new epoch of keys, and every live mapping sealed under it; see `usecases.rotation`."""
+        """A new epoch of keys, and every live mapping sealed under it; see `usecases.rotation`.
+
+        A rotation or destruction that was cut off is finished, and no other rotation started.
+        """
+        history = self.key_history()
+        if history.is_destroying and not history.is_rotating:
+            unfinished = RotationOutcome(history.current - 1, history.current, 0)
+            return self._rotation.destroy_previous(acting, unfinished)
         outcome = self._rotation.run(acting, without_backup=without_backup, progress=progress)
         if destroy_previous:
             return self._rotation.destroy_previous(acting, outcome)
