@@ -38,7 +38,7 @@ PLACES = {
     "audit": ("tools.cli.audit:audit", "Who read what, who changed what, and why."),
     "log": ("tools.cli.log:log", "The event log itself, checked without any key."),
     "store": ("tools.cli.store:store", "The place that the ledger is kept in."),
-    "replay": ("tools.cli.replay:replay", "Rebuild views; state as it was; what changed."),
+    "replay": ("tools.cli.replay:replay", "Rebuild views; state as it was; bring it back."),
 }
 
 
