@@ -285,6 +285,11 @@ WRITES = {
     "audit access": ((), ("audit", "access"), ["audit.queried"]),
     "log verify": ((), ("log", "verify", "--accept-new-memory"), ["memory.accepted"]),
     "replay rebuild": ((), ("replay", "rebuild"), []),
+    "replay restore": (
+        ("app", "delete", "Reports", "--yes"),
+        ("replay", "restore", "--position", "5", "--app", "Reports", "--yes"),
+        ["application.created", "credential.restored"],
+    ),
 }
 
 
@@ -313,6 +318,32 @@ def test_a_command_killed_again_and_again_on_a_server_is_done_once(base_on_serve
     host.ok(*GRANT)
     host.is_whole()
     host.drop_database()
+
+
+def test_a_killed_restore_is_finished_by_the_next(base, tmp_path):
+    """Killed at every boundary on the way; the same command again does what is left."""
+    base = base.copy(tmp_path / "mistaken")
+    position = base.position()
+    base.ok("app", "delete", "Reports", "--yes")
+    base.ok("credential", "set", "payroll", "--owner", "user:ann", "--values", "-", stdin=VALUES)
+    arguments = ("replay", "restore", "--position", str(position), "--all", "--yes")
+    wanted = base.ok("replay", "state", "--position", str(position))
+    before, seen = base.position(), set()
+    for host, _ in killed_everywhere(base, tmp_path, *arguments):
+        host.is_whole()
+        seen.add(len(host.topics(before)))
+        host.ok(*arguments)
+        assert host.topics(before) == [
+            "application.created",
+            "credential.deleted",
+            "credential.restored",
+        ]
+        now = host.ok("replay", "state", "--at", "now")
+        assert [one["owner"] for one in now["credentials"]] == [
+            one["owner"] for one in wanted["credentials"]
+        ]
+        host.is_whole()
+    assert seen == {0, 1, 3}
 
 
 def test_a_killed_apply_has_applied_the_whole_file_or_nothing(on_both, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import threading
@@ -632,10 +633,8 @@ def step(hands, chance, count):
         {one.name: FieldValue(f"{name} {count}") for one in ledger.application(name).fields},
     )
     doing.update({"set": sets, "set too": sets, "set as well": sets})
-    try:
+    with contextlib.suppress(LedgerError):
         doing[chance.choice(sorted(doing))]()
-    except LedgerError:
-        pass
 
 
 def with_fields_of(applications, then):

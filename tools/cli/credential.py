@@ -183,7 +183,11 @@ def restore(
     at: str | None,
     dry_run: bool,
 ) -> None:
-    """Make an earlier value the current one, unseen."""
+    """Make an earlier value the current one, unseen.
+
+    --dry-run with --json: {"application", "owner", "version", "becomes", "set_at", "set_by", "key":
+    "held" or "destroyed"}.
+    """
     from tools.shapes import mapping_document, preview_document
     from tools.when import parse_moment
 

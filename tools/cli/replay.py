@@ -104,7 +104,13 @@ def restore(
     """Bring one application, or everything, back to some time by appending; nobody sees a value.
 
     Whoever had rights then has them again. Fields that were added since stay. Asks where something
-    is deleted, and with --all always.
+    is deleted, and with --all always. A run that was cut off is finished by the next with the same
+    --position.
+
+    With --json: {"from", "to", "applications", "credentials": as `replay diff`, from now to then,
+    "roles": {"granted": [{"right", "claim"}], "revoked": []}, "recreated": [ID], "staying":
+    [{"application", "fields"}], "lost": [as `credential list`], "done": null or {"applications",
+    "roles", "restored", "deleted", "position"}}.
     """
     from tools.restoring import carry_out, plan_for
 
