@@ -285,11 +285,6 @@ WRITES = {
     "audit access": ((), ("audit", "access"), ["audit.queried"]),
     "log verify": ((), ("log", "verify", "--accept-new-memory"), ["memory.accepted"]),
     "replay rebuild": ((), ("replay", "rebuild"), []),
-    "replay restore": (
-        ("app", "delete", "Reports", "--yes"),
-        ("replay", "restore", "--position", "5", "--app", "Reports", "--yes"),
-        ["application.created", "credential.restored"],
-    ),
 }
 
 
@@ -320,9 +315,9 @@ def test_a_command_killed_again_and_again_on_a_server_is_done_once(base_on_serve
     host.drop_database()
 
 
-def test_a_killed_restore_is_finished_by_the_next(base, tmp_path):
-    """Killed at every boundary on the way; the same command again does what is left."""
-    base = base.copy(tmp_path / "mistaken")
+def test_a_killed_restore_is_finished_by_the_next(on_both, tmp_path):
+    """Killed anywhere on the way; the same command again does what is left, and no more."""
+    base = on_both.copy(tmp_path / "mistaken")
     position = base.position()
     base.ok("app", "delete", "Reports", "--yes")
     base.ok("credential", "set", "payroll", "--owner", "user:ann", "--values", "-", stdin=VALUES)
@@ -343,7 +338,11 @@ def test_a_killed_restore_is_finished_by_the_next(base, tmp_path):
             one["owner"] for one in wanted["credentials"]
         ]
         host.is_whole()
-    assert seen == {0, 1, 3}
+    assert {0} < seen <= {0, 1, 3}
+    if base.server is None:
+        assert seen == {0, 1, 3}
+    else:
+        base.drop_database()
 
 
 def test_a_killed_apply_has_applied_the_whole_file_or_nothing(on_both, tmp_path):
