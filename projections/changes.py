@@ -26,6 +26,10 @@ ADMINISTRATION = (
     "async.",
     "clock.",
     "memory.",
+    "shares.",
+    "key.",
+    "keys.",
+    "backup.",
 )
 _DETAILS = (
     "role",
@@ -40,6 +44,15 @@ _DETAILS = (
     "field",
     "restored_version",
     "fork",
+    "threshold",
+    "count",
+    "added",
+    "path",
+    "backup",
+    "directory",
+    "lacking",
+    "mappings",
+    "keys",
 )
 
 

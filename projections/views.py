@@ -22,7 +22,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput, KeyUnavailable
 from ledger.identifiers import application_key
 from ledger.log.rows import LogRow
-from ledger.log.store import Connection, Store
+from ledger.log.store import Connection, Reading, Store
 from ledger.sealing.streams import StreamNames
 from projections.access_history import AccessHistory
 from projections.access_questions import AccessQuestion, access_question
@@ -94,6 +94,17 @@ class Views:
     def digests(self) -> dict[str, str]:
         """The digest of each."""
         return {name: keeper.digest() for name, keeper in self._keepers.items()}
+
+    def taken(self, reading: Reading) -> dict[str, tuple[int, str]]:
+        """Fold version and digest of each view that stands at this snapshot's head."""
+        last = reading.last_position()
+        found: dict[str, tuple[int, str]] = {}
+        for name, keeper in self._keepers.items():
+            place = keeper.places.standing(reading)
+            if place is not None and place.position == last:
+                digest = keeper.digest_of(reading.connection, place.active)
+                found[name] = (keeper.view.fold_version, digest)
+        return found
 
     def drop_all(self) -> None:
         """Empty every view."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ledger.errors import LedgerError
 from tools.cli.exits import DONE, exit_code
+from tools.key_backups import last_key_backup
 from tools.settings import STANDARD_INPUT, Settings
 from tools.when import to_text
 
@@ -56,9 +57,21 @@ def status_document(session: Session) -> dict[str, Any]:
         "epoch": status.epoch,
         "unlocked_by": status.unlocked_by,
         "views": session.views.status(),
-        "last_database_backup": None,
-        "last_key_backup": None,
+        "last_database_backup": _last_backup(session),
+        "last_key_backup": last_key_backup(session),
         "warnings": [finding.code for finding in session_findings(session)],
+    }
+
+
+def _last_backup(session: Session) -> dict[str, object] | None:
+    newest = session.ledger.backups().newest
+    if newest is None:
+        return None
+    return {
+        "position": newest.position,
+        "recorded_at": to_text(newest.recorded_at),
+        "kind": newest.kind,
+        "directory": newest.directory,
     }
 
 
@@ -70,6 +83,7 @@ def examine(run: Run) -> list[Finding]:
         findings.extend(file_findings(settings))
         with run.session(operator=False) as session:
             findings.extend(session_findings(session))
+            findings.extend(key_backup_findings(session))
         findings.extend(memory_findings(session))
     except LedgerError as error:
         findings.append(
@@ -136,6 +150,18 @@ def session_findings(session: Session) -> Iterator[Finding]:
     yield from _epoch_findings(session)
     if session.settings.sqlite_path is None:
         yield from _server_findings(session)
+
+
+def key_backup_findings(session: Session) -> Iterator[Finding]:
+    """What the loss of the keyring's file would cost."""
+    history = session.ledger.key_backups.history()
+    if session.unlocked.is_operator and not history.made_in_this_epoch():
+        yield Finding(
+            "no-key-backup",
+            WARNING,
+            "No key backup was made in this epoch: if the keyring is lost, values may be too.",
+            "credledger key backup /media/safe/keyring",
+        )
 
 
 def _slot_findings(session: Session) -> Iterator[Finding]:

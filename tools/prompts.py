@@ -69,6 +69,29 @@ def new_passphrase(
         show.print_note("The two are not the same.")
 
 
+def typed_shares(read: Callable[[str, int], int]) -> None:
+    """Recovery shares, one at a prompt, until `read` says that no more are needed.
+
+    `read` takes the words and the share's number and tells how many are still needed; what it
+    refuses is asked for again. `no-shares` (exit 6) where nobody can be asked.
+    """
+    if not on_terminal():
+        raise KeyUnavailable(
+            "no-shares",
+            "Recovery shares are needed and there is no terminal to ask for them.",
+            hint="Give --shares-file; - is standard input.",
+        )
+    number, needed = 1, 1
+    while needed:
+        words = _hidden(f"Share {number}, all its words on one line")
+        try:
+            needed = read(words, number)
+        except InvalidInput as error:
+            show.print_note(f"{error.message} {error.hint}")
+            continue
+        number += 1
+
+
 def field_value(name: str, *, masked: bool) -> str:
     """A field's text; hidden and typed twice when it is masked."""
     return str(

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import click
 
+from tools.cli.command import WITH_JSON
+from tools.cli.default import GroupWithDefault
 from tools.cli.exits import EXIT_CODES
 from tools.cli.main import PROGRAM, program
 
@@ -34,8 +36,8 @@ _VARYING = "The message says what is off."
 _NAMES = "_name_key"
 """The function that both kinds of names go through, with the code as its last argument."""
 _GAPS = (
-    "An … in a code stands for one word: `keyring` or `key-file` before `-missing` and"
-    " `-too-open`, `name` or `contact` after `invalid-`."
+    "An … in a code stands for one word: `keyring`, `key-file` or `key-backup` before `-missing`"
+    " and `-too-open`, `name` or `contact` after `invalid-`."
 )
 _SHARED = (
     "Every command takes `--json`, `--store`, `--keyring`, `--passphrase-file`, `--key-file`"
@@ -59,7 +61,10 @@ def command_page() -> str:
             lines += ["| option | does |", "|---|---|"]
             lines += [f"| {_option(one)} | {_escaped(_help(one))} |" for one in options]
             lines.append("")
-        lines.append(f"Example: `{(command.epilog or '').splitlines()[-1].strip()}`")
+        told = (command.epilog or "").splitlines()
+        shapes = [line for line in told if line.startswith(WITH_JSON)]
+        lines += [f"With `--json`: `{line.removeprefix(WITH_JSON)}`\n" for line in shapes]
+        lines.append(f"Example: `{told[-1].strip()}`")
     return "\n".join(lines) + "\n"
 
 
@@ -88,6 +93,8 @@ def main() -> None:
 
 
 def _leaves(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, GroupWithDefault):
+        yield context.command_path, command.default
     if not isinstance(command, click.Group):
         yield context.command_path, command
         return

@@ -1,4 +1,4 @@
-"""The rotation of keys as a command: with a progress bar, and how long it took."""
+"""What rotates keys, with a progress bar: a rotation, and the removal of a slot."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tools.show import progress
 
 if TYPE_CHECKING:
     from ledger.usecases.acting import Acting
+    from ledger.usecases.slots import SlotRemoval
     from tools.wiring import Session
 
 
@@ -26,3 +27,13 @@ def rotate_keys(
             progress=show,
         )
     return rotation_document(outcome, time.monotonic() - started)
+
+
+def remove_slot(
+    session: Session, acting: Acting, slot: int, *, mislaid: bool, without_backup: bool
+) -> SlotRemoval:
+    """Remove a slot, and rotate twice unless it was mislaid; see `Ledger.remove_slot`."""
+    with progress("Resealing") as show:
+        return session.ledger.remove_slot(
+            acting, slot, mislaid=mislaid, without_backup=without_backup, progress=show
+        )

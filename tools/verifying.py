@@ -8,16 +8,19 @@ memory beside the keyring is a second anchor: the log must continue it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ledger.archive.reading import open_archive
 from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, NotFound, Tampered
 from ledger.log.checkpoint import head_text, note
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.rows import LedgerRow, signers_digest
 from ledger.log.store import Store
-from ledger.log.verification import CheckedHead, Follower
+from ledger.log.verification import CheckedHead, Follower, Verification
 from ledger.log.verification import verify_log as verify_rows
 from ledger.sealing.keyring_file import read_keyring
 from tools.settings import Settings
@@ -41,6 +44,9 @@ class Report:
     proven_to: int = 0
     unanchored: bool = True
     checks: list[dict[str, object]] = field(default_factory=list)
+    seconds: float = 0.0
+    views: list[dict[str, object]] = field(default_factory=list)
+    """Of an archive: what its manifest tells of the views of then."""
 
     @property
     def ok(self) -> bool:
@@ -51,6 +57,15 @@ class Report:
         """Note one check."""
         self.checks.append({"name": name, "ok": ok, "detail": detail})
 
+    def take_in(self, found: Verification) -> None:
+        """What the log's own check found, but for checks that were noted before."""
+        self.size, self.root, self.proven_to = found.size, found.root.hex(), found.size
+        told = {check["name"] for check in self.checks}
+        for check in found.checks:
+            if check.name not in told:
+                place = "" if check.position is None else f" (position {check.position})"
+                self.add(check.name, check.ok, f"{check.detail}{place}")
+
     def as_document(self) -> dict[str, object]:
         """The JSON shape."""
         return {
@@ -59,6 +74,17 @@ class Report:
             "root": self.root,
             "proven_to": self.proven_to,
             "unanchored": self.unanchored,
+            "checks": self.checks,
+        }
+
+    def as_backup_document(self) -> dict[str, object]:
+        """The JSON shape of `backup verify`."""
+        return {
+            "ok": self.ok,
+            "position": self.size,
+            "root": self.root,
+            "seconds": self.seconds,
+            "views": self.views,
             "checks": self.checks,
         }
 
@@ -81,15 +107,49 @@ def verify_log(settings: Settings, pinned: bytes | None) -> Report:
         report.unanchored = expected is None and remembered is None
         with progress("Verifying") as show:
             found = verify_rows(store, pinned=expected, remembered=remembered, progress=show)
-        report.size, report.root, report.proven_to = found.size, found.root.hex(), found.size
-        told = {check["name"] for check in report.checks}
-        for check in found.checks:
-            if check.name in told:
-                continue
-            place = "" if check.position is None else f" (position {check.position})"
-            report.add(check.name, check.ok, f"{check.detail}{place}")
+        report.take_in(found)
     finally:
         store.close()
+    return report
+
+
+def verify_archive(
+    settings: Settings, directory: Path, besides: Sequence[Path], pinned: bytes | None
+) -> Report:
+    """Check every row, head, signature and signer of an archive; needs no key and never prompts.
+
+    Raises what keeps it from being read at all; damage inside it is reported. What this host
+    remembers is compared as far as the archive goes: it may well be older.
+    """
+    started = time.monotonic()
+    report = Report()
+    archive = open_archive(directory, besides)
+    ledger = archive.ledger()
+    expected = pinned or _keyring_ledger_id(settings, ledger)
+    remembered = _remembered(settings, ledger, report)
+    beyond = remembered is not None and remembered.size > archive.last_position()
+    report.unanchored = expected is None and (remembered is None or beyond)
+    with progress("Verifying") as show:
+        found = verify_rows(
+            archive,
+            pinned=expected,
+            remembered=None if beyond else remembered,
+            progress=show,
+        )
+    if beyond and remembered is not None:
+        report.add("host-memory", True, f"goes further, to {remembered.size}: not compared")
+    report.take_in(found)
+    if found.ok:
+        try:
+            archive.require_head()
+            report.add("manifest", True, "its head is the one that the rows lead to")
+        except Tampered as error:
+            report.add(error.code, False, error.message)
+    report.views = [
+        {"name": one.name, "digest_before": one.digest, "digest_after": None, "same": None}
+        for one in archive.manifest.views
+    ]
+    report.seconds = round(time.monotonic() - started, 3)
     return report
 
 

@@ -10,27 +10,37 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ledger.codec.mapper import EventMapper
-from ledger.errors import Refused
+from ledger.errors import InvalidInput, KeyUnavailable, Refused
 from ledger.log.memory import HostMemory, memory_path
+from ledger.log.sqlite import SqliteStore
 from ledger.log.store import Store
 from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.keyring_file import read_keyring, refuse_beside_store
+from ledger.sealing.shares import Scheme
 from ledger.sealing.slots import Holding
 from ledger.sealing.streams import StreamNames
 from ledger.usecases.acting import Acting
 from ledger.usecases.founding import found_ledger
 from ledger.usecases.ledger import Ledger
+from ledger.usecases.recovery_shares import SharesMade
 from projections.views import Views
 from tools.documents import StandardInput
 from tools.holdings import argon2_cost, first_holding, present_holding
 from tools.settings import Settings, account
-from tools.stores import existing_store, store_of
+from tools.stores import MIGRATIONS, existing_store, store_of
+
+SHARES_LABEL = "recovery shares"
+"""What the slot of recovery shares is called unless told otherwise."""
+
+Unlock = Callable[[Settings, StandardInput], tuple[Holding, UnlockedKeyring]]
+"""What somebody has, and the keyring that it opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,47 +76,68 @@ def found(
     label: str,
     argon2_memory_mib: int,
     reason: str,
-) -> dict[str, object]:
-    """Create keyring and store; go on where an earlier `init` was killed."""
+    scheme: Scheme | None = None,
+) -> tuple[dict[str, object], SharesMade | None]:
+    """Create keyring and store; go on where an earlier `init` was killed.
+
+    With a `scheme` there is a slot of recovery shares from the beginning.
+    """
+    if scheme is not None and label == SHARES_LABEL:
+        raise InvalidInput("invalid-label", "That label is the one of the recovery shares' slot.")
     store = store_of(settings)
     _keep_apart(settings)
     try:
+        holding = first_holding(settings, standard_input)
         founded = found_ledger(
             store,
             settings.keyring,
             label=label,
             account=account(),
-            holding=first_holding(settings, standard_input),
+            holding=holding,
             clock=clock,
             random=os.urandom,
             cost=argon2_cost(argon2_memory_mib),
             reason=reason,
             following=lambda mapper, streams: (Views(store, mapper, streams),),
         )
-        return {
+        made = None
+        if scheme is not None:
+            unlocked = read_keyring(settings.keyring).unlock(holding)
+            ledger = _session(settings, store, holding, unlocked).ledger
+            try:
+                made = ledger.shares.create(Acting(reason=reason), scheme, SHARES_LABEL)
+            finally:
+                ledger.close()
+        document: dict[str, object] = {
             "ledger_id": founded.ledger_id.hex(),
             "store": store.address,
             "keyring": str(settings.keyring),
             "epoch": founded.epoch,
         }
+        return document, made
     finally:
         store.close()
 
 
 @contextmanager
 def open_session(
-    settings: Settings, standard_input: StandardInput, *, operator: bool = True
+    settings: Settings,
+    standard_input: StandardInput,
+    *,
+    operator: bool = True,
+    unlock: Unlock | None = None,
 ) -> Iterator[Session]:
-    """Unlock and open; `operator-needed` for an auditor's slot where an operator's is needed."""
+    """Unlock and open; `operator-needed` for an auditor's slot where an operator's is needed.
+
+    `unlock` takes the place of the keyring with its passphrase or key file.
+    """
     store = existing_store(settings)
     try:
-        holding, unlocked = _unlock(settings, standard_input)
-        if operator and not unlocked.is_operator:
-            raise Refused(
-                "operator-needed",
-                "An auditor's unlock may not do this.",
-                hint="Unlock with an operator's keyring and slot.",
-            )
+        if unlock is not None:
+            _keep_apart(settings)
+        holding, unlocked = (unlock or _unlock)(settings, standard_input)
+        if operator:
+            _require_operator(unlocked)
         session = _session(settings, store, holding, unlocked)
         try:
             yield session
@@ -114,6 +145,66 @@ def open_session(
             session.ledger.close()
     finally:
         store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """What a store is restored with, before there is a ledger in it."""
+
+    settings: Settings
+    store: Store
+    unlocked: UnlockedKeyring = field(repr=False)
+    streams: StreamNames = field(repr=False)
+    mapper: EventMapper = field(repr=False)
+    views: Views
+    memory: HostMemory
+    """This host's, of before."""
+
+    @contextmanager
+    def opened(self, fresh: HostMemory) -> Iterator[Ledger]:
+        """The restored ledger, with another memory than the host's."""
+        ledger = _ledger(self.settings, self.store, self.unlocked, self.mapper, self.views, fresh)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+
+@contextmanager
+def open_restoring(
+    settings: Settings, standard_input: StandardInput, ledger_id: bytes
+) -> Iterator[Restoring]:
+    """Unlock as an operator of this ledger, and make the tables of the store."""
+    store = store_of(settings)
+    try:
+        _, unlocked = _unlock(settings, standard_input)
+        _require_operator(unlocked)
+        if unlocked.ledger_id != ledger_id:
+            raise KeyUnavailable(
+                "keyring-foreign",
+                "The keyring belongs to another ledger than the archive's.",
+                hint="Check the archive's folder and --keyring.",
+            )
+        store.create()
+        streams = unlocked.stream_names()
+        mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
+        views = Views(store, mapper, streams)
+        memory = _memory(settings, unlocked)
+        yield Restoring(settings, store, unlocked, streams, mapper, views, memory)
+    finally:
+        store.close()
+
+
+@contextmanager
+def scratch_views(session: Session, folder: Path) -> Iterator[tuple[Store, EventMapper, Views]]:
+    """An empty store in a file of that folder, with views, opened with the same keys."""
+    scratch = SqliteStore(folder / "ledger.db", migration_packages=MIGRATIONS)
+    try:
+        scratch.create()
+        mapper = EventMapper(session.unlocked.ledger_id, session.unlocked.key_set(), os.urandom)
+        yield scratch, mapper, Views(scratch, mapper, session.streams)
+    finally:
+        scratch.close()
 
 
 def accept_rollback(
@@ -166,7 +257,20 @@ def _session(
     streams = unlocked.stream_names()
     mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
     views = Views(store, mapper, streams)
-    ledger = Ledger.open(
+    memory = _memory(settings, unlocked)
+    ledger = _ledger(settings, store, unlocked, mapper, views, memory)
+    return Session(settings, store, holding, unlocked, streams, mapper, ledger, views)
+
+
+def _ledger(
+    settings: Settings,
+    store: Store,
+    unlocked: UnlockedKeyring,
+    mapper: EventMapper,
+    views: Views,
+    memory: HostMemory,
+) -> Ledger:
+    return Ledger.open(
         store,
         settings.keyring,
         unlocked,
@@ -174,12 +278,20 @@ def _session(
         clock=clock,
         random=os.urandom,
         maintainers=(views,),
-        memory=_memory(settings, unlocked),
+        memory=memory,
         mapper=mapper,
         accept_clock=settings.accept_clock,
         accept_async=settings.accept_async,
     )
-    return Session(settings, store, holding, unlocked, streams, mapper, ledger, views)
+
+
+def _require_operator(unlocked: UnlockedKeyring) -> None:
+    if not unlocked.is_operator:
+        raise Refused(
+            "operator-needed",
+            "An auditor's unlock may not do this.",
+            hint="Unlock with an operator's keyring and slot.",
+        )
 
 
 def _unlock(settings: Settings, standard_input: StandardInput) -> tuple[Holding, UnlockedKeyring]:

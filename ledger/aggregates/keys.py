@@ -174,6 +174,8 @@ class KeyHistory:
     exported: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     """By auditor's slot: position of the newest export, and the half that was in it."""
     removed: frozenset[int] = frozenset()
+    removed_where: dict[int, int] = field(default_factory=dict)
+    """The position of each slot's end."""
     started_where: dict[int, int] = field(default_factory=dict)
     """The position of each epoch's start."""
     resealed: int = 1
@@ -199,6 +201,10 @@ class KeyHistory:
     def live(self) -> tuple[SlotAdded, ...]:
         """The slots that were added and not removed since, by number."""
         return tuple(added for slot, added in sorted(self.slots.items()) if self.is_live(slot))
+
+    def started_since(self, position: int) -> int:
+        """How many epochs were started after this position."""
+        return sum(where > position for where in self.started_where.values())
 
     def is_live(self, slot: int) -> bool:
         """Whether the slot was added and not removed since."""
@@ -238,7 +244,11 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
             newest = (recorded.position, half)
             return replace(state, exported={**state.exported, slot: newest})
         case SlotRemoved(slot=slot):
-            return replace(state, removed=state.removed | {slot})
+            return replace(
+                state,
+                removed=state.removed | {slot},
+                removed_where={**state.removed_where, slot: recorded.position},
+            )
     return state
 
 

@@ -19,14 +19,14 @@ from ledger.log.rows import (
     ledger_id_of,
     signers_digest,
 )
-from ledger.log.store import Reading
+from ledger.log.store import LogReading
 from ledger.tree import EMPTY_ROOT, Frontier
 
 
 class SignerBook:
     """The keys that may sign heads, each with the sizes it may sign."""
 
-    def __init__(self, ledger: LedgerRow, rows: tuple[SignerRow, ...], reading: Reading) -> None:
+    def __init__(self, ledger: LedgerRow, rows: tuple[SignerRow, ...], reading: LogReading) -> None:
         """Check every signer row; `bad-signer` where one was not introduced by a live operator."""
         self.ledger = ledger
         self.rows = rows
@@ -58,7 +58,7 @@ class SignerBook:
             )
         return signer_class
 
-    def _admit(self, row: SignerRow, reading: Reading) -> None:
+    def _admit(self, row: SignerRow, reading: LogReading) -> None:
         if not row.is_sound:
             raise Tampered("bad-signer", "A signer's row cannot be one the ledger wrote.")
         root: bytes | None = EMPTY_ROOT

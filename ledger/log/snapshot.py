@@ -79,6 +79,14 @@ class Snapshot:
         """The next rows in order of position."""
         return self._rows("position > ? ORDER BY position LIMIT ?", position, limit)
 
+    def topics_after(self, position: int, limit: int) -> list[tuple[int, str]]:
+        """Position and topic of the next rows, without what is sealed in them."""
+        found = self.connection.execute(
+            "SELECT position, topic FROM log WHERE position > ? ORDER BY position LIMIT ?",
+            (position, limit),
+        )
+        return [(row[0], row[1]) for row in found]
+
     def row_at(self, position: int) -> LogRow | None:
         """The row at this position."""
         return next(iter(self._rows("position = ?", position)), None)

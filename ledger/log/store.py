@@ -47,20 +47,11 @@ class Connection(Protocol):
         ...
 
 
-class Reading(Protocol):
-    """One short consistent snapshot of a ledger."""
-
-    @property
-    def connection(self) -> Connection:
-        """The same snapshot, for the tables of views."""
-        ...
+class LogReading(Protocol):
+    """What a verifier asks of a log, wherever it lies: in a store or in an archive."""
 
     def ledger(self) -> LedgerRow | None:
         """The one row that names the ledger; None in an empty store."""
-        ...
-
-    def head(self) -> CommitRow | None:
-        """The last commit."""
         ...
 
     def last_position(self) -> int:
@@ -77,6 +68,39 @@ class Reading(Protocol):
 
     def rows_after(self, position: int, limit: int) -> list[LogRow]:
         """The next rows in order of position."""
+        ...
+
+    def commits_after(self, size: int, limit: int) -> list[CommitRow]:
+        """The next commits in order of size."""
+        ...
+
+    def commit_at(self, size: int) -> CommitRow | None:
+        """The commit of exactly this size."""
+        ...
+
+
+class LogSource(Protocol):
+    """Where a log can be read."""
+
+    def reading(self) -> AbstractContextManager[LogReading]:
+        """A consistent look at it."""
+        ...
+
+
+class Reading(LogReading, Protocol):
+    """One short consistent snapshot of a ledger."""
+
+    @property
+    def connection(self) -> Connection:
+        """The same snapshot, for the tables of views."""
+        ...
+
+    def head(self) -> CommitRow | None:
+        """The last commit."""
+        ...
+
+    def topics_after(self, position: int, limit: int) -> list[tuple[int, str]]:
+        """Position and topic of the next rows, without what is sealed in them."""
         ...
 
     def row_at(self, position: int) -> LogRow | None:
@@ -108,14 +132,6 @@ class Reading(Protocol):
 
     def values_left(self, until: int, epoch: int) -> int:
         """How many values set up to this position are sealed under keys before this epoch only."""
-        ...
-
-    def commits_after(self, size: int, limit: int) -> list[CommitRow]:
-        """The next commits in order of size."""
-        ...
-
-    def commit_at(self, size: int) -> CommitRow | None:
-        """The commit of exactly this size."""
         ...
 
 

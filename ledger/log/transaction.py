@@ -118,6 +118,10 @@ class Transaction:
             return False
         return self._equipment.folds.stands_at(self.head.size, stream, version, leaf)
 
+    def topics_after(self, position: int, limit: int) -> list[tuple[int, str]]:
+        """Position and topic of the next committed rows."""
+        return self._reading.topics_after(position, limit)
+
     def resting_count(self, until: int, epoch: int) -> int:
         """How many mappings up to this position rest on keys of earlier epochs."""
         return self._reading.resting_count(until, epoch)

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from ledger.errors import LedgerError, Tampered
 from ledger.log.rows import AUDITOR, CommitRow, Extent, LedgerRow, LogRow, signers_digest
 from ledger.log.signers import SignerBook
-from ledger.log.store import Reading, Store
+from ledger.log.store import LogReading, LogSource
 from ledger.log.tips import StreamTips, Tip
 from ledger.sealing.epochs import period_of
 from ledger.tree import Frontier, unpack_frontier
@@ -91,14 +91,14 @@ class Follower:
         self._observe = observe
         self._book: SignerBook | None = None
 
-    def book(self, reading: Reading) -> SignerBook:
+    def book(self, reading: LogReading) -> SignerBook:
         """The signer rows as they stand in this snapshot, checked once for each change."""
         rows = reading.signers()
         if self._book is None or self._book.rows != rows:
             self._book = SignerBook(self._ledger, rows, reading)
         return self._book
 
-    def known_book(self, reading: Reading, head: CheckedHead) -> SignerBook:
+    def known_book(self, reading: LogReading, head: CheckedHead) -> SignerBook:
         """The book as it was last read; it changes only with heads that are followed."""
         return self._book or self.continued_book(reading, head)
 
@@ -106,7 +106,7 @@ class Follower:
         """Read the signer rows anew next time: this process has appended some."""
         self._book = None
 
-    def continued_book(self, reading: Reading, head: CheckedHead) -> SignerBook:
+    def continued_book(self, reading: LogReading, head: CheckedHead) -> SignerBook:
         """The signer rows, if those that the head rests on are still the same."""
         book = self.book(reading)
         if head.size and signers_digest(self._ledger.id, book.rows, head.size) != head.signers:
@@ -115,7 +115,7 @@ class Follower:
             )
         return book
 
-    def follow(self, reading: Reading, head: CheckedHead, *, until: int = 0) -> CheckedHead:
+    def follow(self, reading: LogReading, head: CheckedHead, *, until: int = 0) -> CheckedHead:
         """Check the next page; the same head comes back when nothing lies after it.
 
         A page ends early at the size `until`, so that a caller can look at the root there.
@@ -149,7 +149,7 @@ class Follower:
             head = moved
         return moved
 
-    def _page(self, reading: Reading, head: CheckedHead, until: int) -> list[CommitRow]:
+    def _page(self, reading: LogReading, head: CheckedHead, until: int) -> list[CommitRow]:
         commits = reading.commits_after(head.size, _PAGE_COMMITS)
         for commit in commits:
             if not commit.is_sound:
@@ -177,7 +177,7 @@ class Follower:
         book.require(newest)
         return newest.size
 
-    def _rows(self, reading: Reading, head: CheckedHead, size: int) -> Iterator[LogRow]:
+    def _rows(self, reading: LogReading, head: CheckedHead, size: int) -> Iterator[LogRow]:
         position, recorded_at, epoch = head.size, head.recorded_at, head.epoch
         while position < size:
             page = reading.rows_after(position, min(PAGE_ROWS, size - position))
@@ -304,7 +304,7 @@ class Verification:
 
 
 def verify_log(
-    store: Store,
+    store: LogSource,
     *,
     pinned: bytes | None = None,
     remembered: CheckedHead | None = None,
@@ -328,7 +328,7 @@ def verify_log(
         if not ledger.is_sound:
             raise Tampered("altered-ledger", "The ledger's row is none that this version writes.")
         checks.append(_pinned(ledger, pinned))
-        versions = _Versions()
+        versions = Versions()
         follower = Follower(ledger, every_signature=True, observe=versions.see)
         while True:
             with store.reading() as reading:
@@ -353,7 +353,7 @@ def verify_log(
     )
 
 
-def _require_nothing_below(reading: Reading) -> None:
+def _require_nothing_below(reading: LogReading) -> None:
     """No row and no head lies before the first, where nobody would look for it."""
     row = next(iter(reading.rows_after(_LEAST, 1)), None)
     commit = next(iter(reading.commits_after(_LEAST, 1)), None)
@@ -361,13 +361,14 @@ def _require_nothing_below(reading: Reading) -> None:
         raise _tampered("unsigned-rows", "Something lies before the log's first row.", 0)
 
 
-class _Versions:
+class Versions:
     """That each stream's versions are dense."""
 
     def __init__(self) -> None:
         self._newest: dict[bytes, int] = {}
 
     def see(self, rows: list[LogRow]) -> None:
+        """Take in the next rows; `stream-gap` where a stream lacks one."""
         for row in rows:
             if row.version != self._newest.get(row.stream, 0) + 1:
                 raise _tampered("stream-gap", "A stream lacks an event.", row.position)

@@ -176,6 +176,27 @@ class Keyring:
             before, keyring=self, slot=slot, root=root, stream_key=stream_key, epochs=epochs
         )
 
+    def seen_by(self, unlocked: UnlockedKeyring) -> tuple[EpochKeys, ...] | None:
+        """The keys in this file as far as another file's unlock gets at them; None if it does not.
+
+        It does where the root is the same, and where this file has the slot that unlocked there,
+        whatever that slot's passphrase is here: a root is sealed to the slot's public half.
+        """
+        with contextlib.suppress(KeyUnavailable):
+            return _unwrap(self, unlocked.root)[1]
+        theirs, holding = unlocked.slot, unlocked.holding
+        for ours in self.slots:
+            if holding is None or (ours.id, ours.public_key) != (theirs.id, theirs.public_key):
+                continue
+            same = replace(
+                theirs,
+                sealed_root=ours.sealed_root,
+                sealed_signing_key=ours.sealed_signing_key,
+            )
+            with contextlib.suppress(KeyUnavailable):
+                return _unwrap(self, open_slot(self.ledger_id, same, holding).root)[1]
+        return None
+
     def _clear(self) -> dict[str, Any]:
         return {
             "generation": self.generation,
@@ -241,6 +262,16 @@ class UnlockedKeyring(Confidential):
                 with contextlib.suppress(KeyUnavailable):
                     return self.keyring.unlock(self.holding, slot.id)
         return self
+
+    def numbering_from(self, next_slot: int, generation: int) -> UnlockedKeyring:
+        """The same keys, in a file that gives new slots this number or a higher one."""
+        assert generation > self.keyring.generation
+        ours = replace(
+            self.keyring,
+            generation=generation,
+            next_slot=max(self.keyring.next_slot, next_slot),
+        )
+        return replace(self, keyring=_wrap(ours, self.root, self.stream_key, self.epochs))
 
     def add_slot(
         self,
@@ -576,5 +607,5 @@ def _damaged() -> KeyUnavailable:
     return KeyUnavailable(
         "keyring-damaged",
         "The keyring is truncated, altered or no keyring at all.",
-        hint="Put back the copy that you keep apart from the database.",
+        hint="Put back a key backup with `credledger key restore`; this file is kept aside then.",
     )

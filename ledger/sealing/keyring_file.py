@@ -10,15 +10,19 @@ No change may drop or alter a key that the file held: what is written is opened 
 first and compared. The exceptions are named one by one by whoever has asked the log: keys that it
 calls destroyed or about to be, and epochs held ready that it did not choose.
 
-A key file is made beside its place and then linked there, so that it is whole or absent too:
+A key file is made beside its place and then linked there, so that it is whole or absent too. A key
+backup is written likewise:
 
     .NAME.<16 hex digits>.new, fsync ── link ──▶ NAME, fsync of the folder, the first name goes
+
+Where a backup is put in the keyring's place, what was there stays as `NAME.replaced-1`, `-2` ...
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import secrets
@@ -50,15 +54,15 @@ def read_private(path: Path, what: str, *, bytes_max: int = BYTES_MAX) -> bytes:
             if stat.S_IMODE(status.st_mode) & 0o077:
                 raise KeyUnavailable(
                     f"{what}-too-open",
-                    f"The {what} may be read by others than its owner.",
+                    f"The {what.replace('-', ' ')} may be read by others than its owner.",
                     hint="Run `chmod 600` on it, and consider who has read it until now.",
                 )
             return file.read(bytes_max + 1)
     except OSError as error:
         raise KeyUnavailable(
             f"{what}-missing",
-            f"The {what} is not there or cannot be read.",
-            hint=f"Check where the {what} lies and who may read it.",
+            f"The {what.replace('-', ' ')} is not there or cannot be read.",
+            hint=f"Check where the {what.replace('-', ' ')} lies and who may read it.",
         ) from error
 
 
@@ -119,6 +123,55 @@ def update_keyring_file(path: Path, unlocked: UnlockedKeyring, change: Change[T]
     return answer
 
 
+class KeyringPlace:
+    """Where a keyring belongs while its lock is held, whatever lies there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def content(self) -> bytes | None:
+        """What lies there; None where nothing does. Errors as `read_private`."""
+        return read_private(self.path, "keyring") if os.path.lexists(self.path) else None
+
+    def free_name(self) -> Path | None:
+        """What the file that is there will go by when another takes its place; None without one."""
+        if not os.path.lexists(self.path):
+            return None
+        names = (
+            self.path.with_name(f"{self.path.name}.replaced-{number}")
+            for number in itertools.count(1)
+        )
+        return next(name for name in names if not os.path.lexists(name))
+
+    @contextlib.contextmanager
+    def putting(self, content: bytes, aside: Path | None) -> Iterator[None]:
+        """Write another file beside it first; put it there once the body has come to its end.
+
+        What was there is called `aside` then. Durable on return; `keyring-not-writable`.
+        """
+        temporary = _temporary(self.path)
+        try:
+            _write_temporary(temporary, content)
+            yield
+            try:
+                if aside is not None:
+                    _link(self.path, aside)
+                _take_place(temporary, self.path)
+            except OSError as error:
+                raise _not_writable() from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def placing(path: Path) -> Iterator[KeyringPlace]:
+    """The place of a keyring under its lock; the folder is made if need be."""
+    path = _real(path)
+    _make_folder(path)
+    with _locked(path):
+        yield KeyringPlace(path)
+
+
 def create_key_file(path: Path, content: bytes) -> None:
     """Write a key file where none is, whole or not at all; durable on return.
 
@@ -127,14 +180,7 @@ def create_key_file(path: Path, content: bytes) -> None:
     place = _real(path)
     try:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        clear_leftovers(place)
-        temporary = place.with_name(f".{place.name}.{secrets.token_hex(8)}.new")
-        try:
-            _write_new(temporary, content)
-            _link(temporary, place)
-            _sync_folder(place)
-        finally:
-            temporary.unlink(missing_ok=True)
+        create_private_file(place, content)
     except FileExistsError as error:
         raise Conflict("key-file-exists", "There is a key file at this place already.") from error
     except OSError as error:
@@ -145,8 +191,23 @@ def create_key_file(path: Path, content: bytes) -> None:
         ) from error
 
 
+def create_private_file(path: Path, content: bytes) -> None:
+    """Write a file where none is, whole or not at all, mode 0600; durable on return.
+
+    FileExistsError where something is, other kinds of OSError where it cannot be written.
+    """
+    clear_leftovers(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    try:
+        _write_new(temporary, content)
+        _link(temporary, path)
+        _sync_folder(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def clear_leftovers(path: Path) -> None:
-    """Take away what a kill left while `create_key_file` made this file, or had made it."""
+    """Take away what a kill left while `create_private_file` made this file, or had made it."""
     place = _real(path)
     left = re.compile(_LEFTOVER.format(name=re.escape(place.name)))
     with contextlib.suppress(OSError):
@@ -194,14 +255,29 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _replace_file(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.new")
+    temporary = _temporary(path)
+    _write_temporary(temporary, content)
+    try:
+        _take_place(temporary, path)
+    except OSError as error:
+        raise _not_writable() from error
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+def _write_temporary(temporary: Path, content: bytes) -> None:
     try:
         temporary.unlink(missing_ok=True)  # left by a kill; nobody else writes under the lock
         _write_new(temporary, content)
-        temporary.replace(path)
-        _sync_folder(path)
     except OSError as error:
         raise _not_writable() from error
+
+
+def _take_place(temporary: Path, path: Path) -> None:
+    temporary.replace(path)
+    _sync_folder(path)
 
 
 def _write_new(path: Path, content: bytes) -> None:

@@ -1,8 +1,9 @@
 """Slots: the ways to unlock a keyring, each a key pair with a label.
 
 The private half (X25519) is sealed by what its holder has: a passphrase through Argon2id
-(RFC 9106, parameters stored), or a key file of 32 random bytes. The keyring's root and the slot's
-own Ed25519 signing key are HPKE-sealed (RFC 9180, X25519, HKDF-SHA256, AES-256-GCM) to the public
+(RFC 9106, parameters stored), or a key file of 32 random bytes. That of a slot of recovery shares
+is in the file in no form: it exists in the shares only, see `shares.py`. The keyring's root and the
+slot's own Ed25519 signing key are HPKE-sealed (RFC 9180, X25519, HKDF-SHA256, AES-256-GCM) to the public
 half, so a slot can be given a new root without its holder's passphrase.
 
 Seals are bound to ledger, slot and purpose: none of them opens in another place. HPKE in base mode
@@ -12,6 +13,7 @@ does not tell who sealed, so what a slot opens is read with as much suspicion as
 from __future__ import annotations
 
 import hashlib
+import hmac
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,8 +32,8 @@ from ledger.errors import InvalidInput, KeyUnavailable, Unavailable
 from ledger.sealing.confidential import Confidential
 
 Random = Callable[[int], bytes]
-PASSPHRASE, KEY_FILE = "passphrase", "key-file"
-KINDS = (PASSPHRASE, KEY_FILE)
+PASSPHRASE, KEY_FILE, SHARES = "passphrase", "key-file", "shares"
+KINDS = (PASSPHRASE, KEY_FILE, SHARES)
 OPERATOR, AUDITOR = "operator", "auditor"
 KEY_FILE_BYTES = 32
 PASSPHRASE_LENGTH_MIN = 12
@@ -74,7 +76,7 @@ class Argon2Cost:
 
 @dataclass(frozen=True, slots=True)
 class Holding(Confidential):
-    """What a slot's holder has: the text of a passphrase or the bytes of a key file."""
+    """What a slot's holder has: a passphrase's text, a key file's bytes, or what shares gave."""
 
     kind: str
     secret: bytes = field(repr=False)
@@ -96,6 +98,7 @@ class Slot:
     public_key: bytes
     signing_public_key: bytes
     sealed_private_key: bytes = field(repr=False)
+    """Empty for a slot of recovery shares, whose private half lies in no file."""
     sealed_signing_key: bytes = field(repr=False)
     sealed_root: bytes = field(repr=False)
     """Empty in an operator's keyring for an auditor's slot: that root is not theirs."""
@@ -114,7 +117,7 @@ class Slot:
             and self.created_at >= 0
             and len(self.salt) == _SALT_BYTES
             and len(self.public_key) == len(self.signing_public_key) == 32
-            and len(self.sealed_private_key) == _SEALED_PRIVATE_KEY_BYTES
+            and len(self.sealed_private_key) == _sealed_private_key_bytes(self.kind)
             and len(self.sealed_signing_key) == _SEALED_KEY_BYTES
             and len(self.sealed_root) in (0, _SEALED_KEY_BYTES)
         )
@@ -189,6 +192,11 @@ def key_file(content: bytes) -> Holding:
     return Holding(KEY_FILE, content)
 
 
+def shares_of(private_key: bytes) -> Holding:
+    """What combined recovery shares give: the slot's private half itself, 32 bytes."""
+    return Holding(SHARES, private_key)
+
+
 def new_slot(
     ledger_id: bytes,
     slot_id: int,
@@ -202,17 +210,21 @@ def new_slot(
     cost: Argon2Cost,
     signing_key: Ed25519PrivateKey | None = None,
 ) -> Slot:
-    """A slot whose holder can open `root`; `signing_key` is made unless handed in."""
+    """A slot whose holder can open `root`; `signing_key` is made unless handed in.
+
+    The private half is random, but for a slot of recovery shares, where it is the holding.
+    """
     cost.check()
     if not _is_label(label):
         raise InvalidInput(
             "invalid-label", f"A label has 1 to {LABEL_LENGTH_MAX} printable characters."
         )
-    private_key = X25519PrivateKey.from_private_bytes(random(32))
+    private_key = X25519PrivateKey.from_private_bytes(
+        holding.secret if holding.kind == SHARES else random(32)
+    )
     signer = signing_key or Ed25519PrivateKey.from_private_bytes(random(32))
     salt = random(_SALT_BYTES)
-    cipher = AESGCM(_holding_key(holding, salt, cost))
-    nonce = random(_NONCE_BYTES)
+    info = _info(ledger_id, slot_id, "private")
     public_key = private_key.public_key()
     return Slot(
         id=slot_id,
@@ -224,10 +236,7 @@ def new_slot(
         salt=salt,
         public_key=public_key.public_bytes_raw(),
         signing_public_key=signer.public_key().public_bytes_raw(),
-        sealed_private_key=nonce
-        + cipher.encrypt(
-            nonce, private_key.private_bytes_raw(), _info(ledger_id, slot_id, "private")
-        ),
+        sealed_private_key=_sealed_half(private_key, holding, salt, cost, info, random),
         sealed_signing_key=_SUITE.encrypt(
             signer.private_bytes_raw(), public_key, _info(ledger_id, slot_id, "signing")
         ),
@@ -247,12 +256,8 @@ def reseal_private_key(
     """Kind, cost, salt and sealed private half under a new holding."""
     cost.check()
     private_key = _private_key(ledger_id, slot, old)
-    salt, nonce = random(_SALT_BYTES), random(_NONCE_BYTES)
-    cipher = AESGCM(_holding_key(new, salt, cost))
-    sealed = cipher.encrypt(
-        nonce, private_key.private_bytes_raw(), _info(ledger_id, slot.id, "private")
-    )
-    return new.kind, cost, salt, nonce + sealed
+    salt, info = random(_SALT_BYTES), _info(ledger_id, slot.id, "private")
+    return new.kind, cost, salt, _sealed_half(private_key, new, salt, cost, info, random)
 
 
 def open_slot(ledger_id: bytes, slot: Slot, holding: Holding) -> OpenedSlot:
@@ -279,6 +284,13 @@ def wrong_holding(holding: Holding) -> KeyUnavailable:
             "No slot of the keyring opens with this key file.",
             hint="Check --key-file and --keyring: a key file opens only slots made with it.",
         )
+    if holding.kind == SHARES:
+        return KeyUnavailable(
+            "wrong-shares",
+            "No slot of the keyring opens with these recovery shares.",
+            hint="They fit together, so they are another slot's: of another ledger, of a slot that"
+            " was removed, or made after this copy of the keyring.",
+        )
     return KeyUnavailable(
         "wrong-passphrase",
         "No slot of the keyring opens with this passphrase.",
@@ -290,6 +302,8 @@ def wrong_holding(holding: Holding) -> KeyUnavailable:
 def _private_key(ledger_id: bytes, slot: Slot, holding: Holding) -> X25519PrivateKey:
     if holding.kind != slot.kind:
         raise wrong_holding(holding)
+    if holding.kind == SHARES:
+        return _half_of_shares(slot, holding)
     cipher = AESGCM(_holding_key(holding, slot.salt, slot.cost))
     sealed = slot.sealed_private_key
     try:
@@ -299,6 +313,33 @@ def _private_key(ledger_id: bytes, slot: Slot, holding: Holding) -> X25519Privat
         return X25519PrivateKey.from_private_bytes(raw)
     except (InvalidTag, ValueError) as error:
         raise wrong_holding(holding) from error
+
+
+def _half_of_shares(slot: Slot, holding: Holding) -> X25519PrivateKey:
+    private_key = X25519PrivateKey.from_private_bytes(holding.secret)
+    if not hmac.compare_digest(private_key.public_key().public_bytes_raw(), slot.public_key):
+        raise wrong_holding(holding)
+    return private_key
+
+
+def _sealed_half(
+    private_key: X25519PrivateKey,
+    holding: Holding,
+    salt: bytes,
+    cost: Argon2Cost,
+    info: bytes,
+    random: Random,
+) -> bytes:
+    """The private half as it lies in the file: empty where it lies in shares."""
+    if holding.kind == SHARES:
+        return b""
+    nonce = random(_NONCE_BYTES)
+    cipher = AESGCM(_holding_key(holding, salt, cost))
+    return nonce + cipher.encrypt(nonce, private_key.private_bytes_raw(), info)
+
+
+def _sealed_private_key_bytes(kind: str) -> int:
+    return 0 if kind == SHARES else _SEALED_PRIVATE_KEY_BYTES
 
 
 def _holding_key(holding: Holding, salt: bytes, cost: Argon2Cost) -> bytes:

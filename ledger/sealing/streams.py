@@ -47,6 +47,10 @@ class StreamNames(Confidential):
         """The one stream of epochs and slots."""
         return self._name(b"keyring")
 
+    def backups(self) -> bytes:
+        """The one stream of the database's backups."""
+        return self._name(b"backups")
+
     def access(self, run: bytes) -> bytes:
         """The access stream of one run of one process."""
         return self._name(b"access", run)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ledger.aggregates.keys import KeyHistory
 from ledger.codec.mapper import EventMapper
-from ledger.errors import Conflict, KeyUnavailable, Unavailable
+from ledger.errors import Conflict, KeyUnavailable, LedgerError
 from ledger.sealing.confidential import Confidential
 from ledger.sealing.keyring import GivenUp, UnlockedKeyring
 from ledger.sealing.keyring_file import KeyringFile, changing, read_keyring
@@ -28,7 +28,8 @@ class HeldKeys(Confidential):
     ) -> None:
         self.unlocked = unlocked
         """As it was last read or written."""
-        self._path = path
+        self.path = path
+        """Where the file lies, or is to lie."""
         self._mapper = mapper
         self._box = box
 
@@ -42,12 +43,12 @@ class HeldKeys(Confidential):
     def renew(self) -> None:
         """Use what the file holds now; where it cannot be read or has a new root, nothing changes."""
         with contextlib.suppress(KeyUnavailable, Conflict):
-            self.take(read_keyring(self._path).opened_by(self.unlocked))
+            self.take(read_keyring(self.path).opened_by(self.unlocked))
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[KeyringFile]:
         """The file under its lock; what it holds in the end is used from then on."""
-        with changing(self._path, self.unlocked) as file:
+        with changing(self.path, self.unlocked) as file:
             try:
                 yield file
             finally:
@@ -62,7 +63,7 @@ class HeldKeys(Confidential):
         lean = self.unlocked.without(given_up)
         if lean is self.unlocked:
             return
-        with contextlib.suppress(Unavailable, Conflict), self.changing() as file:
+        with contextlib.suppress(LedgerError), self.changing() as file:
             given_up = given_up_by(file.held, history)
             after = file.held.without(given_up)
             if after is not file.held:

@@ -7,12 +7,13 @@ since that memory. Reading policy and mappings goes to the log itself, never to 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ledger.aggregates.access import AuditQueried
 from ledger.aggregates.application import Application, Field
+from ledger.aggregates.backups import BackupCreated, BackupDrilled, BackupRestored, Backups
 from ledger.aggregates.keys import (
     AsyncAccepted,
     ClockAccepted,
@@ -38,6 +39,7 @@ from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.slots import Argon2Cost, Holding
 from ledger.usecases.acting import Acting, checked_reason
 from ledger.usecases.administration import ApplicationChanges, ChangeRoles, Together
+from ledger.usecases.backups import LookAtBackups, RecordBackup, configuration_after
 from ledger.usecases.credentials import (
     DeleteAll,
     DeleteCredentials,
@@ -49,6 +51,7 @@ from ledger.usecases.credentials import (
 from ledger.usecases.decisions import Asked
 from ledger.usecases.desk import Desk
 from ledger.usecases.held_keys import HeldKeys
+from ledger.usecases.key_backups import KeyBackups, require_not_behind
 from ledger.usecases.outcomes import (
     ImportOutcome,
     LedgerStatus,
@@ -61,6 +64,7 @@ from ledger.usecases.outcomes import (
     RotationOutcome,
     SlotOutcome,
 )
+from ledger.usecases.recovery_shares import RecoveryShares
 from ledger.usecases.restoration import (
     FindSources,
     RestoreApplication,
@@ -69,7 +73,7 @@ from ledger.usecases.restoration import (
     require_operator,
 )
 from ledger.usecases.retrieval import Retrieve, opened
-from ledger.usecases.rotation import Progress, Rotation
+from ledger.usecases.rotation import EPOCHS_PAST, Progress, Rotation
 from ledger.usecases.slots import KeyringEvent, SlotKeeper, SlotRemoval
 from ledger.values import FIELDS_MAX, FieldValue
 
@@ -81,15 +85,23 @@ class Ledger:
     """One unlocked ledger."""
 
     def __init__(
-        self, desk: Desk, writer: Writer, held: HeldKeys, clock: Callable[[], int]
+        self,
+        desk: Desk,
+        writer: Writer,
+        held: HeldKeys,
+        clock: Callable[[], int],
     ) -> None:
         """Use `open`."""
         self.changes = ApplicationChanges(desk)
         """Changes of applications as requests, for `change_together`."""
+        self.key_backups = KeyBackups(desk, writer, held)
+        """Copies of the keyring."""
         self._desk = desk
         self._writer = writer
         self._held = held
         self._slots = SlotKeeper(desk, writer, held, clock)
+        self.shares = RecoveryShares(desk, writer, self._slots)
+        """Recovery shares of a slot of their own."""
         self._rotation = Rotation(desk, writer, held, clock)
         self._clock = clock
 
@@ -439,9 +451,34 @@ class Ledger:
             cost=cost or Argon2Cost(),
         )
 
-    def remove_slot(self, acting: Acting, slot: int, *, mislaid: bool) -> SlotRemoval:
-        """One way to unlock less."""
-        return self._slots.remove(acting, slot, mislaid=mislaid)
+    def remove_slot(
+        self,
+        acting: Acting,
+        slot: int,
+        *,
+        mislaid: bool,
+        without_backup: bool = False,
+        progress: Progress | None = None,
+    ) -> SlotRemoval:
+        """One way to unlock less, and unless it was mislaid two epochs of keys further on.
+
+        Killed between the two, the same call goes on with the rotations.
+        """
+        history = self.key_history()
+        ended = history.removed_where.get(slot)
+        unfinished = (
+            ended is not None and not mislaid and history.started_since(ended) < EPOCHS_PAST
+        )
+        if not (mislaid or without_backup or unfinished):
+            self._rotation.require_backups(acting)
+        if ended is not None and unfinished:
+            removal = SlotRemoval(slot, ended, recorded=True)
+        else:
+            removal = self._slots.remove(acting, slot)
+        if mislaid:
+            return removal
+        rotated = self._rotation.run_past(acting, removal.position, progress)
+        return replace(removal, rotated_to=rotated.epoch)
 
     def export_auditor(
         self, acting: Acting, slot: int, destination: Path, present: Path | None = None
@@ -468,6 +505,27 @@ class Ledger:
         if destroy_previous:
             return self._rotation.destroy_previous(acting, outcome)
         return outcome
+
+    def backups(self) -> Backups:
+        """The newest database backup and the newest drill."""
+        return self._look(LookAtBackups(self._desk).decide)
+
+    def changed_since_backup(self) -> int | None:
+        """The first change of configuration or credentials that no database backup holds.
+
+        Its position; None where the newest backup covers all of them.
+        """
+        newest = self.backups().newest
+        return configuration_after(self._writer.store, newest.position if newest else 0)
+
+    def record_backup(
+        self,
+        acting: Acting,
+        event: BackupCreated | BackupDrilled | BackupRestored,
+        rollback: RollbackAccepted | None = None,
+    ) -> int:
+        """Record that something was backed up, restored or drilled; the position."""
+        return self._writer.run(RecordBackup(self._desk, acting, event, rollback))
 
     def head(self) -> CommitRow:
         """The newest commit, checked."""
@@ -525,6 +583,7 @@ class Ledger:
         return self._writer.look(look)
 
     def _check_keyring(self) -> None:
+        require_not_behind(self._desk, self._writer)
         history = self.key_history()
         unlocked = self._desk.unlocked
         if history.current == 0:

@@ -45,8 +45,11 @@ from ledger.usecases.desk import Desk
 from ledger.usecases.founding import committed
 from ledger.usecases.held_keys import HeldKeys, given_up_by
 from ledger.usecases.outcomes import RotationOutcome
+from ledger.usecases.safeguards import Safeguards, lacking
 
 RESEALED_TOGETHER_MAX = 1000
+EPOCHS_PAST = 2
+"""So many epochs on, none of the keys that a keyring held is used for anything new."""
 _WINDOW = 20_000
 """So many positions are looked through in one snapshot, which therefore stays short."""
 Progress = Callable[[int, int], None]
@@ -61,11 +64,13 @@ class StartEpoch:
     acting: Acting
     started: EpochKeys
     following: EpochKeys
+    safeguards: Safeguards
 
     def decide(self, transaction: Transaction) -> bool:
         """Append its start; False if somebody else has started it, or a later one."""
         if self.desk.key_history(transaction).current >= self.started.epoch:
             return False
+        self.safeguards.hold(transaction)
         transaction.append(
             self.desk.streams.keyring(),
             EpochStarted(self.started.epoch, committed(self.started), committed(self.following)),
@@ -213,19 +218,41 @@ class Rotation:
         self._held = held
         self._clock = clock
 
+    def require_backups(self, acting: Acting) -> None:
+        """Refuse what `run` would refuse for want of backups."""
+        Safeguards(self._desk, acting, lacking(self._desk, self._writer), waived=False).require()
+
     def run(
         self, acting: Acting, *, without_backup: bool, progress: Progress | None
     ) -> RotationOutcome:
         """Start the next epoch, unless a rotation is unfinished, and reseal to the end.
 
-        `next-epoch-missing` where this keyring does not hold the keys of the next epoch.
+        `next-epoch-missing` where this keyring does not hold the keys of the next epoch, and the
+        errors of `Safeguards.hold`.
         """
-        if not self._desk.unlocked.is_operator:
-            raise Refused("operator-needed", "Only an operator's unlock may rotate keys.")
+        self._require_operator()
         history = self._history()
         if not history.is_rotating:
-            self._start(acting, history.current + 1)
-            history = self._history()
+            self._start(acting, history.current + 1, without_backup=without_backup)
+        return self._finish(acting, progress)
+
+    def run_past(self, acting: Acting, position: int, progress: Progress | None) -> RotationOutcome:
+        """See that two epochs were started after this position, and reseal to the end.
+
+        The second is one whose keys nobody held who had a copy of the keyring then. Backups are
+        not asked for, and it is recorded where they were lacking.
+        """
+        self._require_operator()
+        while (history := self._history()).started_since(position) < EPOCHS_PAST:
+            self._start(acting, history.current + 1, without_backup=True)
+        return self._finish(acting, progress)
+
+    def _require_operator(self) -> None:
+        if not self._desk.unlocked.is_operator:
+            raise Refused("operator-needed", "Only an operator's unlock may rotate keys.")
+
+    def _finish(self, acting: Acting, progress: Progress | None) -> RotationOutcome:
+        history = self._history()
         epoch = history.current
         resealed, _ = self._reseal(acting, history, progress or _silent)
         self._writer.run(FinishRotation(self._desk, acting, epoch, resealed))
@@ -253,12 +280,16 @@ class Rotation:
     def _history(self) -> KeyHistory:
         return self._writer.look(self._desk.key_history)
 
-    def _start(self, acting: Acting, epoch: int) -> None:
+    def _start(self, acting: Acting, epoch: int, *, without_backup: bool) -> None:
         """Add an epoch to the keyring's file, then start the one it held ready."""
         with self._held.changing() as file:
             history = self._history()
             if history.current >= epoch:
                 return  # another process was first, while this one waited for the file
+            safeguards = Safeguards(
+                self._desk, acting, lacking(self._desk, self._writer), waived=without_backup
+            )
+            safeguards.require()
             self._give_up(file, history)
             held = {keys.epoch: keys for keys in file.held.epochs}
             if epoch not in held:
@@ -267,7 +298,7 @@ class Rotation:
                 after = file.held.with_next_epoch(self._desk.random)
                 file.write(after.keyring, after.root)
                 held = {keys.epoch: keys for keys in file.held.epochs}
-            start = StartEpoch(self._desk, acting, held[epoch], held[epoch + 1])
+            start = StartEpoch(self._desk, acting, held[epoch], held[epoch + 1], safeguards)
             if not self._writer.run(start):
                 self._give_up(file, self._history())
 

@@ -65,9 +65,11 @@ class KeyringEvent:
     acting: Acting
     event: Event
     signer: tuple[bytes, str, str] | None = None
+    also: Event | None = None
+    """A second fact that is recorded with the first, or not at all."""
 
     def decide(self, transaction: Transaction) -> int:
-        """Append it; the position."""
+        """Append it; the position of the last."""
         history = self.desk.key_history(transaction)
         if isinstance(self.event, SlotAdded) and self.event.slot in history.slots:
             raise _number_taken()
@@ -75,12 +77,11 @@ class KeyringEvent:
             raise Conflict("slot-removed-already", "The slot was removed before.")
         if self.signer is not None:
             transaction.add_signer(*self.signer)
-        return transaction.append(
-            self.desk.streams.keyring(),
-            self.event,
-            self.desk.actor(self.acting),
-            self.acting.reason,
-        ).position
+        stream, actor = self.desk.streams.keyring(), self.desk.actor(self.acting)
+        position = transaction.append(stream, self.event, actor, self.acting.reason).position
+        if self.also is not None:
+            position = transaction.append(stream, self.also, actor, self.acting.reason).position
+        return position
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,8 @@ class SlotRemoval(SlotOutcome):
 
     recorded: bool
     """False where the log had nothing to end: it never knew the slot, or ended it before."""
+    rotated_to: int | None = None
+    """The epoch that is current after the rotations that followed."""
 
 
 class SlotKeeper:
@@ -177,8 +180,12 @@ class SlotKeeper:
         holding: Holding,
         auditor_file: Path | None,
         cost: Argon2Cost,
+        also: Callable[[Slot], Event] | None = None,
     ) -> SlotOutcome:
-        """One more slot; an auditor's own keyring is written to `auditor_file`."""
+        """One more slot; an auditor's own keyring is written to `auditor_file`.
+
+        `also` makes a second fact of the new slot, recorded in the same transaction.
+        """
         if auditor_file is not None:
             require_free(auditor_file)
 
@@ -196,15 +203,19 @@ class SlotKeeper:
                 cost=cost,
             )
             event = KeyringEvent(
-                self._desk, acting, slot_added(slot), (slot.signing_public_key, opens, BEGIN)
+                self._desk,
+                acting,
+                slot_added(slot),
+                (slot.signing_public_key, opens, BEGIN),
+                None if also is None else also(slot),
             )
             position = self._write(file, keyring, held.root, event)
         if exported is not None and auditor_file is not None:
             _hand_over(auditor_file, exported)
         return SlotOutcome(slot.id, position)
 
-    def remove(self, acting: Acting, slot_id: int, *, mislaid: bool) -> SlotRemoval:
-        """End a slot; only as mislaid, because nothing is rotated.
+    def remove(self, acting: Acting, slot_id: int) -> SlotRemoval:
+        """End a slot; keys are rotated by whoever asks for this.
 
         Finishes a removal that was cut off, and takes away a slot that was never recorded.
         """
@@ -212,14 +223,6 @@ class SlotKeeper:
             raise Refused(
                 "own-slot", "A slot cannot remove itself.", hint="Unlock with another slot."
             )
-        if not mislaid:
-            raise Refused(
-                "rotation-needed",
-                "Removing a slot that somebody may still use needs new keys.",
-                hint="With --mislaid it is removed without; its holder could still read"
-                " an old copy, so change those passwords at their back ends.",
-            )
-
         end = EndSlot(self._desk, acting, slot_id)
         with self._changing() as (file, history):
             if all(slot.id != slot_id for slot in file.held.keyring.slots):

@@ -499,6 +499,9 @@ def _serve() -> None:
         __import__(f"tools.{part}")
     import ledger.log.postgresql.store  # noqa: F401 # the other engine
 
+    for module in ("tools.backups", "tools.cli.backup"):
+        __import__(module)
+
     gc.freeze()  # what all children share stays shared
     requests = open(0, "rb", closefd=False)  # noqa: SIM115 # ends with the process
     answers = os.dup(1)

@@ -18,12 +18,12 @@ from ledger.log.verification import verify_log
 from ledger.log.writer import Writer
 from ledger.policy import Caller
 from ledger.sealing.keyring_file import KeyringFile, read_keyring
-from ledger.sealing.slots import passphrase
+from ledger.sealing.slots import new_passphrase, passphrase
 from ledger.usecases.acting import Acting
 from ledger.usecases.rotation import Rotation
 from ledger.values import FieldValue
 from projections.redecide import redecide
-from tests.conftest import PASSPHRASE
+from tests.conftest import CHEAP, PASSPHRASE
 from tests.faults.test_hosts_at_once import another_host
 
 OPERATOR = Acting(reason="yearly")
@@ -322,6 +322,73 @@ def test_a_running_process_follows_any_number_of_rotations_by_its_keyring(filled
     assert read(running, OWNERS[0]) == f"of {OWNERS[0]}"
     running.close()
     require_whole(filled, 4)
+
+
+SECOND = "second passphrase of theirs"
+
+
+@pytest.fixture
+def two_slots(filled):
+    ledger = filled.open()
+    ledger.add_slot(
+        Acting(), label="ben", opens="operator", holding=new_passphrase(SECOND), cost=CHEAP
+    )
+    ledger.close()
+    return filled
+
+
+def test_a_removed_slots_holder_has_none_of_the_keys_that_are_used_from_then_on(two_slots):
+    """Its keyring held the current epoch and the next one; two further are started."""
+    kept = read_keyring(two_slots.keyring_path).unlock(passphrase(SECOND))
+    ledger = two_slots.open()
+    size = ledger.head().size
+    with pytest.raises(Refused) as caught:
+        ledger.remove_slot(Acting(), 2, mislaid=False)
+    assert caught.value.code == "database-backup-needed"
+    assert ledger.head().size == size
+    removal = ledger.remove_slot(Acting(), 2, mislaid=False, without_backup=True)
+    assert removal.rotated_to == 3
+    assert {keys.epoch for keys in kept.epochs} == {1, 2}
+    with pytest.raises(Conflict) as caught:
+        ledger.remove_slot(Acting(), 2, mislaid=False, without_backup=True)
+    assert caught.value.code == "slot-removed-already"
+    ledger.close()
+    with pytest.raises(KeyUnavailable):
+        read_keyring(two_slots.keyring_path).unlock(passphrase(SECOND))
+    require_whole(two_slots, 3)
+
+
+def test_a_mislaid_slot_is_removed_without_any_rotation(two_slots):
+    ledger = two_slots.open()
+    assert ledger.remove_slot(Acting(), 2, mislaid=True).rotated_to is None
+    ledger.close()
+    require_whole(two_slots, 1)
+
+
+@pytest.mark.parametrize("step", range(1, 6))
+def test_a_removal_that_is_cut_off_before_its_rotations_goes_on_with_them(
+    two_slots, monkeypatch, step
+):
+    ledger = two_slots.open()
+    run, left = Writer.run, [step]
+
+    def cutting(self, *asked):
+        if left[0] == 0:
+            raise Cut
+        left[0] -= 1
+        return run(self, *asked)
+
+    with monkeypatch.context() as patched, pytest.raises(Cut):
+        patched.setattr(Writer, "run", cutting)
+        ledger.remove_slot(Acting(), 2, mislaid=False, without_backup=True)
+    ledger.close()
+    again = two_slots.open()
+    if again.key_history().started_since(0) < 3:
+        assert again.remove_slot(Acting(), 2, mislaid=False).rotated_to == 3
+    else:
+        assert rotate(again).epoch == 3
+    again.close()
+    require_whole(two_slots, 3)
 
 
 def sealed_values(house, ledger):

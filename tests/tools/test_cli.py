@@ -143,6 +143,8 @@ def test_every_command_has_json_settings_and_an_example():
     """No leaf command is without --json, --store and an example."""
 
     def leaves(command, path):
+        if hasattr(command, "default"):
+            yield path, command.default
         if hasattr(command, "list_commands"):
             for name in command.list_commands(None):
                 yield from leaves(command.get_command(None, name), (*path, name))

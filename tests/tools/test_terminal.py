@@ -94,3 +94,27 @@ def test_names_that_an_encoding_lacks_are_spelled_out(payroll, encoding, wanted)
         assert "Löhne 給与" in shown
     else:
         assert "\\u7d66\\u4e0e" in shown
+
+
+def test_recovery_shares_are_typed_unseen_and_asked_for_until_they_fit(cli):
+    """A mistyped one, one that was given before, then enough; no word shows."""
+    words = cli.ok("key", "shares", "create", "2/3")["shares"]
+    mistyped = f"zzcanary {words[0].split(' ', 1)[1]}"
+    answers = [mistyped, words[0], words[0], words[2]]
+    code, shown = typed(("key", "shares", "verify"), answers, cli.environment)
+    assert code == 0, shown
+    assert "Share 1 has words that are in no share: number 1." in shown
+    assert "Share 2 is the same as share 1." in shown
+    assert "The 2 shares fit, and open slot 2 (recovery shares)." in shown
+    assert not [word for word in ("zzcanary", *words[0].split()[7:12]) if f" {word} " in shown]
+    assert "zzcanary" not in shown
+    answers = [*words[:2], LONG, LONG]
+    code, shown = typed(("key", "shares", "restore", *CHEAP), answers, cli.environment)
+    assert (code, "Added slot 3." in shown, "herons" in shown) == (0, True, False)
+    (cli.home / "safe").mkdir()
+    cli.ok("key", "backup", str(cli.home / "safe" / "one"))
+    (cli.home / "keys" / "keyring").unlink()
+    restore = ("key", "restore", str(cli.home / "safe" / "one"), "--shares")
+    code, shown = typed(restore, words[1:], cli.environment)
+    assert (code, words[1] in shown) == (0, False), shown
+    assert cli.ok("status")

@@ -6,22 +6,32 @@ import click
 import pytest
 
 from ledger.log.postgresql.store import PostgresqlStore
-from tests.transcripts.transcript import commands_of, pages, recorded, run
+from tests.transcripts.transcript import SHOWN_SERVER, commands_of, pages, recorded, run
+from tools.cli.default import GroupWithDefault
 from tools.cli.main import program
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
-def test_a_page_shows_what_its_commands_print(page):
+def test_a_page_shows_what_its_commands_print(page, request):
     text = page.read_text(encoding="utf-8")
-    outputs = run(commands_of(text))
+    server = None
+    if SHOWN_SERVER in text:
+        schema = request.getfixturevalue("postgres_schema")
+        server = f"{request.getfixturevalue('postgres_server').dsn()}&ledger={schema}"
+    outputs = run(commands_of(text), server=server)
     assert len(outputs) == len(commands_of(text))
     assert recorded(text, outputs) == text
 
 
 @pytest.mark.parametrize(
     "page",
-    # A page that copies the store's file is about files.
-    [page for page in pages() if "cp store/" not in page.read_text(encoding="utf-8")],
+    # A page that copies the store's file is about files, and one that moves has its own server.
+    [
+        page
+        for page in pages()
+        if "cp store/" not in (text := page.read_text(encoding="utf-8"))
+        and SHOWN_SERVER not in text
+    ],
     ids=lambda page: page.stem,
 )
 def test_a_page_shows_the_same_on_a_server(page, postgres_server, postgres_schema):
@@ -44,6 +54,8 @@ def _walk(group, path):
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
+        if isinstance(command, GroupWithDefault):
+            yield (*path, name)
         if isinstance(command, click.Group):
             yield from _walk(command, (*path, name))
         else:

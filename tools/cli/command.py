@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from ledger.claims import Claim
     from ledger.policy import Caller
     from ledger.usecases.acting import Acting
-    from tools.wiring import Session
+    from tools.wiring import Session, Unlock
 
 REASON_LENGTH_MAX = 1024
+WITH_JSON = "With --json: "
+"""How the shape of a command's JSON answer begins in its help."""
 JSON_WANTED = "credledger.json"
 """Where the program notes that `--json` stood before the subcommand."""
 _SETTINGS = tuple(field.name for field in fields(Given))
@@ -53,11 +55,16 @@ class Run:
         return decide(self.given)
 
     @contextmanager
-    def session(self, *, operator: bool = True) -> Iterator[Session]:
-        """The open ledger; an auditor's unlock is refused unless `operator` is False."""
+    def session(self, *, operator: bool = True, unlock: Unlock | None = None) -> Iterator[Session]:
+        """The open ledger; an auditor's unlock is refused unless `operator` is False.
+
+        `unlock` takes the place of the keyring with its passphrase or key file.
+        """
         from tools.wiring import open_session
 
-        with open_session(self.settings(), self.standard_input, operator=operator) as session:
+        with open_session(
+            self.settings(), self.standard_input, operator=operator, unlock=unlock
+        ) as session:
             yield session
         missed = session.ledger.unremembered
         if missed is not None:
@@ -141,9 +148,13 @@ def command(
     acts: bool = False,
     destroys: bool = False,
     new_passphrase: bool = False,
+    answers: str = "",
     context: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., None]], click.Command]:
-    """Make a function a command; its first argument is the `Run`."""
+    """Make a function a command; its first argument is the `Run`.
+
+    `answers` is the shape of its JSON answer, for help and reference.
+    """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
@@ -158,7 +169,7 @@ def command(
             decorated = option(decorated)
         made = click.command(
             name,
-            epilog=f"\b\nExample:\n  {example}",
+            epilog=_epilog(example, answers),
             context_settings={"help_option_names": ["-h", "--help"], **(context or {})},
         )(decorated)
         if group is not None:
@@ -166,6 +177,11 @@ def command(
         return made
 
     return decorate
+
+
+def _epilog(example: str, answers: str) -> str:
+    told = f"\b\n{WITH_JSON}{answers}\n\n" if answers else ""
+    return f"{told}\b\nExample:\n  {example}"
 
 
 def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:

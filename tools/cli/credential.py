@@ -169,6 +169,8 @@ def history(run: Run, application: str, owner: str | None) -> None:
     example="credledger credential restore payroll --owner user:alice --at yesterday",
     appends=True,
     acts=True,
+    answers='{"application", "owner", "version", "position"}; with --dry-run {"application", "owner",'
+    ' "version", "becomes", "set_at", "set_by", "key": "held" or "destroyed"}',
 )
 @click.argument("application", metavar="APP")
 @owner_option
@@ -183,11 +185,7 @@ def restore(
     at: str | None,
     dry_run: bool,
 ) -> None:
-    """Make an earlier value the current one, unseen.
-
-    --dry-run with --json: {"application", "owner", "version", "becomes", "set_at", "set_by", "key":
-    "held" or "destroyed"}.
-    """
+    """Make an earlier value the current one, unseen."""
     from tools.shapes import mapping_document, preview_document
     from tools.when import parse_moment
 

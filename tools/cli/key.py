@@ -1,4 +1,4 @@
-"""`credledger key`: epochs, slots and passphrases."""
+"""`credledger key`: epochs, slots and passphrases; key backups and shares have their own modules."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.key_backup import backup, restore
+from tools.cli.key_shares import shares
+from tools.cli.key_sheet import sheet
 
 if TYPE_CHECKING:
     from ledger.usecases.outcomes import SlotOutcome
@@ -32,6 +35,10 @@ SLOT_COLUMNS = {
 @click.group()
 def key() -> None:
     """Manage epochs, slots and passphrases."""
+
+
+for _part in (backup, restore, shares, sheet):
+    key.add_command(_part)
 
 
 @command(key, "status", example="credledger key status --json")
@@ -176,30 +183,46 @@ def slot_add(
 @command(
     slot,
     "remove",
-    example="credledger key slot remove 2 --mislaid --yes",
+    example="credledger key slot remove 2 --yes",
     appends=True,
     destroys=True,
 )
 @click.argument("slot_id", type=click.IntRange(1), metavar="ID")
 @click.option("--mislaid", is_flag=True, help="Nobody else has it: rotate nothing.")
-def slot_remove(run: Run, slot_id: int, mislaid: bool) -> None:
+@click.option("--without-backup", is_flag=True, help="Rotate without the backups; it is recorded.")
+def slot_remove(run: Run, slot_id: int, mislaid: bool, without_backup: bool) -> None:
     """Remove a slot; its holder can no longer unlock the new keyring.
 
+    Keys are rotated twice, so that no key which the holder may have kept seals anything any more.
     Whoever kept an old keyring file, its passphrase and a copy of the database reads what was
     readable before: change those passwords.
     """
     from tools import show
+    from tools.rotating import remove_slot
 
+    if mislaid and without_backup:
+        raise InvalidInput("usage", "--without-backup is for rotations, and --mislaid has none.")
     run.consent(f"Remove slot {slot_id}?")
     with run.session() as session:
-        outcome = session.ledger.remove_slot(run.acting(), slot_id, mislaid=mislaid)
+        outcome = remove_slot(
+            session, run.acting(), slot_id, mislaid=mislaid, without_backup=without_backup
+        )
     sentence = f"Removed slot {outcome.slot}."
     if not outcome.recorded:
         sentence = (
             f"Took slot {outcome.slot} out of the keyring; as a live slot it was never recorded,"
             " or it was recorded as removed before."
         )
-    _print_slot(run, outcome, sentence)
+    if outcome.rotated_to is not None:
+        sentence += f" Epoch {outcome.rotated_to} is current."
+    run.print(
+        {
+            "slot": outcome.slot,
+            "position": outcome.position,
+            "epoch": outcome.rotated_to,
+        },
+        sentence=sentence,
+    )
     show.print_note(
         "Whoever kept an old keyring, its passphrase and a copy of the database still reads"
         " what was readable before: change those passwords."

@@ -13,15 +13,25 @@ from tools.cli.command import Run, command
     example="credledger init --label alice --new-passphrase-file passphrase.txt",
     appends=True,
     new_passphrase=True,
+    answers='{"ledger_id", "store", "keyring", "epoch", "shares": as key shares create?}',
 )
 @click.option("--label", default="operator", help="Whose slot the first one is.")
-def init(run: Run, label: str, argon2_memory: int) -> None:
+@click.option("--shares", metavar="K/N", help="Make N recovery shares too, any K of which open.")
+def init(run: Run, label: str, shares: str | None, argon2_memory: int) -> None:
     """Create a ledger: its store and its keyring."""
     from tools import show
+    from tools.recovery import parse_scheme, print_shares, shares_document
     from tools.wiring import found
 
-    document = found(run.settings(), run.standard_input, label, argon2_memory, run.checked_reason())
+    scheme = None if shares is None else parse_scheme(shares)
+    document, made = found(
+        run.settings(), run.standard_input, label, argon2_memory, run.checked_reason(), scheme
+    )
+    if run.json and made is not None:
+        document["shares"] = shares_document(made)
     run.print(document)
+    if not run.json and made is not None:
+        print_shares(made, str(document["ledger_id"]))
     for line in (
         f"Pin the ledger id {document['ledger_id']} elsewhere: it proves which ledger this is.",
         "Back up the keyring now, and again after each change of its keys or slots.",

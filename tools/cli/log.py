@@ -26,6 +26,12 @@ def log() -> None:
 
 
 @command(log, "verify", example="credledger log verify --ledger-id 3f2a...", appends=True)
+@click.option(
+    "--archive",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Check an archive of `backup create` instead of the store.",
+)
 @click.option("--ledger-id", metavar="ID", help="The pinned ledger id, in hex.")
 @click.option("--views", is_flag=True, help="Compare the views with their folds too (unlocks).")
 @click.option(
@@ -38,19 +44,25 @@ def verify(
     context: click.Context,
     /,
     run: Run,
+    archive: Path | None,
     ledger_id: str | None,
     views: bool,
     accept_new_memory: bool,
 ) -> None:
     """Check the whole log without any key."""
-    from tools.verifying import parse_ledger_id, verify_log, view_checks
+    from tools.verifying import parse_ledger_id, verify_archive, verify_log, view_checks
     from tools.wiring import accept_new_memory as accept
 
+    if archive is not None and (views or accept_new_memory):
+        raise InvalidInput("usage", "An archive has neither views nor this host's memory in it.")
     settings = run.settings()
     if accept_new_memory:
         accept(settings, run.standard_input, run.acting())
     pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
-    report = verify_log(settings, pinned)
+    if archive is not None:
+        report = verify_archive(settings, archive, (), pinned)
+    else:
+        report = verify_log(settings, pinned)
     if views and report.ok:
         with run.session(operator=False) as session:
             for name, ok, detail in view_checks(session):

@@ -38,6 +38,7 @@ PLACES = {
     "audit": ("tools.cli.audit:audit", "Who read what, who changed what, and why."),
     "log": ("tools.cli.log:log", "The event log itself, checked without any key."),
     "store": ("tools.cli.store:store", "The place that the ledger is kept in."),
+    "backup": ("tools.cli.backup:backup", "Archives of the database: create, verify, restore."),
     "replay": ("tools.cli.replay:replay", "Rebuild views; state as it was; bring it back."),
 }
 

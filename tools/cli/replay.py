@@ -85,6 +85,10 @@ def diff(run: Run, before: str, after: str) -> None:
     example="credledger replay restore --at yesterday --app payroll --dry-run",
     appends=True,
     destroys=True,
+    answers='{"from", "to", "applications", "credentials": as replay diff, from now to then,'
+    ' "roles": {"granted": [{"right", "claim"}], "revoked": []}, "recreated": [ID], "staying":'
+    ' [{"application", "fields"}], "lost": [as credential list], "done": null or {"applications",'
+    ' "roles", "restored", "deleted", "position"}}',
 )
 @click.option("--at", metavar="TIME", help="As of this time.")
 @click.option("--position", type=click.IntRange(1), metavar="N", help="As of this position.")
@@ -106,11 +110,6 @@ def restore(
     Whoever had rights then has them again. Fields that were added since stay. Asks where something
     is deleted, and with --all always. A run that was cut off is finished by the next with the same
     --position.
-
-    With --json: {"from", "to", "applications", "credentials": as `replay diff`, from now to then,
-    "roles": {"granted": [{"right", "claim"}], "revoked": []}, "recreated": [ID], "staying":
-    [{"application", "fields"}], "lost": [as `credential list`], "done": null or {"applications",
-    "roles", "restored", "deleted", "position"}}.
     """
     from tools.restoring import carry_out, plan_for
 

@@ -73,15 +73,19 @@ def stream(key, *parts):
     return hmac.new(key, text, hashlib.sha256).digest()[:16]
 
 
-def open_keyring(content, *, words=None, key_file=None):
+def open_keyring(content, *, words=None, key_file=None, half=None):
     """Body, root, the slot's signing key, and the wrapped map of a keyring file."""
     magic, digest, raw = content[:21], content[21:53], content[53:]
     assert magic == b"CREDLEDGER-KEYRING 1\n"
     assert digest == hashlib.sha256(raw).digest()
     body = msgpack.unpackb(raw)
-    kind = "passphrase" if words is not None else "key-file"
+    kind = "shares" if half else "passphrase" if words is not None else "key-file"
     slot = next(slot for slot in body["slots"] if slot["kind"] == kind)
-    if words is not None:
+    info = b"credledger/v1/slot\x00" + body["ledger_id"] + slot["id"].to_bytes(4, "big")
+    sealed = slot["sealed_private_key"]
+    if half:
+        assert sealed == b""
+    elif words is not None:
         holding_key = Argon2id(
             salt=slot["salt"],
             length=32,
@@ -91,9 +95,7 @@ def open_keyring(content, *, words=None, key_file=None):
         ).derive(unicodedata.normalize("NFC", words).encode())
     else:
         holding_key = expand(key_file, b"credledger/v1/key-file" + slot["salt"])
-    info = b"credledger/v1/slot\x00" + body["ledger_id"] + slot["id"].to_bytes(4, "big")
-    sealed = slot["sealed_private_key"]
-    private = AESGCM(holding_key).decrypt(sealed[:12], sealed[12:], info + b"private")
+    private = half or AESGCM(holding_key).decrypt(sealed[:12], sealed[12:], info + b"private")
     root = hpke_open(slot["sealed_root"], private, info + b"root")
     signing = hpke_open(slot["sealed_signing_key"], private, info + b"signing")
     clear = {key: value for key, value in body.items() if key != "wrapped"}

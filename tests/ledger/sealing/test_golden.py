@@ -6,6 +6,7 @@ The vectors in `tests/golden/` are never made anew: a change that needs other by
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from ledger.sealing.epochs import EpochKeys, commitments
 from ledger.sealing.keyring import parse_keyring
 from ledger.sealing.keys import KeySet
 from ledger.sealing.secrets import SecretBox
-from ledger.sealing.slots import key_file, passphrase
+from ledger.sealing.slots import key_file, passphrase, shares_of
 from ledger.sealing.streams import StreamNames
 from tests.ledger.sealing import from_the_page
 
@@ -147,11 +148,12 @@ def _open_by_the_page(content, told):
 
 
 def test_keyrings_written_today_open_by_the_page_alone(unlocked, add):
-    """What is written now is what the page draws, for a key file and for a passphrase."""
-    words = "correct planets orbit cafe\u0301"
+    """What is written now is what the page draws, for each kind of slot."""
+    words, half = "correct planets orbit cafe\u0301", bytes(range(40, 72))
     keyring, _, _ = add("second", "operator", passphrase(words))
+    keyring, _, _ = add("third", "operator", shares_of(half), replace(unlocked, keyring=keyring))
     content = keyring.to_bytes()
-    for holding in ({"words": words}, {"key_file": bytes(range(32))}):
+    for holding in ({"words": words}, {"key_file": bytes(range(32))}, {"half": half}):
         _, root, _, wrapped = from_the_page.open_keyring(content, **holding)
         assert root == unlocked.root
         assert wrapped["stream"] == unlocked.stream_key

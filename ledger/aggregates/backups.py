@@ -1,0 +1,117 @@
+"""Backups of the database, as their own stream tells them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ledger.aggregates.event import Event, event
+from ledger.aggregates.recorded import Recorded
+
+FULL, INCREMENTAL = "full", "incremental"
+CONFIGURATION = (
+    "application.",
+    "credential.",
+    "role.",
+    "issuer.",
+    "epoch.",
+    "slot.",
+    "passphrase.",
+    "auditor.",
+)
+"""Prefixes of the topics after which a backup no longer holds all that matters.
+
+What is not here only tells of reading, of questions, or of recovery itself.
+"""
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class BackupCreated(Event):
+    """An archive of the log was written and verified."""
+
+    TOPIC: ClassVar[str] = "backup.created"
+    kind: str
+    """`full` or `incremental`."""
+    position: int
+    """The archive holds the log up to here."""
+    root: bytes
+    digest: bytes
+    """SHA-256 of the archive's manifest."""
+    archive_bytes: int
+    directory: str
+    """Where the operator put it."""
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class BackupRestored(Event):
+    """The log goes on from an archive."""
+
+    TOPIC: ClassVar[str] = "backup.restored"
+    kind: str
+    position: int
+    root: bytes
+    digest: bytes
+    remembered: int
+    """How far the host remembered the log; positions after `position` up to here are gone."""
+    directory: str
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class BackupDrilled(Event):
+    """An archive was restored into a scratch place, and all that it should give was there."""
+
+    TOPIC: ClassVar[str] = "backup.drilled"
+    position: int
+    root: bytes
+    digest: bytes
+    milliseconds: int
+    directory: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One archive as the log tells of it."""
+
+    position: int
+    """The archive holds the log up to here."""
+    recorded_at: int
+    """Microseconds UTC."""
+    digest: bytes
+    directory: str
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Backups:
+    """The newest of each."""
+
+    newest: Kept | None = None
+    """The archive that reaches furthest: written, or restored from, which proves it as well."""
+    drilled: Kept | None = None
+    directories: tuple[str, ...] = ()
+    """Where archives were put or found, each once, the oldest first."""
+
+
+def fold_backups(state: Backups | None, recorded: Recorded) -> Backups | None:
+    """The backups after one more event."""
+    state = state or Backups()
+    match recorded.event:
+        case BackupCreated() | BackupRestored() as kept:
+            known = state.directories
+            return replace(
+                state,
+                newest=_kept(kept, recorded, kept.kind),
+                directories=known if kept.directory in known else (*known, kept.directory),
+            )
+        case BackupDrilled() as drilled:
+            return replace(state, drilled=_kept(drilled, recorded))
+    return state
+
+
+def _kept(
+    told: BackupCreated | BackupRestored | BackupDrilled, recorded: Recorded, kind: str = ""
+) -> Kept:
+    return Kept(told.position, recorded.recorded_at, told.digest, told.directory, kind)

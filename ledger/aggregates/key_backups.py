@@ -1,0 +1,149 @@
+"""Key backups, as the keyring's stream tells them: which were made, and which still hold what.
+
+A backup *stands* from its record on, until an operator attests that it was destroyed or replaced.
+The ledger cannot see it any more; what is asked here is answered by what was recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ledger.aggregates.event import Event, event
+from ledger.aggregates.keys import EpochStarted
+from ledger.aggregates.recorded import Recorded
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class KeyBackedUp(Event):
+    """A copy of the keyring was written, read back and found to be the same."""
+
+    TOPIC: ClassVar[str] = "key.backed-up"
+    path: str
+    """Where it was written, on the host of who acted."""
+    digest: bytes
+    """SHA-256 of the file."""
+    epochs: tuple[tuple[int, bool], ...]
+    """(epoch, whether its `secret` key is in it), rising."""
+    generation: int
+    """Of the keyring that was copied."""
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class KeyBackupReplaced(Event):
+    """An operator attested that a key backup was destroyed, or replaced by another."""
+
+    TOPIC: ClassVar[str] = "key.backup-replaced"
+    backup: int
+    """The position at which it was recorded."""
+
+
+@event
+@dataclass(frozen=True, slots=True)
+class KeyRestored(Event):
+    """A key backup was put in the keyring's place."""
+
+    TOPIC: ClassVar[str] = "key.restored"
+    path: str
+    """Where the backup was read from."""
+    digest: bytes
+    """SHA-256 of the backup."""
+    kept: str
+    """What the file that was there before is called now; empty where there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBackup:
+    """One recorded key backup."""
+
+    position: int
+    recorded_at: int
+    """Microseconds UTC."""
+    by: str
+    """Who made it, and on which host: `operator:2/alice@host`."""
+    path: str
+    digest: bytes
+    epochs: tuple[tuple[int, bool], ...]
+    """(epoch, whether its `secret` key is in it), rising."""
+    replaced_at: int | None = None
+    """The position at which its end was attested."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether it may still exist, as far as was recorded."""
+        return self.replaced_at is None
+
+    @property
+    def newest_epoch(self) -> int:
+        """The highest epoch whose keys it holds."""
+        return self.epochs[-1][0]
+
+    def holds(self, epoch: int) -> bool:
+        """Whether it has keys of this epoch."""
+        return any(held == epoch for held, _ in self.epochs)
+
+    def holds_secret(self, epoch: int) -> bool:
+        """Whether it has the key that opens values of this epoch."""
+        return (epoch, True) in self.epochs
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBackupHistory:
+    """All recorded key backups, oldest first."""
+
+    made: tuple[KeyBackup, ...] = ()
+    epoch_started_at: int = 0
+    """Position at which the current epoch was started."""
+
+    def at(self, position: int) -> KeyBackup | None:
+        """The backup that was recorded there."""
+        return next((backup for backup in self.made if backup.position == position), None)
+
+    def standing(self) -> tuple[KeyBackup, ...]:
+        """Those of which nobody has attested the end."""
+        return tuple(backup for backup in self.made if backup.stands)
+
+    def newest(self) -> KeyBackup | None:
+        """The newest that stands."""
+        return next(reversed(self.standing()), None)
+
+    def newest_with(self, epoch: int) -> KeyBackup | None:
+        """The newest that stands and has keys of this epoch."""
+        return next((one for one in reversed(self.standing()) if one.holds(epoch)), None)
+
+    def with_secret(self, epoch: int) -> tuple[KeyBackup, ...]:
+        """Those that stand and have the key that opens values of this epoch."""
+        return tuple(backup for backup in self.standing() if backup.holds_secret(epoch))
+
+    def made_in_this_epoch(self) -> bool:
+        """Whether one that stands was made since the current epoch was started."""
+        return any(backup.position > self.epoch_started_at for backup in self.standing())
+
+
+def fold_key_backups(state: KeyBackupHistory | None, recorded: Recorded) -> KeyBackupHistory | None:
+    """Key backups after one more event of the keyring's stream."""
+    state = state or KeyBackupHistory()
+    match recorded.event:
+        case KeyBackedUp(path=path, digest=digest, epochs=epochs):
+            made = KeyBackup(
+                recorded.position,
+                recorded.recorded_at,
+                recorded.actor.authenticated_by,
+                path,
+                digest,
+                epochs,
+            )
+            return replace(state, made=(*state.made, made))
+        case KeyBackupReplaced(backup=position):
+            return replace(
+                state,
+                made=tuple(
+                    replace(one, replaced_at=recorded.position) if one.position == position else one
+                    for one in state.made
+                ),
+            )
+        case EpochStarted():
+            return replace(state, epoch_started_at=recorded.position)
+    return state

@@ -1,0 +1,190 @@
+"""An archive read like a log: the questions of a verifier, answered from segment files.
+
+    full part ◀── incremental part ◀── incremental part          each names the one before by digest
+
+Parts are looked for in the folder that is named, in those given besides, and in the folders beside
+the first. Whatever is answered comes from segments whose hash the manifest tells; whether it is
+the ledger's is for `ledger.log.verification` to say. Two segments are held at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ledger.archive.folder import ArchiveFolder
+from ledger.archive.manifest import Manifest, Segment, damaged
+from ledger.archive.segment import Loaded, load_segment
+from ledger.errors import NotFound
+from ledger.log.rows import CommitRow, Extent, LedgerRow, LogRow, SignerRow
+
+_HELD_SEGMENTS = 2
+CommitBelow = Callable[[int], CommitRow | None]
+
+
+class Part(NamedTuple):
+    """A complete part and where it lies."""
+
+    folder: ArchiveFolder
+    manifest: Manifest
+
+
+class _Placed(NamedTuple):
+    part: Part
+    number: int
+    segment: Segment
+
+
+class Archive:
+    """Parts that go on from each other, as one log."""
+
+    def __init__(self, parts: Sequence[Part], commit_below: CommitBelow | None = None) -> None:
+        """`commit_below` tells the commits before the first part, where that is no full one."""
+        self.parts = tuple(parts)
+        self._commit_below = commit_below
+        self._placed = [
+            _Placed(part, number, segment)
+            for part in self.parts
+            for number, segment in enumerate(part.manifest.segments)
+        ]
+        self._lasts = [placed.segment.last for placed in self._placed]
+        self._held: OrderedDict[int, Loaded] = OrderedDict()
+
+    @property
+    def manifest(self) -> Manifest:
+        """That of the newest part."""
+        return self.parts[-1].manifest
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Archive]:
+        """Itself: an archive does not change."""
+        yield self
+
+    def ledger(self) -> LedgerRow:
+        """The row that names the ledger."""
+        return self.manifest.ledger
+
+    def signers(self) -> tuple[SignerRow, ...]:
+        """All signer rows that the head rests on."""
+        return self.manifest.signers
+
+    def last_position(self) -> int:
+        """The position of the last row."""
+        return self.manifest.head.size
+
+    def extent(self) -> Extent:
+        """How far it goes."""
+        head = self.manifest.head
+        return Extent(head.size, head.size, head.frontier)
+
+    def rows_after(self, position: int, limit: int) -> list[LogRow]:
+        """The next rows in order of position; at most those of one segment."""
+        following = max(position, self.parts[0].manifest.after) + 1
+        number = self._number_of(following)
+        if number is None:
+            return []
+        at = following - self._placed[number].segment.first
+        return self._load(number).rows[at : at + limit]
+
+    def commits_after(self, size: int, limit: int) -> list[CommitRow]:
+        """The next commits in order of size; at most those of one segment."""
+        number = self._number_of(max(size, self.parts[0].manifest.after) + 1)
+        while number is not None and number < len(self._placed):
+            if self._placed[number].segment.commits:
+                found = [one for one in self._load(number).commits if one.size > size]
+                if found:
+                    return found[:limit]
+            number += 1
+        return []
+
+    def commit_at(self, size: int) -> CommitRow | None:
+        """The commit of exactly this size."""
+        if size <= self.parts[0].manifest.after:
+            return self._commit_below(size) if self._commit_below is not None else None
+        number = self._number_of(size)
+        if number is None:
+            return None
+        return next((one for one in self._load(number).commits if one.size == size), None)
+
+    def segment_end(self, position: int) -> int:
+        """The last position of the segment that holds this one, or of the whole archive."""
+        number = self._number_of(position)
+        return self.last_position() if number is None else self._placed[number].segment.last
+
+    def require_head(self) -> None:
+        """`archive-damaged` unless the manifests' heads are the commits that the segments hold."""
+        for part in self.parts:
+            if self.commit_at(part.manifest.head.size) != part.manifest.head:
+                raise damaged("The archive's manifest and its rows have different heads.")
+
+    def _number_of(self, position: int) -> int | None:
+        number = bisect_left(self._lasts, position)
+        return number if number < len(self._placed) else None
+
+    def _load(self, number: int) -> Loaded:
+        held = self._held.get(number)
+        if held is None:
+            while len(self._held) >= _HELD_SEGMENTS:
+                self._held.popitem(last=False)
+            part, of_part, segment = self._placed[number]
+            stored = part.folder.stored(part.manifest, of_part, segment)
+            held = self._held[number] = load_segment(segment, stored)
+        self._held.move_to_end(number)
+        return held
+
+
+def open_archive(
+    directory: Path, besides: Sequence[Path] = (), digest: bytes | None = None
+) -> Archive:
+    """The newest archive in a folder, or the one of this digest, with all that it goes on from.
+
+    `no-archive`, `archive-unfinished`, `archive-part-missing` where something is not there;
+    `archive-damaged`, `archive-newer`.
+    """
+    folder = ArchiveFolder(directory)
+    named = [folder, *(ArchiveFolder(path) for path in besides)]
+    known = [Part(one, manifest) for one in named for manifest in one.manifests()]
+    chosen = [part for part in known if digest in {None, part.manifest.digest}]
+    if not chosen:
+        raise NotFound(
+            "no-archive",
+            "The archive that the log tells of is not in that folder any more.",
+            hint="Give the folder that it was moved to.",
+        )
+    newest = max(chosen, key=lambda part: (part.manifest.head.size, -part.manifest.after))
+    return Archive(_chain(newest, known, folder))
+
+
+def _chain(newest: Part, known: list[Part], folder: ArchiveFolder) -> list[Part]:
+    chain = [newest]
+    beside: list[Part] | None = None
+    while (wanted := chain[0].manifest.previous) is not None:
+        found = next((part for part in known if part.manifest.digest == wanted), None)
+        if found is None:
+            if beside is None:
+                beside = [
+                    Part(one, manifest)
+                    for one in folder.beside()
+                    for manifest in one.readable_manifests()
+                ]
+            found = next((part for part in beside if part.manifest.digest == wanted), None)
+        if found is None:
+            raise NotFound(
+                "archive-part-missing",
+                "The archive goes on from another one, which is not there.",
+                hint="Name the other one's folder besides, or put it beside this one.",
+            )
+        following = chain[0].manifest
+        fits = (
+            found.manifest.ledger == following.ledger
+            and found.manifest.head.size == following.after
+            and following.signers[: len(found.manifest.signers)] == found.manifest.signers
+        )
+        if not fits:
+            raise damaged("The archive does not go on from the one that it names.")
+        chain.insert(0, found)
+    return chain

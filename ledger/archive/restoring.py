@@ -1,0 +1,203 @@
+"""Putting an archive into an empty store of either engine, page by page.
+
+    archive ─▶ check rows, heads, signatures, versions ─▶ store: rows, commits, signers, views
+
+Each page ends with a commit of the ledger and is one transaction of the store, so at any moment the
+store holds a whole log, only a shorter one; the last page makes all durable. A restore that was killed is run again: what
+is there must be the archive's beginning, and it goes on after that. Views are folded in the same
+transaction by the same fold as live appends, as far as the keyring opens the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ledger.aggregates.keys import EpochStarted
+from ledger.aggregates.recorded import Recorded
+from ledger.archive.reading import Archive
+from ledger.codec.mapper import EventMapper
+from ledger.errors import Conflict, KeyUnavailable
+from ledger.log.memory import HostMemory
+from ledger.log.rows import CommitRow, LogRow
+from ledger.log.store import Maintainer, Reading, Store, Writing
+from ledger.log.tips import StreamTips
+from ledger.log.verification import EPOCH_STARTED, CheckedHead, Follower, Versions
+
+_PAGE_COMMITS = 500
+_FRESH_TIPS_MAX = 20_000
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Refold:
+    """What folds the restored rows into views."""
+
+    mapper: EventMapper
+    maintainers: Sequence[Maintainer]
+
+
+class Restoration:
+    """One archive on its way into one store."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        store: Store,
+        refold: Refold,
+        *,
+        memory: HostMemory | None = None,
+        audit_stream_of: Callable[[bytes], bytes] | None = None,
+        recorded: bool = False,
+    ) -> None:
+        """`memory` is a fresh one, which then knows all that was checked here.
+
+        `recorded` is a restore whose record is in the store already, right after the archive.
+        """
+        self._archive = archive
+        self._store = store
+        self._refold = refold
+        self._memory = memory
+        self._recorded = recorded
+        self._tips = StreamTips(memory)
+        self._versions = Versions()
+        self._page: list[LogRow] = []
+        self._folding = True
+        self._follower = Follower(
+            archive.ledger(),
+            every_signature=True,
+            audit_stream_of=audit_stream_of,
+            observe=self._see,
+            tips=self._tips,
+        )
+
+    def run(self, progress: Progress) -> CheckedHead:
+        """Check and insert everything; the head that the store then ends with.
+
+        `store-not-empty` where the store holds anything but the archive's beginning; every finding
+        of the row checks (tampered), with the store ending before it.
+        """
+        there = self._there()
+        head, total = CheckedHead(), self._archive.last_position()
+        while head.size < total:
+            end = self._archive.segment_end(head.size + 1)
+            if head.size < there.size:
+                end = min(end, there.size)
+            moved = self._follower.follow(self._archive, head, until=end)
+            self._take_in(head, moved, there)
+            self._page = []
+            head = moved
+            self._remember(head, always=head.size == total)
+            progress(head.size, total)
+        self._archive.require_head()
+        with self._store.reading() as reading:
+            if not self._recorded and reading.extent().last != total:
+                raise _changed_meanwhile()
+            if reading.commit_at(total) != self._archive.manifest.head:
+                raise _changed_meanwhile()
+        return head
+
+    def _see(self, rows: list[LogRow]) -> None:
+        self._versions.see(rows)
+        self._page.extend(rows)
+
+    def _take_in(self, head: CheckedHead, moved: CheckedHead, there: _There) -> None:
+        if moved.size <= there.size:
+            # Views hold these already; what is left to learn is when each epoch began.
+            self._opened([row for row in self._page if row.topic == EPOCH_STARTED])
+            return
+        recorded = self._opened(self._page) if self._folding else []
+        commits = self._commits(head.size, moved.size)
+        # What a crash takes of the last pages is brought again; the end of all is durable.
+        at_end = moved.size == self._archive.last_position()
+        with self._store.writing(durable=at_end) as writing:
+            if head.size == 0 and writing.ledger() is None:
+                writing.insert_ledger(self._archive.ledger())
+            if writing.extent()[:2] != (head.size, head.size):
+                raise _changed_meanwhile()
+            self._append(writing, moved.size, commits)
+            for maintainer in self._refold.maintainers:
+                maintainer.maintain(writing.connection, recorded)
+
+    def _append(self, writing: Writing, size: int, commits: Sequence[CommitRow]) -> None:
+        resting = [row for row in self._archive.signers() if row.from_size < size]
+        writing.insert_rows(self._page)
+        writing.insert_signers(resting[len(writing.signers()) :])
+        for commit in commits:
+            writing.insert_commit(commit)
+
+    def _opened(self, rows: Sequence[LogRow]) -> list[Recorded]:
+        """The rows as views fold them; none any more once a key is lacking.
+
+        Views then stay behind, and whoever brings them forward tells what becomes of such a row.
+        """
+        mapper, opened = self._refold.mapper, []
+        try:
+            for row in rows:
+                recorded = mapper.open_checked(row)
+                if isinstance(recorded.event, EpochStarted):
+                    mapper.start({recorded.event.epoch: recorded.period})
+                opened.append(recorded)
+        except KeyUnavailable:
+            self._folding = False
+        return opened
+
+    def _commits(self, after: int, until: int) -> list[CommitRow]:
+        found: list[CommitRow] = []
+        while after < until:
+            page = self._archive.commits_after(after, _PAGE_COMMITS)
+            found.extend(commit for commit in page if commit.size <= until)
+            after = page[-1].size
+        return found
+
+    def _there(self) -> _There:
+        """How much of the archive the store holds already."""
+        with self._store.reading() as reading:
+            ledger = reading.ledger()
+            if ledger is None:
+                return _There(0)
+            size = self._archive.last_position() if self._recorded else self._size(reading)
+            fits = (
+                ledger == self._archive.ledger()
+                and (size == 0 or reading.commit_at(size) == self._archive.commit_at(size))
+                and reading.signers()
+                == tuple(row for row in self._archive.signers() if row.from_size < size)
+            )
+        if not fits:
+            raise _not_empty()
+        return _There(size)
+
+    def _size(self, reading: Reading) -> int:
+        extent = reading.extent()
+        if extent.last != extent.size:
+            raise _not_empty()
+        return extent.size
+
+    def _remember(self, head: CheckedHead, *, always: bool) -> None:
+        if self._memory is not None and (always or self._tips.fresh > _FRESH_TIPS_MAX):
+            tips = self._tips.unremembered()
+            self._memory.remember(head, tips)
+            self._tips.remembered(tips)
+
+
+@dataclass(frozen=True, slots=True)
+class _There:
+    """What a restore that was cut off has brought so far."""
+
+    size: int
+
+
+def _not_empty() -> Conflict:
+    return Conflict(
+        "store-not-empty",
+        "The store holds something else than the beginning of this archive.",
+        hint="Restore into an empty place: a new file, or a schema that is not there yet.",
+    )
+
+
+def _changed_meanwhile() -> Conflict:
+    return Conflict(
+        "restore-overtaken",
+        "Somebody else wrote into the store while it was being restored.",
+        hint="Keep others away from it and run the command again.",
+    )

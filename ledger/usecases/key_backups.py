@@ -1,0 +1,330 @@
+"""Copies of the keyring: made, attested replaced, and put back, each of them recorded.
+
+A backup is written and verified first and recorded second, under the keyring's lock, so that no
+change of the keyring comes between. Killed in between, the file is there and unrecorded; the same
+command again finds that it is the same, and records it. A record that came first would name a
+backup that was perhaps never written, and somebody would rely on it.
+
+    backup:   lock ─▶ copy the file ─▶ write, read back ─▶ append
+    restore:  backup opens, and fits the log ─▶ lock ─▶ nothing is lost ─▶ write it beside
+              ─▶ append ─▶ keep the old file aside, give the new one its name
+
+That a backup is put back is recorded once nothing but two names is left to be changed; killed
+there, the same command again records and does it again.
+
+Who restores has lost the file or can no longer open it. A file that opens as the backup does is not
+lost, and is left alone; one that holds keys that the backup lacks is never replaced; any other is
+kept aside under another name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.aggregates.key_backups import (
+    KeyBackedUp,
+    KeyBackupHistory,
+    KeyBackupReplaced,
+    KeyRestored,
+    fold_key_backups,
+)
+from ledger.aggregates.keys import KeyHistory
+from ledger.errors import Conflict, KeyUnavailable, LedgerError, NotFound, Unavailable
+from ledger.log.transaction import Transaction
+from ledger.log.writer import Writer
+from ledger.sealing.epochs import EpochKeys
+from ledger.sealing.key_backup_file import (
+    checked_path,
+    refuse_beside_database,
+    refuse_itself,
+    remove_key_backup,
+    write_key_backup,
+)
+from ledger.sealing.keyring import Keyring, UnlockedKeyring, parse_keyring
+from ledger.sealing.keyring_file import placing, read_private
+from ledger.sealing.slots import AUDITOR, Holding
+from ledger.usecases.acting import Acting
+from ledger.usecases.desk import Desk
+from ledger.usecases.held_keys import HeldKeys
+from ledger.usecases.slots import KeyringEvent
+
+_PAGE_ROWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBackupOutcome:
+    """A key backup that was written, or put back."""
+
+    path: Path
+    epoch: int
+    """The ledger's current epoch."""
+    digest: bytes
+    """SHA-256 of the backup."""
+    position: int
+    kept: Path | None = None
+    """What the file that was replaced is called now."""
+    lacks_next: bool = False
+    """Whether the epoch after the current one is missing, without which nobody can rotate."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttestReplaced:
+    """The attested end of one recorded key backup."""
+
+    desk: Desk
+    acting: Acting
+    backup: int
+
+    def decide(self, transaction: Transaction) -> int:
+        """Append it; `no-such-key-backup`, `key-backup-replaced-already`."""
+        backup = key_backup_history(self.desk, transaction).at(self.backup)
+        if backup is None:
+            raise NotFound(
+                "no-such-key-backup",
+                "No key backup was recorded at this position.",
+                hint="`credledger key backup list` shows the recorded ones.",
+            )
+        if not backup.stands:
+            raise Conflict(
+                "key-backup-replaced-already", "The end of this key backup was attested before."
+            )
+        return transaction.append(
+            self.desk.streams.keyring(),
+            KeyBackupReplaced(self.backup),
+            self.desk.actor(self.acting),
+            self.acting.reason,
+        ).position
+
+
+class KeyBackups:
+    """The key backups of one ledger, and its keyring's place."""
+
+    def __init__(self, desk: Desk, writer: Writer, held: HeldKeys) -> None:
+        self._desk = desk
+        self._writer = writer
+        self._held = held
+        self._keyring = held.path
+
+    def history(self) -> KeyBackupHistory:
+        """All that were recorded."""
+        return self._writer.look(lambda view: key_backup_history(self._desk, view))
+
+    def create(
+        self, acting: Acting, destination: Path, forbidden: Sequence[Path]
+    ) -> KeyBackupOutcome:
+        """Copy the keyring to a place that is in none of the `forbidden` folders, nor below.
+
+        Errors as `key_backup_file.refuse_beside_database` and `write_key_backup`.
+        """
+        place = checked_path(destination)
+        refuse_beside_database(place, forbidden)
+        with self._held.changing() as file:
+            history = self._writer.look(self._desk.key_history)
+            content = read_private(self._keyring, "keyring")
+            held = file.held
+            # Nobody changes the file meanwhile, so what is copied is what was opened.
+            assert parse_keyring(content) == held.keyring
+            digest = hashlib.sha256(content).digest()
+            refuse_itself(place, self._keyring)
+            made = write_key_backup(place, content)
+            if not made:
+                self._refuse_recorded(place, digest)
+            epochs = tuple((keys.epoch, keys.secret is not None) for keys in held.epochs)
+            event = KeyBackedUp(str(place), digest, epochs, held.keyring.generation)
+            try:
+                position = self._writer.run(KeyringEvent(self._desk, acting, event))
+            except Unavailable:
+                # It may be recorded all the same; run again, the file that is there is gone on with.
+                raise
+            except LedgerError:
+                if made:
+                    remove_key_backup(place)
+                raise
+        return KeyBackupOutcome(place, history.current, digest, position)
+
+    def attest_replaced(self, acting: Acting, backup: int) -> int:
+        """Record that the backup recorded at this position no longer exists; the position."""
+        return self._writer.run(AttestReplaced(self._desk, acting, backup))
+
+    def restore(self, acting: Acting, source: Path, content: bytes) -> KeyBackupOutcome:
+        """Put a key backup in the keyring's place; the ledger was opened with that very backup.
+
+        `keyring-not-lost`, `keyring-holds-more`, `keyring-exists` where what is there stays.
+        """
+        backup, path = self._held.unlocked, checked_path(source)
+        digest = hashlib.sha256(content).digest()
+        with placing(self._keyring) as place:
+            history = self._writer.look(self._desk.key_history)
+            there = place.content()
+            present = None if there is None else _whole(there)
+            if present is not None:
+                _refuse_loss(backup, present, history)
+            aside = place.free_name()
+            event = KeyRestored(str(path), digest, "" if aside is None else str(aside))
+            with place.putting(_fitted(backup, content, history), aside):
+                position = self._writer.run(KeyringEvent(self._desk, acting, event))
+        held = {keys.epoch for keys in backup.epochs}
+        return KeyBackupOutcome(
+            place.path,
+            history.current,
+            digest,
+            position,
+            aside,
+            lacks_next=history.current + 1 not in held,
+        )
+
+    def _refuse_recorded(self, place: Path, digest: bytes) -> None:
+        """`key-backup-exists` for a file that was not left unrecorded by a kill."""
+        for backup in self.history().standing():
+            if (backup.path, backup.digest) == (str(place), digest):
+                raise Conflict(
+                    "key-backup-exists",
+                    "This very key backup is there already, and recorded.",
+                    hint=f"It is recorded at position {backup.position}; nothing was changed.",
+                )
+
+
+def key_backup_history(desk: Desk, view: Transaction) -> KeyBackupHistory:
+    """All recorded key backups, as a transaction sees them."""
+    return view.load(desk.streams.keyring(), fold_key_backups) or KeyBackupHistory()
+
+
+def require_not_behind(desk: Desk, writer: Writer) -> None:
+    """`keyring-behind` where the log has started epochs whose keys are not held.
+
+    It goes by the checked head, which needs no key. What the keyring's stream tells of key backups
+    is read as far as the held keys open it, to name the one that helps.
+    """
+    current = writer.head.epoch
+    held = {keys.epoch for keys in desk.unlocked.epochs}
+    lacking = [epoch for epoch in range(1, current + 1) if epoch not in held]
+    if not lacking:
+        return
+    epochs = f"epoch {lacking[0]}" if len(lacking) == 1 else f"epochs {lacking[0]} to {lacking[-1]}"
+    raise KeyUnavailable(
+        "keyring-behind",
+        f"The keyring lacks {epochs}, which the log has started.",
+        hint=_what_helps(desk, writer, current, max(held)),
+    )
+
+
+def _what_helps(desk: Desk, writer: Writer, current: int, newest_held: int) -> str:
+    """Where the keys of the current epoch are to be had, as far as the held keys tell."""
+    if not desk.unlocked.is_operator:
+        return "Ask an operator for a new export of this auditor's keyring."
+    readable = _readable_history(desk, writer)
+    helping, newest = readable.newest_with(current), readable.newest()
+    if helping is not None:
+        return (
+            f"`credledger key restore` the key backup recorded at position {helping.position}:"
+            f" {helping.path} ({helping.by}, SHA-256 {helping.digest.hex()}), or copy the newer"
+            " keyring from the host that rotated."
+        )
+    if newest is not None and newest.newest_epoch > newest_held:
+        return (
+            "Copy the newer keyring from the host that rotated. As far as this one can read the"
+            f" log, no key backup holds epoch {current}; {newest.path} ({newest.by}, SHA-256"
+            f" {newest.digest.hex()}) holds up to epoch {newest.newest_epoch}; `credledger key restore` with it names the next."
+        )
+    return (
+        "Copy the newer keyring from the host that rotated, or `credledger key restore` a newer"
+        " key backup; as far as this one can read the log, none is recorded that holds epoch"
+        f" {current}."
+    )
+
+
+def _readable_history(desk: Desk, writer: Writer) -> KeyBackupHistory:
+    """Recorded key backups, from those rows of the keyring's stream that the held keys open."""
+    state: KeyBackupHistory | None = None
+    version = 0
+    stream = desk.streams.keyring()
+    while True:
+        with writer.store.reading() as reading:
+            rows = reading.stream_rows(stream, version, _PAGE_ROWS)
+        for row in rows:
+            version = row.version
+            with contextlib.suppress(KeyUnavailable):
+                state = fold_key_backups(state, desk.mapper.open(row))
+        if not rows:
+            return state or KeyBackupHistory()
+
+
+def _whole(content: bytes) -> Keyring | None:
+    """A keyring's content; None where nothing can be read from it any more."""
+    try:
+        return parse_keyring(content)
+    except KeyUnavailable as error:
+        if error.code != "keyring-damaged":
+            raise
+        return None
+
+
+def _fitted(backup: UnlockedKeyring, content: bytes, history: KeyHistory) -> bytes:
+    """The backup as it is; counted on where slots were added since, whose numbers are taken.
+
+    Put back as it is, it could add no slot: the next number in it is known to the log.
+    """
+    next_slot = max(history.slots) + 1
+    if backup.keyring.next_slot >= next_slot:
+        return content
+    counted_on = backup.numbering_from(next_slot, backup.keyring.generation + 1)
+    return counted_on.keyring.to_bytes()
+
+
+def _refuse_loss(backup: UnlockedKeyring, present: Keyring, history: KeyHistory) -> None:
+    """Errors as `KeyBackups.restore`, where the file that is there must stay."""
+    if present.ledger_id != backup.ledger_id or present.kind == AUDITOR:
+        raise Conflict(
+            "keyring-exists",
+            "The keyring at this place is another ledger's or an auditor's.",
+            hint="Check --keyring; nothing was changed.",
+        )
+    held = present.seen_by(backup)
+    if held is None:
+        _require_all_committed(backup, history)
+        return
+    if not _keep(backup.epochs, held):
+        raise Conflict(
+            "keyring-holds-more",
+            "The keyring that is there holds keys that the key backup lacks.",
+            hint="It stays as it is: unlock it by another slot or by recovery shares, or restore a"
+            " newer key backup.",
+        )
+    slots = {slot.id for slot in present.slots}
+    lost = [slot for slot in backup.keyring.slots if slot.id not in slots]
+    unchanged = _keep(held, backup.epochs) and not any(history.is_live(slot.id) for slot in lost)
+    if unchanged and _opens(present, backup.holding):
+        raise Conflict(
+            "keyring-not-lost",
+            "The keyring that is there opens as the key backup does, and holds all of its keys.",
+            hint="There is nothing to restore; nothing was changed.",
+        )
+
+
+def _require_all_committed(backup: UnlockedKeyring, history: KeyHistory) -> None:
+    """For a file that nobody can look into: then the backup must hold all that the log knows of."""
+    held = {keys.epoch for keys in backup.epochs}
+    lacking = sorted(set(history.committed) - held)
+    if lacking:
+        raise Conflict(
+            "keyring-holds-more",
+            f"The key backup lacks epoch {lacking[0]}, which the keyring that is there may hold.",
+            hint="Restore a newer key backup, or move that file away if it is beyond use.",
+        )
+
+
+def _keep(epochs: Sequence[EpochKeys], before: Sequence[EpochKeys]) -> bool:
+    """Whether these hold each key of those before."""
+    ours = {keys.epoch: keys for keys in epochs}
+    return all(keys.epoch in ours and ours[keys.epoch].keeps(keys) for keys in before)
+
+
+def _opens(present: Keyring, holding: Holding | None) -> bool:
+    try:
+        return holding is not None and bool(present.unlock(holding))
+    except KeyUnavailable:
+        return False

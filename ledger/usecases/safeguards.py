@@ -1,0 +1,93 @@
+"""The backups that a rotation asks for, or the record that somebody went on without them.
+
+Keys that are lost with a host, and a database whose only copy rests on keys that are gone, are what
+people lose credentials by. So a rotation begins only where
+
+- a database backup holds every change of configuration and credentials, and
+- the keyring was backed up since the epoch that is current now was started.
+
+The log is looked through outside the lock; under it only what was appended since.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ledger.aggregates.keys import BackupWaived
+from ledger.errors import Refused
+from ledger.log.transaction import Transaction
+from ledger.log.writer import Writer
+from ledger.usecases.acting import Acting
+from ledger.usecases.backups import LookAtBackups, first_change, look_through
+from ledger.usecases.desk import Desk
+from ledger.usecases.key_backups import key_backup_history
+
+DATABASE, KEYRING = "database", "keyring"
+
+
+class Lacking(NamedTuple):
+    """What is not backed up, as far as the log was looked through."""
+
+    backups: tuple[str, ...]
+    """`database`, `keyring`, or both."""
+    seen: int
+    """The position up to which no change was found that the database backup does not hold."""
+
+
+def lacking(desk: Desk, writer: Writer) -> Lacking:
+    """Look through the log, in pages."""
+    newest = writer.look(LookAtBackups(desk).decide).newest
+    made = writer.look(lambda view: key_backup_history(desk, view).made_in_this_epoch())
+    missing = () if made else (KEYRING,)
+    changed, seen = look_through(writer.store, 0 if newest is None else newest.position)
+    return Lacking(missing if changed is None else (DATABASE, *missing), seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Safeguards:
+    """The look at backups that a request makes before it appends anything."""
+
+    desk: Desk
+    acting: Acting
+    lacking: Lacking
+    waived: bool
+
+    def require(self) -> None:
+        """Refuse by what was seen so far, before anything is changed."""
+        if self.lacking.backups and not self.waived:
+            raise _needed(self.lacking.backups[0])
+
+    def hold(self, transaction: Transaction) -> None:
+        """Refuse, or record what is gone on without.
+
+        `database-backup-needed`, `key-backup-needed`.
+        """
+        missing = self.lacking.backups
+        changed, _ = first_change(transaction, self.lacking.seen)
+        if changed is not None and DATABASE not in missing:
+            missing = (DATABASE, *missing)
+        if not missing:
+            return
+        if not self.waived:
+            raise _needed(missing[0])
+        transaction.append(
+            self.desk.streams.keyring(),
+            BackupWaived(missing),
+            self.desk.actor(self.acting),
+            self.acting.reason,
+        )
+
+
+def _needed(backup: str) -> Refused:
+    if backup == DATABASE:
+        return Refused(
+            "database-backup-needed",
+            "There were changes since the last backup of the database; no keys were rotated.",
+            hint="Run `credledger backup create DIR`; --without-backup goes on, and is recorded.",
+        )
+    return Refused(
+        "key-backup-needed",
+        "The keyring was not backed up since its newest epoch began; no keys were rotated.",
+        hint="Run `credledger key backup DEST`; --without-backup goes on, and is recorded.",
+    )

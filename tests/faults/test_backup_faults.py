@@ -1,0 +1,234 @@
+"""Backups that are killed or run out of room: whole, or absent and begun anew; never believed half.
+
+Each command is killed at its boundaries (see `running`), at all or at some in equal steps, with segments of three rows so that
+there are many of them. An archive counts once it has its manifest; a restored store is a log that
+holds after any kill, and the same command brings the rest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+
+import pytest
+
+from tests.faults.running import KILLED, Host, Nursery
+
+BOUNDARIES_MAX = 400
+CANARY = "canary-77aa"
+VALUES = json.dumps({"User": "ann", "Password": CANARY}).encode()
+FIELDS = ("--field", "User:user-name", "--field", "Password:password")
+SMALL = """
+import os, sys
+from ledger.archive import segment
+from tools.cli.main import run
+segment.SEGMENT_ROWS = 3
+code = run({arguments})
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(code)
+"""
+EVERY, EVERY_ON_SERVER = 3, 17
+"""One boundary in so many is tried; on a server there are many more."""
+
+
+def small(*arguments: str) -> str:
+    """A command with segments of three rows."""
+    return SMALL.format(arguments=repr([*arguments, "--json"]))
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    with Nursery() as started:
+        yield started
+
+
+def filled(host: Host) -> Host:
+    """Some credentials, and a full archive beside the host."""
+    key = host.home / "secret" / "key"
+    key.parent.mkdir(parents=True)
+    key.touch(mode=0o600)
+    key.write_bytes(bytes(range(32)))
+    host.ok("init", "--label", "ann")
+    host.ok("app", "create", "payroll", "--kind", "individual", *FIELDS)
+    for name in ("ann", "bob", "eve"):
+        owner = ("--owner", f"user:{name}", "--values", "-")
+        host.ok("credential", "set", "payroll", *owner, stdin=VALUES)
+    host.ok("credential", "get", "payroll", "--as", "user:ann")
+    assert host.run(script=small("backup", "create", "archive"), as_json=False).code == 0
+    return host
+
+
+@pytest.fixture(scope="module")
+def base(nursery, tmp_path_factory):
+    return filled(Host(nursery, tmp_path_factory.mktemp("backups") / "base"))
+
+
+@pytest.fixture(scope="module")
+def base_on_server(nursery, tmp_path_factory, postgres_server):
+    host = Host(nursery, tmp_path_factory.mktemp("backups") / "served", server=postgres_server)
+    host.create_database()
+    yield filled(host)
+    host.drop_database()
+
+
+def emptied(base: Host, home) -> Host:
+    """The same host with its database lost."""
+    if base.server is None:
+        host = base.copy(home)
+        shutil.rmtree(host.store.parent)
+        return host
+    shutil.copytree(base.home, home, ignore=shutil.ignore_patterns("streams"))
+    host = Host(base.nursery, home, server=base.server)
+    host.create_database()
+    return host
+
+
+def at_each_boundary(make, tmp_path, script, how="kill_at", step=1):
+    """A fresh host for each boundary in these steps, and how the command ended that met its end there."""
+    for number in itertools.count(1, step):
+        host = make(tmp_path / str(number))
+        ended = host.run(script=script, as_json=False, **{how: number})
+        if how == "kill_at" and ended.code != KILLED:
+            assert ended.code == 0, ended
+            assert number > 10, "hardly any boundary was met"
+            return
+        if how == "full_at" and len(host.boundaries()) < number:
+            assert ended.code == 0, ended
+            assert number > 10, "hardly any boundary was met"
+            return
+        assert number < BOUNDARIES_MAX
+        host.settle()
+        yield host, ended
+        host.drop_database()
+
+
+def archive_of(host: Host, name: str) -> str | None:
+    """How an archive stands: whole, or why there is none."""
+    ended = host.run("backup", "verify", name)
+    if ended.code == 0:
+        assert ended.json["ok"]
+        return None
+    assert ended.code == 3, ended
+    assert ended.error["code"] in {"no-archive", "archive-unfinished"}
+    return ended.error["code"]
+
+
+CREATE = small("backup", "create", "second")
+
+
+def finish_archive(host: Host, recorded: bool) -> None:
+    """The same command with the same folder finishes what was begun, or says that it is there."""
+    ended = host.run(script=CREATE, as_json=False)
+    if recorded:
+        assert (ended.code, ended.error["code"]) == (5, "archive-exists"), ended
+    else:
+        assert ended.code == 0, ended
+    assert archive_of(host, "second") is None
+    second = host.home / "second"
+    assert not list(second.glob("*.new"))
+    last = host.ok("status")["last_database_backup"]
+    assert last["directory"] == str(second)
+    host.is_whole()
+
+
+def test_a_killed_create_left_an_archive_that_counts_or_none(base, tmp_path):
+    """What is recorded is whole; what is not is taken up or begun anew in the same folder."""
+    position = base.position()
+    stood = set()
+    for host, _ in at_each_boundary(base.copy, tmp_path, CREATE, step=2):
+        host.is_whole()
+        recorded = host.topics(position)
+        assert recorded in ([], ["backup.created"])
+        state = archive_of(host, "second")
+        stood.add((state, bool(recorded)))
+        assert state is None or not recorded
+        finish_archive(host, bool(recorded))
+    assert stood >= {("no-archive", False), ("archive-unfinished", False), (None, False)}
+
+
+def test_a_create_without_room_recorded_nothing_that_is_not_there(base, tmp_path):
+    """Exit 7 with a code that says so, and with room the same command does it."""
+    position = base.position()
+    codes = set()
+    for host, ended in at_each_boundary(base.copy, tmp_path, CREATE, how="full_at", step=EVERY):
+        recorded = host.topics(position)
+        if ended.code != 0:
+            assert ended.code == 7, ended
+            assert not recorded
+            codes.add(ended.error["code"])
+        assert CANARY.encode() not in ended.both
+        assert bool(recorded) == (ended.code == 0)
+        finish_archive(host, bool(recorded))
+    assert "archive-disk-full" in codes
+
+
+RESTORE = small("backup", "restore", "archive")
+
+
+def finish_restore(host: Host) -> None:
+    """The same command brings the rest; then everything holds and is served."""
+    ended = host.run(script=RESTORE, as_json=False)
+    done = ended.code == 5 and ended.error["code"] == "store-not-empty"
+    assert ended.code == 0 or done, ended
+    host.is_whole()
+    assert CANARY.encode() in host.run("credential", "get", "payroll", "--as", "user:ann").out
+    topics = host.topics(0)
+    assert topics.count("backup.restored") == 1, topics
+    assert topics.count("rollback.accepted") == 1, topics
+
+
+@pytest.mark.parametrize("where", ["base", "base_on_server"])
+def test_a_killed_restore_goes_on(where, tmp_path, request):
+    """Whatever is in the store holds; the next run brings the rest and records it once."""
+    made = request.getfixturevalue(where)
+    served = made.server is not None
+    seen = set()
+    hosts = at_each_boundary(
+        lambda home: emptied(made, home), tmp_path, RESTORE, step=EVERY_ON_SERVER if served else 1
+    )
+    for host, _ in hosts:
+        seen.add(host.position())
+        finish_restore(host)
+    assert len(seen) > 3, seen
+
+
+def test_a_restore_without_room_goes_on_with_room(base, tmp_path):
+    codes = set()
+    hosts = at_each_boundary(
+        lambda home: emptied(base, home), tmp_path, RESTORE, how="full_at", step=EVERY
+    )
+    for host, ended in hosts:
+        assert ended.code in {0, 7}, ended
+        assert CANARY.encode() not in ended.both
+        if ended.code == 7:
+            codes.add(ended.error["code"])
+        finish_restore(host)
+    assert codes
+
+
+def test_a_killed_drill_left_the_ledger_as_it_was(base, tmp_path):
+    """Nothing but the scratch folder, and perhaps the record, is there of it."""
+    position = base.position()
+    drill = small("backup", "drill", "archive", "--scratch", "scratch")
+
+    def made(home):
+        host = base.copy(home)
+        (host.home / "scratch").mkdir()
+        return host
+
+    for host, _ in at_each_boundary(made, tmp_path, drill, step=EVERY):
+        assert host.topics(position) in ([], ["backup.drilled"])
+        host.is_whole()
+        assert host.run(script=drill, as_json=False).code == 0
+
+
+def test_a_destination_that_cannot_be_written_is_exit_7(base, tmp_path):
+    host = base.copy(tmp_path / "host")
+    (host.home / "file").write_text("no folder")
+    position = host.position()
+    host.fails(7, "archive-not-writable", "backup", "create", "file")
+    host.fails(7, "archive-not-writable", "backup", "create", "file/below")
+    host.fails(7, "archive-not-writable", "backup", "create", "/proc/nowhere")
+    assert host.topics(position) == []

@@ -1,0 +1,158 @@
+"""A ledger with a little of everything, archives of it, and empty stores to restore into."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import msgpack
+import pytest
+
+from ledger.archive import segment
+from ledger.archive.folder import ArchiveFolder
+from ledger.archive.manifest import Manifest
+from ledger.archive.reading import open_archive
+from ledger.archive.restoring import Refold, Restoration
+from ledger.archive.writing import take, write_archive
+from ledger.claims import parse_claim
+from ledger.codec.mapper import EventMapper
+from ledger.log.postgresql.store import PostgresqlStore
+from ledger.log.sqlite import SqliteStore
+from ledger.policy import Caller
+from ledger.sealing.keyring_file import read_keyring
+from ledger.sealing.slots import passphrase
+from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
+from projections.views import Views
+from tests.conftest import PASSPHRASE, STORE_PACKAGES
+
+PAIR = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
+
+
+def silent(done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Segments of three rows, so that a small log has many."""
+    monkeypatch.setattr(segment, "SEGMENT_ROWS", 3)
+
+
+def fill(ledger, count: int = 6) -> None:
+    """An application, credentials and reads."""
+    ledger.create_application(Acting(), "Payroll", kind="individual")
+    for number in range(count):
+        owner = parse_claim(f"user:p{number}")
+        ledger.set_credentials(Acting(), "Payroll", owner, PAIR)
+        ledger.retrieve(Caller(owner), "Payroll")
+
+
+@pytest.fixture
+def filled(house, ledger):
+    """The house with events in it; its ledger is open."""
+    fill(ledger)
+    return house
+
+
+def archived(house, directory: Path, *, after: int = 0, previous: bytes | None = None) -> Manifest:
+    """An archive of everything there is."""
+    store = house.store()
+    with store.reading() as reading:
+        taken = take(reading, after=after, previous=previous)
+    return write_archive(store, ArchiveFolder(directory), taken, silent)
+
+
+def tables(store):
+    """All rows of the log's four tables."""
+    with store.reading() as reading:
+        return (
+            reading.ledger(),
+            reading.signers(),
+            reading.rows_after(0, 10_000),
+            reading.commits_after(0, 10_000),
+        )
+
+
+def beginning(held, size: int):
+    """The same tables as they were at this size."""
+    ledger, signers, rows, commits = held
+    return (
+        ledger,
+        tuple(row for row in signers if row.from_size < size),
+        rows[:size],
+        [commit for commit in commits if commit.size <= size],
+    )
+
+
+def restored(house, directory: Path, store, **told):
+    """Restore into a store, with views; the views."""
+    unlocked = read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    store.create()
+    mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
+    views = Views(store, mapper, unlocked.stream_names())
+    archive = open_archive(directory)
+    Restoration(archive, store, Refold(mapper, (views,)), **told).run(silent)
+    return views
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def target(request, tmp_path):
+    """An empty store of each engine."""
+    if request.param == "sqlite":
+        made = SqliteStore(tmp_path / "target" / "ledger.db", migration_packages=STORE_PACKAGES)
+        yield made
+        made.close()
+        return
+    server = request.getfixturevalue("postgres_server")
+    schema = f"target_{uuid.uuid4().hex[:12]}"
+    made = PostgresqlStore(f"{server.dsn()}&ledger={schema}", migration_packages=STORE_PACKAGES)
+    yield made
+    made.close()
+    server.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+@pytest.fixture
+def file_target(tmp_path):
+    """An empty store in a file."""
+    made = SqliteStore(tmp_path / "target" / "ledger.db", migration_packages=STORE_PACKAGES)
+    yield made
+    made.close()
+
+
+class Forger:
+    """Changes an archive and writes hashes and manifest anew, as somebody without keys can."""
+
+    def __init__(self, directory: Path) -> None:
+        self.folder = ArchiveFolder(directory)
+        (self.manifest,) = self.folder.manifests()
+
+    def file(self, number: int) -> Path:
+        return self.folder.path / self.manifest.segment_name(number)
+
+    def content(self, number: int) -> list[list]:
+        unpacker = msgpack.Unpacker(use_list=True)
+        unpacker.feed(zlib.decompress(self.file(number).read_bytes()))
+        return list(unpacker)
+
+    def put(self, number: int, items: list, **told) -> None:
+        """Other rows and commits in a segment, and whatever else the manifest is to say of it."""
+        packed = b"".join(msgpack.packb(item) for item in items)
+        self.put_bytes(number, zlib.compress(packed), content_bytes=len(packed), **told)
+
+    def put_bytes(self, number: int, stored: bytes, **told) -> None:
+        self.file(number).write_bytes(stored)
+        segments = list(self.manifest.segments)
+        hashed = {"stored_bytes": len(stored), "sha256": hashlib.sha256(stored).digest()}
+        segments[number] = replace(segments[number], **{**hashed, **told})
+        self.rewrite(segments=tuple(segments))
+
+    def rewrite(self, **changes) -> None:
+        (self.folder.path / f"{self.manifest.name}.manifest").unlink()
+        self.manifest = replace(self.manifest, **changes)
+        path = self.folder.path / f"{self.manifest.name}.manifest"
+        path.write_bytes(self.manifest.to_bytes())

@@ -1,0 +1,385 @@
+"""What is archived comes back as it was: on either engine, in parts, after a kill, while others write."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from ledger.archive import reading as archive_reading
+from ledger.archive.folder import ArchiveFolder
+from ledger.archive.reading import open_archive
+from ledger.archive.writing import take, write_archive
+from ledger.claims import parse_claim
+from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
+from ledger.log.verification import verify_log
+from ledger.sealing.keyring_file import read_keyring
+from ledger.sealing.slots import passphrase
+from ledger.usecases.acting import Acting
+from tests.conftest import PASSPHRASE, new_house
+from tests.ledger.archive.conftest import (
+    PAIR,
+    archived,
+    beginning,
+    fill,
+    restored,
+    silent,
+    tables,
+)
+
+
+def refused(error: type[LedgerError], action) -> str:
+    with pytest.raises(error) as caught:
+        action()
+    assert caught.value.message
+    assert caught.value.hint
+    return caught.value.code
+
+
+def test_a_restored_store_holds_the_very_rows(filled, ledger, target, small, tmp_path):
+    """From each engine to each engine: rows, commits, signers, and views to the same digests."""
+    archived(filled, tmp_path / "archive")
+    views = restored(filled, tmp_path / "archive", target)
+    assert tables(target) == tables(filled.store())
+    assert views.digests() == ledger.views.digests()
+    assert verify_log(target).ok
+
+
+def test_an_archive_is_checked_like_a_log(filled, small, tmp_path):
+    """The ledger's own verifier answers the same of the archive and of the store."""
+    archived(filled, tmp_path / "archive")
+    archive = open_archive(tmp_path / "archive")
+    found, of_store = verify_log(archive), verify_log(filled.store())
+    assert found.ok
+    assert (found.size, found.root) == (of_store.size, of_store.root)
+    archive.require_head()
+
+
+def test_at_most_two_segments_are_held(sqlite_house, small, tmp_path, monkeypatch):
+    """However long the archive is."""
+    opened = sqlite_house.open()
+    fill(opened, 20)
+    opened.close()
+    archived(sqlite_house, tmp_path / "archive")
+    archive = open_archive(tmp_path / "archive")
+    assert len(archive.manifest.segments) > 10
+    loads = []
+    load = archive_reading.load_segment
+    monkeypatch.setattr(
+        archive_reading, "load_segment", lambda *told: loads.append(told) or load(*told)
+    )
+    assert verify_log(archive).ok
+    assert len(archive._held) <= 2
+    assert len(loads) < 2 * len(archive.manifest.segments)
+
+
+def test_parts_go_on_from_each_other(filled, ledger, target, small, tmp_path):
+    """A full part and two incremental ones, each in a folder of its own, are one log."""
+    full = archived(filled, tmp_path / "a" / "full")
+    ledger.create_application(Acting(), "Second", kind="individual")
+    one = archived(filled, tmp_path / "a" / "one", after=full.head.size, previous=full.digest)
+    ledger.create_application(Acting(), "Third", kind="individual")
+    two = archived(filled, tmp_path / "a" / "two", after=one.head.size, previous=one.digest)
+    assert two.after == one.head.size
+    assert sum(len(part.manifest.segments) for part in open_archive(tmp_path / "a/two").parts) > 4
+    restored(filled, tmp_path / "a" / "two", target)
+    assert tables(target) == tables(filled.store())
+
+
+def test_parts_may_share_a_folder(filled, ledger, file_target, tmp_path):
+    """The newest part is what is meant."""
+    full = archived(filled, tmp_path / "archive")
+    ledger.create_application(Acting(), "Second", kind="individual")
+    archived(filled, tmp_path / "archive", after=full.head.size, previous=full.digest)
+    restored(filled, tmp_path / "archive", file_target)
+    assert tables(file_target) == tables(filled.store())
+
+
+def test_a_part_whose_beginning_is_elsewhere_names_what_is_missing(sqlite_house, tmp_path):
+    opened = sqlite_house.open()
+    fill(opened)
+    full = archived(sqlite_house, tmp_path / "far" / "full")
+    opened.create_application(Acting(), "Second", kind="individual")
+    opened.close()
+    archived(sqlite_house, tmp_path / "near" / "part", after=full.head.size, previous=full.digest)
+    alone = refused(NotFound, lambda: open_archive(tmp_path / "near" / "part"))
+    assert alone == "archive-part-missing"
+    archive = open_archive(tmp_path / "near" / "part", [tmp_path / "far" / "full"])
+    assert verify_log(archive).ok
+    chosen = open_archive(tmp_path / "far" / "full", digest=full.digest)
+    assert chosen.manifest == full
+    gone = refused(NotFound, lambda: open_archive(tmp_path / "far" / "full", digest=bytes(32)))
+    assert gone == "no-archive"
+
+
+def test_a_signer_that_began_before_the_part_is_known_in_it(filled, ledger, small, tmp_path):
+    """An incremental part is checked from its store on, without the part before it."""
+    from ledger.sealing.slots import new_passphrase
+    from tests.conftest import CHEAP
+
+    ledger.add_slot(
+        Acting(),
+        label="second",
+        opens="operator",
+        holding=new_passphrase("eight herons cross the lake"),
+        cost=CHEAP,
+    )
+    full = archived(filled, tmp_path / "full")
+    unlocked = read_keyring(filled.keyring_path).unlock(passphrase("eight herons cross the lake"))
+    second = filled.open_with(unlocked)
+    second.create_application(Acting(), "Second", kind="individual")
+    second.close()
+    part = archived(filled, tmp_path / "part", after=full.head.size, previous=full.digest)
+    assert len(part.signers) == 2
+    assert part.head.signer != full.head.signer
+    assert verify_log(open_archive(tmp_path / "part")).ok
+
+
+def test_an_archive_is_of_one_moment_while_others_write(filled, ledger, target, small, tmp_path):
+    """What is appended meanwhile is not in it, and what is in it ends with a signed head."""
+    store, going = filled.store(), threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not going.is_set():
+            number += 1
+            ledger.set_credentials(Acting(), "Payroll", parse_claim(f"user:w{number}"), PAIR)
+
+    with store.reading() as reading:
+        taken = take(reading)
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        manifest = write_archive(store, ArchiveFolder(tmp_path / "archive"), taken, silent)
+    finally:
+        going.set()
+        writer.join()
+    assert manifest.head == taken.head
+    restored(filled, tmp_path / "archive", target)
+    held = tables(store)
+    assert len(held[2]) > taken.head.size
+    assert tables(target) == beginning(held, taken.head.size)
+
+
+def test_a_transaction_larger_than_a_segment_is_whole(filled, ledger, target, small, tmp_path):
+    """Its commit lies in the segment of its last row, and no page of a restore parts it."""
+    changes = [
+        ledger.changes.create(Acting(), f"Together {number}", kind="individual")
+        for number in range(11)
+    ]
+    ledger.change_together(changes)
+    archived(filled, tmp_path / "archive")
+    assert verify_log(open_archive(tmp_path / "archive")).ok
+    restored(filled, tmp_path / "archive", target)
+    assert tables(target) == tables(filled.store())
+
+
+class StoppedError(Exception):
+    """A restore is cut off here."""
+
+
+def cut_off_after(pages: int):
+    """Progress that ends the restore after so many pages."""
+    seen = []
+
+    def progress(done: int, total: int) -> None:
+        seen.append(done)
+        if len(seen) == pages:
+            raise StoppedError
+
+    return progress
+
+
+def test_a_restore_that_was_cut_off_goes_on(filled, ledger, target, small, tmp_path, monkeypatch):
+    """After each page the store is a shorter log that holds, and the next run brings the rest."""
+    archived(filled, tmp_path / "archive")
+    unlocked = read_keyring(filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    for pages in (1, 2, 3):
+        monkeypatch.setattr("tests.ledger.archive.conftest.silent", cut_off_after(pages))
+        with pytest.raises(StoppedError):
+            restored(filled, tmp_path / "archive", target, memory=filled.memory(unlocked).anew())
+        found = verify_log(target)
+        assert found.ok, found.checks
+        assert 0 < found.size < len(tables(filled.store())[2])
+    monkeypatch.setattr("tests.ledger.archive.conftest.silent", silent)
+    views = restored(filled, tmp_path / "archive", target)
+    assert tables(target) == tables(filled.store())
+    assert views.digests() == ledger.views.digests()
+
+
+def test_a_store_that_holds_something_else_is_refused(filled, ledger, file_target, tmp_path):
+    """Another ledger, a longer log, rows without a head: nothing of it changes."""
+    archived(filled, tmp_path / "archive")
+    other = new_house(tmp_path / "other")
+    other.found()
+    ledger.create_application(Acting(), "Later", kind="individual")
+    for house in (other, filled):
+        before = tables(house.store())
+        code = refused(Conflict, lambda h=house: restored(filled, tmp_path / "archive", h.store()))
+        assert code == "store-not-empty"
+        assert tables(house.store()) == before
+    other.close()
+    file_target.create()
+    held = tables(filled.store())
+    with file_target.writing() as writing:
+        writing.insert_ledger(held[0])
+        writing.insert_signers(held[1])
+        writing.insert_rows(held[2][:3])
+        writing.insert_commit(held[3][0])
+    code = refused(Conflict, lambda: restored(filled, tmp_path / "archive", file_target))
+    assert code == "store-not-empty"
+
+
+def test_a_store_that_is_named_for_another_ledger_is_refused(filled, file_target, tmp_path):
+    """Though it holds no row yet."""
+    archived(filled, tmp_path / "archive")
+    other = new_house(tmp_path / "other")
+    other.found()
+    file_target.create()
+    with file_target.writing() as writing:
+        writing.insert_ledger(tables(other.store())[0])
+    other.close()
+    code = refused(Conflict, lambda: restored(filled, tmp_path / "archive", file_target))
+    assert code == "store-not-empty"
+
+
+def test_a_store_that_others_write_into_is_left_alone(filled, file_target, small, tmp_path):
+    """Whoever comes between two pages is noticed under the lock."""
+    archived(filled, tmp_path / "archive")
+    held = tables(filled.store())
+
+    class Intruder:
+        """Brings the whole archive while the first restore is at its second page."""
+
+        def maintain(self, connection, recorded):
+            if recorded and recorded[0].position == 1:
+                threads.append(threading.Thread(target=bring))
+
+    def bring() -> None:
+        restored(filled, tmp_path / "archive", file_target)
+
+    def progress(done: int, total: int) -> None:
+        if threads:
+            thread = threads.pop()
+            thread.start()
+            thread.join()
+
+    import os
+
+    from ledger.archive.restoring import Refold, Restoration
+    from ledger.codec.mapper import EventMapper
+
+    threads: list[threading.Thread] = []
+    unlocked = read_keyring(filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    file_target.create()
+    mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
+    restoration = Restoration(
+        open_archive(tmp_path / "archive"), file_target, Refold(mapper, (Intruder(),))
+    )
+    assert refused(Conflict, lambda: restoration.run(progress)) == "restore-overtaken"
+    assert tables(file_target) == held
+
+
+def test_a_folder_with_something_else_in_it_is_refused(filled, ledger, tmp_path):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    assert refused(Conflict, lambda: archived(filled, folder)) == "archive-folder-not-empty"
+    (folder / "notes.txt").unlink()
+    (folder / "lost+found").mkdir()
+    first = archived(filled, folder)
+    assert archived(filled, folder) == first  # the very same is taken up
+    ledger.create_application(Acting(), "Later", kind="individual")
+    assert refused(Conflict, lambda: archived(filled, folder)) == "archive-exists"
+    assert open_archive(folder).manifest == first
+
+
+def test_a_folder_with_a_part_of_another_log_is_not_gone_on_in(sqlite_house, tmp_path):
+    """It could be longer, and be taken for the newest; so could one that cannot be read."""
+    other = new_house(tmp_path / "other")
+    other.found()
+    archived(other, tmp_path / "archive")
+    other.close()
+    full = archived(sqlite_house, tmp_path / "full")
+    opened = sqlite_house.open()
+    fill(opened)
+    opened.close()
+
+    def go_on():
+        archived(sqlite_house, tmp_path / "archive", after=full.head.size, previous=full.digest)
+
+    assert refused(Conflict, go_on) == "archive-exists"
+    next((tmp_path / "archive").glob("*.manifest")).write_bytes(b"garbage")
+    assert refused(Tampered, go_on) == "archive-damaged"
+
+
+def test_an_archive_that_was_never_finished_is_told_from_none(sqlite_house, small, tmp_path):
+    """Without a manifest nothing counts; the next run with that folder begins anew."""
+    opened = sqlite_house.open()
+    fill(opened)
+    opened.close()
+    folder = tmp_path / "archive"
+    assert refused(NotFound, lambda: open_archive(folder)) == "no-archive"
+    folder.mkdir()
+    assert refused(NotFound, lambda: open_archive(folder)) == "no-archive"
+    manifest = archived(sqlite_house, folder)
+    (folder / f"{manifest.name}.manifest").unlink()
+    (folder / f"{manifest.name}.000099.segment.new").write_bytes(b"half")
+    assert refused(NotFound, lambda: open_archive(folder)) == "archive-unfinished"
+    assert archived(sqlite_house, folder) == manifest
+    assert not list(folder.glob("*.new"))
+    assert verify_log(open_archive(folder)).ok
+
+
+def test_two_do_not_write_into_one_folder_at_once(filled, tmp_path):
+    with ArchiveFolder(tmp_path / "archive").being_written():
+        code = refused(Unavailable, lambda: archived(filled, tmp_path / "archive"))
+    assert code == "archive-locked"
+
+
+def test_a_folder_that_cannot_be_written_is_exit_7(filled, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert refused(Unavailable, lambda p=place: archived(filled, p)) == "archive-not-writable"
+
+
+def test_a_log_that_is_not_that_of_the_newest_backup_is_not_gone_on_from(filled, ledger, tmp_path):
+    """An incremental archive begins at a head that the store has."""
+    full = archived(filled, tmp_path / "full")
+    code = refused(
+        Tampered,
+        lambda: archived(filled, tmp_path / "part", after=10**6, previous=full.digest),
+    )
+    assert code == "backup-forked"
+    with filled.store().reading() as reading:
+        code = refused(Tampered, lambda: take(reading, after=full.head.size, previous=full.digest))
+    assert code == "backup-forked"
+    ledger.create_application(Acting(), "Later", kind="individual")
+    code = refused(
+        Tampered, lambda: archived(filled, tmp_path / "part", after=1, previous=full.digest)
+    )
+    assert code == "backup-forked"
+    assert refused(NotFound, lambda: open_archive(tmp_path / "part")) == "archive-unfinished"
+
+
+def test_a_row_too_large_for_any_archive_is_refused(filled, tmp_path, monkeypatch):
+    monkeypatch.setattr("ledger.archive.segment.CONTENT_BYTES_MAX", 1000)
+    assert refused(InvalidInput, lambda: archived(filled, tmp_path / "a")) == "segment-too-large"
+    assert refused(NotFound, lambda: open_archive(tmp_path / "a")) == "no-archive"
+
+
+def test_long_rows_are_read_in_shorter_pages(filled, tmp_path, monkeypatch):
+    """Pages follow the size of rows, so that memory does not; the archive is the same."""
+    first = archived(filled, tmp_path / "one")
+    monkeypatch.setattr("ledger.archive.writing._PAGE_BYTES", 1000)
+    assert archived(filled, tmp_path / "two") == first
+
+
+def test_what_the_system_does_not_let_us_read_is_exit_7(sqlite_house, tmp_path):
+    """Not called damaged: another account, or another moment, may read it."""
+    manifest = archived(sqlite_house, tmp_path / "archive")
+    segment = tmp_path / "archive" / manifest.segment_name(0)
+    segment.unlink()
+    segment.mkdir()
+    archive = open_archive(tmp_path / "archive")
+    assert refused(Unavailable, lambda: verify_log(archive)) == "archive-not-readable"

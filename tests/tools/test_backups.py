@@ -1,0 +1,381 @@
+"""`backup` on the command line: shapes, exit codes, what is recorded, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+
+import pytest
+
+from tests.tools.conftest import Cli
+
+VIEWS = {"credential_view", "access_history", "application_catalogue", "key_inventory"}
+AUDITOR = "nine auditors count the owls"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def worked(request, tmp_path):
+    """A ledger on each engine with a little in it; `worked.empty()` is a new place for it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    cli = Cli(home)
+    schemas = []
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgres_server")
+
+        def empty() -> str:
+            schemas.append(f"backup_{uuid.uuid4().hex[:12]}")
+            return f"{server.dsn()}&ledger={schemas[-1]}"
+
+    else:
+
+        def empty() -> str:
+            return f"sqlite://{home}/{uuid.uuid4().hex[:12]}/ledger.db"
+
+    cli.empty = empty
+    cli.environment["CREDLEDGER_STORE"] = empty()
+    cli.ok("init", "--label", "alice")
+    fields = ("--field", "User:user-name", "--field", "Password:password")
+    cli.ok("app", "create", "payroll", "--kind", "individual", *fields)
+    cli.set("payroll", "user:ann", User="ann", Password="p-1")
+    cli.ok("credential", "get", "payroll", "--as", "user:ann")
+    cli.archives = tmp_path / "archives"
+    yield cli
+    for schema in schemas:
+        server.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+def create(cli, name: str, *options: str) -> dict:
+    return cli.ok("backup", "create", str(cli.archives / name), *options)
+
+
+def lose(cli) -> None:
+    """The database is gone; the ledger's place is an empty one."""
+    cli.environment["CREDLEDGER_STORE"] = cli.empty()
+
+
+def topics(cli) -> list[str]:
+    return [row["topic"] for row in cli.ok("log", "events")]
+
+
+def test_an_archive_is_written_checked_and_recorded(worked):
+    before = worked.ok("status")
+    assert before["last_database_backup"] is None
+    made = create(worked, "one")
+    assert set(made) >= {"directory", "position", "root", "bytes"}
+    assert (made["position"], made["root"]) == (before["position"], before["root"])
+    files = [path for path in (worked.archives / "one").iterdir() if path.name != ".lock"]
+    assert made["bytes"] == sum(path.stat().st_size for path in files)
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    last = worked.ok("status")["last_database_backup"]
+    assert (last["position"], last["directory"]) == (made["position"], made["directory"])
+    assert last["kind"] == "full"
+    assert topics(worked)[-1] == "backup.created"
+    (change,) = [one for one in worked.ok("audit", "changes") if one["event"] == "backup.created"]
+    assert change["detail"]["directory"] == made["directory"]
+
+
+def test_an_archive_is_verified_without_any_key(worked):
+    made = create(worked, "one")
+    for file in ("keys", "secret"):
+        shutil.rmtree(worked.home / file)
+    found = worked.ok("backup", "verify", made["directory"])
+    assert set(found) >= {"ok", "position", "root", "seconds", "views"}
+    assert (found["ok"], found["position"], found["root"]) == (True, made["position"], made["root"])
+    assert {view["name"] for view in found["views"]} == VIEWS
+    report = worked.ok("log", "verify", "--archive", made["directory"])
+    assert set(report) == {"ok", "size", "root", "proven_to", "unanchored", "checks"}
+    assert (report["ok"], report["size"], report["unanchored"]) == (True, made["position"], True)
+    answer = worked("backup", "verify", made["directory"], "--ledger-id", "0" * 64)
+    assert (answer.code, answer.json["ok"]) == (8, False)
+    worked.fails(2, "invalid-ledger-id", "backup", "verify", made["directory"], "--ledger-id", "x")
+
+
+def test_a_damaged_archive_is_exit_8(worked):
+    made = create(worked, "one")
+    segment = next((worked.archives / "one").glob("*.segment"))
+    content = bytearray(segment.read_bytes())
+    content[100] ^= 1
+    segment.write_bytes(bytes(content))
+    for command in (("backup", "verify"), ("log", "verify", "--archive")):
+        answer = worked(*command, made["directory"])
+        assert answer.code == 8
+        assert answer.json["ok"] is False
+        assert "archive-damaged" in [check["name"] for check in answer.json["checks"]]
+    worked.fails(8, "archive-damaged", "backup", "drill")
+    lose(worked)
+    worked.fails(8, "archive-damaged", "backup", "restore", made["directory"])
+    next((worked.archives / "one").glob("*.manifest")).write_bytes(b"nothing\n")
+    worked.fails(8, "archive-damaged", "backup", "verify", made["directory"])
+
+
+def test_a_lost_database_comes_back_and_says_what_is_gone(worked):
+    """On the host that remembers more; the log goes on, and so does everything in it."""
+    made = create(worked, "one")
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    last = worked.ok("status")["position"]
+    lose(worked)
+    answer = worked.ok("backup", "restore", made["directory"], "--reason", "disk failure")
+    assert set(answer) >= {"ok", "position", "root", "seconds", "views"}
+    assert (answer["ok"], answer["position"], answer["root"]) == (
+        True,
+        made["position"],
+        made["root"],
+    )
+    assert {(view["name"], view["same"]) for view in answer["views"]} == {
+        (name, True) for name in VIEWS
+    }
+    assert answer["gone"] == {"from": made["position"] + 1, "to": last}
+    assert topics(worked)[made["position"] :] == ["rollback.accepted", "backup.restored"]
+    changes = worked.ok("audit", "changes")[-2:]
+    assert {one["reason"] for one in changes} == {"disk failure"}
+    got = worked.ok("credential", "get", "payroll", "--as", "user:ann")
+    assert got["fields"]["Password"] == "p-1"
+    assert worked.ok("log", "verify", "--views")["ok"]
+    assert worked.ok("audit", "recheck")["wrong"] == []
+    assert worked.ok("status")["last_database_backup"]["position"] == made["position"]
+    told = worked("status", json_wanted=False)
+    assert f"last database backup: position {made['position']}" in told.text
+
+
+def test_what_is_gone_is_told_to_people(worked):
+    made = create(worked, "one")
+    lose(worked)
+    answer = worked("backup", "restore", made["directory"], json_wanted=False)
+    assert answer.code == 0, answer.err
+    first = made["position"] + 1
+    assert f"Gone is position {first}, which" in answer.err
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    lose(worked)
+    answer = worked("backup", "restore", made["directory"], json_wanted=False)
+    assert f"Gone are positions {first} to {first + 2}, which" in answer.err
+
+
+def test_a_host_that_remembers_nothing_restores_all_the_same(worked):
+    made = create(worked, "one")
+    (worked.home / "keys" / "keyring.memory").unlink()
+    lose(worked)
+    assert worked.ok("backup", "restore", made["directory"])["gone"] is None
+    assert topics(worked)[made["position"] :] == ["backup.restored"]
+    verified = worked.ok("log", "verify")
+    (memory,) = [check for check in verified["checks"] if check["name"] == "host-memory"]
+    assert f"agrees at size {made['position'] + 1}" in memory["detail"]
+
+
+def test_a_host_with_a_damaged_memory_says_how_to_go_on(worked):
+    made = create(worked, "one")
+    memory = worked.home / "keys" / "keyring.memory"
+    memory.write_bytes(b"x" * 5000)
+    lose(worked)
+    error = worked.fails(8, "memory-unreadable", "backup", "restore", made["directory"])
+    assert str(memory) in error["hint"]
+    memory.unlink()
+    assert worked.ok("backup", "restore", made["directory"])["ok"]
+
+
+def test_an_archive_of_another_branch_is_recorded_as_a_rollback(worked):
+    """The host remembers a head of the same size, or smaller, that the archive does not hold."""
+    made = create(worked, "one")
+    url = worked.environment["CREDLEDGER_STORE"]
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"])
+    for _ in range(3):
+        worked.set("payroll", "user:ann", User="ann", Password="other")
+    other = create(worked, "other")
+    worked.environment["CREDLEDGER_STORE"] = url
+    worked.fails(8, "rolled-back", "status")
+    worked.ok("log", "accept-rollback", "--reason", "back to the first", "--yes")
+    worked.ok("status")
+    lose(worked)
+    answer = worked.ok("backup", "restore", other["directory"])
+    assert answer["gone"] is None
+    assert "rollback.accepted" in topics(worked)[other["position"] :]
+    assert worked.ok("log", "verify")["ok"]
+
+
+def test_a_store_with_something_in_it_is_exit_5(worked):
+    made = create(worked, "one")
+    before = worked.ok("status")
+    worked.fails(5, "store-not-empty", "backup", "restore", made["directory"])
+    assert worked.ok("status") == before
+
+
+def test_incremental_archives_go_on_from_the_newest_backup(worked):
+    worked.fails(
+        3, "no-backup", "backup", "create", str(worked.archives / "none"), "--since-backup"
+    )
+    full = create(worked, "full")
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    part = create(worked, "part", "--since-backup")
+    worked.set("payroll", "user:ann", User="ann", Password="p-3")
+    last = create(worked, "part", "--since-backup")
+    assert (part["kind"], part["after"]) == ("incremental", full["position"])
+    assert last["after"] == part["position"]
+    assert last["bytes"] < full["bytes"]
+    assert worked.ok("status")["last_database_backup"]["kind"] == "incremental"
+    assert worked.ok("backup", "drill")["position"] == last["position"]
+    lose(worked)
+    answer = worked.ok("backup", "restore", last["directory"])
+    assert answer["position"] == last["position"]
+    got = worked.ok("credential", "get", "payroll", "--as", "user:ann")
+    assert got["fields"]["Password"] == "p-3"
+    after = create(worked, "after", "--since-backup")
+    assert after["after"] == last["position"]
+    assert worked.ok("backup", "verify", after["directory"])["ok"]
+
+
+def test_a_missing_part_can_be_named(worked):
+    full = create(worked, "far/full")
+    part = create(worked, "near/part", "--since-backup")
+    worked.fails(3, "archive-part-missing", "backup", "verify", part["directory"])
+    worked.fails(3, "archive-part-missing", "backup", "restore", part["directory"])
+    named = ("--part", full["directory"])
+    assert worked.ok("backup", "verify", part["directory"], *named)["ok"]
+    assert worked.ok("backup", "drill", *named)["ok"]
+    lose(worked)
+    assert worked.ok("backup", "restore", part["directory"], *named)["ok"]
+
+
+def test_a_place_beside_keyring_or_store_is_exit_4(worked):
+    for place in ("keys", "keys/archive", "."):
+        worked.fails(4, "backup-beside-keyring", "backup", "create", str(worked.home / place))
+    link = worked.home.parent / "link"
+    link.symlink_to(worked.home / "keys")
+    worked.fails(4, "backup-beside-keyring", "backup", "create", str(link / "archive"))
+    assert not (worked.home / "keys" / "archive").exists()
+    if worked.environment["CREDLEDGER_STORE"].startswith("sqlite"):
+        folder = worked.environment["CREDLEDGER_STORE"].removeprefix("sqlite://").rpartition("/")[0]
+        worked.fails(4, "backup-beside-store", "backup", "create", folder)
+        worked.fails(4, "backup-beside-store", "backup", "create", f"{folder}/archive")
+    assert "backup.created" not in topics(worked)
+
+
+def test_the_two_kinds_of_backup_never_share_a_folder(worked):
+    """Whichever was made first, by whatever name its folder is called."""
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("key", "backup", str(safe / "keyring"))
+    link = worked.home.parent / "link to safe"
+    link.symlink_to(safe)
+    for folder in (safe, link):
+        worked.fails(4, "backup-beside-key-backup", "backup", "create", str(folder))
+    made = create(worked, "taken")
+    refused = ("key-backup-beside-database", "key", "backup")
+    worked.fails(4, *refused, f"{made['directory']}/keyring")
+    newer = create(worked, "newer")
+    worked.fails(4, *refused, f"{made['directory']}/keyring")
+    worked.fails(4, *refused, f"{newer['directory']}/keyring")
+    assert worked.ok("key", "backup", str(safe / "keyring-2"))["epoch"] == 1
+
+
+def test_what_is_no_archive_is_exit_3(worked):
+    nowhere = str(worked.archives / "nowhere")
+    for command in (("backup", "verify"), ("backup", "restore"), ("log", "verify", "--archive")):
+        worked.fails(3, "no-archive", *command, nowhere)
+    worked.fails(3, "no-backup", "backup", "drill")
+    worked.fails(3, "no-archive", "backup", "drill", nowhere)
+    worked.fails(2, "usage", "log", "verify", "--archive", nowhere, "--views")
+
+
+def test_a_drill_restores_elsewhere_and_is_recorded(worked, tmp_path):
+    """The ledger, its store and this host's memory stay as they were but for the record."""
+    made = create(worked, "one")
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    position = worked.ok("status")["position"]
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    answer = worked.ok("backup", "drill", "--scratch", str(scratch))
+    assert set(answer) >= {"ok", "position", "root", "seconds", "views"}
+    assert (answer["ok"], answer["position"]) == (True, made["position"])
+    assert {view["same"] for view in answer["views"]} == {True}
+    assert list(scratch.iterdir()) == []
+    assert topics(worked)[position:] == ["backup.drilled"]
+    got = worked.ok("credential", "get", "payroll", "--as", "user:ann")
+    assert got["fields"]["Password"] == "p-2"
+    assert worked.ok("log", "verify", "--views")["ok"]
+    missing = str(tmp_path / "nowhere")
+    worked.fails(7, "scratch-not-writable", "backup", "drill", "--scratch", missing)
+
+
+def test_a_drill_needs_an_archive_of_this_very_log(worked):
+    made = create(worked, "one")
+    shutil.move(worked.archives / "one", worked.archives / "moved")
+    worked.fails(3, "no-archive", "backup", "drill")
+    assert worked.ok("backup", "drill", str(worked.archives / "moved"))["ok"]
+    url = worked.environment["CREDLEDGER_STORE"]
+    lose(worked)
+    worked.ok("backup", "restore", str(worked.archives / "moved"))
+    create(worked, "other")
+    worked.environment["CREDLEDGER_STORE"] = url
+    worked.ok("log", "accept-rollback", "--reason", "the first again", "--yes")
+    assert made["position"] < worked.ok("status")["position"]
+    worked.fails(8, "archive-of-another-log", "backup", "drill", str(worked.archives / "other"))
+
+
+def test_an_altered_view_digest_is_found_when_it_is_folded_anew(worked):
+    made = create(worked, "one")
+    path = next((worked.archives / "one").glob("*.manifest"))
+    document = json.loads(path.read_bytes().splitlines()[0])
+    document["views"][0]["digest"] = "0" * 64
+    _rewrite(path, document)
+    worked.fails(8, "view-differs", "backup", "drill", made["directory"])
+    document["views"][0]["fold_version"] = 999
+    del document["views"][1:]
+    _rewrite(path, document)
+    answer = worked.ok("backup", "drill", made["directory"])
+    assert [view["same"] for view in answer["views"]] == [None] * 4
+
+
+def _rewrite(path, document) -> None:
+    import hashlib
+
+    line = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    path.write_bytes(line + b"\n" + hashlib.sha256(line).hexdigest().encode() + b"\n")
+
+
+def test_a_keyring_of_another_ledger_changes_nothing(worked, tmp_path):
+    made = create(worked, "one")
+    other = Cli(tmp_path / "elsewhere")
+    other.home.mkdir()
+    other.ok("init")
+    other.environment["CREDLEDGER_STORE"] = store = f"sqlite://{other.home}/new/ledger.db"
+    other.fails(6, "keyring-foreign", "backup", "restore", made["directory"])
+    other.fails(6, "keyring-foreign", "backup", "verify", made["directory"])
+    other.fails(3, "no-ledger", "log", "verify", "--store", store)
+
+
+def test_an_auditor_backs_nothing_up(worked, tmp_path):
+    """What changes or is recorded is an operator's; checking is anybody's."""
+    made = create(worked, "one")
+    passphrase = worked.home / "auditor-passphrase"
+    passphrase.touch(mode=0o600)
+    passphrase.write_text(AUDITOR)
+    worked.ok(
+        "key", "slot", "add", "passphrase", "--auditor", "--label", "cleo",
+        "--new-passphrase-file", str(passphrase), "--argon2-memory", "19",
+    )  # fmt: skip
+    worked.ok("key", "slot", "export-auditor", "2", str(tmp_path / "cleo" / "keyring"))
+    del worked.environment["CREDLEDGER_KEY_FILE"]
+    worked.environment["CREDLEDGER_PASSPHRASE_FILE"] = str(passphrase)
+    worked.environment["CREDLEDGER_KEYRING"] = str(tmp_path / "cleo" / "keyring")
+    for command in (("create", str(worked.archives / "two")), ("drill",)):
+        worked.fails(4, "operator-needed", "backup", *command)
+    assert worked.ok("backup", "verify", made["directory"])["ok"]
+    assert worked.ok("status")["last_database_backup"]["position"] == made["position"]
+    lose(worked)
+    worked.fails(4, "operator-needed", "backup", "restore", made["directory"])
+    worked.fails(3, "no-ledger", "log", "verify")
+
+
+def test_no_value_lies_in_an_archive_in_clear(worked):
+    worked.set("payroll", "user:ann", User="canary-user", Password="canary-5d01")
+    made = create(worked, "one")
+    import zlib
+
+    for path in (worked.archives / "one").iterdir():
+        content = path.read_bytes()
+        if path.suffix == ".segment":
+            content = zlib.decompress(content)
+        for canary in (b"canary", b"payroll", b"user:ann", b"ann"):
+            assert canary not in content, (made, path.name)

@@ -1,0 +1,305 @@
+"""Backups of the database: archives written, restored, and restored for practice.
+
+    create    settle head and views in one snapshot ─▶ write ─▶ read back and check ─▶ record
+    restore   unlock ─▶ check and insert, views with it ─▶ compare ─▶ open ─▶ record ─▶ remember
+    drill     restore into a scratch file ─▶ compare with archive and store ─▶ record
+
+What a host remembers beyond an archive is gone with its restore: the positions are told, the
+abandoned head is recorded in the same transaction as the restore, and only then does the host
+forget it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ledger.aggregates.backups import (
+    FULL,
+    INCREMENTAL,
+    BackupCreated,
+    BackupDrilled,
+    BackupRestored,
+)
+from ledger.aggregates.keys import RollbackAccepted
+from ledger.archive.folder import ArchiveFolder, refuse_place
+from ledger.archive.manifest import ViewDigest
+from ledger.archive.reading import Archive, open_archive
+from ledger.archive.restoring import Refold, Restoration
+from ledger.archive.writing import forked_from_backup, take, write_archive
+from ledger.errors import NotFound, Tampered, Unavailable
+from ledger.log.verification import CheckedHead
+from tools.show import progress
+from tools.wiring import open_restoring, scratch_views
+
+if TYPE_CHECKING:
+    from ledger.log.memory import HostMemory
+    from ledger.log.store import Reading, Store
+    from ledger.usecases.acting import Acting
+    from projections.views import Views
+    from tools.documents import StandardInput
+    from tools.settings import Settings
+    from tools.wiring import Restoring, Session
+
+
+def create_backup(
+    session: Session, directory: Path, acting: Acting, *, since_backup: bool
+) -> dict[str, object]:
+    """Write an archive of everything up to now, check it, and record it."""
+    settings = session.settings
+    copies = [Path(copy.path) for copy in session.ledger.key_backups.history().standing()]
+    refuse_place(directory, settings.keyring, settings.sqlite_path, copies)
+    after, previous = _newest_backup(session) if since_backup else (0, None)
+    session.ledger.head()
+    session.views.bring_forward()
+    with session.store.reading() as reading:
+        if after and reading.commit_at(after) is None:
+            raise forked_from_backup(after)
+        taken = take(
+            reading, views=_view_digests(session.views, reading), after=after, previous=previous
+        )
+    folder = ArchiveFolder(directory)
+    with progress("Archiving") as show:
+        manifest = write_archive(session.store, folder, taken, show)
+    event = BackupCreated(
+        INCREMENTAL if since_backup else FULL,
+        manifest.head.size,
+        manifest.head.root,
+        manifest.digest,
+        manifest.stored_bytes,
+        str(folder.path),
+    )
+    session.ledger.record_backup(acting, event)
+    return {
+        "directory": str(folder.path),
+        "position": manifest.head.size,
+        "root": manifest.head.root.hex(),
+        "bytes": manifest.stored_bytes,
+        "kind": event.kind,
+        "after": manifest.after,
+        "digest": manifest.digest.hex(),
+    }
+
+
+def restore_backup(
+    settings: Settings,
+    standard_input: StandardInput,
+    directory: Path,
+    besides: Sequence[Path],
+    acting: Acting,
+) -> dict[str, object]:
+    """Bring an archive into the empty store that the settings name, and go on from there."""
+    started = time.monotonic()
+    archive = open_archive(directory, besides)
+    with open_restoring(settings, standard_input, archive.ledger().id) as restoring:
+        abandoned = _remembered(restoring.memory)
+        recorded = _is_recorded(restoring, archive, abandoned)
+        fresh = restoring.memory.anew()
+        restoration = Restoration(
+            archive,
+            restoring.store,
+            Refold(restoring.mapper, (restoring.views,)),
+            memory=fresh,
+            audit_stream_of=restoring.streams.audit,
+            recorded=recorded,
+        )
+        with progress("Restoring") as show:
+            head = restoration.run(show)
+        views = _compared(archive, restoring.store, restoring.views)
+        _require_same(views)
+        rollback = _given_up(restoring, head, abandoned)
+        event = BackupRestored(
+            INCREMENTAL if archive.manifest.previous else FULL,
+            head.size,
+            head.frontier.root(),
+            archive.manifest.digest,
+            abandoned.size if abandoned else 0,
+            str(archive.parts[-1].folder.path),
+        )
+        with restoring.opened(fresh) as ledger:
+            if not recorded:
+                ledger.record_backup(acting, event, rollback)
+        restoring.memory.replace_by(fresh)
+    gone = None
+    if abandoned is not None and abandoned.size > head.size:
+        gone = {"from": head.size + 1, "to": abandoned.size}
+    return {**_document(archive, started, views), "gone": gone}
+
+
+def drill_backup(
+    session: Session,
+    directory: Path | None,
+    besides: Sequence[Path],
+    scratch: Path | None,
+    acting: Acting,
+) -> dict[str, object]:
+    """Restore the newest backup into a scratch place, compare, and record that it was done.
+
+    Nothing of the ledger, its keyring or this host's memory is touched before the record.
+    """
+    started = time.monotonic()
+    archive = _archive_to_drill(session, directory, besides)
+    _require_ours(session, archive)
+    try:
+        with tempfile.TemporaryDirectory(prefix="credledger-drill-", dir=scratch) as place:
+            views = _drilled(session, archive, Path(place))
+    except OSError as error:
+        raise Unavailable(
+            "scratch-not-writable",
+            "The scratch place cannot be made or cleared away.",
+            hint="Give another one with --scratch.",
+        ) from error
+    event = BackupDrilled(
+        archive.last_position(),
+        archive.manifest.head.root,
+        archive.manifest.digest,
+        round((time.monotonic() - started) * 1000),
+        str(archive.parts[-1].folder.path),
+    )
+    session.ledger.record_backup(acting, event)
+    return {**_document(archive, started, views), "directory": event.directory}
+
+
+def _drilled(session: Session, archive: Archive, place: Path) -> list[dict[str, Any]]:
+    with scratch_views(session, place) as (store, mapper, views):
+        restoration = Restoration(
+            archive, store, Refold(mapper, (views,)), audit_stream_of=session.streams.audit
+        )
+        with progress("Drilling") as show:
+            restoration.run(show)
+        compared = _compared(archive, store, views)
+    _require_same(compared)
+    return compared
+
+
+def _archive_to_drill(session: Session, directory: Path | None, besides: Sequence[Path]) -> Archive:
+    if directory is not None:
+        return open_archive(directory, besides)
+    newest = session.ledger.backups().newest
+    if newest is None:
+        raise _no_backup()
+    return open_archive(Path(newest.directory), besides, newest.digest)
+
+
+def _require_ours(session: Session, archive: Archive) -> None:
+    """The archive is this ledger's log as it stands, only shorter."""
+    session.ledger.head()
+    head = archive.manifest.head
+    with session.store.reading() as reading:
+        same = reading.ledger() == archive.ledger()
+        same = same and reading.commit_at(head.size) == head
+    if not same:
+        raise Tampered(
+            "archive-of-another-log",
+            "The archive is not the beginning of this ledger's log.",
+            hint="Check the folder; after a rollback, take a new full backup.",
+        )
+
+
+def _newest_backup(session: Session) -> tuple[int, bytes]:
+    newest = session.ledger.backups().newest
+    if newest is None:
+        raise _no_backup()
+    return newest.position, newest.digest
+
+
+def _no_backup() -> NotFound:
+    return NotFound(
+        "no-backup",
+        "No database backup is recorded yet.",
+        hint="Run `credledger backup create DIR` first.",
+    )
+
+
+def _remembered(memory: HostMemory) -> CheckedHead | None:
+    try:
+        return memory.recall()
+    except Tampered as error:
+        hint = f"Move {memory.path} away and run the command again: this host then forgets it."
+        raise Tampered(error.code, error.message, hint=hint) from error
+
+
+def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead | None) -> bool:
+    """Whether a restore was killed after its record and before this host forgot the other head.
+
+    The record tells of exactly the head that this host still remembers, and nothing came after.
+    """
+    position = archive.last_position()
+    with restoring.store.reading() as reading:
+        rows = reading.rows_after(position, 3)
+    topics = [row.topic for row in rows]
+    if abandoned is None or topics != [RollbackAccepted.TOPIC, BackupRestored.TOPIC]:
+        return False
+    accepted = restoring.mapper.open(rows[0]).event
+    assert isinstance(accepted, RollbackAccepted)
+    given_up = (accepted.abandoned_size, accepted.abandoned_root)
+    return given_up == (abandoned.size, abandoned.frontier.root())
+
+
+def _given_up(
+    restoring: Restoring, head: CheckedHead, abandoned: CheckedHead | None
+) -> RollbackAccepted | None:
+    """What is to be recorded of a head that the host remembers and the archive does not hold."""
+    if abandoned is None or abandoned.size == 0:
+        return None
+    fork = min(abandoned.size, head.size)
+    if abandoned.size <= head.size:
+        with restoring.store.reading() as reading:
+            commit = reading.commit_at(abandoned.size)
+        if commit is not None and commit.root == abandoned.frontier.root():
+            return None
+    return RollbackAccepted(fork, abandoned.size, abandoned.frontier.root())
+
+
+def _view_digests(views: Views, reading: Reading) -> tuple[ViewDigest, ...]:
+    return tuple(
+        ViewDigest(name, fold_version, digest)
+        for name, (fold_version, digest) in views.taken(reading).items()
+    )
+
+
+def _compared(archive: Archive, store: Store, views: Views) -> list[dict[str, Any]]:
+    """Each view as it was archived and as it was folded anew.
+
+    `same` is None where the archive tells of no such view, or of one by another fold.
+    """
+    views.bring_forward()
+    with store.reading() as reading:
+        folded = views.taken(reading)
+    told = {one.name: one for one in archive.manifest.views}
+    documents = []
+    for name, (fold_version, digest) in folded.items():
+        before = told.get(name)
+        comparable = before is not None and before.fold_version == fold_version
+        documents.append(
+            {
+                "name": name,
+                "digest_before": None if before is None else before.digest,
+                "digest_after": digest,
+                "same": before.digest == digest if comparable and before is not None else None,
+            }
+        )
+    return documents
+
+
+def _require_same(views: Sequence[dict[str, Any]]) -> None:
+    differing = [str(one["name"]) for one in views if one["same"] is False]
+    if differing:
+        raise Tampered(
+            "view-differs",
+            f"A view folded from the archive is not the one that was archived: {differing[0]}.",
+            hint="The log itself holds; the archive's manifest or the view of then was altered.",
+        )
+
+
+def _document(archive: Archive, started: float, views: list[dict[str, Any]]) -> dict[str, object]:
+    return {
+        "ok": True,
+        "position": archive.last_position(),
+        "root": archive.manifest.head.root.hex(),
+        "seconds": round(time.monotonic() - started, 3),
+        "views": views,
+    }

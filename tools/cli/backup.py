@@ -1,0 +1,131 @@
+"""`credledger backup`: archives of the database; the keyring has its own under `key`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tools import show
+from tools.cli.command import Run, command
+
+VIEW_COLUMNS = {
+    "name": "View",
+    "digest_before": "Archived",
+    "digest_after": "Folded anew",
+    "same": "Same",
+}
+CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
+_PART = click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where an archive lies that this one goes on from; repeatable.",
+)
+_DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+
+
+@click.group()
+def backup() -> None:
+    """Archive the database, and bring it back."""
+
+
+@command(backup, "create", example="credledger backup create /mnt/backup/monday", appends=True)
+@_DIRECTORY
+@click.option("--since-backup", is_flag=True, help="Only what the newest backup does not hold.")
+def create(run: Run, directory: Path, since_backup: bool) -> None:
+    """Write an archive of the log while others go on, check it and record it."""
+    from tools.backups import create_backup
+
+    acting = run.acting()
+    with run.session() as session:
+        document = create_backup(session, directory, acting, since_backup=since_backup)
+    run.print(document)
+    show.print_note("Keep it apart from the keyring: both together are the credentials.")
+
+
+@command(backup, "verify", example="credledger backup verify /mnt/backup/monday")
+@_DIRECTORY
+@_PART
+@click.option("--ledger-id", metavar="ID", help="The pinned ledger id, in hex.")
+@click.pass_context
+def verify(
+    context: click.Context,
+    /,
+    run: Run,
+    directory: Path,
+    parts: tuple[Path, ...],
+    ledger_id: str | None,
+) -> None:
+    """Check a whole archive without any key."""
+    from tools.verifying import parse_ledger_id, verify_archive
+
+    pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
+    document = verify_archive(run.settings(), directory, parts, pinned).as_backup_document()
+    if run.json:
+        run.print(document)
+    else:
+        checks = document.pop("checks")
+        run.print(checks, CHECK_COLUMNS)
+        _print_facts(run, document)
+    if not document["ok"]:
+        context.exit(8)
+
+
+@command(
+    backup,
+    "restore",
+    example="credledger backup restore /mnt/backup/monday --store sqlite:///srv/new/ledger.db",
+    appends=True,
+)
+@_DIRECTORY
+@_PART
+def restore(run: Run, directory: Path, parts: tuple[Path, ...]) -> None:
+    """Bring an archive into an empty store, of either engine; run it again if it was cut off."""
+    from tools.backups import restore_backup
+
+    document = restore_backup(run.settings(), run.standard_input, directory, parts, run.acting())
+    _print_restored(run, document)
+    gone = document["gone"]
+    if isinstance(gone, dict):
+        one = gone["from"] == gone["to"]
+        which = (
+            f"is position {gone['to']}" if one else f"are positions {gone['from']} to {gone['to']}"
+        )
+        show.print_note(
+            f"Gone {which}, which this host remembers and the archive does not hold;"
+            " that is recorded."
+        )
+
+
+@command(backup, "drill", example="credledger backup drill --scratch /var/tmp", appends=True)
+@click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@_PART
+@click.option(
+    "--scratch",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Where there is room for the whole database for a while.",
+)
+def drill(run: Run, directory: Path | None, parts: tuple[Path, ...], scratch: Path | None) -> None:
+    """Restore the newest backup into a scratch place, compare, and record that it was done."""
+    from tools.backups import drill_backup
+
+    acting = run.acting()
+    with run.session() as session:
+        document = drill_backup(session, directory, parts, scratch, acting)
+    _print_restored(run, document)
+
+
+def _print_restored(run: Run, document: dict[str, object]) -> None:
+    if run.json:
+        run.print(document)
+        return
+    run.print(document["views"], VIEW_COLUMNS)
+    _print_facts(run, document)
+
+
+def _print_facts(run: Run, document: dict[str, object]) -> None:
+    run.print({name: value for name, value in document.items() if name not in {"views", "gone"}})
