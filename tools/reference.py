@@ -53,7 +53,7 @@ def command_page() -> str:
         "",
         _SHARED,
     ]
-    for path, command in _leaves(program, click.Context(program, info_name=PROGRAM)):
+    for path, command in leaves(program, click.Context(program, info_name=PROGRAM)):
         lines += ["", f"## `{path}`", "", _plain(command.help), ""]
         lines += ["```", command.get_usage(click.Context(command, info_name=path)), "```", ""]
         options = [one for one in command.params if _is_own(one)]
@@ -92,7 +92,8 @@ def main() -> None:
     (folder / "errors.md").write_text(error_page(root), encoding="utf-8")
 
 
-def _leaves(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+def leaves(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """Each command that is no group, with its whole name."""
     if isinstance(command, GroupWithDefault):
         yield context.command_path, command.default
     if not isinstance(command, click.Group):
@@ -101,7 +102,7 @@ def _leaves(command: click.Command, context: click.Context) -> Iterator[tuple[st
     for name in command.list_commands(context):
         inner = command.get_command(context, name)
         assert inner is not None
-        yield from _leaves(inner, click.Context(inner, parent=context, info_name=name))
+        yield from leaves(inner, click.Context(inner, parent=context, info_name=name))
 
 
 def _raised(root: Path) -> Iterator[tuple[str, str, str]]:

@@ -29,6 +29,8 @@ class ServerState:
     """Its clock, microseconds UTC."""
     outlives_failover: bool
     """Whether no acknowledged commit can be missing on a standby that takes over."""
+    lacking: tuple[str, ...] = ()
+    """Rights without which this connection can record nothing, such as `INSERT on log`."""
 
 
 class Connection(Protocol):

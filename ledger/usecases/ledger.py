@@ -124,7 +124,8 @@ class Ledger:
         """Check keyring, memory and log against each other, before anything is written.
 
         Raises `keyring-foreign`, `keyring-behind`, `slot-removed` (key unavailable);
-        `rolled-back`, `forked` and every finding of the row checks (tampered).
+        `rolled-back`, `forked` and every finding of the row checks (tampered); and of a server
+        `role-too-narrow`, `store-async`, `clocks-apart` (unavailable).
         """
         row = _ledger_row(store, unlocked)
         unlocked = unlocked.preferring(_live_signing_keys(store))
@@ -646,6 +647,12 @@ def _live_signing_keys(store: Store) -> set[bytes]:
 def _refuse_server(
     server: ServerState, clock_us: int, *, accept_clock: bool, accept_async: bool
 ) -> None:
+    if server.lacking:
+        raise Unavailable(
+            "role-too-narrow",
+            f"The database role cannot record anything: it lacks {', '.join(server.lacking)}.",
+            hint="The owner runs `credledger store migrate --writer ROLE`, or connect as a writer.",
+        )
     if not (server.outlives_failover or accept_async):
         raise Unavailable(
             "store-async",

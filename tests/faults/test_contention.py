@@ -20,7 +20,7 @@ from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
-from tests.faults.running import DEADLINE_S, ROOT, Host, Nursery
+from tests.faults.running import DEADLINE_S, ROOT, Host, Nursery, until
 from tools.cli.exits import exit_code
 
 OPENING = """
@@ -52,6 +52,27 @@ with house.store().writing():
     print("held", flush=True)
     sys.stdin.readline()
 """
+HOLDS_AGAIN_AND_AGAIN = """
+store = house.store()
+while True:
+    with store.writing():
+        print("held", flush=True)
+        sys.stdin.readline()
+"""
+GRANTS_AND_TELLS_EACH_PAUSE = (
+    """
+import os, time
+pause = time.sleep
+told = os.open(house.keyring_path.with_name("pauses"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+def telling(seconds):
+    os.write(told, b".")
+    pause(seconds)
+
+time.sleep = telling
+"""
+    + GRANTS
+)
 OVERWRITES = """
 for number in range(count):
     values = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue(name)}
@@ -238,6 +259,59 @@ def test_readers_finish_while_an_application_is_changed(shared):
     with together(shared, READS, READS, GRANTS, count=30) as workers:
         rows = [worker.rows() for worker in workers]
     assert [len(some) for some in rows] == [30, 30, 30]
+    require_dense(shared)
+
+
+TURNS = 20
+
+
+def someone_is_next(house):
+    """A question: does another wait as the next for the lock, which is held from now on?
+
+    On a server he has marked the locked row as his. In a file he looks at a lock, pauses, and looks
+    again: between two pauses that begin from now on lies one look, and all that others hold now is
+    the lock itself, so whatever makes him the next he has taken then.
+    """
+    if house.on_server:
+        schema = house.store_url.rsplit("=", 1)[1]
+        marked = (
+            "SELECT 1 FROM pg_locks WHERE locktype = 'tuple' AND granted"
+            f" AND relation = '{schema}.ledger'::regclass"
+        )
+        return lambda: house.sql(marked)
+    pauses = house.keyring_path.with_name("pauses")
+    seen = pauses.stat().st_size
+    return lambda: pauses.stat().st_size >= seen + 2
+
+
+def test_one_that_takes_the_lock_again_and_again_starves_nobody(shared):
+    """Each time it lets go for the next one and asks again at once, the next one is served first.
+
+    What is counted are turns, and a turn ends only when the other one waits: so a slow machine
+    changes nothing. In a file the one that waits is served first for certain. A server wakes him
+    while the other has yet to ask; there he may lose that race nine times out of ten.
+    """
+    turns_max = 10 * TURNS if shared.on_server else TURNS
+    shared.keyring_path.with_name("pauses").touch()
+    looking = shared.store()
+
+    def position():
+        with looking.reading() as reading:
+            return reading.last_position()
+
+    last, turns = position() + TURNS, 0
+    scripts = (HOLDS_AGAIN_AND_AGAIN, GRANTS_AND_TELLS_EACH_PAUSE)
+    with together(shared, *scripts, count=TURNS) as (greedy, other):
+        assert greedy.line() == "held"
+        while position() < last:
+            is_next = someone_is_next(shared)
+            until(is_next)
+            greedy.begin()
+            turns += 1
+            assert turns <= turns_max
+            assert greedy.line() == "held"
+        assert [version for _, version in other.rows()] == list(range(2, 2 + TURNS))
+    assert turns > 0
     require_dense(shared)
 
 

@@ -13,22 +13,21 @@ import json
 
 import pytest
 
-from tests.faults.running import Host, Nursery
+from tests.faults.accepted import ACCEPTANCES, with_harmed_memory
+from tests.faults.killing import PASSPHRASES, make_base
+from tests.faults.running import FULL_BYTES, Host
+from tests.faults.writes import WRITES
 
-PASSPHRASES = {
-    "first": "seven herons cross the lake",
-    "second": "eight herons cross the lake",
-    "third": "nine auditors count the owls",
-}
 BOUNDARIES_MAX = 200
 BATCH = 500
 CANARY = "canary-55d0"
 VALUES = json.dumps({"User": "ann", "Password": CANARY}).encode()
 LARGE = json.dumps({"User": "ann", "Password": CANARY + "x" * 60_000}).encode()
-FIELDS = ("--field", "User:user-name", "--field", "Password:password")
 SET = ("credential", "set", "payroll", "--owner", "user:bob", "--values", "-")
 ACCEPT = ("log", "verify", "--accept-new-memory")
 GET = ("credential", "get", "payroll", "--as", "user:ann")
+EXEC = ("exec", "payroll", "--as", "user:ann", "--", "sh", "-c", 'echo "$PASSWORD"')
+NEXT = ("app", "grant", "payroll", "administrator", "user:next")
 UNRECORDED = {
     "store-full",
     "store-unreachable",
@@ -57,24 +56,10 @@ UNREMEMBERED = b"memory of the ledger, beside the keyring, cannot be written"
 
 
 @pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def base(nursery, tmp_path_factory):
-    """A ledger with credentials, a passphrase's slot and an auditor's."""
-    host = Host(nursery, tmp_path_factory.mktemp("full") / "base")
-    for name, text in PASSPHRASES.items():
-        (host.home / name).touch(mode=0o600)
-        (host.home / name).write_text(text)
-    host.ok("init", "--label", "ann")
-    host.ok("app", "create", "payroll", "--kind", "individual", *FIELDS)
+    """The ledger that commands are killed at too, with credentials of a person."""
+    host = make_base(Host(nursery, tmp_path_factory.mktemp("full") / "base"))
     host.ok("credential", "set", "payroll", "--owner", "user:ann", "--values", "-", stdin=VALUES)
-    slot = ("key", "slot", "add", "passphrase", "--argon2-memory", "19")
-    host.ok(*slot, "--label", "ben", "--new-passphrase-file", "first")
-    host.ok(*slot, "--label", "cleo", "--new-passphrase-file", "third", "--auditor")
     return host
 
 
@@ -108,8 +93,8 @@ def require_honest(ended, recorded):
 
 @pytest.mark.parametrize(
     ("arguments", "topics"),
-    [(SET, ["credential.set"]), (GET, ["access.granted"])],
-    ids=["set", "get"],
+    [(SET, ["credential.set"]), (GET, ["access.granted"]), (EXEC, ["access.granted"])],
+    ids=["set", "get", "exec"],
 )
 def test_a_disk_that_fills_up_leaves_a_command_done_or_undone(base, tmp_path, arguments, topics):
     """No value is released without its record, and with room the same command works."""
@@ -121,9 +106,123 @@ def test_a_disk_that_fills_up_leaves_a_command_done_or_undone(base, tmp_path, ar
         require_honest(ended, bool(recorded))
         codes.add(ended.code)
         host.is_whole()
-        host.ok(*arguments, stdin=VALUES)
+        assert host.run(*arguments, stdin=VALUES).code == 0
         assert host.topics(position) == recorded + topics
     assert codes == {0, 7}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_disk_that_is_full_later_and_later_leaves_a_change_undone_until_it_is_done(
+    base, tmp_path, name
+):
+    """Each time nothing of it is there; then it is, once and as a whole, and all goes on."""
+    write = WRITES[name]
+    host = base.copy(tmp_path / "host")
+    if write.before:
+        host.ok(*write.before, stdin=VALUES)
+    position = host.position()
+    for number in itertools.count(1):
+        ended = host.run(*write.arguments, stdin=VALUES, full_at=number)
+        recorded = host.position() > position if write.topics else ended.code == 0
+        require_honest(ended, recorded)
+        if ended.code == 0:
+            break
+    assert number > 1
+    assert host.topics(position) == list(write.topics)
+    host.is_whole()
+    host.ok(*NEXT)
+    host.is_whole()
+
+
+def test_an_answer_that_has_no_room_is_said_to_lack_its_end(base, tmp_path):
+    """Once, with the record of the question in the log, and without a traceback."""
+    grown = base.copy(tmp_path / "grown")
+    for number in range(5):
+        grown.ok("app", "create", f"Application {number}", "--kind", "group")
+    position, cut_off = grown.position(), 0
+    for host, ended in full_everywhere(grown, tmp_path, "audit", "changes"):
+        recorded = host.topics(position)
+        assert recorded in ([], ["audit.queried"])
+        assert ended.code == 7, ended
+        assert b"Traceback" not in ended.both
+        if recorded:
+            cut_off += 1
+            assert ended.error["code"] == "system-refused"
+            assert "What was recorded stands" in ended.error["hint"]
+            assert 0 < len(ended.out) <= FULL_BYTES
+        else:
+            assert ended.error["code"] in UNRECORDED
+    assert cut_off
+
+
+def test_a_file_of_applications_is_applied_on_a_full_disk_as_a_whole_or_not_at_all(base, tmp_path):
+    """With room the next run does it, or finds it done."""
+    apply = ("app", "apply", "applications.toml")
+    done, position = base.copy(tmp_path / "done"), base.position()
+    done.ok(*apply)
+    all_topics, codes = done.topics(position), set()
+    for host, ended in full_everywhere(base, tmp_path, *apply):
+        recorded = host.topics(position)
+        assert recorded in ([], all_topics)
+        require_honest(ended, bool(recorded))
+        codes.add(ended.code)
+        host.ok(*apply)
+        assert host.topics(position) == all_topics
+        host.is_whole()
+    assert codes == {0, 7}
+
+
+def test_a_slot_removed_on_a_full_disk_is_gone_or_is_removed_by_the_next_run(base, tmp_path):
+    """The others still open; it opens nothing once the removal was answered."""
+    remove = ("key", "slot", "remove", "2", "--mislaid", "--yes")
+    position, codes = base.position(), set()
+    for host, ended in full_everywhere(base, tmp_path, *remove):
+        recorded = host.topics(position)
+        assert recorded in ([], ["slot.removed"])
+        require_honest(ended, bool(recorded))
+        codes.add(ended.code)
+        assert host.run(*remove).code == (5 if recorded else 0)
+        assert host.topics(position) == ["slot.removed"]
+        assert not entered(host, "first")
+        host.is_whole()
+    assert codes == {0, 7}
+
+
+@pytest.mark.parametrize("name", ACCEPTANCES)
+def test_what_could_not_be_accepted_on_a_full_disk_stops_the_host_as_before(base, tmp_path, name):
+    """A refusal has changed nothing that a host goes by; with room it is accepted."""
+    acceptance = ACCEPTANCES[name]
+    host = acceptance.stopped(base, tmp_path / "host")
+    position, refused = base.position(), 0
+    for number in itertools.count(1):
+        ended = host.run(*acceptance.arguments, full_at=number)
+        if ended.code == 0:
+            break
+        refused += 1
+        assert (ended.code, ended.error["code"] in {*UNRECORDED, "memory-not-writable"}) == (
+            7,
+            True,
+        )
+        looked = host.run("status")
+        if looked.code != 0:
+            assert (looked.code, looked.error["code"] in acceptance.codes) == (8, True), looked
+    assert refused
+    host.ok("status")
+    assert set(host.topics(position)) == {acceptance.topic}
+    host.is_whole()
+
+
+def test_tables_that_had_no_room_are_made_by_the_next_migration(nursery, tmp_path):
+    """Nothing needs to be cleared away before."""
+    bare = Host(nursery, tmp_path / "bare")
+    codes = set()
+    for host, ended in full_everywhere(bare, tmp_path, "store", "migrate"):
+        codes.add(ended.code)
+        assert ended.code == 0 or (ended.code, ended.error["code"] in UNRECORDED) == (7, True)
+        host.ok("store", "migrate")
+        host.ok("init", "--label", "ann")
+        assert host.is_whole()["size"] == 2
+    assert 7 in codes
 
 
 def test_a_change_that_only_the_memory_missed_is_done_and_says_so(base, tmp_path):
@@ -143,7 +242,9 @@ def test_a_change_that_only_the_memory_missed_is_done_and_says_so(base, tmp_path
 
 def test_a_memory_is_not_replaced_by_one_that_could_not_be_written(base, tmp_path):
     """Accepting a new memory on a full disk leaves the damaged one, which stops the host."""
-    for host, ended in full_everywhere(harmed(base, tmp_path), tmp_path, *ACCEPT):
+    for host, ended in full_everywhere(
+        with_harmed_memory(base, tmp_path / "harmed"), tmp_path, *ACCEPT
+    ):
         assert ended.code in {0, 7}, ended
         if ended.code == 7 and ended.error["code"] == "memory-not-writable":
             host.fails(8, "memory-unreadable", "status")
@@ -296,13 +397,6 @@ def entered(host, passphrase_file):
     ended = host.run("credential", "list", environment=how)
     assert ended.code in {0, 6}, ended
     return ended.code == 0
-
-
-def harmed(base, tmp_path):
-    """The same host with a memory that cannot be read."""
-    host = base.copy(tmp_path / "harmed")
-    host.memory.write_bytes(b"x" * 100)
-    return host
 
 
 def found_by_doctor(host, **how):

@@ -1,14 +1,9 @@
 """Commands killed (SIGKILL) at every boundary they cross, and imports killed while they run.
 
-Each case begins with the same ledger in a folder of its own. The command is killed at its first
-boundary, then at its second, and so on until it completes untouched, so no boundary is left to
-chance; `running` says what counts as one. After every kill the same is asked: the log verifies,
-every view is its fold, the next command works without repair, what was answered is there, and
-what the command does is there as a whole or not at all.
-
-With a server there are three times as many boundaries and each ledger is a database, so there the
-kills are spread: over what is said around each COMMIT, and over everything else. Where they fall
-differs from command to command and is the same in every run.
+Each case begins with the same ledger in a folder of its own, and the command is killed at one
+boundary of it: see `killing`. After every kill the same is asked: the log verifies, every view is
+its fold, the next command works without repair, what was answered is there, and what the command
+does is there as a whole or not at all.
 
 An import is killed from outside at moments told by the log itself: as soon as so many of its rows
 are committed.
@@ -16,9 +11,7 @@ are committed.
 
 from __future__ import annotations
 
-import itertools
 import json
-import zlib
 from dataclasses import replace
 
 import pytest
@@ -26,147 +19,11 @@ import pytest
 from ledger.sealing.keyring import parse_keyring
 from ledger.sealing.keyring_file import read_keyring, update_keyring_file
 from ledger.sealing.slots import key_file, seal_root
-from tests.faults.running import KILLED, Host, Nursery, until
+from tests.faults.killing import killed_everywhere, moments_of
+from tests.faults.running import KILLED, Host, until
+from tests.faults.writes import VALUES, WRITES
 
-PASSPHRASES = {
-    "first": "seven herons cross the lake",
-    "second": "eight herons cross the lake",
-    "third": "nine auditors count the owls",
-}
-BOUNDARIES_MAX = 200
-UNREACHED = 1_000_000
-AROUND_COMMIT = 3
-ELSEWHERE = 2
 BATCH = 500
-VALUES = json.dumps({"User": "ann", "Password": "canary-91c4"}).encode()
-FIELDS = ("--field", "User:user-name", "--field", "Password:password")
-APPLICATIONS = """
-[application."payroll"]
-contact = "payroll@contoso.example"
-members = ["user:ann"]
-[application."Reports"]
-administrators = ["user:carla"]
-[application."Warehouse"]
-kind = "group"
-members = ["group:sales"]
-"""
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as started:
-        yield started
-
-
-def with_key(host):
-    """The host with a key file of its own."""
-    key = host.home / "secret" / "key"
-    key.parent.mkdir()
-    key.touch(mode=0o600)
-    key.write_bytes(bytes(range(32)))
-    return host
-
-
-def make_base(host):
-    """A ledger with two applications, credentials, a passphrase's slot and an auditor's."""
-    for name, text in PASSPHRASES.items():
-        (host.home / name).touch(mode=0o600)
-        (host.home / name).write_text(text)
-    (host.home / "applications.toml").write_text(APPLICATIONS)
-    host.ok("init", "--label", "ann")
-    host.ok("app", "create", "payroll", "--kind", "individual", *FIELDS)
-    host.ok("app", "create", "Reports", "--kind", "group", "--member", "service:nightly", *FIELDS)
-    host.ok("credential", "set", "Reports", "--values", "-", stdin=VALUES)
-    slot = ("key", "slot", "add", "passphrase", "--argon2-memory", "19")
-    host.ok(*slot, "--label", "ben", "--new-passphrase-file", "first")
-    host.ok(*slot, "--label", "cleo", "--new-passphrase-file", "third", "--auditor")
-    return host
-
-
-@pytest.fixture(scope="module")
-def base(nursery, tmp_path_factory):
-    """In a file."""
-    return make_base(Host(nursery, tmp_path_factory.mktemp("kills") / "base"))
-
-
-@pytest.fixture(scope="module")
-def bare_on_server(nursery, tmp_path_factory, postgres_server):
-    """An empty database, and a key file."""
-    home = tmp_path_factory.mktemp("kills") / "bare"
-    host = with_key(Host(nursery, home, server=postgres_server))
-    host.create_database()
-    yield host
-    host.drop_database()
-
-
-@pytest.fixture(scope="module")
-def base_on_server(bare_on_server, tmp_path_factory):
-    """In a database of its own."""
-    host = make_base(bare_on_server.copy(tmp_path_factory.mktemp("kills") / "base"))
-    yield host
-    host.drop_database()
-
-
-@pytest.fixture(scope="module", params=["base", "base_on_server"], ids=["sqlite", "postgresql"])
-def on_both(request):
-    """The same ledger on each store."""
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def bare(request, nursery, tmp_path):
-    """No ledger yet, but the key file that is to open it."""
-    if request.param == "sqlite":
-        return with_key(Host(nursery, tmp_path / "bare"))
-    return request.getfixturevalue("bare_on_server")
-
-
-def killed_everywhere(base, tmp_path, *arguments, **how):
-    """A fresh copy for each boundary with the command killed there, and what it had printed."""
-    if base.server is not None:
-        yield from killed_here_and_there(base, tmp_path, *arguments, **how)
-        return
-    for number in itertools.count(1):
-        host = base.copy(tmp_path / str(number))
-        ended = host.run(*arguments, kill_at=number, **how)
-        if ended.code != KILLED:
-            assert ended.code == 0, ended
-            assert number > 5, "hardly any boundary was met"
-            return
-        assert number < BOUNDARIES_MAX
-        yield host, ended
-
-
-def killed_here_and_there(base, tmp_path, *arguments, **how):
-    """The same at moments that lie apart, the last one among them."""
-    for moment in moments_of(base, tmp_path, *arguments, **how):
-        host = base.copy(tmp_path / str(moment))
-        ended = host.run(*arguments, kill_at=moment, **how)
-        assert ended.code == KILLED, ended
-        host.settle()
-        yield host, ended
-        host.drop_database()
-
-
-def moments_of(base, tmp_path, *arguments, **how):
-    """Some of the boundaries that an untouched run meets, and some of the waits between them."""
-    host = base.copy(tmp_path / "counted")
-    assert host.run(*arguments, kill_at=UNREACHED, **how).code == 0
-    met = host.boundaries()
-    host.settle()
-    host.drop_database()
-    moments = {"COMMIT": [], "": []}
-    for number, name in enumerate(met, 1):
-        kind = moments["COMMIT" if "COMMIT" in name else ""]
-        kind += [number, number + 0.5] if name.startswith("before sending") else [number]
-    shift = zlib.crc32(" ".join(arguments).encode()) / 2**32
-    around = spread(moments["COMMIT"], AROUND_COMMIT, shift)
-    return sorted({*spread(moments[""], ELSEWHERE, shift), *around, len(met)})
-
-
-def spread(moments, count, shift):
-    """So many of them in equal steps, which begin at this part of a step."""
-    return [moments[int((step + shift) * len(moments) / count)] for step in range(count)]
 
 
 def opens(host, passphrase_file, *arguments):
@@ -219,27 +76,14 @@ def test_an_empty_key_file_of_an_older_kill_says_what_it_is(nursery, tmp_path):
     host.ok("init", "--label", "ann")
 
 
-CHANGES = {
-    "credential set": (
-        ("credential", "set", "payroll", "--owner", "user:ann", "--values", "-"),
-        ["credential.set"],
-        0,
-    ),
-    "credential delete": (("credential", "delete", "Reports", "--yes"), ["credential.deleted"], 3),
-    "app create": (
-        ("app", "create", "Warehouse", "--kind", "group"),
-        ["application.created"],
-        5,
-    ),
-    "app delete": (("app", "delete", "Reports", "--yes"), ["application.deleted"], 3),
-    "role grant": (("role", "grant", "auditor", "user:ada"), ["role.granted"], 0),
-}
+EVERYWHERE = ("credential set", "credential delete", "app create", "app delete", "role grant")
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", EVERYWHERE)
 def test_a_killed_change_is_there_or_absent(base, tmp_path, name):
     """What was answered is there; run again it does its work or finds it done."""
-    arguments, topics, done_already = CHANGES[name]
+    write = WRITES[name]
+    arguments, topics = write.arguments, list(write.topics)
     position = base.position()
     seen = set()
     for host, ended in killed_everywhere(base, tmp_path, *arguments, stdin=VALUES):
@@ -249,70 +93,8 @@ def test_a_killed_change_is_there_or_absent(base, tmp_path, name):
         assert there or not ended.out
         seen.add(bool(there))
         again = host.run(*arguments, stdin=VALUES)
-        assert again.code == (done_already if there else 0), again
+        assert again.code == (write.again if there else 0), again
     assert seen == {True, False}
-
-
-GRANT = ("role", "grant", "auditor", "user:ada")
-WRITES = {
-    "app create": ((), *CHANGES["app create"][:2]),
-    "app update": ((), ("app", "update", "payroll", "--name", "Pay"), ["application.updated"]),
-    "app grant": (
-        (),
-        ("app", "grant", "payroll", "administrator", "user:carla"),
-        ["application.granted"],
-    ),
-    "app revoke": (
-        (),
-        ("app", "revoke", "Reports", "member", "service:nightly"),
-        ["application.revoked"],
-    ),
-    "app delete": ((), *CHANGES["app delete"][:2]),
-    "credential set": ((), *CHANGES["credential set"][:2]),
-    "credential restore": (
-        (),
-        ("credential", "restore", "Reports", "--version", "1"),
-        ["credential.restored"],
-    ),
-    "credential delete": ((), *CHANGES["credential delete"][:2]),
-    "credential delete-all": (
-        CHANGES["credential set"][0],
-        ("credential", "delete-all", "--owner", "user:ann", "--yes"),
-        ["credential.deleted"],
-    ),
-    "role grant": ((), GRANT, ["role.granted"]),
-    "role revoke": (GRANT, ("role", "revoke", *GRANT[2:]), ["role.revoked"]),
-    "audit access": ((), ("audit", "access"), ["audit.queried"]),
-    "log verify": ((), ("log", "verify", "--accept-new-memory"), ["memory.accepted"]),
-    "replay rebuild": ((), ("replay", "rebuild"), []),
-}
-
-
-@pytest.mark.parametrize("name", WRITES)
-def test_a_command_killed_again_and_again_on_a_server_is_done_once(base_on_server, tmp_path, name):
-    """Killed later and later it leaves nothing, until it is done as a whole or runs untouched."""
-    before, arguments, topics = WRITES[name]
-    host = base_on_server.copy(tmp_path / "host")
-    if before:
-        host.ok(*before, stdin=VALUES)
-        host.settle()
-    position = host.position()
-    moments = moments_of(host, tmp_path, *arguments, stdin=VALUES)
-    for moment in moments:
-        ended = host.run(*arguments, stdin=VALUES, kill_at=moment)
-        assert ended.code == KILLED, ended
-        host.settle()
-        done = host.position() > position
-        assert done or not ended.out or not topics
-        if done:
-            break
-    else:
-        host.ok(*arguments, stdin=VALUES)
-    assert host.topics(position) == topics
-    host.is_whole()
-    host.ok(*GRANT)
-    host.is_whole()
-    host.drop_database()
 
 
 def test_a_killed_restore_is_finished_by_the_next(on_both, tmp_path):
@@ -415,12 +197,12 @@ def test_a_program_that_is_killed_while_it_reads_was_answered_nothing_unrecorded
     assert counts >= {0, 4}
 
 
-def test_after_a_killed_change_of_passphrase_exactly_one_opens(base, tmp_path):
+def test_after_a_killed_change_of_passphrase_exactly_one_opens(on_both, tmp_path):
     """The old one or the new one, never both and never none; and the change can be made."""
     how = {"CREDLEDGER_KEY_FILE": "", "CREDLEDGER_PASSPHRASE_FILE": "first"}
     change = ("key", "passphrase", "--argon2-memory", "19", "--new-passphrase-file")
     seen = set()
-    for host, ended in killed_everywhere(base, tmp_path, *change, "second", environment=how):
+    for host, ended in killed_everywhere(on_both, tmp_path, *change, "second", environment=how):
         host.is_whole()
         old, new = opens(host, "first"), opens(host, "second")
         assert old != new, host.boundaries()
@@ -615,12 +397,12 @@ def test_a_slot_can_be_added_after_the_file_lost_one_to_a_killed_removal(base, t
     assert met
 
 
-def test_a_removed_slot_opens_nothing_once_its_removal_was_answered(base, tmp_path):
+def test_a_removed_slot_opens_nothing_once_its_removal_was_answered(on_both, tmp_path):
     """A killed removal has happened, or happens when it is run again; the others still open."""
     remove = ("key", "slot", "remove", "2", "--mislaid", "--yes")
-    position = base.position()
+    position = on_both.position()
     seen = set()
-    for host, ended in killed_everywhere(base, tmp_path, *remove):
+    for host, ended in killed_everywhere(on_both, tmp_path, *remove):
         host.is_whole()
         there = host.topics(position)
         assert there in ([], ["slot.removed"])
@@ -634,7 +416,7 @@ def test_a_removed_slot_opens_nothing_once_its_removal_was_answered(base, tmp_pa
     assert seen == {True, False}
 
 
-def test_a_killed_export_of_an_auditors_keyring_leaves_a_whole_file_or_none(base, tmp_path):
+def test_a_killed_export_of_an_auditors_keyring_leaves_a_whole_file_or_none(on_both, tmp_path):
     """The file that is there opens; where none is, or under another name, it is exported again."""
     export = ("key", "slot", "export-auditor", "3")
     how = {
@@ -643,7 +425,7 @@ def test_a_killed_export_of_an_auditors_keyring_leaves_a_whole_file_or_none(base
         "CREDLEDGER_KEYRING": "auditor/keyring",
     }
     seen = set()
-    for host, ended in killed_everywhere(base, tmp_path, *export, "auditor/keyring"):
+    for host, ended in killed_everywhere(on_both, tmp_path, *export, "auditor/keyring"):
         there = (host.home / "auditor" / "keyring").exists()
         assert there or not ended.out
         seen.add(there)

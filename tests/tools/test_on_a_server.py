@@ -29,8 +29,8 @@ def program(tmp_path, postgres_server, postgres_schema):
     secret.touch(mode=0o600)
     secret.write_text(PASSPHRASE)
 
-    def run(*arguments: str, user: str = "postgres", code: int = 0) -> dict:
-        ended = subprocess.run(
+    def ended(*arguments: str, user: str, code: int) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
             [sys.executable, "-m", "tools.cli.main", *arguments, "--json"],
             env={
                 "PATH": os.environ["PATH"],
@@ -46,9 +46,18 @@ def program(tmp_path, postgres_server, postgres_schema):
             timeout=60,
             check=False,
         )
-        assert ended.returncode == code, ended
-        return json.loads(ended.stdout) if code == 0 else json.loads(ended.stderr)["error"]
+        assert done.returncode == code, done
+        return done
 
+    def run(*arguments: str, user: str = "postgres", code: int = 0) -> dict:
+        done = ended(*arguments, user=user, code=code)
+        return json.loads(done.stdout) if code == 0 else json.loads(done.stderr)["error"]
+
+    def doctor(user: str, code: int = 0) -> set[tuple[str, str]]:
+        findings = json.loads(ended("doctor", user=user, code=code).stdout)["findings"]
+        return {(one["code"], one["severity"]) for one in findings}
+
+    run.doctor = doctor
     run.secret = str(secret)
     return run
 
@@ -84,6 +93,57 @@ def test_an_owner_prepares_and_a_writer_works(program, roles):
     )
     assert "owner of log" in wide["message"]
     assert program("log", "verify", user=writer)["ok"]
+
+
+NARROW = {
+    "INSERT on log": "INSERT ON {schema}.log",
+    "UPDATE (format) on ledger": "UPDATE (format) ON {schema}.ledger",
+}
+
+
+def test_a_role_that_can_record_nothing_is_refused_before_anything_is_tried(
+    program, roles, postgres_server, postgres_schema
+):
+    """Reading a value, changing and merely looking all end alike; checking the log goes on."""
+    owner, writer = roles
+    program("store", "migrate", "--writer", writer, user=owner)
+    argon = ("--argon2-memory", "19")
+    program("init", "--new-passphrase-file", program.secret, *argon, user=writer)
+    program("app", "create", "CRM", "--kind", "individual", user=writer)
+    before = program("status", user=writer)["position"]
+    for right in NARROW.values():
+        taken = right.format(schema=postgres_schema)
+        postgres_server.execute(f"REVOKE {taken} FROM {writer}")
+    for command in (
+        ("credential", "get", "CRM", "--as", "user:ann"),
+        ("app", "create", "HR", "--kind", "individual"),
+        ("app", "list"),
+    ):
+        refused = program(*command, user=writer, code=7)
+        assert refused["code"] == "role-too-narrow"
+        assert all(lacking in refused["message"] for lacking in NARROW)
+        assert "store migrate --writer" in refused["hint"]
+    assert ("role-too-narrow", "error") in program.doctor(user=writer, code=7)
+    assert program("log", "verify", user=writer)["size"] == before
+    program("store", "migrate", "--writer", writer, user=owner)
+    assert program("status", user=writer)["position"] == before
+
+
+def test_a_role_that_lacks_what_recording_does_not_take_serves_and_is_warned(
+    program, roles, postgres_server, postgres_schema
+):
+    """Without the right to begin signers everything goes on but slots; the owner is warned too."""
+    owner, writer = roles
+    program("store", "migrate", "--writer", writer, user=owner)
+    argon = ("--argon2-memory", "19")
+    program("init", "--new-passphrase-file", program.secret, *argon, user=writer)
+    postgres_server.execute(f"REVOKE INSERT ON {postgres_schema}.signers FROM {writer}")
+    program("app", "create", "CRM", "--kind", "individual", user=writer)
+    assert ("role-too-narrow", "warning") in program.doctor(user=writer)
+    assert "role-too-narrow" in program("status", user=writer)["warnings"]
+    program("app", "create", "HR", "--kind", "individual", user=owner)
+    assert ("role-too-wide", "warning") in program.doctor(user=owner)
+    assert "role-too-wide" in program("status", user=owner)["warnings"]
 
 
 def test_where_no_ledger_is_that_is_said_before_a_keyring_is_missed(program):

@@ -96,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
     output, errors = sys.stdout, sys.stderr
     try:
         code = _run(arguments)
-        sys.stdout.flush()
+        code = _written_out(code, as_json=_wants_json(arguments))
     except BrokenPipeError:
         drop_output()
         return DONE
@@ -127,13 +127,33 @@ def _run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _report(
-            Unavailable("system-refused", f"The system refused: {error.strerror or 'I/O error'}."),
-            as_json=as_json,
-        )
+        return _report(_refused_by_system(error), as_json=as_json)
     except Exception as error:  # noqa: BLE001 # the text of an unforeseen error may hold anything
         return _report(_unexpected(error), as_json=as_json)
     return answer if isinstance(answer, int) else DONE
+
+
+def _written_out(code: int, *, as_json: bool) -> int:
+    """Write out what is still held of the answer; the exit code of the command then.
+
+    Where there is no room, it is said once, and the interpreter does not try again at its end.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        drop_output()
+        return code or _report(_refused_by_system(error), as_json=as_json)
+    return code
+
+
+def _refused_by_system(error: OSError) -> Unavailable:
+    return Unavailable(
+        "system-refused",
+        f"The system refused: {error.strerror or 'I/O error'}.",
+        hint="The answer may lack its end. What was recorded stands; look before you run it again.",
+    )
 
 
 def _report(error: LedgerError, *, as_json: bool) -> int:

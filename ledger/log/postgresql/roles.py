@@ -10,6 +10,10 @@
 The two updates are what `SELECT ... FOR UPDATE` needs; triggers refuse them when they are meant.
 TRUNCATE passes by row triggers, so nobody but the owner has it. All this guards against accidents
 and narrows what a stolen password can do; what protects the log are its signatures.
+
+So a ledger that is opened as a role that may do more than a writer serves, and `doctor` warns. One
+opened as a role that can record nothing would fail only once something is to be recorded, and not
+at all while nothing is: that is asked at each start, and refused there.
 """
 
 from __future__ import annotations
@@ -33,6 +37,16 @@ _KEPT = {
 }
 _VIEW = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _TABLE_KINDS = ["r", "p"]
+_TO_RECORD: tuple[tuple[str, str, str | None], ...] = (
+    ("ledger", "SELECT", None),
+    ("ledger", "UPDATE", _LOCKED_BY["ledger"]),
+    ("signers", "SELECT", None),
+    ("log", "SELECT", None),
+    ("log", "INSERT", None),
+    ("commits", "SELECT", None),
+    ("commits", "INSERT", None),
+)
+"""Table, privilege and column of all that recording one event in a founded ledger takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,25 @@ def grant_writer(raw: psycopg.Connection[tuple[object, ...]], schema: str, role:
         raise translated(error) from error
 
 
+def lacking_to_record(connection: Connection, schema: str) -> tuple[str, ...]:
+    """What the role lacks without which it can record nothing, in one statement.
+
+    It is what a start asks. Rights on the tables of views, the right to begin and end signers, and
+    rights beyond a writer's need are for `rights_of`.
+    """
+    tables, privileges, columns = (list(one) for one in zip(*_TO_RECORD, strict=True))
+    found = connection.execute(
+        "SELECT needed.place::int FROM unnest(?::text[], ?::text[], ?::text[])"
+        " WITH ORDINALITY AS needed (name, privilege, part, place)"
+        " JOIN pg_namespace n ON n.nspname = ?"
+        " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = needed.name"
+        " WHERE NOT CASE WHEN part IS NULL THEN has_table_privilege(c.oid, privilege)"
+        " ELSE has_column_privilege(c.oid, part, privilege) END ORDER BY needed.place",
+        (tables, privileges, columns, schema),
+    )
+    return tuple(_named(*_TO_RECORD[place - 1]) for (place,) in found)
+
+
 def rights_of(connection: Connection, schema: str) -> Rights:
     """Ask the server what this connection's role may do."""
     (role, superuser, replaces, creates), *_ = connection.execute(
@@ -97,13 +130,17 @@ def rights_of(connection: Connection, schema: str) -> Rights:
         if owned:
             beyond.append(f"owner of {table}")
         if table in _KEPT:
-            beyond += [f"{one} on {table}" for one in _PRIVILEGES if one in held - needed]
+            beyond += [_named(table, one) for one in _PRIVILEGES if one in held - needed]
             if "UPDATE" not in held:
-                beyond += [f"UPDATE ({one}) on {table}" for one in sorted(columns)]
-        lacking += [f"{one} on {table}" for one in _PRIVILEGES if one in needed - held]
+                beyond += [_named(table, "UPDATE", one) for one in sorted(columns)]
+        lacking += [_named(table, one) for one in _PRIVILEGES if one in needed - held]
         if column and column not in updatable:
-            lacking.append(f"UPDATE ({column}) on {table}")
+            lacking.append(_named(table, "UPDATE", column))
     return Rights(str(role), tuple(beyond), tuple(lacking))
+
+
+def _named(table: str, privilege: str, column: str | None = None) -> str:
+    return f"{privilege} ({column}) on {table}" if column else f"{privilege} on {table}"
 
 
 def _tables(connection: Connection, schema: str) -> list[tuple[str, bool, set[str], list[str]]]:

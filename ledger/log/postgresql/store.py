@@ -42,7 +42,7 @@ from ledger.log.postgresql.durability import Durability, durability_of, require_
 from ledger.log.postgresql.errors import is_lost, locked_too_long, translated
 from ledger.log.postgresql.migrating import migrate, refuse_newer
 from ledger.log.postgresql.place import postgresql_place
-from ledger.log.postgresql.roles import Rights, grant_writer, rights_of
+from ledger.log.postgresql.roles import Rights, grant_writer, lacking_to_record, rights_of
 from ledger.log.postgresql.snapshot import PostgresqlConnection, PostgresqlSnapshot
 from ledger.log.store import ServerState
 
@@ -129,11 +129,15 @@ class PostgresqlStore:
             return durability_of(reading.connection)
 
     def server(self) -> ServerState:
-        """Its clock, and whether a failover can lose what it acknowledged."""
+        """Its clock, whether a failover can lose what it acknowledged, and what we may not do."""
         with self.reading() as reading:
             clock = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
             ((clock_us,),) = reading.connection.execute(clock)
-            return ServerState(clock_us, durability_of(reading.connection).outlives_failover)
+            return ServerState(
+                clock_us,
+                durability_of(reading.connection).outlives_failover,
+                lacking_to_record(reading.connection, self._place.schema),
+            )
 
     @contextmanager
     def reading(self) -> Iterator[PostgresqlSnapshot]:

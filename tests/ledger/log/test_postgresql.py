@@ -414,6 +414,32 @@ def test_what_a_role_may_do_beyond_is_told(
     assert {"superuser", "owner of log"} <= set(store.rights_of_connection().beyond)
 
 
+def test_a_start_is_told_what_keeps_a_role_from_recording_and_only_that(
+    store, open_store, postgres_server, postgres_schema, role
+):  # fmt: skip
+    """Each right that recording takes, by its name; views, signers and rights too many are not."""
+    schema = postgres_schema
+    store.grant_writer(role)
+    writer = open_store(url(postgres_server, schema, role))
+    assert store.server().lacking == writer.server().lacking == ()
+    postgres_server.execute(
+        f"GRANT DELETE ON {schema}.log TO {role}",
+        f"REVOKE INSERT ON {schema}.signers, {schema}.ledger FROM {role}",
+        f"REVOKE ALL ON {schema}.application_catalogue_a FROM {role}",
+    )
+    assert writer.server().lacking == ()
+    lost = []
+    for right, table in (
+        ("UPDATE (format)", "ledger"),
+        ("SELECT", "signers"),
+        ("INSERT", "log"),
+        ("INSERT", "commits"),
+    ):
+        postgres_server.execute(f"REVOKE {right} ON {schema}.{table} FROM {role}")
+        lost.append(f"{right} on {table}")
+        assert list(writer.server().lacking) == lost
+
+
 def test_a_writer_needs_a_role_that_exists(store):
     """A slip of the pen is told as such."""
     with pytest.raises(InvalidInput) as caught:

@@ -1,0 +1,90 @@
+"""Every command that writes, as the fault tests run it on the ledger of `killing`.
+
+`WRITES` holds those that append what they do in one commit and print nothing secret. What needs
+more than that to be judged has tests of its own: `ELSEWHERE` names the file. `READS` are the
+commands that append nothing. Together they are all commands there are, which a test holds.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+VALUES = json.dumps({"User": "ann", "Password": "canary-91c4"}).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One command, given `VALUES` as its standard input."""
+
+    arguments: tuple[str, ...]
+    topics: tuple[str, ...]
+    """What it appends; nothing where it only writes views."""
+    before: tuple[str, ...] = ()
+    """What must have run for it to have something to do."""
+    again: int = 0
+    """The exit code of a second run."""
+
+
+_GRANT = ("role", "grant", "auditor", "user:ada")
+_SET = ("credential", "set", "payroll", "--owner", "user:ann", "--values", "-")
+WRITES = {
+    "app create": Write(
+        ("app", "create", "Warehouse", "--kind", "group"), ("application.created",), again=5
+    ),
+    "app update": Write(("app", "update", "payroll", "--name", "Pay"), ("application.updated",)),
+    "app grant": Write(
+        ("app", "grant", "payroll", "administrator", "user:carla"), ("application.granted",)
+    ),
+    "app revoke": Write(
+        ("app", "revoke", "Reports", "member", "service:nightly"), ("application.revoked",)
+    ),
+    "app delete": Write(("app", "delete", "Reports", "--yes"), ("application.deleted",), again=3),
+    "credential set": Write(_SET, ("credential.set",)),
+    "credential restore": Write(
+        ("credential", "restore", "Reports", "--version", "1"), ("credential.restored",)
+    ),
+    "credential delete": Write(
+        ("credential", "delete", "Reports", "--yes"), ("credential.deleted",), again=3
+    ),
+    "credential delete-all": Write(
+        ("credential", "delete-all", "--owner", "user:ann", "--yes"), ("credential.deleted",), _SET
+    ),
+    "role grant": Write(_GRANT, ("role.granted",)),
+    "role revoke": Write(("role", "revoke", *_GRANT[2:]), ("role.revoked",), _GRANT),
+    "audit access": Write(("audit", "access"), ("audit.queried",)),
+    "audit changes": Write(("audit", "changes", "--app", "Reports"), ("audit.queried",)),
+    "audit explain": Write(("audit", "explain", "6"), ("audit.queried",)),
+    "replay rebuild": Write(("replay", "rebuild"), ()),
+}
+ELSEWHERE = {
+    "init": "test_kills.py",
+    "app apply": "test_kills.py",
+    "credential get": "test_kills.py",
+    "credential import": "test_kills.py",
+    "exec": "test_kills.py",
+    "key passphrase": "test_kills.py",
+    "key slot add": "test_kills.py",
+    "key slot export-auditor": "test_kills.py",
+    "key slot remove": "test_kills.py",
+    "log accept-rollback": "test_kills_again.py",
+    "log verify": "test_kills_again.py",
+    "store migrate": "test_kills_again.py",
+}
+READS = {
+    "app export",
+    "app list",
+    "app show",
+    "audit recheck",
+    "credential history",
+    "credential list",
+    "doctor",
+    "key slot list",
+    "key status",
+    "log checkpoint",
+    "log events",
+    "replay diff",
+    "replay state",
+    "role list",
+    "status",
+}
