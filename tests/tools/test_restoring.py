@@ -449,6 +449,21 @@ def test_what_others_changed_since_the_plan_is_told_and_not_overwritten(filled, 
     undone(filled, then, values=values)
 
 
+def test_nothing_comes_into_an_application_created_meanwhile(filled):
+    """Its mappings stand where the plan saw them, and would count in another application."""
+    then = filled.position
+    filled.set("CRM", ALICE, "a2")
+    found = filled.plan(then)
+    assert found.plan.applications == ()
+    filled.ledger.delete_application(Acting(), "CRM")
+    filled.create("CRM", members=("user:mal",))
+    size = filled.position
+    with pytest.raises(Conflict) as caught:
+        carry_out(filled, OPERATOR, found.plan)
+    assert caught.value.code == "changed-meanwhile"
+    assert filled.position == size
+
+
 def test_beside_concurrent_writers_all_that_is_planned_is_done(hands):
     """Others write elsewhere all the while; only what they touch themselves can be in the way."""
     hands.create("CRM")
