@@ -315,6 +315,8 @@ def test_a_time_means_after_the_last_event_at_or_before_it(filled):
     assert len(found.difference["credentials"]["changed"]) == 1
     before = plan_for(filled, to_text(at - 1), None, except_destroyed=False)
     assert before.difference["to"]["position"] == then - 1
+    assert found.difference["roles"]["revoked"] == []
+    assert len(before.difference["roles"]["revoked"]) == 1
 
 
 def destroyed(filled):

@@ -134,7 +134,7 @@ def restore(
     elif done is None:
         run.print({}, sentence="Nothing to restore.")
     else:
-        run.print({}, sentence=_sentence(done))
+        run.print(done)
 
 
 def _show(run: Run, difference: dict[str, Any], done: dict[str, Any] | None) -> None:
@@ -166,10 +166,3 @@ def _ask(run: Run, difference: dict[str, Any], question: str) -> None:
         if len(rows) > _SHOWN_MAX:
             show.print_line(f"... and {len(rows) - _SHOWN_MAX} more; --dry-run shows all.")
     run.consent(question)
-
-
-def _sentence(done: dict[str, Any]) -> str:
-    return (
-        f"Restored {done['restored']} credentials and deleted {done['deleted']}; brought back"
-        f" {done['applications']} applications and {done['roles']} rights."
-    )
