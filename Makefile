@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench bench-large format lock clean install install-test
+.PHONY: demo test torture check bench bench-large format lock clean install install-test
 
 demo: .venv/installed
 	$(BIN)/python -m tools.demo $(if $(STORE),--store '$(STORE)')
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest --cov --cov-report=
+
+torture: .venv/installed-test
+	$(BIN)/python -m pytest --torture tests/faults/test_torture.py
 
 check: .venv/installed-test
 	$(BIN)/ruff format --check .

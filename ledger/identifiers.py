@@ -9,6 +9,7 @@ a checker refuses to mix them.
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import unicodedata
 from typing import NewType
@@ -29,12 +30,19 @@ StreamId = NewType("StreamId", bytes)
 
 SlotId = NewType("SlotId", int)
 
+_LEDGER_LABEL = b"credledger/v1/ledger"
+
 APPLICATION_ID_LENGTH_MAX = 128
 FIELD_NAME_LENGTH_MAX = 128
 _WRITTEN_LENGTH_MAX = 1024
 """A name with everything around it that its form leaves out; looked at before anything is done."""
 
 _NAME = re.compile(r"[\w.\- ]+")
+
+
+def ledger_id_of(first_public_key: bytes, salt: bytes) -> bytes:
+    """The ledger id: whoever pins it pins the first operator's key, and by it all signers."""
+    return hashlib.sha256(_LEDGER_LABEL + first_public_key + salt).digest()
 
 
 def application_key(text: str) -> str:

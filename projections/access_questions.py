@@ -61,7 +61,7 @@ class AccessQuestion:
             ]
             sql = f"{' UNION '.join(walks)} ORDER BY position DESC LIMIT ?"
             values = [user, *parameters, limit, user, *parameters, limit, limit]
-        return [int(position) for (position,) in reading.connection.execute(sql, values)]
+        return [position for (position,) in reading.connection.execute(sql, values)]
 
     def _conditions(
         self, reading: Reading, digests: Digests, before: int | None

@@ -1,4 +1,8 @@
-"""Administration's history, read from the log itself: who changed what, never a sealed byte."""
+"""Administration's history, read from the log itself: who changed what, never a sealed byte.
+
+The part of the log that is asked about is checked into its signed heads on the way, so nothing can
+be taken out of the answer or put into it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from ledger.log.rows import LogRow
 from ledger.log.store import Store
 from projections.digests import compared
 from projections.documents import time_text
-from projections.streams import log_events, position_at
+from projections.streams import Walk
 
 ADMINISTRATION = (
     "application.",
@@ -74,9 +78,8 @@ def changes(
     def unreadable(row: LogRow, error: KeyUnavailable) -> None:
         documents.append(_unreadable(row, error))
 
-    for recorded in log_events(
-        store, mapper, ADMINISTRATION, after=_before(store, since), unreadable=unreadable
-    ):
+    walk = Walk(store, mapper, since=since)
+    for recorded in walk.events(ADMINISTRATION, unreadable=unreadable):
         named = getattr(recorded.event, "application", None)
         if key is not None and (named is None or compared(named) != key):
             continue
@@ -111,10 +114,3 @@ def _unreadable(row: LogRow, error: KeyUnavailable) -> dict[str, Any]:
         "reason": None,
         "detail": {"unreadable": error.code},
     }
-
-
-def _before(store: Store, since: int | None) -> int:
-    if since is None:
-        return 0
-    with store.reading() as reading:
-        return position_at(reading, since - 1)

@@ -1,4 +1,7 @@
-"""Why one attempt was granted or refused, as of then, and the command that would mend it."""
+"""Why one attempt was granted or refused, as of then, and the command that would mend it.
+
+The record's row is checked into the signed head above it, so it is what was recorded there and then.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import NotFound
 from ledger.log.store import Store
 from projections.documents import access_document
+from projections.streams import signed_row
 
 _WHY = {
     "no-such-application": "There was no target application of this ID.",
@@ -26,9 +30,10 @@ _WHY = {
 
 def explain(store: Store, mapper: EventMapper, position: int) -> dict[str, Any]:
     """The record at a position with `why` and `mend`; `no-such-record` if it is no attempt."""
-    with store.reading() as reading:
-        row = reading.row_at(position)
-    recorded = mapper.open(row) if row is not None and row.topic.startswith("access.") else None
+    row = signed_row(store, mapper, position)
+    recorded = None
+    if row is not None and row.topic.startswith("access."):
+        recorded = mapper.open_checked(row)
     record = recorded.event if recorded is not None else None
     if recorded is None or not isinstance(record, Access):
         raise NotFound(

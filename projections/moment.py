@@ -2,6 +2,8 @@
 
 "As of T" and "as of N" mean after the last event at or before it. Access records are passed over
 unopened. What is held in memory is the state itself, without the sealed values, never the log.
+Every row up to there is checked into a signed head on the way (`projections.streams`), so somebody
+who writes to the database can stop this answer and not change it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from projections.documents import (
     standing,
     time_text,
 )
-from projections.streams import log_events, position_at
+from projections.streams import Walk
 from projections.view import Progress
 
 
@@ -41,10 +43,11 @@ def state_at(
     """
     states: dict[str, Application] = {}
     mappings: dict[bytes, Standing] = {}
-    last, recorded_at = _end(store, position, at)
-    for recorded in log_events(
-        store, mapper, ("application.", "credential."), until=last, progress=progress
-    ):
+    if position is None and at is None:
+        with store.reading() as reading:
+            position = reading.last_position()
+    walk = Walk(store, mapper, until=at, until_position=position, progress=progress)
+    for recorded in walk.events(("application.", "credential.")):
         if isinstance(recorded.event, ApplicationEvent):
             key = application_key(recorded.event.application)
             state = fold_application(states.get(key), recorded)
@@ -58,8 +61,8 @@ def state_at(
                 mappings[recorded.stream] = lean(standing(mapping))
     live = {key: state for key, state in states.items() if not state.deleted}
     return {
-        "position": last,
-        "at": recorded_at,
+        "position": walk.position,
+        "at": None if walk.recorded_at is None else time_text(walk.recorded_at),
         "applications": [application_document(live[key]) for key in sorted(live)],
         "credentials": [
             mapping_document(mapping, state)
@@ -118,14 +121,3 @@ def lean(mapping: Standing) -> Standing:
         fields=tuple(map(intern, mapping.fields)),
         set_by=intern(mapping.set_by),
     )
-
-
-def _end(store: Store, position: int | None, at: int | None) -> tuple[int, str | None]:
-    """The last event that counts, and when it was recorded; the head's where nothing is asked."""
-    with store.reading() as reading:
-        last = reading.last_position() if position is None else position
-        if position is None and at is not None:
-            last = position_at(reading, at)
-        last = min(last, reading.last_position())
-        row = reading.row_at(last)
-    return last, None if row is None else time_text(row.recorded_at)

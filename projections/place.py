@@ -3,9 +3,9 @@
     views(name, fold_version, active, position, key_check, idle_position)
 
 `key_check` is a keyed digest over the four before it. A row that was made by another version of
-the fold, stands beyond the end of the log, or whose check does not fit counts for nothing: such a
-view lags from the first event on and is built anew by whoever needs it. `idle_position` is how
-far the other table holds the log; it serves rebuilds only and needs no check.
+the fold, stands beyond the end of the log, holds what no ledger writes, or whose check does not fit
+counts for nothing: such a view lags from the first event on and is built anew by whoever needs it.
+`idle_position` is how far the other table holds the log; it serves rebuilds only and needs no check.
 """
 
 from __future__ import annotations
@@ -58,8 +58,12 @@ class Places:
         """Where the view stands by its stored row, if that is of this fold and fits its check."""
         if row is None or row[0] != self._fold_version:
             return None
-        place = Place(str(row[1]), int(row[2]))
-        return place if hmac.compare_digest(bytes(row[3]), self._check(place)) else None
+        _, active, position, check = row
+        kinds = active in SIDES and isinstance(position, int) and isinstance(check, bytes)
+        if not kinds:
+            return None
+        place = Place(active, position)
+        return place if hmac.compare_digest(check, self._check(place)) else None
 
     def standing(self, reading: Reading) -> Place | None:
         """The same, unless it lies beyond the end of the log."""
@@ -75,9 +79,9 @@ class Places:
         return ours and self.standing(reading) is None
 
     def as_found(self, connection: Connection) -> str:
-        """The table that serves by the row's own word."""
+        """The table that serves by the row's own word, if it names one."""
         found = connection.execute("SELECT active FROM views WHERE name = ?", (self.name,))
-        return str(found[0][0]) if found else SIDES[0]
+        return found[0][0] if found and found[0][0] in SIDES else SIDES[0]
 
     def write(self, connection: Connection, place: Place) -> None:
         """Let the view stand there; what is known of the idle table stays."""
@@ -88,9 +92,9 @@ class Places:
         return (self.name, self._fold_version, *place, self._check(place))
 
     def idle_position(self, connection: Connection) -> int:
-        """How far the idle table holds the log."""
+        """How far the idle table holds the log; 0 where nobody can tell."""
         found = connection.execute("SELECT idle_position FROM views WHERE name = ?", (self.name,))
-        return int(found[0][0]) if found else 0
+        return found[0][0] if found and isinstance(found[0][0], int) else 0
 
     def write_idle(self, connection: Connection, position: int) -> None:
         """Note how far the idle table holds the log."""

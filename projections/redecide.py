@@ -6,6 +6,9 @@ that matched, owner, creation, mapping, version, fields) should not have been.
 
 What cannot be judged is `unreadable`: a record whose key is not held, one decided by rules that
 this version does not know, and every one behind a piece of policy whose key is not held.
+
+The whole log is checked into its signed heads on the way, whichever rows it is then asked about: a
+record or a piece of policy that was taken away, moved or put in ends the recheck as *tampered*.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from ledger.log.store import Store
 from ledger.policy import RULES_VERSION, Caller, Decision, decide_get, owner_for
 from projections.digests import compared
 from projections.documents import time_text
-from projections.streams import log_events
+from projections.streams import Walk
 from projections.view import Progress
 
 _PREFIXES = ("application.", "role.", "credential.", "access.")
@@ -175,9 +178,8 @@ def redecide(
 ) -> dict[str, Any]:
     """`{"checked", "wrong", "unreadable"}` over the whole log."""
     redecision = Redecision()
-    for recorded in log_events(
-        store, mapper, _PREFIXES, progress=progress, unreadable=redecision.pass_over
-    ):
+    walk = Walk(store, mapper, progress=progress)
+    for recorded in walk.events(_PREFIXES, unreadable=redecision.pass_over):
         redecision.see(recorded)
     return {
         "checked": redecision.checked,

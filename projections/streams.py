@@ -1,4 +1,16 @@
-"""Reading the log in pages, by stream or by topic, for answers that views only point at."""
+"""Reading the log by stream, or as a whole, for answers that no view gives.
+
+A *walk* reads the log in order of position and believes none of it unsigned: rows and heads are
+followed as a host follows those of others (`ledger.log.following`), so each row that is given lies
+under a head that an operator or an auditor signed, none is left out, none comes twice, and its
+position and time are those that were signed. It costs a few hashes a row, and a signature a page.
+A walk that begins in the middle takes the tree's edge there from the store: what follows must lead
+to a signed root all the same.
+
+One stream by itself is read without the tree. Its rows open, and none but the newest can be
+missing, because versions are dense; whether the newest were taken away only `log verify` tells, or
+a host before it decides something by them.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +20,13 @@ from typing import TypeVar
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered
+from ledger.log.following import CheckedHead, Follower
 from ledger.log.rows import LogRow
 from ledger.log.store import Reading, Store
 
 S = TypeVar("S")
 _STREAM_PAGE_ROWS = 500
-_LOG_PAGE_ROWS = 1000
+_WALK_PAGE_ROWS = 1000
 Unreadable = Callable[[LogRow, KeyUnavailable], None]
 """Told of a row whose key is not held."""
 
@@ -42,53 +55,125 @@ def fold_stream(
     return state
 
 
-def log_events(
-    store: Store,
-    mapper: EventMapper,
-    prefixes: tuple[str, ...],
-    *,
-    after: int = 0,
-    until: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    unreadable: Unreadable | None = None,
-) -> Iterator[Recorded]:
-    """All events of these topics in order of position; no snapshot outlives a page.
+class Walk:
+    """One walk through the log, or the part of it that a question is about."""
 
-    A row whose key is not held is told to `unreadable`, or raises where there is none.
-    """
-    position = after
-    while True:
-        with store.reading() as reading:
-            rows = reading.rows_after(position, _LOG_PAGE_ROWS)
-            total = reading.last_position()
-        for row in rows:
-            if until is not None and row.position > until:
-                return
+    def __init__(
+        self,
+        store: Store,
+        mapper: EventMapper,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        until_position: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """`since` and `until` are microseconds UTC, both included."""
+        self.position = 0
+        """Of the last row that was given; 0 before the first."""
+        self.recorded_at: int | None = None
+        """When that row was recorded, microseconds UTC."""
+        self._store = store
+        self._mapper = mapper
+        self._since = since
+        self._until = until
+        self._until_position = until_position
+        self._progress = progress
+
+    def events(
+        self, prefixes: tuple[str, ...], unreadable: Unreadable | None = None
+    ) -> Iterator[Recorded]:
+        """All events of these topics, oldest first.
+
+        A row whose key is not held is told to `unreadable`, or raises where there is none.
+        Tampered with everything that following the log finds.
+        """
+        for row in self._rows():
+            self.position, self.recorded_at = row.position, row.recorded_at
             if not row.topic.startswith(prefixes):
                 continue
             try:
-                recorded = mapper.open(row)
+                recorded = self._mapper.open_checked(row)
             except KeyUnavailable as error:
                 if unreadable is None:
                     raise
                 unreadable(row, error)
                 continue
             yield recorded
-        if not rows:
-            return
-        position = rows[-1].position
-        if progress is not None:
-            progress(position, total)
+
+    def _rows(self) -> Iterator[LogRow]:
+        page: list[LogRow] = []
+        follower, head = self._beginning(page.extend)
+        while True:
+            with self._store.reading() as reading:
+                moved = follower.follow(reading, head)
+                total = reading.last_position()
+            for row in page:
+                if self._is_beyond(row):
+                    return
+                if self._since is None or row.recorded_at >= self._since:
+                    yield row
+            page.clear()
+            if moved.size == head.size:
+                return
+            head = moved
+            if self._progress is not None:
+                self._progress(head.size, total)
+
+    def _beginning(self, observe: Callable[[list[LogRow]], None]) -> tuple[Follower, CheckedHead]:
+        with self._store.reading() as reading:
+            follower = _follower(reading, self._mapper, observe)
+            if self._since is None:
+                return follower, CheckedHead()
+            # The row before the first that counts is walked over too. Its time is earlier, as the
+            # store tells it; once it is checked, so are those of all rows below it: times grow.
+            before = position_at(reading, self._since - 1)
+            return follower, follower.unchecked_head(reading, before - 1)
+
+    def _is_beyond(self, row: LogRow) -> bool:
+        return (self._until is not None and row.recorded_at > self._until) or (
+            self._until_position is not None and row.position > self._until_position
+        )
+
+
+def signed_row(store: Store, mapper: EventMapper, position: int) -> LogRow | None:
+    """The row at this position, checked into a signed head; None outside the log."""
+    page: list[LogRow] = []
+    with store.reading() as reading:
+        follower = _follower(reading, mapper, page.extend)
+        head = follower.unchecked_head(reading, position - 1)
+    while head.size < position:
+        page.clear()
+        with store.reading() as reading:
+            moved = follower.follow(reading, head)
+        if moved.size == head.size:
+            return None
+        head = moved
+    return next((row for row in page if row.position == position), None)
+
+
+def _follower(
+    reading: Reading, mapper: EventMapper, observe: Callable[[list[LogRow]], None]
+) -> Follower:
+    ledger = reading.ledger()
+    if ledger is None or not ledger.is_sound or ledger.id != mapper.ledger_id:
+        raise Tampered("altered-ledger", "The store does not name this ledger.")
+    return Follower(ledger, observe=observe, page_rows=_WALK_PAGE_ROWS)
 
 
 def position_at(reading: Reading, at: int) -> int:
-    """The last position recorded at or before a time in microseconds UTC; 0 before the first."""
+    """The last position recorded at or before a time in microseconds UTC; 0 before the first.
+
+    Looked up, not walked to: the times on the way are believed as they are stored.
+    """
     low, high = 0, reading.last_position()
     while low < high:
         middle = (low + high + 1) // 2
         row = reading.row_at(middle)
         if row is None:
             raise Tampered("log-gap", "The log lacks a row.", position=middle)
+        if not row.is_sound:
+            raise Tampered("altered-row", "A row cannot be one the ledger wrote.", position=middle)
         if row.recorded_at <= at:
             low = middle
         else:

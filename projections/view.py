@@ -30,6 +30,7 @@ from projections.place import SIDES, Place, Places
 
 PAGE_ROWS = 500
 """So many events are folded under one lock where a view is brought forward."""
+_BEGINNINGS_MAX = 3
 PUT = "put the row"
 Operation = tuple[str, tuple[object, ...]]
 """`PUT` and a whole row, or a statement with `{table}` for the table's name and its parameters."""
@@ -94,10 +95,19 @@ class ViewKeeper:
         return Place(place.active, recorded[-1].position)
 
     def bring_forward(self) -> None:
-        """Fold whatever lies beyond the view's position; `key-missing` where a key is lacking."""
+        """Fold whatever lies beyond the view's position; `key-missing` where a key is lacking.
+
+        `view-not-ready` where somebody drops the view again and again, or no place can be kept.
+        """
+        begun = 0
         while not self._stands_at_head():
             with self._store.writing(durable=False) as writing:
-                place = self.places.standing(writing) or self.begin_anew(writing.connection)
+                place = self.places.standing(writing)
+                if place is None:
+                    begun += 1
+                    if begun > _BEGINNINGS_MAX:
+                        raise _not_ready()
+                    place = self.begin_anew(writing.connection)
                 page = read_page(writing, self._mapper, place.position, self.view.prefixes)
                 self.apply(writing.connection, place.active, page.recorded)
                 self.places.write(writing.connection, Place(place.active, page.last))
@@ -111,11 +121,7 @@ class ViewKeeper:
         with self._store.reading() as reading:
             place = self.places.standing(reading)
             if place is None:
-                raise Unavailable(
-                    "view-not-ready",
-                    "A view was dropped while it was asked.",
-                    hint="Run the command again.",
-                )
+                raise _not_ready()
             yield Serving(reading, self.table(place.active), place.position)
 
     def status(self) -> dict[str, object]:
@@ -219,10 +225,15 @@ def read_page(
     prefixes: tuple[str, ...],
     rows: int | None = None,
 ) -> Page:
-    """The next events of these topics, opened from the log; of `PAGE_ROWS` rows unless told."""
+    """The next events of these topics, opened from the log; of `PAGE_ROWS` rows unless told.
+
+    `log-gap` where a row is missing or a position is used twice: a view would take it as the log's.
+    """
     recorded: list[Recorded] = []
     last = position
     for row in reading.rows_after(position, PAGE_ROWS if rows is None else rows):
+        if row.position != last + 1 or not isinstance(row.topic, str):
+            raise _out_of_order(last + 1)
         if row.topic.startswith(prefixes):
             try:
                 recorded.append(mapper.open(row))
@@ -231,6 +242,23 @@ def read_page(
                     return Page(last, recorded, error)
         last = row.position
     return Page(last, recorded, None)
+
+
+def _not_ready() -> Unavailable:
+    return Unavailable(
+        "view-not-ready",
+        "A view was dropped while it was asked.",
+        hint="Run the command again.",
+    )
+
+
+def _out_of_order(position: int) -> Tampered:
+    return Tampered(
+        "log-gap",
+        "The log lacks a row, or has two at one position.",
+        hint="Run `credledger log verify`.",
+        position=position,
+    )
 
 
 def astray(position: int) -> Tampered:

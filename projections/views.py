@@ -2,8 +2,14 @@
 
 Views only point; every answer is opened from the log's own row, whose leaf and place are checked.
 A row of a view whose content does not answer the question is reported as tampering, not shown.
-Somebody who can write to the database but has no keys can thus take rows away from an answer
-until the views are compared with their folds (`log verify --views`), but never put any in.
+
+What is shown was sealed with the ledger's keys, but these answers do not walk the tree, so that
+they cost what they show and not what the log holds. Somebody who can write to the database and has
+no keys can leave rows out of them, take the newest events off a stream, and give a true record a
+second place, or another position and time within its month, with a leaf that fits. `log verify`
+finds what was done to the log, `log verify --views` what was done to a view. Answers that must not
+be shortened walk the log (`projections.streams`): changes here, and `redecide`, `moment` and
+`explanation`.
 
 Long answers are read in pages, so that no snapshot lasts: each page is of one moment.
 """
@@ -227,7 +233,9 @@ class Views:
             found = serving.reading.connection.execute(
                 f"SELECT epoch, count(*) FROM {serving.table} GROUP BY epoch ORDER BY epoch"
             )
-        return {int(epoch): int(count) for epoch, count in found}
+        if not all(isinstance(epoch, int) for epoch, _ in found):
+            raise astray(serving.position)
+        return dict(found)
 
     def _answers(
         self,
@@ -255,7 +263,7 @@ class Views:
     def _mapping(self, serving: Serving, stream: bytes, position: int) -> CredentialMapping | None:
         """The mapping that a row points at; None if it was deleted since the view's position."""
         newest = serving.reading.newest_of(stream)
-        if newest is None or not newest.topic.startswith("credential."):
+        if newest is None or not (newest.is_sound and newest.topic.startswith("credential.")):
             raise astray(position)
         mapping = mapping_from(self._mapper.open(newest))
         if mapping is None or mapping.secret is None or newest.position != position:
@@ -265,7 +273,7 @@ class Views:
     def _access_in(
         self, row: LogRow | None, position: int, question: AccessQuestion
     ) -> dict[str, Any]:
-        if row is None or not row.topic.startswith("access."):
+        if row is None or not row.is_sound or not row.topic.startswith("access."):
             raise astray(position)
         try:
             recorded = self._mapper.open(row)

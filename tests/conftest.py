@@ -162,3 +162,9 @@ def ledger(house: House):
     opened = house.open()
     yield opened
     opened.close()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--torture", action="store_true", help="Kill at over 200 boundaries instead of a few."
+    )

@@ -31,7 +31,7 @@ from ledger.archive.reading import Archive, open_archive
 from ledger.archive.restoring import Refold, Restoration
 from ledger.archive.writing import forked_from_backup, take, write_archive
 from ledger.errors import NotFound, Tampered, Unavailable
-from ledger.log.verification import CheckedHead
+from ledger.log.following import CheckedHead
 from tools.show import progress
 from tools.wiring import open_restoring, scratch_views
 

@@ -8,6 +8,7 @@ from ledger.errors import InvalidInput, LedgerError, NotFound
 from tools.settings import Settings
 
 if TYPE_CHECKING:
+    from ledger.log.rows import LedgerRow
     from ledger.log.store import Store
 
 MIGRATIONS = ("ledger.log.migrations", "projections.migrations")
@@ -31,19 +32,29 @@ def existing_store(settings: Settings) -> Store:
     store = store_of(settings)
     path = settings.sqlite_path
     if path is not None and not path.exists():
-        raise _no_ledger()
+        raise no_ledger()
     if not settings.keyring.exists():
         try:
             with store.reading() as reading:
                 if reading.ledger() is None:
-                    raise _no_ledger()
+                    raise no_ledger()
         except LedgerError:
             store.close()
             raise
     return store
 
 
-def _no_ledger() -> NotFound:
+def required_ledger(store: Store) -> LedgerRow:
+    """The row that names the store's ledger; `no-ledger` where there is none."""
+    with store.reading() as reading:
+        ledger = reading.ledger()
+    if ledger is None:
+        raise no_ledger()
+    return ledger
+
+
+def no_ledger() -> NotFound:
+    """Nobody made a ledger at that store."""
     return NotFound(
         "no-ledger",
         "There is no ledger at that store.",

@@ -1,8 +1,8 @@
-"""Checking and listing the log without any key.
+"""Checking a store's log without any key, against what is written down about it elsewhere.
 
 The ledger id is taken from `--ledger-id`, else from the keyring's file (it stands there in
 clear), else from the store itself, which then vouches for itself only: `unanchored`. The host's
-memory beside the keyring is a second anchor: the log must continue it.
+memory beside the keyring is a second anchor: the log must continue it, and be there at all.
 """
 
 from __future__ import annotations
@@ -12,26 +12,24 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.archive.reading import open_archive
 from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, NotFound, Tampered
-from ledger.log.checkpoint import head_text, note
+from ledger.log.following import CheckedHead
 from ledger.log.memory import HostMemory, memory_path
-from ledger.log.rows import LedgerRow, signers_digest
+from ledger.log.rows import LedgerRow
+from ledger.log.signers import names_itself
 from ledger.log.store import Store
-from ledger.log.verification import CheckedHead, Follower, Verification
-from ledger.log.verification import verify_log as verify_rows
+from ledger.log.verification import Verification, verify_log
 from ledger.sealing.keyring_file import read_keyring
 from tools.settings import Settings
 from tools.show import progress
-from tools.stores import existing_store
-from tools.when import to_text
+from tools.stores import no_ledger, store_of
 
 if TYPE_CHECKING:
     from tools.wiring import Session
 
-_PAGE_ROWS = 1000
 _ID = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -96,17 +94,25 @@ def parse_ledger_id(text: str) -> bytes:
     return bytes.fromhex(text.strip())
 
 
-def verify_log(settings: Settings, pinned: bytes | None) -> Report:
-    """Check every row, head, signature and signer; never prompts."""
+def verify_store(settings: Settings, pinned: bytes | None) -> Report:
+    """Check every row, head, signature and signer of the store; never prompts.
+
+    A store without a ledger is `no-ledger`, unless the host remembers one or its id is pinned:
+    then it is damage, and reported.
+    """
     report = Report()
-    store = existing_store(settings)
+    store = store_of(settings)
     try:
-        ledger = _ledger_of(store)
-        expected = pinned or _keyring_ledger_id(settings, ledger)
-        remembered = _remembered(settings, ledger, report)
+        named = _named(store)
+        expected = pinned or _keyring_ledger_id(settings, named)
+        known = expected or (named.ledger.id if named.ledger is not None else None)
+        remembered = _remembered(settings, known, report) if known is not None else None
         report.unanchored = expected is None and remembered is None
+        if named.is_empty:
+            _report_nothing(report, pinned, remembered)
+            return report
         with progress("Verifying") as show:
-            found = verify_rows(store, pinned=expected, remembered=remembered, progress=show)
+            found = verify_log(store, pinned=expected, remembered=remembered, progress=show)
         report.take_in(found)
     finally:
         store.close()
@@ -125,12 +131,13 @@ def verify_archive(
     report = Report()
     archive = open_archive(directory, besides)
     ledger = archive.ledger()
-    expected = pinned or _keyring_ledger_id(settings, ledger)
-    remembered = _remembered(settings, ledger, report)
+    named = _Named(ledger, names_itself=True, is_empty=False)
+    expected = pinned or _keyring_ledger_id(settings, named)
+    remembered = _remembered(settings, ledger.id, report)
     beyond = remembered is not None and remembered.size > archive.last_position()
     report.unanchored = expected is None and (remembered is None or beyond)
     with progress("Verifying") as show:
-        found = verify_rows(
+        found = verify_log(
             archive,
             pinned=expected,
             remembered=None if beyond else remembered,
@@ -160,71 +167,22 @@ def view_checks(session: Session) -> Iterator[tuple[str, bool, str]]:
         yield f"view {view['name']}", same, "as its fold" if same else "differed; rebuilt"
 
 
-def event_rows(settings: Settings, after: int, limit: int | None) -> list[dict[str, Any]]:
-    """What is in clear of each row."""
-    store = existing_store(settings)
-    rows: list[dict[str, Any]] = []
+def _remembered(settings: Settings, ledger_id: bytes, report: Report) -> CheckedHead | None:
     try:
-        _ledger_of(store)
-        while limit is None or len(rows) < limit:
-            wanted = _PAGE_ROWS if limit is None else min(_PAGE_ROWS, limit - len(rows))
-            with store.reading() as reading:
-                page = reading.rows_after(after, wanted)
-            rows.extend(
-                {
-                    "position": row.position,
-                    "stream": row.stream.hex(),
-                    "version": row.version,
-                    "topic": row.topic,
-                    "epoch": row.epoch,
-                    "recorded_at": to_text(row.recorded_at),
-                }
-                for row in page
-            )
-            if len(page) < wanted:
-                break
-            after = page[-1].position
-    finally:
-        store.close()
-    return rows
-
-
-def newest_checkpoint(settings: Settings) -> dict[str, object]:
-    """The newest signed head as `{"size", "root", "note"}`; its signature is checked."""
-    store = existing_store(settings)
-    try:
-        ledger = _ledger_of(store)
-        with store.reading() as reading:
-            head = reading.head()
-            if head is None:
-                raise Tampered("no-head", "The ledger has no signed head.")
-            Follower(ledger).book(reading).require(head)
-            digest = signers_digest(ledger.id, reading.signers(), head.size)
-    finally:
-        store.close()
-    text = head_text(ledger.id, head.size, head.root, digest)
-    return {
-        "size": head.size,
-        "root": head.root.hex(),
-        "note": note(ledger.id, text, head.signer, head.signature),
-    }
-
-
-def _remembered(settings: Settings, ledger: LedgerRow, report: Report) -> CheckedHead | None:
-    try:
-        head = HostMemory(memory_path(settings.keyring), ledger.id, None).recall()
+        head = HostMemory(memory_path(settings.keyring), ledger_id, None).recall()
     except LedgerError as error:
         report.add("host-memory", False, error.message)
         return None
     return head
 
 
-def _keyring_ledger_id(settings: Settings, ledger: LedgerRow) -> bytes | None:
+def _keyring_ledger_id(settings: Settings, named: _Named) -> bytes | None:
+    """The id that the keyring names; `keyring-foreign` where the store is another ledger, whole."""
     try:
         told = read_keyring(settings.keyring).ledger_id
     except LedgerError:
         return None
-    if told != ledger.id:
+    if named.ledger is not None and named.ledger.id != told and named.names_itself:
         raise KeyUnavailable(
             "keyring-foreign",
             "The keyring belongs to another ledger than this store's.",
@@ -233,13 +191,35 @@ def _keyring_ledger_id(settings: Settings, ledger: LedgerRow) -> bytes | None:
     return told
 
 
-def _ledger_of(store: Store) -> LedgerRow:
-    with store.reading() as reading:
-        ledger = reading.ledger()
-    if ledger is None:
-        raise NotFound(
-            "no-ledger",
-            "There is no ledger at that store.",
-            hint="Check --store, or create one with `credledger init`.",
-        )
-    return ledger
+class _Named(NamedTuple):
+    """How a store names its ledger, unchecked."""
+
+    ledger: LedgerRow | None
+    """None where it names none, or nothing that could be one."""
+    names_itself: bool
+    """Whether it is some ledger, whole, if not the one that is looked for."""
+    is_empty: bool
+
+
+def _named(store: Store) -> _Named:
+    try:
+        with store.reading() as reading:
+            ledger = reading.ledger()
+            if ledger is None:
+                return _Named(None, names_itself=False, is_empty=not any(reading.counts()))
+            whole = names_itself(ledger, reading.signers())
+    except NotFound:
+        return _Named(None, names_itself=False, is_empty=True)
+    except Tampered:
+        return _Named(None, names_itself=False, is_empty=False)
+    return _Named(ledger if ledger.is_sound else None, names_itself=whole, is_empty=False)
+
+
+def _report_nothing(report: Report, pinned: bytes | None, remembered: CheckedHead | None) -> None:
+    if remembered is not None:
+        detail = f"there is no ledger at that store, and this host remembers {remembered.size} rows"
+        report.add("rolled-back", False, detail)
+    elif pinned is not None:
+        report.add("altered-ledger", False, "there is no ledger at that store")
+    elif report.ok:
+        raise no_ledger()

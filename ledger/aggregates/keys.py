@@ -189,6 +189,12 @@ class KeyHistory:
         """Whether mappings may rest on epochs before the current one."""
         return self.resealed < self.current
 
+    @property
+    def is_destroying(self) -> bool:
+        """Whether keys of values were to be destroyed and this was never recorded as done."""
+        left = self.destroying - self.destroyed
+        return any(name.compartment == Compartment.SECRET.value for name in left)
+
     def state_of(self, epoch: int) -> str:
         """`next`, `current`, `previous`, and `destroying` or `destroyed` by its key of values."""
         if epoch >= self.current:

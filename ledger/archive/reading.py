@@ -20,7 +20,7 @@ from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import Manifest, Segment, damaged
 from ledger.archive.segment import Loaded, load_segment
 from ledger.errors import NotFound
-from ledger.log.rows import CommitRow, Extent, LedgerRow, LogRow, SignerRow
+from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, SignerRow
 
 _HELD_SEGMENTS = 2
 CommitBelow = Callable[[int], CommitRow | None]
@@ -80,6 +80,12 @@ class Archive:
         """How far it goes."""
         head = self.manifest.head
         return Extent(head.size, head.size, head.frontier)
+
+    def counts(self) -> Counts:
+        """How many rows and commits the segments hold, by their lists."""
+        segments = [placed.segment for placed in self._placed]
+        rows = sum(segment.last - segment.first + 1 for segment in segments)
+        return Counts(rows, sum(segment.commits for segment in segments))
 
     def rows_after(self, position: int, limit: int) -> list[LogRow]:
         """The next rows in order of position; at most those of one segment."""

@@ -18,11 +18,12 @@ from ledger.aggregates.recorded import Recorded
 from ledger.archive.reading import Archive
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, KeyUnavailable
+from ledger.log.following import CheckedHead, Follower
 from ledger.log.memory import HostMemory
-from ledger.log.rows import CommitRow, LogRow
+from ledger.log.rows import EPOCH_STARTED, CommitRow, LogRow
 from ledger.log.store import Maintainer, Reading, Store, Writing
 from ledger.log.tips import StreamTips
-from ledger.log.verification import EPOCH_STARTED, CheckedHead, Follower, Versions
+from ledger.log.verification import Versions
 
 _PAGE_COMMITS = 500
 _FRESH_TIPS_MAX = 20_000

@@ -16,9 +16,9 @@ from ledger.archive.manifest import Manifest, Segment, ViewDigest
 from ledger.archive.reading import Archive, Part
 from ledger.archive.segment import SegmentDraft
 from ledger.errors import Conflict, NotFound, Tampered
+from ledger.log.following import CheckedHead, Follower
 from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow, signers_digest
 from ledger.log.store import Reading, Store
-from ledger.log.verification import EPOCH_STARTED, CheckedHead, Follower
 from ledger.tree import unpack_frontier
 
 _PAGE_BYTES = 2 * 1024**2
@@ -132,9 +132,8 @@ def _head_at(store: Store, manifest: Manifest) -> CheckedHead:
     frontier = None if commit is None else unpack_frontier(size, commit.frontier)
     if row is None or frontier is None:
         raise forked_from_backup(size)
-    epoch = row.epoch + (row.topic == EPOCH_STARTED and size > 1)
     signers = signers_digest(manifest.ledger.id, manifest.signers, size)
-    return CheckedHead(frontier, row.recorded_at, epoch, signers)
+    return CheckedHead(frontier, row.recorded_at, row.following_epoch, signers)
 
 
 def _present(store: Store, folder: ArchiveFolder, taken: Taken) -> Manifest | None:

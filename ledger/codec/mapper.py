@@ -93,7 +93,8 @@ class EventMapper:
     """Seals events into rows and opens rows into events, for one ledger."""
 
     def __init__(self, ledger_id: bytes, keys: KeySet, random: Random) -> None:
-        self._ledger_id = ledger_id
+        self.ledger_id = ledger_id
+        """Whose rows it opens: 32 bytes."""
         self._keys = keys
         self._random = random
 
@@ -123,10 +124,10 @@ class EventMapper:
         sealed = seal_padded(
             self._cipher(topic, epoch, period, stream),
             text,
-            associated_data_of(self._ledger_id, place),
+            associated_data_of(self.ledger_id, place),
             self._random(NONCE_BYTES),
         )
-        leaf = leaf_hash(header_of(self._ledger_id, position, place, recorded_at), sealed)
+        leaf = leaf_hash(header_of(self.ledger_id, position, place, recorded_at), sealed)
         row = LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
         recorded = Recorded(
             position, stream, version, topic, epoch, period, recorded_at, event, actor, reason
@@ -147,14 +148,14 @@ class EventMapper:
         """The row that sealed bytes become at this place, with its leaf."""
         period = period_of(recorded_at)
         place = encode_place(stream, version, topic, epoch, period)
-        leaf = leaf_hash(header_of(self._ledger_id, position, place, recorded_at), sealed)
+        leaf = leaf_hash(header_of(self.ledger_id, position, place, recorded_at), sealed)
         return LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
 
     def open(self, row: LogRow) -> Recorded:
         """The event in a row; `altered-row` or `sealed-unreadable` if it is not the recorded one."""
         try:
             place = row.place()
-            header = header_of(self._ledger_id, row.position, place, row.recorded_at)
+            header = header_of(self.ledger_id, row.position, place, row.recorded_at)
             same = leaf_hash(header, row.sealed) == row.leaf
         except (TypeError, ValueError, AttributeError, struct.error):
             same = False
@@ -169,7 +170,7 @@ class EventMapper:
         return self._opened(row, row.place())
 
     def _opened(self, row: LogRow, place: bytes) -> Recorded:
-        envelope = self._envelope(row, associated_data_of(self._ledger_id, place))
+        envelope = self._envelope(row, associated_data_of(self.ledger_id, place))
         return Recorded(
             row.position,
             row.stream,
@@ -198,7 +199,7 @@ class EventMapper:
     def associated_data(self, row: Placed) -> bytes:
         """What binds the sealed parts of this row to their place."""
         place = encode_place(row.stream, row.version, row.topic, row.epoch, row.period)
-        return associated_data_of(self._ledger_id, place)
+        return associated_data_of(self.ledger_id, place)
 
     def _envelope(self, row: LogRow, aad: bytes) -> dict[str, Any]:
         try:

@@ -36,9 +36,9 @@ from pathlib import Path
 from typing import Any
 
 from ledger.errors import LedgerError, Tampered, Unavailable
+from ledger.log.following import CheckedHead
 from ledger.log.forking import rest_while_forking
 from ledger.log.tips import Tip
-from ledger.log.verification import CheckedHead
 from ledger.tree import unpack_frontier
 
 _HEAD = "ledger_id, size, frontier, recorded_at, epoch, signers, mac"

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ledger.codec.header import FORMAT, STREAM_BYTES, encode_place, header_of
 from ledger.tree import leaf_hash
 
-LEDGER_LABEL = b"credledger/v1/ledger"
+EPOCH_STARTED = "epoch.started"
 OPERATOR, AUDITOR = "operator", "auditor"
 BEGIN, END = "begin", "end"
 
@@ -64,6 +64,14 @@ class LogRow(NamedTuple):
             and _is_bytes(self.leaf, 32)
         )
 
+    @property
+    def following_epoch(self) -> int:
+        """The epoch that the next row must be in.
+
+        Row 1 starts epoch 1 and is in it; any later row that starts an epoch is in the one it ends.
+        """
+        return self.epoch + (self.topic == EPOCH_STARTED and self.position > 1)
+
     def place(self) -> bytes:
         """What the leaf and the cipher both bind; `ValueError` for what is no row."""
         return encode_place(self.stream, self.version, self.topic, self.epoch, self.period)
@@ -83,6 +91,13 @@ class Extent(NamedTuple):
     """The size of the newest commit; 0 without commits."""
     frontier: bytes
     """The packed frontier of the newest commit; empty without commits."""
+
+
+class Counts(NamedTuple):
+    """How many rows lie in the two tables that grow."""
+
+    rows: int
+    commits: int
 
 
 class CommitRow(NamedTuple):
@@ -162,8 +177,3 @@ def signers_digest(ledger_id: bytes, signers: tuple[SignerRow, ...], size: int) 
             digest.update(row.content(ledger_id))
             digest.update(row.signature)
     return digest.digest()
-
-
-def ledger_id_of(first_public_key: bytes, salt: bytes) -> bytes:
-    """The ledger id: whoever pins it pins the first operator's key, and by it all signers."""
-    return hashlib.sha256(LEDGER_LABEL + first_public_key + salt).digest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.errors import Refused, Tampered
+from ledger.identifiers import ledger_id_of
 from ledger.log.checkpoint import head_text, is_signed
 from ledger.log.rows import (
     BEGIN,
@@ -16,7 +17,6 @@ from ledger.log.rows import (
     CommitRow,
     LedgerRow,
     SignerRow,
-    ledger_id_of,
     signers_digest,
 )
 from ledger.log.store import LogReading
@@ -27,7 +27,12 @@ class SignerBook:
     """The keys that may sign heads, each with the sizes it may sign."""
 
     def __init__(self, ledger: LedgerRow, rows: tuple[SignerRow, ...], reading: LogReading) -> None:
-        """Check every signer row; `bad-signer` where one was not introduced by a live operator."""
+        """Check every signer row; `bad-signer` where one was not introduced by a live operator.
+
+        `altered-ledger` for a ledger's row that cannot be one.
+        """
+        if not ledger.is_sound:
+            raise Tampered("altered-ledger", "The ledger's row is none that this version writes.")
         self.ledger = ledger
         self.rows = rows
         self._spans: dict[bytes, tuple[str, int, int | None]] = {}
@@ -48,7 +53,12 @@ class SignerBook:
         return [key for key, span in self._spans.items() if span[0] == OPERATOR]
 
     def require(self, commit: CommitRow) -> str:
-        """The signer's class if the commit's signature holds; `bad-signature` otherwise."""
+        """The signer's class if the commit's signature holds; `bad-signature` otherwise.
+
+        `altered-commit` for one whose columns hold something else than a ledger writes.
+        """
+        if not commit.is_sound:
+            raise Tampered("altered-commit", "A head cannot be one the ledger wrote.")
         signer_class = self.class_at(commit.signer, commit.size)
         digest = signers_digest(self.ledger.id, self.rows, commit.size)
         text = head_text(self.ledger.id, commit.size, commit.root, digest)
@@ -60,7 +70,11 @@ class SignerBook:
 
     def _admit(self, row: SignerRow, reading: LogReading) -> None:
         if not row.is_sound:
-            raise Tampered("bad-signer", "A signer's row cannot be one the ledger wrote.")
+            raise Tampered(
+                "bad-signer",
+                "A signer's row cannot be one the ledger wrote.",
+                position=_first_resting(row),
+            )
         root: bytes | None = EMPTY_ROOT
         if row.from_size > 0:
             commit = reading.commit_at(row.from_size)
@@ -72,7 +86,7 @@ class SignerBook:
             raise Tampered(
                 "bad-signer",
                 "A signing key was not introduced by an operator.",
-                position=row.from_size,
+                position=_first_resting(row),
             )
         if row.change == BEGIN:
             self._spans[row.public_key] = (row.signer_class, row.from_size, None)
@@ -97,6 +111,21 @@ class SignerBook:
         )
         # Who introduces must be able to sign the very next head, or an ended key could go on.
         return fits and self.class_at(row.introduced_by, row.from_size + 1) == OPERATOR
+
+
+def names_itself(ledger: LedgerRow, rows: tuple[SignerRow, ...]) -> bool:
+    """Whether the ledger's id is that of its own first signer: whole, whichever ledger it is."""
+    return (
+        ledger.is_sound
+        and bool(rows)
+        and rows[0].is_sound
+        and ledger_id_of(rows[0].public_key, ledger.salt) == ledger.id
+    )
+
+
+def _first_resting(row: SignerRow) -> int:
+    """The first position whose head would rest on this row."""
+    return row.from_size + 1 if isinstance(row.from_size, int) and row.from_size > 0 else 1
 
 
 class HeadSigner:

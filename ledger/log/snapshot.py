@@ -1,11 +1,16 @@
-"""What is asked of a ledger's four tables and put into them, in words that every engine knows."""
+"""What is asked of a ledger's four tables and put into them, in words that every engine knows.
+
+Databases are not strict, so what is counted with here is looked at first: a number that is none is
+`store-damaged`. Whole rows come as they are; whoever uses one asks it whether it is sound.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ledger.aggregates.mapping import NEW_VALUE_TOPICS, VALUE_TOPICS
-from ledger.log.rows import CommitRow, Extent, LedgerRow, LogRow, SignerRow
+from ledger.errors import Tampered
+from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, SignerRow
 from ledger.log.store import Connection
 
 LOG_COLUMNS = ", ".join(LogRow._fields)
@@ -20,6 +25,8 @@ _EXTENT = (
     " (SELECT 1 AS one, size, frontier FROM commits ORDER BY size DESC LIMIT 1) AS newest"
     " ON newest.one = always.one"
 )
+
+_COUNTS = "SELECT (SELECT count(*) FROM log), (SELECT count(*) FROM commits)"
 
 
 _ADDED = (
@@ -52,8 +59,10 @@ class Snapshot:
         self.connection = connection
 
     def ledger(self) -> LedgerRow | None:
-        """The one row that names the ledger."""
-        found = self.connection.execute("SELECT id, format, salt FROM ledger")
+        """The one row that names the ledger; `altered-ledger` where there are more."""
+        found = self.connection.execute("SELECT id, format, salt FROM ledger LIMIT 2")
+        if len(found) > 1:
+            raise Tampered("altered-ledger", "The store names more than one ledger.")
         return LedgerRow(*found[0]) if found else None
 
     def head(self) -> CommitRow | None:
@@ -63,12 +72,20 @@ class Snapshot:
 
     def last_position(self) -> int:
         """The highest position in the log; 0 when it is empty."""
-        return int(self.connection.execute("SELECT coalesce(max(position), 0) FROM log")[0][0])
+        return _number(self.connection.execute("SELECT coalesce(max(position), 0) FROM log")[0][0])
 
     def extent(self) -> Extent:
         """How far the log and its commits go, in one look."""
         found = self.connection.execute(_EXTENT)[0]
-        return Extent(int(found[0]), int(found[1] or 0), bytes(found[2] or b""))
+        if found[1] is None:
+            return Extent(_number(found[0]), 0, b"")
+        if not isinstance(found[2], bytes):
+            raise _damaged()
+        return Extent(_number(found[0]), _number(found[1]), found[2])
+
+    def counts(self) -> Counts:
+        """How many rows and commits there are, in one look."""
+        return Counts(*self.connection.execute(_COUNTS)[0])
 
     def signers(self) -> tuple[SignerRow, ...]:
         """All signer rows, in order of storing."""
@@ -166,7 +183,7 @@ class Snapshot:
             last = self.connection.execute("SELECT coalesce(max(ordinal), 0) FROM signers")[0][0]
             self.connection.executemany(
                 f"INSERT INTO signers (ordinal, {_SIGNER}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(ordinal, *row) for ordinal, row in enumerate(rows, int(last) + 1)],
+                [(ordinal, *row) for ordinal, row in enumerate(rows, _number(last) + 1)],
             )
 
     def insert_rows(self, rows: Sequence[LogRow]) -> None:
@@ -181,3 +198,13 @@ class Snapshot:
     def _rows(self, condition: str, *parameters: object) -> list[LogRow]:
         sql = f"SELECT {LOG_COLUMNS} FROM log WHERE {condition}"
         return [LogRow._make(row) for row in self.connection.execute(sql, parameters)]
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise _damaged()
+    return value
+
+
+def _damaged() -> Tampered:
+    return Tampered("store-damaged", "The store holds a value that no ledger wrote.")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ledger.aggregates.recorded import Recorded
-from ledger.log.rows import CommitRow, Extent, LedgerRow, LogRow, SignerRow
+from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, SignerRow
 from ledger.log.upserts import Columns, Row
 
 
@@ -62,6 +62,10 @@ class LogReading(Protocol):
 
     def extent(self) -> Extent:
         """The highest position in the log and the size of the last commit, in one look."""
+        ...
+
+    def counts(self) -> Counts:
+        """How many rows and commits the tables hold, wherever they say that they lie."""
         ...
 
     def signers(self) -> tuple[SignerRow, ...]:

@@ -24,11 +24,11 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, Refused, Tampered
 from ledger.log.access_streams import AccessStreams
 from ledger.log.folds import Folds
-from ledger.log.rows import AUDITOR, LogRow, SignerRow
+from ledger.log.following import CheckedHead
+from ledger.log.rows import AUDITOR, EPOCH_STARTED, LogRow, SignerRow
 from ledger.log.signers import HeadSigner, SignerBook
 from ledger.log.store import Reading
 from ledger.log.tips import Tip, is_remembered
-from ledger.log.verification import EPOCH_STARTED, CheckedHead
 from ledger.sealing.epochs import period_of
 
 T = TypeVar("T")
@@ -276,8 +276,8 @@ class Transaction:
         self._own.setdefault(row.stream, []).append(recorded)
         self.rows.append(row)
         self.recorded.append(recorded)
-        if row.topic == EPOCH_STARTED and row.position > 1:
-            self._epoch += 1
+        if row.following_epoch != self._epoch:
+            self._epoch = row.following_epoch
             # Requests behind this one in the same batch seal access records in the new epoch.
             self._equipment.mapper.start({self._epoch: row.period})
         return recorded

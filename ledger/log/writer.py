@@ -24,6 +24,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, InvalidInput, LedgerError, Tampered, Unavailable
 from ledger.log.access_streams import AccessStreams
 from ledger.log.folds import Folds, Overtaken
+from ledger.log.following import CheckedHead, Follower, rolled_back
 from ledger.log.forking import renew_in_children
 from ledger.log.line import Answer, Line, Reply, Waiting
 from ledger.log.memory import HostMemory
@@ -32,7 +33,6 @@ from ledger.log.signers import HeadSigner
 from ledger.log.store import Maintainer, Reading, Store, Writing
 from ledger.log.tips import StreamTips
 from ledger.log.transaction import Equipment, Request, Transaction
-from ledger.log.verification import CheckedHead, Follower, rolled_back
 
 if TYPE_CHECKING:
     from ledger.log.awaiting import Awaited, Mailboxes
@@ -157,9 +157,9 @@ class Writer:
         return self._advance(self._follower.follow_to_end(page, self.head))
 
     def check_signers(self) -> None:
-        """`bad-signer` if the signers that the checked head rests on are not the stored ones."""
+        """`bad-signer` or `bad-signature` unless the checked head is stored as it was signed."""
         with self.store.reading() as reading:
-            self._follower.continued_book(reading, self.head)
+            self._follower.check_head(reading, self.head)
 
     def look(self, look: Callable[[Transaction], T]) -> T:
         """Read through a transaction that is never written, at a head that was checked."""

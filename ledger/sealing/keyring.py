@@ -40,6 +40,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from ledger.errors import Conflict, InvalidInput, KeyUnavailable, NotFound, Refused
+from ledger.identifiers import ledger_id_of
 from ledger.sealing.confidential import Confidential
 from ledger.sealing.epochs import (
     ACCESS_PERIODS,
@@ -75,7 +76,6 @@ SLOTS_MAX = 64
 _LEDGER_ID_BYTES = 32
 _SALT_BYTES = 16
 _NONCE_BYTES = 12
-_LEDGER_LABEL = b"credledger/v1/ledger"
 
 
 class GivenUp(NamedTuple):
@@ -474,7 +474,7 @@ def create_keyring(
     signing_key = Ed25519PrivateKey.from_private_bytes(random(32))
     salt = random(16)
     public_key = signing_key.public_key().public_bytes_raw()
-    ledger_id = hashlib.sha256(_LEDGER_LABEL + public_key + salt).digest()
+    ledger_id = ledger_id_of(public_key, salt)
     root = random(KEY_BYTES)
     slot = new_slot(
         ledger_id,

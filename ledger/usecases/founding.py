@@ -1,6 +1,7 @@
 """The beginning of a ledger: the keyring first, then the store in one transaction.
 
-Killed in between, the next `init` with that keyring goes on.
+Killed in between, the next `init` with that keyring goes on. A keyring whose ledger this host
+remembers was founded already: where its store is empty, rows were taken away, and nothing is begun.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from pathlib import Path
 from ledger.aggregates.actor import Actor
 from ledger.aggregates.keys import EpochStarted, SlotAdded
 from ledger.codec.mapper import EventMapper
-from ledger.errors import Conflict, NotFound
+from ledger.errors import Conflict, NotFound, Tampered
+from ledger.log.following import rolled_back
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.rows import OPERATOR, LedgerRow
 from ledger.log.signers import HeadSigner
@@ -73,6 +75,9 @@ def found_ledger(
 ) -> Founded:
     """Create keyring and store; `ledger-exists` or `keyring-exists` where they are in use.
 
+    `altered-ledger` where there is a log that nobody names, `rolled-back` where this host remembers
+    the keyring's ledger and the store holds none of it.
+
     `following` makes what is to follow the log from its first row on.
     """
     named = _named(store)
@@ -89,8 +94,12 @@ def found_ledger(
             label, holding, created_at=clock(), random=random, cost=cost or Argon2Cost()
         )
         create_keyring_file(keyring_path, unlocked.keyring)
-    store.create()
     streams = unlocked.stream_names()
+    memory = HostMemory(memory_path(keyring_path), unlocked.ledger_id, streams.memory_key())
+    if memory.recall() is not None:
+        memory.close()
+        raise rolled_back(0)
+    store.create()
     row = LedgerRow(unlocked.ledger_id, FORMAT, unlocked.keyring.salt)
     mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), random)
     writer = Writer(
@@ -102,7 +111,7 @@ def found_ledger(
         access_stream_name=streams.access,
         keyring_stream=streams.keyring(),
         maintainers=following(mapper, streams) if following else (),
-        memory=HostMemory(memory_path(keyring_path), unlocked.ledger_id, streams.memory_key()),
+        memory=memory,
     )
     try:
         writer.found(FirstEvents(unlocked, streams.keyring(), account, Acting(reason=reason)))
@@ -128,9 +137,20 @@ def _named(store: Store) -> bytes | None:
     try:
         with store.reading() as reading:
             row = reading.ledger()
+            if row is None and any(reading.counts()):
+                raise unnamed()
     except NotFound:
         return None
     return row.id if row is not None else None
+
+
+def unnamed() -> Tampered:
+    """A log without the row that names its ledger."""
+    return Tampered(
+        "altered-ledger",
+        "The store holds a log and does not name its ledger.",
+        hint="Keep a copy, find out who changed it, and put a backup back.",
+    )
 
 
 def _exists() -> Conflict:

@@ -6,6 +6,7 @@ since that memory. Reading policy and mappings goes to the log itself, never to 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,12 +28,12 @@ from ledger.claims import Claim, parse_claim
 from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput, KeyUnavailable, NotFound, Refused, Tampered, Unavailable
 from ledger.identifiers import field_key
+from ledger.log.following import CheckedHead, forked, require_continued, rolled_back
 from ledger.log.memory import HostMemory
 from ledger.log.rows import END, CommitRow, LedgerRow
-from ledger.log.signers import HeadSigner
+from ledger.log.signers import HeadSigner, names_itself
 from ledger.log.store import Maintainer, ServerState, Store
 from ledger.log.transaction import Request, Transaction
-from ledger.log.verification import CheckedHead, forked, require_continued
 from ledger.log.writer import AHEAD_MAX_US, Writer
 from ledger.policy import Caller, Verb, decide
 from ledger.sealing.keyring import UnlockedKeyring
@@ -50,6 +51,7 @@ from ledger.usecases.credentials import (
 )
 from ledger.usecases.decisions import Asked
 from ledger.usecases.desk import Desk
+from ledger.usecases.founding import unnamed
 from ledger.usecases.held_keys import HeldKeys
 from ledger.usecases.key_backups import KeyBackups, require_not_behind
 from ledger.usecases.outcomes import (
@@ -123,11 +125,13 @@ class Ledger:
     ) -> Ledger:
         """Check keyring, memory and log against each other, before anything is written.
 
+        The newest head's signature is checked even where the memory knows that head already.
+
         Raises `keyring-foreign`, `keyring-behind`, `slot-removed` (key unavailable);
-        `rolled-back`, `forked` and every finding of the row checks (tampered); and of a server
-        `role-too-narrow`, `store-async`, `clocks-apart` (unavailable).
+        `altered-ledger`, `rolled-back`, `forked` and every finding of the row checks (tampered);
+        and of a server `role-too-narrow`, `store-async`, `clocks-apart` (unavailable).
         """
-        row = _ledger_row(store, unlocked)
+        row = _ledger_row(store, unlocked, memory)
         unlocked = unlocked.preferring(_live_signing_keys(store))
         streams = unlocked.stream_names()
         desk = Desk(unlocked, streams, unlocked.secret_box(), mapper, account, random)
@@ -501,7 +505,14 @@ class Ledger:
         destroy_previous: bool = False,
         progress: Progress | None = None,
     ) -> RotationOutcome:
-        """A new epoch of keys, and every live mapping sealed under it; see `usecases.rotation`."""
+        """A new epoch of keys, and every live mapping sealed under it; see `usecases.rotation`.
+
+        A rotation or destruction that was cut off is finished, and no other rotation started.
+        """
+        history = self.key_history()
+        if history.is_destroying and not history.is_rotating:
+            unfinished = RotationOutcome(history.current - 1, history.current, 0)
+            return self._rotation.destroy_previous(acting, unfinished)
         outcome = self._rotation.run(acting, without_backup=without_backup, progress=progress)
         if destroy_previous:
             return self._rotation.destroy_previous(acting, outcome)
@@ -616,10 +627,16 @@ class _Asking:
         return self.ask(transaction)
 
 
-def _ledger_row(store: Store, unlocked: UnlockedKeyring) -> LedgerRow:
-    with store.reading() as reading:
+def _ledger_row(store: Store, unlocked: UnlockedKeyring, memory: HostMemory | None) -> LedgerRow:
+    row, own = None, True
+    with contextlib.suppress(NotFound), store.reading() as reading:
         row = reading.ledger()
+        if row is None and any(reading.counts()):
+            raise unnamed()
+        own = row is None or row.id == unlocked.ledger_id or names_itself(row, reading.signers())
     if row is None:
+        if memory is not None and memory.recall() is not None:
+            raise rolled_back(0)
         raise NotFound(
             "no-ledger",
             "There is no ledger at this store.",
@@ -627,6 +644,8 @@ def _ledger_row(store: Store, unlocked: UnlockedKeyring) -> LedgerRow:
         )
     if not row.is_sound:
         raise Tampered("altered-ledger", "The ledger's row is none that this version writes.")
+    if not own:
+        raise Tampered("altered-ledger", "The ledger's row is not that of its first signer.")
     if row.id != unlocked.ledger_id:
         raise KeyUnavailable(
             "keyring-foreign",

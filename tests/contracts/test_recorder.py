@@ -32,8 +32,9 @@ from ledger.aggregates.event import Event
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Refused, Tampered
+from ledger.identifiers import ledger_id_of
 from ledger.log.postgresql.store import PostgresqlStore
-from ledger.log.rows import LedgerRow, ledger_id_of
+from ledger.log.rows import LedgerRow
 from ledger.log.signers import HeadSigner
 from ledger.log.sqlite import SqliteStore
 from ledger.log.store import Store

@@ -19,7 +19,7 @@ from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
 from tests.conftest import PASSPHRASE, House
-from tests.faults.test_reviewed_attacks import copied
+from tests.faults.hosts import copied
 from tests.faults.test_tampering import attack
 
 _UNLIMITED_S = 30

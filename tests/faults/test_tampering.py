@@ -14,7 +14,9 @@ import psycopg
 import pytest
 
 from ledger.claims import parse_claim
-from ledger.errors import KeyUnavailable, LedgerError, Tampered
+from ledger.errors import KeyUnavailable, LedgerError, Tampered, Unavailable
+from ledger.log.rows import LogRow
+from ledger.log.snapshot import LOG_COLUMNS
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.sealing.keyring_file import read_keyring
@@ -22,6 +24,7 @@ from ledger.sealing.slots import new_passphrase, passphrase
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.conftest import CHEAP, PASSPHRASE
+from tests.tools.conftest import Cli
 
 ALICE = parse_claim("user:alice")
 PAIR = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
@@ -82,6 +85,43 @@ def attack(house, *statements: str) -> None:
     connection.close()
 
 
+def recompute_leaves(house) -> None:
+    """Leaves that fit the rows as somebody has left them; no key is needed for that."""
+    ledger_id = read_keyring(house.keyring_path).ledger_id
+    for columns in house.sql(f"SELECT {LOG_COLUMNS} FROM log"):
+        row = LogRow(*columns)
+        if isinstance(row.sealed, bytes) and row.leaf != row.computed_leaf(ledger_id):
+            leaf = row.computed_leaf(ledger_id)
+            house.sql("UPDATE log SET leaf = ? WHERE position = ?", leaf, row.position)
+
+
+def command_line(house) -> Cli:
+    """The commands, on this house."""
+    cli = Cli(house.keyring_path.parent)
+    secret = house.keyring_path.with_name("passphrase")
+    secret.write_text(PASSPHRASE)
+    secret.chmod(0o600)
+    del cli.environment["CREDLEDGER_KEY_FILE"]
+    cli.environment |= {
+        "CREDLEDGER_STORE": house.store_url or f"sqlite://{house.store_path}",
+        "CREDLEDGER_KEYRING": str(house.keyring_path),
+        "CREDLEDGER_PASSPHRASE_FILE": str(secret),
+    }
+    return cli
+
+
+def failed(house) -> list[tuple[str, int | None]]:
+    """The checks that fail, with the position they name; the command must say the same."""
+    found = [one for one in verify_log(house.store()).checks if not one.ok]
+    answer = command_line(house)("log", "verify")
+    assert answer.code == (8 if found else 0)
+    told = [one["detail"] for one in answer.json["checks"] if not one["ok"]]
+    for check in found:
+        place = "" if check.position is None else f" (position {check.position})"
+        assert check.detail + place in told
+    return [(check.name, check.position) for check in found]
+
+
 FLIP = "CAST(substr({0}, 1, 20) || x'FEFE' || substr({0}, 23) AS BLOB)"
 ATTACKS = {
     "a sealed byte altered": ("UPDATE log SET sealed = " + FLIP.format("sealed"), 1),
@@ -123,9 +163,97 @@ ATTACKS = {
 def test_every_change_of_stored_bytes_is_named_with_its_position(filled, name):
     statement, position = ATTACKS[name]
     attack(filled, statement)
-    result = verify_log(filled.store())
-    assert not result.ok
-    assert [check.position for check in result.checks if not check.ok] == [position]
+    assert [place for _, place in failed(filled)] == [position]
+
+
+RECOMPUTED = {
+    "a sealed byte altered": 2,  # rows 1 and 2 have one head
+    "a row's time altered": 4,
+    "a row's topic altered": 5,
+    "a row's epoch altered": 5,
+    "a row's stream altered": 6,
+    "a row replaced": 5,
+    "a row forged at the end": 7,
+}
+
+
+@pytest.mark.parametrize("name", RECOMPUTED)
+def test_a_leaf_that_was_made_to_fit_does_not_fit_the_signed_head(filled, name):
+    """The position is that of the first head that the altered row lies under."""
+    attack(filled, ATTACKS[name][0])
+    recompute_leaves(filled)
+    assert [place for _, place in failed(filled)] == [RECOMPUTED[name]]
+    unlocked = read_keyring(filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    with pytest.raises(Tampered):
+        filled.open_with(unlocked, remember=False)
+
+
+def without_constraints(house, table: str) -> None:
+    """Keys and checks of a table are gone; its rows stay."""
+    if not house.on_server:
+        attack(
+            house,
+            f"CREATE TABLE bare AS SELECT * FROM {table}",
+            f"DROP TABLE {table}",
+            f"ALTER TABLE bare RENAME TO {table}",
+        )
+        return
+    held = (
+        "SELECT conname FROM pg_constraint WHERE conrelid = CAST(? AS regclass)"
+        " AND contype IN ('p', 'u', 'c')"
+    )
+    for (name,) in house.sql(held, table):
+        house.sql(f"ALTER TABLE {table} DROP CONSTRAINT {name} CASCADE")
+    for column in house.sql("SELECT attname FROM pg_attribute WHERE attnum > 0 AND NOT"
+                            " attisdropped AND attrelid = CAST(? AS regclass)", table):  # fmt: skip
+        house.sql(f"ALTER TABLE {table} ALTER COLUMN {column[0]} DROP NOT NULL")
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        (4, ("repeated-row", 4)),
+        (6, ("unsigned-rows", 6)),
+        (0, ("unsigned-rows", 0)),
+        (-(2**63), ("unsigned-rows", None)),
+        (None, ("unsigned-rows", None)),
+    ],
+    ids=["below", "at the end", "before the first", "as low as can be", "nowhere"],
+)
+def test_a_row_put_beside_the_logs_own_is_seen(filled, place, named):
+    without_constraints(filled, "log")
+    assert failed(filled) == []
+    ledger_id = read_keyring(filled.keyring_path).ledger_id
+    columns = filled.sql(f"SELECT {LOG_COLUMNS} FROM log WHERE position = 3")[0]
+    row = LogRow(*columns)._replace(position=place)
+    if place is not None and place >= 0:
+        row = row._replace(leaf=row.computed_leaf(ledger_id))
+    filled.sql(f"INSERT INTO log ({LOG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", *row)
+    assert failed(filled) == [named]
+
+
+@pytest.mark.parametrize(
+    ("size", "shown", "named"),
+    [
+        (4, 4, ("repeated-commit", 4)),
+        (6, 6, ("repeated-commit", 6)),
+        (4, 0, ("repeated-commit", 0)),
+        (4, None, ("repeated-commit", None)),
+        (6, 9, ("missing-row", 7)),
+    ],
+    ids=["below", "at the end", "before the first", "nowhere", "beyond"],
+)
+def test_a_head_put_beside_the_logs_own_is_seen(filled, size, shown, named):
+    without_constraints(filled, "commits")
+    filled.sql(
+        "INSERT INTO commits (size, root, frontier, signer, signature) SELECT CAST(? AS bigint),"
+        " root, frontier, signer, signature FROM commits WHERE size = ?",
+        shown,
+        size,
+    )
+    if shown is None and filled.on_server:  # the server sorts what is nothing above all else
+        named = ("missing-commit", 6)
+    assert failed(filled) == [named]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +271,7 @@ def test_a_forged_signer_is_not_believed(filled):
         "INSERT INTO signers SELECT 2, zeroblob(32), class, change, 2, introduced_by, signature"
         " FROM signers",
     )
-    assert not verify_log(filled.store()).ok
+    assert failed(filled) == [("bad-signer", 3)]
 
 
 def test_an_older_copy_of_the_database_is_refused_on_a_host_that_remembers(sqlite_filled):
@@ -175,6 +303,7 @@ def test_triggers_refuse_rewriting_by_accident(sqlite_filled):
         "INSERT OR REPLACE INTO log SELECT * FROM log WHERE position = 3",
         "UPDATE commits SET size = 99 WHERE size = 6",
         "DELETE FROM ledger",
+        "DELETE FROM signers",
     ):
         with pytest.raises(sqlite3.IntegrityError):
             connection.execute(statement)
@@ -321,6 +450,16 @@ WRONG_KINDS = {
     "a version made text": "UPDATE log SET version = 'x' WHERE position = 4",
     "a topic made bytes": "UPDATE log SET topic = x'00' WHERE position = 4",
     "a frontier made a number": "UPDATE commits SET frontier = 5 WHERE size = 4",
+    "the head's frontier made text": "UPDATE commits SET frontier = 'x' WHERE size = 6",
+    "the head's frontier made huge": "UPDATE commits SET frontier = 9000000000000 WHERE size = 6",
+    "the head's frontier made a fraction": "UPDATE commits SET frontier = 5.5 WHERE size = 6",
+    "the head's root made text": f"UPDATE commits SET root = '{'x' * 32}' WHERE size = 6",
+    "the head's signer made a number": "UPDATE commits SET signer = 7 WHERE size = 6",
+    "the head's signature made a number": "UPDATE commits SET signature = 7 WHERE size = 6",
+    "a time made text": "UPDATE log SET recorded_at = 'x' WHERE position = 6",
+    "a second ledger": "INSERT INTO ledger SELECT 0, zeroblob(32), format, salt FROM ledger",
+    "a signer's class made a number": "UPDATE signers SET class = 7",
+    "a signer's number made text": "UPDATE signers SET introduced_by = 7",
     "a signature made text": f"UPDATE commits SET signature = '{'x' * 64}' WHERE size = 4",
     "a salt made text": "UPDATE ledger SET salt = 'x'",
     "another format": "UPDATE ledger SET format = 2",
@@ -341,20 +480,122 @@ WRONG_KINDS = {
 def test_a_column_that_holds_something_else_is_damage_and_no_crash(sqlite_filled, name):
     """SQLite stores whatever somebody puts in; nothing is released by it that was not before."""
     attack(sqlite_filled, "PRAGMA ignore_check_constraints = ON", WRONG_KINDS[name])
-    result = verify_log(sqlite_filled.store())
-    assert not result.ok
-    assert all(check.detail for check in result.checks)
-    try:
-        ledger = sqlite_filled.open()
-    except (Tampered, KeyUnavailable):
+    assert failed(sqlite_filled)
+    assert_refused_or_true(sqlite_filled)
+
+
+def assert_refused_or_true(house):
+    """Commands end with one of our codes, and what is released is what the log has."""
+    cli = command_line(house)
+    for asked in (["log", "events"], ["log", "checkpoint"], ["audit", "changes", "--since", "1h"]):
+        assert cli(*asked).code in {0, 6, 8}
+    answer = cli("credential", "get", "CRM", "--as", "user:alice")
+    assert answer.code in {0, 6, 8}
+    if answer.code == 0:
+        assert answer.json["fields"]["Windows Password"] == "first"
+
+
+BARE_KINDS = {
+    "a position made text": ("log", "UPDATE log SET position = 'x' WHERE position = 6"),
+    "a position made a fraction": ("log", "UPDATE log SET position = 6.5 WHERE position = 6"),
+    "a size made text": ("commits", "UPDATE commits SET size = 'x' WHERE size = 6"),
+    "a size made huge": ("commits", "UPDATE commits SET size = 9000000000000000000 WHERE size = 6"),
+    "a size made a fraction": ("commits", "UPDATE commits SET size = 6.5 WHERE size = 6"),
+}
+
+
+@pytest.mark.parametrize("name", BARE_KINDS)
+def test_a_place_that_is_no_number_is_damage_and_no_crash(sqlite_filled, name):
+    table, statement = BARE_KINDS[name]
+    without_constraints(sqlite_filled, table)
+    sqlite_filled.sql(statement)
+    assert failed(sqlite_filled)
+    assert_refused_or_true(sqlite_filled)
+
+
+RETYPED = ["log.position", "log.recorded_at", "commits.size", "commits.frontier"]
+
+
+@pytest.mark.parametrize("kind", ["text", "numeric"])
+@pytest.mark.parametrize("column", RETYPED)
+def test_a_column_of_another_type_is_damage_and_no_crash(house, column, kind):
+    if not house.on_server or (column == "commits.frontier" and kind == "numeric"):
         return
+    filled, (table, name) = fill(house), column.split(".")
+    without_constraints(filled, table)
+    filled.sql(f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind} USING {name}::{kind}")
+    cli = command_line(filled)
+    for asked in (["log", "verify"], ["credential", "get", "CRM", "--as", "user:alice"]):
+        assert cli(*asked).code == 8
+
+
+BAD_PLACES = [
+    "position = 'x'",
+    "position = 5.5",
+    "key_check = 'x'",
+    "key_check = 9000000000000",
+    "idle_position = 'x'",
+    "active = 'x'",
+    "active = 'a WHERE 0'",
+    "fold_version = 'x'",
+]
+
+
+@pytest.mark.parametrize("place", BAD_PLACES)
+def test_a_view_whose_place_is_none_counts_as_missing_and_is_built_anew(sqlite_filled, place):
+    attack(sqlite_filled, "PRAGMA ignore_check_constraints = ON", f"UPDATE views SET {place}")
+    ledger = sqlite_filled.open()
+    assert ledger.views.status()
+    ledger.grant(Acting(), "CRM", "administrator", "user:zed")
+    ledger.retrieve(Caller(ALICE), "CRM")
+    assert len(ledger.views.access()) == 2
+    assert len(ledger.views.credentials()) == len(ledger.views.applications()) == 1
+    assert ledger.views.epochs() == {1: 1}
+    ledger.views.rebuild()
+    assert {one["position"] for one in ledger.views.status()} == {ledger.head().size}
+    ledger.close()
+    assert command_line(sqlite_filled)("log", "verify", "--views").code == 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "ask"),
+    [
+        ("UPDATE credential_view_a SET stream = 'x'", lambda views: views.credentials()),
+        ("UPDATE credential_view_a SET stream = 9000000000000", lambda views: views.credentials()),
+        ("UPDATE credential_view_a SET position = 'x'", lambda views: views.credentials()),
+        ("UPDATE application_catalogue_a SET stream = 7", lambda views: views.applications()),
+        ("UPDATE application_catalogue_a SET creation = 'x'", lambda views: views.applications()),
+        ("UPDATE key_inventory_a SET epoch = 'x'", lambda views: views.epochs()),
+        ("UPDATE access_history_a SET position = 3", lambda views: views.access()),
+    ],
+)
+def test_a_views_column_that_holds_something_else_leads_nowhere(sqlite_filled, statement, ask):
+    """It is reported, or is no row of the view; the view is then built anew."""
+    attack(sqlite_filled, statement)
+    ledger = sqlite_filled.open()
     try:
-        released = ledger.retrieve(Caller(ALICE), "CRM").fields
-        assert released["Windows Password"].reveal() == "first"
-    except Tampered:
-        pass
-    finally:
-        ledger.close()
+        assert ask(ledger.views) == []
+    except Tampered as error:
+        assert error.code == "view-astray"
+    assert sum(not view["same"] for view in ledger.views.rebuild()) == 1
+    assert ask(ledger.views)
+    ledger.close()
+
+
+def test_a_view_whose_place_cannot_be_kept_is_not_built_for_ever(filled):
+    if filled.on_server:
+        filled.sql("ALTER TABLE views ALTER COLUMN position TYPE text USING position::text")
+    else:
+        attack(
+            filled,
+            "CREATE TRIGGER moved AFTER UPDATE ON views BEGIN UPDATE views SET position = 'x'; END",
+            "UPDATE views SET idle_position = 0",
+        )
+    ledger = filled.open()
+    with pytest.raises(Unavailable) as caught:
+        ledger.views.credentials()
+    assert caught.value.code == "view-not-ready"
+    ledger.close()
 
 
 def test_a_host_without_memory_is_not_told_that_nothing_is_set(sqlite_filled):

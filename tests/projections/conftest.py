@@ -136,11 +136,15 @@ class LackingMapper:
         self._mapper = mapper
         self._lacking = lacking
         self._code = code
+        self.ledger_id = mapper.ledger_id
 
     def open(self, row):
         if self._lacking(row):
             raise KeyUnavailable(self._code, "A key is not held.")
         return self._mapper.open(row)
+
+    def open_checked(self, row):
+        return self.open(row)
 
 
 def record_of(**fields):

@@ -50,7 +50,7 @@ def verify(
     accept_new_memory: bool,
 ) -> None:
     """Check the whole log without any key."""
-    from tools.verifying import parse_ledger_id, verify_archive, verify_log, view_checks
+    from tools.verifying import parse_ledger_id, verify_archive, verify_store, view_checks
     from tools.wiring import accept_new_memory as accept
 
     if archive is not None and (views or accept_new_memory):
@@ -62,7 +62,7 @@ def verify(
     if archive is not None:
         report = verify_archive(settings, archive, (), pinned)
     else:
-        report = verify_log(settings, pinned)
+        report = verify_store(settings, pinned)
     if views and report.ok:
         with run.session(operator=False) as session:
             for name, ok, detail in view_checks(session):
@@ -81,7 +81,7 @@ def verify(
 @click.option("--limit", type=click.IntRange(0), default=EVENTS_DEFAULT, help="0 is all.")
 def events(run: Run, after: int, limit: int) -> None:
     """List events as they lie in the log: no content, no key."""
-    from tools.verifying import event_rows
+    from tools.event_list import event_rows
 
     run.print(event_rows(run.settings(), after, limit or None), EVENT_COLUMNS)
 
@@ -90,7 +90,7 @@ def events(run: Run, after: int, limit: int) -> None:
 @click.option("--out", metavar="FILE", help="Write the signed note there.")
 def checkpoint(run: Run, out: str | None) -> None:
     """Print the newest signed head, to be kept or published elsewhere."""
-    from tools.verifying import newest_checkpoint
+    from tools.checkpoints import newest_checkpoint
 
     document = newest_checkpoint(run.settings())
     if out is not None:

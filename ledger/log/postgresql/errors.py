@@ -20,6 +20,8 @@ STANDBY_CANCELLED = "01000"
 _LOST = {"57P01", "57P02", "57P03", "XX000", "25P03", "25P04"}
 _DAMAGED = {"XX001", "XX002"}
 _LOCKED = {"55P03", "40P01", "40001"}
+_OTHER_TYPES = {"42804", "42883"}
+"""A column cannot be compared with what it holds in a ledger: somebody gave it another type."""
 _NO_TABLE = {"42P01", "3F000"}
 _NO_RIGHT = {"42501", "25006"}
 _FULL = "53100"
@@ -41,6 +43,8 @@ def translated(error: psycopg.Error) -> LedgerError:
         return unreachable()
     if state in _DAMAGED:
         return Tampered("store-damaged", "The server calls the store's pages damaged.")
+    if state in _OTHER_TYPES:
+        return Tampered("store-damaged", "The store's tables are not as a ledger makes them.")
     if state in _LOCKED:
         return locked_too_long()
     if state == _FULL:

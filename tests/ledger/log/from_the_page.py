@@ -145,7 +145,7 @@ def verify(log):
         raise Damage("format", 0)
     roots = {one["size"]: one["root"] for one in commits}
     spans = check_signers(ledger, named["salt"], log["signers"], roots)
-    size, nodes, time, epoch, versions = 0, [], 0, 1, {}
+    size, nodes, time, epoch, versions, audit_streams = 0, [], 0, 1, {}, {}
     for commit in commits:
         fresh = [row for row in rows if size < row["position"] <= commit["size"]]
         for row in fresh:
@@ -178,9 +178,13 @@ def verify(log):
         if signer_class is None or not signed(commit["signer"], commit["signature"], text):
             raise Damage("signature", size)
         if signer_class == "auditor":
-            one_stream = len({row["stream"] for row in fresh}) == 1
-            if not (one_stream and all(row["topic"].startswith("audit.") for row in fresh)):
+            streams = {row["stream"] for row in fresh}
+            held = audit_streams.setdefault(commit["signer"], streams)
+            shared = sum(held == one for one in audit_streams.values()) > 1
+            if len(streams) != 1 or streams != held or shared:
                 raise Damage("class", size)
-    if len(rows) != size:
+            if not all(row["topic"].startswith("audit.") for row in fresh):
+                raise Damage("class", size)
+    if len(rows) != size or len(roots) != len(commits):
         raise Damage("position", size + 1)
     return size, root_of(nodes)

@@ -22,6 +22,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.codec.header import associated_data_of, encode_place, header_of
+from ledger.identifiers import ledger_id_of
 from ledger.log.checkpoint import head_text, note
 from ledger.log.rows import (
     AUDITOR,
@@ -32,7 +33,6 @@ from ledger.log.rows import (
     LedgerRow,
     LogRow,
     SignerRow,
-    ledger_id_of,
     signers_digest,
 )
 from ledger.log.signers import HeadSigner

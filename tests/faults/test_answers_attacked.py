@@ -1,0 +1,235 @@
+"""What the read side answers once somebody has written to the log, with leaves that fit.
+
+Rows are changed far below the head, on a host whose memory would stop a release. Answers that walk
+the log hold each row against the signed heads, so they stop; those that views point at open the
+rows alone, and say what `log verify` and `log verify --views` then call damaged.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger.claims import parse_claim
+from ledger.errors import LedgerError, Tampered
+from ledger.log.rows import LogRow
+from ledger.log.snapshot import LOG_COLUMNS
+from ledger.policy import Caller
+from ledger.sealing.keyring_file import read_keyring
+from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
+from projections.explanation import explain
+from projections.moment import state_at
+from projections.redecide import redecide
+from tests.faults.test_tampering import (
+    attack,
+    command_line,
+    failed,
+    recompute_leaves,
+    without_constraints,
+)
+
+ALICE, MALLORY = parse_claim("user:alice"), parse_claim("user:mallory")
+PAIR = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
+MINUTE_US = 60_000_000
+
+
+@pytest.fixture
+def filled(house):
+    """3 created, 4 set, 5 read by Mallory, 6 revoked, 7 read by Alice, 8 set, 9 created."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="group", members=("user:alice", "user:mallory"))
+    ledger.set_credentials(Acting(), "CRM", None, PAIR)
+    ledger.retrieve(Caller(MALLORY), "CRM")
+    ledger.revoke(Acting(), "CRM", "member", "user:mallory")
+    ledger.retrieve(Caller(ALICE), "CRM")
+    ledger.set_credentials(Acting(), "CRM", None, PAIR)
+    ledger.create_application(Acting(), "Last", kind="individual")
+    ledger.close()
+    return house
+
+
+def row_at(house, position: int) -> LogRow:
+    return LogRow(*house.sql(f"SELECT {LOG_COLUMNS} FROM log WHERE position = ?", position)[0])
+
+
+def put(house, row: LogRow) -> None:
+    house.sql(f"INSERT INTO log ({LOG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", *row)
+
+
+def taken_away(house):
+    attack(house, "DELETE FROM log WHERE position = 5")
+
+
+def told_later(house):
+    attack(house, "UPDATE log SET recorded_at = recorded_at + 1 WHERE position = 5")
+
+
+def told_twice(house):
+    without_constraints(house, "log")
+    put(house, row_at(house, 5)._replace(position=7))
+
+
+def told_instead(house):
+    """Mallory's read stands where Alice's was, in the view as well."""
+    without_constraints(house, "log")
+    row = row_at(house, 5)._replace(position=7, recorded_at=row_at(house, 7).recorded_at)
+    house.sql("DELETE FROM log WHERE position = 7")
+    put(house, row)
+
+
+ATTACKS = [taken_away, told_later, told_twice, told_instead]
+
+
+@pytest.mark.parametrize("change", ATTACKS)
+def test_answers_that_walk_the_log_stop_at_what_nobody_signed(filled, change):
+    ledger = filled.open()
+    mapper, store = ledger._desk.mapper, filled.store()
+    assert redecide(store, mapper)["wrong"] == []
+    change(filled)
+    recompute_leaves(filled) if change is told_later else None
+    if change in (told_twice, told_instead):
+        fit_the_leaf(filled, 7)
+    for ask in (
+        lambda: redecide(store, mapper),
+        lambda: state_at(store, mapper),
+        lambda: state_at(store, mapper, position=8),
+        ledger.views.changes,
+        lambda: ledger.views.changes(since=row_at(filled, 3).recorded_at),
+        lambda: explain(store, mapper, 7),
+    ):
+        with pytest.raises(Tampered):
+            ask()
+    ledger.close()
+    assert failed(filled)
+    cli = command_line(filled)
+    assert cli("audit", "recheck").code == cli("audit", "changes").code == 8
+    assert cli("replay", "state", "--position", "8").code == 8
+
+
+def fit_the_leaf(house, position: int) -> None:
+    ledger_id = read_keyring(house.keyring_path).ledger_id
+    for columns in house.sql(f"SELECT {LOG_COLUMNS} FROM log WHERE position = ?", position):
+        row = LogRow(*columns)
+        house.sql(
+            "UPDATE log SET leaf = ? WHERE position = ? AND sealed = ?",
+            row.computed_leaf(ledger_id),
+            position,
+            row.sealed,
+        )
+
+
+def test_a_state_of_then_needs_nothing_that_came_later(filled):
+    """Damage behind the page that a question is about is not its concern."""
+    ledger = filled.open()
+    mapper, store = ledger._desk.mapper, filled.store()
+    for number in range(520):
+        ledger.grant(Acting(), "CRM", "administrator", f"user:u{number}")
+    then = state_at(store, mapper, position=8)
+    end = ledger.head().size
+    ledger.close()
+    attack(filled, f"DELETE FROM log WHERE position = {end}")
+    assert state_at(store, mapper, position=8) == then
+    with pytest.raises(Tampered):
+        state_at(store, mapper)
+
+
+def test_a_time_that_was_altered_does_not_mislead_where_a_question_begins(filled):
+    """The search for the beginning looks at row 5 first, and would take it for an earlier one."""
+    ledger = filled.open()
+    since = row_at(filled, 4).recorded_at
+    assert [one["position"] for one in ledger.views.changes(since=since)] == [4, 6, 8, 9]
+    attack(filled, f"UPDATE log SET recorded_at = {since - 1} WHERE position = 5")
+    recompute_leaves(filled)
+    with pytest.raises(Tampered) as caught:
+        ledger.views.changes(since=since)
+    assert caught.value.position == 5
+    ledger.close()
+
+
+def test_a_view_is_not_folded_over_a_row_that_is_missing_or_comes_twice(filled):
+    ledger = filled.open()
+    told_twice(filled)
+    fit_the_leaf(filled, 7)
+    ledger.views.drop_all()
+    with pytest.raises(Tampered) as caught:
+        ledger.views.access()
+    assert (caught.value.code, caught.value.position) == ("log-gap", 8)
+    filled.sql("DELETE FROM log WHERE position = 7")
+    with pytest.raises(Tampered) as caught:
+        ledger.views.rebuild("access_history")
+    assert (caught.value.code, caught.value.position) == ("log-gap", 7)
+    ledger.close()
+
+
+def test_what_views_point_at_can_be_moved_in_time_until_the_log_is_verified(filled):
+    """The threat model says so; content stays what it was."""
+    ledger = filled.open()
+    true = ledger.views.access(user="user:mallory")
+    told_later(filled)
+    recompute_leaves(filled)
+    moved = ledger.views.access(user="user:mallory")
+    ledger.close()
+    assert moved[0]["recorded_at"] != true[0]["recorded_at"]
+    assert {**moved[0], "recorded_at": None} == {**true[0], "recorded_at": None}
+    assert failed(filled) == [("wrong-frontier", 5)]
+
+
+def test_what_is_taken_out_of_a_view_is_found_by_comparing_it(filled):
+    attack(filled, "DELETE FROM access_history_a WHERE position = 5")
+    cli = command_line(filled)
+    assert cli("audit", "access", "--user", "user:mallory").json == []
+    assert cli("log", "verify").code == 0
+    assert cli("log", "verify", "--views").code == 8
+    assert [one["position"] for one in cli("audit", "access", "--user", "user:mallory").json] == [5]
+
+
+def test_a_store_that_names_another_ledger_is_not_walked(filled):
+    ledger = filled.open()
+    attack(filled, "UPDATE ledger SET id = zeroblob(32)")
+    for ask in (
+        ledger.views.changes,
+        lambda: explain(filled.store(), ledger._desk.mapper, 5),
+    ):
+        with pytest.raises(LedgerError) as caught:
+            ask()
+        assert caught.value.code == "altered-ledger"
+    ledger.close()
+
+
+@pytest.fixture
+def long(filled):
+    """Some 1,200 rows more, in heads of a hundred, and one read at the end."""
+    ledger = filled.open()
+    for number in range(12):
+        application = "CRM" if number % 2 else "Last"
+        ledger.change_together(
+            [
+                ledger.changes.grant(Acting(), application, "administrator", f"user:u{number}-{n}")
+                for n in range(100)
+            ]
+        )
+    ledger.retrieve(Caller(ALICE), "CRM")
+    yield ledger
+    ledger.close()
+
+
+def test_a_question_about_the_end_of_a_long_log_begins_near_it(filled, long):
+    store, mapper, end = filled.store(), long._desk.mapper, long.head().size
+    everything = long.views.changes()
+    for position in (1, 3, 100, 509, 700, end - 1, end):
+        since = row_at(filled, position).recorded_at
+        later = [one for one in everything if one["position"] >= position]
+        assert long.views.changes(since=since) == later
+    assert explain(store, mapper, end)["position"] == end
+    assert explain(store, mapper, 5)["caller"] == "user:mallory"
+    # Far below is not looked at again; the edge of the tree that it begins with is.
+    since = row_at(filled, end - 20).recorded_at
+    attack(filled, "DELETE FROM log WHERE position = 5")
+    assert len(long.views.changes(since=since)) == 20
+    for size, frontier in filled.sql("SELECT size, frontier FROM commits WHERE size > 9"):
+        if size < 1000:
+            edge = bytes(len(frontier))
+            filled.sql("UPDATE commits SET frontier = ? WHERE size = ?", edge, size)
+    for ask in (lambda: long.views.changes(since=since), lambda: explain(store, mapper, end)):
+        with pytest.raises(Tampered):
+            ask()

@@ -1,0 +1,79 @@
+"""A store whose ledger was deleted or renamed by SQL, with what still names it elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger.log.memory import memory_path
+from ledger.sealing.keyring_file import read_keyring
+from tests.conftest import new_house
+from tests.faults.test_tampering import attack, command_line
+
+TABLES = ("ledger", "log", "commits", "signers")
+DELETED = {
+    "its row": ("DELETE FROM ledger",),
+    "every row": tuple(f"DELETE FROM {table}" for table in TABLES),
+    "every table": tuple(f"DROP TABLE {table}" for table in TABLES),
+}
+GET = ("credential", "get", "CRM", "--as", "user:alice")
+
+
+def checks(answer) -> list[str]:
+    return [one["name"] for one in answer.json["checks"] if not one["ok"]]
+
+
+@pytest.mark.parametrize("name", DELETED)
+def test_a_host_that_remembers_calls_a_deleted_ledger_tampered_and_begins_no_other(house, name):
+    house.open().close()
+    attack(house, *DELETED[name])
+    cli = command_line(house)
+    answer = cli("log", "verify")
+    expected = "altered-ledger" if name == "its row" else "rolled-back"
+    assert (answer.code, checks(answer)) == (8, [expected])
+    assert cli(*GET).error["code"] == expected
+    assert cli("init").error["code"] == expected
+    assert cli("init").code == cli(*GET).code == 8
+    assert cli("log", "verify").code == 8
+
+
+@pytest.mark.parametrize("name", DELETED)
+def test_a_pinned_id_makes_a_deleted_ledger_damage_where_nobody_remembers(house, name):
+    attack(house, *DELETED[name])
+    memory_path(house.keyring_path).unlink()
+    pinned = read_keyring(house.keyring_path).ledger_id.hex()
+    cli = command_line(house)
+    answer = cli("log", "verify", "--ledger-id", pinned)
+    assert (answer.code, checks(answer)) == (8, ["altered-ledger"])
+    # Without either, nothing tells a deleted ledger from an `init` that was cut off.
+    unpinned = cli("log", "verify")
+    if name == "its row":
+        assert (unpinned.code, checks(unpinned)) == (8, ["altered-ledger"])
+        assert cli("init").error["code"] == "altered-ledger"
+    else:
+        assert (unpinned.code, unpinned.error["code"]) == (3, "no-ledger")
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+def test_an_altered_ledger_id_is_tampering_and_not_another_ledger(house, remembers):
+    if not remembers:
+        memory_path(house.keyring_path).unlink()
+    attack(house, "UPDATE ledger SET id = zeroblob(32)")
+    cli = command_line(house)
+    answer = cli("log", "verify")
+    assert answer.code == 8
+    assert "ledger-id" in checks(answer)
+    assert cli(*GET).error["code"] == "altered-ledger"
+    assert cli("init").code == 5
+
+
+def test_another_ledgers_store_is_still_told_as_such(house, tmp_path):
+    other = new_house(tmp_path / "other")
+    other.found()
+    cli = command_line(house)
+    cli.environment["CREDLEDGER_STORE"] = f"sqlite://{other.store_path}"
+    for asked in (("log", "verify"), GET):
+        answer = cli(*asked)
+        assert (answer.code, answer.error["code"]) == (6, "keyring-foreign")
+    pinned = read_keyring(house.keyring_path).ledger_id.hex()
+    assert cli("log", "verify", "--ledger-id", pinned).code == 8
+    other.close()

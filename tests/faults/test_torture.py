@@ -1,0 +1,150 @@
+"""Commands that keys and recovery rest on, killed while others read and write.
+
+Beside each command a process reads every credential and sets one of them anew, without pause. The
+command is killed at a boundary (see `running`) and run again, which must finish it. Then whoever
+read beside it has met nothing but right values, every live credential opens, the log holds and each
+view is its fold.
+
+`pytest --torture` tries so many boundaries that they are over 200 on the two stores together; else
+a few of each command, the same in every run.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.faults.killing import UNREACHED, spread
+from tests.faults.running import KILLED, until
+
+OWNERS = ("ann", "bob", "eve", "joe", "sue")
+BESIDE = """
+import os, pathlib, sys, threading
+sys.argv = ["credledger"]
+from ledger.claims import parse_claim
+from ledger.policy import Caller
+from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
+from tools.documents import StandardInput
+from tools.settings import Given, decide
+from tools.wiring import open_session
+home = pathlib.Path({home!r})
+owners = [parse_claim("user:" + name) for name in {owners!r}]
+given = {{"User": FieldValue("u"), "Password": FieldValue("right")}}
+done = {{"read": 0, "set": 0}}
+failures = []
+def repeat(name, work):
+    try:
+        while not (home / "stop").exists():
+            work(done[name])
+            done[name] += 1
+    except BaseException as error:
+        failures.append(repr(error))
+with open_session(decide(Given(), dict(os.environ)), StandardInput()) as session:
+    ledger = session.ledger
+    def read(number):
+        found = ledger.retrieve(Caller(owners[number % len(owners)]), "payroll")
+        assert found.fields["Password"].reveal() == "right", found
+    def change(number):
+        ledger.set_credentials(Acting(), "payroll", owners[number % len(owners)], given)
+    read(0)
+    threads = [threading.Thread(target=repeat, args=one) for one in (("read", read), ("set", change))]
+    for thread in threads:
+        thread.start()
+    (home / "ready").touch()
+    for thread in threads:
+        thread.join()
+print(done, failures, file=sys.stderr)
+sys.stderr.flush()
+os._exit(1 if failures or not all(done.values()) else 0)
+"""
+COMMANDS = {
+    "key rotate": ("key", "rotate", "--without-backup"),
+    "key rotate --destroy-previous": (
+        "key",
+        "rotate",
+        "--without-backup",
+        "--destroy-previous",
+        "--yes",
+    ),
+    "backup create": ("backup", "create", "archive"),
+    "key backup": ("key", "backup", "copies/keyring"),
+    "key slot add": ("key", "slot", "add", "key-file", "--new-key-file", "spare.key"),
+    "replay rebuild": ("replay", "rebuild"),
+}
+AGAIN = {
+    "key backup": ("key-backup-exists", 5),
+    "key slot add": ("slot-exists", 5),
+}
+"""What a second run says where the first was killed after it had done its work."""
+ONCE, ONCE_ON_SERVER = 4, 2
+TORTURED, TORTURED_ON_SERVER = 28, 8
+
+
+@pytest.fixture(scope="module")
+def peopled(on_both, tmp_path_factory):
+    """Some people's credentials besides."""
+    host = on_both.copy(tmp_path_factory.mktemp("torture") / "host")
+    (host.home / "copies").mkdir()
+    values = json.dumps({"User": "u", "Password": "right"}).encode()
+    for name in OWNERS:
+        owner = ("--owner", f"user:{name}", "--values", "-")
+        host.ok("credential", "set", "payroll", *owner, stdin=values)
+    yield host
+    host.settle()
+    host.drop_database()
+
+
+def moments(host, tmp_path, arguments, count):
+    """So many of the boundaries that an untouched run meets, its last one among them."""
+    counted = host.copy(tmp_path / "counted")
+    assert counted.run(*arguments, kill_at=UNREACHED).code == 0
+    met = len(counted.boundaries())
+    counted.settle()
+    counted.drop_database()
+    return sorted({*spread(range(1, met + 1), min(count, met), 0.5), met})
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_killed_beside_others_is_finished_by_the_next(request, peopled, tmp_path, name):
+    arguments = COMMANDS[name]
+    tortured = request.config.getoption("--torture")
+    few, many = (ONCE, TORTURED) if peopled.server is None else (ONCE_ON_SERVER, TORTURED_ON_SERVER)
+    for moment in moments(peopled, tmp_path, arguments, many if tortured else few):
+        host = peopled.copy(tmp_path / str(moment))
+        beside = host.start(script=BESIDE.format(home=str(host.home), owners=OWNERS), as_json=False)
+        until((host.home / "ready").exists)
+        ended = host.run(*arguments, kill_at=moment)
+        assert ended.code in (0, KILLED), ended
+        if ended.code == KILLED:
+            again = host.run(*arguments)
+            done_before = again.code and AGAIN.get(name) == (again.error["code"], again.code)
+            assert again.code == 0 or done_before, again
+        (host.home / "stop").touch()
+        told = beside.wait()
+        assert told.code == 0, told
+        require_whole(host, name)
+        host.settle()
+        host.drop_database()
+
+
+def require_whole(host, name):
+    for owner in OWNERS:
+        found = host.ok("credential", "get", "payroll", "--as", f"user:{owner}")
+        assert found["fields"]["Password"] == "right"
+    assert host.ok("credential", "get", "Reports", "--as", "service:nightly")["complete"]
+    host.is_whole()
+    assert host.ok("audit", "recheck")["wrong"] == []
+    if not name.startswith("key rotate"):
+        return
+    status = host.ok("key", "status")
+    current = status["epoch"]
+    resting = {one["epoch"]: one["mappings"] for one in status["epochs"] if one["mappings"]}
+    assert resting == {current: len(OWNERS) + 1}
+    topics = host.topics()
+    assert topics.count("epoch.started") == topics.count("epoch.resealed") + 1 == current
+    if "destroy" in name:
+        secrets = {one["epoch"]: one["secrets"] for one in status["epochs"]}
+        assert all(secrets[epoch] == "destroyed" for epoch in range(1, current))
+        assert topics.count("keys.destroying") == topics.count("keys.destroyed")
