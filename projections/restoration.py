@@ -164,8 +164,6 @@ def plan_restoration(
 
     `at` is microseconds UTC. `no-such-application` if the log has never known it.
     """
-    with store.reading() as reading:
-        end = reading.last_position()
     trace = Trace(position, at)
     trace.follow(store, mapper, progress)
     chosen = None if application is None else application_key(application)
@@ -178,7 +176,7 @@ def plan_restoration(
     }
     with store.reading() as reading:
         then = position_at(reading, at or 0) if position is None else position
-        here, moment = (_place(reading, max(end, trace.position)), _place(reading, then))
+        here, moment = (_place(reading, trace.position), _place(reading, then))
     return Plan(
         here=here,
         moment=moment,

@@ -5,7 +5,8 @@ version each stream stands, and where the values of then are sealed last. Two ve
 hold the same values if both go back to the same `credential.set`: a restored version goes back to
 the one it was restored from, a resealed one keeps its number. No value is looked at for this.
 
-What is held in memory is both states without the sealed values, never the log.
+Every row is checked into a signed head on the way. What is held in memory is both states without
+the sealed values, never the log.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ledger.identifiers import application_key
 from ledger.log.store import Store
 from projections.documents import Standing, standing
 from projections.moment import lean
-from projections.streams import log_events
+from projections.streams import Walk
 from projections.view import Progress
 
 PREFIXES = ("application.", "credential.", "role.")
@@ -62,7 +63,7 @@ class Trace:
         self.roles = NO_ROLES
         self.roles_then = NO_ROLES
         self.position = 0
-        """Of the last event that was folded."""
+        """Of the last row that was walked over."""
         self._position = position
         self._at = at
         self._is_then = True
@@ -70,11 +71,12 @@ class Trace:
 
     def follow(self, store: Store, mapper: EventMapper, progress: Progress | None) -> None:
         """Fold the log to its end."""
-        for recorded in log_events(store, mapper, PREFIXES, progress=progress):
+        walk = Walk(store, mapper, progress=progress)
+        for recorded in walk.events(PREFIXES):
             if self._is_then and self._is_later(recorded):
                 self._keep_then()
-            self.position = recorded.position
             self._fold(recorded)
+        self.position = walk.position
         if self._is_then:
             self._keep_then()
 
