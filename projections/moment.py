@@ -58,7 +58,7 @@ def state_at(
             if mapping is None or mapping.secret is None:
                 mappings.pop(recorded.stream, None)
             else:
-                mappings[recorded.stream] = _lean(standing(mapping))
+                mappings[recorded.stream] = lean(standing(mapping))
     live = {key: state for key, state in states.items() if not state.deleted}
     return {
         "position": walk.position,
@@ -113,8 +113,8 @@ def _counting(
     return sorted(counting, key=lambda one: (one[1].application.casefold(), one[0].owner or ""))
 
 
-def _lean(mapping: Standing) -> Standing:
-    """The same, with each name in memory once however many mappings have it."""
+def lean(mapping: Standing) -> Standing:
+    """A mapping with each name in memory once, however many mappings have it."""
     return mapping._replace(
         application=intern(mapping.application),
         owner=None if mapping.owner is None else intern(mapping.owner),

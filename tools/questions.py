@@ -72,7 +72,7 @@ def rebuild_views(session: Session, view: str | None) -> dict[str, Any]:
 
 def state_then(session: Session, place: str) -> dict[str, Any]:
     """Applications and mappings as of a time or position."""
-    position, moment = _place(session, place)
+    position, moment = place_of(session, place)
     with progress("Replaying") as show:
         return state_at(session.store, session.mapper, position=position, at=moment, progress=show)
 
@@ -82,7 +82,8 @@ def difference(session: Session, before: str, after: str) -> dict[str, Any]:
     return diff(state_then(session, before), state_then(session, after))
 
 
-def _place(session: Session, text: str) -> tuple[int | None, int | None]:
+def place_of(session: Session, text: str) -> tuple[int | None, int | None]:
+    """A place in history as (position, None) or (None, moment); `beyond-the-log` past its end."""
     position, moment = parse_place(text, session.now())
     if position is not None and position > session.ledger.status().position:
         raise NotFound(

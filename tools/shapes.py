@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from ledger.aggregates.application import Application
     from ledger.claims import Claim
     from ledger.usecases.acting import Acting
-    from ledger.usecases.outcomes import MappingOutcome, Outcome, Retrieved, RotationOutcome
+    from ledger.usecases.outcomes import (
+        MappingOutcome,
+        Outcome,
+        RestorePreview,
+        Retrieved,
+        RotationOutcome,
+    )
     from tools.wiring import Session
 
 
@@ -36,6 +42,19 @@ def mapping_document(outcome: MappingOutcome) -> dict[str, object]:
         "owner": outcome.owner,
         "version": outcome.version,
         "position": outcome.position,
+    }
+
+
+def preview_document(preview: RestorePreview) -> dict[str, object]:
+    """What `credential restore --dry-run` tells."""
+    return {
+        "application": preview.application,
+        "owner": preview.owner,
+        "version": preview.version,
+        "becomes": preview.becomes,
+        "set_at": to_text(preview.set_at),
+        "set_by": preview.set_by,
+        "key": "held" if preview.is_key_held else "destroyed",
     }
 
 

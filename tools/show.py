@@ -84,6 +84,11 @@ def print_facts(document: Mapping[str, object]) -> None:
             print_line(f"{name}: {_cell(value, key)}{unit}")
 
 
+def printed(value: object, key: str) -> str:
+    """One value of a JSON-shaped dict as tables show it."""
+    return _cell(value, key)
+
+
 def printable(text: str) -> str:
     """The text with control, format and separator characters spelled out."""
     return "".join(

@@ -120,6 +120,14 @@ class ApplicationOpened(ApplicationEvent):
 
 @event
 @dataclass(frozen=True, slots=True)
+class ApplicationClosed(ApplicationEvent):
+    """An individual application is closed to all but its members, as it was before."""
+
+    TOPIC: ClassVar[str] = "application.closed"
+
+
+@event
+@dataclass(frozen=True, slots=True)
 class ApplicationDeleted(ApplicationEvent):
     """A target application ended, and its mappings with it."""
 
@@ -205,6 +213,8 @@ def fold_application(state: Application | None, recorded: Recorded) -> Applicati
             return _with_role(state, role, state.claims_of(role) - {parse_claim(claim)})
         case ApplicationOpened():
             return replace(state, open=True)
+        case ApplicationClosed():
+            return replace(state, open=False)
         case ApplicationDeleted():
             return replace(state, deleted=True)
     return state

@@ -34,6 +34,10 @@ class SecretBox(Confidential):
         }
         self._destroyed = held.keys() - self._ciphers.keys() if self._ciphers else set()
 
+    def holds(self, epoch: int) -> bool:
+        """Whether values of this epoch open."""
+        return epoch in self._ciphers
+
     def seal(self, epoch: int, packed: bytes, row_aad: bytes, nonce: bytes) -> bytes:
         """Seal packed field values for the row with this associated data."""
         return seal(self._of(epoch), packed, _LABEL + row_aad, nonce, Compartment.SECRET)

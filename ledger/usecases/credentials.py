@@ -19,7 +19,7 @@ from ledger.log.transaction import Transaction
 from ledger.policy import Verb
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk, not_allowed
-from ledger.usecases.outcomes import ImportOutcome, MappingOutcome
+from ledger.usecases.outcomes import ImportOutcome, MappingOutcome, RestorePreview
 from ledger.values import FieldValue
 
 IMPORT_BATCH_MAX = 500
@@ -67,31 +67,13 @@ class RestoreCredentials:
 
     def decide(self, transaction: Transaction) -> MappingOutcome:
         """Append the earlier values under a new version; `no-such-version` if there is none."""
-        application, owner = _target(
-            self.desk,
-            self.acting,
-            transaction,
-            Verb.RESTORE_CREDENTIALS,
-            self.application,
-            self.owner,
-        )
-        stream = self.desk.mapping_stream(application, owner)
-        source: CredentialMapping | None = None
-        latest = 0
-        for mapping in self.desk.versions(transaction, stream):
-            latest = mapping.value_version
-            if mapping.creation == application.creation and self._is_meant(mapping):
-                source = mapping
-        if source is None or source.secret is None:
-            raise NotFound(
-                "no-such-version",
-                "There are no values of that version or moment to restore.",
-                hint="`credledger credential history` lists the versions.",
-            )
+        application, source, latest = self._found(transaction)
+        stream = source.recorded.stream
+        assert source.secret is not None
         values = self.desk.open_values(source.recorded, source.secret)
         restored = CredentialRestored(
             application=application.application,
-            owner=str(owner) if owner else None,
+            owner=source.owner,
             creation=application.creation,
             value_version=latest + 1,
             fields=tuple(values),
@@ -106,6 +88,53 @@ class RestoreCredentials:
         return MappingOutcome(
             application.application, restored.owner, latest + 1, recorded.position
         )
+
+    def preview(self, transaction: Transaction) -> RestorePreview:
+        """What `decide` would do; nothing is appended or opened."""
+        application, source, latest = self._found(transaction)
+        return RestorePreview(
+            application.application,
+            source.owner,
+            source.value_version,
+            latest + 1,
+            source.set_at,
+            source.set_by,
+            self.desk.box.holds(source.recorded.epoch),
+        )
+
+    def _found(self, transaction: Transaction) -> tuple[Application, CredentialMapping, int]:
+        """The application, the mapping at the row to take the values from, and the latest version.
+
+        Of several rows that carry the same version the newest is taken: its key is the last to be
+        destroyed.
+        """
+        application, owner = _target(
+            self.desk,
+            self.acting,
+            transaction,
+            Verb.RESTORE_CREDENTIALS,
+            self.application,
+            self.owner,
+        )
+        meant: CredentialMapping | None = None
+        newest: dict[int, CredentialMapping] = {}
+        latest = 0
+        stream = self.desk.mapping_stream(application, owner)
+        for mapping in self.desk.versions(transaction, stream):
+            latest = mapping.value_version
+            if mapping.creation != application.creation:
+                continue
+            if mapping.secret is not None:
+                newest[mapping.value_version] = mapping
+            if self._is_meant(mapping):
+                meant = mapping
+        if meant is None or meant.secret is None:
+            raise NotFound(
+                "no-such-version",
+                "There are no values of that version or moment to restore.",
+                hint="`credledger credential history` lists the versions.",
+            )
+        return application, newest[meant.value_version], latest
 
     def _is_meant(self, mapping: CredentialMapping) -> bool:
         if self.version is not None:

@@ -22,6 +22,7 @@ from ledger.aggregates.keys import (
     MemoryAccepted,
     RollbackAccepted,
 )
+from ledger.aggregates.restoration import ApplicationStep, MappingStep, RolesStep
 from ledger.aggregates.roles import Roles
 from ledger.claims import Claim, parse_claim
 from ledger.codec.mapper import EventMapper
@@ -58,12 +59,21 @@ from ledger.usecases.outcomes import (
     LedgerStatus,
     MappingOutcome,
     Outcome,
+    RestorationOutcome,
+    RestorePreview,
     Retrieved,
     RollbackOutcome,
     RotationOutcome,
     SlotOutcome,
 )
 from ledger.usecases.recovery_shares import RecoveryShares
+from ledger.usecases.restoration import (
+    FindSources,
+    RestoreApplication,
+    RestoreMappings,
+    RestoreRoles,
+    require_operator,
+)
 from ledger.usecases.retrieval import Retrieve, opened
 from ledger.usecases.rotation import EPOCHS_PAST, Progress, Rotation
 from ledger.usecases.slots import KeyringEvent, SlotKeeper, SlotRemoval
@@ -336,6 +346,37 @@ class Ledger:
         return self._writer.run(
             RestoreCredentials(self._desk, acting, application, owner, version, at_us)
         )
+
+    def preview_restore(
+        self,
+        acting: Acting,
+        application: str,
+        owner: Claim | None,
+        *,
+        version: int | None = None,
+        at_us: int | None = None,
+    ) -> RestorePreview:
+        """What `restore_credentials` would do; nothing is appended or opened."""
+        request = RestoreCredentials(self._desk, acting, application, owner, version, at_us)
+        return self._look(request.preview)
+
+    def restore_application(self, acting: Acting, step: ApplicationStep) -> RestorationOutcome:
+        """One application as it was, in one transaction; see `usecases.restoration`."""
+        return self._writer.run(RestoreApplication(self._desk, acting, step))
+
+    def restore_roles(self, acting: Acting, step: RolesStep) -> RestorationOutcome:
+        """The service-level rights as they were, in one transaction."""
+        return self._writer.run(RestoreRoles(self._desk, acting, step))
+
+    def restore_mappings(
+        self, acting: Acting, steps: Sequence[MappingStep], creations: Mapping[str, int]
+    ) -> RestorationOutcome:
+        """Up to 500 mappings as they were, in one transaction; nobody sees a value."""
+        require_operator(self._desk, acting)
+        sources = FindSources(self._desk, steps)
+        self._writer.warm(sources.streams)
+        found = self._look(sources.look)
+        return self._writer.run(RestoreMappings(self._desk, acting, steps, found, creations))
 
     def delete_credentials(
         self, acting: Acting, application: str, owner: Claim | None

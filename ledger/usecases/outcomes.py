@@ -32,6 +32,32 @@ class MappingOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class RestorePreview:
+    """What restoring one mapping would do."""
+
+    application: str
+    owner: str | None
+    version: int
+    """Whose values would become the current ones."""
+    becomes: int
+    """The version that they would get."""
+    set_at: int
+    set_by: str
+    is_key_held: bool
+    """Whether the values open at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestorationOutcome:
+    """One step back to an earlier moment."""
+
+    position: int
+    """Of its last event, or of the head where nothing was appended."""
+    creation: int | None = None
+    """Of the application that was restored; None where it is not there now."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImportOutcome:
     """One batch of an import."""
 

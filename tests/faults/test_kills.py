@@ -97,6 +97,36 @@ def test_a_killed_change_is_there_or_absent(base, tmp_path, name):
     assert seen == {True, False}
 
 
+def test_a_killed_restore_is_finished_by_the_next(on_both, tmp_path):
+    """Killed anywhere on the way; the same command again does what is left, and no more."""
+    base = on_both.copy(tmp_path / "mistaken")
+    position = base.position()
+    base.ok("app", "delete", "Reports", "--yes")
+    base.ok("credential", "set", "payroll", "--owner", "user:ann", "--values", "-", stdin=VALUES)
+    arguments = ("replay", "restore", "--position", str(position), "--all", "--yes")
+    wanted = base.ok("replay", "state", "--position", str(position))
+    before, seen = base.position(), set()
+    for host, _ in killed_everywhere(base, tmp_path, *arguments):
+        host.is_whole()
+        seen.add(len(host.topics(before)))
+        host.ok(*arguments)
+        assert host.topics(before) == [
+            "application.created",
+            "credential.deleted",
+            "credential.restored",
+        ]
+        now = host.ok("replay", "state", "--at", "now")
+        assert [one["owner"] for one in now["credentials"]] == [
+            one["owner"] for one in wanted["credentials"]
+        ]
+        host.is_whole()
+    assert {0} < seen <= {0, 1, 3}
+    if base.server is None:
+        assert seen == {0, 1, 3}
+    else:
+        base.drop_database()
+
+
 def test_a_killed_apply_has_applied_the_whole_file_or_nothing(on_both, tmp_path):
     """The next run does it, or finds it done, and leaves what an untouched one does."""
     arguments = ("app", "apply", "applications.toml")

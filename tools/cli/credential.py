@@ -169,27 +169,38 @@ def history(run: Run, application: str, owner: str | None) -> None:
     example="credledger credential restore payroll --owner user:alice --at yesterday",
     appends=True,
     acts=True,
+    answers='{"application", "owner", "version", "position"}; with --dry-run {"application", "owner",'
+    ' "version", "becomes", "set_at", "set_by", "key": "held" or "destroyed"}',
 )
 @click.argument("application", metavar="APP")
 @owner_option
 @click.option("--version", type=click.IntRange(1), help="The version to bring back.")
 @click.option("--at", metavar="TIME", help="Bring back what was current then.")
+@click.option("--dry-run", is_flag=True, help="Only show which version it would be.")
 def restore(
-    run: Run, application: str, owner: str | None, version: int | None, at: str | None
+    run: Run,
+    application: str,
+    owner: str | None,
+    version: int | None,
+    at: str | None,
+    dry_run: bool,
 ) -> None:
     """Make an earlier value the current one, unseen."""
-    from tools.shapes import mapping_document
+    from tools.shapes import mapping_document, preview_document
     from tools.when import parse_moment
 
     if (version is None) == (at is None):
         raise InvalidInput("usage", "Give either --version or --at.")
     with run.session() as session:
-        outcome = session.ledger.restore_credentials(
-            run.acting(),
-            application,
-            run.owner(owner),
-            version=version,
-            at_us=None if at is None else parse_moment(at, session.now()),
+        acting, whose = run.acting(), run.owner(owner)
+        at_us = None if at is None else parse_moment(at, session.now())
+        ledger = session.ledger
+        if dry_run:
+            found = ledger.preview_restore(acting, application, whose, version=version, at_us=at_us)
+            run.print(preview_document(found))
+            return
+        outcome = ledger.restore_credentials(
+            acting, application, whose, version=version, at_us=at_us
         )
     run.print(mapping_document(outcome), sentence=f"Restored as version {outcome.version}.")
 

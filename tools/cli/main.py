@@ -39,7 +39,7 @@ PLACES = {
     "log": ("tools.cli.log:log", "The event log itself, checked without any key."),
     "store": ("tools.cli.store:store", "The place that the ledger is kept in."),
     "backup": ("tools.cli.backup:backup", "Archives of the database: create, verify, restore."),
-    "replay": ("tools.cli.replay:replay", "Rebuild views; state as it was; what changed."),
+    "replay": ("tools.cli.replay:replay", "Rebuild views; state as it was; bring it back."),
 }
 
 

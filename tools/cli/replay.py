@@ -1,6 +1,8 @@
-"""`credledger replay`: rebuild views, state as it was, and what changed in between."""
+"""`credledger replay`: rebuild views, state as it was, what changed, and bringing it back."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
@@ -13,11 +15,20 @@ VIEW_COLUMNS = {
     "digest_after": "After",
     "same": "Same",
 }
+CHANGE_COLUMNS = {
+    "action": "Change",
+    "application": "Application",
+    "owner": "Owner",
+    "from": "From",
+    "to": "To",
+}
+_SHOWN_MAX = 40
+"""So many changes are shown to whoever is asked for consent."""
 
 
 @click.group()
 def replay() -> None:
-    """Replay the log."""
+    """Rebuild views; state as it was; bring it back."""
 
 
 @command(replay, "rebuild", example="credledger replay rebuild --json")
@@ -66,3 +77,92 @@ def diff(run: Run, before: str, after: str) -> None:
     with run.session(operator=False) as session:
         document = difference(session, before, after)
     run.print(document)
+
+
+@command(
+    replay,
+    "restore",
+    example="credledger replay restore --at yesterday --app payroll --dry-run",
+    appends=True,
+    destroys=True,
+    answers='{"from", "to", "applications", "credentials": as replay diff, from now to then,'
+    ' "roles": {"granted": [{"right", "claim"}], "revoked": []}, "recreated": [ID], "staying":'
+    ' [{"application", "fields"}], "lost": [as credential list], "done": null or {"applications",'
+    ' "roles", "restored", "deleted", "position"}}',
+)
+@click.option("--at", metavar="TIME", help="As of this time.")
+@click.option("--position", type=click.IntRange(1), metavar="N", help="As of this position.")
+@click.option("--app", "application", metavar="ID", help="Only this application.")
+@click.option("--all", "everything", is_flag=True, help="All applications, and who has rights.")
+@click.option("--dry-run", is_flag=True, help="Only show the difference.")
+@click.option("--except-destroyed", is_flag=True, help="Leave out values whose key was destroyed.")
+def restore(
+    run: Run,
+    at: str | None,
+    position: int | None,
+    application: str | None,
+    everything: bool,
+    dry_run: bool,
+    except_destroyed: bool,
+) -> None:
+    """Bring one application, or everything, back to some time by appending; nobody sees a value.
+
+    Whoever had rights then has them again. Fields that were added since stay. Asks where something
+    is deleted, and with --all always. A run that was cut off is finished by the next with the same
+    --position.
+    """
+    from tools.restoring import carry_out, plan_for
+
+    if (at is None) == (position is None):
+        raise InvalidInput("usage", "Give either --at or --position.")
+    if (application is None) == (not everything):
+        raise InvalidInput("usage", "Give either --app or --all.")
+    place = at if at is not None else str(position)
+    with run.session() as session:
+        acting = run.acting()
+        found = plan_for(session, place, application, except_destroyed=except_destroyed)
+        done = None
+        if not dry_run and found.is_refused:
+            _show(run, found.difference, None)
+            raise found.refusal()
+        if not dry_run and not found.plan.is_empty:
+            if everything or any(found.plan.deletes):
+                _ask(run, found.difference, found.question(application or "everything"))
+            done = carry_out(session, acting, found.plan)
+    if dry_run or run.json:
+        _show(run, found.difference, done)
+    elif done is None:
+        run.print({}, sentence="Nothing to restore.")
+    else:
+        run.print(done)
+
+
+def _show(run: Run, difference: dict[str, Any], done: dict[str, Any] | None) -> None:
+    """The difference; for people a line for each change."""
+    from tools import show
+    from tools.restoring import change_rows
+
+    if run.json:
+        run.print({**difference, "done": done})
+        return
+    place = difference["to"]
+    show.print_line(f"Back to position {place['position']}, {show.printed(place['at'], 'at')}")
+    rows = change_rows(difference)
+    if rows:
+        show.print_table(rows, CHANGE_COLUMNS)
+    else:
+        show.print_line("Nothing differs.")
+
+
+def _ask(run: Run, difference: dict[str, Any], question: str) -> None:
+    """Show what is to be consented to, its beginning at least, then ask."""
+    from tools import show
+    from tools.prompts import on_terminal
+    from tools.restoring import change_rows
+
+    if not run.yes and not run.json and on_terminal():
+        rows = change_rows(difference)
+        show.print_table(rows[:_SHOWN_MAX], CHANGE_COLUMNS)
+        if len(rows) > _SHOWN_MAX:
+            show.print_line(f"... and {len(rows) - _SHOWN_MAX} more; --dry-run shows all.")
+    run.consent(question)
