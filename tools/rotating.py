@@ -26,7 +26,9 @@ def rotate_keys(
             destroy_previous=destroy_previous,
             progress=show,
         )
-    return rotation_document(outcome, time.monotonic() - started)
+    backups = session.ledger.key_backups.history() if outcome.destroyed else None
+    holding = () if backups is None else backups.holding_any(outcome.destroyed)
+    return rotation_document(outcome, holding, time.monotonic() - started)
 
 
 def remove_slot(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import InvalidInput, NotFound
@@ -12,6 +13,7 @@ from tools.when import to_text
 
 if TYPE_CHECKING:
     from ledger.aggregates.application import Application
+    from ledger.aggregates.key_backups import KeyBackup
     from ledger.claims import Claim
     from ledger.usecases.acting import Acting
     from ledger.usecases.outcomes import (
@@ -153,6 +155,7 @@ def key_document(session: Session) -> dict[str, Any]:
     """Epochs with what rests on each, and slots, as `key status` tells them."""
     history = session.ledger.key_history()
     resting = session.views.epochs()
+    backups = session.ledger.key_backups.history()
     held = {epoch: secret for epoch, _, _, secret in session.ledger.status().epochs}
     made_at = {slot.id: slot.created_at for slot in session.unlocked.keyring.slots}
     operator = session.unlocked.is_operator
@@ -165,6 +168,7 @@ def key_document(session: Session) -> dict[str, Any]:
                 "created_at": _told(history.started_at.get(epoch)),
                 "mappings": resting.get(epoch, 0),
                 "secrets": "held" if held.get(epoch, False) or not operator else "destroyed",
+                "in_backups": len(backups.with_secret(epoch)),
             }
             for epoch in sorted(history.committed)
         ],
@@ -186,13 +190,16 @@ def _told(moment: int | None) -> str | None:
     return None if moment is None else to_text(moment)
 
 
-def rotation_document(outcome: RotationOutcome, seconds: float) -> dict[str, Any]:
-    """What `key rotate` tells."""
+def rotation_document(
+    outcome: RotationOutcome, still_in: Sequence[KeyBackup], seconds: float
+) -> dict[str, Any]:
+    """What `key rotate` tells; `still_in` are key backups that hold keys which were destroyed."""
     return {
         "from": outcome.before,
         "to": outcome.epoch,
         "resealed": outcome.resealed,
         "destroyed_previous": list(outcome.destroyed),
         "values_gone": outcome.values_gone,
+        "still_in": [{"position": one.position, "path": one.path} for one in still_in],
         "seconds": round(seconds, 3),
     }

@@ -6,6 +6,7 @@ The ledger cannot see it any more; what is asked here is answered by what was re
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -116,6 +117,10 @@ class KeyBackupHistory:
     def with_secret(self, epoch: int) -> tuple[KeyBackup, ...]:
         """Those that stand and have the key that opens values of this epoch."""
         return tuple(backup for backup in self.standing() if backup.holds_secret(epoch))
+
+    def holding_any(self, epochs: Collection[int]) -> tuple[KeyBackup, ...]:
+        """Those that stand and have the key that opens values of one of these epochs."""
+        return tuple(one for one in self.standing() if any(map(one.holds_secret, epochs)))
 
     def made_in_this_epoch(self) -> bool:
         """Whether one that stands was made since the current epoch was started."""

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from ledger.sealing.keyring_file import read_keyring
+from tests.faults.killing import killed_everywhere
 from tests.faults.running import Host, Nursery
 from tests.faults.test_full_disk import UNRECORDED, full_everywhere
-from tests.faults.test_kills import bare_on_server, killed_everywhere  # noqa: F401 # a fixture
 
 PASSPHRASES = {"first": "seven herons cross the lake", "second": "two otters share one stone"}
 BACKUP = ("key", "backup", "safe/new")
@@ -66,7 +66,7 @@ def told(nursery, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def told_on_server(bare_on_server, tmp_path_factory):  # noqa: F811 # asked for by name
+def told_on_server(bare_on_server, tmp_path_factory):  # asked for by name
     host = bare_on_server.copy(tmp_path_factory.mktemp("holding") / "base")
     yield make(host)
     host.drop_database()

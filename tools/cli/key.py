@@ -22,6 +22,7 @@ EPOCH_COLUMNS = {
     "created_at": "Created",
     "mappings": "Mappings",
     "secrets": "Secrets",
+    "in_backups": "In key backups",
 }
 SLOT_COLUMNS = {
     "id": "Slot",
@@ -88,13 +89,19 @@ def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
         )
     run.print(
         document,
-        sentence=f"Epoch {document['to']} is current; {document['resealed']} credentials resealed.",
+        sentence=f"Epoch {document['to']} is current. Credentials resealed: {document['resealed']}.",
     )
     if document["destroyed_previous"]:
         epochs = ", ".join(map(str, document["destroyed_previous"]))
         show.print_note(
-            f"The keys of values of epoch {epochs} are destroyed: {document['values_gone']} earlier"
-            " values cannot be opened any more, except with a backup of the keyring from before."
+            f"The keys of values of epoch {epochs} are destroyed in this keyring; values that are"
+            f" gone with them: {document['values_gone']}."
+        )
+    for backup in document["still_in"]:
+        show.print_note(
+            f"The key backup recorded at position {backup['position']} still holds such a key:"
+            f" {backup['path']}. Destroy it, then run"
+            f" `credledger key backup attest-replaced {backup['position']}`."
         )
     show.print_note("Back up the keyring and copy it to the other hosts: it holds another epoch.")
 
