@@ -30,6 +30,9 @@ ADMINISTRATION = (
     "key.",
     "keys.",
     "backup.",
+    "retention.",
+    "hold.",
+    "history.",
 )
 _DETAILS = (
     "role",
@@ -53,6 +56,9 @@ _DETAILS = (
     "lacking",
     "mappings",
     "keys",
+    "days",
+    "hold",
+    "until",
 )
 
 

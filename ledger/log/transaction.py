@@ -126,6 +126,20 @@ class Transaction:
         """How many mappings up to this position rest on keys of earlier epochs."""
         return self._reading.resting_count(until, epoch)
 
+    def position_at(self, at: int) -> int:
+        """The last committed position recorded at or before a time, microseconds UTC; 0 for none."""
+        low, high = 0, self.head.size
+        while low < high:
+            middle = (low + high + 1) // 2
+            row = self._reading.row_at(middle)
+            if row is None:
+                raise Tampered("log-gap", "The log lacks a row.", position=middle)
+            if row.recorded_at <= at:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
     def load(self, stream: bytes, fold: Fold[S]) -> S | None:
         """The fold of a whole stream; what is committed of it is kept for the next caller."""
         key = (stream, fold)

@@ -62,6 +62,7 @@ from ledger.usecases.outcomes import (
     SlotOutcome,
 )
 from ledger.usecases.recovery_shares import RecoveryShares
+from ledger.usecases.retention import Retainer
 from ledger.usecases.retrieval import Retrieve, opened
 from ledger.usecases.rotation import Progress, Rotation
 from ledger.usecases.slots import KeyringEvent, SlotKeeper, SlotRemoval
@@ -93,6 +94,8 @@ class Ledger:
         self.shares = RecoveryShares(desk, writer, self._slots)
         """Recovery shares of a slot of their own."""
         self._rotation = Rotation(desk, writer, held, clock)
+        self.retention = Retainer(desk, writer, held)
+        """How long access records are kept, and their erasure."""
         self._clock = clock
 
     @classmethod

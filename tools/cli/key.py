@@ -12,6 +12,7 @@ from tools.cli.command import Run, command
 from tools.cli.key_backup import backup, restore
 from tools.cli.key_shares import shares
 from tools.cli.key_sheet import sheet
+from tools.cli.retention import hold, retention
 
 if TYPE_CHECKING:
     from ledger.usecases.outcomes import SlotOutcome
@@ -34,10 +35,10 @@ SLOT_COLUMNS = {
 
 @click.group()
 def key() -> None:
-    """Manage epochs, slots and passphrases."""
+    """Manage epochs, slots, passphrases, and how long access records are kept."""
 
 
-for _part in (backup, restore, shares, sheet):
+for _part in (backup, restore, shares, sheet, retention, hold):
     key.add_command(_part)
 
 
@@ -55,6 +56,11 @@ def status(run: Run) -> None:
     show.print_line(f"Current epoch: {document['epoch']}")
     show.print_table(document["epochs"], EPOCH_COLUMNS)
     show.print_table(document["slots"], SLOT_COLUMNS)
+    for erasure in document["erased"]:
+        show.print_line(
+            f"Access records up to position {erasure['until']} are erased by policy"
+            f" at position {erasure['position']}."
+        )
 
 
 @command(
