@@ -8,13 +8,14 @@ from projections.streams import position_at
 from tools.when import parse_moment, to_text
 
 if TYPE_CHECKING:
-    from ledger.aggregates.retention import Hold, Retention
+    from ledger.aggregates.retention import Hold
     from ledger.usecases.outcomes import ErasureOutcome
     from tools.wiring import Session
 
 
-def retention_document(retention: Retention) -> dict[str, Any]:
+def retention_document(session: Session) -> dict[str, Any]:
     """What `key retention show` tells."""
+    retention = session.ledger.retention.state()
     policy = retention.policy
     return {
         "access_older_than_days": retention.days,
@@ -31,7 +32,22 @@ def retention_document(retention: Retention) -> dict[str, Any]:
             }
             for erasure in retention.erasures
         ],
+        **standing_copies(session),
     }
+
+
+def standing_copies(session: Session) -> dict[str, Any]:
+    """Recorded key backups from before the newest erasure, and whether it is final: without any.
+
+    Each holds keys that the erasure destroyed, until somebody attests its end.
+    """
+    erasures = session.ledger.retention.state().erasures
+    backups = [
+        {"position": backup.position, "path": backup.path}
+        for backup in session.ledger.key_backups.history().standing()
+        if erasures and backup.position < erasures[-1].position
+    ]
+    return {"key_backups": backups, "final": bool(erasures) and not backups}
 
 
 def hold_document(hold: Hold) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from ledger.errors import Conflict, Refused, Tampered
 from ledger.log.access_streams import AccessStreams
 from ledger.log.folds import Folds
 from ledger.log.rows import AUDITOR, LogRow, SignerRow
+from ledger.log.signed_rows import signed_row
 from ledger.log.signers import HeadSigner, SignerBook
 from ledger.log.store import Reading
 from ledger.log.tips import Tip, is_remembered
@@ -127,7 +128,10 @@ class Transaction:
         return self._reading.resting_count(until, epoch)
 
     def position_at(self, at: int) -> int:
-        """The last committed position recorded at or before a time, microseconds UTC; 0 for none."""
+        """The last committed position recorded at or before a time, microseconds UTC; 0 for none.
+
+        It and the one after it are checked into signed heads: `altered-row` if times were changed.
+        """
         low, high = 0, self.head.size
         while low < high:
             middle = (low + high + 1) // 2
@@ -138,6 +142,12 @@ class Transaction:
                 low = middle
             else:
                 high = middle - 1
+        edges = [one for one in (low, low + 1) if 1 <= one <= self.head.size]
+        book = SignerBook(self._equipment.signer.ledger, self._reading.signers(), self._reading)
+        for position in edges:
+            before = signed_row(self._reading, book, position).recorded_at <= at
+            if before != (position == low):
+                raise Tampered("altered-row", "A row's time was changed.", position=position)
         return low
 
     def load(self, stream: bytes, fold: Fold[S]) -> S | None:

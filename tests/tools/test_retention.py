@@ -46,6 +46,7 @@ def positions(cli):
 def test_the_policy_is_set_shown_and_taken_back(cli):
     empty = cli.ok("key", "retention", "show")
     assert (empty["access_older_than_days"], empty["set_by"], empty["erasures"]) == (None, None, [])
+    assert empty["final"] is False
     first = cli.ok("key", "retention", "set", "--access-older-than", "365", "--reason", "law")
     assert (first["access_older_than_days"], first["changed"]) == (365, True)
     again = cli.ok("key", "retention", "set", "--access-older-than", "365")
@@ -170,3 +171,15 @@ def test_an_answer_that_reaches_into_what_is_erased_ends_there_with_a_note(old, 
 
 def test_a_ledger_that_erased_nothing_has_no_note(old):
     assert old("audit", "access").err == ""
+
+
+def test_erasure_is_final_once_no_key_backup_from_before_stands(old):
+    old.ok("key", "retention", "set", "--access-older-than", "31")
+    (old.home / "usb").mkdir()
+    made = old.ok("key", "backup", str(old.home / "usb" / "keyring"))["position"]
+    done = old.ok("key", "retention", "apply", "--yes")
+    assert ([one["position"] for one in done["key_backups"]], done["final"]) == ([made], False)
+    old.ok("key", "backup", str(old.home / "usb" / "newer"))
+    old.ok("key", "backup", "attest-replaced", str(made))
+    shown = old.ok("key", "retention", "show")
+    assert (shown["key_backups"], shown["final"]) == ([], True)

@@ -20,8 +20,8 @@ HOLD_COLUMNS = {
     "position": "Position",
 }
 NOT_OTHERS = (
-    "Other hosts drop the keys when they next open the ledger. A backup of a keyring from before,"
-    " or an auditor's old file, opens the records as long as somebody keeps it."
+    "Other hosts drop the keys when they next open the ledger. A copy of a keyring from before, or"
+    " an auditor's old file, opens the records as long as somebody keeps it."
 )
 
 
@@ -34,6 +34,7 @@ def retention() -> None:
     retention,
     "set",
     example="credledger key retention set --access-older-than 730 --reason 'two years, by law'",
+    answers='{"access_older_than_days", "changed", "position"}',
     appends=True,
 )
 @click.option(
@@ -61,13 +62,20 @@ def set_(run: Run, days: int | None, keep: bool) -> None:
     )
 
 
-@command(retention, "show", example="credledger key retention show --json")
+@command(
+    retention,
+    "show",
+    example="credledger key retention show --json",
+    answers='{"access_older_than_days", "set_at", "set_by", "holds": [], "erased_until",'
+    ' "erasures": [{"position", "until", "recorded_at", "by"}],'
+    ' "key_backups": [{"position", "path"}], "final"}',
+)
 def show(run: Run) -> None:
     """Show the policy, the holds and what was erased."""
     from tools.retaining import retention_document
 
     with run.session(operator=False) as session:
-        document = retention_document(session.ledger.retention.state())
+        document = retention_document(session)
     run.print(document)
 
 
@@ -75,6 +83,8 @@ def show(run: Run) -> None:
     retention,
     "apply",
     example="credledger key retention apply --yes",
+    answers='{"dry_run", "access_older_than_days", "holds": [], "months": [], "keys", "records",'
+    ' "until", "position", "key_backups": [{"position", "path"}], "final"}',
     appends=True,
     destroys=True,
 )
@@ -85,7 +95,7 @@ def apply(run: Run, dry_run: bool) -> None:
     The log keeps its rows and verifies as before; nobody opens these records any more. The current
     month always stays. Refused while a hold is set. Meant to be run regularly, for example by cron.
     """
-    from tools.retaining import erasure_document, erasure_sentence
+    from tools.retaining import erasure_document, erasure_sentence, standing_copies
     from tools.show import print_note
 
     with run.session() as session:
@@ -95,10 +105,15 @@ def apply(run: Run, dry_run: bool) -> None:
                 planned = erasure_sentence(erasure_document(outcome, dry_run=True))
                 run.consent(f"{planned} For good?")
             outcome = session.ledger.retention.apply(run.acting())
-    document = erasure_document(outcome, dry_run=dry_run)
+        document = {**erasure_document(outcome, dry_run=dry_run), **standing_copies(session)}
     run.print(document, sentence=erasure_sentence(document))
     if outcome.position is not None:
         print_note(NOT_OTHERS)
+        for backup in document["key_backups"]:
+            print_note(
+                f"The key backup at {backup['path']} (position {backup['position']}) opens them too:"
+                " destroy it, then attest it with `credledger key backup attest-replaced`."
+            )
     elif outcome.holds:
         print_note("A hold is set, so nothing is erased until it is released.")
 
@@ -112,6 +127,7 @@ def hold() -> None:
     hold,
     "set",
     example="credledger key hold set 'Case 4711' --reason 'asked for by counsel'",
+    answers='{"name", "position"}',
     appends=True,
 )
 @click.argument("name")
@@ -126,6 +142,7 @@ def hold_set(run: Run, name: str) -> None:
     hold,
     "release",
     example="credledger key hold release 'Case 4711' --reason 'closed'",
+    answers='{"name", "position"}',
     appends=True,
 )
 @click.argument("name")
@@ -136,7 +153,12 @@ def hold_release(run: Run, name: str) -> None:
     _print_hold(run, outcome, f"Released the hold {outcome.name}.")
 
 
-@command(hold, "list", example="credledger key hold list")
+@command(
+    hold,
+    "list",
+    example="credledger key hold list",
+    answers='[{"name", "set_at", "by", "reason", "position"}]',
+)
 def hold_list(run: Run) -> None:
     """List the holds that are set."""
     from tools.retaining import hold_document
