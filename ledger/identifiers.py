@@ -34,6 +34,7 @@ _LEDGER_LABEL = b"credledger/v1/ledger"
 
 APPLICATION_ID_LENGTH_MAX = 128
 FIELD_NAME_LENGTH_MAX = 128
+HOLD_NAME_LENGTH_MAX = 128
 _WRITTEN_LENGTH_MAX = 1024
 """A name with everything around it that its form leaves out; looked at before anything is done."""
 
@@ -57,6 +58,13 @@ def field_key(text: str) -> str:
     if len(text) > _WRITTEN_LENGTH_MAX:
         raise _too_long(FIELD_NAME_LENGTH_MAX, "field name", "invalid-field-name")
     return _field_key(text)
+
+
+def hold_key(text: str) -> str:
+    """The form in which names of holds are compared; `invalid-hold` if it is none."""
+    if len(text) > _WRITTEN_LENGTH_MAX:
+        raise _too_long(HOLD_NAME_LENGTH_MAX, "hold's name", "invalid-hold")
+    return _name_key(text, HOLD_NAME_LENGTH_MAX, "hold's name", "invalid-hold")
 
 
 def display_name(text: str) -> str:

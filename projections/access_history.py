@@ -5,6 +5,9 @@ position (key) | caller, on behalf of, owner, application: digests | outcome
 Time order is position order, so no time is kept: a span of time is a span of positions. The
 column of those on whose behalf somebody asked is empty but for such attempts, and indexed only
 there; the outcome is indexed only where it is not `granted`.
+
+Erased records lose their rows with the event that erases them, whether or not a key of theirs is
+still held somewhere, so that live appends and rebuilds agree at every position.
 """
 
 from __future__ import annotations
@@ -14,18 +17,20 @@ from types import MappingProxyType
 
 from ledger.aggregates.access import Access
 from ledger.aggregates.recorded import Recorded
+from ledger.aggregates.retention import HistoryErased
 from ledger.log.upserts import Columns
 from projections.digests import Digests
 from projections.view import PUT, Operation
 
 OUTCOME_NUMBERS = {"access.granted": 1, "access.denied": 2, "access.not-set": 3}
+_ERASE = "DELETE FROM {table} WHERE position <= ?"
 
 
 class AccessHistory:
-    """The fold of `access.*`."""
+    """The fold of `access.*`, and of their erasure."""
 
     name = "access_history"
-    fold_version = 1
+    fold_version = 2
     columns: Columns = MappingProxyType(
         {
             "position": int,
@@ -36,11 +41,13 @@ class AccessHistory:
             "outcome": int,
         }
     )
-    prefixes: tuple[str, ...] = ("access.",)
+    prefixes: tuple[str, ...] = ("access.", "history.")
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
-        """One row a record; whatever stood at its position gives way."""
+        """One row a record; whatever stood at its position gives way, and what is erased goes."""
         record = recorded.event
+        if isinstance(record, HistoryErased):
+            return ((_ERASE, (record.until,)),)
         if not isinstance(record, Access):
             return ()
         behalf = record.on_behalf_of

@@ -34,6 +34,9 @@ ADMINISTRATION = (
     "key.",
     "keys.",
     "backup.",
+    "retention.",
+    "hold.",
+    "history.",
 )
 _DETAILS = (
     "role",
@@ -57,6 +60,9 @@ _DETAILS = (
     "lacking",
     "mappings",
     "keys",
+    "days",
+    "hold",
+    "until",
 )
 
 

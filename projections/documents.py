@@ -9,6 +9,7 @@ from ledger.aggregates.access import Access
 from ledger.aggregates.application import Application
 from ledger.aggregates.mapping import CredentialMapping
 from ledger.aggregates.recorded import Recorded
+from ledger.aggregates.retention import Erasure
 from ledger.errors import KeyUnavailable
 from ledger.log.rows import LogRow
 
@@ -109,10 +110,19 @@ def access_document(recorded: Recorded, record: Access) -> dict[str, Any]:
 
 def unreadable_access(row: LogRow, error: KeyUnavailable) -> dict[str, Any]:
     """The same for a record whose key is not held: that it is there, and when."""
+    return _closed_access(row, "unreadable", error.code)
+
+
+def erased_access(row: LogRow, erasure: Erasure) -> dict[str, Any]:
+    """The same for one that was erased, and what erased it."""
+    return _closed_access(row, "erased", erasure.why)
+
+
+def _closed_access(row: LogRow, outcome: str, detail: str) -> dict[str, Any]:
     return {
         "position": row.position,
         "recorded_at": time_text(row.recorded_at),
-        "outcome": "unreadable",
+        "outcome": outcome,
         "caller": None,
         "on_behalf_of": None,
         "owner": None,
@@ -122,5 +132,5 @@ def unreadable_access(row: LogRow, error: KeyUnavailable) -> dict[str, Any]:
         "through": None,
         "authenticated_by": None,
         "reason": None,
-        "detail": error.code,
+        "detail": detail,
     }

@@ -9,10 +9,11 @@ import shlex
 from typing import Any
 
 from ledger.aggregates.access import Access
+from ledger.aggregates.retention import KEEPS_ALL, Retention
 from ledger.codec.mapper import EventMapper
 from ledger.errors import NotFound
 from ledger.log.store import Store
-from projections.documents import access_document
+from projections.documents import access_document, erased_access
 from projections.streams import signed_row
 
 _WHY = {
@@ -28,11 +29,20 @@ _WHY = {
 }
 
 
-def explain(store: Store, mapper: EventMapper, position: int) -> dict[str, Any]:
-    """The record at a position with `why` and `mend`; `no-such-record` if it is no attempt."""
+def explain(
+    store: Store, mapper: EventMapper, position: int, retention: Retention = KEEPS_ALL
+) -> dict[str, Any]:
+    """The record at a position with `why` and `mend`; `no-such-record` if it is no attempt.
+
+    Of an erased one it is told that it was there, when, and what erased it.
+    """
     row = signed_row(store, mapper, position)
+    erasure = retention.erasure_of(position)
     recorded = None
     if row is not None and row.topic.startswith("access."):
+        if erasure is not None:
+            nothing: dict[str, Any] = {"claims": [], "restricted": None, "rules": None}
+            return {**erased_access(row, erasure), **nothing, "why": erasure.why, "mend": None}
         recorded = mapper.open_checked(row)
     record = recorded.event if recorded is not None else None
     if recorded is None or not isinstance(record, Access):

@@ -4,7 +4,7 @@ The policy is folded from the beginning, and at each access record the same pure
 with the inputs that the record holds. A record that says otherwise in any respect (outcome, claim
 that matched, owner, creation, mapping, version, fields) should not have been.
 
-What cannot be judged is `unreadable`: a record whose key is not held, one decided by rules that
+What cannot be judged is `unreadable`: a record that was erased or whose key is not held, one decided by rules that
 this version does not know, and every one behind a piece of policy whose key is not held.
 
 The whole log is checked into its signed heads on the way, whichever rows it is then asked about: a
@@ -21,6 +21,7 @@ from ledger.aggregates.application import Application, ApplicationEvent, field_o
 from ledger.aggregates.event import Event
 from ledger.aggregates.mapping import CredentialMapping, mapping_from
 from ledger.aggregates.recorded import Recorded
+from ledger.aggregates.retention import KEEPS_ALL, Retention
 from ledger.aggregates.roles import Roles, fold_roles
 from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
@@ -54,7 +55,8 @@ class Facts(NamedTuple):
 class Redecision:
     """The policy as folded so far, and what was found."""
 
-    def __init__(self) -> None:
+    def __init__(self, retention: Retention = KEEPS_ALL) -> None:
+        self._retention = retention
         self.checked = 0
         self.wrong: list[dict[str, Any]] = []
         self.unreadable: list[dict[str, Any]] = []
@@ -72,7 +74,8 @@ class Redecision:
                 if state is not None:
                     self._states[key] = state
             case Access() as access:
-                self._judge(recorded, access)
+                if not self._is_erased(recorded.position):
+                    self._judge(recorded, access)
             case _ if recorded.topic.startswith("role."):
                 self._roles = fold_roles(self._roles, recorded) or self._roles
             case _ if recorded.topic.startswith("credential."):
@@ -83,8 +86,23 @@ class Redecision:
 
     def pass_over(self, row: LogRow, error: KeyUnavailable) -> None:
         """Note a row whose key is not held; without all policy nothing after it can be judged."""
-        self._blind |= not row.topic.startswith("access.")
+        is_access = row.topic.startswith("access.")
+        if is_access and self._is_erased(row.position):
+            return
+        self._blind |= not is_access
         self._unreadable(row.position, error.code)
+
+    def _is_erased(self, position: int) -> bool:
+        """Note an erased record, whether or not its key is still held; all of one erasure are one."""
+        erasure = self._retention.erasure_of(position)
+        if erasure is None:
+            return False
+        last = self.unreadable[-1] if self.unreadable else None
+        if last is not None and last["why"] == erasure.why:
+            last["to"] = position
+        else:
+            self.unreadable.append({"from": position, "to": position, "why": erasure.why})
+        return True
 
     def _judge(self, recorded: Recorded, record: Access) -> None:
         if self._blind:
@@ -174,10 +192,14 @@ class Redecision:
 
 
 def redecide(
-    store: Store, mapper: EventMapper, *, progress: Progress | None = None
+    store: Store,
+    mapper: EventMapper,
+    *,
+    retention: Retention = KEEPS_ALL,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """`{"checked", "wrong", "unreadable"}` over the whole log."""
-    redecision = Redecision()
+    """`{"checked", "wrong", "unreadable"}` over the whole log; erased records are unreadable."""
+    redecision = Redecision(retention)
     walk = Walk(store, mapper, progress=progress)
     for recorded in walk.events(_PREFIXES, unreadable=redecision.pass_over):
         redecision.see(recorded)

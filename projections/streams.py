@@ -20,8 +20,9 @@ from typing import TypeVar
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered
+from ledger.log import signed_rows as signed
 from ledger.log.following import CheckedHead, Follower
-from ledger.log.rows import LogRow
+from ledger.log.rows import LedgerRow, LogRow
 from ledger.log.store import Reading, Store
 
 S = TypeVar("S")
@@ -138,27 +139,21 @@ class Walk:
 
 def signed_row(store: Store, mapper: EventMapper, position: int) -> LogRow | None:
     """The row at this position, checked into a signed head; None outside the log."""
-    page: list[LogRow] = []
     with store.reading() as reading:
-        follower = _follower(reading, mapper, page.extend)
-        head = follower.unchecked_head(reading, position - 1)
-    while head.size < position:
-        page.clear()
-        with store.reading() as reading:
-            moved = follower.follow(reading, head)
-        if moved.size == head.size:
-            return None
-        head = moved
-    return next((row for row in page if row.position == position), None)
+        return signed.signed_row(reading, _ledger(reading, mapper), position)
 
 
 def _follower(
     reading: Reading, mapper: EventMapper, observe: Callable[[list[LogRow]], None]
 ) -> Follower:
+    return Follower(_ledger(reading, mapper), observe=observe, page_rows=_WALK_PAGE_ROWS)
+
+
+def _ledger(reading: Reading, mapper: EventMapper) -> LedgerRow:
     ledger = reading.ledger()
     if ledger is None or not ledger.is_sound or ledger.id != mapper.ledger_id:
         raise Tampered("altered-ledger", "The store does not name this ledger.")
-    return Follower(ledger, observe=observe, page_rows=_WALK_PAGE_ROWS)
+    return ledger
 
 
 def position_at(reading: Reading, at: int) -> int:

@@ -55,7 +55,12 @@ def change_rows(
 def recheck_accesses(session: Session) -> dict[str, Any]:
     """Every access decided again from the log alone."""
     with progress("Deciding again") as show:
-        return redecide(session.store, session.mapper, progress=show)
+        return redecide(
+            session.store,
+            session.mapper,
+            retention=session.ledger.retention.state(),
+            progress=show,
+        )
 
 
 def rebuild_views(session: Session, view: str | None) -> dict[str, Any]:

@@ -183,6 +183,10 @@ def key_document(session: Session) -> dict[str, Any]:
             for slot in sorted(history.slots.values(), key=lambda one: one.slot)
             if slot.slot not in history.removed
         ],
+        "erased": [
+            {"position": erasure.position, "until": erasure.until}
+            for erasure in session.ledger.retention.state().erasures
+        ],
     }
 
 

@@ -149,6 +149,14 @@ class Snapshot:
         asked = (until, epoch, *new, resealed, epoch, *new)
         return int(self.connection.execute(_VALUES_LEFT, asked)[0][0])
 
+    def topics_between(self, after: int, until: int) -> dict[str, int]:
+        """How many rows of each topic there are after a position, up to another."""
+        found = self.connection.execute(
+            "SELECT topic, count(*) FROM log WHERE position > ? AND position <= ? GROUP BY topic",
+            (after, until),
+        )
+        return {str(topic): int(count) for topic, count in found}
+
     def commits_after(self, size: int, limit: int) -> list[CommitRow]:
         """The next commits in order of size."""
         found = self.connection.execute(

@@ -136,6 +136,10 @@ class Reading(LogReading, Protocol):
         """How many such rows there are up to this position."""
         ...
 
+    def topics_between(self, after: int, until: int) -> dict[str, int]:
+        """How many rows of each topic there are after a position, up to another."""
+        ...
+
     def values_left(self, until: int, epoch: int) -> int:
         """How many values set up to this position are sealed under keys before this epoch only."""
         ...

@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import ledger.aggregates.retention  # noqa: F401 # its events lie in the stream of keys
 from ledger.aggregates.keys import fold_keys
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, InvalidInput, LedgerError, Tampered, Unavailable

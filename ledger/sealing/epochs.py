@@ -28,12 +28,12 @@ ACCESS_PERIODS = 120
 Random = Callable[[int], bytes]
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS: dict[int, int] = {}
-_DAY_US = 86_400_000_000
+DAY_US = 86_400_000_000
 
 
 def period_of(recorded_at: int) -> int:
     """The UTC month of a time in microseconds, as YYYYMM."""
-    day = recorded_at // _DAY_US
+    day = recorded_at // DAY_US
     period = _MONTHS.get(day)
     if period is None:
         moment = _UNIX + timedelta(days=day)
@@ -42,6 +42,18 @@ def period_of(recorded_at: int) -> int:
             _MONTHS.clear()
         _MONTHS[day] = period
     return period
+
+
+def period_start(period: int) -> int:
+    """The first microsecond of a month, UTC."""
+    first = datetime(period // 100, period % 100, 1, tzinfo=UTC)
+    return (first - _UNIX).days * DAY_US
+
+
+def period_after(period: int, months: int) -> int:
+    """The month so many months later."""
+    counted = period // 100 * 12 + period % 100 - 1 + months
+    return counted // 12 * 100 + counted % 12 + 1
 
 
 def period_index(first_period: int, period: int) -> int:

@@ -54,6 +54,14 @@ class HeldKeys(Confidential):
             finally:
                 self.take(file.held)
 
+    def destroy(self, history: KeyHistory) -> None:
+        """Take out of the file what the log calls destroyed, or say why it cannot be written."""
+        with self.changing() as file:
+            given_up = given_up_by(file.held, history)
+            after = file.held.without(given_up)
+            if after is not file.held:
+                file.write(after.keyring, after.root, given_up)
+
     def give_up(self, history: KeyHistory) -> None:
         """Drop what the log calls destroyed, and epochs held ready that it did not choose.
 
@@ -63,11 +71,8 @@ class HeldKeys(Confidential):
         lean = self.unlocked.without(given_up)
         if lean is self.unlocked:
             return
-        with contextlib.suppress(LedgerError), self.changing() as file:
-            given_up = given_up_by(file.held, history)
-            after = file.held.without(given_up)
-            if after is not file.held:
-                file.write(after.keyring, after.root, given_up)
+        with contextlib.suppress(LedgerError):
+            self.destroy(history)
         self.take(self.unlocked.without(given_up))
 
 

@@ -74,6 +74,7 @@ from ledger.usecases.restoration import (
     RestoreRoles,
     require_operator,
 )
+from ledger.usecases.retention import Retainer
 from ledger.usecases.retrieval import Retrieve, opened
 from ledger.usecases.rotation import EPOCHS_PAST, Progress, Rotation
 from ledger.usecases.slots import KeyringEvent, SlotKeeper, SlotRemoval
@@ -105,6 +106,8 @@ class Ledger:
         self.shares = RecoveryShares(desk, writer, self._slots)
         """Recovery shares of a slot of their own."""
         self._rotation = Rotation(desk, writer, held, clock)
+        self.retention = Retainer(desk, writer, held)
+        """How long access records are kept, and their erasure."""
         self._clock = clock
 
     @classmethod

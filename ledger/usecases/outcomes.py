@@ -104,6 +104,31 @@ class RotationOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldOutcome:
+    """A hold that was set or released."""
+
+    name: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureOutcome:
+    """Access records that were erased, or would be."""
+
+    days: int | None
+    """The policy; None keeps everything."""
+    holds: tuple[str, ...]
+    months: tuple[int, ...]
+    """Whose keys are destroyed, as YYYYMM."""
+    keys: int
+    records: int
+    until: int
+    """The last position that is erased, by earlier runs where this one erased nothing."""
+    position: int | None
+    """Where it is recorded; None where nothing was erased."""
+
+
+@dataclass(frozen=True, slots=True)
 class RollbackOutcome:
     """A store accepted although it is not the one this host remembered."""
 

@@ -120,6 +120,10 @@ class AuditorsOwnEvent:
         ).position
 
 
+ERASED_HALF = b""
+"""Stands for a half that was changed to in a record which is erased: equal to no other."""
+
+
 @dataclass(frozen=True, slots=True)
 class Halves:
     """The sealed private halves of one auditor that are known, as digests."""
@@ -303,12 +307,25 @@ class SlotKeeper:
                 if row.version != version:
                     raise Tampered("stream-gap", "A stream lacks an event.", position=row.position)
                 if row.topic == AuditorPassphraseChanged.TOPIC:
-                    changed = self._desk.mapper.open(row).event
-                    assert isinstance(changed, AuditorPassphraseChanged)
+                    changed = self._changed(row)
+                    if changed is None:
+                        facts.append((row.position, ERASED_HALF))
+                        continue
                     facts.append((row.position, changed.after))
                     older |= {changed.before, changed.after}
         newest = max(facts)[1] if facts else None
         return Halves(newest, frozenset(older - {newest}))
+
+    def _changed(self, row: LogRow) -> AuditorPassphraseChanged | None:
+        """An auditor's change of passphrase; None where its record was erased."""
+        try:
+            changed = self._desk.mapper.open(row).event
+        except KeyUnavailable as error:
+            if error.code != "key-destroyed":
+                raise
+            return None
+        assert isinstance(changed, AuditorPassphraseChanged)
+        return changed
 
     def _stream_page(self, stream: bytes, after_version: int) -> list[LogRow]:
         with self._writer.store.reading() as reading:

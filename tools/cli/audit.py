@@ -64,6 +64,8 @@ def access(
 ) -> None:
     """List attempts to read, newest first."""
     from tools.questions import access_rows
+    from tools.retaining import erased_in_answer
+    from tools.show import print_note
 
     with run.session(operator=False) as session:
         rows = access_rows(
@@ -77,6 +79,7 @@ def access(
             limit=limit or None,
             after=after,
         )
+        erased = erased_in_answer(session, rows=len(rows), limit=limit, since=since, after=after)
         asked = {
             "user": user,
             "owner": owner,
@@ -92,6 +95,8 @@ def access(
             run.acting(), "access " + json.dumps(told, ensure_ascii=False), len(rows)
         )
     run.print(rows, ACCESS_COLUMNS)
+    if erased is not None:
+        print_note(erased)
 
 
 @command(
@@ -124,7 +129,9 @@ def explain(run: Run, position: int) -> None:
     from projections.explanation import explain as explained
 
     with run.session(operator=False) as session:
-        document = explained(session.store, session.mapper, position)
+        document = explained(
+            session.store, session.mapper, position, session.ledger.retention.state()
+        )
         session.record_query(run.acting(), f"explain {position}", 1)
     run.print(document)
 

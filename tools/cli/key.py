@@ -12,6 +12,7 @@ from tools.cli.command import Run, command
 from tools.cli.key_backup import backup, restore
 from tools.cli.key_shares import shares
 from tools.cli.key_sheet import sheet
+from tools.cli.retention import hold, retention
 
 if TYPE_CHECKING:
     from ledger.usecases.outcomes import SlotOutcome
@@ -35,10 +36,10 @@ SLOT_COLUMNS = {
 
 @click.group()
 def key() -> None:
-    """Manage epochs, slots and passphrases."""
+    """Manage epochs, slots, passphrases, and how long access records are kept."""
 
 
-for _part in (backup, restore, shares, sheet):
+for _part in (backup, restore, shares, sheet, retention, hold):
     key.add_command(_part)
 
 
@@ -56,6 +57,11 @@ def status(run: Run) -> None:
     show.print_line(f"Current epoch: {document['epoch']}")
     show.print_table(document["epochs"], EPOCH_COLUMNS)
     show.print_table(document["slots"], SLOT_COLUMNS)
+    for erasure in document["erased"]:
+        show.print_line(
+            f"Access records up to position {erasure['until']} are erased by policy"
+            f" at position {erasure['position']}."
+        )
 
 
 @command(
@@ -97,11 +103,11 @@ def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
             f"The keys of values of epoch {epochs} are destroyed in this keyring; values that are"
             f" gone with them: {document['values_gone']}."
         )
-    for backup in document["still_in"]:
+    for copy in document["still_in"]:
         show.print_note(
-            f"The key backup recorded at position {backup['position']} still holds such a key:"
-            f" {backup['path']}. Destroy it, then run"
-            f" `credledger key backup attest-replaced {backup['position']}`."
+            f"The key backup recorded at position {copy['position']} still holds such a key:"
+            f" {copy['path']}. Destroy it, then run"
+            f" `credledger key backup attest-replaced {copy['position']}`."
         )
     show.print_note("Back up the keyring and copy it to the other hosts: it holds another epoch.")
 

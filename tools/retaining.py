@@ -1,0 +1,111 @@
+"""The JSON shapes of keeping and erasing access records, and what is said of what is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from projections.streams import position_at
+from tools.when import parse_moment, to_text
+
+if TYPE_CHECKING:
+    from ledger.aggregates.retention import Hold
+    from ledger.usecases.outcomes import ErasureOutcome
+    from tools.wiring import Session
+
+
+def retention_document(session: Session) -> dict[str, Any]:
+    """What `key retention show` tells."""
+    retention = session.ledger.retention.state()
+    policy = retention.policy
+    return {
+        "access_older_than_days": retention.days,
+        "set_at": None if policy is None else to_text(policy.recorded_at),
+        "set_by": None if policy is None else policy.by,
+        "holds": [hold.name for hold in retention.holds.values()],
+        "erased_until": retention.until,
+        "erasures": [
+            {
+                "position": erasure.position,
+                "until": erasure.until,
+                "recorded_at": to_text(erasure.recorded_at),
+                "by": erasure.by,
+            }
+            for erasure in retention.erasures
+        ],
+        **standing_copies(session),
+    }
+
+
+def standing_copies(session: Session) -> dict[str, Any]:
+    """Recorded key backups from before the newest erasure, and whether it is final: without any.
+
+    Each holds keys that the erasure destroyed, until somebody attests its end.
+    """
+    erasures = session.ledger.retention.state().erasures
+    backups = [
+        {"position": backup.position, "path": backup.path}
+        for backup in session.ledger.key_backups.history().standing()
+        if erasures and backup.position < erasures[-1].position
+    ]
+    return {"key_backups": backups, "final": bool(erasures) and not backups}
+
+
+def hold_document(hold: Hold) -> dict[str, Any]:
+    """One of what `key hold list` tells."""
+    return {
+        "name": hold.name,
+        "set_at": to_text(hold.recorded_at),
+        "by": hold.by,
+        "reason": hold.reason,
+        "position": hold.position,
+    }
+
+
+def erasure_document(outcome: ErasureOutcome, *, dry_run: bool) -> dict[str, Any]:
+    """What `key retention apply` tells."""
+    return {
+        "dry_run": dry_run,
+        "access_older_than_days": outcome.days,
+        "holds": list(outcome.holds),
+        "months": [f"{month // 100:04}-{month % 100:02}" for month in outcome.months],
+        "keys": outcome.keys,
+        "records": outcome.records,
+        "until": outcome.until,
+        "position": outcome.position,
+    }
+
+
+def erasure_sentence(document: dict[str, Any]) -> str:
+    """The same for people."""
+    if not document["months"]:
+        if document["access_older_than_days"] is None:
+            return "No policy is set: all access records are kept."
+        return "Nothing is old enough to be erased."
+    months = document["months"]
+    span = months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
+    what = f"{_counted(len(months), 'month')} ({span}), {_counted(document['records'], 'record')}"
+    if document["dry_run"]:
+        return f"Would erase {what}, up to position {document['until']}."
+    return f"Erased {what}, up to position {document['until']}."
+
+
+def erased_in_answer(
+    session: Session, *, rows: int, limit: int, since: str | None, after: int | None
+) -> str | None:
+    """What to say with an answer of the access history that reaches into what is erased."""
+    retention = session.ledger.retention.state()
+    if not retention.erasures or (limit and rows >= limit):
+        return None
+    until, first = retention.until, 1
+    if since is not None:
+        with session.store.reading() as reading:
+            first = position_at(reading, parse_moment(since, session.now()) - 1) + 1
+    if first > until or (after is not None and after <= 1):
+        return None
+    *earlier, newest = retention.erasures
+    why = f"{newest.why}, and earlier ones before" if earlier else newest.why
+    return f"Records up to position {until} were {why}; some may have been asked for here."
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
