@@ -18,6 +18,8 @@ CONFIGURATION = (
     "slot.",
     "passphrase.",
     "auditor.",
+    "retention.",
+    "hold.",
 )
 """Prefixes of the topics after which a backup no longer holds all that matters.
 

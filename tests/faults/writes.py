@@ -27,6 +27,7 @@ class Write:
 
 
 _GRANT = ("role", "grant", "auditor", "user:ada")
+_HOLD = ("key", "hold", "set", "case-7")
 _SET = ("credential", "set", "payroll", "--owner", "user:ann", "--values", "-")
 WRITES = {
     "app create": Write(
@@ -52,6 +53,13 @@ WRITES = {
     ),
     "role grant": Write(_GRANT, ("role.granted",)),
     "role revoke": Write(("role", "revoke", *_GRANT[2:]), ("role.revoked",), _GRANT),
+    "key hold set": Write(_HOLD, ("hold.set",), again=5),
+    "key hold release": Write(
+        ("key", "hold", "release", "case-7"), ("hold.released",), _HOLD, again=3
+    ),
+    "key retention set": Write(
+        ("key", "retention", "set", "--access-older-than", "400"), ("retention.set",)
+    ),
     "audit access": Write(("audit", "access"), ("audit.queried",)),
     "audit changes": Write(("audit", "changes", "--app", "Reports"), ("audit.queried",)),
     "audit explain": Write(("audit", "explain", "6"), ("audit.queried",)),
@@ -70,6 +78,7 @@ ELSEWHERE = {
     "key backup attest-replaced": "test_key_holding.py",
     "key passphrase": "test_kills.py",
     "key restore": "test_key_holding.py",
+    "key retention apply": "../ledger/test_retention.py",
     "key rotate": "test_torture.py",
     "key shares create": "test_key_holding.py",
     "key shares restore": "test_key_holding.py",
@@ -84,6 +93,8 @@ ELSEWHERE = {
 READS = {
     "backup verify",
     "key backup list",
+    "key hold list",
+    "key retention show",
     "key sheet",
     "key shares verify",
     "app export",

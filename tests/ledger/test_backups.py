@@ -33,6 +33,7 @@ from tests.ledger.recording import SECOND, recorded
 BOOKKEEPING = (
     "key.",
     "keys.",
+    "history.",
     "shares.",
     "access.", "audit.", "import.", "backup.", "rollback.", "memory.", "clock.", "async.",
 )  # fmt: skip
