@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import LedgerError
 from tools.cli.exits import DONE, exit_code
+from tools.findings import ERROR, WARNING, Finding
 from tools.key_backups import last_key_backup
+from tools.recovery_findings import recovery_findings
 from tools.settings import STANDARD_INPUT, Settings
 from tools.when import to_text
 
@@ -22,29 +23,8 @@ if TYPE_CHECKING:
     from tools.cli.command import Run
     from tools.wiring import Session
 
-ERROR, WARNING = "error", "warning"
 MONTH_US = 30 * 86_400 * 1_000_000
 EPOCH_MONTHS_MAX = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong or risky."""
-
-    code: str
-    severity: str
-    message: str
-    mend: str
-    exit: int = DONE
-
-    def as_document(self) -> dict[str, object]:
-        """The JSON shape."""
-        return {
-            "code": self.code,
-            "severity": self.severity,
-            "message": self.message,
-            "mend": self.mend,
-        }
 
 
 def status_document(session: Session) -> dict[str, Any]:
@@ -83,7 +63,7 @@ def examine(run: Run) -> list[Finding]:
         findings.extend(file_findings(settings))
         with run.session(operator=False) as session:
             findings.extend(session_findings(session))
-            findings.extend(key_backup_findings(session))
+            findings.extend(recovery_findings(session))
         findings.extend(memory_findings(session))
     except LedgerError as error:
         findings.append(
@@ -150,18 +130,6 @@ def session_findings(session: Session) -> Iterator[Finding]:
     yield from _epoch_findings(session)
     if session.settings.sqlite_path is None:
         yield from _server_findings(session)
-
-
-def key_backup_findings(session: Session) -> Iterator[Finding]:
-    """What the loss of the keyring's file would cost."""
-    history = session.ledger.key_backups.history()
-    if session.unlocked.is_operator and not history.made_in_this_epoch():
-        yield Finding(
-            "no-key-backup",
-            WARNING,
-            "No key backup was made in this epoch: if the keyring is lost, values may be too.",
-            "credledger key backup /media/safe/keyring",
-        )
 
 
 def _slot_findings(session: Session) -> Iterator[Finding]:
@@ -246,7 +214,7 @@ def _epoch_findings(session: Session) -> Iterator[Finding]:
                 "epoch-old",
                 WARNING,
                 f"Epoch {epoch} is in use since {to_text(started_at)}.",
-                "A later version rotates keys; plan for it.",
+                "credledger key rotate",
             )
 
 

@@ -38,6 +38,11 @@ S = TypeVar("S")
 Fold = Callable[[S | None, Recorded], S | None]
 
 
+EPOCH_EVENTS_MAX = 1 << 31
+"""Half of what one key may seal with random nonces (NIST SP 800-38D, section 8.3)."""
+_ROTATING = ("epoch.started", "backup.waived")
+
+
 class Place(NamedTuple):
     """What the associated data of a row binds."""
 
@@ -70,8 +75,14 @@ class Transaction:
     """One transaction of the store, as its requests see it."""
 
     def __init__(
-        self, reading: Reading, equipment: Equipment, head: CheckedHead, clock_reading: int
+        self,
+        reading: Reading,
+        equipment: Equipment,
+        head: CheckedHead,
+        clock_reading: int,
+        epoch_began: int = 0,
     ) -> None:
+        """`epoch_began` is the position at which the current epoch was started."""
         self._reading = reading
         self._equipment = equipment
         self._epoch = head.epoch
@@ -80,6 +91,7 @@ class Transaction:
         """The committed head this transaction builds on."""
         self.clock_reading = clock_reading
         """Microseconds UTC, for deadlines; recorded times never fall behind the log's."""
+        self._epoch_began = epoch_began
         self.rows: list[LogRow] = []
         self.recorded: list[Recorded] = []
         """The events in `rows`, one for one."""
@@ -201,6 +213,7 @@ class Transaction:
         than stored unreadable.
         """
         self._require_class(topic)
+        self._require_budget(topic)
         if topic == EPOCH_STARTED:
             raise Refused("epoch-not-ready-made", "An epoch is started by rotating keys only.")
         self._require_kind(stream, topic)
@@ -254,7 +267,7 @@ class Transaction:
     def attempt(self, request: Request[T]) -> T:
         """Let one request decide; if it raises, nothing of it stays."""
         rows, signers = len(self.rows), len(self.new_signers)
-        epoch, recorded_at = self._epoch, self._last_recorded_at
+        epoch, recorded_at = (self._epoch, self._epoch_began), self._last_recorded_at
         try:
             return request.decide(self)
         except BaseException:
@@ -262,7 +275,7 @@ class Transaction:
                 self._own[recorded.stream].pop()
                 self._versions[recorded.stream] -= 1
             del self.rows[rows:], self.recorded[rows:], self.new_signers[signers:]
-            self._epoch, self._last_recorded_at = epoch, recorded_at
+            (self._epoch, self._epoch_began), self._last_recorded_at = epoch, recorded_at
             raise
 
     def _append(
@@ -277,6 +290,7 @@ class Transaction:
         text: bytes | None = None,
     ) -> Recorded:
         self._require_class(event.TOPIC)
+        self._require_budget(event.TOPIC)
         behind = self.clock_reading <= self.head.recorded_at
         row, recorded = self._equipment.mapper.record(
             event,
@@ -300,7 +314,7 @@ class Transaction:
         self.rows.append(row)
         self.recorded.append(recorded)
         if row.following_epoch != self._epoch:
-            self._epoch = row.following_epoch
+            self._epoch, self._epoch_began = row.following_epoch, row.position
             # Requests behind this one in the same batch seal access records in the new epoch.
             self._equipment.mapper.start({self._epoch: row.period})
         return recorded
@@ -324,6 +338,16 @@ class Transaction:
             remembered = None if self._reading.newest_of(stream) is None else False
         if remembered not in (None, is_remembered(topic)):
             raise Conflict("stream-of-another-kind", "The stream does not hold such events.")
+
+    def _require_budget(self, topic: str) -> None:
+        """Every event counts, so that no key comes near its bound; only a rotation goes on."""
+        spent = self.next_position - self._epoch_began >= EPOCH_EVENTS_MAX
+        if spent and topic not in _ROTATING:
+            raise Refused(
+                "epoch-exhausted",
+                "The keys of this epoch have sealed as much as they may.",
+                hint="Run `credledger key rotate`; nothing was recorded or released.",
+            )
 
     def _require_class(self, topic: str) -> None:
         if self._equipment.signer.signer_class == AUDITOR and not topic.startswith("audit."):

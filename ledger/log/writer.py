@@ -80,6 +80,7 @@ class Writer:
         self._keyring_stream = keyring_stream
         self._renew_keys = renew_keys
         self._epoch_known = 0
+        self._epoch_began = 0
         self._clock = clock
         self._maintainers = tuple(maintainers)
         self._memory = memory
@@ -240,7 +241,9 @@ class Writer:
             with self._at_head() as (writing, checked):
                 clock_reading = self._clock_reading()
                 self._know_epochs(writing, checked)
-                transaction = Transaction(writing, self._equipment, checked, clock_reading)
+                transaction = Transaction(
+                    writing, self._equipment, checked, clock_reading, self._epoch_began
+                )
                 for request, answer in batch:
                     try:
                         answers.append((answer, transaction.attempt(request)))
@@ -328,6 +331,7 @@ class Writer:
             if history is not None:
                 self._equipment.mapper.start(history.first_periods)
                 self._epoch_known = history.current
+                self._epoch_began = history.started_where[history.current]
 
     def _adopt(self) -> None:
         """Go on from what another process of this host has checked and remembered.

@@ -542,6 +542,11 @@ class Ledger:
         """Record that something was backed up, restored or drilled; the position."""
         return self._writer.run(RecordBackup(self._desk, acting, event, rollback))
 
+    def sealed_in_epoch(self) -> int:
+        """How many events the current epoch's keys have sealed, at most: those since its start."""
+        history = self.key_history()
+        return self._writer.head.size - history.started_where.get(history.current, 0)
+
     def head(self) -> CommitRow:
         """The newest commit, checked."""
         self._writer.catch_up()

@@ -266,11 +266,7 @@ class Rotation:
         intent = IntendDestruction(self._desk, acting, until, ended)
         keys = self._writer.run(intent)
         if keys:
-            with self._held.changing() as file:
-                given_up = given_up_by(file.held, self._history())
-                after = file.held.without(given_up)
-                if after is not file.held:
-                    file.write(after.keyring, after.root, given_up)
+            self._held.destroy(self._history())
             self._writer.run(RecordDestruction(self._desk, acting, keys))
         with self._writer.store.reading() as reading:
             gone = reading.values_left(until, history.current)

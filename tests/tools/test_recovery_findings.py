@@ -1,0 +1,112 @@
+"""What `doctor` says of keys and backups, and that each finding goes once it is mended."""
+
+from __future__ import annotations
+
+import pytest
+
+import tools.recovery_findings
+from ledger.usecases.rotation import Rotation
+from tests.tools.test_backups import worked  # noqa: F401 # a fixture
+from tools.documents import StandardInput
+from tools.settings import Given, decide
+from tools.wiring import open_session
+
+
+def found(cli) -> list[str]:
+    server = {"role-too-wide", "no-standby", "single-slot"}
+    answer = cli.ok("doctor")
+    assert all(one["severity"] == "warning" and one["mend"] for one in answer["findings"])
+    return [one["code"] for one in answer["findings"] if one["code"] not in server]
+
+
+def test_backups_are_asked_for_until_they_are_made_tried_and_kept_apart(worked):  # noqa: F811
+    assert found(worked) == ["no-database-backup", "no-key-backup"]
+    worked.ok("backup", "create", str(worked.archives / "one"))
+    assert found(worked) == ["no-drill", "no-key-backup"]
+    worked.ok("backup", "drill")
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("key", "backup", str(safe / "keyring"))
+    assert found(worked) == []
+    worked.ok("credential", "get", "payroll", "--as", "user:ann")
+    assert found(worked) == []
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    assert found(worked) == ["database-backup-old"]
+    worked.ok("backup", "create", str(worked.archives / "two"), "--since-backup")
+    assert found(worked) == []
+
+
+def test_a_key_backup_that_lies_with_a_database_backup_is_named(worked):  # noqa: F811
+    """Somebody put an archive into its folder, which came to light when it was restored."""
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    made = worked.ok("key", "backup", str(safe / "keyring"))
+    taken = worked.archives / "one"
+    worked.ok("backup", "create", str(taken))
+    assert "key-backup-with-database" not in found(worked)
+    for part in taken.iterdir():
+        part.rename(safe / part.name)
+    (safe / "keyring").rename(worked.home.parent / "aside")
+    worked.environment["CREDLEDGER_STORE"] = worked.empty()
+    worked.ok("backup", "restore", str(safe))
+    assert "key-backup-with-database" in found(worked)
+    worked.ok("key", "backup", "attest-replaced", str(made["position"]))
+    assert "key-backup-with-database" not in found(worked)
+
+
+def test_what_was_cut_off_is_named_with_the_command_that_finishes_it(
+    worked,  # noqa: F811
+    monkeypatch,
+):
+    class Cut(BaseException):
+        pass
+
+    def cut(*_):
+        raise Cut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Rotation, "_reseal", cut)
+        with pytest.raises(Cut):
+            worked("key", "rotate", "--without-backup")
+    assert "rotation-unfinished" in found(worked)
+    worked.ok("key", "rotate")
+    assert "rotation-unfinished" not in found(worked)
+
+
+def test_an_epoch_that_has_sealed_much_is_named(worked, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(tools.recovery_findings, "SEALED_WARNED", 3)
+    assert "epoch-much-used" in found(worked)
+    worked.ok("key", "rotate", "--without-backup")
+    assert "epoch-much-used" not in found(worked)
+
+
+def test_a_keyring_that_cannot_rotate_is_named(worked):  # noqa: F811
+    """A copy from before another host's rotation."""
+    keyring = worked.home / "keys" / "keyring"
+    older = keyring.read_bytes()
+    worked.ok("key", "rotate", "--without-backup")
+    newer = keyring.read_bytes()
+    keyring.write_bytes(older)
+    assert "next-epoch-missing" in found(worked)
+    worked.fails(6, "next-epoch-missing", "key", "rotate", "--without-backup")
+    keyring.write_bytes(newer)
+    assert "next-epoch-missing" not in found(worked)
+
+
+def test_a_policy_that_is_due_is_named_unless_a_hold_forbids_it(worked, monkeypatch):  # noqa: F811
+    class Planned:
+        months = (202601, 202602)
+        holds: tuple[str, ...] = ()
+
+    given = Given(
+        store=worked.environment["CREDLEDGER_STORE"],
+        keyring=worked.environment["CREDLEDGER_KEYRING"],
+        key_file=worked.environment["CREDLEDGER_KEY_FILE"],
+    )
+    with open_session(decide(given, {}), StandardInput()) as session:
+        monkeypatch.setattr(session.ledger.retention, "planned", Planned)
+        codes = [one.code for one in tools.recovery_findings.recovery_findings(session)]
+        assert codes.count("retention-due") == 1
+        monkeypatch.setattr(Planned, "holds", ("case-7",))
+        codes = [one.code for one in tools.recovery_findings.recovery_findings(session)]
+        assert "retention-due" not in codes

@@ -1,0 +1,33 @@
+"""One thing that `doctor` finds.
+
+An `error` keeps the ledger from serving, and its exit code is that of the error's family; with a
+`warning` it serves, but something is risky, and the exit code is 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tools.cli.exits import DONE
+
+ERROR, WARNING = "error", "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong or risky."""
+
+    code: str
+    severity: str
+    message: str
+    mend: str
+    exit: int = DONE
+
+    def as_document(self) -> dict[str, object]:
+        """The JSON shape."""
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": self.message,
+            "mend": self.mend,
+        }

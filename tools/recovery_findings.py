@@ -1,0 +1,130 @@
+"""What `doctor` finds of keys and backups: what a loss would cost now, and what is unfinished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tools.findings import WARNING, Finding
+from tools.key_backups import database_folders
+
+if TYPE_CHECKING:
+    from tools.wiring import Session
+
+SEALED_WARNED = 1 << 29
+"""So many events of one epoch are far from what a key may seal, and near enough to plan."""
+
+
+def recovery_findings(session: Session) -> Iterator[Finding]:
+    """For an operator; an auditor can mend none of it."""
+    if not session.unlocked.is_operator:
+        return
+    yield from _database_backup_findings(session)
+    yield from _key_backup_findings(session)
+    yield from _unfinished(session)
+    yield from _budget(session)
+    yield from _retention(session)
+
+
+def _database_backup_findings(session: Session) -> Iterator[Finding]:
+    """What the loss of the database would cost."""
+    backups = session.ledger.backups()
+    if backups.newest is None:
+        yield Finding(
+            "no-database-backup",
+            WARNING,
+            "No backup of the database was ever made.",
+            "credledger backup create /media/tape/full",
+        )
+        return
+    if session.ledger.changed_since_backup() is not None:
+        yield Finding(
+            "database-backup-old",
+            WARNING,
+            "Configuration or credentials changed since the last backup of the database.",
+            "credledger backup create /media/tape/next --since-backup",
+        )
+    if backups.drilled is None:
+        yield Finding(
+            "no-drill",
+            WARNING,
+            "It was never tried whether a backup of the database can be restored.",
+            "credledger backup drill",
+        )
+
+
+def _key_backup_findings(session: Session) -> Iterator[Finding]:
+    """What the loss of the keyring's file would cost, and who finds both kinds together."""
+    history = session.ledger.key_backups.history()
+    if not history.made_in_this_epoch():
+        yield Finding(
+            "no-key-backup",
+            WARNING,
+            "No key backup was made in this epoch: if the keyring is lost, values may be too.",
+            "credledger key backup /media/safe/keyring",
+        )
+    folders = database_folders(session)
+    for backup in history.standing():
+        if any(folder in Path(backup.path).parents for folder in folders):
+            yield Finding(
+                "key-backup-with-database",
+                WARNING,
+                f"The key backup {backup.path} lies with the database or a backup of it.",
+                "Make one elsewhere, destroy this one, then `credledger key backup"
+                f" attest-replaced {backup.position}`.",
+            )
+
+
+def _unfinished(session: Session) -> Iterator[Finding]:
+    history = session.ledger.key_history()
+    if history.is_rotating:
+        yield Finding(
+            "rotation-unfinished",
+            WARNING,
+            f"The rotation to epoch {history.current} was cut off: credentials rest on two epochs.",
+            "credledger key rotate",
+        )
+    elif history.is_destroying:
+        yield Finding(
+            "destruction-unfinished",
+            WARNING,
+            "Keys of earlier values were to be destroyed, and it was cut off.",
+            "credledger key rotate",
+        )
+    elif history.destroying - history.destroyed:
+        yield Finding(
+            "erasure-unfinished",
+            WARNING,
+            "Keys of old access records were to be destroyed, and it was cut off.",
+            "credledger key retention apply",
+        )
+    if all(keys.epoch <= history.current for keys in session.unlocked.epochs):
+        yield Finding(
+            "next-epoch-missing",
+            WARNING,
+            "This keyring lacks the next epoch: another host has rotated since it was copied.",
+            "Copy the newer keyring from that host; one more rotation, and this one stops.",
+        )
+
+
+def _budget(session: Session) -> Iterator[Finding]:
+    sealed = session.ledger.sealed_in_epoch()
+    if sealed >= SEALED_WARNED:
+        yield Finding(
+            "epoch-much-used",
+            WARNING,
+            f"The current epoch's keys have sealed up to {sealed:,} events.",
+            "credledger key rotate",
+        )
+
+
+def _retention(session: Session) -> Iterator[Finding]:
+    planned = session.ledger.retention.planned()
+    if planned.months and not planned.holds:
+        yield Finding(
+            "retention-due",
+            WARNING,
+            f"Access records of {len(planned.months)} months are older than the policy keeps them.",
+            "credledger key retention apply",
+        )
