@@ -74,6 +74,7 @@ COMMANDS = {
     "replay rebuild": ("replay", "rebuild"),
 }
 AGAIN = {
+    "backup create": ("archive-exists", 5),
     "key backup": ("key-backup-exists", 5),
     "key slot add": ("slot-exists", 5),
 }

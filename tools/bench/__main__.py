@@ -24,6 +24,7 @@ from tools.bench.latencies import latency_facts
 from tools.bench.machine import machine, versions
 from tools.bench.places import Place, places
 from tools.bench.readers import reader_facts
+from tools.bench.recovery import recovery_facts
 from tools.bench.sizes import at_size, compared
 from tools.bench.tables import facts_table, lines_table, sizes_table
 from tools.bench.works import lines
@@ -77,6 +78,7 @@ def _grown_facts(place: Place, events: int) -> Iterator[Fact]:
     """One ledger with a short log and with a long one."""
     with Grown(place) as grown, progress(f"{place.name}: growing") as show:
         facts = [fact for size in (_SHORT, events) for fact in at_size(grown, size, show)]
+        facts.extend(recovery_facts(grown))
     yield from facts
     yield from compared(facts)
 

@@ -1,0 +1,50 @@
+"""How fast keys are rotated, and a log is archived and restored."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ledger.usecases.acting import Acting
+from tools.bench.commands import finished
+from tools.bench.figures import Fact
+from tools.bench.grown import Grown
+
+_RESEALED = {"SQLite": 20_000.0, "PostgreSQL": 10_000.0}
+_RESTORED = 50_000.0
+
+
+def recovery_facts(grown: Grown) -> Iterator[Fact]:
+    """A rotation of all mappings; then an archive, restored into a new place with its views."""
+    engine, size = grown.place.name, grown.size
+    with grown.opened() as session:
+        started = time.perf_counter()
+        outcome = session.ledger.rotate(Acting(), without_backup=True)
+        rate = outcome.resealed / (time.perf_counter() - started)
+    what = "mappings sealed anew in a rotation"
+    yield Fact(engine, what, rate, "/s", size, _RESEALED[engine])
+    folder = Path(tempfile.mkdtemp(prefix="credledger-bench-backup-"))
+    try:
+        archive = str(folder / "archive")
+        made = finished(("backup", "create", archive, "--json"), grown.environment)
+        position = made.document["position"]
+        yield Fact(engine, "events archived", position / made.seconds, "/s", size)
+        keyring = folder / "keys" / "keyring"
+        keyring.parent.mkdir(mode=0o700)
+        shutil.copy2(grown.settings.keyring, keyring)
+        restored = finished(
+            ("backup", "restore", archive, "--json"),
+            {
+                **grown.environment,
+                "CREDLEDGER_STORE": grown.place.new_url(),
+                "CREDLEDGER_KEYRING": str(keyring),
+            },
+        )
+        what = "events restored, views rebuilt"
+        yield Fact(engine, what, position / restored.seconds, "/s", size, _RESTORED)
+        yield Fact(engine, "backup restore, peak memory", restored.peak_mib, "MiB", size, 300.0)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
