@@ -11,7 +11,7 @@ test: .venv/installed-test
 	$(BIN)/python -m pytest --cov --cov-report=
 
 torture: .venv/installed-test
-	$(BIN)/python -m pytest --torture tests/faults/test_torture.py
+	$(BIN)/python -m pytest --torture tests/faults
 
 check: .venv/installed-test
 	$(BIN)/ruff format --check .

@@ -168,3 +168,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--torture", action="store_true", help="Kill at over 200 boundaries instead of a few."
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--torture"):
+        os.environ["CREDLEDGER_TORTURE"] = "1"

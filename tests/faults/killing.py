@@ -1,8 +1,8 @@
 """The ledger that commands are killed at, and where they are.
 
-A command is killed at its first boundary, then at its second, and so on until it completes
-untouched, each time on a fresh copy, so no boundary is left to chance; `running` says what counts
-as one.
+A command is killed at its first boundary, then at a later one, and so on until it completes
+untouched, each time on a fresh copy; `running` says what counts as one. One in `STEP` is tried, or
+each of them with `pytest --torture`.
 
 With a server there are three times as many boundaries and each ledger is a database, so there the
 kills are spread: over what is said around each COMMIT, and over everything else. Where they fall
@@ -13,6 +13,7 @@ the driver says by itself, unheard: there they are spread over everything.)
 from __future__ import annotations
 
 import itertools
+import os
 import zlib
 
 from tests.faults.running import KILLED
@@ -24,6 +25,8 @@ PASSPHRASES = {
     "third": "nine auditors count the owls",
 }
 BOUNDARIES_MAX = 200
+STEP = 1 if os.environ.get("CREDLEDGER_TORTURE") else 4
+"""One boundary in so many is tried in a file; with `pytest --torture` each of them."""
 UNREACHED = 1_000_000
 AROUND_COMMIT = 3
 ELSEWHERE = 2
@@ -71,7 +74,7 @@ def killed_everywhere(base, tmp_path, *arguments, **how):
     if base.server is not None:
         yield from killed_here_and_there(base, tmp_path, *arguments, **how)
         return
-    for number in itertools.count(1):
+    for number in itertools.count(1, STEP):
         host = base.copy(tmp_path / str(number))
         ended = host.run(*arguments, kill_at=number, **how)
         if ended.code != KILLED:

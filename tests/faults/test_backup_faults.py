@@ -13,6 +13,7 @@ import shutil
 
 import pytest
 
+from tests.faults.killing import STEP
 from tests.faults.running import KILLED, Host, Nursery
 
 BOUNDARIES_MAX = 400
@@ -29,7 +30,7 @@ sys.stdout.flush()
 sys.stderr.flush()
 os._exit(code)
 """
-EVERY, EVERY_ON_SERVER = 3, 17
+EVERY, EVERY_ON_SERVER = 3 * STEP, 17 * STEP
 """One boundary in so many is tried; on a server there are many more."""
 
 

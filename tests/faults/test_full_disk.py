@@ -14,7 +14,7 @@ import json
 import pytest
 
 from tests.faults.accepted import ACCEPTANCES, with_harmed_memory
-from tests.faults.killing import PASSPHRASES, make_base
+from tests.faults.killing import PASSPHRASES, STEP, make_base
 from tests.faults.running import FULL_BYTES, Host
 from tests.faults.writes import WRITES
 
@@ -65,7 +65,7 @@ def base(nursery, tmp_path_factory):
 
 def full_everywhere(base, tmp_path, *arguments, **how):
     """A fresh copy for each boundary, the command's end when the disk was full from there on."""
-    for number in itertools.count(1):
+    for number in itertools.count(1, STEP):
         host = base.copy(tmp_path / str(number))
         ended = host.run(*arguments, full_at=number, **how)
         if len(host.boundaries()) < number:
@@ -121,7 +121,7 @@ def test_a_disk_that_is_full_later_and_later_leaves_a_change_undone_until_it_is_
     if write.before:
         host.ok(*write.before, stdin=VALUES)
     position = host.position()
-    for number in itertools.count(1):
+    for number in itertools.count(1, STEP):
         ended = host.run(*write.arguments, stdin=VALUES, full_at=number)
         recorded = host.position() > position if write.topics else ended.code == 0
         require_honest(ended, recorded)
@@ -194,7 +194,7 @@ def test_what_could_not_be_accepted_on_a_full_disk_stops_the_host_as_before(base
     acceptance = ACCEPTANCES[name]
     host = acceptance.stopped(base, tmp_path / "host")
     position, refused = base.position(), 0
-    for number in itertools.count(1):
+    for number in itertools.count(1, STEP):
         ended = host.run(*acceptance.arguments, full_at=number)
         if ended.code == 0:
             break

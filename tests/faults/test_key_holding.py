@@ -473,6 +473,8 @@ def test_doctor_asks_for_a_key_backup_until_there_is_one(nursery, tmp_path):
     host = Host(nursery, tmp_path / "host")
     host.ok("init", "--label", "ann", "--shares", "2/2")
     (host.home / "safe").mkdir()
+    host.ok("backup", "create", "archives/one")
+    host.ok("backup", "drill")
     found = lambda: [one["code"] for one in host.ok("doctor")["findings"]]
     assert found() == ["no-key-backup"]
     assert host.ok("status")["last_key_backup"] is None

@@ -17,7 +17,7 @@ import click
 import pytest
 
 from tests.faults.accepted import ACCEPTANCES
-from tests.faults.killing import killed_everywhere, moments_of, spread, untouched
+from tests.faults.killing import STEP, killed_everywhere, moments_of, spread, untouched
 from tests.faults.running import KILLED
 from tests.faults.writes import ELSEWHERE, READS, VALUES, WRITES
 from tools.cli.main import PROGRAM, program
@@ -30,7 +30,7 @@ NEXT = ("app", "grant", "payroll", "administrator", "user:next")
 def moments(host, tmp_path, *arguments):
     """Where to kill it: everywhere in a file, here and there on a server."""
     if host.server is None:
-        return itertools.count(1)
+        return itertools.count(1, STEP)
     return moments_of(host, tmp_path, *arguments, stdin=VALUES)
 
 
