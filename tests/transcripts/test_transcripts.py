@@ -10,7 +10,6 @@ from tests.transcripts.transcript import SHOWN_SERVER, commands_of, pages, recor
 from tools.cli.default import GroupWithDefault
 from tools.cli.main import program
 
-
 SAME_ON_ANY_STORE = {"keys", "lost-passphrase", "run-a-program", "keep-and-erase", "audit"}
 """Pages whose commands have tests of their own on a server."""
 
