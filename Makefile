@@ -2,12 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test torture check bench bench-large format lock clean install install-test
+.PHONY: demo test coverage torture check bench bench-large format lock clean install install-test
 
 demo: .venv/installed
 	$(BIN)/python -m tools.demo $(if $(STORE),--store '$(STORE)')
 
 test: .venv/installed-test
+	$(BIN)/python -m pytest
+
+coverage: .venv/installed-test
 	$(BIN)/python -m pytest --cov --cov-report=
 
 torture: .venv/installed-test

@@ -69,12 +69,12 @@ def make_base(host):
     return host
 
 
-def killed_everywhere(base, tmp_path, *arguments, **how):
+def killed_everywhere(base, tmp_path, *arguments, step=STEP, **how):
     """A fresh copy for each boundary with the command killed there, and what it had printed."""
     if base.server is not None:
         yield from killed_here_and_there(base, tmp_path, *arguments, **how)
         return
-    for number in itertools.count(1, STEP):
+    for number in itertools.count(1, step):
         host = base.copy(tmp_path / str(number))
         ended = host.run(*arguments, kill_at=number, **how)
         if ended.code != KILLED:

@@ -192,7 +192,7 @@ def test_a_killed_restore_goes_on(where, tmp_path, request):
     for host, _ in hosts:
         seen.add(host.position())
         finish_restore(host)
-    assert len(seen) > 3, seen
+    assert len(seen) >= 3, seen
 
 
 def test_a_restore_without_room_goes_on_with_room(base, tmp_path):

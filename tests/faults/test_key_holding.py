@@ -348,7 +348,7 @@ def test_a_killed_restore_is_finished_by_the_same_command(told, tmp_path, harmed
         start.keyring.touch(mode=0o600)
         start.keyring.write_bytes(b"harmed")
     position, seen = start.position(), set()
-    for host, _ in killed_everywhere(start, tmp_path, *RESTORE):
+    for host, _ in killed_everywhere(start, tmp_path, *RESTORE, step=1):
         found = host.keyring.read_bytes() if host.keyring.exists() else None
         assert found in (backup, b"harmed" if harmed else None)
         if found == backup:
@@ -383,7 +383,7 @@ def test_killed_makers_of_shares_leave_a_slot_or_none(on_both, tmp_path):
 def test_a_killed_restore_by_shares_can_be_run_again(told, tmp_path):
     """The new slot opens, or is not there, and the shares open theirs all the while."""
     position = told.host.position()
-    for host, _ in killed_everywhere(told.host, tmp_path, *ANEW):
+    for host, _ in killed_everywhere(told.host, tmp_path, *ANEW, step=1):
         recorded = host.topics(position)
         assert recorded in ([], ["slot.added", "shares.restored"])
         assert entered(host, "second") == bool(recorded)

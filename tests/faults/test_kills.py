@@ -186,7 +186,7 @@ def test_a_program_that_is_killed_while_it_reads_was_answered_nothing_unrecorded
     """Each answer it had is a record in the log, at the position it was told."""
     position = on_both.position()
     counts = set()
-    for host, ended in killed_everywhere(on_both, tmp_path, "reads", script=READS):
+    for host, ended in killed_everywhere(on_both, tmp_path, "reads", script=READS, step=1):
         answered = [int(number) for number in ended.out.split()]
         there = host.topics(position)
         assert there == ["access.granted"] * len(there)
