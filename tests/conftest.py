@@ -18,6 +18,7 @@ from ledger.log.memory import HostMemory, memory_path
 from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.sqlite import SqliteStore
 from ledger.log.store import Store
+from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import Argon2Cost, new_passphrase, passphrase
 from ledger.usecases.founding import found_ledger
@@ -41,6 +42,18 @@ class Clock:
 
     def __call__(self) -> int:
         return time.time_ns() // 1000 + self.offset_us
+
+
+_UNLOCKED: dict[bytes, UnlockedKeyring] = {}
+
+
+def unlocked_by_passphrase(path: Path) -> UnlockedKeyring:
+    """What the passphrase opens; the key is derived once for each content of a file."""
+    keyring = read_keyring(path)
+    content = keyring.to_bytes()
+    if content not in _UNLOCKED:
+        _UNLOCKED[content] = keyring.unlock(passphrase(PASSPHRASE))
+    return _UNLOCKED[content]
 
 
 @dataclass
@@ -102,8 +115,7 @@ class House:
         ).ledger_id
 
     def open(self, *, store: Store | None = None, **settings) -> Ledger:
-        unlocked = read_keyring(self.keyring_path).unlock(passphrase(PASSPHRASE))
-        return self.open_with(unlocked, store=store, **settings)
+        return self.open_with(unlocked_by_passphrase(self.keyring_path), store=store, **settings)
 
     def open_with(self, unlocked, *, store: Store | None = None, remember=True, **settings):
         store = store or self.store()

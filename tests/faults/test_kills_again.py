@@ -69,7 +69,7 @@ def test_a_command_killed_again_and_again_is_done_once(on_both, tmp_path, name):
     host.drop_database()
 
 
-@pytest.mark.parametrize("name", [name for name, write in WRITES.items() if write.topics])
+@pytest.mark.parametrize("name", [name for name, write in WRITES.items() if write.topics][::STEP])
 def test_a_command_killed_after_its_commit_is_done_once(base, tmp_path, name):
     """At one boundary that lies between its commit and its end."""
     write = WRITES[name]

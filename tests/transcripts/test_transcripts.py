@@ -12,15 +12,7 @@ from tests.transcripts.transcript import SHOWN_SERVER, commands_of, pages, recor
 from tools.cli.default import GroupWithDefault
 from tools.cli.main import program
 
-TRIED_ON_A_SERVER = {
-    "first-ledger",
-    "credentials",
-    "lost-keyring",
-    "manage-applications",
-    "recover",
-    "rotate-keys",
-    "undo-a-mistake",
-}
+TRIED_ON_A_SERVER = {"first-ledger", "recover", "rotate-keys"}
 """Of the others the commands are tried there elsewhere; `pytest --torture` tries all pages."""
 
 
