@@ -77,7 +77,10 @@ def test_a_golden_archive_is_restored_and_opens(engine, tmp_path, request):
         cli.environment["CREDLEDGER_STORE"] = f"{server.dsn()}&ledger={schema}"
     answer = cli.ok("backup", "restore", str(GOLDEN / "part"))
     assert (answer["position"], answer["root"]) == ROOTS["part"]
-    assert [view["same"] for view in answer["views"]] == [True] * 4
+    # The history of accesses has had another fold since: there is nothing to compare it with.
+    same = {view["name"]: view["same"] for view in answer["views"]}
+    assert same.pop("access_history") is None
+    assert list(same.values()) == [True] * 3
     assert answer["gone"] is None
     got = cli.ok("credential", "get", "CRM", "--as", "user:bob")
     assert got["fields"] == {"Password": "golden-2"}
