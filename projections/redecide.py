@@ -4,8 +4,9 @@ The policy is folded from the beginning, and at each access record the same pure
 with the inputs that the record holds. A record that says otherwise in any respect (outcome, claim
 that matched, owner, creation, mapping, version, fields) should not have been.
 
-What cannot be judged is `unreadable`: a record that was erased or whose key is not held, one decided by rules that
-this version does not know, and every one behind a piece of policy whose key is not held.
+What cannot be judged is `unreadable`: a record that was erased or whose key is not held, one
+decided by rules that this version does not know, and every one behind a piece of policy whose key
+is not held.
 
 The whole log is checked into its signed heads on the way, whichever rows it is then asked about: a
 record or a piece of policy that was taken away, moved or put in ends the recheck as *tampered*.

@@ -99,7 +99,7 @@ def _unfinished(session: Session) -> Iterator[Finding]:
             "Keys of old access records were to be destroyed, and it was cut off.",
             "credledger key retention apply",
         )
-    if all(keys.epoch <= history.current for keys in session.unlocked.epochs):
+    if all(epoch <= history.current for epoch, *_ in session.ledger.status().epochs):
         yield Finding(
             "next-epoch-missing",
             WARNING,

@@ -57,10 +57,7 @@ class HeldKeys(Confidential):
     def destroy(self, history: KeyHistory) -> None:
         """Take out of the file what the log calls destroyed, or say why it cannot be written."""
         with self.changing() as file:
-            given_up = given_up_by(file.held, history)
-            after = file.held.without(given_up)
-            if after is not file.held:
-                file.write(after.keyring, after.root, given_up)
+            drop(file, history)
 
     def give_up(self, history: KeyHistory) -> None:
         """Drop what the log calls destroyed, and epochs held ready that it did not choose.
@@ -74,6 +71,14 @@ class HeldKeys(Confidential):
         with contextlib.suppress(LedgerError):
             self.destroy(history)
         self.take(self.unlocked.without(given_up))
+
+
+def drop(file: KeyringFile, history: KeyHistory) -> None:
+    """Write the file without what the log says it need not hold, if it holds any of that."""
+    given_up = given_up_by(file.held, history)
+    after = file.held.without(given_up)
+    if after is not file.held:
+        file.write(after.keyring, after.root, given_up)
 
 
 def given_up_by(unlocked: UnlockedKeyring, history: KeyHistory) -> GivenUp:

@@ -48,9 +48,9 @@ from ledger.sealing.epochs import (
 )
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
+from ledger.usecases.destruction import RecordDestruction
 from ledger.usecases.held_keys import HeldKeys
 from ledger.usecases.outcomes import ErasureOutcome, HoldOutcome, Outcome
-from ledger.usecases.rotation import RecordDestruction
 
 DAYS_MIN = 31
 """No month is longer, so the current one never goes."""

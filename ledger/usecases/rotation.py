@@ -27,8 +27,6 @@ from ledger.aggregates.keys import (
     EpochResealed,
     EpochStarted,
     KeyHistory,
-    KeysDestroyed,
-    KeysDestroying,
 )
 from ledger.aggregates.mapping import CredentialMapping, CredentialResealed, mapping_from
 from ledger.errors import Conflict, KeyUnavailable, Refused, Tampered
@@ -36,14 +34,13 @@ from ledger.log.pace import Pace
 from ledger.log.rows import LogRow
 from ledger.log.transaction import Place, Transaction
 from ledger.log.writer import Writer
-from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import NONCE_BYTES
-from ledger.sealing.epochs import EpochKeys, KeyName, period_of
-from ledger.sealing.keyring_file import KeyringFile
+from ledger.sealing.epochs import EpochKeys, period_of
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
+from ledger.usecases.destruction import IntendDestruction, RecordDestruction
 from ledger.usecases.founding import committed
-from ledger.usecases.held_keys import HeldKeys, given_up_by
+from ledger.usecases.held_keys import HeldKeys, drop
 from ledger.usecases.outcomes import RotationOutcome
 from ledger.usecases.safeguards import Safeguards, lacking
 
@@ -155,58 +152,6 @@ class FinishRotation:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class IntendDestruction:
-    """From here on the keys of values of all earlier epochs may be gone."""
-
-    desk: Desk
-    acting: Acting
-    until: int
-    """The position below which rows may be of earlier epochs."""
-    ended: int
-    """So many mappings of deleted applications rest on them, and no other."""
-
-    def decide(self, transaction: Transaction) -> tuple[KeyName, ...]:
-        """Count again under the lock, then append; the keys, those of an earlier intent included."""
-        history = self.desk.key_history(transaction)
-        if history.is_rotating:
-            raise _resting()
-        if transaction.resting_count(self.until, history.current) != self.ended:
-            raise _resting()
-        wanted = tuple(
-            name
-            for epoch in range(1, history.current)
-            if (name := KeyName(epoch, Compartment.SECRET.value)) not in history.destroyed
-        )
-        if any(name not in history.destroying for name in wanted):
-            self._append(transaction, KeysDestroying(wanted))
-        return wanted
-
-    def _append(self, transaction: Transaction, event: KeysDestroying) -> None:
-        transaction.append(
-            self.desk.streams.keyring(), event, self.desk.actor(self.acting), self.acting.reason
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class RecordDestruction:
-    """This host's keyring holds the keys no more."""
-
-    desk: Desk
-    acting: Acting
-    keys: tuple[KeyName, ...]
-
-    def decide(self, transaction: Transaction) -> None:
-        """Append it, unless somebody else has."""
-        if not self.desk.key_history(transaction).destroyed.issuperset(self.keys):
-            transaction.append(
-                self.desk.streams.keyring(),
-                KeysDestroyed(self.keys),
-                self.desk.actor(self.acting),
-                self.acting.reason,
-            )
-
-
 class Rotation:
     """The rotation of one ledger's keys, by an operator."""
 
@@ -286,7 +231,7 @@ class Rotation:
                 self._desk, acting, lacking(self._desk, self._writer), waived=without_backup
             )
             safeguards.require()
-            self._give_up(file, history)
+            drop(file, history)
             held = {keys.epoch: keys for keys in file.held.epochs}
             if epoch not in held:
                 raise _next_missing(epoch)
@@ -296,13 +241,7 @@ class Rotation:
                 held = {keys.epoch: keys for keys in file.held.epochs}
             start = StartEpoch(self._desk, acting, held[epoch], held[epoch + 1], safeguards)
             if not self._writer.run(start):
-                self._give_up(file, self._history())
-
-    def _give_up(self, file: KeyringFile, history: KeyHistory) -> None:
-        given_up = given_up_by(file.held, history)
-        after = file.held.without(given_up)
-        if after is not file.held:
-            file.write(after.keyring, after.root, given_up)
+                drop(file, self._history())
 
     def _reseal(self, acting: Acting, history: KeyHistory, progress: Progress) -> tuple[int, int]:
         """Seal anew whatever rests on earlier epochs; how many, and how many ended ones are left."""
@@ -404,14 +343,6 @@ def _next_missing(epoch: int) -> KeyUnavailable:
         "next-epoch-missing",
         f"This keyring does not hold the keys of epoch {epoch}, which another host has made.",
         hint="Copy the keyring from the host that rotated last, then rotate here.",
-    )
-
-
-def _resting() -> Conflict:
-    return Conflict(
-        "mappings-resting",
-        "Credentials rest on earlier keys still; none was destroyed.",
-        hint="Run `credledger key rotate --destroy-previous` again.",
     )
 
 

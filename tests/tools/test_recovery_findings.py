@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 import tools.recovery_findings
+from ledger.sealing.keyring_file import read_keyring
+from ledger.sealing.slots import key_file
 from ledger.usecases.rotation import Rotation
 from tests.tools.test_backups import worked  # noqa: F401 # a fixture
 from tools.documents import StandardInput
@@ -91,6 +95,16 @@ def test_a_keyring_that_cannot_rotate_is_named(worked):  # noqa: F811
     worked.fails(6, "next-epoch-missing", "key", "rotate", "--without-backup")
     keyring.write_bytes(newer)
     assert "next-epoch-missing" not in found(worked)
+
+
+def test_an_epoch_that_the_log_did_not_choose_is_no_next_one(worked):  # noqa: F811
+    """Two hosts added one each; the file of the one that was second does not count as ready."""
+    keyring = worked.home / "keys" / "keyring"
+    unlocked = read_keyring(keyring).unlock(key_file((worked.home / "secret" / "key").read_bytes()))
+    older = unlocked.with_next_epoch(os.urandom).keyring.to_bytes()
+    worked.ok("key", "rotate", "--without-backup")
+    keyring.write_bytes(older)
+    assert "next-epoch-missing" in found(worked)
 
 
 def test_a_policy_that_is_due_is_named_unless_a_hold_forbids_it(worked, monkeypatch):  # noqa: F811

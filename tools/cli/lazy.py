@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -20,9 +21,9 @@ class LazyGroup(click.Group):
         name: str | None = None,
         *,
         places: Mapping[str, tuple[str, str]],
-        **settings: object,
+        **settings: Any,
     ) -> None:
-        super().__init__(name, **settings)  # type: ignore[arg-type] # handed on unchanged
+        super().__init__(name, **settings)
         self.places = places
 
     def list_commands(self, ctx: click.Context) -> list[str]:

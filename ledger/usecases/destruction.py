@@ -1,0 +1,77 @@
+"""Destroying keys: an intent after a last count under the lock, and the record that it is done.
+
+In between the keyring's file is written without them. From the intent on every host drops the
+keys when it opens the ledger, so a copy that turns up later does not bring them back into use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ledger.aggregates.keys import KeysDestroyed, KeysDestroying
+from ledger.errors import Conflict
+from ledger.log.transaction import Transaction
+from ledger.sealing.compartments import Compartment
+from ledger.sealing.epochs import KeyName
+from ledger.usecases.acting import Acting
+from ledger.usecases.desk import Desk
+
+
+@dataclass(frozen=True, slots=True)
+class IntendDestruction:
+    """From here on the keys of values of all earlier epochs may be gone."""
+
+    desk: Desk
+    acting: Acting
+    until: int
+    """The position below which rows may be of earlier epochs."""
+    ended: int
+    """So many mappings of deleted applications rest on them, and no other."""
+
+    def decide(self, transaction: Transaction) -> tuple[KeyName, ...]:
+        """Count again under the lock, then append; the keys, those of an earlier intent included."""
+        history = self.desk.key_history(transaction)
+        if history.is_rotating:
+            raise _resting()
+        if transaction.resting_count(self.until, history.current) != self.ended:
+            raise _resting()
+        wanted = tuple(
+            name
+            for epoch in range(1, history.current)
+            if (name := KeyName(epoch, Compartment.SECRET.value)) not in history.destroyed
+        )
+        if any(name not in history.destroying for name in wanted):
+            self._append(transaction, KeysDestroying(wanted))
+        return wanted
+
+    def _append(self, transaction: Transaction, event: KeysDestroying) -> None:
+        transaction.append(
+            self.desk.streams.keyring(), event, self.desk.actor(self.acting), self.acting.reason
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDestruction:
+    """This host's keyring holds the keys no more."""
+
+    desk: Desk
+    acting: Acting
+    keys: tuple[KeyName, ...]
+
+    def decide(self, transaction: Transaction) -> None:
+        """Append it, unless somebody else has."""
+        if not self.desk.key_history(transaction).destroyed.issuperset(self.keys):
+            transaction.append(
+                self.desk.streams.keyring(),
+                KeysDestroyed(self.keys),
+                self.desk.actor(self.acting),
+                self.acting.reason,
+            )
+
+
+def _resting() -> Conflict:
+    return Conflict(
+        "mappings-resting",
+        "Credentials rest on earlier keys still; none was destroyed.",
+        hint="Run `credledger key rotate --destroy-previous` again.",
+    )
