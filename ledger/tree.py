@@ -11,23 +11,23 @@ both cost O(log size), so a writer never holds more of the tree than its right e
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256 as _sha256
 
 HASH_BYTES = 32
-EMPTY_ROOT = hashlib.sha256(b"").digest()
+LEAF_PREFIX, NODE_PREFIX = b"\x00", b"\x01"
+EMPTY_ROOT = _sha256(b"").digest()
 
 
 def leaf_hash(header: bytes, sealed: bytes) -> bytes:
     """The leaf of one row: 32 bytes."""
-    sealed_digest = hashlib.sha256(sealed).digest()
-    return hashlib.sha256(b"\x00" + header + sealed_digest).digest()
+    return _sha256(LEAF_PREFIX + header + _sha256(sealed).digest()).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """The parent of two nodes: 32 bytes."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return _sha256(NODE_PREFIX + left + right).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,20 @@ class Frontier:
 
     def extend(self, leaves: Iterable[bytes]) -> Frontier:
         """The frontier after these leaves."""
+        # Level by level from the leaves up: at each, a perfect subtree that stood alone takes the
+        # first of the new ones as its right half, and the last one left alone stays at the edge.
         size, nodes = self.size, list(self.nodes)
-        for leaf in leaves:
-            node, carry = leaf, size
-            while carry & 1:
-                node = node_hash(nodes.pop(), node)
-                carry >>= 1
-            nodes.append(node)
-            size += 1
-        return Frontier(size, tuple(nodes))
+        level, edge = list(leaves), list[bytes]()
+        added, height = len(level), 0
+        while level:
+            if size >> height & 1:
+                level.insert(0, nodes.pop())
+            if len(level) & 1:
+                edge.append(level.pop())
+            pairs = zip(level[::2], level[1::2], strict=True)
+            level = [_sha256(NODE_PREFIX + left + right).digest() for left, right in pairs]
+            height += 1
+        return Frontier(size + added, (*nodes, *reversed(edge)))
 
     def root(self) -> bytes:
         """The Merkle root of the whole tree."""

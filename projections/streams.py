@@ -27,7 +27,7 @@ from ledger.log.store import Reading, Store
 
 S = TypeVar("S")
 _STREAM_PAGE_ROWS = 500
-_WALK_PAGE_ROWS = 1000
+_WALK_PAGE_ROWS = 4000
 Unreadable = Callable[[LogRow, KeyUnavailable], None]
 """Told of a row whose key is not held."""
 
@@ -89,37 +89,44 @@ class Walk:
         A row whose key is not held is told to `unreadable`, or raises where there is none.
         Tampered with everything that following the log finds.
         """
-        for row in self._rows():
-            self.position, self.recorded_at = row.position, row.recorded_at
-            if not row.topic.startswith(prefixes):
-                continue
-            try:
-                recorded = self._mapper.open_checked(row)
-            except KeyUnavailable as error:
-                if unreadable is None:
-                    raise
-                unreadable(row, error)
-                continue
-            yield recorded
+        for page in self._pages():
+            for row in page:
+                if not row.topic.startswith(prefixes):
+                    continue
+                self.position, self.recorded_at = row.position, row.recorded_at
+                try:
+                    recorded = self._mapper.open_checked(row)
+                except KeyUnavailable as error:
+                    if unreadable is None:
+                        raise
+                    unreadable(row, error)
+                    continue
+                yield recorded
+            if page:
+                self.position, self.recorded_at = page[-1].position, page[-1].recorded_at
 
-    def _rows(self) -> Iterator[LogRow]:
+    def _pages(self) -> Iterator[list[LogRow]]:
         page: list[LogRow] = []
         follower, head = self._beginning(page.extend)
         while True:
             with self._store.reading() as reading:
                 moved = follower.follow(reading, head)
                 total = reading.last_position()
-            for row in page:
-                if self._is_beyond(row):
-                    return
-                if self._since is None or row.recorded_at >= self._since:
-                    yield row
+            if page and self._is_beyond(page[-1]):  # positions and times grow: others may be, too
+                yield [row for row in self._since_asked(page) if not self._is_beyond(row)]
+                return
+            yield self._since_asked(page)
             page.clear()
             if moved.size == head.size:
                 return
             head = moved
             if self._progress is not None:
                 self._progress(head.size, total)
+
+    def _since_asked(self, page: list[LogRow]) -> list[LogRow]:
+        if self._since is None or (page and page[0].recorded_at >= self._since):
+            return page
+        return [row for row in page if row.recorded_at >= self._since]
 
     def _beginning(self, observe: Callable[[list[LogRow]], None]) -> tuple[Follower, CheckedHead]:
         with self._store.reading() as reading:

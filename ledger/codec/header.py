@@ -46,20 +46,35 @@ def encode_place(stream: bytes, version: int, topic: str, epoch: int, period: in
 
 def header_of(ledger_id: bytes, position: int, place: bytes, recorded_at: int) -> bytes:
     """The header bytes around an encoded place; `recorded_at` is in microseconds UTC."""
-    return _prefix(ledger_id) + _POSITION.pack(position) + place + _TIME.pack(recorded_at)
+    return prefix_of(ledger_id) + _POSITION.pack(position) + place + _TIME.pack(recorded_at)
 
 
 def associated_data_of(ledger_id: bytes, place: bytes) -> bytes:
     """The cipher's associated data around an encoded place."""
-    return _prefix(ledger_id) + place
+    return prefix_of(ledger_id) + place
+
+
+def changing_part(topic: str) -> tuple[bytes, struct.Struct]:
+    """A topic's bytes, and how all of a header behind `prefix_of` is packed in one go.
+
+    For whoever hashes one row after the other: pack(position, stream, version, length of topic,
+    topic, epoch, period, recorded_at). The caller sees to it that the stream has its length.
+    """
+    name = topic.encode("ascii")
+    return name, struct.Struct(f">Q{_place_form(name)}q")
 
 
 @functools.lru_cache(maxsize=64)
-def _prefix(ledger_id: bytes) -> bytes:
+def prefix_of(ledger_id: bytes) -> bytes:
+    """What every header of a ledger begins with: format, suite and ledger id."""
     return _PREFIX.pack(FORMAT, SUITE_AES_256_GCM, ledger_id)
 
 
 @functools.lru_cache(maxsize=256)
 def _topic(topic: str) -> tuple[bytes, struct.Struct]:
     name = topic.encode("ascii")
-    return name, struct.Struct(f">16sQH{len(name)}sII")
+    return name, struct.Struct(f">{_place_form(name)}")
+
+
+def _place_form(name: bytes) -> str:
+    return f"16sQH{len(name)}sII"

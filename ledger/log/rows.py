@@ -10,15 +10,25 @@ All are append-only; the head of the log is its last commit.
 
 from __future__ import annotations
 
-import hashlib
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import NamedTuple
 
-from ledger.codec.header import FORMAT, STREAM_BYTES, encode_place, header_of
-from ledger.tree import leaf_hash
+from ledger.codec.header import (
+    FORMAT,
+    STREAM_BYTES,
+    changing_part,
+    encode_place,
+    prefix_of,
+)
+from ledger.tree import HASH_BYTES, LEAF_PREFIX
 
 EPOCH_STARTED = "epoch.started"
 OPERATOR, AUDITOR = "operator", "auditor"
+NO_ROW = (ValueError, OverflowError, TypeError, AttributeError, struct.error)
+"""What comes of hashing something that no ledger wrote."""
 BEGIN, END = "begin", "end"
 
 
@@ -52,16 +62,24 @@ class LogRow(NamedTuple):
     @property
     def is_sound(self) -> bool:
         """Whether every column holds what a ledger writes there: databases are not strict."""
+        # Asked of every row that is walked over, hence without a call for each column.
+        position, stream, version, topic, epoch, period, recorded_at, sealed, leaf = self
         return (
-            _is_number(self.position, 1)
-            and _is_bytes(self.stream, STREAM_BYTES)
-            and _is_number(self.version, 1)
-            and isinstance(self.topic, str)
-            and _is_number(self.epoch, 1)
-            and _is_number(self.period, 0)
-            and isinstance(self.recorded_at, int)
-            and isinstance(self.sealed, bytes)
-            and _is_bytes(self.leaf, 32)
+            type(position) is int
+            and position >= 1
+            and type(stream) is bytes
+            and len(stream) == STREAM_BYTES
+            and type(version) is int
+            and version >= 1
+            and type(topic) is str
+            and type(epoch) is int
+            and epoch >= 1
+            and type(period) is int
+            and period >= 0
+            and type(recorded_at) is int
+            and type(sealed) is bytes
+            and type(leaf) is bytes
+            and len(leaf) == HASH_BYTES
         )
 
     @property
@@ -78,8 +96,7 @@ class LogRow(NamedTuple):
 
     def computed_leaf(self, ledger_id: bytes) -> bytes:
         """The leaf that this row ought to have."""
-        header = header_of(ledger_id, self.position, self.place(), self.recorded_at)
-        return leaf_hash(header, self.sealed)
+        return leaves_of(ledger_id, (self,))[0]
 
 
 class Extent(NamedTuple):
@@ -171,9 +188,33 @@ def _is_number(value: object, least: int) -> bool:
 
 def signers_digest(ledger_id: bytes, signers: tuple[SignerRow, ...], size: int) -> bytes:
     """SHA-256 over all signer rows that a head of this size rests on, in order of storing."""
-    digest = hashlib.sha256()
+    digest = sha256()
     for row in signers:
         if row.from_size < size:
             digest.update(row.content(ledger_id))
             digest.update(row.signature)
     return digest.digest()
+
+
+def leaves_of(ledger_id: bytes, rows: Iterable[LogRow]) -> list[bytes]:
+    """The leaves that these rows of a ledger ought to have.
+
+    The same as `leaf_hash` over `header_of`, in as few steps as can be: whoever walks over a log
+    does this for every row of it. What comes from no ledger raises one of `NO_ROW`: a column of
+    another type has no place in a header.
+    """
+    prefix = LEAF_PREFIX + prefix_of(ledger_id)
+    forms: dict[str, tuple[bytes, struct.Struct]] = {}
+    leaves = []
+    for position, stream, version, topic, epoch, period, recorded_at, sealed, _ in rows:
+        form = forms.get(topic)
+        if form is None:
+            form = forms[topic] = changing_part(topic)
+        if len(stream) != STREAM_BYTES:
+            raise ValueError(stream)  # packing would cut it or fill it up unseen
+        name, packing = form
+        header = packing.pack(
+            position, stream, version, len(name), name, epoch, period, recorded_at
+        )
+        leaves.append(sha256(prefix + header + sha256(sealed).digest()).digest())
+    return leaves

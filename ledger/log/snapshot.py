@@ -6,7 +6,8 @@ Databases are not strict, so what is counted with here is looked at first: a num
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from ledger.aggregates.mapping import NEW_VALUE_TOPICS, VALUE_TOPICS
 from ledger.errors import Tampered
@@ -50,6 +51,10 @@ _VALUES_LEFT = (
     " AND other.version > made.version AND other.version < anew.version"
     " AND other.topic IN (?, ?)))"
 )
+
+
+_log_row: Callable[[Sequence[object]], LogRow] = partial(tuple.__new__, LogRow)
+"""A row as it was read; `LogRow._make` without its frame, as a log is read by the million."""
 
 
 class Snapshot:
@@ -205,7 +210,7 @@ class Snapshot:
 
     def _rows(self, condition: str, *parameters: object) -> list[LogRow]:
         sql = f"SELECT {LOG_COLUMNS} FROM log WHERE {condition}"
-        return [LogRow._make(row) for row in self.connection.execute(sql, parameters)]
+        return list(map(_log_row, self.connection.execute(sql, parameters)))
 
 
 def _number(value: object) -> int:
