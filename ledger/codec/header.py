@@ -18,8 +18,6 @@ All integers are big-endian and of fixed width::
 The *associated data* of the row's cipher is the same without position and recorded_at: those two
 are given under the writer's lock and bound by leaf and signature, while everything that says
 where a ciphertext belongs is bound by the cipher itself, so one moved elsewhere does not open.
-
-What lies between the two, stream to period, is the row's *place*; it is encoded once for both.
 """
 
 from __future__ import annotations
@@ -32,36 +30,40 @@ SUITE_AES_256_GCM = 1
 
 STREAM_BYTES = 16
 _PREFIX = struct.Struct(">BB32s")
-_POSITION = struct.Struct(">Q")
-_TIME = struct.Struct(">q")
+_NUMBER_BYTES = 8
+"""Of a position and of a time."""
 
 
-def encode_place(stream: bytes, version: int, topic: str, epoch: int, period: int) -> bytes:
-    """What header and associated data have in common; `ValueError` for a wrong stream."""
+def encode_header(
+    ledger_id: bytes,
+    position: int,
+    stream: bytes,
+    version: int,
+    topic: str,
+    epoch: int,
+    period: int,
+    recorded_at: int,
+) -> bytes:
+    """The header bytes; `ValueError` for a stream of a wrong length, `struct.error` for the rest."""
     if len(stream) != STREAM_BYTES:
         raise ValueError(stream)  # packing would cut it or fill it up unseen
-    name, form = _topic(topic)
-    return form.pack(stream, version, len(name), name, epoch, period)
+    name, packing = changing_part(topic)
+    return prefix_of(ledger_id) + packing.pack(
+        position, stream, version, len(name), name, epoch, period, recorded_at
+    )
 
 
-def header_of(ledger_id: bytes, position: int, place: bytes, recorded_at: int) -> bytes:
-    """The header bytes around an encoded place; `recorded_at` is in microseconds UTC."""
-    return prefix_of(ledger_id) + _POSITION.pack(position) + place + _TIME.pack(recorded_at)
+def associated_data_in(header: bytes) -> bytes:
+    """The cipher's associated data: the header without position and recorded_at."""
+    place = header[_PREFIX.size + _NUMBER_BYTES : -_NUMBER_BYTES]
+    return header[: _PREFIX.size] + place
 
 
-def associated_data_of(ledger_id: bytes, place: bytes) -> bytes:
-    """The cipher's associated data around an encoded place."""
-    return prefix_of(ledger_id) + place
-
-
-def changing_part(topic: str) -> tuple[bytes, struct.Struct]:
-    """A topic's bytes, and how all of a header behind `prefix_of` is packed in one go.
-
-    For whoever hashes one row after the other: pack(position, stream, version, length of topic,
-    topic, epoch, period, recorded_at). The caller sees to it that the stream has its length.
-    """
-    name = topic.encode("ascii")
-    return name, struct.Struct(f">Q{_place_form(name)}q")
+def encode_associated_data(
+    ledger_id: bytes, stream: bytes, version: int, topic: str, epoch: int, period: int
+) -> bytes:
+    """The same where position and time are not given yet."""
+    return associated_data_in(encode_header(ledger_id, 0, stream, version, topic, epoch, period, 0))
 
 
 @functools.lru_cache(maxsize=64)
@@ -71,10 +73,10 @@ def prefix_of(ledger_id: bytes) -> bytes:
 
 
 @functools.lru_cache(maxsize=256)
-def _topic(topic: str) -> tuple[bytes, struct.Struct]:
+def changing_part(topic: str) -> tuple[bytes, struct.Struct]:
+    """A topic's bytes, and how all of a header behind `prefix_of` is packed, in its order.
+
+    For whoever hashes one row after the other, and sees to it that each stream has its length.
+    """
     name = topic.encode("ascii")
-    return name, struct.Struct(f">{_place_form(name)}")
-
-
-def _place_form(name: bytes) -> str:
-    return f"16sQH{len(name)}sII"
+    return name, struct.Struct(f">Q16sQH{len(name)}sIIq")

@@ -15,7 +15,6 @@ The compartment follows from the topic alone, so a row cannot choose weaker keys
 from __future__ import annotations
 
 import functools
-import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -25,9 +24,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from ledger.aggregates.actor import Actor
 from ledger.aggregates.event import Event, from_payload, payload, plain
 from ledger.aggregates.recorded import Recorded
-from ledger.codec.header import associated_data_of, encode_place, header_of
+from ledger.codec.header import associated_data_in, encode_associated_data, encode_header
 from ledger.errors import Tampered
-from ledger.log.rows import LogRow
+from ledger.log.rows import NO_ROW, LogRow
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import NONCE_BYTES, open_sealed, padded, seal_padded
 from ledger.sealing.epochs import EpochKeys, period_of
@@ -120,14 +119,13 @@ class EventMapper:
         topic, period = event.TOPIC, period_of(recorded_at)
         if text is None or clock is not None or request is not None:
             text = text_of(event, actor, reason, clock, request)
-        place = encode_place(stream, version, topic, epoch, period)
-        sealed = seal_padded(
-            self._cipher(topic, epoch, period, stream),
-            text,
-            associated_data_of(self.ledger_id, place),
-            self._random(NONCE_BYTES),
+        header = encode_header(
+            self.ledger_id, position, stream, version, topic, epoch, period, recorded_at
         )
-        leaf = leaf_hash(header_of(self.ledger_id, position, place, recorded_at), sealed)
+        cipher = self._cipher(topic, epoch, period, stream)
+        aad = associated_data_in(header)
+        sealed = seal_padded(cipher, text, aad, self._random(NONCE_BYTES))
+        leaf = leaf_hash(header, sealed)
         row = LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
         recorded = Recorded(
             position, stream, version, topic, epoch, period, recorded_at, event, actor, reason
@@ -147,30 +145,31 @@ class EventMapper:
     ) -> LogRow:
         """The row that sealed bytes become at this place, with its leaf."""
         period = period_of(recorded_at)
-        place = encode_place(stream, version, topic, epoch, period)
-        leaf = leaf_hash(header_of(self.ledger_id, position, place, recorded_at), sealed)
+        header = encode_header(
+            self.ledger_id, position, stream, version, topic, epoch, period, recorded_at
+        )
+        leaf = leaf_hash(header, sealed)
         return LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
 
     def open(self, row: LogRow) -> Recorded:
         """The event in a row; `altered-row` or `sealed-unreadable` if it is not the recorded one."""
         try:
-            place = row.place()
-            header = header_of(self.ledger_id, row.position, place, row.recorded_at)
+            header = row.header(self.ledger_id)
             same = leaf_hash(header, row.sealed) == row.leaf
-        except (TypeError, ValueError, AttributeError, struct.error):
+        except NO_ROW:
             same = False
         if not same:
             raise Tampered(
                 "altered-row", "A row is not the one that was recorded.", position=row.position
             )
-        return self._opened(row, place)
+        return self._opened(row, associated_data_in(header))
 
     def open_checked(self, row: LogRow) -> Recorded:
         """The same for a row whose leaf was checked just before."""
-        return self._opened(row, row.place())
+        return self._opened(row, associated_data_in(row.header(self.ledger_id)))
 
-    def _opened(self, row: LogRow, place: bytes) -> Recorded:
-        envelope = self._envelope(row, associated_data_of(self.ledger_id, place))
+    def _opened(self, row: LogRow, aad: bytes) -> Recorded:
+        envelope = self._envelope(row, aad)
         return Recorded(
             row.position,
             row.stream,
@@ -198,8 +197,9 @@ class EventMapper:
 
     def associated_data(self, row: Placed) -> bytes:
         """What binds the sealed parts of this row to their place."""
-        place = encode_place(row.stream, row.version, row.topic, row.epoch, row.period)
-        return associated_data_of(self.ledger_id, place)
+        return encode_associated_data(
+            self.ledger_id, row.stream, row.version, row.topic, row.epoch, row.period
+        )
 
     def _envelope(self, row: LogRow, aad: bytes) -> dict[str, Any]:
         try:

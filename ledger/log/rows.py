@@ -20,7 +20,7 @@ from ledger.codec.header import (
     FORMAT,
     STREAM_BYTES,
     changing_part,
-    encode_place,
+    encode_header,
     prefix_of,
 )
 from ledger.tree import HASH_BYTES, LEAF_PREFIX
@@ -90,9 +90,12 @@ class LogRow(NamedTuple):
         """
         return self.epoch + (self.topic == EPOCH_STARTED and self.position > 1)
 
-    def place(self) -> bytes:
-        """What the leaf and the cipher both bind; `ValueError` for what is no row."""
-        return encode_place(self.stream, self.version, self.topic, self.epoch, self.period)
+    def header(self, ledger_id: bytes) -> bytes:
+        """What the leaf binds, and the cipher but for two numbers; `NO_ROW` for what is no row."""
+        position, stream, version, topic, epoch, period, recorded_at, _, _ = self
+        return encode_header(
+            ledger_id, position, stream, version, topic, epoch, period, recorded_at
+        )
 
     def computed_leaf(self, ledger_id: bytes) -> bytes:
         """The leaf that this row ought to have."""
@@ -199,7 +202,7 @@ def signers_digest(ledger_id: bytes, signers: tuple[SignerRow, ...], size: int) 
 def leaves_of(ledger_id: bytes, rows: Iterable[LogRow]) -> list[bytes]:
     """The leaves that these rows of a ledger ought to have.
 
-    The same as `leaf_hash` over `header_of`, in as few steps as can be: whoever walks over a log
+    The same as `leaf_hash` over `encode_header`, in as few steps as can be: whoever walks over a log
     does this for every row of it. What comes from no ledger raises one of `NO_ROW`: a column of
     another type has no place in a header.
     """

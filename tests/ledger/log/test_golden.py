@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.codec.header import associated_data_of, encode_place, header_of
+from ledger.codec.header import encode_associated_data, encode_header
 from ledger.identifiers import ledger_id_of
 from ledger.log.checkpoint import head_text, note
 from ledger.log.rows import (
@@ -50,15 +50,6 @@ COLUMNS = {
     "log": LogRow._fields,
     "commits": CommitRow._fields,
 }
-
-
-def encode_header(ledger, position, stream, version, topic, epoch, period, recorded_at) -> bytes:
-    place = encode_place(stream, version, topic, epoch, period)
-    return header_of(ledger, position, place, recorded_at)
-
-
-def encode_associated_data(ledger, *place) -> bytes:
-    return associated_data_of(ledger, encode_place(*place))
 
 
 def vectors():
