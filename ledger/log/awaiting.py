@@ -1,7 +1,7 @@
 """Answers for coroutines: all those of a commit cross to their event loop together.
 
-Waking a loop costs more than a request, so the writer's thread lays answers into the loop's
-mailbox and wakes it once; the loop empties the mailbox in its own thread.
+Waking a loop costs more than a request, so the writer's thread lays the answers of one commit into
+the loop's mailbox and wakes it after the last; the loop empties the mailbox in its own thread.
 
     writer ── put ──▶ mailbox ── deliver, in the loop's thread ──▶ futures
 
@@ -11,9 +11,11 @@ This module is imported by whoever awaits first: commands never do, and `asyncio
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import weakref
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -27,13 +29,26 @@ class Mailbox:
         self._loop = weakref.ref(loop)
         self._answers: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._guard = threading.Lock()
+        self._collecting = False
 
     def put(self, future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
         """Send an answer, from any thread."""
         with self._guard:
             self._answers.append((future, value, error))
             # Looked at after appending: if more lie here, the loop has yet to find the last one.
-            if len(self._answers) == 1:
+            if len(self._answers) == 1 and not self._collecting:
+                self._wake()
+
+    def collect(self) -> None:
+        """Wake nobody for what is put from now on, until `wake`."""
+        with self._guard:
+            self._collecting = True
+
+    def wake(self) -> None:
+        """Wake the loop if anything lies here."""
+        with self._guard:
+            self._collecting = False
+            if self._answers:
                 self._wake()
 
     def is_of(self, loop: asyncio.AbstractEventLoop) -> bool:
@@ -113,3 +128,16 @@ class Mailboxes:
                     mailbox = self._of[loop] = Mailbox(loop)
             self._newest = mailbox
         return Awaited(mailbox, loop.create_future())
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Each loop is woken once for all that is answered meanwhile."""
+        with self._guard:
+            mailboxes = list(self._of.values())
+        for mailbox in mailboxes:
+            mailbox.collect()
+        try:
+            yield
+        finally:
+            for mailbox in mailboxes:
+                mailbox.wake()

@@ -100,6 +100,9 @@ class Transaction:
         """The head that this transaction is about to commit."""
         self.moved_tips: dict[bytes, Tip] = {}
         """Where the tips stand once it is committed."""
+        self.standing: set[str] = set()
+        """Keys of what was found to stand as it is, until something but access is appended."""
+        self._is_auditors = equipment.signer.signer_class == AUDITOR
         self._own: dict[bytes, list[Recorded]] = {}
         self._versions: dict[bytes, int] = {}
         self._loaded: dict[tuple[bytes, object], Any] = {}
@@ -203,6 +206,7 @@ class Transaction:
         request: str | None = None,
     ) -> Recorded:
         """Seal and place one event; it is durable when the request is answered."""
+        self.standing.clear()
         return self._append(stream, event, actor, reason, self.recorded_at(), request=request)
 
     def append_ready(self, stream: bytes, version: int, topic: str, sealed: bytes) -> Recorded:
@@ -212,8 +216,8 @@ class Transaction:
         under the lock, so bytes that were sealed for others do not open and are refused rather
         than stored unreadable.
         """
-        self._require_class(topic)
-        self._require_budget(topic)
+        self.standing.clear()
+        self._require_allowed(topic, self.next_position)
         if topic == EPOCH_STARTED:
             raise Refused("epoch-not-ready-made", "An epoch is started by rotating keys only.")
         self._require_kind(stream, topic)
@@ -274,6 +278,7 @@ class Transaction:
             for recorded in reversed(self.recorded[rows:]):
                 self._own[recorded.stream].pop()
                 self._versions[recorded.stream] -= 1
+            self.standing.clear()
             del self.rows[rows:], self.recorded[rows:], self.new_signers[signers:]
             (self._epoch, self._epoch_began), self._last_recorded_at = epoch, recorded_at
             raise
@@ -289,14 +294,14 @@ class Transaction:
         request: str | None = None,
         text: bytes | None = None,
     ) -> Recorded:
-        self._require_class(event.TOPIC)
-        self._require_budget(event.TOPIC)
+        position = self.next_position
+        self._require_allowed(event.TOPIC, position)
         behind = self.clock_reading <= self.head.recorded_at
         row, recorded = self._equipment.mapper.record(
             event,
             actor,
             reason,
-            position=self.next_position,
+            position=position,
             stream=stream,
             version=self.next_version(stream, event.TOPIC),
             epoch=self._epoch,
@@ -313,7 +318,7 @@ class Transaction:
         self._own.setdefault(row.stream, []).append(recorded)
         self.rows.append(row)
         self.recorded.append(recorded)
-        if row.following_epoch != self._epoch:
+        if row.topic == EPOCH_STARTED and row.following_epoch != self._epoch:
             self._epoch, self._epoch_began = row.following_epoch, row.position
             # Requests behind this one in the same batch seal access records in the new epoch.
             self._equipment.mapper.start({self._epoch: row.period})
@@ -339,20 +344,17 @@ class Transaction:
         if remembered not in (None, is_remembered(topic)):
             raise Conflict("stream-of-another-kind", "The stream does not hold such events.")
 
-    def _require_budget(self, topic: str) -> None:
-        """Every event counts, so that no key comes near its bound; only a rotation goes on."""
-        spent = self.next_position - self._epoch_began >= EPOCH_EVENTS_MAX
-        if spent and topic not in _ROTATING:
-            raise Refused(
-                "epoch-exhausted",
-                "The keys of this epoch have sealed as much as they may.",
-                hint="Run `credledger key rotate`; nothing was recorded or released.",
-            )
-
-    def _require_class(self, topic: str) -> None:
-        if self._equipment.signer.signer_class == AUDITOR and not topic.startswith("audit."):
+    def _require_allowed(self, topic: str, position: int) -> None:
+        if self._is_auditors and not topic.startswith("audit."):
             raise Refused(
                 "operator-needed",
                 "An auditor's unlock can record nothing but its own questions.",
                 hint="Unlock with an operator's keyring for this command.",
+            )
+        # Every event counts, so that no key comes near its bound; only a rotation goes on.
+        if position - self._epoch_began >= EPOCH_EVENTS_MAX and topic not in _ROTATING:
+            raise Refused(
+                "epoch-exhausted",
+                "The keys of this epoch have sealed as much as they may.",
+                hint="Run `credledger key rotate`; nothing was recorded or released.",
             )

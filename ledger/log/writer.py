@@ -266,10 +266,12 @@ class Writer:
                 for _, answer in batch:
                     answer.set_exception(error)
                 return
-        for answer, value in answers:
-            answer.set_result(value)
-        for answer, failure in failures:
-            answer.set_exception(failure)
+        mailboxes = self._mailboxes
+        with mailboxes.together() if mailboxes is not None else contextlib.nullcontext():
+            for answer, value in answers:
+                answer.set_result(value)
+            for answer, failure in failures:
+                answer.set_exception(failure)
         self._remember()
 
     @contextlib.contextmanager

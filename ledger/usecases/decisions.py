@@ -87,8 +87,12 @@ class Decisions:
             return None
         policy, decided = kept
         released = decided.get(asked)
-        if released is None or not policy.stands(transaction):
+        if released is None:
             return None
+        if key not in transaction.standing:
+            if not policy.stands(transaction):
+                return None
+            transaction.standing.add(key)
         return released if transaction.newest(released.stream) is released.newest else None
 
     def keep(self, asked: Asked, policy: Policy, released: Released) -> None:

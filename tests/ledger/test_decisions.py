@@ -23,6 +23,7 @@ class States:
     """What a transaction's folds give."""
 
     def __init__(self, application: object, roles: object, newest: object = NEWEST):
+        self.standing: set[str] = set()
         self._states = {b"a": application, b"r": roles}
         self._newest = newest
 

@@ -137,6 +137,27 @@ def test_answers_of_several_threads_reach_a_loop_without_one_being_lost():
         sys.setswitchinterval(usual)
 
 
+def test_answers_that_are_collected_wake_their_loop_once_and_at_the_end():
+    """Each waking costs more than a request, and lets go of the interpreter in mid-commit."""
+
+    async def receive() -> tuple[list[bool], list[int]]:
+        mailboxes = Mailboxes()
+        awaited = [mailboxes.awaited() for _ in range(3)]
+        with mailboxes.together():
+            for answer in awaited:
+                answer.set_result(1)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            meanwhile = [answer.future.done() for answer in awaited]
+        woken = await asyncio.wait_for(asyncio.gather(*(one.future for one in awaited)), 30)
+        late = mailboxes.awaited()
+        late.set_result(2)
+        assert await asyncio.wait_for(late.future, 30) == 2
+        return meanwhile, woken
+
+    assert asyncio.run(receive()) == ([False] * 3, [1] * 3)
+
+
 def test_a_fault_that_no_future_takes_harms_nobody_else(crm):
     """A request that raises StopIteration fails alone."""
 
