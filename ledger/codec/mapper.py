@@ -37,6 +37,10 @@ Random = Callable[[int], bytes]
 _ACCESS_PREFIXES = ("access.", "audit.", "import.", "ticket.")
 
 
+_actor = functools.lru_cache(maxsize=256)(Actor)
+"""Few people write many events."""
+
+
 class Placed(Protocol):
     """Anything that tells where a sealed row belongs."""
 
@@ -169,18 +173,21 @@ class EventMapper:
         return self._opened(row, associated_data_in(row.header(self.ledger_id)))
 
     def _opened(self, row: LogRow, aad: bytes) -> Recorded:
-        envelope = self._envelope(row, aad)
+        position, stream, version, topic, epoch, period, recorded_at, sealed, _ = row
+        try:
+            cipher = self._cipher(topic, epoch, period, stream)
+            envelope = msgpack.unpackb(open_sealed(cipher, sealed, aad), use_list=False)
+            event, actor = from_payload(topic, envelope["e"]), _actor(*envelope["b"])
+            reason = envelope["r"]
+        except Tampered as error:
+            raise Tampered(error.code, error.message, hint=error.hint, position=position) from error
+        except (ValueError, TypeError, LookupError, msgpack.UnpackException) as error:
+            # Whoever holds keys can seal anything: an auditor, for one, in a stream of his own.
+            raise Tampered(
+                "malformed-event", "An event is malformed inside.", position=position
+            ) from error
         return Recorded(
-            row.position,
-            row.stream,
-            row.version,
-            row.topic,
-            row.epoch,
-            row.period,
-            row.recorded_at,
-            from_payload(row.topic, envelope["e"]),
-            Actor(*envelope["b"]),
-            envelope["r"],
+            position, stream, version, topic, epoch, period, recorded_at, event, actor, reason
         )
 
     def hold(self, epochs: Iterable[EpochKeys]) -> None:
@@ -200,18 +207,6 @@ class EventMapper:
         return encode_associated_data(
             self.ledger_id, row.stream, row.version, row.topic, row.epoch, row.period
         )
-
-    def _envelope(self, row: LogRow, aad: bytes) -> dict[str, Any]:
-        try:
-            cipher = self._cipher(row.topic, row.epoch, row.period, row.stream)
-            envelope = msgpack.unpackb(open_sealed(cipher, row.sealed, aad), use_list=False)
-        except Tampered as error:
-            raise Tampered(error.code, error.message, position=row.position) from error
-        if not isinstance(envelope, dict):
-            raise Tampered(
-                "malformed-event", "An event is malformed inside.", position=row.position
-            )
-        return envelope
 
     def _cipher(self, topic: str, epoch: int, period: int, stream: bytes) -> AESGCM:
         if topic.startswith(_ACCESS_PREFIXES):

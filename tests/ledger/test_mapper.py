@@ -1,0 +1,55 @@
+"""What is inside a row that opens, but is no event: somebody with keys can seal anything."""
+
+from __future__ import annotations
+
+import msgpack
+import pytest
+
+from ledger.aggregates.access import AuditQueried
+from ledger.aggregates.actor import Actor
+from ledger.errors import Tampered
+from ledger.sealing.compartments import Compartment
+from ledger.sealing.envelope import padded
+
+EVENT = {"v": 1, "filter": "", "rows": 1}
+BY = ["auditor", 2, "audit", "ben@host", "auditor"]
+WHOLE = {"e": EVENT, "b": BY, "r": ""}
+MALFORMED = {
+    "nothing": b"",
+    "no msgpack": b"\xc1",
+    "cut off": msgpack.packb(WHOLE)[:-3],
+    "more behind it": msgpack.packb(WHOLE) + b"\x00",
+    "not UTF-8": b"\x81\xa1e\xa1\xff",
+    "deeper than anybody nests": b"\x91" * 5000,
+    "a number": msgpack.packb(7),
+    "a list": msgpack.packb([WHOLE]),
+    "no event": msgpack.packb({"b": BY, "r": ""}),
+    "no author": msgpack.packb({"e": EVENT, "r": ""}),
+    "no reason": msgpack.packb({"e": EVENT, "b": BY}),
+    "an event that is a text": msgpack.packb({**WHOLE, "e": "filter"}),
+    "no schema": msgpack.packb({**WHOLE, "e": {"filter": "", "rows": 1}}),
+    "a schema that is a text": msgpack.packb({**WHOLE, "e": {**EVENT, "v": "1"}}),
+    "a field too many": msgpack.packb({**WHOLE, "e": {**EVENT, "more": 1}}),
+    "a field too few": msgpack.packb({**WHOLE, "e": {"v": 1, "rows": 1}}),
+    "an author too long": msgpack.packb({**WHOLE, "b": [*BY, "more"]}),
+    "an author in parts": msgpack.packb({**WHOLE, "b": [{}, 2, "audit", "ben@host"]}),
+    "an author that is a number": msgpack.packb({**WHOLE, "b": 7}),
+}
+
+
+@pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_no_event_inside_is_named_with_its_position(sqlite_house, text):
+    ledger = sqlite_house.open()
+    mapper = ledger._desk.mapper
+    place = {"stream": b"s" * 16, "version": 1, "epoch": 1, "recorded_at": ledger._writer._clock()}
+    event, actor = AuditQueried("", 1), Actor(*BY)
+    row, recorded = mapper.record(event, actor, "", position=9, **place)
+    assert mapper.open(row) == recorded
+    row, _ = mapper.record(
+        event, actor, "", position=9, **place, text=padded(text, Compartment.ACCESS)
+    )
+    for opening in (mapper.open, mapper.open_checked):
+        with pytest.raises(Tampered) as caught:
+            opening(row)
+        assert (caught.value.code, caught.value.position) == ("malformed-event", 9)
+    ledger.close()
