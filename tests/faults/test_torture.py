@@ -1,6 +1,7 @@
 """Commands that keys and recovery rest on, killed while others read and write.
 
-Beside each command a process reads every credential and sets one of them anew, without pause. The
+Beside each command a process reads every credential and sets one of them anew, without pause (one
+of another application where the command itself must find the credentials as they were). The
 command is killed at a boundary (see `running`) and run again, which must finish it. Then whoever
 read beside it has met nothing but right values, every live credential opens, the log holds and each
 view is its fold.
@@ -48,7 +49,8 @@ with open_session(decide(Given(), dict(os.environ)), StandardInput()) as session
         found = ledger.retrieve(Caller(owners[number % len(owners)]), "payroll")
         assert found.fields["Password"].reveal() == "right", found
     def change(number):
-        ledger.set_credentials(Acting(), "payroll", owners[number % len(owners)], given)
+        owner = owners[number % len(owners)] if {application!r} == "payroll" else None
+        ledger.set_credentials(Acting(), {application!r}, owner, given)
     read(0)
     threads = [threading.Thread(target=repeat, args=one) for one in (("read", read), ("set", change))]
     for thread in threads:
@@ -73,7 +75,10 @@ COMMANDS = {
     "key backup": ("key", "backup", "copies/keyring"),
     "key slot add": ("key", "slot", "add", "key-file", "--new-key-file", "spare.key"),
     "replay rebuild": ("replay", "rebuild"),
+    "replay restore": ("replay", "restore", "--app", "payroll", "--position", "{first}", "--yes"),
 }
+"""`{first}` is the position after everybody's credential was set for the first time."""
+
 USUAL = ("key rotate --destroy-previous", "backup create")
 AGAIN = {
     "backup create": ("archive-exists", 5),
@@ -91,9 +96,10 @@ def peopled(on_both, tmp_path_factory):
     host = on_both.copy(tmp_path_factory.mktemp("torture") / "host")
     (host.home / "copies").mkdir()
     values = json.dumps({"User": "u", "Password": "right"}).encode()
-    for name in OWNERS:
-        owner = ("--owner", f"user:{name}", "--values", "-")
-        host.ok("credential", "set", "payroll", *owner, stdin=values)
+    for _ in range(2):
+        for name in OWNERS:
+            owner = ("--owner", f"user:{name}", "--values", "-")
+            host.ok("credential", "set", "payroll", *owner, stdin=values)
     yield host
     host.settle()
     host.drop_database()
@@ -111,12 +117,15 @@ def moments(host, tmp_path, arguments, count):
 
 @pytest.mark.parametrize("name", COMMANDS if os.environ.get("CREDLEDGER_TORTURE") else USUAL)
 def test_a_command_killed_beside_others_is_finished_by_the_next(request, peopled, tmp_path, name):
-    arguments = COMMANDS[name]
+    first = peopled.ok("status")["position"] - len(OWNERS)
+    arguments = tuple(one.format(first=first) for one in COMMANDS[name])
+    written = "Reports" if name == "replay restore" else "payroll"
     tortured = request.config.getoption("--torture")
     few, many = (ONCE, TORTURED) if peopled.server is None else (ONCE_ON_SERVER, TORTURED_ON_SERVER)
     for moment in moments(peopled, tmp_path, arguments, many if tortured else few):
         host = peopled.copy(tmp_path / str(moment))
-        beside = host.start(script=BESIDE.format(home=str(host.home), owners=OWNERS), as_json=False)
+        script = BESIDE.format(home=str(host.home), owners=OWNERS, application=written)
+        beside = host.start(script=script, as_json=False)
         until((host.home / "ready").exists)
         ended = host.run(*arguments, kill_at=moment)
         assert ended.code in (0, KILLED), ended
@@ -139,6 +148,8 @@ def require_whole(host, name):
     assert host.ok("credential", "get", "Reports", "--as", "service:nightly")["complete"]
     host.is_whole()
     assert host.ok("audit", "recheck")["wrong"] == []
+    if name == "replay restore":
+        assert host.topics().count("credential.restored") == len(OWNERS)
     if not name.startswith("key rotate"):
         return
     status = host.ok("key", "status")
