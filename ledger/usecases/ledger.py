@@ -531,7 +531,7 @@ class Ledger:
         Its position; None where the newest backup covers all of them.
         """
         newest = self.backups().newest
-        return configuration_after(self._writer.store, newest.position if newest else 0)
+        return configuration_after(self._desk, self._writer, newest.position if newest else 0)
 
     def record_backup(
         self,

@@ -20,6 +20,7 @@ from ledger.policy import Caller
 from ledger.sealing.keyring_file import KeyringFile, read_keyring
 from ledger.sealing.slots import new_passphrase, passphrase
 from ledger.usecases.acting import Acting
+from ledger.usecases.resting import Creation
 from ledger.usecases.rotation import Rotation
 from ledger.values import FieldValue
 from projections.redecide import redecide
@@ -464,20 +465,42 @@ def test_every_host_drops_destroyed_keys_when_it_opens(filled, tmp_path):
 
 
 def test_nothing_is_destroyed_while_anything_rests_on_it(filled):
-    """The count under the lock has the last word, whatever was counted before."""
+    """The look under the lock has the last word, whatever was found before."""
     ledger = filled.open()
     rotated = rotate(ledger)
     missed = Rotation._reseal
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(
-            Rotation, "_reseal", lambda *asked: (missed(*asked)[0], missed(*asked)[1] - 1)
-        )
+        live = Creation("CRM", mappings(filled)[0].creation)
+        patched.setattr(Rotation, "_reseal", lambda *asked: (0, missed(*asked)[1] | {live}))
         with pytest.raises(Conflict) as caught:
             ledger._rotation.destroy_previous(OPERATOR, rotated)
     assert caught.value.code == "mappings-resting"
     ledger.close()
     assert held(filled).epochs[0].secret is not None
     require_whole(filled, 2)
+
+
+def test_nothing_is_destroyed_by_what_was_found_before_a_further_epoch(filled):
+    """Another host rotates between the look through the log and the intent."""
+    ledger, other = filled.open(), filled.open()
+    rotated = rotate(ledger)
+    look = Rotation._reseal
+
+    def looking(self, *asked):
+        found = look(self, *asked)
+        patched.undo()
+        rotate(other)
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Rotation, "_reseal", looking)
+        with pytest.raises(Conflict) as caught:
+            ledger._rotation.destroy_previous(OPERATOR, rotated)
+    assert caught.value.code == "mappings-resting"
+    assert not ledger.key_history().destroying
+    ledger.close()
+    other.close()
+    require_whole(filled, 3)
 
 
 @pytest.mark.parametrize("step", range(3))
@@ -498,7 +521,7 @@ def test_a_destruction_that_is_cut_off_is_finished_by_the_next(filled, monkeypat
 
     with monkeypatch.context() as patched, pytest.raises(Cut):
         # The first call of `run` only looks through what ended; it has one page here.
-        patched.setattr(Rotation, "_reseal", lambda *_: (0, 1))
+        patched.setattr(Rotation, "_reseal", lambda *_: (0, frozenset()))
         patched.setattr(Writer, "run", counted(run))
         patched.setattr(KeyringFile, "write", counted(write))
         ledger._rotation.destroy_previous(OPERATOR, rotated)
