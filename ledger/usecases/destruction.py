@@ -29,8 +29,8 @@ class IntendDestruction:
     ended: frozenset[Creation]
     """Whose mappings rest on earlier ones all the same: deleted applications, and no others."""
 
-    def decide(self, transaction: Transaction) -> tuple[KeyName, ...]:
-        """Look again under the lock, then append; the keys, those of an earlier intent included.
+    def decide(self, transaction: Transaction) -> None:
+        """Look again under the lock, then append it for what no earlier intent named.
 
         No row after the epoch's start is of an earlier epoch. So what the walk has found holds as
         long as this epoch is the current one, and what was deleted is deleted.
@@ -43,11 +43,10 @@ class IntendDestruction:
         wanted = tuple(
             name
             for epoch in range(1, history.current)
-            if (name := KeyName(epoch, Compartment.SECRET.value)) not in history.destroyed
+            if (name := KeyName(epoch, Compartment.SECRET.value)) not in history.destroying
         )
-        if any(name not in history.destroying for name in wanted):
+        if wanted:
             self._append(transaction, KeysDestroying(wanted))
-        return wanted
 
     def _append(self, transaction: Transaction, event: KeysDestroying) -> None:
         transaction.append(

@@ -20,7 +20,7 @@ stream under the lock, so nothing that was set in between is overwritten.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ledger.aggregates.keys import (
@@ -197,17 +197,35 @@ class Rotation:
     def destroy_previous(self, acting: Acting, rotated: RotationOutcome) -> RotationOutcome:
         """Destroy the keys of values of all earlier epochs; `mappings-resting` if any is needed."""
         history = self._history()
-        until = history.started_where[history.current]
         _, ended = self._reseal(acting, history, _silent)
-        intent = IntendDestruction(self._desk, acting, history.current, ended)
-        keys = self._writer.run(intent)
+        self._writer.run(IntendDestruction(self._desk, acting, history.current, ended))
+        return self._finish_destruction(acting, rotated, history.current)
+
+    def finish_destruction(self, acting: Acting, rotated: RotationOutcome) -> RotationOutcome:
+        """Destroy the keys of values that an earlier intent named, and no others."""
+        self._require_operator()
+        return self._finish_destruction(acting, rotated)
+
+    def _finish_destruction(
+        self, acting: Acting, rotated: RotationOutcome, before: int | None = None
+    ) -> RotationOutcome:
+        """Do what was intended; `before` is the epoch below which values are counted as gone.
+
+        Without it that is the one after the newest that is destroyed. Intents name all epochs up to
+        some one, so a value is gone if no row carries it from there on.
+        """
+        history = self._history()
+        keys = history.values_destroying
         if keys:
-            self._held.destroy(self._history())
+            self._held.destroy(history)
             self._writer.run(RecordDestruction(self._desk, acting, keys))
+        epochs = tuple(sorted({*rotated.destroyed, *(name.epoch for name in keys)}))
+        if not epochs:
+            return rotated  # another process was first
+        before = before or epochs[-1] + 1
         with self._writer.store.reading() as reading:
-            gone = reading.values_left(until, history.current)
-        epochs = tuple(name.epoch for name in keys)
-        return RotationOutcome(rotated.before, rotated.epoch, rotated.resealed, epochs, gone)
+            gone = reading.values_left(history.started_where[before], before)
+        return replace(rotated, destroyed=epochs, values_gone=gone)
 
     def _history(self) -> KeyHistory:
         return self._writer.look(self._desk.key_history)
