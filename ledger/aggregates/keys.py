@@ -190,10 +190,15 @@ class KeyHistory:
         return self.resealed < self.current
 
     @property
+    def values_destroying(self) -> tuple[KeyName, ...]:
+        """Keys of values that were to be destroyed, which was never recorded as done."""
+        left = sorted(self.destroying - self.destroyed)
+        return tuple(name for name in left if name.compartment == Compartment.SECRET.value)
+
+    @property
     def is_destroying(self) -> bool:
-        """Whether keys of values were to be destroyed and this was never recorded as done."""
-        left = self.destroying - self.destroyed
-        return any(name.compartment == Compartment.SECRET.value for name in left)
+        """Whether there are such keys."""
+        return bool(self.values_destroying)
 
     def state_of(self, epoch: int) -> str:
         """`next`, `current`, `previous`, and `destroying` or `destroyed` by its key of values."""

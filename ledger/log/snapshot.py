@@ -36,12 +36,6 @@ _ADDED = (
 )
 
 
-_RESTING = (
-    "position > ? AND position <= ? AND epoch < ? AND topic IN (?, ?, ?)"
-    # A look-up for each row: an anti-join would let some planner read the whole log for each page.
-    " AND version = (SELECT max(version) FROM log AS every WHERE every.stream = log.stream)"
-)
-
 # A value lives on where its own row was sealed anew, before another value was set.
 _VALUES_LEFT = (
     "SELECT count(*) FROM log AS made WHERE position <= ? AND epoch < ? AND topic IN (?, ?)"
@@ -101,14 +95,6 @@ class Snapshot:
         """The next rows in order of position."""
         return self._rows("position > ? ORDER BY position LIMIT ?", position, limit)
 
-    def topics_after(self, position: int, limit: int) -> list[tuple[int, str]]:
-        """Position and topic of the next rows, without what is sealed in them."""
-        found = self.connection.execute(
-            "SELECT position, topic FROM log WHERE position > ? ORDER BY position LIMIT ?",
-            (position, limit),
-        )
-        return [(row[0], row[1]) for row in found]
-
     def row_at(self, position: int) -> LogRow | None:
         """The row at this position."""
         return next(iter(self._rows("position = ?", position)), None)
@@ -136,17 +122,6 @@ class Snapshot:
         return self._rows(
             "stream = ? AND version > ? ORDER BY version LIMIT ?", stream, after_version, limit
         )
-
-    def resting(self, after: int, until: int, epoch: int, limit: int) -> list[LogRow]:
-        """The next mappings' newest rows that carry values sealed before this epoch."""
-        return self._rows(
-            f"{_RESTING} ORDER BY position LIMIT ?", after, until, epoch, *VALUE_TOPICS, limit
-        )
-
-    def resting_count(self, until: int, epoch: int) -> int:
-        """How many such rows there are up to this position."""
-        sql = f"SELECT count(*) FROM log WHERE {_RESTING}"
-        return int(self.connection.execute(sql, (0, until, epoch, *VALUE_TOPICS))[0][0])
 
     def values_left(self, until: int, epoch: int) -> int:
         """How many values set up to this position are sealed under keys before this epoch only."""

@@ -105,10 +105,6 @@ class Reading(LogReading, Protocol):
         """The last commit."""
         ...
 
-    def topics_after(self, position: int, limit: int) -> list[tuple[int, str]]:
-        """Position and topic of the next rows, without what is sealed in them."""
-        ...
-
     def row_at(self, position: int) -> LogRow | None:
         """The row at this position."""
         ...
@@ -123,17 +119,6 @@ class Reading(LogReading, Protocol):
 
     def stream_rows(self, stream: bytes, after_version: int, limit: int) -> list[LogRow]:
         """The next rows of one stream in order of version."""
-        ...
-
-    def resting(self, after: int, until: int, epoch: int, limit: int) -> list[LogRow]:
-        """The next mappings' newest rows that carry values sealed before this epoch.
-
-        Of the rows beyond `after` up to `until`, in order of position.
-        """
-        ...
-
-    def resting_count(self, until: int, epoch: int) -> int:
-        """How many such rows there are up to this position."""
         ...
 
     def topics_between(self, after: int, until: int) -> dict[str, int]:

@@ -13,8 +13,10 @@ is seen by those after it. One that raises leaves nothing behind.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ledger.aggregates.actor import Actor
@@ -30,6 +32,7 @@ from ledger.log.signed_rows import signed_row
 from ledger.log.signers import HeadSigner, SignerBook
 from ledger.log.store import Reading
 from ledger.log.tips import Tip, is_remembered
+from ledger.log.walk import Walk
 from ledger.sealing.epochs import period_of
 
 T = TypeVar("T")
@@ -134,13 +137,12 @@ class Transaction:
             return False
         return self._equipment.folds.stands_at(self.head.size, stream, version, leaf)
 
-    def topics_after(self, position: int, limit: int) -> list[tuple[int, str]]:
-        """Position and topic of the next committed rows."""
-        return self._reading.topics_after(position, limit)
-
-    def resting_count(self, until: int, epoch: int) -> int:
-        """How many mappings up to this position rest on keys of earlier epochs."""
-        return self._reading.resting_count(until, epoch)
+    def rows_after(self, head: CheckedHead) -> list[LogRow]:
+        """All rows beyond a head, the committed ones checked; few, as the lock is held."""
+        walk = Walk(
+            lambda: contextlib.nullcontext(self._reading), self._equipment.signer.ledger, self.head
+        )
+        return [*chain.from_iterable(walk.after(head)), *self.rows]
 
     def position_at(self, at: int) -> int:
         """The last committed position recorded at or before a time, microseconds UTC; 0 for none.

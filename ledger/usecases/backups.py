@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from ledger.aggregates.backups import (
     CONFIGURATION,
@@ -15,20 +15,13 @@ from ledger.aggregates.backups import (
 )
 from ledger.aggregates.keys import RollbackAccepted
 from ledger.errors import Refused
-from ledger.log.store import Store
+from ledger.log.following import CheckedHead
+from ledger.log.rows import LogRow
 from ledger.log.transaction import Transaction
+from ledger.log.walk import Walk
+from ledger.log.writer import Writer
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
-
-_PAGE_TOPICS = 5000
-
-
-class Topics(Protocol):
-    """Whatever shows the topics of rows: a snapshot, or a transaction."""
-
-    def topics_after(self, position: int, limit: int) -> list[tuple[int, str]]:
-        """Position and topic of the next rows."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +56,26 @@ class LookAtBackups:
         return transaction.load(self.desk.streams.backups(), fold_backups) or Backups()
 
 
-def configuration_after(store: Store, position: int) -> int | None:
+def configuration_after(desk: Desk, writer: Writer, position: int) -> int | None:
     """The first position after this one that changed configuration or credentials; None if none."""
-    return look_through(store, position)[0]
+    return look_through(desk, writer, position)[0]
 
 
-def look_through(store: Store, position: int) -> tuple[int | None, int]:
-    """The same, and the position up to which there is none.
+def look_through(desk: Desk, writer: Writer, position: int) -> tuple[int | None, CheckedHead]:
+    """The same, and the head up to which the log was looked through if there is none.
 
-    Reads topics only, in pages; access records and the bookkeeping of recovery do not count.
+    What a row is about is believed only of rows that were checked into that head: Tampered else.
+    Access records and the bookkeeping of recovery do not count.
     """
-    while True:
-        with store.reading() as reading:
-            last = reading.last_position()
-            changed, position = first_change(reading, position)
-        if changed is not None or position >= last:
-            return changed, position
+    head = writer.catch_up()
+    walk = Walk(writer.store.reading, writer.signer.ledger, head, desk.streams.audit)
+    for rows in walk.after_position(position):
+        changed = first_change(rows)
+        if changed is not None:
+            return changed, head
+    return None, head
 
 
-def first_change(reading: Topics, position: int) -> tuple[int | None, int]:
-    """Such a change among the next rows, and the position up to which none was found."""
-    for at, topic in reading.topics_after(position, _PAGE_TOPICS):
-        if topic.startswith(CONFIGURATION):
-            return at, position
-        position = at
-    return None, position
+def first_change(rows: Iterable[LogRow]) -> int | None:
+    """The position of the first of these rows that changes configuration or credentials."""
+    return next((row.position for row in rows if row.topic.startswith(CONFIGURATION)), None)

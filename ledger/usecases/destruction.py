@@ -1,4 +1,4 @@
-"""Destroying keys: an intent after a last count under the lock, and the record that it is done.
+"""Destroying keys: an intent after a last look under the lock, and the record that it is done.
 
 In between the keyring's file is written without them. From the intent on every host drops the
 keys when it opens the ledger, so a copy that turns up later does not bring them back into use.
@@ -15,6 +15,7 @@ from ledger.sealing.compartments import Compartment
 from ledger.sealing.epochs import KeyName
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
+from ledger.usecases.resting import Creation, is_live
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +24,29 @@ class IntendDestruction:
 
     desk: Desk
     acting: Acting
-    until: int
-    """The position below which rows may be of earlier epochs."""
-    ended: int
-    """So many mappings of deleted applications rest on them, and no other."""
+    epoch: int
+    """The one before which nothing rests any more, as a walk over the whole log has found."""
+    ended: frozenset[Creation]
+    """Whose mappings rest on earlier ones all the same: deleted applications, and no others."""
 
-    def decide(self, transaction: Transaction) -> tuple[KeyName, ...]:
-        """Count again under the lock, then append; the keys, those of an earlier intent included."""
+    def decide(self, transaction: Transaction) -> None:
+        """Look again under the lock, then append it for what no earlier intent named.
+
+        No row after the epoch's start is of an earlier epoch. So what the walk has found holds as
+        long as this epoch is the current one, and what was deleted is deleted.
+        """
         history = self.desk.key_history(transaction)
-        if history.is_rotating:
+        if history.is_rotating or history.current != self.epoch:
             raise _resting()
-        if transaction.resting_count(self.until, history.current) != self.ended:
+        if any(is_live(self.desk, transaction, creation) for creation in self.ended):
             raise _resting()
         wanted = tuple(
             name
             for epoch in range(1, history.current)
-            if (name := KeyName(epoch, Compartment.SECRET.value)) not in history.destroyed
+            if (name := KeyName(epoch, Compartment.SECRET.value)) not in history.destroying
         )
-        if any(name not in history.destroying for name in wanted):
+        if wanted:
             self._append(transaction, KeysDestroying(wanted))
-        return wanted
 
     def _append(self, transaction: Transaction, event: KeysDestroying) -> None:
         transaction.append(

@@ -510,13 +510,15 @@ class Ledger:
     ) -> RotationOutcome:
         """A new epoch of keys, and every live mapping sealed under it; see `usecases.rotation`.
 
-        A rotation or destruction that was cut off is finished, and no other rotation started.
+        A rotation or destruction that was cut off is finished, and no other rotation started. What
+        is finished of a destruction are the keys that its intent named; others go only if asked.
         """
         history = self.key_history()
-        if history.is_destroying and not history.is_rotating:
-            unfinished = RotationOutcome(history.current - 1, history.current, 0)
-            return self._rotation.destroy_previous(acting, unfinished)
-        outcome = self._rotation.run(acting, without_backup=without_backup, progress=progress)
+        outcome = RotationOutcome(history.current - 1, history.current, 0)
+        if history.is_rotating or not history.is_destroying:
+            outcome = self._rotation.run(acting, without_backup=without_backup, progress=progress)
+        if history.is_destroying:
+            outcome = self._rotation.finish_destruction(acting, outcome)
         if destroy_previous:
             return self._rotation.destroy_previous(acting, outcome)
         return outcome
@@ -531,7 +533,7 @@ class Ledger:
         Its position; None where the newest backup covers all of them.
         """
         newest = self.backups().newest
-        return configuration_after(self._writer.store, newest.position if newest else 0)
+        return configuration_after(self._desk, self._writer, newest.position if newest else 0)
 
     def record_backup(
         self,

@@ -19,8 +19,8 @@ stream under the lock, so nothing that was set in between is overwritten.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ledger.aggregates.keys import (
@@ -28,8 +28,8 @@ from ledger.aggregates.keys import (
     EpochStarted,
     KeyHistory,
 )
-from ledger.aggregates.mapping import CredentialMapping, CredentialResealed, mapping_from
-from ledger.errors import Conflict, KeyUnavailable, Refused, Tampered
+from ledger.aggregates.mapping import CredentialResealed
+from ledger.errors import Conflict, KeyUnavailable, Refused
 from ledger.log.pace import Pace
 from ledger.log.rows import LogRow
 from ledger.log.transaction import Place, Transaction
@@ -42,13 +42,11 @@ from ledger.usecases.destruction import IntendDestruction, RecordDestruction
 from ledger.usecases.founding import committed
 from ledger.usecases.held_keys import HeldKeys, drop
 from ledger.usecases.outcomes import RotationOutcome
+from ledger.usecases.resting import Creation, Found, is_live, resting
 from ledger.usecases.safeguards import Safeguards, lacking
 
-RESEALED_TOGETHER_MAX = 1000
 EPOCHS_PAST = 2
 """So many epochs on, none of the keys that a keyring held is used for anything new."""
-_WINDOW = 20_000
-"""So many positions are looked through in one snapshot, which therefore stays short."""
 Progress = Callable[[int, int], None]
 """Told how many positions are looked through, of how many."""
 
@@ -77,14 +75,6 @@ class StartEpoch:
         return True
 
 
-class Found(NamedTuple):
-    """A mapping whose newest row rests on an earlier epoch."""
-
-    row: LogRow
-    mapping: CredentialMapping
-    secret: bytes
-
-
 class Prepared(NamedTuple):
     """One mapping's values sealed for the next event of its stream, before the lock is taken."""
 
@@ -97,8 +87,8 @@ class Resealed(NamedTuple):
     """What became of some prepared mappings."""
 
     resealed: int
-    ended: int
-    """Of applications that were deleted: nobody can be given these values."""
+    ended: tuple[Creation, ...]
+    """Applications that were deleted meanwhile: nobody can be given these values."""
     missed: int
     """To be looked at once more: the month or the epoch changed meanwhile."""
 
@@ -118,18 +108,19 @@ class Reseal:
         fits = transaction.epoch == self.epoch
         fits &= period_of(transaction.recorded_at()) == self.period
         if not fits:
-            return Resealed(0, 0, len(self.prepared))
+            return Resealed(0, (), len(self.prepared))
         actor = self.desk.actor(self.acting)
-        resealed = ended = 0
+        resealed, ended = 0, []
         for row, event in self.prepared:
             if not transaction.stands_at(row.stream, row.version, row.leaf):
                 continue  # set or deleted meanwhile, and in the new epoch if there are values
-            if not _is_live(self.desk, transaction, event.application, event.creation):
-                ended += 1
+            creation = Creation(event.application, event.creation)
+            if not is_live(self.desk, transaction, creation):
+                ended.append(creation)
                 continue
             transaction.append(row.stream, event, actor, self.acting.reason)
             resealed += 1
-        return Resealed(resealed, ended, 0)
+        return Resealed(resealed, tuple(ended), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,17 +197,35 @@ class Rotation:
     def destroy_previous(self, acting: Acting, rotated: RotationOutcome) -> RotationOutcome:
         """Destroy the keys of values of all earlier epochs; `mappings-resting` if any is needed."""
         history = self._history()
-        until = history.started_where[history.current]
         _, ended = self._reseal(acting, history, _silent)
-        intent = IntendDestruction(self._desk, acting, until, ended)
-        keys = self._writer.run(intent)
+        self._writer.run(IntendDestruction(self._desk, acting, history.current, ended))
+        return self._finish_destruction(acting, rotated, history.current)
+
+    def finish_destruction(self, acting: Acting, rotated: RotationOutcome) -> RotationOutcome:
+        """Destroy the keys of values that an earlier intent named, and no others."""
+        self._require_operator()
+        return self._finish_destruction(acting, rotated)
+
+    def _finish_destruction(
+        self, acting: Acting, rotated: RotationOutcome, before: int | None = None
+    ) -> RotationOutcome:
+        """Do what was intended; `before` is the epoch below which values are counted as gone.
+
+        Without it that is the one after the newest that is destroyed. Intents name all epochs up to
+        some one, so a value is gone if no row carries it from there on.
+        """
+        history = self._history()
+        keys = history.values_destroying
         if keys:
-            self._held.destroy(self._history())
+            self._held.destroy(history)
             self._writer.run(RecordDestruction(self._desk, acting, keys))
+        epochs = tuple(sorted({*rotated.destroyed, *(name.epoch for name in keys)}))
+        if not epochs:
+            return rotated  # another process was first
+        before = before or epochs[-1] + 1
         with self._writer.store.reading() as reading:
-            gone = reading.values_left(until, history.current)
-        epochs = tuple(name.epoch for name in keys)
-        return RotationOutcome(rotated.before, rotated.epoch, rotated.resealed, epochs, gone)
+            gone = reading.values_left(history.started_where[before], before)
+        return replace(rotated, destroyed=epochs, values_gone=gone)
 
     def _history(self) -> KeyHistory:
         return self._writer.look(self._desk.key_history)
@@ -243,59 +252,34 @@ class Rotation:
             if not self._writer.run(start):
                 drop(file, self._history())
 
-    def _reseal(self, acting: Acting, history: KeyHistory, progress: Progress) -> tuple[int, int]:
-        """Seal anew whatever rests on earlier epochs; how many, and how many ended ones are left."""
+    def _reseal(
+        self, acting: Acting, history: KeyHistory, progress: Progress
+    ) -> tuple[int, frozenset[Creation]]:
+        """Seal anew whatever rests on earlier epochs; how many, and whose is left: ended ones."""
         epoch, until = history.current, history.started_where[history.current]
         done, pace = 0, Pace()
         while True:
-            ended = missed = 0
-            for rows, reached in self._resting(until, epoch, pace):
-                live = self._live(rows)
-                ended += len(rows) - len(live)
-                request = self._prepared(acting, epoch, live)
+            ended: set[Creation] = set()
+            missed = 0
+            for page in resting(self._desk, self._writer, pace, until=until, epoch=epoch):
+                ended.update(found.creation for found in page.ended)
+                request = self._prepared(acting, epoch, page.live)
                 pace.take_lock()
-                outcome = self._writer.run(request)
-                done += outcome.resealed
-                ended += outcome.ended
-                missed += outcome.missed
+                if page.live:
+                    outcome = self._writer.run(request)
+                    done += outcome.resealed
+                    ended.update(outcome.ended)
+                    missed += outcome.missed
                 pace.let_go(self._writer.head.size - done)
-                progress(reached, until)
-            progress(until, until)
+                progress(page.reached, until)
             if not missed:
-                return done, ended
+                return done, frozenset(ended)
             if self._history().current != epoch:
                 raise Conflict(
                     "rotated-again",
                     "Somebody else started a further epoch meanwhile.",
                     hint="Run `credledger key rotate` again; it finishes what is unfinished.",
                 )
-
-    def _resting(self, until: int, epoch: int, pace: Pace) -> Iterator[tuple[list[LogRow], int]]:
-        """Rows to be sealed anew, page by page, and the position up to which all were looked at."""
-        position = 0
-        while position < until:
-            end = min(position + _WINDOW, until)
-            limit = min(pace.rows, RESEALED_TOGETHER_MAX)
-            with self._writer.store.reading() as reading:
-                rows = reading.resting(position, end, epoch, limit)
-            position = rows[-1].position if len(rows) == limit else end
-            if rows:
-                yield rows, position
-
-    def _live(self, rows: Sequence[LogRow]) -> list[Found]:
-        """Without those of deleted applications, whose keys may be destroyed already."""
-        desk = self._desk
-        found = [_found(row, mapping_from(desk.mapper.open(row))) for row in rows]
-
-        def look(transaction: Transaction) -> list[Found]:
-            return [
-                one
-                for one in found
-                if _is_live(desk, transaction, one.mapping.application, one.mapping.creation)
-            ]
-
-        self._writer.warm(row.stream for row in rows)
-        return self._writer.look(look)
 
     def _prepared(self, acting: Acting, epoch: int, found: Sequence[Found]) -> Reseal:
         period = period_of(max(self._clock(), self._writer.head.recorded_at + 1))
@@ -324,18 +308,6 @@ class Rotation:
             set_by=mapping.set_by,
         )
         return Prepared(row, event)
-
-
-def _found(row: LogRow, mapping: CredentialMapping | None) -> Found:
-    if mapping is None or mapping.secret is None:
-        raise Tampered("wrong-stream", "A mapping's row has no values.", position=row.position)
-    return Found(row, mapping, mapping.secret)
-
-
-def _is_live(desk: Desk, transaction: Transaction, application: str, creation: int) -> bool:
-    """Whether the mapping of such a creation still belongs to a live application."""
-    found = desk.application(transaction, application)
-    return found is not None and not found.deleted and found.creation == creation
 
 
 def _next_missing(epoch: int) -> KeyUnavailable:

@@ -6,7 +6,8 @@ people lose credentials by. So a rotation begins only where
 - a database backup holds every change of configuration and credentials, and
 - the keyring was backed up since the epoch that is current now was started.
 
-The log is looked through outside the lock; under it only what was appended since.
+The log is looked through outside the lock; under it only what was appended since. Both times each
+row is checked into a signed head: a change cannot be made to pass for a read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 from ledger.aggregates.keys import BackupWaived
 from ledger.errors import Refused
+from ledger.log.following import CheckedHead
 from ledger.log.transaction import Transaction
 from ledger.log.writer import Writer
 from ledger.usecases.acting import Acting
@@ -31,8 +33,8 @@ class Lacking(NamedTuple):
 
     backups: tuple[str, ...]
     """`database`, `keyring`, or both."""
-    seen: int
-    """The position up to which no change was found that the database backup does not hold."""
+    seen: CheckedHead
+    """The head up to which no change was found that the database backup does not hold."""
 
 
 def lacking(desk: Desk, writer: Writer) -> Lacking:
@@ -40,7 +42,7 @@ def lacking(desk: Desk, writer: Writer) -> Lacking:
     newest = writer.look(LookAtBackups(desk).decide).newest
     made = writer.look(lambda view: key_backup_history(desk, view).made_in_this_epoch())
     missing = () if made else (KEYRING,)
-    changed, seen = look_through(writer.store, 0 if newest is None else newest.position)
+    changed, seen = look_through(desk, writer, 0 if newest is None else newest.position)
     return Lacking(missing if changed is None else (DATABASE, *missing), seen)
 
 
@@ -64,8 +66,8 @@ class Safeguards:
         `database-backup-needed`, `key-backup-needed`.
         """
         missing = self.lacking.backups
-        changed, _ = first_change(transaction, self.lacking.seen)
-        if changed is not None and DATABASE not in missing:
+        unseen = () if DATABASE in missing else transaction.rows_after(self.lacking.seen)
+        if first_change(unseen) is not None:
             missing = (DATABASE, *missing)
         if not missing:
             return

@@ -366,11 +366,3 @@ def test_a_stored_value_that_no_ledger_wrote_is_damage_and_no_crash(place, store
 def list_all(store) -> None:
     with store.reading() as reading:
         reading.rows_after(0, 10)
-
-
-def test_topics_are_listed_without_what_is_sealed(store):
-    append(store, 3)
-    with store.reading() as reading:
-        assert reading.topics_after(0, 2) == [(1, "access.granted"), (2, "access.granted")]
-        assert [at for at, _ in reading.topics_after(2, 10)] == [3, 4, 5, 6]
-        assert reading.topics_after(6, 10) == []

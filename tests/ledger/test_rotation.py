@@ -20,6 +20,8 @@ from ledger.policy import Caller
 from ledger.sealing.keyring_file import KeyringFile, read_keyring
 from ledger.sealing.slots import new_passphrase, passphrase
 from ledger.usecases.acting import Acting
+from ledger.usecases.held_keys import HeldKeys
+from ledger.usecases.resting import Creation
 from ledger.usecases.rotation import Rotation
 from ledger.values import FieldValue
 from projections.redecide import redecide
@@ -464,20 +466,116 @@ def test_every_host_drops_destroyed_keys_when_it_opens(filled, tmp_path):
 
 
 def test_nothing_is_destroyed_while_anything_rests_on_it(filled):
-    """The count under the lock has the last word, whatever was counted before."""
+    """The look under the lock has the last word, whatever was found before."""
     ledger = filled.open()
     rotated = rotate(ledger)
     missed = Rotation._reseal
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(
-            Rotation, "_reseal", lambda *asked: (missed(*asked)[0], missed(*asked)[1] - 1)
-        )
+        live = Creation("CRM", mappings(filled)[0].creation)
+        patched.setattr(Rotation, "_reseal", lambda *asked: (0, missed(*asked)[1] | {live}))
         with pytest.raises(Conflict) as caught:
             ledger._rotation.destroy_previous(OPERATOR, rotated)
     assert caught.value.code == "mappings-resting"
     ledger.close()
     assert held(filled).epochs[0].secret is not None
     require_whole(filled, 2)
+
+
+@pytest.fixture
+def cut_off_destruction(two_slots):
+    """A destruction of epochs 1 and 2, killed after its intent; then a slot's removal, to epoch 5."""
+    ledger = two_slots.open()
+    rotate(ledger)
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(Cut):
+        patched.setattr(HeldKeys, "destroy", cutting)
+        rotate(ledger, destroy_previous=True)
+    for owner in LIVE:
+        ledger.set_credentials(Acting(), "CRM", owner, values(f"of {owner}"))
+    ledger.close()
+    again = two_slots.open()
+    assert again.remove_slot(Acting(), 2, mislaid=False, without_backup=True).rotated_to == 5
+    yield again
+    again.close()
+
+
+def cutting(*_):
+    raise Cut
+
+
+def states(ledger):
+    """What became of each epoch's key of values, in the log and in the file."""
+    secrets = {keys.epoch: keys.secret is not None for keys in ledger._held.unlocked.epochs}
+    history = ledger.key_history()
+    return [(history.state_of(epoch), secrets[epoch]) for epoch in range(1, history.current)]
+
+
+def test_finishing_a_destruction_destroys_what_its_intent_named_and_no_more(
+    two_slots, cut_off_destruction
+):
+    """A plain run was asked for nothing else; it starts no epoch either."""
+    ledger = cut_off_destruction
+    outcome = ledger.rotate(OPERATOR)
+    assert (outcome.before, outcome.epoch, outcome.resealed) == (4, 5, 0)
+    assert outcome.destroyed == (1, 2)
+    # The first value of one owner, those of the deleted application and mapping.
+    assert outcome.values_gone == 3
+    assert states(ledger) == [("destroyed", False)] * 2 + [("previous", True)] * 2
+    assert not ledger.key_history().is_destroying
+    size, unchanged = ledger.head().size, replace(outcome, destroyed=(), values_gone=0)
+    assert ledger._rotation.finish_destruction(OPERATOR, unchanged) == unchanged
+    assert ledger.head().size == size
+    ledger.close()
+    require_whole(two_slots, 5)
+
+
+def test_a_destruction_that_is_asked_for_again_takes_in_what_came_since(
+    two_slots, cut_off_destruction
+):
+    """With the flag, and so with consent, all earlier epochs go; still no epoch is started."""
+    outcome = rotate(cut_off_destruction, destroy_previous=True)
+    assert (outcome.epoch, outcome.destroyed) == (5, (1, 2, 3, 4))
+    assert states(cut_off_destruction) == [("destroyed", False)] * 4
+    cut_off_destruction.close()
+    require_whole(two_slots, 5)
+
+
+def test_a_rotation_that_was_cut_off_with_a_destruction_is_finished_with_it(
+    two_slots, cut_off_destruction
+):
+    """Both are unfinished, and one plain run ends both."""
+    ledger = cut_off_destruction
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(Cut):
+        patched.setattr(Rotation, "_finish", cutting)
+        ledger._rotation.run(OPERATOR, without_backup=True, progress=None)
+    assert ledger.key_history().is_rotating
+    outcome = ledger.rotate(OPERATOR)
+    assert (outcome.epoch, outcome.resealed, outcome.destroyed) == (6, len(LIVE), (1, 2))
+    assert states(ledger) == [("destroyed", False)] * 2 + [("previous", True)] * 3
+    ledger.close()
+    require_whole(two_slots, 6)
+
+
+def test_nothing_is_destroyed_by_what_was_found_before_a_further_epoch(filled):
+    """Another host rotates between the look through the log and the intent."""
+    ledger, other = filled.open(), filled.open()
+    rotated = rotate(ledger)
+    look = Rotation._reseal
+
+    def looking(self, *asked):
+        found = look(self, *asked)
+        patched.undo()
+        rotate(other)
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Rotation, "_reseal", looking)
+        with pytest.raises(Conflict) as caught:
+            ledger._rotation.destroy_previous(OPERATOR, rotated)
+    assert caught.value.code == "mappings-resting"
+    assert not ledger.key_history().destroying
+    ledger.close()
+    other.close()
+    require_whole(filled, 3)
 
 
 @pytest.mark.parametrize("step", range(3))
@@ -498,7 +596,7 @@ def test_a_destruction_that_is_cut_off_is_finished_by_the_next(filled, monkeypat
 
     with monkeypatch.context() as patched, pytest.raises(Cut):
         # The first call of `run` only looks through what ended; it has one page here.
-        patched.setattr(Rotation, "_reseal", lambda *_: (0, 1))
+        patched.setattr(Rotation, "_reseal", lambda *_: (0, frozenset()))
         patched.setattr(Writer, "run", counted(run))
         patched.setattr(KeyringFile, "write", counted(write))
         ledger._rotation.destroy_previous(OPERATOR, rotated)

@@ -80,8 +80,8 @@ def status(run: Run) -> None:
 def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
     """Start the next epoch of keys and seal every credential under it.
 
-    Others read and write meanwhile. A rotation that was cut off is finished, and no other started.
-    With --destroy-previous, values that were replaced before can never be restored again; who saw
+    Others read and write meanwhile. A rotation that was cut off is finished, and no other started;
+    so is a destruction, of the keys that it was to destroy. With --destroy-previous, values that were replaced before can never be restored again; who saw
     what and when stays readable.
     """
     from tools import show

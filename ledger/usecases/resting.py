@@ -1,0 +1,115 @@
+"""Mappings that rest on earlier epochs: those whose newest row carries values sealed under them.
+
+Keys are destroyed by what is found here, so nothing is found by asking the database for an epoch or
+a topic. The whole log is walked over, each row checked into the head that this host believes; which
+row is the newest of its stream, the host's own tips say, and a stream of which they know less than
+the log is damage.
+
+After an epoch was started every row is in it or in a later one, so none that rests on an earlier
+epoch lies beyond the start: what a walk has found only grows less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ledger.aggregates.mapping import VALUE_TOPICS, CredentialMapping, mapping_from
+from ledger.errors import Tampered
+from ledger.log.pace import Pace
+from ledger.log.rows import LogRow
+from ledger.log.transaction import Transaction
+from ledger.log.walk import Walk, require_remembered
+from ledger.log.writer import Writer
+from ledger.usecases.desk import Desk
+
+RESEALED_TOGETHER_MAX = 1000
+
+
+class Creation(NamedTuple):
+    """One of the applications that went by a name, one after the other."""
+
+    application: str
+    position: int
+    """Where it was created."""
+
+
+class Found(NamedTuple):
+    """A mapping whose newest row rests on an earlier epoch."""
+
+    row: LogRow
+    mapping: CredentialMapping
+    secret: bytes
+
+    @property
+    def creation(self) -> Creation:
+        """Whose mapping it is."""
+        return Creation(self.mapping.application, self.mapping.creation)
+
+
+class Page(NamedTuple):
+    """What rests among the rows up to a position that were not looked at before."""
+
+    live: tuple[Found, ...]
+    ended: tuple[Found, ...]
+    """Of applications that were deleted: nobody can be given these values."""
+    reached: int
+
+
+def resting(desk: Desk, writer: Writer, pace: Pace, *, until: int, epoch: int) -> Iterator[Page]:
+    """What rests on epochs before this one, which was started at `until`; see `Walk` for errors.
+
+    Nothing was overlooked if it comes to its end.
+    """
+    for rows, reached in _value_rows(desk, writer, pace, until, epoch):
+        live, ended = _newest(desk, writer, rows)
+        yield Page(live, ended, reached)
+
+
+def is_live(desk: Desk, transaction: Transaction, creation: Creation) -> bool:
+    """Whether its mappings still belong to a live application."""
+    found = desk.application(transaction, creation.application)
+    return found is not None and not found.deleted and found.creation == creation.position
+
+
+def _value_rows(
+    desk: Desk, writer: Writer, pace: Pace, until: int, epoch: int
+) -> Iterator[tuple[list[LogRow], int]]:
+    """Rows with values sealed before the epoch, a paceful number at a time."""
+    head = writer.catch_up()
+    walk = Walk(writer.store.reading, writer.signer.ledger, head, desk.streams.audit)
+    rows: list[LogRow] = []
+    for page in walk.after_position(0):
+        for row in page:
+            if row.position <= until and row.epoch < epoch and row.topic in VALUE_TOPICS:
+                rows.append(row)
+                if len(rows) >= min(pace.rows, RESEALED_TOGETHER_MAX):
+                    yield rows, row.position
+                    rows = []
+    yield rows, until
+
+
+def _newest(
+    desk: Desk, writer: Writer, rows: Sequence[LogRow]
+) -> tuple[tuple[Found, ...], tuple[Found, ...]]:
+    """Those that are the newest of their streams: of live applications, and of deleted ones."""
+
+    def look(transaction: Transaction) -> tuple[tuple[Found, ...], tuple[Found, ...]]:
+        live: list[Found] = []
+        ended: list[Found] = []
+        for row in rows:
+            require_remembered(row, transaction.version(row.stream))
+            if not transaction.stands_at(row.stream, row.version, row.leaf):
+                continue
+            found = _found(row, mapping_from(desk.mapper.open_checked(row)))
+            (live if is_live(desk, transaction, found.creation) else ended).append(found)
+        return tuple(live), tuple(ended)
+
+    writer.warm(row.stream for row in rows)
+    return writer.look(look)
+
+
+def _found(row: LogRow, mapping: CredentialMapping | None) -> Found:
+    if mapping is None or mapping.secret is None:
+        raise Tampered("wrong-stream", "A mapping's row has no values.", position=row.position)
+    return Found(row, mapping, mapping.secret)
