@@ -32,8 +32,9 @@ from ledger.archive.restoring import Refold, Restoration
 from ledger.archive.writing import forked_from_backup, take, write_archive
 from ledger.errors import NotFound, Tampered, Unavailable
 from ledger.log.following import CheckedHead
+from ledger.usecases.fitting import require_fit_of_archive
 from tools.show import progress
-from tools.wiring import open_restoring, scratch_views
+from tools.wiring import open_restoring, revived_document, scratch_views
 
 if TYPE_CHECKING:
     from ledger.log.memory import HostMemory
@@ -95,6 +96,8 @@ def restore_backup(
     started = time.monotonic()
     archive = open_archive(directory, besides)
     with open_restoring(settings, standard_input, archive.ledger().id) as restoring:
+        require_fit_of_archive(archive, restoring.unlocked, restoring.streams, restoring.mapper)
+        restoring.store.create()
         abandoned = _remembered(restoring.memory)
         recorded = _is_recorded(restoring, archive, abandoned)
         fresh = restoring.memory.anew()
@@ -110,7 +113,6 @@ def restore_backup(
             head = restoration.run(show)
         views = _compared(archive, restoring.store, restoring.views)
         _require_same(views)
-        rollback = _given_up(restoring, head, abandoned)
         event = BackupRestored(
             INCREMENTAL if archive.manifest.previous else FULL,
             head.size,
@@ -121,12 +123,14 @@ def restore_backup(
         )
         with restoring.opened(fresh) as ledger:
             if not recorded:
+                rollback = _given_up(restoring, head, abandoned, ledger.epoch_ahead())
                 ledger.record_backup(acting, event, rollback)
+            revived = revived_document(ledger.revived())
         restoring.memory.replace_by(fresh)
     gone = None
     if abandoned is not None and abandoned.size > head.size:
         gone = {"from": head.size + 1, "to": abandoned.size}
-    return {**_document(archive, started, views), "gone": gone}
+    return {**_document(archive, started, views), "gone": gone, "revived": revived}
 
 
 def drill_backup(
@@ -240,18 +244,29 @@ def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead 
 
 
 def _given_up(
-    restoring: Restoring, head: CheckedHead, abandoned: CheckedHead | None
+    restoring: Restoring, head: CheckedHead, abandoned: CheckedHead | None, epoch_ahead: int
 ) -> RollbackAccepted | None:
-    """What is to be recorded of a head that the host remembers and the archive does not hold."""
-    if abandoned is None or abandoned.size == 0:
-        return None
-    fork = min(abandoned.size, head.size)
-    if abandoned.size <= head.size:
-        with restoring.store.reading() as reading:
-            commit = reading.commit_at(abandoned.size)
-        if commit is not None and commit.root == abandoned.frontier.root():
+    """What is to be recorded of a head that the host remembers and the archive does not hold.
+
+    Also where the keyring alone shows that there was one: it is too far ahead of the archive.
+    """
+    if not _is_given_up(restoring, head, abandoned):
+        if not epoch_ahead:
             return None
-    return RollbackAccepted(fork, abandoned.size, abandoned.frontier.root())
+        abandoned = head
+    assert abandoned is not None
+    fork = min(abandoned.size, head.size)
+    return RollbackAccepted(fork, abandoned.size, abandoned.frontier.root(), epoch_ahead)
+
+
+def _is_given_up(restoring: Restoring, head: CheckedHead, abandoned: CheckedHead | None) -> bool:
+    if abandoned is None or abandoned.size == 0:
+        return False
+    if abandoned.size > head.size:
+        return True
+    with restoring.store.reading() as reading:
+        commit = reading.commit_at(abandoned.size)
+    return commit is None or commit.root != abandoned.frontier.root()
 
 
 def _view_digests(views: Views, reading: Reading) -> tuple[ViewDigest, ...]:

@@ -8,6 +8,7 @@ import click
 
 from tools import show
 from tools.cli.command import Run, command
+from tools.cli.revived import note_revived
 
 VIEW_COLUMNS = {
     "name": "View",
@@ -16,6 +17,8 @@ VIEW_COLUMNS = {
     "same": "Same",
 }
 CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
+_NOTED = {"views", "gone", "revived"}
+"""What people are told in other ways than as a line of facts."""
 _PART = click.option(
     "--part",
     "parts",
@@ -79,11 +82,18 @@ def verify(
     "restore",
     example="credledger backup restore /mnt/backup/monday --store sqlite:///srv/new/ledger.db",
     appends=True,
+    answers='{"ok", "position", "root", "seconds", "views": [], "gone": {"from", "to"}?,'
+    ' "revived": [{"slot", "label"}]}',
 )
 @_DIRECTORY
 @_PART
 def restore(run: Run, directory: Path, parts: tuple[Path, ...]) -> None:
-    """Bring an archive into an empty store, of either engine; run it again if it was cut off."""
+    """Bring an archive into an empty store, of either engine; run it again if it was cut off.
+
+    The keyring must hold the keys of every epoch that the archive knows, which is looked at before
+    the first row is brought; it may be any number of rotations ahead. Slots that were removed after
+    the archive was taken live again in its log, and are named.
+    """
     from tools.backups import restore_backup
 
     document = restore_backup(run.settings(), run.standard_input, directory, parts, run.acting())
@@ -98,6 +108,7 @@ def restore(run: Run, directory: Path, parts: tuple[Path, ...]) -> None:
             f"Gone {which}, which this host remembers and the archive does not hold;"
             " that is recorded."
         )
+    note_revived(document["revived"])
 
 
 @command(backup, "drill", example="credledger backup drill --scratch /var/tmp", appends=True)
@@ -128,4 +139,4 @@ def _print_restored(run: Run, document: dict[str, object]) -> None:
 
 
 def _print_facts(run: Run, document: dict[str, object]) -> None:
-    run.print({name: value for name, value in document.items() if name not in {"views", "gone"}})
+    run.print({name: value for name, value in document.items() if name not in _NOTED})
