@@ -181,12 +181,19 @@ class Restoring:
 
 @contextmanager
 def open_restoring(
-    settings: Settings, standard_input: StandardInput, ledger_id: bytes
+    settings: Settings,
+    standard_input: StandardInput,
+    ledger_id: bytes,
+    unlock: Unlock | None = None,
 ) -> Iterator[Restoring]:
-    """Unlock as an operator of this ledger; the store may have no tables yet."""
+    """Unlock as an operator of this ledger; the store may have no tables yet.
+
+    `unlock` takes the place of the keyring with its passphrase or key file.
+    """
     store = store_of(settings)
     try:
-        _, unlocked = _unlock(settings, standard_input)
+        _keep_apart(settings)
+        _, unlocked = (unlock or _unlock)(settings, standard_input)
         _require_operator(unlocked)
         if unlocked.ledger_id != ledger_id:
             raise KeyUnavailable(

@@ -188,6 +188,15 @@ class KeyBackups:
                 )
 
 
+def require_replaceable(keyring: Path, backup: UnlockedKeyring, history: KeyHistory) -> None:
+    """Errors as `KeyBackups.restore`, before anything else is done; nothing is changed."""
+    with placing(keyring) as place:
+        there = place.content()
+        present = None if there is None else _whole(there)
+        if present is not None:
+            _refuse_loss(backup, present, history)
+
+
 def key_backup_history(desk: Desk, view: Transaction) -> KeyBackupHistory:
     """All recorded key backups, as a transaction sees them."""
     return view.load(desk.streams.keyring(), fold_key_backups) or KeyBackupHistory()
