@@ -130,3 +130,44 @@ def test_recovery_shares_open_the_key_backup_where_no_passphrase_is_left(backed_
     backed_up.fails(2, "usage", *restore(backed_up, *both, "--shares"), stdin=words)
     assert backed_up.ok(*restore(backed_up, *both), stdin=words)["ok"]
     assert password(backed_up) == "p-1"
+
+
+def said_of(sheet: str, loss: str) -> list[str]:
+    """The commands under one heading of the emergency sheet, as they are to be typed."""
+    _, _, rest = sheet.partition(f"\n{loss.upper()}\n")
+    lines = rest.partition("\n\n")[0].splitlines()
+    return [line.strip() for line in lines if line.startswith("    credledger ")]
+
+
+@pytest.mark.parametrize(
+    "loss", ["The database is lost or damaged", "Everything on this host is lost"]
+)
+def test_what_the_emergency_sheet_says_works_as_it_stands_there(backed_up, loss):
+    """With the places that it lists, the newest ones."""
+    backed_up.set("payroll", "user:ann", User="ann", Password="p-2")
+    create(backed_up, "part", "--since-backup")
+    sheet = backed_up("key", "sheet", json_wanted=False).text
+    document = backed_up.ok("key", "sheet")
+    archives = document["database_backups"]
+    assert [one["kind"] for one in archives] == ["incremental", "full"]
+    for one in archives:
+        assert f"  {one['directory']}\n" in sheet
+        assert f"{one['kind']}, up to position {one['position']}\n" in sheet
+        assert f"    SHA-256 {one['digest']}\n" in sheet
+    assert "needs all of them" in sheet
+    if loss.startswith("Everything"):
+        shutil.rmtree(backed_up.home / "keys")
+    lose(backed_up)
+    commands = said_of(sheet, loss)
+    assert any("backup restore DIR" in command for command in commands)
+    for command in commands:
+        typed = command.replace("DIR", archives[0]["directory"])
+        typed = typed.replace("PATH", document["key_backups"][0]["path"])
+        backed_up.ok(*typed.split()[1:])
+    assert password(backed_up) == "p-2"
+
+
+def test_a_sheet_without_a_database_backup_says_how_to_make_one(worked):  # noqa: F811
+    assert worked.ok("key", "sheet")["database_backups"] == []
+    sheet = worked("key", "sheet", json_wanted=False).text
+    assert "None is recorded. Make one: credledger backup create" in sheet
