@@ -11,9 +11,10 @@ forget it.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +25,27 @@ from ledger.aggregates.backups import (
     BackupDrilled,
     BackupRestored,
 )
+from ledger.aggregates.key_backups import KeyRestored
 from ledger.aggregates.keys import RollbackAccepted
 from ledger.archive.folder import ArchiveFolder, refuse_place
 from ledger.archive.manifest import ViewDigest
 from ledger.archive.reading import Archive, open_archive
 from ledger.archive.restoring import Refold, Restoration
 from ledger.archive.writing import forked_from_backup, take, write_archive
-from ledger.errors import NotFound, Tampered, Unavailable
+from ledger.errors import KeyUnavailable, NotFound, Tampered, Unavailable
 from ledger.log.following import CheckedHead
+from ledger.usecases.fitting import require_fit_of_archive
+from ledger.usecases.key_backups import require_replaceable
 from tools.show import progress
-from tools.wiring import open_restoring, scratch_views
+from tools.wiring import open_restoring, revived_document, scratch_views
+
+_RECORDS = [
+    [*rollback, BackupRestored.TOPIC, *restored]
+    for rollback in ([], [RollbackAccepted.TOPIC])
+    for restored in ([], [KeyRestored.TOPIC])
+]
+"""What a restore leaves after the archive's last row, however far it came."""
+_RECORDS_MAX = 4
 
 if TYPE_CHECKING:
     from ledger.log.memory import HostMemory
@@ -41,6 +53,7 @@ if TYPE_CHECKING:
     from ledger.usecases.acting import Acting
     from projections.views import Views
     from tools.documents import StandardInput
+    from tools.key_backups import Presented
     from tools.settings import Settings
     from tools.wiring import Restoring, Session
 
@@ -90,13 +103,25 @@ def restore_backup(
     directory: Path,
     besides: Sequence[Path],
     acting: Acting,
+    key_backup: Presented | None = None,
 ) -> dict[str, object]:
-    """Bring an archive into the empty store that the settings name, and go on from there."""
+    """Bring an archive into the empty store that the settings name, and go on from there.
+
+    A key backup is put in the keyring's place at the end: where both were lost, neither can be
+    brought back without the other.
+    """
     started = time.monotonic()
     archive = open_archive(directory, besides)
-    with open_restoring(settings, standard_input, archive.ledger().id) as restoring:
+    with _open(settings, standard_input, archive, key_backup) as restoring:
+        told = require_fit_of_archive(
+            archive, restoring.unlocked, restoring.streams, restoring.mapper
+        )
+        if key_backup is not None:
+            # The keyring's folder is made here as well, where the memory is to lie too.
+            require_replaceable(settings.keyring, restoring.unlocked, told.keys)
+        restoring.store.create()
         abandoned = _remembered(restoring.memory)
-        recorded = _is_recorded(restoring, archive, abandoned)
+        recorded = _is_recorded(restoring, archive, abandoned, key_backup)
         fresh = restoring.memory.anew()
         restoration = Restoration(
             archive,
@@ -110,7 +135,6 @@ def restore_backup(
             head = restoration.run(show)
         views = _compared(archive, restoring.store, restoring.views)
         _require_same(views)
-        rollback = _given_up(restoring, head, abandoned)
         event = BackupRestored(
             INCREMENTAL if archive.manifest.previous else FULL,
             head.size,
@@ -121,12 +145,38 @@ def restore_backup(
         )
         with restoring.opened(fresh) as ledger:
             if not recorded:
+                rollback = _given_up(restoring, head, abandoned, ledger.epoch_ahead())
                 ledger.record_backup(acting, event, rollback)
+            revived = revived_document(ledger.revived())
+            keyring = None
+            if key_backup is not None:
+                keyring, lacks_next = key_backup.put_back(ledger, acting)
+                keyring["lacks_next"] = lacks_next
         restoring.memory.replace_by(fresh)
     gone = None
     if abandoned is not None and abandoned.size > head.size:
         gone = {"from": head.size + 1, "to": abandoned.size}
-    return {**_document(archive, started, views), "gone": gone}
+    document = _document(archive, started, views)
+    return {**document, "gone": gone, "revived": revived, "keyring": keyring}
+
+
+@contextlib.contextmanager
+def _open(
+    settings: Settings,
+    standard_input: StandardInput,
+    archive: Archive,
+    key_backup: Presented | None,
+) -> Iterator[Restoring]:
+    unlock = None if key_backup is None else key_backup.unlock
+    ledger_id = archive.ledger().id
+    if unlock is None and not settings.keyring.exists():
+        raise KeyUnavailable(
+            "keyring-missing",
+            "The keyring is not there or cannot be read.",
+            hint="Check --keyring; if it is lost too, give its backup with --key-backup FILE.",
+        )
+    with open_restoring(settings, standard_input, ledger_id, unlock) as restoring:
+        yield restoring
 
 
 def drill_backup(
@@ -222,36 +272,56 @@ def _remembered(memory: HostMemory) -> CheckedHead | None:
         raise Tampered(error.code, error.message, hint=hint) from error
 
 
-def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead | None) -> bool:
-    """Whether a restore was killed after its record and before this host forgot the other head.
+def _is_recorded(
+    restoring: Restoring,
+    archive: Archive,
+    abandoned: CheckedHead | None,
+    key_backup: Presented | None,
+) -> bool:
+    """Whether a restore was killed after its record and before its last effect on this host.
 
-    The record tells of exactly the head that this host still remembers, and nothing came after.
+    That is to forget the other head: the record tells of exactly the one that is still remembered.
+    Or to put the key backup in place: the record is of this archive. Nothing else came after.
     """
     position = archive.last_position()
     with restoring.store.reading() as reading:
-        rows = reading.rows_after(position, 3)
-    topics = [row.topic for row in rows]
-    if abandoned is None or topics != [RollbackAccepted.TOPIC, BackupRestored.TOPIC]:
+        rows = reading.rows_after(position, _RECORDS_MAX)
+    if [row.topic for row in rows] not in _RECORDS:
         return False
-    accepted = restoring.mapper.open(rows[0]).event
-    assert isinstance(accepted, RollbackAccepted)
-    given_up = (accepted.abandoned_size, accepted.abandoned_root)
-    return given_up == (abandoned.size, abandoned.frontier.root())
+    events = [restoring.mapper.open(row).event for row in rows]
+    for event in events:
+        if isinstance(event, RollbackAccepted) and abandoned is not None:
+            given_up = (event.abandoned_size, event.abandoned_root)
+            return given_up == (abandoned.size, abandoned.frontier.root())
+        if isinstance(event, BackupRestored):
+            return key_backup is not None and event.digest == archive.manifest.digest
+    return False
 
 
 def _given_up(
-    restoring: Restoring, head: CheckedHead, abandoned: CheckedHead | None
+    restoring: Restoring, head: CheckedHead, abandoned: CheckedHead | None, epoch_ahead: int
 ) -> RollbackAccepted | None:
-    """What is to be recorded of a head that the host remembers and the archive does not hold."""
-    if abandoned is None or abandoned.size == 0:
-        return None
-    fork = min(abandoned.size, head.size)
-    if abandoned.size <= head.size:
-        with restoring.store.reading() as reading:
-            commit = reading.commit_at(abandoned.size)
-        if commit is not None and commit.root == abandoned.frontier.root():
+    """What is to be recorded of a head that the host remembers and the archive does not hold.
+
+    Also where the keyring alone shows that there was one: it is too far ahead of the archive.
+    """
+    if not _is_given_up(restoring, head, abandoned):
+        if not epoch_ahead:
             return None
-    return RollbackAccepted(fork, abandoned.size, abandoned.frontier.root())
+        abandoned = head
+    assert abandoned is not None
+    fork = min(abandoned.size, head.size)
+    return RollbackAccepted(fork, abandoned.size, abandoned.frontier.root(), epoch_ahead)
+
+
+def _is_given_up(restoring: Restoring, head: CheckedHead, abandoned: CheckedHead | None) -> bool:
+    if abandoned is None or abandoned.size == 0:
+        return False
+    if abandoned.size > head.size:
+        return True
+    with restoring.store.reading() as reading:
+        commit = reading.commit_at(abandoned.size)
+    return commit is None or commit.root != abandoned.frontier.root()
 
 
 def _view_digests(views: Views, reading: Reading) -> tuple[ViewDigest, ...]:

@@ -46,6 +46,16 @@ def sheet_document(session: Session) -> dict[str, Any]:
             for slot, label, kind, opens, _ in status.slots
         ],
         "key_backups": [backup_document(backup) for backup in reversed(backups)],
+        "database_backups": [
+            {
+                "directory": one.directory,
+                "position": one.position,
+                "recorded_at": to_text(one.recorded_at),
+                "kind": one.kind,
+                "digest": one.digest.hex(),
+            }
+            for one in reversed(session.ledger.backups().chain)
+        ],
     }
 
 
@@ -57,7 +67,7 @@ def sheet_text(document: dict[str, Any]) -> str:
     lines = [
         "EMERGENCY SHEET OF A CREDLEDGER LEDGER",
         "There is no secret on this page. Print it again after each change of slots",
-        "or key backups.",
+        "and each backup of the keyring or the database.",
         "",
         f"Ledger id    {document['ledger_id']}",
         f"Written      {written}, at position {document['position']}",
@@ -78,6 +88,13 @@ def sheet_text(document: dict[str, Any]) -> str:
     ]
     if not document["key_backups"]:
         lines.append("  None is recorded. Make one: credledger key backup /media/safe/keyring")
+    archives = document["database_backups"]
+    lines += ["", *_heading("Database backups, the newest first")]
+    lines += [line for archive in archives for line in _archive_lines(archive)]
+    if not archives:
+        lines.append("  None is recorded. Make one: credledger backup create /media/tape/full")
+    elif len(archives) > 1:
+        lines.append("  The newest goes on from the others and needs all of them.")
     lines += [
         "",
         *_heading("A passphrase or key file is lost, and another slot still opens"),
@@ -98,12 +115,21 @@ def sheet_text(document: dict[str, Any]) -> str:
         "    credledger key restore PATH --shares",
         "",
         *_heading("The database is lost or damaged"),
-        "  Keep what is left. Put its newest backup in place, and before use:",
+        "  Keep what is left of it. The keyring stays where it is. Mount the newest",
+        "  database backup from above; the store must be an empty place, best a new one:",
+        "    credledger backup restore DIR",
         f"    credledger log verify --ledger-id {document['ledger_id']}",
+        "  What a backup goes on from is found beside it, or named with --part DIR.",
+        "  On every other host: credledger log accept-rollback --reason TEXT",
         "",
         *_heading("Everything on this host is lost"),
-        "  Install credledger, put the database in place, restore the keyring, and:",
+        "  Install credledger, set --store and --keyring to new places, mount a database",
+        "  backup and a key backup from above, the newest first, and name both at once:",
+        "    credledger backup restore DIR --key-backup PATH",
+        f"    credledger log verify --ledger-id {document['ledger_id']}",
         "    credledger doctor",
+        "  It opens with the passphrase of the key backup's time, or with recovery",
+        "  shares (--shares). Then make a new backup of each.",
     ]
     return "".join(f"{printable(line)}\n" for line in lines)
 
@@ -147,6 +173,15 @@ def _backup_lines(backup: dict[str, Any]) -> tuple[str, ...]:
         f"  {backup['path']}",
         f"    {made}, by {backup['by']}, epochs {epochs[0]} to {epochs[-1]}",
         f"    SHA-256 {backup['digest']}",
+    )
+
+
+def _archive_lines(archive: dict[str, Any]) -> tuple[str, ...]:
+    made = to_local_text(archive["recorded_at"])
+    return (
+        f"  {archive['directory']}",
+        f"    {made}, {archive['kind']}, up to position {archive['position']}",
+        f"    SHA-256 {archive['digest']}",
     )
 
 

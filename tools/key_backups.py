@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ledger.errors import InvalidInput
+from ledger.errors import InvalidInput, NotFound
 from tools.settings import Settings, real_path
 from tools.when import to_text
 
 if TYPE_CHECKING:
     from ledger.aggregates.key_backups import KeyBackup
-    from ledger.sealing.keyring import UnlockedKeyring
+    from ledger.sealing.keyring import Keyring, UnlockedKeyring
     from ledger.sealing.slots import Holding
     from ledger.usecases.acting import Acting
+    from ledger.usecases.ledger import Ledger
     from tools.cli.command import Run
     from tools.documents import StandardInput
     from tools.wiring import Session
+
+_BOTH_LOST = (
+    "Check --store; if the database is lost too, give the key backup to"
+    " `credledger backup restore DIR --key-backup SRC`."
+)
 
 
 def database_folders(session: Session) -> list[Path]:
@@ -42,34 +49,63 @@ def back_up(session: Session, acting: Acting, destination: str) -> tuple[dict[st
     return document, beside
 
 
-def restore_from(
-    run: Run, source: Path, *, shares: bool, shares_file: str | None
-) -> tuple[dict[str, object], bool]:
-    """Put a key backup back; its JSON shape, and whether it lacks the epoch after the current one."""
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A key backup that somebody wants in the keyring's place, and what opens it."""
+
+    place: Path
+    keyring: Keyring = field(repr=False)
+    content: bytes = field(repr=False)
+    shares: bool = False
+    """Whether recovery shares unlock it, typed unless they are in a file."""
+    shares_file: str | None = None
+
+    def unlock(
+        self, settings: Settings, standard_input: StandardInput
+    ) -> tuple[Holding, UnlockedKeyring]:
+        """What was handed in, and the backup opened with it."""
+        holding = _holding(
+            settings, standard_input, shares=self.shares, shares_file=self.shares_file
+        )
+        return holding, self.keyring.unlock(holding, settings.slot)
+
+    def put_back(self, ledger: Ledger, acting: Acting) -> tuple[dict[str, object], bool]:
+        """Put it back and record that; see `restore_from` for what is answered."""
+        outcome = ledger.key_backups.restore(acting, self.place, self.content)
+        document: dict[str, object] = {
+            "path": str(outcome.path),
+            "epoch": outcome.epoch,
+            "digest": outcome.digest.hex(),
+            "position": outcome.position,
+            "source": str(self.place),
+            "kept": None if outcome.kept is None else str(outcome.kept),
+        }
+        return document, outcome.lacks_next
+
+
+def presented(source: Path, *, shares: bool, shares_file: str | None) -> Presented:
+    """The key backup in a file; errors as `read_key_backup`."""
     from ledger.sealing.key_backup_file import read_key_backup
 
     if shares and shares_file is not None:
         raise InvalidInput("usage", "Give --shares or --shares-file, not both.")
     place = real_path(str(source))
-    found, content = read_key_backup(place)
+    keyring, content = read_key_backup(place)
+    return Presented(place, keyring, content, shares, shares_file)
 
-    def unlock(
-        settings: Settings, standard_input: StandardInput
-    ) -> tuple[Holding, UnlockedKeyring]:
-        holding = _holding(settings, standard_input, shares=shares, shares_file=shares_file)
-        return holding, found.unlock(holding, settings.slot)
 
-    with run.session(unlock=unlock) as session:
-        outcome = session.ledger.key_backups.restore(run.acting(), place, content)
-    document: dict[str, object] = {
-        "path": str(outcome.path),
-        "epoch": outcome.epoch,
-        "digest": outcome.digest.hex(),
-        "position": outcome.position,
-        "source": str(place),
-        "kept": None if outcome.kept is None else str(outcome.kept),
-    }
-    return document, outcome.lacks_next
+def restore_from(
+    run: Run, source: Path, *, shares: bool, shares_file: str | None
+) -> tuple[dict[str, object], bool]:
+    """Put a key backup back; its JSON shape, and whether it lacks the epoch after the current one."""
+    backup = presented(source, shares=shares, shares_file=shares_file)
+    try:
+        with run.session(unlock=backup.unlock) as session:
+            return backup.put_back(session.ledger, run.acting())
+    except NotFound as error:
+        if error.code != "no-ledger":
+            raise
+        raise NotFound(error.code, error.message, hint=_BOTH_LOST) from error
 
 
 def backup_document(backup: KeyBackup) -> dict[str, Any]:

@@ -58,7 +58,8 @@ def no_ledger() -> NotFound:
     return NotFound(
         "no-ledger",
         "There is no ledger at that store.",
-        hint="Check --store, or create one with `credledger init`.",
+        hint="Check --store; `credledger init` makes a new one, and `credledger backup restore DIR`"
+        " brings a lost one back.",
     )
 
 

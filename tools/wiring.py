@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ledger.aggregates.keys import SlotAdded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput, KeyUnavailable, Refused
 from ledger.log.memory import HostMemory, memory_path
@@ -162,8 +163,16 @@ class Restoring:
 
     @contextmanager
     def opened(self, fresh: HostMemory) -> Iterator[Ledger]:
-        """The restored ledger, with another memory than the host's."""
-        ledger = _ledger(self.settings, self.store, self.unlocked, self.mapper, self.views, fresh)
+        """The restored ledger, with another memory than the host's, for its record to be made."""
+        ledger = _ledger(
+            self.settings,
+            self.store,
+            self.unlocked,
+            self.mapper,
+            self.views,
+            fresh,
+            accept_ahead=True,
+        )
         try:
             yield ledger
         finally:
@@ -172,12 +181,19 @@ class Restoring:
 
 @contextmanager
 def open_restoring(
-    settings: Settings, standard_input: StandardInput, ledger_id: bytes
+    settings: Settings,
+    standard_input: StandardInput,
+    ledger_id: bytes,
+    unlock: Unlock | None = None,
 ) -> Iterator[Restoring]:
-    """Unlock as an operator of this ledger, and make the tables of the store."""
+    """Unlock as an operator of this ledger; the store may have no tables yet.
+
+    `unlock` takes the place of the keyring with its passphrase or key file.
+    """
     store = store_of(settings)
     try:
-        _, unlocked = _unlock(settings, standard_input)
+        _keep_apart(settings)
+        _, unlocked = (unlock or _unlock)(settings, standard_input)
         _require_operator(unlocked)
         if unlocked.ledger_id != ledger_id:
             raise KeyUnavailable(
@@ -185,7 +201,6 @@ def open_restoring(
                 "The keyring belongs to another ledger than the archive's.",
                 hint="Check the archive's folder and --keyring.",
             )
-        store.create()
         streams = unlocked.stream_names()
         mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
         views = Views(store, mapper, streams)
@@ -217,7 +232,13 @@ def accept_rollback(
         "position": outcome.position,
         "fork": outcome.fork,
         "abandoned_size": outcome.abandoned_size,
+        "revived": revived_document(outcome.revived),
     }
+
+
+def revived_document(slots: Iterable[SlotAdded]) -> list[dict[str, object]]:
+    """Slots that live again in an older log."""
+    return [{"slot": one.slot, "label": one.label} for one in slots]
 
 
 def accept_new_memory(settings: Settings, standard_input: StandardInput, acting: Acting) -> int:
@@ -269,6 +290,8 @@ def _ledger(
     mapper: EventMapper,
     views: Views,
     memory: HostMemory,
+    *,
+    accept_ahead: bool = False,
 ) -> Ledger:
     return Ledger.open(
         store,
@@ -282,6 +305,7 @@ def _ledger(
         mapper=mapper,
         accept_clock=settings.accept_clock,
         accept_async=settings.accept_async,
+        accept_ahead=accept_ahead,
     )
 
 

@@ -92,6 +92,8 @@ class Backups:
 
     newest: Kept | None = None
     """The archive that reaches furthest: written, or restored from, which proves it as well."""
+    chain: tuple[Kept, ...] = ()
+    """That one, and before it all that it goes on from, from a full one on."""
     drilled: Kept | None = None
     directories: tuple[str, ...] = ()
     """Where archives were put or found, each once, the oldest first."""
@@ -103,9 +105,11 @@ def fold_backups(state: Backups | None, recorded: Recorded) -> Backups | None:
     match recorded.event:
         case BackupCreated() | BackupRestored() as kept:
             known = state.directories
+            newest = _kept(kept, recorded, kept.kind)
             return replace(
                 state,
-                newest=_kept(kept, recorded, kept.kind),
+                newest=newest,
+                chain=(newest,) if kept.kind == FULL else (*state.chain, newest),
                 directories=known if kept.directory in known else (*known, kept.directory),
             )
         case BackupDrilled() as drilled:

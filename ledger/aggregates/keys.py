@@ -146,9 +146,16 @@ class RollbackAccepted(Event):
     """An operator goes on from a store that is not the one this host remembers."""
 
     TOPIC: ClassVar[str] = "rollback.accepted"
+    SCHEMA: ClassVar[int] = 2
     fork: int
     abandoned_size: int
     abandoned_root: bytes
+    newest_epoch: int
+    """The newest epoch of the keyring, where it is too far ahead of this log; 0 if it is not, and
+    in events of schema 1."""
+
+
+UPCASTERS[RollbackAccepted.TOPIC] = (lambda stored: {**stored, "newest_epoch": 0},)
 
 
 @event
@@ -183,6 +190,9 @@ class KeyHistory:
     destroying: frozenset[KeyName] = frozenset()
     """Keys that may be gone, those that are destroyed included."""
     destroyed: frozenset[KeyName] = frozenset()
+    accepted_epoch: int = 0
+    """A keyring may hold epochs up to this one, however far behind it the log is: an operator went
+    on from an older log than the keyring's."""
 
     @property
     def is_rotating(self) -> bool:
@@ -245,6 +255,8 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
             return replace(state, destroying=state.destroying | _names(keys))
         case KeysDestroyed(keys=keys):
             return replace(state, destroyed=state.destroyed | _names(keys))
+        case RollbackAccepted(newest_epoch=reached):
+            return replace(state, accepted_epoch=max(state.accepted_epoch, reached))
         case SlotAdded() as added:
             return replace(
                 state,

@@ -46,6 +46,10 @@ from ledger.tree import Frontier, unpack_frontier
 PAGE_ROWS = 2000
 _PAGE_COMMITS = 500
 _PAGE_COMMITTED_ROWS = 20_000
+_HINT_EMPTY = (
+    "The store is empty: check --store, or bring the newest archive back with `credledger backup"
+    " restore DIR`, with --key-backup if the keyring is lost too."
+)
 _HINT = (
     "If an older copy was put back on purpose, run `credledger log accept-rollback`;"
     " otherwise keep a copy and find out who changed it."
@@ -373,7 +377,7 @@ def rolled_back(last: int) -> Tampered:
     return Tampered(
         "rolled-back",
         "The store is shorter than this host remembers it.",
-        hint=_HINT,
+        hint=_HINT if last else _HINT_EMPTY,
         position=last + 1,
     )
 

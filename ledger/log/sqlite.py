@@ -217,7 +217,8 @@ class SqliteStore:
             raise NotFound(
                 "no-ledger",
                 "There is no ledger at this store.",
-                hint="Check --store, or create one with `credledger init`.",
+                hint="Check --store; `credledger init` makes a new one, and `credledger backup restore DIR`"
+                " brings a lost one back.",
             )
         connection = self._connect()
         self._local.held = connection
@@ -344,6 +345,7 @@ def _translated(error: sqlite3.Error) -> LedgerError:
         return NotFound(
             "no-ledger",
             "There is no ledger at this store.",
-            hint="Check --store, or create one with `credledger init`.",
+            hint="Check --store; `credledger init` makes a new one, and `credledger backup restore DIR`"
+            " brings a lost one back.",
         )
     return Unavailable("store-unreachable", "The store's file could not be read or written.")

@@ -73,6 +73,8 @@ MAGIC = b"CREDLEDGER-KEYRING 1\n"
 _OTHER_VERSION = re.compile(rb"CREDLEDGER-KEYRING [0-9]{1,9}\n")
 BYTES_MAX = 4 * 1024 * 1024
 SLOTS_MAX = 64
+EPOCHS_AHEAD = 2
+"""A keyring may be so many epochs ahead of the log: the next one, and one of a killed rotation."""
 _LEDGER_ID_BYTES = 32
 _SALT_BYTES = 16
 _NONCE_BYTES = 12
@@ -417,11 +419,14 @@ class UnlockedKeyring(Confidential):
         slots = tuple(changed if slot.id == changed.id else slot for slot in self.keyring.slots)
         return self.keyring.with_slots(slots, self.root)
 
-    def check(self, committed: Mapping[int, EpochCommitments], current: int) -> None:
+    def check(
+        self, committed: Mapping[int, EpochCommitments], current: int, accepted: int = 0
+    ) -> None:
         """Hold the keys against what the log commits to, before anything is written.
 
         `keyring-foreign` for keys that are not the log's, `keyring-behind` where keys that the
-        log calls current are not held, `keyring-ahead` for more than one epoch beyond the next.
+        log calls current are not held, `keyring-ahead` for more than one epoch beyond the next,
+        unless an operator has accepted that it holds them up to the `accepted` one.
         """
         held = {keys.epoch: keys for keys in self.epochs}
         for epoch in range(1, current + 1):
@@ -437,9 +442,12 @@ class UnlockedKeyring(Confidential):
                 raise KeyUnavailable(
                     "keyring-foreign", f"The keyring's keys of epoch {epoch} are not this log's."
                 )
-        if max(held) > current + 2:
+        if max(held) > max(current + EPOCHS_AHEAD, accepted):
             raise KeyUnavailable(
-                "keyring-ahead", "The keyring is epochs ahead of the log: is the store an old copy?"
+                "keyring-ahead",
+                "The keyring is epochs ahead of the log: is the store an old copy?",
+                hint="If an older copy was put back on purpose, run `credledger log"
+                " accept-rollback`; otherwise find the newer one, or restore the newest backup.",
             )
 
     def _auditor_file(self, slot: Slot, root: bytes, generation: int | None = None) -> Keyring:

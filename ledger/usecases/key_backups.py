@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,6 +188,15 @@ class KeyBackups:
                 )
 
 
+def require_replaceable(keyring: Path, backup: UnlockedKeyring, history: KeyHistory) -> None:
+    """Errors as `KeyBackups.restore`, before anything else is done; nothing is changed."""
+    with placing(keyring) as place:
+        there = place.content()
+        present = None if there is None else _whole(there)
+        if present is not None:
+            _refuse_loss(backup, present, history)
+
+
 def key_backup_history(desk: Desk, view: Transaction) -> KeyBackupHistory:
     """All recorded key backups, as a transaction sees them."""
     return view.load(desk.streams.keyring(), fold_key_backups) or KeyBackupHistory()
@@ -199,8 +208,23 @@ def require_not_behind(desk: Desk, writer: Writer) -> None:
     It goes by the checked head, which needs no key. What the keyring's stream tells of key backups
     is read as far as the held keys open it, to name the one that helps.
     """
-    current = writer.head.epoch
-    held = {keys.epoch for keys in desk.unlocked.epochs}
+    require_holding(
+        desk.unlocked,
+        writer.head.epoch,
+        lambda: _readable_history(desk, writer),
+        "`credledger key restore`",
+    )
+
+
+def require_holding(
+    unlocked: UnlockedKeyring, current: int, readable: Callable[[], KeyBackupHistory], how: str
+) -> None:
+    """`keyring-behind` unless all epochs up to the current one are held.
+
+    `readable` tells of recorded key backups as far as the held keys open the log, and `how` one is
+    put back.
+    """
+    held = {keys.epoch for keys in unlocked.epochs}
     lacking = [epoch for epoch in range(1, current + 1) if epoch not in held]
     if not lacking:
         return
@@ -208,19 +232,18 @@ def require_not_behind(desk: Desk, writer: Writer) -> None:
     raise KeyUnavailable(
         "keyring-behind",
         f"The keyring lacks {epochs}, which the log has started.",
-        hint=_what_helps(desk, writer, current, max(held)),
+        hint=_what_helps(readable(), current, max(held), how)
+        if unlocked.is_operator
+        else "Ask an operator for a new export of this auditor's keyring.",
     )
 
 
-def _what_helps(desk: Desk, writer: Writer, current: int, newest_held: int) -> str:
+def _what_helps(readable: KeyBackupHistory, current: int, newest_held: int, how: str) -> str:
     """Where the keys of the current epoch are to be had, as far as the held keys tell."""
-    if not desk.unlocked.is_operator:
-        return "Ask an operator for a new export of this auditor's keyring."
-    readable = _readable_history(desk, writer)
     helping, newest = readable.newest_with(current), readable.newest()
     if helping is not None:
         return (
-            f"`credledger key restore` the key backup recorded at position {helping.position}:"
+            f"{how[0].upper()}{how[1:]} the key backup recorded at position {helping.position}:"
             f" {helping.path} ({helping.by}, SHA-256 {helping.digest.hex()}), or copy the newer"
             " keyring from the host that rotated."
         )
@@ -228,11 +251,11 @@ def _what_helps(desk: Desk, writer: Writer, current: int, newest_held: int) -> s
         return (
             "Copy the newer keyring from the host that rotated. As far as this one can read the"
             f" log, no key backup holds epoch {current}; {newest.path} ({newest.by}, SHA-256"
-            f" {newest.digest.hex()}) holds up to epoch {newest.newest_epoch}; `credledger key restore` with it names the next."
+            f" {newest.digest.hex()}) holds up to epoch {newest.newest_epoch}; {how} that one, which"
+            " names the next."
         )
     return (
-        "Copy the newer keyring from the host that rotated, or `credledger key restore` a newer"
-        " key backup; as far as this one can read the log, none is recorded that holds epoch"
+        f"Copy the newer keyring from the host that rotated, or {how} a newer key backup; as far as this one can read the log, none is recorded that holds epoch"
         f" {current}."
     )
 

@@ -21,6 +21,7 @@ from ledger.aggregates.keys import (
     KeyHistory,
     MemoryAccepted,
     RollbackAccepted,
+    SlotAdded,
 )
 from ledger.aggregates.restoration import ApplicationStep, MappingStep, RolesStep
 from ledger.aggregates.roles import Roles
@@ -51,6 +52,7 @@ from ledger.usecases.credentials import (
 )
 from ledger.usecases.decisions import Asked
 from ledger.usecases.desk import Desk
+from ledger.usecases.fitting import epoch_ahead, require_fit
 from ledger.usecases.founding import unnamed
 from ledger.usecases.held_keys import HeldKeys
 from ledger.usecases.key_backups import KeyBackups, require_not_behind
@@ -125,10 +127,12 @@ class Ledger:
         memory: HostMemory | None = None,
         accept_clock: bool = False,
         accept_async: bool = False,
+        accept_ahead: bool = False,
     ) -> Ledger:
         """Check keyring, memory and log against each other, before anything is written.
 
-        The newest head's signature is checked even where the memory knows that head already.
+        With `accept_ahead` the keyring may be any number of epochs ahead of the log; that is for
+        whoever records a `RollbackAccepted` next. The newest head's signature is checked even where the memory knows that head already.
 
         Raises `keyring-foreign`, `keyring-behind`, `slot-removed` (key unavailable);
         `altered-ledger`, `rolled-back`, `forked` and every finding of the row checks (tampered);
@@ -160,7 +164,7 @@ class Ledger:
         ledger = cls(desk, writer, held, clock)
         writer.catch_up()
         writer.check_signers()
-        ledger._check_keyring()
+        ledger._check_keyring(ahead=accept_ahead)
         far_ahead = clock() > writer.head.recorded_at + AHEAD_MAX_US
         if accept_clock and far_ahead and unlocked.is_operator:
             writer.run(KeyringEvent(desk, Acting(), ClockAccepted(clock())))
@@ -187,17 +191,22 @@ class Ledger:
             raise Refused("operator-needed", "Only an operator's unlock may do this.")
         abandoned = memory.recall()
         fresh = memory.anew()
-        ledger = cls.open(store, keyring_path, unlocked, memory=fresh, **settings)
+        ledger = cls.open(
+            store, keyring_path, unlocked, memory=fresh, accept_ahead=True, **settings
+        )
         try:
             if abandoned is None:
                 abandoned = ledger._writer.head
             fork = min(abandoned.size, ledger._writer.head.size)
-            event = RollbackAccepted(fork, abandoned.size, abandoned.frontier.root())
+            event = RollbackAccepted(
+                fork, abandoned.size, abandoned.frontier.root(), ledger.epoch_ahead()
+            )
             position = ledger._writer.run(KeyringEvent(ledger._desk, acting, event))
+            revived = ledger.revived()
         finally:
             ledger.close()
         memory.replace_by(fresh)
-        return RollbackOutcome(position, fork, abandoned.size)
+        return RollbackOutcome(position, fork, abandoned.size, revived)
 
     @classmethod
     def accept_new_memory(
@@ -523,6 +532,15 @@ class Ledger:
             return self._rotation.destroy_previous(acting, outcome)
         return outcome
 
+    def epoch_ahead(self) -> int:
+        """The newest epoch held, if it is further ahead of the log than a rotation leaves it; else 0."""
+        return epoch_ahead(self._held.unlocked, self.key_history())
+
+    def revived(self) -> tuple[SlotAdded, ...]:
+        """Slots that live in the log and are not in the keyring that is unlocked."""
+        ours = {slot.id for slot in self._held.unlocked.keyring.slots}
+        return tuple(one for one in self.key_history().live() if one.slot not in ours)
+
     def backups(self) -> Backups:
         """The newest database backup and the newest drill."""
         return self._look(LookAtBackups(self._desk).decide)
@@ -604,27 +622,14 @@ class Ledger:
         """Read through a transaction that is never written."""
         return self._writer.look(look)
 
-    def _check_keyring(self) -> None:
+    def _check_keyring(self, *, ahead: bool) -> None:
         require_not_behind(self._desk, self._writer)
         history = self.key_history()
         unlocked = self._desk.unlocked
         if history.current == 0:
             raise Tampered("no-epoch", "The log does not begin with an epoch.", position=1)
         self._held.give_up(history)
-        self._held.unlocked.check(history.committed, history.current)
-        slot = history.slots.get(unlocked.slot.id)
-        # The file's own word for the class is not believed: the log signed for key and class.
-        known = (
-            slot is not None
-            and slot.signing_key == unlocked.slot.signing_public_key
-            and slot.opens == unlocked.slot.opens
-        )
-        if not known or unlocked.slot.id in history.removed:
-            raise KeyUnavailable(
-                "slot-removed",
-                "The log does not know the slot that is unlocked, or calls it removed.",
-                hint="Unlock with another slot; the operator can add this one again.",
-            )
+        require_fit(replace(self._held.unlocked, slot=unlocked.slot), history, ahead=ahead)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ledger.aggregates.keys import SlotAdded
 from ledger.values import FieldValue
 
 
@@ -135,6 +136,8 @@ class RollbackOutcome:
     position: int
     fork: int
     abandoned_size: int
+    revived: tuple[SlotAdded, ...] = ()
+    """Slots that live in this log and are not in the keyring: they were removed further on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import click
 
+from ledger.errors import InvalidInput
 from tools import show
 from tools.cli.command import Run, command
+from tools.cli.key_backup import note_restored
+from tools.cli.revived import note_revived
 
 VIEW_COLUMNS = {
     "name": "View",
@@ -16,6 +19,8 @@ VIEW_COLUMNS = {
     "same": "Same",
 }
 CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
+_NOTED = {"views", "gone", "revived", "keyring"}
+"""What people are told in other ways than as a line of facts."""
 _PART = click.option(
     "--part",
     "parts",
@@ -79,14 +84,43 @@ def verify(
     "restore",
     example="credledger backup restore /mnt/backup/monday --store sqlite:///srv/new/ledger.db",
     appends=True,
+    answers='{"ok", "position", "root", "seconds", "views": [], "gone": {"from", "to"}?,'
+    ' "revived": [{"slot", "label"}], "keyring": as key restore?}',
 )
 @_DIRECTORY
 @_PART
-def restore(run: Run, directory: Path, parts: tuple[Path, ...]) -> None:
-    """Bring an archive into an empty store, of either engine; run it again if it was cut off."""
-    from tools.backups import restore_backup
+@click.option(
+    "--key-backup",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Put this key backup in the keyring's place: both were lost.",
+)
+@click.option("--shares", is_flag=True, help="Unlock the key backup with recovery shares, typed.")
+@click.option("--shares-file", metavar="FILE", help="Unlock it with those in a file; - is stdin.")
+def restore(
+    run: Run,
+    directory: Path,
+    parts: tuple[Path, ...],
+    key_backup: Path | None,
+    shares: bool,
+    shares_file: str | None,
+) -> None:
+    """Bring an archive into an empty store, of either engine; run it again if it was cut off.
 
-    document = restore_backup(run.settings(), run.standard_input, directory, parts, run.acting())
+    Where the keyring was lost as well, --key-backup brings both back. The keyring must hold the keys of every epoch that the archive knows, which is looked at before
+    the first row is brought; it may be any number of rotations ahead. Slots that were removed after
+    the archive was taken live again in its log, and are named.
+    """
+    from tools.backups import restore_backup
+    from tools.key_backups import presented
+
+    if key_backup is None and (shares or shares_file is not None):
+        raise InvalidInput("usage", "Recovery shares unlock a key backup: give --key-backup.")
+    found = None
+    if key_backup is not None:
+        found = presented(key_backup, shares=shares, shares_file=shares_file)
+    settings, acting = run.settings(), run.acting()
+    document = restore_backup(settings, run.standard_input, directory, parts, acting, found)
     _print_restored(run, document)
     gone = document["gone"]
     if isinstance(gone, dict):
@@ -98,6 +132,11 @@ def restore(run: Run, directory: Path, parts: tuple[Path, ...]) -> None:
             f"Gone {which}, which this host remembers and the archive does not hold;"
             " that is recorded."
         )
+    note_revived(document["revived"])
+    keyring = document["keyring"]
+    if isinstance(keyring, dict):
+        show.print_note(f"The key backup is the keyring now: {keyring['path']}.")
+        note_restored(lacks_next=keyring["lacks_next"])
 
 
 @command(backup, "drill", example="credledger backup drill --scratch /var/tmp", appends=True)
@@ -128,4 +167,4 @@ def _print_restored(run: Run, document: dict[str, object]) -> None:
 
 
 def _print_facts(run: Run, document: dict[str, object]) -> None:
-    run.print({name: value for name, value in document.items() if name not in {"views", "gone"}})
+    run.print({name: value for name, value in document.items() if name not in _NOTED})

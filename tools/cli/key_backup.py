@@ -103,11 +103,17 @@ def restore(run: Run, source: str, shares: bool, shares_file: str | None) -> Non
     It unlocks as it did when it was made. A keyring that is there is kept under another name; one
     that opens as well, or holds keys that the backup lacks, stays where it is.
     """
-    from tools import show
     from tools.key_backups import restore_from
 
     document, lacks_next = restore_from(run, Path(source), shares=shares, shares_file=shares_file)
     run.print(document)
+    note_restored(lacks_next=lacks_next)
+
+
+def note_restored(*, lacks_next: bool) -> None:
+    """What somebody must know who has put a key backup back."""
+    from tools import show
+
     if lacks_next:
         show.print_note(
             "It lacks the epoch after the current one, which is held ready for a rotation: until a"

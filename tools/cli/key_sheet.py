@@ -13,13 +13,14 @@ from tools.cli.command import Run, command
     example="credledger key sheet | lp",
     answers='{"ledger_id", "position", "epoch", "written_at", "written_by", "store", "keyring",'
     ' "slots": [{"id", "label", "kind", "opens", "threshold", "count"}],'
-    ' "key_backups": [as key backup list], "file"?}',
+    ' "key_backups": [as key backup list], "database_backups": [{"directory", "position",'
+    ' "recorded_at", "kind", "digest"}], "file"?}',
 )
 @click.argument("file", required=False)
 def sheet(run: Run, file: str | None) -> None:
     """Print the emergency sheet, or write it to a new FILE: no secret is on it.
 
-    It tells which ledger this is, where store, keyring and key backups lie, who can unlock, and
+    It tells which ledger this is, where store, keyring and backups of both lie, who can unlock, and
     what to do when something of that is lost. Keep it on paper where the shares are not.
     """
     from tools.emergency_sheet import sheet_document, sheet_text, write_sheet

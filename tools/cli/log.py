@@ -8,6 +8,7 @@ import click
 
 from ledger.errors import InvalidInput, Unavailable
 from tools.cli.command import Run, command
+from tools.cli.revived import note_revived
 
 EVENT_COLUMNS = {
     "position": "Position",
@@ -112,15 +113,24 @@ def checkpoint(run: Run, out: str | None) -> None:
     example="credledger log accept-rollback --reason 'restored from backup' --yes",
     appends=True,
     destroys=True,
+    answers='{"position", "fork", "abandoned_size", "revived": [{"slot", "label"}]}',
 )
 def accept_rollback(run: Run) -> None:
-    """Go on from a store that is not the one this host remembers."""
+    """Go on from a store that is not the one this host remembers.
+
+    The keyring may be any number of rotations ahead of it. Slots that were removed further on live
+    again in this log, and are named.
+    """
     from tools.wiring import accept_rollback as accept
 
     if not run.checked_reason():
         raise InvalidInput("reason-required", "Say why with --reason; it is recorded.")
     run.consent("Give up the part of the log that this host remembers and the store lacks?")
     document = accept(run.settings(), run.standard_input, run.acting())
+    if run.json:
+        run.print(document)
+        return
+    note_revived(document.pop("revived"))
     run.print(document)
 
 

@@ -112,7 +112,8 @@ def no_ledger() -> NotFound:
     return NotFound(
         "no-ledger",
         "There is no ledger at this store.",
-        hint="Check --store, or create one with `credledger init`.",
+        hint="Check --store; `credledger init` makes a new one, and `credledger backup restore DIR`"
+        " brings a lost one back.",
     )
 
 

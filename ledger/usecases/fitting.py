@@ -1,0 +1,103 @@
+"""Whether a keyring fits a log, asked before anything is written.
+
+An open ledger asks its own log. A restore asks the archive first, which nobody has checked yet: its
+keyring's stream is read as far as the held keys open it, so that a keyring which will not do is
+told of before the first row is brought. What the archive says is believed only for this refusal;
+rows, signatures and keyring are checked all the same while it is restored and when it is opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ledger.aggregates.key_backups import KeyBackupHistory, fold_key_backups
+from ledger.aggregates.keys import KeyHistory, fold_keys
+from ledger.archive.reading import Archive
+from ledger.codec.mapper import EventMapper
+from ledger.errors import KeyUnavailable, Tampered
+from ledger.log.rows import END
+from ledger.sealing.epochs import EPOCH_MAX
+from ledger.sealing.keyring import EPOCHS_AHEAD, GivenUp, UnlockedKeyring
+from ledger.sealing.streams import StreamNames
+from ledger.usecases.key_backups import require_holding
+
+_PAGE_ROWS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What an archive tells of the keyring, as far as the keys at hand open it."""
+
+    keys: KeyHistory
+    backups: KeyBackupHistory
+    whole: bool
+    """Whether all of it could be opened."""
+
+
+def require_fit(unlocked: UnlockedKeyring, history: KeyHistory, *, ahead: bool = False) -> None:
+    """Errors as `UnlockedKeyring.check`, and `slot-removed` for a slot that the log does not know.
+
+    With `ahead` the keyring may be ahead of the log by any number of epochs.
+    """
+    accepted = EPOCH_MAX if ahead else history.accepted_epoch
+    unlocked.check(history.committed, history.current, accepted)
+    slot = history.slots.get(unlocked.slot.id)
+    # The file's own word for the class is not believed: the log signed for key and class.
+    known = (
+        slot is not None
+        and slot.signing_key == unlocked.slot.signing_public_key
+        and slot.opens == unlocked.slot.opens
+    )
+    if not known or unlocked.slot.id in history.removed:
+        raise KeyUnavailable(
+            "slot-removed",
+            "The log does not know the slot that is unlocked, or calls it removed.",
+            hint="Unlock with another slot; the operator can add this one again.",
+        )
+
+
+def require_fit_of_archive(
+    archive: Archive, unlocked: UnlockedKeyring, streams: StreamNames, mapper: EventMapper
+) -> Archived:
+    """The same for a log that is to be restored, and `keyring-behind`; what it tells of keys."""
+    told = _told(archive, streams.keyring(), mapper)
+    newest = archive.rows_after(archive.last_position() - 1, 1)
+    current = max(told.keys.current, newest[-1].epoch if newest else 0)
+    require_holding(unlocked, current, lambda: told.backups, "give, with `--key-backup`,")
+    astray = unlocked.astray(told.keys.committed, current)
+    lean = unlocked.without(GivenUp(told.keys.destroying, astray))
+    lean.check(told.keys.committed, current, EPOCH_MAX)
+    if told.whole:
+        require_fit(lean.preferring(_live_signing_keys(archive)), told.keys, ahead=True)
+    return told
+
+
+def epoch_ahead(unlocked: UnlockedKeyring, history: KeyHistory) -> int:
+    """The newest epoch that is held, if only its acceptance lets the ledger open; else 0."""
+    newest = max(keys.epoch for keys in unlocked.epochs)
+    return newest if newest > history.current + EPOCHS_AHEAD else 0
+
+
+def _told(archive: Archive, stream: bytes, mapper: EventMapper) -> Archived:
+    keys: KeyHistory | None = None
+    backups: KeyBackupHistory | None = None
+    position, whole = 0, True
+    while whole and (rows := archive.rows_after(position, _PAGE_ROWS)):
+        position = rows[-1].position
+        for row in rows:
+            if row.stream != stream:
+                continue
+            try:
+                recorded = mapper.open(row)
+            except (KeyUnavailable, Tampered):
+                # Keys are lacking, or the row is damaged: both are told where they are looked for.
+                whole = False
+                break
+            keys = fold_keys(keys, recorded)
+            backups = fold_key_backups(backups, recorded)
+    return Archived(keys or KeyHistory(), backups or KeyBackupHistory(), whole)
+
+
+def _live_signing_keys(archive: Archive) -> set[bytes]:
+    ended = {row.public_key for row in archive.signers() if row.change == END}
+    return {row.public_key for row in archive.signers()} - ended
