@@ -26,8 +26,14 @@ def database_folders(session: Session) -> list[Path]:
     return backups if store is None else [store.parent, *backups]
 
 
-def back_up(session: Session, acting: Acting, destination: str) -> tuple[dict[str, object], bool]:
-    """Make a key backup; its JSON shape, and whether it lies on the device of what it is to outlive."""
+def back_up(
+    session: Session, acting: Acting, destination: str
+) -> tuple[dict[str, object], bool, bool]:
+    """Make a key backup: its JSON shape, and what is to be told of it.
+
+    Whether it lies on the device of what it is to outlive, and whether it lacks the epoch after the
+    current one.
+    """
     from ledger.sealing.key_backup_file import shares_device
 
     folders = database_folders(session)
@@ -39,7 +45,7 @@ def back_up(session: Session, acting: Acting, destination: str) -> tuple[dict[st
         "digest": outcome.digest.hex(),
         "position": outcome.position,
     }
-    return document, beside
+    return document, beside, outcome.lacks_next
 
 
 def restore_from(

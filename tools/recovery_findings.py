@@ -57,12 +57,20 @@ def _database_backup_findings(session: Session) -> Iterator[Finding]:
 def _key_backup_findings(session: Session) -> Iterator[Finding]:
     """What the loss of the keyring's file would cost, and who finds both kinds together."""
     history = session.ledger.key_backups.history()
-    if not history.made_in_this_epoch():
+    if not history.of_this_epoch():
         yield Finding(
             "no-key-backup",
             WARNING,
             "No key backup was made in this epoch: if the keyring is lost, values may be too.",
             "credledger key backup /media/safe/keyring",
+        )
+    elif not history.with_next_epoch():
+        yield Finding(
+            "no-key-backup",
+            WARNING,
+            f"No key backup holds epoch {history.epoch + 1}, which the next rotation starts: they"
+            " were made from a keyring that was behind.",
+            "credledger key backup /media/safe/keyring, on the host that rotated last",
         )
     folders = database_folders(session)
     for backup in history.standing():

@@ -95,8 +95,10 @@ class KeyBackupHistory:
     """All recorded key backups, oldest first."""
 
     made: tuple[KeyBackup, ...] = ()
+    epoch: int = 0
+    """The current one."""
     epoch_started_at: int = 0
-    """Position at which the current epoch was started."""
+    """Position at which it was started."""
 
     def at(self, position: int) -> KeyBackup | None:
         """The backup that was recorded there."""
@@ -122,9 +124,20 @@ class KeyBackupHistory:
         """Those that stand and have the key that opens values of one of these epochs."""
         return tuple(one for one in self.standing() if any(map(one.holds_secret, epochs)))
 
-    def made_in_this_epoch(self) -> bool:
-        """Whether one that stands was made since the current epoch was started."""
-        return any(backup.position > self.epoch_started_at for backup in self.standing())
+    def of_this_epoch(self) -> tuple[KeyBackup, ...]:
+        """Those that stand and were made since the current epoch was started."""
+        return tuple(one for one in self.standing() if one.position > self.epoch_started_at)
+
+    def with_next_epoch(self) -> tuple[KeyBackup, ...]:
+        """Those of them that have the keys held ready, which the next rotation starts.
+
+        A host one rotation behind still writes, and can make a backup that lacks them.
+        """
+        return tuple(one for one in self.of_this_epoch() if one.holds(self.epoch + 1))
+
+    def sufficing(self) -> tuple[KeyBackup, ...]:
+        """Those from which everything could go on, were the keyring lost now or rotated next."""
+        return self.with_next_epoch()
 
 
 def fold_key_backups(state: KeyBackupHistory | None, recorded: Recorded) -> KeyBackupHistory | None:
@@ -149,6 +162,6 @@ def fold_key_backups(state: KeyBackupHistory | None, recorded: Recorded) -> KeyB
                     for one in state.made
                 ),
             )
-        case EpochStarted():
-            return replace(state, epoch_started_at=recorded.position)
+        case EpochStarted(epoch=epoch):
+            return replace(state, epoch=epoch, epoch_started_at=recorded.position)
     return state

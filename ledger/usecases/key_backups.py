@@ -118,6 +118,9 @@ class KeyBackups:
     ) -> KeyBackupOutcome:
         """Copy the keyring to a place that is in none of the `forbidden` folders, nor below.
 
+        One that lacks the next epoch is copied too, for it may be the last that there is; the
+        outcome tells, and it suffices for no rotation.
+
         Errors as `key_backup_file.refuse_beside_database` and `write_key_backup`.
         """
         place = checked_path(destination)
@@ -133,7 +136,13 @@ class KeyBackups:
             made = write_key_backup(place, content)
             if not made:
                 self._refuse_recorded(place, digest)
-            epochs = tuple((keys.epoch, keys.secret is not None) for keys in held.epochs)
+            # What the log did not choose is no epoch of its own, whatever number it has.
+            astray = held.astray(history.committed, history.current)
+            epochs = tuple(
+                (keys.epoch, keys.secret is not None)
+                for keys in held.epochs
+                if keys.epoch not in astray
+            )
             event = KeyBackedUp(str(place), digest, epochs, held.keyring.generation)
             try:
                 position = self._writer.run(KeyringEvent(self._desk, acting, event))
@@ -144,7 +153,8 @@ class KeyBackups:
                 if made:
                     remove_key_backup(place)
                 raise
-        return KeyBackupOutcome(place, history.current, digest, position)
+        lacks_next = all(epoch != history.current + 1 for epoch, _ in epochs)
+        return KeyBackupOutcome(place, history.current, digest, position, lacks_next=lacks_next)
 
     def attest_replaced(self, acting: Acting, backup: int) -> int:
         """Record that the backup recorded at this position no longer exists; the position."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ledger.aggregates.backups import FULL, BackupCreated
 from ledger.claims import parse_claim
 from ledger.errors import NotFound, Refused
 from ledger.policy import Caller
+from ledger.sealing.keyring_file import read_keyring, update_keyring_file
+from ledger.sealing.slots import OPERATOR, key_file, passphrase
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
+from tests.conftest import CHEAP, PASSPHRASE
+from tests.faults.test_hosts_at_once import another_host
 from tests.ledger.test_rotation import rotate
 
+BENS, CYS = key_file(bytes(range(32))), key_file(bytes(range(1, 33)))
 ALICE = Caller(parse_claim("user:alice"))
 VALUES = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
 
@@ -137,3 +144,42 @@ def test_an_unfinished_rotation_needs_no_further_backup(filled, monkeypatch):
         with pytest.raises(Cut):
             rotate(filled)
     assert filled.rotate(Acting()).epoch == 2
+
+
+def test_a_key_backup_of_a_keyring_without_the_next_epoch_is_none(house, tmp_path):
+    """It was made since the epoch began, and yet what the rotation starts is not in it."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    behind = another_host(house, tmp_path / "other")
+    rotate(ledger)
+    back_up_database(ledger)
+    stale = behind.open()
+    (tmp_path / "stale").mkdir()
+    made = stale.key_backups.create(Acting(), tmp_path / "stale" / "keyring", ())
+    stale.close()
+    assert made.lacks_next
+    assert refused(ledger) == "key-backup-needed"
+    (tmp_path / "whole").mkdir()
+    made = ledger.key_backups.create(Acting(), tmp_path / "whole" / "keyring", ())
+    assert not made.lacks_next
+    assert ledger.rotate(Acting()).epoch == 3
+    ledger.close()
+
+
+def test_a_next_epoch_that_the_log_did_not_choose_is_in_no_key_backup(house, tmp_path):
+    """Two hosts made one each; a backup of the one that was second does not hold it."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    behind = another_host(house, tmp_path / "other")
+    rotate(ledger)
+    back_up_database(ledger)
+    second = behind.open()
+    held = read_keyring(behind.keyring_path).unlock(passphrase(PASSPHRASE))
+    after = held.with_next_epoch(os.urandom)
+    update_keyring_file(behind.keyring_path, held, lambda _: (after.keyring, after.root, None))
+    (tmp_path / "stale").mkdir()
+    assert second.key_backups.create(Acting(), tmp_path / "stale" / "keyring", ()).lacks_next
+    second.close()
+    assert [epoch for epoch, _ in ledger.key_backups.history().newest().epochs] == [1, 2]
+    assert refused(ledger) == "key-backup-needed"
+    ledger.close()

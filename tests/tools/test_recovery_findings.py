@@ -124,3 +124,22 @@ def test_a_policy_that_is_due_is_named_unless_a_hold_forbids_it(worked, monkeypa
         monkeypatch.setattr(Planned, "holds", ("case-7",))
         codes = [one.code for one in tools.recovery_findings.recovery_findings(session)]
         assert "retention-due" not in codes
+
+
+def test_a_key_backup_from_a_host_that_is_behind_is_told_and_does_not_count(worked):  # noqa: F811
+    """Who makes it is told at once, and `doctor` says it on every host."""
+    keyring = worked.home / "keys" / "keyring"
+    older = keyring.read_bytes()
+    worked.ok("key", "rotate", "--without-backup")
+    newer = keyring.read_bytes()
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    keyring.write_bytes(older)
+    made = worked("key", "backup", str(safe / "stale"))
+    assert (made.code, "not enough: it lacks epoch 3" in made.err) == (0, True)
+    keyring.write_bytes(newer)
+    told = [one for one in worked.ok("doctor")["findings"] if one["code"] == "no-key-backup"]
+    assert ["epoch 3" in one["message"] for one in told] == [True]
+    made = worked("key", "backup", str(safe / "whole"))
+    assert (made.code, "not enough" in made.err) == (0, False)
+    assert "no-key-backup" not in found(worked)
