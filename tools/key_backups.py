@@ -9,6 +9,12 @@ from ledger.errors import InvalidInput
 from tools.settings import Settings, real_path
 from tools.when import to_text
 
+RENEW_COPIES = (
+    "Make a new key backup with `credledger key backup DEST`, and copy the keyring to the other"
+    " hosts: earlier copies open as they did when they were made."
+)
+"""Told after every change of who may unlock."""
+
 if TYPE_CHECKING:
     from ledger.aggregates.key_backups import KeyBackup
     from ledger.sealing.keyring import UnlockedKeyring
@@ -87,6 +93,7 @@ def backup_document(backup: KeyBackup) -> dict[str, Any]:
         "path": backup.path,
         "digest": backup.digest.hex(),
         "epochs": [epoch for epoch, _ in backup.epochs],
+        "slots": list(backup.slots),
         "replaced": backup.replaced_at,
     }
 

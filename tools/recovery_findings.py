@@ -72,6 +72,24 @@ def _key_backup_findings(session: Session) -> Iterator[Finding]:
             " were made from a keyring that was behind.",
             "credledger key backup /media/safe/keyring, on the host that rotated last",
         )
+    elif not history.sufficing():
+        yield Finding(
+            "key-backup-opens-nothing",
+            WARNING,
+            "Every slot that opens a key backup of this epoch was removed since: if the keyring is"
+            " lost, all is lost.",
+            "credledger key backup /media/safe/keyring",
+        )
+    elif slots := history.slots_without():
+        labels = {slot.slot: slot.label for slot in session.ledger.key_history().live()}
+        named = ", ".join(f"{slot} ({labels[slot]})" for slot in slots)
+        yield Finding(
+            "key-backup-old",
+            WARNING,
+            f"No key backup opens as the keyring does by slot {named}: it was added, or given"
+            " another passphrase, since.",
+            "credledger key backup /media/safe/keyring",
+        )
     folders = database_folders(session)
     for backup in history.standing():
         if any(folder in Path(backup.path).parents for folder in folders):

@@ -46,7 +46,7 @@ from ledger.sealing.key_backup_file import (
 )
 from ledger.sealing.keyring import Keyring, UnlockedKeyring, parse_keyring
 from ledger.sealing.keyring_file import placing, read_private
-from ledger.sealing.slots import AUDITOR, Holding
+from ledger.sealing.slots import AUDITOR, OPERATOR, Holding
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 from ledger.usecases.held_keys import HeldKeys
@@ -143,7 +143,8 @@ class KeyBackups:
                 for keys in held.epochs
                 if keys.epoch not in astray
             )
-            event = KeyBackedUp(str(place), digest, epochs, held.keyring.generation)
+            slots = _live_operators(held.keyring, history)
+            event = KeyBackedUp(str(place), digest, epochs, held.keyring.generation, slots)
             try:
                 position = self._writer.run(KeyringEvent(self._desk, acting, event))
             except Unavailable:
@@ -201,6 +202,17 @@ class KeyBackups:
 def key_backup_history(desk: Desk, view: Transaction) -> KeyBackupHistory:
     """All recorded key backups, as a transaction sees them."""
     return view.load(desk.streams.keyring(), fold_key_backups) or KeyBackupHistory()
+
+
+def _live_operators(keyring: Keyring, history: KeyHistory) -> tuple[int, ...]:
+    """The numbers of operators' slots in a keyring which the log knows by the same signing key."""
+    return tuple(
+        slot.id
+        for slot in keyring.slots
+        if slot.opens == OPERATOR
+        and history.is_live(slot.id)
+        and history.slots[slot.id].signing_key == slot.signing_public_key
+    )
 
 
 def require_not_behind(desk: Desk, writer: Writer) -> None:

@@ -5,7 +5,7 @@ people lose credentials by. So a rotation begins only where
 
 - a database backup holds every change of configuration and credentials, and
 - the keyring was backed up since the epoch that is current now was started, the keys included
-  that it holds ready and the rotation starts.
+  that it holds ready and the rotation starts, and a slot opens that backup which is live still.
 
 The log is looked through outside the lock; under it only what was appended since.
 """
@@ -89,6 +89,7 @@ def _needed(backup: str) -> Refused:
         )
     return Refused(
         "key-backup-needed",
-        "No key backup made in this epoch holds the next one; no keys were rotated.",
+        "No key backup of this epoch holds the next one and opens by a live slot; no keys were"
+        " rotated.",
         hint="Run `credledger key backup DEST`; --without-backup goes on, and is recorded.",
     )

@@ -7,12 +7,15 @@ import os
 import pytest
 
 from ledger.aggregates.backups import FULL, BackupCreated
+from ledger.aggregates.event import from_payload
+from ledger.aggregates.key_backups import KeyBackedUp
 from ledger.claims import parse_claim
 from ledger.errors import NotFound, Refused
 from ledger.policy import Caller
 from ledger.sealing.keyring_file import read_keyring, update_keyring_file
-from ledger.sealing.slots import OPERATOR, key_file, passphrase
+from ledger.sealing.slots import AUDITOR, OPERATOR, key_file, passphrase
 from ledger.usecases.acting import Acting
+from ledger.usecases.slots import KeyringEvent
 from ledger.values import FieldValue
 from tests.conftest import CHEAP, PASSPHRASE
 from tests.faults.test_hosts_at_once import another_host
@@ -182,4 +185,81 @@ def test_a_next_epoch_that_the_log_did_not_choose_is_in_no_key_backup(house, tmp
     second.close()
     assert [epoch for epoch, _ in ledger.key_backups.history().newest().epochs] == [1, 2]
     assert refused(ledger) == "key-backup-needed"
+    ledger.close()
+
+
+def test_a_key_backup_that_no_live_slot_opens_is_none(house, tmp_path):
+    """The slots in it are recorded, and the log says which of them were removed since."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    ledger.add_slot(Acting(), label="ben", holding=BENS, opens=OPERATOR, cost=CHEAP)
+    back_up_keyring(ledger, tmp_path)
+    back_up_database(ledger)
+    assert ledger.key_backups.history().newest().slots == (1, 2)
+    ledger.add_slot(Acting(), label="cy", holding=CYS, opens=OPERATOR, cost=CHEAP)
+    ledger.close()
+    ledger = house.open_with(read_keyring(house.keyring_path).unlock(CYS))
+    ledger.remove_slot(Acting(), 1, mislaid=True)
+    assert ledger.key_backups.history().sufficing() != ()
+    ledger.remove_slot(Acting(), 2, mislaid=True)
+    back_up_database(ledger)
+    assert refused(ledger) == "key-backup-needed"
+    back_up_keyring(ledger, tmp_path)
+    assert ledger.rotate(Acting()).epoch == 2
+    ledger.close()
+
+
+def test_a_slot_that_was_never_recorded_opens_no_key_backup(house, tmp_path, monkeypatch):
+    """A kill left it in the file; somebody else's of the same number may be recorded later."""
+    ledger = house.open()
+    monkeypatch.setattr(ledger._writer, "run", lambda request: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ledger.add_slot(Acting(), label="ben", holding=BENS, opens=OPERATOR, cost=CHEAP)
+    monkeypatch.undo()
+    assert [slot.id for slot in read_keyring(house.keyring_path).slots] == [1, 2]
+    back_up_keyring(ledger, tmp_path)
+    assert ledger.key_backups.history().newest().slots == (1,)
+    ledger.close()
+
+
+def test_a_key_backup_recorded_without_slots_opens_by_the_slot_that_made_it(house):
+    """Events of schema 1 tell of none, and who made a backup had unlocked with one."""
+    old = {"path": "/media/k", "digest": bytes(32), "epochs": ((1, True), (2, True))}
+    event = from_payload(KeyBackedUp.TOPIC, {"v": 1, **old, "generation": 1})
+    assert event == KeyBackedUp(**old, generation=1, slots=None)
+    ledger = house.open()
+    ledger.add_slot(Acting(), label="ben", holding=BENS, opens=OPERATOR, cost=CHEAP)
+    ledger._writer.run(KeyringEvent(ledger._desk, Acting(), event))
+    history = ledger.key_backups.history()
+    assert (history.newest().slots, history.slots_without()) == ((1,), (2,))
+    assert history.sufficing() == history.made
+    ledger.close()
+    ledger = house.open_with(read_keyring(house.keyring_path).unlock(BENS))
+    ledger.remove_slot(Acting(), 1, mislaid=True)
+    history = ledger.key_backups.history()
+    assert (history.sufficing(), history.newest_with(2)) == ((), None)
+    ledger.close()
+
+
+def test_a_slot_that_changed_since_is_in_no_key_backup_as_it_is(house, tmp_path):
+    """Added, or given another passphrase; an auditor's opens no key backup."""
+    ledger = house.open()
+    missing = lambda: ledger.key_backups.history().slots_without()
+    assert missing() == (1,)
+    back_up_keyring(ledger, tmp_path)
+    assert missing() == ()
+    ledger.change_passphrase(Acting(), passphrase(PASSPHRASE), BENS, CHEAP)
+    assert missing() == (1,)
+    ledger.add_slot(Acting(), label="cy", holding=CYS, opens=OPERATOR, cost=CHEAP)
+    cleo = tmp_path / "cleo" / "keyring"
+    ledger.add_slot(
+        Acting(), label="cleo", holding=CYS, opens=AUDITOR, auditor_file=cleo, cost=CHEAP
+    )
+    assert missing() == (1, 2)
+    back_up_keyring(ledger, tmp_path)
+    assert missing() == ()
+    assert ledger.key_backups.history().newest().slots == (1, 2)
+    ledger.remove_slot(Acting(), 2, mislaid=True)
+    ledger.remove_slot(Acting(), 3, mislaid=True)
+    assert missing() == ()
     ledger.close()

@@ -23,6 +23,10 @@ def found(cli) -> list[str]:
     return [one["code"] for one in answer["findings"] if one["code"] not in server]
 
 
+def of_keys(cli) -> list[str]:
+    return [code for code in found(cli) if "key-backup" in code]
+
+
 def test_backups_are_asked_for_until_they_are_made_tried_and_kept_apart(worked):  # noqa: F811
     assert found(worked) == ["no-database-backup", "no-key-backup"]
     worked.ok("backup", "create", str(worked.archives / "one"))
@@ -143,3 +147,32 @@ def test_a_key_backup_from_a_host_that_is_behind_is_told_and_does_not_count(work
     made = worked("key", "backup", str(safe / "whole"))
     assert (made.code, "not enough" in made.err) == (0, False)
     assert "no-key-backup" not in found(worked)
+
+
+def test_key_backups_that_no_live_slot_opens_are_named_and_so_are_older_ones(worked):  # noqa: F811
+    """The emergency sheet's own recipe for a lost passphrase leaves none that opens."""
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("key", "backup", str(safe / "one"))
+    worked.ok("backup", "create", str(worked.archives / "one"))
+    worked.ok("backup", "drill")
+    assert found(worked) == []
+    again = str(worked.home / "secret" / "again")
+    add = worked("key", "slot", "add", "key-file", "--new-key-file", again, "--label", "again")
+    assert (add.code, "Make a new key backup" in add.err) == (0, True)
+    assert of_keys(worked) == ["key-backup-old"]
+    (named,) = (one for one in worked.ok("doctor")["findings"] if one["code"] == "key-backup-old")
+    assert f"slot {add.json['slot']} (again)" in named["message"]
+    first = {slot["id"] for slot in worked.ok("key", "slot", "list")} - {add.json["slot"]}
+    worked.environment["CREDLEDGER_KEY_FILE"] = again
+    for slot in sorted(first):
+        removed = worked("key", "slot", "remove", str(slot), "--mislaid", "--yes")
+        assert (removed.code, "Make a new key backup" in removed.err) == (0, True)
+    assert of_keys(worked) == ["key-backup-opens-nothing"]
+    worked.ok("backup", "create", str(worked.archives / "two"))
+    worked.fails(4, "key-backup-needed", "key", "rotate")
+    worked.ok("key", "backup", str(safe / "two"))
+    assert found(worked) == []
+    listed = worked.ok("key", "backup", "list")
+    assert [one["slots"] for one in listed] == [sorted(first), [add.json["slot"]]]
+    worked.ok("key", "rotate")

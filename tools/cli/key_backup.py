@@ -14,6 +14,7 @@ BACKUP_COLUMNS = {
     "recorded_at": "Recorded",
     "path": "Path",
     "epochs": "Epochs",
+    "slots": "Slots",
     "digest": "SHA-256",
     "replaced": "Replaced",
 }
@@ -61,7 +62,8 @@ backup = GroupWithDefault(backup_create)
     backup,
     "list",
     example="credledger key backup list",
-    answers='[{"position", "recorded_at", "by", "path", "digest", "epochs": [], "replaced"}]',
+    answers='[{"position", "recorded_at", "by", "path", "digest", "epochs": [], "slots": [],'
+    ' "replaced"}]',
 )
 @click.option("--all", "all_", is_flag=True, help="Those that were replaced or destroyed too.")
 def backup_list(run: Run, all_: bool) -> None:
