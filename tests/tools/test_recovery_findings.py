@@ -176,3 +176,52 @@ def test_key_backups_that_no_live_slot_opens_are_named_and_so_are_older_ones(wor
     listed = worked.ok("key", "backup", "list")
     assert [one["slots"] for one in listed] == [sorted(first), [add.json["slot"]]]
     worked.ok("key", "rotate")
+
+
+def test_no_host_is_told_to_copy_a_keyring_over_one_that_holds_more(worked):  # noqa: F811
+    """One added a slot, the other rotated: each file has what the other lacks."""
+    mends = lambda: {one["code"]: one["mend"] for one in worked.ok("doctor")["findings"]}
+    keyring = worked.home / "keys" / "keyring"
+    rotated = keyring.read_bytes()
+    spare = ("key", "slot", "add", "key-file", "--new-key-file")
+    slot = worked.ok(*spare, str(worked.home / "secret" / "eva"), "--label", "eva")["slot"]
+    with_eva = keyring.read_bytes()
+    keyring.write_bytes(rotated)
+    worked.ok("key", "rotate", "--without-backup")
+    rotated = keyring.read_bytes()
+    advice = mends()["slot-not-in-file"]
+    assert "shows epoch 3 as next" in advice
+    assert f"else `credledger key slot remove {slot} --mislaid`" in advice
+    keyring.write_bytes(with_eva)
+    copy = "Copy the newer keyring from the host that rotated last"
+    assert mends()["next-epoch-missing"].startswith("Copy the newer keyring")
+    fay = (*spare, str(worked.home / "secret" / "fay"), "--label", "fay")
+    worked.fails(6, "keyring-not-newest", *fay)
+    keyring.write_bytes(rotated)
+    remove = ("key", "slot", "remove", str(slot), "--mislaid", "--yes")
+    worked.ok(*remove)
+    assert worked.ok(*fay)["slot"] == slot + 1
+    assert "slot-not-in-file" not in mends()
+    keyring.write_bytes(with_eva)
+    assert mends()["slot-still-in-file"].startswith(copy)
+    assert mends()["slot-not-in-file"].startswith(copy)
+
+
+def test_a_removed_slot_in_a_keyring_with_the_next_epoch_is_removed_there(worked):  # noqa: F811
+    """Nothing needs to be copied for that."""
+    keyring = worked.home / "keys" / "keyring"
+    spare = str(worked.home / "secret" / "eva")
+    slot = str(
+        worked.ok("key", "slot", "add", "key-file", "--new-key-file", spare, "--label", "eva")[
+            "slot"
+        ]
+    )
+    with_eva = keyring.read_bytes()
+    worked.ok("key", "slot", "remove", slot, "--mislaid", "--yes")
+    keyring.write_bytes(with_eva)
+    (told,) = (
+        one for one in worked.ok("doctor")["findings"] if one["code"] == "slot-still-in-file"
+    )
+    assert told["mend"] == f"credledger key slot remove {slot} --mislaid"
+    worked.ok("key", "slot", "remove", slot, "--mislaid", "--yes")
+    assert "slot-still-in-file" not in found(worked)

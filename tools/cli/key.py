@@ -174,7 +174,10 @@ def slot_add(
     auditor_file: str | None,
     argon2_memory: int,
 ) -> None:
-    """Add a way to unlock the keyring: a KIND of passphrase or key-file."""
+    """Add a way to unlock the keyring: a KIND of passphrase or key-file.
+
+    Only in a keyring that holds the next epoch: on a host that is behind, copy the newer one first.
+    """
     from ledger.sealing.slots import AUDITOR, OPERATOR
     from tools import show
     from tools.holdings import argon2_cost, new_holding
