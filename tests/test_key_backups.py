@@ -111,14 +111,14 @@ def test_a_key_backup_is_the_keyring_and_is_recorded(house):
 
 def test_what_backups_hold_is_answered_from_the_log(house):
     """Which stand, which hold an epoch, and whether one was made in the current one."""
-    assert not history(house).made_in_this_epoch()
+    assert not history(house).sufficing()
     first = back_up(house, "one").position
-    assert history(house).made_in_this_epoch()
+    assert history(house).sufficing()
     rotate(house)
-    assert not history(house).made_in_this_epoch()
+    assert not history(house).sufficing()
     second = back_up(house, "two").position
     found = history(house)
-    assert found.made_in_this_epoch()
+    assert [one.position for one in found.sufficing()] == [second]
     assert [one.position for one in found.with_secret(1)] == [first, second]
     assert [one.position for one in found.with_secret(3)] == [second]
     assert found.newest_with(2).position == second
@@ -129,7 +129,7 @@ def test_what_backups_hold_is_answered_from_the_log(house):
     assert found.newest().position == second
     change(house, lambda ledger: ledger.key_backups.attest_replaced(Acting(), second))
     found = history(house)
-    assert (found.newest(), found.standing(), found.made_in_this_epoch()) == (None, (), False)
+    assert (found.newest(), found.standing(), found.sufficing()) == (None, (), ())
     assert [one.stands for one in found.made] == [False, False]
 
 

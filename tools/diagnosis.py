@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MONTH_US = 30 * 86_400 * 1_000_000
 EPOCH_MONTHS_MAX = 12
+_COPY_NEWER = "Copy the newer keyring from the host that rotated last, not this one to that host."
 
 
 def status_document(session: Session) -> dict[str, Any]:
@@ -133,16 +134,22 @@ def session_findings(session: Session) -> Iterator[Finding]:
 
 
 def _slot_findings(session: Session) -> Iterator[Finding]:
-    """Where the keyring's file and the log differ; the log decides."""
+    """Where the keyring's file and the log differ; the log decides.
+
+    A keyring that holds the next epoch is never to be replaced by one that lacks it, so there only
+    the removal is advised, and in any other only the copy.
+    """
     history = session.ledger.key_history()
     slots = session.unlocked.keyring.slots
+    following = history.current + 1
+    newest = any(epoch == following for epoch, *_ in session.ledger.status().epochs)
     for slot in slots:
         if slot.id in history.removed:
             yield Finding(
                 "slot-still-in-file",
                 WARNING,
                 f"Slot {slot.id} ({slot.label}) was removed, but this keyring still holds it.",
-                f"Copy the newer keyring, or `credledger key slot remove {slot.id} --mislaid`.",
+                f"credledger key slot remove {slot.id} --mislaid" if newest else _COPY_NEWER,
             )
         elif slot.id not in history.slots:
             yield Finding(
@@ -150,7 +157,9 @@ def _slot_findings(session: Session) -> Iterator[Finding]:
                 WARNING,
                 f"Slot {slot.id} ({slot.label}) was being added and never recorded: it opens"
                 " nothing.",
-                f"Add it again, or `credledger key slot remove {slot.id} --mislaid`.",
+                f"Add it again, or `credledger key slot remove {slot.id} --mislaid`."
+                if newest
+                else _COPY_NEWER,
             )
     for live in history.live():
         if all(slot.id != live.slot for slot in slots):
@@ -159,7 +168,11 @@ def _slot_findings(session: Session) -> Iterator[Finding]:
                 WARNING,
                 f"Slot {live.slot} ({live.label}) is recorded, but this keyring lacks it: its"
                 " removal was cut off, or the file is an older one.",
-                f"Copy the newer keyring, or `credledger key slot remove {live.slot} --mislaid`.",
+                f"Copy the keyring that has it, if `credledger key status` there shows epoch"
+                f" {following} as next; else `credledger key slot remove {live.slot} --mislaid`, and"
+                " add it again."
+                if newest
+                else _COPY_NEWER,
             )
 
 

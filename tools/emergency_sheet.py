@@ -101,6 +101,8 @@ def sheet_text(document: dict[str, Any]) -> str:
         "  Unlock with the other slot, and:",
         "    credledger key slot add passphrase --label NAME",
         "    credledger key slot remove NUMBER --mislaid",
+        "    credledger key backup PATH",
+        "  The older key backups may open by the slot that was removed only.",
         "",
         *_heading("No slot opens any more"),
         *_shares_lines(shares),
@@ -172,6 +174,7 @@ def _backup_lines(backup: dict[str, Any]) -> tuple[str, ...]:
     return (
         f"  {backup['path']}",
         f"    {made}, by {backup['by']}, epochs {epochs[0]} to {epochs[-1]}",
+        f"    opens by slot {', '.join(map(str, backup['slots']))}, as it was then",
         f"    SHA-256 {backup['digest']}",
     )
 

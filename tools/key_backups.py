@@ -10,6 +10,12 @@ from ledger.errors import InvalidInput, NotFound
 from tools.settings import Settings, real_path
 from tools.when import to_text
 
+RENEW_COPIES = (
+    "Make a new key backup with `credledger key backup DEST`, and copy the keyring to the other"
+    " hosts: earlier copies open as they did when they were made."
+)
+"""Told after every change of who may unlock."""
+
 if TYPE_CHECKING:
     from ledger.aggregates.key_backups import KeyBackup
     from ledger.sealing.keyring import Keyring, UnlockedKeyring
@@ -33,8 +39,14 @@ def database_folders(session: Session) -> list[Path]:
     return backups if store is None else [store.parent, *backups]
 
 
-def back_up(session: Session, acting: Acting, destination: str) -> tuple[dict[str, object], bool]:
-    """Make a key backup; its JSON shape, and whether it lies on the device of what it is to outlive."""
+def back_up(
+    session: Session, acting: Acting, destination: str
+) -> tuple[dict[str, object], bool, bool]:
+    """Make a key backup: its JSON shape, and what is to be told of it.
+
+    Whether it lies on the device of what it is to outlive, and whether it lacks the epoch after the
+    current one.
+    """
     from ledger.sealing.key_backup_file import shares_device
 
     folders = database_folders(session)
@@ -46,7 +58,7 @@ def back_up(session: Session, acting: Acting, destination: str) -> tuple[dict[st
         "digest": outcome.digest.hex(),
         "position": outcome.position,
     }
-    return document, beside
+    return document, beside, outcome.lacks_next
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +129,7 @@ def backup_document(backup: KeyBackup) -> dict[str, Any]:
         "path": backup.path,
         "digest": backup.digest.hex(),
         "epochs": [epoch for epoch, _ in backup.epochs],
+        "slots": list(backup.slots),
         "replaced": backup.replaced_at,
     }
 

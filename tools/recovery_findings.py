@@ -57,11 +57,37 @@ def _database_backup_findings(session: Session) -> Iterator[Finding]:
 def _key_backup_findings(session: Session) -> Iterator[Finding]:
     """What the loss of the keyring's file would cost, and who finds both kinds together."""
     history = session.ledger.key_backups.history()
-    if not history.made_in_this_epoch():
+    if not history.of_this_epoch():
         yield Finding(
             "no-key-backup",
             WARNING,
             "No key backup was made in this epoch: if the keyring is lost, values may be too.",
+            "credledger key backup /media/safe/keyring",
+        )
+    elif not history.with_next_epoch():
+        yield Finding(
+            "no-key-backup",
+            WARNING,
+            f"No key backup holds epoch {history.epoch + 1}, which the next rotation starts: they"
+            " were made from a keyring that was behind.",
+            "credledger key backup /media/safe/keyring, on the host that rotated last",
+        )
+    elif not history.sufficing():
+        yield Finding(
+            "key-backup-opens-nothing",
+            WARNING,
+            "Every slot that opens a key backup of this epoch was removed since: if the keyring is"
+            " lost, all is lost.",
+            "credledger key backup /media/safe/keyring",
+        )
+    elif slots := history.slots_without():
+        labels = {slot.slot: slot.label for slot in session.ledger.key_history().live()}
+        named = ", ".join(f"{slot} ({labels[slot]})" for slot in slots)
+        yield Finding(
+            "key-backup-old",
+            WARNING,
+            f"No key backup opens as the keyring does by slot {named}: it was added, or given"
+            " another passphrase, since.",
             "credledger key backup /media/safe/keyring",
         )
     folders = database_folders(session)

@@ -7,12 +7,13 @@ The ledger cannot see it any more; what is asked here is answered by what was re
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from ledger.aggregates.event import Event, event
-from ledger.aggregates.keys import EpochStarted
+from ledger.aggregates.event import UPCASTERS, Event, event
+from ledger.aggregates.keys import EpochStarted, PassphraseChanged, SlotAdded, SlotRemoved
 from ledger.aggregates.recorded import Recorded
+from ledger.sealing.slots import OPERATOR
 
 
 @event
@@ -21,6 +22,7 @@ class KeyBackedUp(Event):
     """A copy of the keyring was written, read back and found to be the same."""
 
     TOPIC: ClassVar[str] = "key.backed-up"
+    SCHEMA: ClassVar[int] = 2
     path: str
     """Where it was written, on the host of who acted."""
     digest: bytes
@@ -29,6 +31,11 @@ class KeyBackedUp(Event):
     """(epoch, whether its `secret` key is in it), rising."""
     generation: int
     """Of the keyring that was copied."""
+    slots: tuple[int, ...] | None
+    """Live operators' slots that are in it; None in events of schema 1."""
+
+
+UPCASTERS[KeyBackedUp.TOPIC] = (lambda stored: {**stored, "slots": None},)
 
 
 @event
@@ -68,6 +75,8 @@ class KeyBackup:
     digest: bytes
     epochs: tuple[tuple[int, bool], ...]
     """(epoch, whether its `secret` key is in it), rising."""
+    slots: tuple[int, ...]
+    """Operators' slots that open it; of one recorded without them, only that of who made it."""
     replaced_at: int | None = None
     """The position at which its end was attested."""
 
@@ -95,8 +104,14 @@ class KeyBackupHistory:
     """All recorded key backups, oldest first."""
 
     made: tuple[KeyBackup, ...] = ()
+    epoch: int = 0
+    """The current one."""
     epoch_started_at: int = 0
-    """Position at which the current epoch was started."""
+    """Position at which it was started."""
+    changed: dict[int, int] = field(default_factory=dict)
+    """By operators' live slot: the position from which on it opens by what it opens by now."""
+    removed: frozenset[int] = frozenset()
+    """Slots that open nothing any more."""
 
     def at(self, position: int) -> KeyBackup | None:
         """The backup that was recorded there."""
@@ -111,8 +126,14 @@ class KeyBackupHistory:
         return next(reversed(self.standing()), None)
 
     def newest_with(self, epoch: int) -> KeyBackup | None:
-        """The newest that stands and has keys of this epoch."""
-        return next((one for one in reversed(self.standing()) if one.holds(epoch)), None)
+        """The newest that stands, can be opened, and has keys of this epoch."""
+        return next(
+            (one for one in reversed(self.standing()) if one.holds(epoch) and self.opens(one)), None
+        )
+
+    def opens(self, backup: KeyBackup) -> bool:
+        """Whether it has a slot that was not removed since: by no other is it ever put back."""
+        return not self.removed.issuperset(backup.slots)
 
     def with_secret(self, epoch: int) -> tuple[KeyBackup, ...]:
         """Those that stand and have the key that opens values of this epoch."""
@@ -122,16 +143,35 @@ class KeyBackupHistory:
         """Those that stand and have the key that opens values of one of these epochs."""
         return tuple(one for one in self.standing() if any(map(one.holds_secret, epochs)))
 
-    def made_in_this_epoch(self) -> bool:
-        """Whether one that stands was made since the current epoch was started."""
-        return any(backup.position > self.epoch_started_at for backup in self.standing())
+    def of_this_epoch(self) -> tuple[KeyBackup, ...]:
+        """Those that stand and were made since the current epoch was started."""
+        return tuple(one for one in self.standing() if one.position > self.epoch_started_at)
+
+    def with_next_epoch(self) -> tuple[KeyBackup, ...]:
+        """Those of them that have the keys held ready, which the next rotation starts.
+
+        A host one rotation behind still writes, and can make a backup that lacks them.
+        """
+        return tuple(one for one in self.of_this_epoch() if one.holds(self.epoch + 1))
+
+    def sufficing(self) -> tuple[KeyBackup, ...]:
+        """Those from which everything could go on, were the keyring lost now or rotated next."""
+        return tuple(one for one in self.with_next_epoch() if self.opens(one))
+
+    def slots_without(self) -> tuple[int, ...]:
+        """Live operators' slots that are in none of these as they are now."""
+        return tuple(
+            slot
+            for slot, since in sorted(self.changed.items())
+            if not any(slot in one.slots and one.position > since for one in self.sufficing())
+        )
 
 
 def fold_key_backups(state: KeyBackupHistory | None, recorded: Recorded) -> KeyBackupHistory | None:
     """Key backups after one more event of the keyring's stream."""
     state = state or KeyBackupHistory()
     match recorded.event:
-        case KeyBackedUp(path=path, digest=digest, epochs=epochs):
+        case KeyBackedUp(path=path, digest=digest, epochs=epochs, slots=slots):
             made = KeyBackup(
                 recorded.position,
                 recorded.recorded_at,
@@ -139,6 +179,7 @@ def fold_key_backups(state: KeyBackupHistory | None, recorded: Recorded) -> KeyB
                 path,
                 digest,
                 epochs,
+                (recorded.actor.slot,) if slots is None else slots,
             )
             return replace(state, made=(*state.made, made))
         case KeyBackupReplaced(backup=position):
@@ -149,6 +190,13 @@ def fold_key_backups(state: KeyBackupHistory | None, recorded: Recorded) -> KeyB
                     for one in state.made
                 ),
             )
-        case EpochStarted():
-            return replace(state, epoch_started_at=recorded.position)
+        case EpochStarted(epoch=epoch):
+            return replace(state, epoch=epoch, epoch_started_at=recorded.position)
+        case SlotAdded(slot=slot, opens=opens) if opens == OPERATOR:
+            return replace(state, changed={**state.changed, slot: recorded.position})
+        case PassphraseChanged(slot=slot) if slot in state.changed:
+            return replace(state, changed={**state.changed, slot: recorded.position})
+        case SlotRemoved(slot=slot):
+            live = {one: since for one, since in state.changed.items() if one != slot}
+            return replace(state, changed=live, removed=state.removed | {slot})
     return state

@@ -46,7 +46,7 @@ from ledger.sealing.key_backup_file import (
 )
 from ledger.sealing.keyring import Keyring, UnlockedKeyring, parse_keyring
 from ledger.sealing.keyring_file import placing, read_private
-from ledger.sealing.slots import AUDITOR, Holding
+from ledger.sealing.slots import AUDITOR, OPERATOR, Holding
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 from ledger.usecases.held_keys import HeldKeys
@@ -118,6 +118,9 @@ class KeyBackups:
     ) -> KeyBackupOutcome:
         """Copy the keyring to a place that is in none of the `forbidden` folders, nor below.
 
+        One that lacks the next epoch is copied too, for it may be the last that there is; the
+        outcome tells, and it suffices for no rotation.
+
         Errors as `key_backup_file.refuse_beside_database` and `write_key_backup`.
         """
         place = checked_path(destination)
@@ -133,8 +136,15 @@ class KeyBackups:
             made = write_key_backup(place, content)
             if not made:
                 self._refuse_recorded(place, digest)
-            epochs = tuple((keys.epoch, keys.secret is not None) for keys in held.epochs)
-            event = KeyBackedUp(str(place), digest, epochs, held.keyring.generation)
+            # What the log did not choose is no epoch of its own, whatever number it has.
+            astray = held.astray(history.committed, history.current)
+            epochs = tuple(
+                (keys.epoch, keys.secret is not None)
+                for keys in held.epochs
+                if keys.epoch not in astray
+            )
+            slots = _live_operators(held.keyring, history)
+            event = KeyBackedUp(str(place), digest, epochs, held.keyring.generation, slots)
             try:
                 position = self._writer.run(KeyringEvent(self._desk, acting, event))
             except Unavailable:
@@ -144,7 +154,8 @@ class KeyBackups:
                 if made:
                     remove_key_backup(place)
                 raise
-        return KeyBackupOutcome(place, history.current, digest, position)
+        lacks_next = all(epoch != history.current + 1 for epoch, _ in epochs)
+        return KeyBackupOutcome(place, history.current, digest, position, lacks_next=lacks_next)
 
     def attest_replaced(self, acting: Acting, backup: int) -> int:
         """Record that the backup recorded at this position no longer exists; the position."""
@@ -200,6 +211,17 @@ def require_replaceable(keyring: Path, backup: UnlockedKeyring, history: KeyHist
 def key_backup_history(desk: Desk, view: Transaction) -> KeyBackupHistory:
     """All recorded key backups, as a transaction sees them."""
     return view.load(desk.streams.keyring(), fold_key_backups) or KeyBackupHistory()
+
+
+def _live_operators(keyring: Keyring, history: KeyHistory) -> tuple[int, ...]:
+    """The numbers of operators' slots in a keyring which the log knows by the same signing key."""
+    return tuple(
+        slot.id
+        for slot in keyring.slots
+        if slot.opens == OPERATOR
+        and history.is_live(slot.id)
+        and history.slots[slot.id].signing_key == slot.signing_public_key
+    )
 
 
 def require_not_behind(desk: Desk, writer: Writer) -> None:

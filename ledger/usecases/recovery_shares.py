@@ -100,6 +100,7 @@ class RecoveryShares:
             auditor_file=None,
             cost=cost,
             also=lambda added: SharesRestored(slot, added.id),
+            recovering=True,
         )
 
     def _require_unlocked(self) -> int:

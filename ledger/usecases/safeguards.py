@@ -4,7 +4,8 @@ Keys that are lost with a host, and a database whose only copy rests on keys tha
 people lose credentials by. So a rotation begins only where
 
 - a database backup holds every change of configuration and credentials, and
-- the keyring was backed up since the epoch that is current now was started.
+- the keyring was backed up since the epoch that is current now was started, the keys included
+  that it holds ready and the rotation starts, and a slot opens that backup which is live still.
 
 The log is looked through outside the lock; under it only what was appended since. Both times each
 row is checked into a signed head: a change cannot be made to pass for a read.
@@ -40,8 +41,8 @@ class Lacking(NamedTuple):
 def lacking(desk: Desk, writer: Writer) -> Lacking:
     """Look through the log, in pages."""
     newest = writer.look(LookAtBackups(desk).decide).newest
-    made = writer.look(lambda view: key_backup_history(desk, view).made_in_this_epoch())
-    missing = () if made else (KEYRING,)
+    history = writer.look(lambda view: key_backup_history(desk, view))
+    missing = () if history.sufficing() else (KEYRING,)
     changed, seen = look_through(desk, writer, 0 if newest is None else newest.position)
     return Lacking(missing if changed is None else (DATABASE, *missing), seen)
 
@@ -90,6 +91,7 @@ def _needed(backup: str) -> Refused:
         )
     return Refused(
         "key-backup-needed",
-        "The keyring was not backed up since its newest epoch began; no keys were rotated.",
+        "No key backup of this epoch holds the next one and opens by a live slot; no keys were"
+        " rotated.",
         hint="Run `credledger key backup DEST`; --without-backup goes on, and is recorded.",
     )

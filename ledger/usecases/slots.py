@@ -10,6 +10,11 @@ has lost to a killed removal is removed again.
 
 What the log refuses is taken back from the file. Where its answer did not come (`Unavailable`) the
 file stays, as after a kill.
+
+Hosts have copies of the file, and the newest is copied to the others. So that there is a newest, an
+operator changes slots and passphrases only in a file that holds the epoch after the current one:
+else one file had the newer slots and another the newer keys, and whichever was copied, something
+was lost. Recovery shares add a slot to any file, because nobody could unlock a better one.
 """
 
 from __future__ import annotations
@@ -185,17 +190,24 @@ class SlotKeeper:
         auditor_file: Path | None,
         cost: Argon2Cost,
         also: Callable[[Slot], Event] | None = None,
+        recovering: bool = False,
     ) -> SlotOutcome:
         """One more slot; an auditor's own keyring is written to `auditor_file`.
 
-        `also` makes a second fact of the new slot, recorded in the same transaction.
+        `also` makes a second fact of the new slot, recorded in the same transaction. Its number is
+        the next one that neither file nor log has given. `keyring-not-newest`, `slot-number-taken`
+        where the keyring is behind, unless it is `recovering`.
         """
         if auditor_file is not None:
             require_free(auditor_file)
 
         with self._changing() as (file, history):
+            if not recovering:
+                _require_next_epoch(file.held, history)
             held = self._known(file.held, history)
-            _require_newest(held.keyring, history)
+            if not recovering:
+                _require_all_slots(held.keyring, history)
+            held = _numbered(held, history)
             if any(slot.label == label for slot in history.live()):
                 raise Conflict("slot-exists", "A slot of this label is there already.")
             keyring, slot, exported = held.add_slot(
@@ -229,6 +241,7 @@ class SlotKeeper:
             )
         end = EndSlot(self._desk, acting, slot_id)
         with self._changing() as (file, history):
+            _require_next_epoch(file.held, history)
             if all(slot.id != slot_id for slot in file.held.keyring.slots):
                 require_live_slot(history, slot_id)
             held = self._known(file.held, history)
@@ -276,6 +289,8 @@ class SlotKeeper:
     ) -> SlotOutcome:
         """Seal the unlocked slot's private half anew; an auditor's in the auditor's own file."""
         with self._changing() as (file, history):
+            if file.held.is_operator:
+                _require_next_epoch(file.held, history)
             held = self._known(file.held, history)
             keyring = held.change_holding(old, new, random=self._desk.random, cost=cost)
             event: Request[int] = KeyringEvent(self._desk, acting, PassphraseChanged(held.slot.id))
@@ -374,21 +389,44 @@ def require_live_slot(history: KeyHistory, slot: int) -> SlotAdded:
     return known
 
 
-def _require_newest(keyring: Keyring, history: KeyHistory) -> None:
+def _require_next_epoch(held: UnlockedKeyring, history: KeyHistory) -> None:
+    """`keyring-not-newest` where the epoch that the next rotation starts is not held."""
+    following = history.current + 1
+    committed = history.committed[following]
+    if not any(keys.epoch == following and committed.fit(keys) for keys in held.epochs):
+        raise KeyUnavailable(
+            "keyring-not-newest",
+            f"This keyring lacks epoch {following}, which another host holds ready: slots and"
+            " passphrases are changed in the newest keyring only.",
+            hint="Copy the keyring from the host that rotated last, then run it again here;"
+            " nothing was changed.",
+        )
+
+
+def _require_all_slots(keyring: Keyring, history: KeyHistory) -> None:
     """`slot-number-taken` where another host has added slots that this file does not have."""
     others = any(
         slot.id in history.slots and history.slots[slot.id].signing_key != slot.signing_public_key
         for slot in keyring.slots
     )
-    if others or keyring.next_slot <= max(history.slots):
+    if others or any(slot.slot >= keyring.next_slot for slot in history.live()):
         raise _number_taken()
+
+
+def _numbered(held: UnlockedKeyring, history: KeyHistory) -> UnlockedKeyring:
+    """The same, giving no number to a new slot that the log has given."""
+    following = max(history.slots) + 1
+    if held.keyring.next_slot >= following:
+        return held
+    return held.numbering_from(following, held.keyring.generation + 1)
 
 
 def _number_taken() -> Conflict:
     return Conflict(
         "slot-number-taken",
         "Another host has given this number to a slot of its own.",
-        hint="Copy the newer keyring from that host, then add the slot again.",
+        hint="Copy the newer keyring from that host, or end that slot with `credledger key slot"
+        " remove NUMBER --mislaid`; then add the slot again.",
     )
 
 

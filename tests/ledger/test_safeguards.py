@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ledger.aggregates.backups import FULL, BackupCreated
+from ledger.aggregates.event import from_payload
+from ledger.aggregates.key_backups import KeyBackedUp
 from ledger.claims import parse_claim
 from ledger.errors import NotFound, Refused
 from ledger.policy import Caller
+from ledger.sealing.keyring_file import read_keyring, update_keyring_file
+from ledger.sealing.slots import AUDITOR, OPERATOR, key_file, passphrase
 from ledger.usecases.acting import Acting
+from ledger.usecases.slots import KeyringEvent
 from ledger.values import FieldValue
+from tests.conftest import CHEAP, PASSPHRASE
+from tests.faults.test_hosts_at_once import another_host
 from tests.ledger.test_rotation import rotate
 
+BENS, CYS = key_file(bytes(range(32))), key_file(bytes(range(1, 33)))
 ALICE = Caller(parse_claim("user:alice"))
 VALUES = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
 
@@ -137,3 +147,119 @@ def test_an_unfinished_rotation_needs_no_further_backup(filled, monkeypatch):
         with pytest.raises(Cut):
             rotate(filled)
     assert filled.rotate(Acting()).epoch == 2
+
+
+def test_a_key_backup_of_a_keyring_without_the_next_epoch_is_none(house, tmp_path):
+    """It was made since the epoch began, and yet what the rotation starts is not in it."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    behind = another_host(house, tmp_path / "other")
+    rotate(ledger)
+    back_up_database(ledger)
+    stale = behind.open()
+    (tmp_path / "stale").mkdir()
+    made = stale.key_backups.create(Acting(), tmp_path / "stale" / "keyring", ())
+    stale.close()
+    assert made.lacks_next
+    assert refused(ledger) == "key-backup-needed"
+    (tmp_path / "whole").mkdir()
+    made = ledger.key_backups.create(Acting(), tmp_path / "whole" / "keyring", ())
+    assert not made.lacks_next
+    assert ledger.rotate(Acting()).epoch == 3
+    ledger.close()
+
+
+def test_a_next_epoch_that_the_log_did_not_choose_is_in_no_key_backup(house, tmp_path):
+    """Two hosts made one each; a backup of the one that was second does not hold it."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    behind = another_host(house, tmp_path / "other")
+    rotate(ledger)
+    back_up_database(ledger)
+    second = behind.open()
+    held = read_keyring(behind.keyring_path).unlock(passphrase(PASSPHRASE))
+    after = held.with_next_epoch(os.urandom)
+    update_keyring_file(behind.keyring_path, held, lambda _: (after.keyring, after.root, None))
+    (tmp_path / "stale").mkdir()
+    assert second.key_backups.create(Acting(), tmp_path / "stale" / "keyring", ()).lacks_next
+    second.close()
+    assert [epoch for epoch, _ in ledger.key_backups.history().newest().epochs] == [1, 2]
+    assert refused(ledger) == "key-backup-needed"
+    ledger.close()
+
+
+def test_a_key_backup_that_no_live_slot_opens_is_none(house, tmp_path):
+    """The slots in it are recorded, and the log says which of them were removed since."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    ledger.add_slot(Acting(), label="ben", holding=BENS, opens=OPERATOR, cost=CHEAP)
+    back_up_keyring(ledger, tmp_path)
+    back_up_database(ledger)
+    assert ledger.key_backups.history().newest().slots == (1, 2)
+    ledger.add_slot(Acting(), label="cy", holding=CYS, opens=OPERATOR, cost=CHEAP)
+    ledger.close()
+    ledger = house.open_with(read_keyring(house.keyring_path).unlock(CYS))
+    ledger.remove_slot(Acting(), 1, mislaid=True)
+    assert ledger.key_backups.history().sufficing() != ()
+    ledger.remove_slot(Acting(), 2, mislaid=True)
+    back_up_database(ledger)
+    assert refused(ledger) == "key-backup-needed"
+    back_up_keyring(ledger, tmp_path)
+    assert ledger.rotate(Acting()).epoch == 2
+    ledger.close()
+
+
+def test_a_slot_that_was_never_recorded_opens_no_key_backup(house, tmp_path, monkeypatch):
+    """A kill left it in the file; somebody else's of the same number may be recorded later."""
+    ledger = house.open()
+    monkeypatch.setattr(ledger._writer, "run", lambda request: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ledger.add_slot(Acting(), label="ben", holding=BENS, opens=OPERATOR, cost=CHEAP)
+    monkeypatch.undo()
+    assert [slot.id for slot in read_keyring(house.keyring_path).slots] == [1, 2]
+    back_up_keyring(ledger, tmp_path)
+    assert ledger.key_backups.history().newest().slots == (1,)
+    ledger.close()
+
+
+def test_a_key_backup_recorded_without_slots_opens_by_the_slot_that_made_it(house):
+    """Events of schema 1 tell of none, and who made a backup had unlocked with one."""
+    old = {"path": "/media/k", "digest": bytes(32), "epochs": ((1, True), (2, True))}
+    event = from_payload(KeyBackedUp.TOPIC, {"v": 1, **old, "generation": 1})
+    assert event == KeyBackedUp(**old, generation=1, slots=None)
+    ledger = house.open()
+    ledger.add_slot(Acting(), label="ben", holding=BENS, opens=OPERATOR, cost=CHEAP)
+    ledger._writer.run(KeyringEvent(ledger._desk, Acting(), event))
+    history = ledger.key_backups.history()
+    assert (history.newest().slots, history.slots_without()) == ((1,), (2,))
+    assert history.sufficing() == history.made
+    ledger.close()
+    ledger = house.open_with(read_keyring(house.keyring_path).unlock(BENS))
+    ledger.remove_slot(Acting(), 1, mislaid=True)
+    history = ledger.key_backups.history()
+    assert (history.sufficing(), history.newest_with(2)) == ((), None)
+    ledger.close()
+
+
+def test_a_slot_that_changed_since_is_in_no_key_backup_as_it_is(house, tmp_path):
+    """Added, or given another passphrase; an auditor's opens no key backup."""
+    ledger = house.open()
+    missing = lambda: ledger.key_backups.history().slots_without()
+    assert missing() == (1,)
+    back_up_keyring(ledger, tmp_path)
+    assert missing() == ()
+    ledger.change_passphrase(Acting(), passphrase(PASSPHRASE), BENS, CHEAP)
+    assert missing() == (1,)
+    ledger.add_slot(Acting(), label="cy", holding=CYS, opens=OPERATOR, cost=CHEAP)
+    cleo = tmp_path / "cleo" / "keyring"
+    ledger.add_slot(
+        Acting(), label="cleo", holding=CYS, opens=AUDITOR, auditor_file=cleo, cost=CHEAP
+    )
+    assert missing() == (1, 2)
+    back_up_keyring(ledger, tmp_path)
+    assert missing() == ()
+    assert ledger.key_backups.history().newest().slots == (1, 2)
+    ledger.remove_slot(Acting(), 2, mislaid=True)
+    ledger.remove_slot(Acting(), 3, mislaid=True)
+    assert missing() == ()
+    ledger.close()

@@ -23,6 +23,10 @@ def found(cli) -> list[str]:
     return [one["code"] for one in answer["findings"] if one["code"] not in server]
 
 
+def of_keys(cli) -> list[str]:
+    return [code for code in found(cli) if "key-backup" in code]
+
+
 def test_backups_are_asked_for_until_they_are_made_tried_and_kept_apart(worked):  # noqa: F811
     assert found(worked) == ["no-database-backup", "no-key-backup"]
     worked.ok("backup", "create", str(worked.archives / "one"))
@@ -124,3 +128,100 @@ def test_a_policy_that_is_due_is_named_unless_a_hold_forbids_it(worked, monkeypa
         monkeypatch.setattr(Planned, "holds", ("case-7",))
         codes = [one.code for one in tools.recovery_findings.recovery_findings(session)]
         assert "retention-due" not in codes
+
+
+def test_a_key_backup_from_a_host_that_is_behind_is_told_and_does_not_count(worked):  # noqa: F811
+    """Who makes it is told at once, and `doctor` says it on every host."""
+    keyring = worked.home / "keys" / "keyring"
+    older = keyring.read_bytes()
+    worked.ok("key", "rotate", "--without-backup")
+    newer = keyring.read_bytes()
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    keyring.write_bytes(older)
+    made = worked("key", "backup", str(safe / "stale"))
+    assert (made.code, "not enough: it lacks epoch 3" in made.err) == (0, True)
+    keyring.write_bytes(newer)
+    told = [one for one in worked.ok("doctor")["findings"] if one["code"] == "no-key-backup"]
+    assert ["epoch 3" in one["message"] for one in told] == [True]
+    made = worked("key", "backup", str(safe / "whole"))
+    assert (made.code, "not enough" in made.err) == (0, False)
+    assert "no-key-backup" not in found(worked)
+
+
+def test_key_backups_that_no_live_slot_opens_are_named_and_so_are_older_ones(worked):  # noqa: F811
+    """The emergency sheet's own recipe for a lost passphrase leaves none that opens."""
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("key", "backup", str(safe / "one"))
+    worked.ok("backup", "create", str(worked.archives / "one"))
+    worked.ok("backup", "drill")
+    assert found(worked) == []
+    again = str(worked.home / "secret" / "again")
+    add = worked("key", "slot", "add", "key-file", "--new-key-file", again, "--label", "again")
+    assert (add.code, "Make a new key backup" in add.err) == (0, True)
+    assert of_keys(worked) == ["key-backup-old"]
+    (named,) = (one for one in worked.ok("doctor")["findings"] if one["code"] == "key-backup-old")
+    assert f"slot {add.json['slot']} (again)" in named["message"]
+    first = {slot["id"] for slot in worked.ok("key", "slot", "list")} - {add.json["slot"]}
+    worked.environment["CREDLEDGER_KEY_FILE"] = again
+    for slot in sorted(first):
+        removed = worked("key", "slot", "remove", str(slot), "--mislaid", "--yes")
+        assert (removed.code, "Make a new key backup" in removed.err) == (0, True)
+    assert of_keys(worked) == ["key-backup-opens-nothing"]
+    worked.ok("backup", "create", str(worked.archives / "two"))
+    worked.fails(4, "key-backup-needed", "key", "rotate")
+    worked.ok("key", "backup", str(safe / "two"))
+    assert found(worked) == []
+    listed = worked.ok("key", "backup", "list")
+    assert [one["slots"] for one in listed] == [sorted(first), [add.json["slot"]]]
+    worked.ok("key", "rotate")
+
+
+def test_no_host_is_told_to_copy_a_keyring_over_one_that_holds_more(worked):  # noqa: F811
+    """One added a slot, the other rotated: each file has what the other lacks."""
+    mends = lambda: {one["code"]: one["mend"] for one in worked.ok("doctor")["findings"]}
+    keyring = worked.home / "keys" / "keyring"
+    rotated = keyring.read_bytes()
+    spare = ("key", "slot", "add", "key-file", "--new-key-file")
+    slot = worked.ok(*spare, str(worked.home / "secret" / "eva"), "--label", "eva")["slot"]
+    with_eva = keyring.read_bytes()
+    keyring.write_bytes(rotated)
+    worked.ok("key", "rotate", "--without-backup")
+    rotated = keyring.read_bytes()
+    advice = mends()["slot-not-in-file"]
+    assert "shows epoch 3 as next" in advice
+    assert f"else `credledger key slot remove {slot} --mislaid`" in advice
+    keyring.write_bytes(with_eva)
+    copy = "Copy the newer keyring from the host that rotated last"
+    assert mends()["next-epoch-missing"].startswith("Copy the newer keyring")
+    fay = (*spare, str(worked.home / "secret" / "fay"), "--label", "fay")
+    worked.fails(6, "keyring-not-newest", *fay)
+    keyring.write_bytes(rotated)
+    remove = ("key", "slot", "remove", str(slot), "--mislaid", "--yes")
+    worked.ok(*remove)
+    assert worked.ok(*fay)["slot"] == slot + 1
+    assert "slot-not-in-file" not in mends()
+    keyring.write_bytes(with_eva)
+    assert mends()["slot-still-in-file"].startswith(copy)
+    assert mends()["slot-not-in-file"].startswith(copy)
+
+
+def test_a_removed_slot_in_a_keyring_with_the_next_epoch_is_removed_there(worked):  # noqa: F811
+    """Nothing needs to be copied for that."""
+    keyring = worked.home / "keys" / "keyring"
+    spare = str(worked.home / "secret" / "eva")
+    slot = str(
+        worked.ok("key", "slot", "add", "key-file", "--new-key-file", spare, "--label", "eva")[
+            "slot"
+        ]
+    )
+    with_eva = keyring.read_bytes()
+    worked.ok("key", "slot", "remove", slot, "--mislaid", "--yes")
+    keyring.write_bytes(with_eva)
+    (told,) = (
+        one for one in worked.ok("doctor")["findings"] if one["code"] == "slot-still-in-file"
+    )
+    assert told["mend"] == f"credledger key slot remove {slot} --mislaid"
+    worked.ok("key", "slot", "remove", slot, "--mislaid", "--yes")
+    assert "slot-still-in-file" not in found(worked)

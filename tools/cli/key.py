@@ -126,6 +126,7 @@ def passphrase(run: Run, argon2_memory: int) -> None:
     """
     from tools import show
     from tools.holdings import argon2_cost, new_passphrase
+    from tools.key_backups import RENEW_COPIES
 
     with run.session(operator=False) as session:
         new = new_passphrase(session.settings, run.standard_input)
@@ -134,6 +135,8 @@ def passphrase(run: Run, argon2_memory: int) -> None:
         )
     _print_slot(run, outcome, f"Slot {outcome.slot} has a new passphrase.")
     show.print_note("An old copy of the keyring file still opens with the old passphrase.")
+    if session.unlocked.is_operator:
+        show.print_note(RENEW_COPIES)
 
 
 @key.group()
@@ -171,9 +174,14 @@ def slot_add(
     auditor_file: str | None,
     argon2_memory: int,
 ) -> None:
-    """Add a way to unlock the keyring: a KIND of passphrase or key-file."""
+    """Add a way to unlock the keyring: a KIND of passphrase or key-file.
+
+    Only in a keyring that holds the next epoch: on a host that is behind, copy the newer one first.
+    """
     from ledger.sealing.slots import AUDITOR, OPERATOR
+    from tools import show
     from tools.holdings import argon2_cost, new_holding
+    from tools.key_backups import RENEW_COPIES
 
     if (kind == "key-file") != (new_key_file is not None):
         raise InvalidInput("usage", "A key-file slot needs --new-key-file, and only that one.")
@@ -191,6 +199,7 @@ def slot_add(
             auditor_file=None if auditor_file is None else Path(auditor_file).resolve(),
         )
     _print_slot(run, outcome, f"Added slot {outcome.slot}.")
+    show.print_note(RENEW_COPIES)
 
 
 @command(
@@ -211,6 +220,7 @@ def slot_remove(run: Run, slot_id: int, mislaid: bool, without_backup: bool) -> 
     readable before: change those passwords.
     """
     from tools import show
+    from tools.key_backups import RENEW_COPIES
     from tools.rotating import remove_slot
 
     if mislaid and without_backup:
@@ -240,6 +250,7 @@ def slot_remove(run: Run, slot_id: int, mislaid: bool, without_backup: bool) -> 
         "Whoever kept an old keyring, its passphrase and a copy of the database still reads"
         " what was readable before: change those passwords."
     )
+    show.print_note(RENEW_COPIES)
 
 
 @command(

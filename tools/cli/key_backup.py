@@ -14,6 +14,7 @@ BACKUP_COLUMNS = {
     "recorded_at": "Recorded",
     "path": "Path",
     "epochs": "Epochs",
+    "slots": "Slots",
     "digest": "SHA-256",
     "replaced": "Replaced",
 }
@@ -30,15 +31,22 @@ BACKUP_COLUMNS = {
 def backup_create(run: Run, destination: str) -> None:
     """Copy the keyring to DEST, read it back, and record that it is there.
 
-    DEST is a new file, and lies neither with the database nor with a backup of it. `key backup
+    DEST is a new file, and lies neither with the database nor with a backup of it. From a keyring
+    that lacks the next epoch it is made with a warning, and no rotation counts on it. `key backup
     list` and `key backup attest-replaced` look after those that were made.
     """
     from tools import show
     from tools.key_backups import back_up
 
     with run.session() as session:
-        document, beside = back_up(session, run.acting(), destination)
+        document, beside, lacks_next = back_up(session, run.acting(), destination)
     run.print(document)
+    if lacks_next:
+        show.print_note(
+            f"This backup is not enough: it lacks epoch {int(str(document['epoch'])) + 1}, which"
+            " another host holds ready for the next rotation. Make one on the host that rotated"
+            " last."
+        )
     if beside:
         show.print_note(
             "It lies on the same device as the keyring or the database: what harms that device"
@@ -54,7 +62,8 @@ backup = GroupWithDefault(backup_create)
     backup,
     "list",
     example="credledger key backup list",
-    answers='[{"position", "recorded_at", "by", "path", "digest", "epochs": [], "replaced"}]',
+    answers='[{"position", "recorded_at", "by", "path", "digest", "epochs": [], "slots": [],'
+    ' "replaced"}]',
 )
 @click.option("--all", "all_", is_flag=True, help="Those that were replaced or destroyed too.")
 def backup_list(run: Run, all_: bool) -> None:

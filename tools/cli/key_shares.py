@@ -32,6 +32,8 @@ def shares_create(run: Run, scheme: str, label: str | None) -> None:
     Give each share to another person, on paper. Try them with `key shares verify`. Removing the
     slot ends them.
     """
+    from tools import show
+    from tools.key_backups import RENEW_COPIES
     from tools.recovery import parse_scheme, print_shares, shares_document
     from tools.wiring import SHARES_LABEL
 
@@ -43,6 +45,7 @@ def shares_create(run: Run, scheme: str, label: str | None) -> None:
         run.print(shares_document(made))
     else:
         print_shares(made, ledger_id)
+    show.print_note(RENEW_COPIES)
 
 
 @command(
@@ -95,6 +98,7 @@ def shares_restore(
     """Unlock with recovery shares and add a slot with a new passphrase or key file."""
     from tools import show
     from tools.holdings import argon2_cost, new_holding
+    from tools.key_backups import RENEW_COPIES
     from tools.recovery import SharesGiven
 
     if new_key_file is not None and run.given.new_passphrase_file is not None:
@@ -117,3 +121,4 @@ def shares_restore(
         "The shares still open their slot, and have been in one place: make new ones, and then"
         f" `credledger key slot remove {opened_by} --mislaid`."
     )
+    show.print_note(RENEW_COPIES)
