@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ledger.aggregates.access import AuditQueried
 from ledger.aggregates.application import Application, Field
-from ledger.aggregates.backups import BackupCreated, BackupDrilled, BackupRestored, Backups
+from ledger.aggregates.backups import Backups
 from ledger.aggregates.keys import (
     AsyncAccepted,
     ClockAccepted,
@@ -40,7 +40,13 @@ from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.slots import Argon2Cost, Holding
 from ledger.usecases.acting import Acting, checked_reason
 from ledger.usecases.administration import ApplicationChanges, ChangeRoles, Together
-from ledger.usecases.backups import LookAtBackups, RecordBackup, configuration_after
+from ledger.usecases.backups import (
+    BackupEvent,
+    LookAtBackups,
+    LookForRecorded,
+    RecordBackup,
+    configuration_after,
+)
 from ledger.usecases.credentials import (
     DeleteAll,
     DeleteCredentials,
@@ -525,6 +531,10 @@ class Ledger:
         """The newest database backup and the newest drill."""
         return self._look(LookAtBackups(self._desk).decide)
 
+    def recorded_archives(self) -> frozenset[bytes]:
+        """The digests of all archives that were recorded: written, or restored from."""
+        return self._look(LookForRecorded(self._desk).decide)
+
     def changed_since_backup(self) -> int | None:
         """The first change of configuration or credentials that no database backup holds.
 
@@ -536,11 +546,11 @@ class Ledger:
     def record_backup(
         self,
         acting: Acting,
-        event: BackupCreated | BackupDrilled | BackupRestored,
+        *events: BackupEvent,
         rollback: RollbackAccepted | None = None,
     ) -> int:
-        """Record that something was backed up, restored or drilled; the position."""
-        return self._writer.run(RecordBackup(self._desk, acting, event, rollback))
+        """Record that something was backed up, restored or drilled; the last one's position."""
+        return self._writer.run(RecordBackup(self._desk, acting, events, rollback))
 
     def sealed_in_epoch(self) -> int:
         """How many events the current epoch's keys have sealed, at most: those since its start."""
