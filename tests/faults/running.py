@@ -125,12 +125,20 @@ class Process:
 class Nursery:
     """The process that forks commands; to be used in a `with`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *before: str) -> None:
+        """`before` are the words of a program that becomes the nursery once it has done its own."""
+        self._before = before
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def root(self) -> Path:
+        """The root folder as its commands see it."""
+        assert self._process is not None
+        return Path(f"/proc/{self._process.pid}/root")
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.running"],
+            [*self._before, sys.executable, "-m", "tests.faults.running"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
