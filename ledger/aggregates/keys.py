@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from ledger.aggregates.event import UPCASTERS, Event, event
+from ledger.aggregates.hosts import Hosts, fold_hosts
 from ledger.aggregates.recorded import Recorded
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.epochs import EpochCommitments, KeyName
@@ -183,6 +184,8 @@ class KeyHistory:
     destroying: frozenset[KeyName] = frozenset()
     """Keys that may be gone, those that are destroyed included."""
     destroyed: frozenset[KeyName] = frozenset()
+    hosts: Hosts = field(default_factory=dict)
+    """By the number that a host has given itself."""
 
     @property
     def is_rotating(self) -> bool:
@@ -255,7 +258,8 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
                 removed=state.removed | {slot},
                 removed_where={**state.removed_where, slot: recorded.position},
             )
-    return state
+    hosts = fold_hosts(state.hosts, recorded)
+    return state if hosts is state.hosts else replace(state, hosts=hosts)
 
 
 def _names(keys: tuple[tuple[int, str, int], ...]) -> frozenset[KeyName]:

@@ -29,6 +29,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput, KeyUnavailable, NotFound, Refused, Tampered, Unavailable
 from ledger.identifiers import field_key
 from ledger.log.following import CheckedHead, forked, require_continued, rolled_back
+from ledger.log.host_file import ThisHost, this_host
 from ledger.log.memory import HostMemory
 from ledger.log.rows import END, CommitRow, LedgerRow
 from ledger.log.signers import HeadSigner, names_itself
@@ -59,6 +60,7 @@ from ledger.usecases.decisions import Asked
 from ledger.usecases.desk import Desk
 from ledger.usecases.founding import unnamed
 from ledger.usecases.held_keys import HeldKeys
+from ledger.usecases.hosts import Herald, HostKeeper
 from ledger.usecases.key_backups import KeyBackups, require_not_behind
 from ledger.usecases.outcomes import (
     ImportOutcome,
@@ -98,6 +100,7 @@ class Ledger:
         desk: Desk,
         writer: Writer,
         held: HeldKeys,
+        host: ThisHost | None,
         clock: Callable[[], int],
     ) -> None:
         """Use `open`."""
@@ -114,6 +117,8 @@ class Ledger:
         self._rotation = Rotation(desk, writer, held, clock)
         self.retention = Retainer(desk, writer, held)
         """How long access records are kept, and their erasure."""
+        self.hosts = HostKeeper(desk, writer, host)
+        """Which hosts hold which epochs, as far as they have told."""
         self._clock = clock
 
     @classmethod
@@ -145,6 +150,9 @@ class Ledger:
         streams = unlocked.stream_names()
         desk = Desk(unlocked, streams, unlocked.secret_box(), mapper, account, random)
         held = HeldKeys(keyring_path, unlocked, mapper, desk.box)
+        host = None
+        if unlocked.is_operator:
+            host = this_host(keyring_path, unlocked.ledger_id, random)
         writer = Writer(
             store,
             mapper,
@@ -155,6 +163,7 @@ class Ledger:
             audit_stream_of=streams.audit,
             keyring_stream=streams.keyring(),
             renew_keys=held.renew,
+            herald=None if host is None else Herald(desk, held, host),
             maintainers=maintainers,
             memory=memory,
             accept_clock=accept_clock,
@@ -163,7 +172,7 @@ class Ledger:
         if server is not None:
             _refuse_server(server, clock(), accept_clock=accept_clock, accept_async=accept_async)
         _refuse_rollback(store, writer.head)
-        ledger = cls(desk, writer, held, clock)
+        ledger = cls(desk, writer, held, host, clock)
         writer.catch_up()
         writer.check_signers()
         ledger._check_keyring()

@@ -14,7 +14,7 @@ import shutil
 import pytest
 
 from tests.faults.killing import STEP
-from tests.faults.running import KILLED, Host, Nursery
+from tests.faults.running import KILLED, Host, Nursery, settle_in
 
 BOUNDARIES_MAX = 400
 CANARY = "canary-77aa"
@@ -81,6 +81,7 @@ def emptied(base: Host, home) -> Host:
         shutil.rmtree(host.store.parent)
         return host
     shutil.copytree(base.home, home, ignore=shutil.ignore_patterns("streams"))
+    settle_in(home / "keys" / "keyring")
     host = Host(base.nursery, home, server=base.server)
     host.create_database()
     return host

@@ -24,7 +24,7 @@ from ledger.values import FieldValue
 from projections.redecide import redecide
 from tests.conftest import new_house
 from tests.contracts.small_server import small_server
-from tests.faults.running import Host, Nursery
+from tests.faults.running import Host, Nursery, settle_in
 from tests.faults.test_backup_faults import small
 from tools.cli.exits import exit_code
 
@@ -259,6 +259,7 @@ def test_a_restore_that_finds_no_room_goes_on_with_room(nursery, server, full, t
     new.create_database()
     for name in ("secret", "keys"):
         shutil.copytree(host.home / name, new.home / name)
+    settle_in(new.keyring)
     new.environment["CREDLEDGER_KEY_FILE"] = str(new.home / "secret" / "key")
     restore = ("backup", "restore", str(host.home / "archive"))
     room, refused = 0, []
