@@ -37,6 +37,7 @@ ADMINISTRATION = (
     "retention.",
     "hold.",
     "history.",
+    "host.",
 )
 _DETAILS = (
     "role",
@@ -63,6 +64,7 @@ _DETAILS = (
     "days",
     "hold",
     "until",
+    "newest",
 )
 
 

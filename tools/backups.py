@@ -1,6 +1,7 @@
 """Backups of the database: archives written, restored, and restored for practice.
 
     create    settle head and views in one snapshot ─▶ write ─▶ read back and check ─▶ record
+              what a kill left in that folder before its record is checked and recorded too
     restore   unlock ─▶ check and insert, views with it ─▶ compare ─▶ open ─▶ record ─▶ remember
     drill     restore into a scratch file ─▶ compare with archive and store ─▶ record
 
@@ -24,14 +25,16 @@ from ledger.aggregates.backups import (
     BackupCreated,
     BackupDrilled,
     BackupRestored,
+    Kept,
 )
 from ledger.aggregates.key_backups import KeyRestored
 from ledger.aggregates.keys import RollbackAccepted
+from ledger.archive.creating import create_archive
 from ledger.archive.folder import ArchiveFolder, refuse_place
-from ledger.archive.manifest import ViewDigest
+from ledger.archive.manifest import Manifest, ViewDigest
 from ledger.archive.reading import Archive, open_archive
 from ledger.archive.restoring import Refold, Restoration
-from ledger.archive.writing import forked_from_backup, take, write_archive
+from ledger.archive.writing import Taken, forked_from_backup, take
 from ledger.errors import KeyUnavailable, NotFound, Tampered, Unavailable
 from ledger.log.following import CheckedHead
 from ledger.usecases.fitting import require_fit_of_archive
@@ -65,36 +68,32 @@ def create_backup(
     settings = session.settings
     copies = [Path(copy.path) for copy in session.ledger.key_backups.history().standing()]
     refuse_place(directory, settings.keyring, settings.sqlite_path, copies)
-    after, previous = _newest_backup(session) if since_backup else (0, None)
+    folder = ArchiveFolder(directory)
+    newest = session.ledger.backups().newest if since_backup else None
+    if since_backup and newest is None and not folder.readable_manifests():
+        raise _no_backup()
     session.ledger.head()
     session.views.bring_forward()
-    with session.store.reading() as reading:
-        if after and reading.commit_at(after) is None:
-            raise forked_from_backup(after)
-        taken = take(
-            reading, views=_view_digests(session.views, reading), after=after, previous=previous
-        )
-    folder = ArchiveFolder(directory)
-    with progress("Archiving") as show:
-        manifest = write_archive(session.store, folder, taken, show)
-    event = BackupCreated(
-        INCREMENTAL if since_backup else FULL,
-        manifest.head.size,
-        manifest.head.root,
-        manifest.digest,
-        manifest.stored_bytes,
-        str(folder.path),
-    )
-    session.ledger.record_backup(acting, event)
-    return {
+    with folder.being_written():
+        taken = _taken(session, newest)
+        recorded = session.ledger.recorded_archives()
+        with progress("Archiving") as show:
+            created = create_archive(session.store, folder, taken, recorded, show)
+        events = [_created(part, folder) for part in created.parts]
+        session.ledger.record_backup(acting, *events)
+    manifest = created.parts[-1]
+    document = {
         "directory": str(folder.path),
         "position": manifest.head.size,
         "root": manifest.head.root.hex(),
-        "bytes": manifest.stored_bytes,
-        "kind": event.kind,
+        "bytes": sum(event.archive_bytes for event in events),
+        "kind": events[-1].kind,
         "after": manifest.after,
         "digest": manifest.digest.hex(),
     }
+    if created.taken_up:
+        document["taken_up"] = created.taken_up[-1].head.size
+    return document
 
 
 def restore_backup(
@@ -146,7 +145,7 @@ def restore_backup(
         with restoring.opened(fresh) as ledger:
             if not recorded:
                 rollback = _given_up(restoring, head, abandoned, ledger.epoch_ahead())
-                ledger.record_backup(acting, event, rollback)
+                ledger.record_backup(acting, event, rollback=rollback)
             revived = revived_document(ledger.revived())
             keyring = None
             if key_backup is not None:
@@ -213,6 +212,27 @@ def drill_backup(
     return {**_document(archive, started, views), "directory": event.directory}
 
 
+def _taken(session: Session, newest: Kept | None) -> Taken:
+    """What is to be archived: all there is, or all beyond the newest backup."""
+    after, previous = (0, None) if newest is None else (newest.position, newest.digest)
+    with session.store.reading() as reading:
+        if after and reading.commit_at(after) is None:
+            raise forked_from_backup(after)
+        views = _view_digests(session.views, reading)
+        return take(reading, views=views, after=after, previous=previous)
+
+
+def _created(part: Manifest, folder: ArchiveFolder) -> BackupCreated:
+    return BackupCreated(
+        FULL if part.previous is None else INCREMENTAL,
+        part.head.size,
+        part.head.root,
+        part.digest,
+        part.stored_bytes,
+        str(folder.path),
+    )
+
+
 def _drilled(session: Session, archive: Archive, place: Path) -> list[dict[str, Any]]:
     with scratch_views(session, place) as (store, mapper, views):
         restoration = Restoration(
@@ -247,13 +267,6 @@ def _require_ours(session: Session, archive: Archive) -> None:
             "The archive is not the beginning of this ledger's log.",
             hint="Check the folder; after a rollback, take a new full backup.",
         )
-
-
-def _newest_backup(session: Session) -> tuple[int, bytes]:
-    newest = session.ledger.backups().newest
-    if newest is None:
-        raise _no_backup()
-    return newest.position, newest.digest
 
 
 def _no_backup() -> NotFound:

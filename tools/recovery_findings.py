@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.findings import WARNING, Finding
+from tools.hosts import host_findings
 from tools.key_backups import database_folders
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def recovery_findings(session: Session) -> Iterator[Finding]:
     yield from _database_backup_findings(session)
     yield from _key_backup_findings(session)
     yield from _unfinished(session)
+    yield from host_findings(session)
     yield from _budget(session)
     yield from _retention(session)
 

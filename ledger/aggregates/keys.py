@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from ledger.aggregates.event import UPCASTERS, Event, event
+from ledger.aggregates.hosts import Hosts, fold_hosts
 from ledger.aggregates.recorded import Recorded
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.epochs import EpochCommitments, KeyName
@@ -193,6 +194,8 @@ class KeyHistory:
     accepted_epoch: int = 0
     """A keyring may hold epochs up to this one, however far behind it the log is: an operator went
     on from an older log than the keyring's."""
+    hosts: Hosts = field(default_factory=dict)
+    """By the number that a host has given itself."""
 
     @property
     def is_rotating(self) -> bool:
@@ -272,7 +275,8 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
                 removed=state.removed | {slot},
                 removed_where={**state.removed_where, slot: recorded.position},
             )
-    return state
+    hosts = fold_hosts(state.hosts, recorded)
+    return state if hosts is state.hosts else replace(state, hosts=hosts)
 
 
 def _names(keys: tuple[tuple[int, str, int], ...]) -> frozenset[KeyName]:

@@ -9,13 +9,13 @@ then it gets its manifest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import Manifest, Segment, ViewDigest
 from ledger.archive.reading import Archive, Part
 from ledger.archive.segment import SegmentDraft
-from ledger.errors import Conflict, NotFound, Tampered
+from ledger.errors import Tampered
 from ledger.log.following import CheckedHead, Follower
 from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow, signers_digest
 from ledger.log.store import Reading, Store
@@ -56,38 +56,19 @@ def take(
     return Taken(ledger, head, reading.signers(), views, after, previous)
 
 
-def write_archive(
-    store: Store, folder: ArchiveFolder, taken: Taken, progress: Progress
-) -> Manifest:
-    """Write, read back, check, complete; durable on return.
-
-    `archive-exists` where the folder holds something that this does not go on from. An archive of
-    exactly this head that is there already, whole, is checked and taken up.
-    """
-    with folder.being_written():
-        present = _present(store, folder, taken)
-        if present is not None:
-            check_part(store, Part(folder, present), progress)
-            return present
-        draft = Manifest(
-            taken.ledger, taken.after, taken.previous, taken.head, taken.signers, (), taken.views
-        )
-        segments: list[Segment] = []
-        for told, stored in _segments(store, taken, progress):
-            folder.write(draft.segment_name(len(segments)), stored)
-            segments.append(told)
-        manifest = Manifest(
-            taken.ledger,
-            taken.after,
-            taken.previous,
-            taken.head,
-            taken.signers,
-            tuple(segments),
-            taken.views,
-        )
-        folder.sync()
-        check_part(store, Part(folder, manifest), progress)
-        folder.complete(manifest)
+def write_part(store: Store, folder: ArchiveFolder, taken: Taken, progress: Progress) -> Manifest:
+    """Write, read back, check, complete; durable on return. The caller is alone with the folder."""
+    draft = Manifest(
+        taken.ledger, taken.after, taken.previous, taken.head, taken.signers, (), taken.views
+    )
+    segments: list[Segment] = []
+    for told, stored in _segments(store, taken, progress):
+        folder.write(draft.segment_name(len(segments)), stored)
+        segments.append(told)
+    manifest = replace(draft, segments=tuple(segments))
+    folder.sync()
+    check_part(store, Part(folder, manifest), progress)
+    folder.complete(manifest)
     return manifest
 
 
@@ -134,33 +115,6 @@ def _head_at(store: Store, manifest: Manifest) -> CheckedHead:
         raise forked_from_backup(size)
     signers = signers_digest(manifest.ledger.id, manifest.signers, size)
     return CheckedHead(frontier, row.recorded_at, row.following_epoch, signers)
-
-
-def _present(store: Store, folder: ArchiveFolder, taken: Taken) -> Manifest | None:
-    """The very part that is to be written, if it is there; all else there must be of this log.
-
-    A part of another branch could be longer, and be taken for the newest later.
-    """
-    try:
-        manifests = folder.manifests()
-    except NotFound:
-        return None
-    for manifest in manifests:
-        with store.reading() as reading:
-            ours = reading.commit_at(manifest.head.size) == manifest.head
-        if (manifest.after, manifest.previous, manifest.head) == (
-            taken.after,
-            taken.previous,
-            taken.head,
-        ):
-            return manifest
-        if not ours or taken.previous is None:
-            raise Conflict(
-                "archive-exists",
-                "There is another archive in that folder already.",
-                hint="Give another folder, or go on from the newest backup with --since-backup.",
-            )
-    return None
 
 
 def _segments(store: Store, taken: Taken, progress: Progress) -> Iterator[tuple[Segment, bytes]]:

@@ -64,10 +64,12 @@ class Writer:
         audit_stream_of: Callable[[bytes], bytes] | None = None,
         keyring_stream: bytes,
         renew_keys: Callable[[], None] | None = None,
+        herald: Request[None] | None = None,
         maintainers: Sequence[Maintainer] = (),
         memory: HostMemory | None = None,
         accept_clock: bool = False,
     ) -> None:
+        """`herald` may append to any transaction that appends; it never makes one of its own."""
         self.store = store
         self.signer = signer
         self.head = (memory.recall() if memory is not None else None) or CheckedHead()
@@ -79,6 +81,7 @@ class Writer:
         self._equipment = Equipment(mapper, self._folds, signer, self._access_streams)
         self._keyring_stream = keyring_stream
         self._renew_keys = renew_keys
+        self._herald = herald
         self._epoch_known = 0
         self._epoch_began = 0
         self._clock = clock
@@ -257,6 +260,10 @@ class Writer:
                         failures.append((answer, rolled_back(checked.size)))
                     except Exception as error:  # noqa: BLE001 # a fault of one request is its own
                         failures.append((answer, error))
+                if transaction.rows and self._herald is not None:
+                    # What it has to say is said another time, if not now.
+                    with contextlib.suppress(LedgerError, Overtaken):
+                        transaction.attempt(self._herald)
                 head = self._append(writing, transaction) if transaction.rows else checked
             self._committed(transaction, head)
         except BaseException as error:  # noqa: BLE001 # every waiting caller must get an answer

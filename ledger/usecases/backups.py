@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ledger.aggregates.backups import (
@@ -23,26 +23,30 @@ from ledger.log.writer import Writer
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 
+BackupEvent = BackupCreated | BackupDrilled | BackupRestored
+
 
 @dataclass(frozen=True, slots=True)
 class RecordBackup:
-    """One fact about backups; by an operator only."""
+    """Facts about backups, all in one transaction; by an operator only."""
 
     desk: Desk
     acting: Acting
-    event: BackupCreated | BackupDrilled | BackupRestored
+    events: Sequence[BackupEvent]
     rollback: RollbackAccepted | None = None
-    """What a host gave up with it, recorded in the same transaction."""
+    """What a host gave up with them."""
 
     def decide(self, transaction: Transaction) -> int:
-        """Append it; the position. `operator-needed` for an auditor."""
+        """Append them; the position of the last. `operator-needed` for an auditor."""
         if not self.desk.unlocked.is_operator:
             raise Refused("operator-needed", "Only an operator's unlock may do this.")
         actor, reason = self.desk.actor(self.acting), self.acting.reason
         if self.rollback is not None:
             transaction.append(self.desk.streams.keyring(), self.rollback, actor, reason)
         stream = self.desk.streams.backups()
-        return transaction.append(stream, self.event, actor, reason).position
+        for event in self.events:
+            transaction.append(stream, event, actor, reason)
+        return transaction.next_position - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,19 @@ class LookAtBackups:
     def decide(self, transaction: Transaction) -> Backups:
         """Nothing is appended."""
         return transaction.load(self.desk.streams.backups(), fold_backups) or Backups()
+
+
+@dataclass(frozen=True, slots=True)
+class LookForRecorded:
+    """The digests of all archives that the log knows: written, or restored from."""
+
+    desk: Desk
+
+    def decide(self, transaction: Transaction) -> frozenset[bytes]:
+        """Nothing is appended."""
+        events = (recorded.event for recorded in transaction.history(self.desk.streams.backups()))
+        kept = (event for event in events if isinstance(event, BackupCreated | BackupRestored))
+        return frozenset(event.digest for event in kept)
 
 
 def configuration_after(desk: Desk, writer: Writer, position: int) -> int | None:

@@ -15,6 +15,7 @@ from ledger.aggregates.keys import EpochStarted, SlotAdded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, NotFound, Tampered
 from ledger.log.following import rolled_back
+from ledger.log.host_file import this_host
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.rows import OPERATOR, LedgerRow
 from ledger.log.signers import HeadSigner
@@ -94,6 +95,7 @@ def found_ledger(
             label, holding, created_at=clock(), random=random, cost=cost or Argon2Cost()
         )
         create_keyring_file(keyring_path, unlocked.keyring)
+    this_host(keyring_path, unlocked.ledger_id, random, founding=True)
     streams = unlocked.stream_names()
     memory = HostMemory(memory_path(keyring_path), unlocked.ledger_id, streams.memory_key())
     if memory.recall() is not None:

@@ -32,6 +32,7 @@ class HeldKeys(Confidential):
         """Where the file lies, or is to lie."""
         self._mapper = mapper
         self._box = box
+        self._file = _identity(path)
 
     def take(self, unlocked: UnlockedKeyring) -> None:
         """Use these keys from now on."""
@@ -44,6 +45,13 @@ class HeldKeys(Confidential):
         """Use what the file holds now; where it cannot be read or has a new root, nothing changes."""
         with contextlib.suppress(KeyUnavailable, Conflict):
             self.take(read_keyring(self.path).opened_by(self.unlocked))
+
+    def renew_if_changed(self) -> None:
+        """The same, if the file is not the one that was there before; costs a look at its name."""
+        found = _identity(self.path)
+        if found != self._file:
+            self._file = found
+            self.renew()
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[KeyringFile]:
@@ -84,3 +92,12 @@ def drop(file: KeyringFile, history: KeyHistory) -> None:
 def given_up_by(unlocked: UnlockedKeyring, history: KeyHistory) -> GivenUp:
     """What this keyring need not hold any more, as the log says."""
     return GivenUp(history.destroying, unlocked.astray(history.committed, history.current))
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """What tells a file from the one that it replaced."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ledger.aggregates.access import AuditQueried
 from ledger.aggregates.application import Application, Field
-from ledger.aggregates.backups import BackupCreated, BackupDrilled, BackupRestored, Backups
+from ledger.aggregates.backups import Backups
 from ledger.aggregates.keys import (
     AsyncAccepted,
     ClockAccepted,
@@ -30,6 +30,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput, KeyUnavailable, NotFound, Refused, Tampered, Unavailable
 from ledger.identifiers import field_key
 from ledger.log.following import CheckedHead, forked, require_continued, rolled_back
+from ledger.log.host_file import ThisHost, this_host
 from ledger.log.memory import HostMemory
 from ledger.log.rows import END, CommitRow, LedgerRow
 from ledger.log.signers import HeadSigner, names_itself
@@ -41,7 +42,13 @@ from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.slots import Argon2Cost, Holding
 from ledger.usecases.acting import Acting, checked_reason
 from ledger.usecases.administration import ApplicationChanges, ChangeRoles, Together
-from ledger.usecases.backups import LookAtBackups, RecordBackup, configuration_after
+from ledger.usecases.backups import (
+    BackupEvent,
+    LookAtBackups,
+    LookForRecorded,
+    RecordBackup,
+    configuration_after,
+)
 from ledger.usecases.credentials import (
     DeleteAll,
     DeleteCredentials,
@@ -55,6 +62,7 @@ from ledger.usecases.desk import Desk
 from ledger.usecases.fitting import epoch_ahead, require_fit
 from ledger.usecases.founding import unnamed
 from ledger.usecases.held_keys import HeldKeys
+from ledger.usecases.hosts import Herald, HostKeeper
 from ledger.usecases.key_backups import KeyBackups, require_not_behind
 from ledger.usecases.outcomes import (
     ImportOutcome,
@@ -94,6 +102,7 @@ class Ledger:
         desk: Desk,
         writer: Writer,
         held: HeldKeys,
+        host: ThisHost | None,
         clock: Callable[[], int],
     ) -> None:
         """Use `open`."""
@@ -110,6 +119,8 @@ class Ledger:
         self._rotation = Rotation(desk, writer, held, clock)
         self.retention = Retainer(desk, writer, held)
         """How long access records are kept, and their erasure."""
+        self.hosts = HostKeeper(desk, writer, host)
+        """Which hosts hold which epochs, as far as they have told."""
         self._clock = clock
 
     @classmethod
@@ -143,6 +154,9 @@ class Ledger:
         streams = unlocked.stream_names()
         desk = Desk(unlocked, streams, unlocked.secret_box(), mapper, account, random)
         held = HeldKeys(keyring_path, unlocked, mapper, desk.box)
+        host = None
+        if unlocked.is_operator:
+            host = this_host(keyring_path, unlocked.ledger_id, random)
         writer = Writer(
             store,
             mapper,
@@ -153,6 +167,7 @@ class Ledger:
             audit_stream_of=streams.audit,
             keyring_stream=streams.keyring(),
             renew_keys=held.renew,
+            herald=None if host is None else Herald(desk, held, host),
             maintainers=maintainers,
             memory=memory,
             accept_clock=accept_clock,
@@ -161,7 +176,7 @@ class Ledger:
         if server is not None:
             _refuse_server(server, clock(), accept_clock=accept_clock, accept_async=accept_async)
         _refuse_rollback(store, writer.head)
-        ledger = cls(desk, writer, held, clock)
+        ledger = cls(desk, writer, held, host, clock)
         writer.catch_up()
         writer.check_signers()
         ledger._check_keyring(ahead=accept_ahead)
@@ -545,6 +560,10 @@ class Ledger:
         """The newest database backup and the newest drill."""
         return self._look(LookAtBackups(self._desk).decide)
 
+    def recorded_archives(self) -> frozenset[bytes]:
+        """The digests of all archives that were recorded: written, or restored from."""
+        return self._look(LookForRecorded(self._desk).decide)
+
     def changed_since_backup(self) -> int | None:
         """The first change of configuration or credentials that no database backup holds.
 
@@ -556,11 +575,11 @@ class Ledger:
     def record_backup(
         self,
         acting: Acting,
-        event: BackupCreated | BackupDrilled | BackupRestored,
+        *events: BackupEvent,
         rollback: RollbackAccepted | None = None,
     ) -> int:
-        """Record that something was backed up, restored or drilled; the position."""
-        return self._writer.run(RecordBackup(self._desk, acting, event, rollback))
+        """Record that something was backed up, restored or drilled; the last one's position."""
+        return self._writer.run(RecordBackup(self._desk, acting, events, rollback))
 
     def sealed_in_epoch(self) -> int:
         """How many events the current epoch's keys have sealed, at most: those since its start."""

@@ -55,6 +55,7 @@ from typing import Any, Self
 
 import psycopg
 
+from ledger.log.host_file import host_path, this_host
 from tests.contracts.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -125,12 +126,20 @@ class Process:
 class Nursery:
     """The process that forks commands; to be used in a `with`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *before: str) -> None:
+        """`before` are the words of a program that becomes the nursery once it has done its own."""
+        self._before = before
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def root(self) -> Path:
+        """The root folder as its commands see it."""
+        assert self._process is not None
+        return Path(f"/proc/{self._process.pid}/root")
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.running"],
+            [*self._before, sys.executable, "-m", "tests.faults.running"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -193,6 +202,7 @@ class Host:
     def copy(self, home: Path) -> Host:
         """The same ledger in another folder, as a new host would have it."""
         shutil.copytree(self.home, home, ignore=shutil.ignore_patterns("streams"))
+        settle_in(home / "keys" / "keyring")
         copied = Host(self.nursery, home, server=self.server)
         copied.create_database(self.database)
         return copied
@@ -312,6 +322,15 @@ class Host:
         """Where the newest command that counted them was at each of its boundaries."""
         newest = max(self.streams.glob("*.boundaries"), key=lambda path: int(path.stem))
         return newest.read_text().splitlines()
+
+
+def settle_in(keyring: Path) -> None:
+    """Let a copied host be one that the ledger was founded on: alone, it tells nothing of itself."""
+    path = host_path(keyring)
+    if path.exists():
+        ledger = bytes.fromhex(json.loads(path.read_bytes())["ledger"])
+        path.unlink()
+        this_host(keyring, ledger, os.urandom, founding=True)
 
 
 def until(condition: Any, seconds: float = DEADLINE_S) -> Any:

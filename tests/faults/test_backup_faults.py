@@ -14,7 +14,7 @@ import shutil
 import pytest
 
 from tests.faults.killing import STEP
-from tests.faults.running import KILLED, Host, Nursery
+from tests.faults.running import KILLED, Host, Nursery, settle_in
 
 BOUNDARIES_MAX = 400
 CANARY = "canary-77aa"
@@ -81,6 +81,7 @@ def emptied(base: Host, home) -> Host:
         shutil.rmtree(host.store.parent)
         return host
     shutil.copytree(base.home, home, ignore=shutil.ignore_patterns("streams"))
+    settle_in(home / "keys" / "keyring")
     host = Host(base.nursery, home, server=base.server)
     host.create_database()
     return host
@@ -117,15 +118,32 @@ def archive_of(host: Host, name: str) -> str | None:
 
 
 CREATE = small("backup", "create", "second")
+CUT_OFF = """
+import os, signal
+from ledger.usecases.ledger import Ledger
+from tools.cli.main import run
+def killed(self, *told):
+    os.kill(os.getpid(), signal.SIGKILL)
+Ledger.record_backup = killed
+run(["backup", "create", "second", "--json"])
+"""
 
 
-def finish_archive(host: Host, recorded: bool) -> None:
-    """The same command with the same folder finishes what was begun, or says that it is there."""
+def finish_archive(host: Host, recorded: bool, whole: bool = False) -> None:
+    """The same command with the same folder goes on from what is there, or says it is recorded.
+
+    Somebody reads in between, so that a whole archive is not all there is any more.
+    """
+    host.ok("credential", "get", "payroll", "--as", "user:ann")
+    position = host.position()
     ended = host.run(script=CREATE, as_json=False)
     if recorded:
         assert (ended.code, ended.error["code"]) == (5, "archive-exists"), ended
     else:
         assert ended.code == 0, ended
+        assert ended.json["position"] == position
+        assert host.topics(position) == ["backup.created"] * (2 if whole else 1)
+        assert ("taken_up" in ended.json) == whole
     assert archive_of(host, "second") is None
     second = host.home / "second"
     assert not list(second.glob("*.new"))
@@ -145,8 +163,53 @@ def test_a_killed_create_left_an_archive_that_counts_or_none(base, tmp_path):
         state = archive_of(host, "second")
         stood.add((state, bool(recorded)))
         assert state is None or not recorded
-        finish_archive(host, bool(recorded))
+        finish_archive(host, bool(recorded), whole=state is None and not recorded)
     assert stood >= {("no-archive", False), ("archive-unfinished", False), (None, False)}
+
+
+def unrecorded(host: Host) -> None:
+    """The command was killed when its archive was whole, and before it was recorded."""
+    position = host.position()
+    ended = host.run(script=CUT_OFF, as_json=False)
+    assert ended.code == KILLED
+    host.settle()
+    assert host.topics(position) == []
+    assert archive_of(host, "second") is None
+
+
+@pytest.mark.parametrize("where", ["base", "base_on_server"])
+def test_an_archive_that_was_never_recorded_is_taken_up_and_brings_all_back(
+    where, tmp_path, request
+):
+    """Twice cut off, each time with more in the log; then it is one archive, and restores."""
+    made = request.getfixturevalue(where)
+    host = made.copy(tmp_path / "host")
+    for password in ("first", "second"):
+        unrecorded(host)
+        owner = ("--owner", "user:new", "--values", "-")
+        values = json.dumps({"User": "new", "Password": password}).encode()
+        host.ok("credential", "set", "payroll", *owner, stdin=values)
+    position = host.position()
+    # No backup of before is gone on from where that folder holds more.
+    ended = host.ok("backup", "create", "second", "--since-backup")
+    assert (ended["kind"], ended["position"]) == ("incremental", position)
+    assert ended["taken_up"] == ended["after"] == position - 1
+    assert host.topics(position) == ["backup.created"] * 3
+    host.fails(5, "archive-exists", "backup", "create", "second")
+    drilled = host.ok("backup", "drill")
+    assert (drilled["ok"], drilled["position"]) == (True, position)
+    lost = emptied(host, tmp_path / "lost")
+    assert lost.ok("backup", "restore", "second")["position"] == position
+    got = lost.ok("credential", "get", "payroll", "--as", "user:new")
+    assert got["fields"]["Password"] == "second"
+    lost.is_whole()
+    for one in (host, lost):
+        one.settle()
+        one.drop_database()
+
+
+def is_whole(host: Host) -> bool:
+    return archive_of(host, "second") is None
 
 
 def test_a_create_without_room_recorded_nothing_that_is_not_there(base, tmp_path):
@@ -161,7 +224,7 @@ def test_a_create_without_room_recorded_nothing_that_is_not_there(base, tmp_path
             codes.add(ended.error["code"])
         assert CANARY.encode() not in ended.both
         assert bool(recorded) == (ended.code == 0)
-        finish_archive(host, bool(recorded))
+        finish_archive(host, bool(recorded), whole=not recorded and is_whole(host))
     assert "archive-disk-full" in codes
 
 

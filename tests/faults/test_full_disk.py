@@ -302,6 +302,45 @@ def test_a_keyring_whose_disk_is_full_stays_as_it_was(base, tmp_path):
     assert {"keyring-not-writable", "store-unreachable"} <= codes
 
 
+ROTATE = ("key", "rotate", "--without-backup")
+DESTROY = (*ROTATE, "--destroy-previous", "--yes")
+
+
+@pytest.mark.parametrize("rotate", [ROTATE, DESTROY], ids=["rotate", "destroy"])
+def test_a_rotation_on_a_full_disk_is_finished_by_the_next_run(base, tmp_path, rotate):
+    """Every credential opens after it, wherever it stopped, and the epoch is started once."""
+    codes = set()
+    for host, ended in full_everywhere(base, tmp_path, *rotate):
+        assert ended.code in {0, 7}, ended
+        assert CANARY.encode() not in ended.both
+        assert b"Traceback" not in ended.both
+        require_opens(host)
+        host.is_whole()
+        found = host.topics()
+        if ended.code == 7:
+            assert ended.error["hint"]
+            codes.add(ended.error["code"])
+            host.ok(*rotate)
+        # Where nothing was unfinished, the next run is another rotation.
+        destroying = found.count("keys.destroying") > found.count("keys.destroyed")
+        another = ended.code == 7 and "epoch.resealed" in found and not destroying
+        status, started = host.ok("key", "status"), host.topics().count("epoch.started")
+        assert status["epoch"] == started == host.topics().count("epoch.resealed") + 1
+        assert started == 2 + another
+        secrets = [one["secrets"] for one in status["epochs"][: started - 1]]
+        assert set(secrets) == {"destroyed" if rotate is DESTROY else "held"}
+        require_opens(host)
+        host.is_whole()
+    assert codes >= {"keyring-not-writable", "store-unreachable"}, codes
+
+
+def require_opens(host):
+    """Each credential of the ledger, by its own reader."""
+    got = host.ok(*GET)
+    assert got["fields"]["Password"] == CANARY
+    assert host.ok("credential", "get", "Reports", "--as", "service:nightly")["complete"]
+
+
 def test_a_passphrase_changed_on_a_full_disk_is_the_old_one_or_the_new_one(base, tmp_path):
     """Whichever it is, it opens, and the other one does not."""
     how = {"CREDLEDGER_KEY_FILE": "", "CREDLEDGER_PASSPHRASE_FILE": "first"}

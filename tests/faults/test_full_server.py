@@ -10,6 +10,7 @@ on by itself once there is room and the server runs.
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -23,7 +24,8 @@ from ledger.values import FieldValue
 from projections.redecide import redecide
 from tests.conftest import new_house
 from tests.contracts.small_server import small_server
-from tests.faults.running import Host, Nursery
+from tests.faults.running import Host, Nursery, settle_in
+from tests.faults.test_backup_faults import small
 from tools.cli.exits import exit_code
 
 CANARY = "canary-7d31"
@@ -33,6 +35,7 @@ LARGE_PAIR = {**PAIR, "Windows Password": FieldValue(LARGE)}
 ALICE = parse_claim("user:alice")
 CHANGES_MAX = 400
 SOME_PAGES = 512 * 1024
+ROOM_FIRST = 64 * 1024
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")
 
 
@@ -172,3 +175,110 @@ def test_commands_on_a_full_server_say_so_and_work_again_with_room(nursery, serv
     assert bare.is_whole()["size"] == 2
     for host in (founded, bare):
         host.drop_database()
+
+
+def test_a_rotation_that_finds_no_room_is_finished_by_the_next(server, house, full):
+    """Its epoch may have begun; every credential opens all the while, under whichever key."""
+    ledger = house.open()
+    owners = [parse_claim(f"user:u{number}") for number in range(20)]
+    for owner in owners:
+        ledger.set_credentials(Acting(), "CRM", owner, LARGE_PAIR)
+    room, begun = 0, []
+    while True:
+        full(but_bytes=room)
+        try:
+            outcome = ledger.rotate(Acting(), without_backup=True, destroy_previous=True)
+        except Unavailable as error:
+            assert error.code == "store-full"
+        else:
+            break
+        finally:
+            server.make_room()
+        begun.append(ledger.key_history().is_rotating)
+        other = house.open()
+        for owner in owners:
+            got = other.retrieve(Caller(owner), "CRM")
+            assert got.fields["Windows Password"].reveal() == LARGE
+        other.close()
+        room = 2 * room or ROOM_FIRST
+    assert True in begun, begun
+    assert (outcome.epoch, outcome.destroyed) == (2, (1,))
+    for owner in owners:
+        assert ledger.retrieve(Caller(owner), "CRM").fields["Windows Password"].reveal() == LARGE
+    require_whole(house, ledger)
+    ledger.close()
+
+
+def filled(nursery, server, home) -> Host:
+    """A ledger with some large credentials, and an archive of it."""
+    host = Host(nursery, home, server=server)
+    host.create_database()
+    host.ok("init", "--label", "ann")
+    host.ok("app", "create", "payroll", "--kind", "individual", *FIELDS)
+    values = json.dumps({"User": "ann", "Password": LARGE}).encode()
+    for name in ("ann", "bob", "eve", "joe", "sue", "tom"):
+        owner = ("--owner", f"user:{name}", "--values", "-")
+        host.ok("credential", "set", "payroll", *owner, stdin=values)
+    assert host.run(script=small("backup", "create", "archive"), as_json=False).code == 0
+    (host.home / "safe").mkdir()
+    return host
+
+
+def test_a_key_backup_that_could_not_be_recorded_is_gone_on_with(nursery, server, full, tmp_path):
+    """What lies there is the keyring or nothing, and it is recorded once."""
+    host = filled(nursery, server, tmp_path / "host")
+    change = ("credential", "set", "payroll", "--owner", "user:ann", "--values", "-")
+    values = json.dumps({"User": "ann", "Password": LARGE}).encode()
+    full()
+    while host.run(*change, stdin=values).code == 0:
+        pass  # what room is left in the tables' own pages
+    position, refused = host.position(), 0
+    for number in range(CHANGES_MAX):
+        ended = host.run("key", "backup", f"safe/{number}")
+        if ended.code != 0:
+            assert (ended.code, ended.error["code"]) == (7, "store-full"), ended
+            refused = number
+            break
+    else:
+        raise AssertionError("the server was never full")
+    assert host.topics(position) == ["key.backed-up"] * refused
+    left = host.home / "safe" / str(refused)
+    assert not left.exists() or left.read_bytes() == host.keyring.read_bytes()
+    server.make_room()
+    host.ok("key", "backup", f"safe/{refused}")
+    assert host.topics(position) == ["key.backed-up"] * (refused + 1)
+    host.is_whole()
+    host.drop_database()
+
+
+def test_a_restore_that_finds_no_room_goes_on_with_room(nursery, server, full, tmp_path):
+    """What is there is a shorter log that holds, and the same command brings the rest."""
+    host = filled(nursery, server, tmp_path / "host")
+    position = host.position() - 1
+    new = Host(nursery, tmp_path / "new", server=server)
+    new.create_database()
+    for name in ("secret", "keys"):
+        shutil.copytree(host.home / name, new.home / name)
+    settle_in(new.keyring)
+    new.environment["CREDLEDGER_KEY_FILE"] = str(new.home / "secret" / "key")
+    restore = ("backup", "restore", str(host.home / "archive"))
+    room, refused = 0, []
+    assert new.position() == 0
+    while True:
+        full(but_bytes=room)
+        ended = new.run(*restore)
+        server.make_room()
+        assert CANARY.encode() not in ended.both
+        if ended.code == 0:
+            break
+        assert (ended.code, ended.error["code"]) == (7, "store-full"), ended
+        refused.append(new.position())
+        room = 2 * room or ROOM_FIRST
+    assert max(refused) > min(refused)
+    assert ended.json["position"] == position
+    got = new.ok("credential", "get", "payroll", "--as", "user:eve")
+    assert got["fields"]["Password"] == LARGE
+    new.is_whole()
+    assert new.topics().count("backup.restored") == 1
+    for one in (host, new):
+        one.drop_database()

@@ -67,6 +67,7 @@ WRITES = {
 }
 ELSEWHERE = {
     "init": "test_kills.py",
+    "key host forget": "test_hosts_behind.py",
     "app apply": "test_kills.py",
     "credential get": "test_kills.py",
     "credential import": "test_kills.py",
@@ -94,6 +95,7 @@ READS = {
     "backup verify",
     "key backup list",
     "key hold list",
+    "key host list",
     "key retention show",
     "key sheet",
     "key shares verify",

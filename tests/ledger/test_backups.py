@@ -34,6 +34,7 @@ BOOKKEEPING = (
     "key.",
     "keys.",
     "history.",
+    "host.",
     "shares.",
     "access.", "audit.", "import.", "backup.", "rollback.", "memory.", "clock.", "async.",
 )  # fmt: skip

@@ -60,6 +60,7 @@ from ledger.values import FieldValue
 from projections.documents import application_document
 from projections.redecide import redecide
 from tests.conftest import PASSPHRASE, House
+from tests.faults.hosts import quiet
 from tests.properties.model import PLURALS, Model, claim_of, name_of
 
 SHORT = settings(
@@ -229,6 +230,7 @@ class Histories(RuleBasedStateMachine):
         second = House(store, self.folder / "other keys" / "keyring", store_url=url)
         second.keyring_path.parent.mkdir(mode=0o700)
         shutil.copy2(first.keyring_path, second.keyring_path)
+        quiet(second.keyring_path)
         self.houses = (first, second)
         self.unlocked = read_keyring(first.keyring_path).unlock(passphrase(PASSPHRASE))
         self.ledgers = [house.open_with(self.unlocked) for house in self.houses]

@@ -381,3 +381,26 @@ def test_no_value_lies_in_an_archive_in_clear(worked):
             content = zlib.decompress(content)
         for canary in (b"canary", b"payroll", b"user:ann", b"ann"):
             assert canary not in content, (made, path.name)
+
+
+def test_an_archive_left_unrecorded_is_told_to_people_and_drilled(worked, monkeypatch):
+    """With and without a backup before it; what was taken up is named beside the answer."""
+    from ledger.errors import Unavailable
+    from ledger.usecases.ledger import Ledger
+
+    def lost(*_, **__):
+        raise Unavailable("store-unreachable", "The server is gone.")
+
+    place = str(worked.archives / "one")
+    left = worked.ok("status")["position"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "record_backup", lost)
+        worked.fails(7, "store-unreachable", "backup", "create", place)
+    worked.ok("credential", "get", "payroll", "--as", "user:ann")
+    answer = worked("backup", "create", place, "--since-backup", json_wanted=False)
+    assert answer.code == 0, answer.err
+    assert f"An archive up to position {left} lay there" in answer.err
+    created = [one for one in worked.ok("audit", "changes") if one["event"] == "backup.created"]
+    assert [one["detail"]["directory"] for one in created] == [place, place]
+    assert worked.ok("backup", "drill")["position"] == left + 1
+    assert "taken_up" not in create(worked, "two")

@@ -37,17 +37,31 @@ def backup() -> None:
     """Archive the database, and bring it back."""
 
 
-@command(backup, "create", example="credledger backup create /mnt/backup/monday", appends=True)
+@command(
+    backup,
+    "create",
+    example="credledger backup create /mnt/backup/monday",
+    appends=True,
+    answers='{"directory", "position", "root", "bytes", "kind", "after", "digest", "taken_up"?}',
+)
 @_DIRECTORY
 @click.option("--since-backup", is_flag=True, help="Only what the newest backup does not hold.")
 def create(run: Run, directory: Path, since_backup: bool) -> None:
-    """Write an archive of the log while others go on, check it and record it."""
+    """Write an archive of the log while others go on, check it and record it.
+
+    If it was cut off, run it again with the same folder: what is whole there is taken up.
+    """
     from tools.backups import create_backup
 
     acting = run.acting()
     with run.session() as session:
         document = create_backup(session, directory, acting, since_backup=since_backup)
     run.print(document)
+    if "taken_up" in document:
+        show.print_note(
+            f"An archive up to position {document['taken_up']} lay there that was cut off before it"
+            " was recorded; it was checked, and is recorded now."
+        )
     show.print_note("Keep it apart from the keyring: both together are the credentials.")
 
 

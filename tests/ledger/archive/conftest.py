@@ -13,11 +13,12 @@ import msgpack
 import pytest
 
 from ledger.archive import segment
+from ledger.archive.creating import Created, create_archive
 from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import Manifest
 from ledger.archive.reading import open_archive
 from ledger.archive.restoring import Refold, Restoration
-from ledger.archive.writing import take, write_archive
+from ledger.archive.writing import take
 from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
 from ledger.log.postgresql.store import PostgresqlStore
@@ -59,12 +60,20 @@ def filled(house, ledger):
     return house
 
 
-def archived(house, directory: Path, *, after: int = 0, previous: bytes | None = None) -> Manifest:
-    """An archive of everything there is."""
-    store = house.store()
+def created(
+    store, directory: Path, *, after: int = 0, previous: bytes | None = None, recorded=(), views=()
+) -> Created:
+    """What the making of an archive of everything gives, where the log knows these digests."""
     with store.reading() as reading:
-        taken = take(reading, after=after, previous=previous)
-    return write_archive(store, ArchiveFolder(directory), taken, silent)
+        taken = take(reading, views=views, after=after, previous=previous)
+    folder = ArchiveFolder(directory)
+    with folder.being_written():
+        return create_archive(store, folder, taken, recorded, silent)
+
+
+def archived(house, directory: Path, **told) -> Manifest:
+    """An archive of everything there is."""
+    return created(house.store(), directory, **told).parts[-1]
 
 
 def tables(store):
