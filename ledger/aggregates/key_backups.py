@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ledger.aggregates.event import Event, event
-from ledger.aggregates.keys import EpochStarted
+from ledger.aggregates.keys import EpochReplaced, EpochStarted
 from ledger.aggregates.recorded import Recorded
 
 
@@ -85,6 +85,10 @@ class KeyBackup:
         """Whether it has keys of this epoch."""
         return any(held == epoch for held, _ in self.epochs)
 
+    def without_epoch(self, epoch: int) -> KeyBackup:
+        """The same, keys of this epoch not being counted."""
+        return replace(self, epochs=tuple(held for held in self.epochs if held[0] != epoch))
+
     def holds_secret(self, epoch: int) -> bool:
         """Whether it has the key that opens values of this epoch."""
         return (epoch, True) in self.epochs
@@ -96,7 +100,7 @@ class KeyBackupHistory:
 
     made: tuple[KeyBackup, ...] = ()
     epoch_started_at: int = 0
-    """Position at which the current epoch was started."""
+    """Position at which the current epoch was started, or the one held ready was replaced."""
 
     def at(self, position: int) -> KeyBackup | None:
         """The backup that was recorded there."""
@@ -123,7 +127,7 @@ class KeyBackupHistory:
         return tuple(one for one in self.standing() if any(map(one.holds_secret, epochs)))
 
     def made_in_this_epoch(self) -> bool:
-        """Whether one that stands was made since the current epoch was started."""
+        """Whether one that stands was made since this epoch was started, or the next replaced."""
         return any(backup.position > self.epoch_started_at for backup in self.standing())
 
 
@@ -149,6 +153,10 @@ def fold_key_backups(state: KeyBackupHistory | None, recorded: Recorded) -> KeyB
                     for one in state.made
                 ),
             )
+        case EpochReplaced(next=(epoch, *_)):
+            # What they hold of it is of no use any more, and there is no copy of what is now.
+            made_before = tuple(one.without_epoch(epoch) for one in state.made)
+            return replace(state, made=made_before, epoch_started_at=recorded.position)
         case EpochStarted():
             return replace(state, epoch_started_at=recorded.position)
     return state

@@ -62,8 +62,11 @@ class StartEpoch:
     safeguards: Safeguards
 
     def decide(self, transaction: Transaction) -> bool:
-        """Append its start; False if somebody else has started it, or a later one."""
-        if self.desk.key_history(transaction).current >= self.started.epoch:
+        """Append its start; False if somebody else has started it, or has replaced its keys."""
+        history = self.desk.key_history(transaction)
+        if history.current >= self.started.epoch:
+            return False
+        if not history.committed[self.started.epoch].fit(self.started):
             return False
         self.safeguards.hold(transaction)
         transaction.append(
@@ -217,7 +220,7 @@ class Rotation:
         history = self._history()
         keys = history.values_destroying
         if keys:
-            self._held.destroy(history)
+            self._held.destroy(self._history)
             self._writer.run(RecordDestruction(self._desk, acting, keys))
         epochs = tuple(sorted({*rotated.destroyed, *(name.epoch for name in keys)}))
         if not epochs:
@@ -243,14 +246,17 @@ class Rotation:
             drop(file, history)
             held = {keys.epoch: keys for keys in file.held.epochs}
             if epoch not in held:
-                raise _next_missing(epoch)
+                raise next_missing(epoch)
             if epoch + 1 not in held:
                 after = file.held.with_next_epoch(self._desk.random)
                 file.write(after.keyring, after.root)
                 held = {keys.epoch: keys for keys in file.held.epochs}
             start = StartEpoch(self._desk, acting, held[epoch], held[epoch + 1], safeguards)
             if not self._writer.run(start):
-                drop(file, self._history())
+                history = self._history()
+                drop(file, history)
+                if history.current < epoch:
+                    raise next_missing(epoch)
 
     def _reseal(
         self, acting: Acting, history: KeyHistory, progress: Progress
@@ -310,11 +316,13 @@ class Rotation:
         return Prepared(row, event)
 
 
-def _next_missing(epoch: int) -> KeyUnavailable:
+def next_missing(epoch: int) -> KeyUnavailable:
+    """The epoch that is to be started is held by another host, or by nobody any more."""
     return KeyUnavailable(
         "next-epoch-missing",
         f"This keyring does not hold the keys of epoch {epoch}, which another host has made.",
-        hint="Copy the keyring from the host that rotated last, then rotate here.",
+        hint="Copy the keyring from the host that rotated last, then rotate here; if its keyring is"
+        " lost and no key backup holds them, run `credledger key replace-next`.",
     )
 
 
