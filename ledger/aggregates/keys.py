@@ -227,6 +227,10 @@ class KeyHistory:
         """How many epochs were started after this position."""
         return sum(where > position for where in self.started_where.values())
 
+    def has_ended_lately(self, epochs: int) -> bool:
+        """Whether a slot was removed and fewer epochs than these were started since."""
+        return any(self.started_since(where) < epochs for where in self.removed_where.values())
+
     def is_live(self, slot: int) -> bool:
         """Whether the slot was added and not removed since."""
         return slot in self.slots and slot not in self.removed
