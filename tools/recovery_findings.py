@@ -132,7 +132,8 @@ def _unfinished(session: Session) -> Iterator[Finding]:
             "next-epoch-missing",
             WARNING,
             "This keyring lacks the next epoch: another host has rotated since it was copied.",
-            "Copy the newer keyring from that host; one more rotation, and this one stops.",
+            "Copy the newer keyring from that host; one more rotation, and this one stops. If it is"
+            " lost on every host: credledger key replace-next",
         )
 
 

@@ -11,7 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from ledger.aggregates.event import UPCASTERS, Event, event
-from ledger.aggregates.keys import EpochStarted, PassphraseChanged, SlotAdded, SlotRemoved
+from ledger.aggregates.keys import (
+    EpochReplaced,
+    EpochStarted,
+    PassphraseChanged,
+    SlotAdded,
+    SlotRemoved,
+)
 from ledger.aggregates.recorded import Recorded
 from ledger.sealing.slots import OPERATOR
 
@@ -93,6 +99,10 @@ class KeyBackup:
     def holds(self, epoch: int) -> bool:
         """Whether it has keys of this epoch."""
         return any(held == epoch for held, _ in self.epochs)
+
+    def without_epoch(self, epoch: int) -> KeyBackup:
+        """The same, keys of this epoch not being counted."""
+        return replace(self, epochs=tuple(held for held in self.epochs if held[0] != epoch))
 
     def holds_secret(self, epoch: int) -> bool:
         """Whether it has the key that opens values of this epoch."""
@@ -190,6 +200,9 @@ def fold_key_backups(state: KeyBackupHistory | None, recorded: Recorded) -> KeyB
                     for one in state.made
                 ),
             )
+        case EpochReplaced(next=(epoch, *_)):
+            # What they hold of it is of no use any more, and there is no copy of what is now.
+            return replace(state, made=tuple(one.without_epoch(epoch) for one in state.made))
         case EpochStarted(epoch=epoch):
             return replace(state, epoch=epoch, epoch_started_at=recorded.position)
         case SlotAdded(slot=slot, opens=opens) if opens == OPERATOR:

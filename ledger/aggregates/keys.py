@@ -38,6 +38,16 @@ class EpochResealed(Event):
 
 @event
 @dataclass(frozen=True, slots=True)
+class EpochReplaced(Event):
+    """The keys held ready for the next epoch are lost; others stand in their place from now on."""
+
+    TOPIC: ClassVar[str] = "epoch.replaced"
+    next: tuple[Any, ...]
+    """(epoch, state, secret, access[120]) of the one held ready now."""
+
+
+@event
+@dataclass(frozen=True, slots=True)
 class BackupWaived(Event):
     """A rotation went on without the backups that it asks for."""
 
@@ -230,6 +240,10 @@ class KeyHistory:
         """How many epochs were started after this position."""
         return sum(where > position for where in self.started_where.values())
 
+    def has_ended_lately(self, epochs: int) -> bool:
+        """Whether a slot was removed and fewer epochs than these were started since."""
+        return any(self.started_since(where) < epochs for where in self.removed_where.values())
+
     def is_live(self, slot: int) -> bool:
         """Whether the slot was added and not removed since."""
         return slot in self.slots and slot not in self.removed
@@ -240,18 +254,16 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
     state = state or KeyHistory()
     match recorded.event:
         case EpochStarted(epoch=epoch, started=started, next=following):
-            committed = {**state.committed}
-            for listed in (started, following):
-                commitment = EpochCommitments(listed[0], listed[1], listed[2], listed[3])
-                committed[commitment.epoch] = commitment
             return replace(
                 state,
                 current=epoch,
-                committed=committed,
+                committed={**state.committed, **_committed(started), **_committed(following)},
                 first_periods={**state.first_periods, epoch: recorded.period},
                 started_at={**state.started_at, epoch: recorded.recorded_at},
                 started_where={**state.started_where, epoch: recorded.position},
             )
+        case EpochReplaced(next=following):
+            return replace(state, committed={**state.committed, **_committed(following)})
         case EpochResealed(epoch=epoch):
             return replace(state, resealed=max(state.resealed, epoch))
         case KeysDestroying(keys=keys):
@@ -277,6 +289,11 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
             )
     hosts = fold_hosts(state.hosts, recorded)
     return state if hosts is state.hosts else replace(state, hosts=hosts)
+
+
+def _committed(listed: tuple[Any, ...]) -> dict[int, EpochCommitments]:
+    epoch, state, secret, access = listed
+    return {epoch: EpochCommitments(epoch, state, secret, access)}
 
 
 def _names(keys: tuple[tuple[int, str, int], ...]) -> frozenset[KeyName]:

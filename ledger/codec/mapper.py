@@ -29,7 +29,7 @@ from ledger.errors import Tampered
 from ledger.log.rows import NO_ROW, LogRow
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import NONCE_BYTES, open_sealed, padded, seal_padded
-from ledger.sealing.epochs import EpochKeys, period_of
+from ledger.sealing.epochs import EpochCommitments, EpochKeys, period_of
 from ledger.sealing.keys import KeySet
 from ledger.tree import leaf_hash
 
@@ -197,6 +197,10 @@ class EventMapper:
     def holds(self, epoch: int) -> bool:
         """Whether the keys of this epoch are at hand."""
         return epoch in self._keys.epochs
+
+    def fits(self, commitments: EpochCommitments) -> bool:
+        """Whether the keys at hand of an epoch, if any are, are those committed to."""
+        return self._keys.fit(commitments)
 
     def start(self, first_periods: Mapping[int, int]) -> None:
         """Learn in which month each epoch was started, which access keys are counted from."""

@@ -43,7 +43,7 @@ Fold = Callable[[S | None, Recorded], S | None]
 
 EPOCH_EVENTS_MAX = 1 << 31
 """Half of what one key may seal with random nonces (NIST SP 800-38D, section 8.3)."""
-_ROTATING = ("epoch.started", "backup.waived")
+_ROTATING = ("epoch.started", "epoch.replaced", "backup.waived")
 
 
 class Place(NamedTuple):

@@ -20,9 +20,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import ledger.aggregates.retention  # noqa: F401 # its events lie in the stream of keys
-from ledger.aggregates.keys import fold_keys
+from ledger.aggregates.keys import KeyHistory, fold_keys
 from ledger.codec.mapper import EventMapper
-from ledger.errors import Conflict, InvalidInput, LedgerError, Tampered, Unavailable
+from ledger.errors import (
+    Conflict,
+    InvalidInput,
+    KeyUnavailable,
+    LedgerError,
+    Tampered,
+    Unavailable,
+)
 from ledger.log.access_streams import AccessStreams
 from ledger.log.folds import Folds, Overtaken
 from ledger.log.following import CheckedHead, Follower, rolled_back
@@ -31,6 +38,7 @@ from ledger.log.line import Answer, Line, Reply, Waiting
 from ledger.log.memory import HostMemory
 from ledger.log.rows import OPERATOR, SignerRow, signers_digest
 from ledger.log.signers import HeadSigner
+from ledger.log.started_keys import started_history
 from ledger.log.store import Maintainer, Reading, Store, Writing
 from ledger.log.tips import StreamTips
 from ledger.log.transaction import Equipment, Request, Transaction
@@ -331,16 +339,32 @@ class Writer:
         """Learn in which month each epoch began, whoever started it.
 
         Access keys are counted from there. A process that holds the keys of the next epoch goes
-        on when another host starts it; for one still later it looks into its keyring again.
+        on when another host starts it; for one still later, and where it holds others than the
+        log, it looks into its keyring again.
         """
         if head.epoch > self._epoch_known:
             if self._renew_keys is not None and not self._equipment.mapper.holds(head.epoch):
                 self._renew_keys()
-            history = self._folds.state(reading, head.size, self._keyring_stream, fold_keys)
+            try:
+                history = self._started(reading, head)
+            except KeyUnavailable:
+                if self._renew_keys is None:
+                    raise
+                self._renew_keys()
+                history = self._started(reading, head)
             if history is not None:
                 self._equipment.mapper.start(history.first_periods)
                 self._epoch_known = history.current
                 self._epoch_began = history.started_where[history.current]
+
+    def _started(self, reading: Reading, head: CheckedHead) -> KeyHistory | None:
+        """The epochs as the log tells them, if no other keys are held for those it has started."""
+        mapper, stream = self._equipment.mapper, self._keyring_stream
+
+        def told() -> KeyHistory | None:
+            return self._folds.state(reading, head.size, stream, fold_keys)
+
+        return started_history(told, reading, stream, mapper, head.epoch)
 
     def _adopt(self) -> None:
         """Go on from what another process of this host has checked and remembered.

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from ledger.errors import KeyUnavailable
 from ledger.sealing.confidential import Confidential
-from ledger.sealing.epochs import EpochKeys, period_index
+from ledger.sealing.epochs import EpochCommitments, EpochKeys, period_index
 
 _CACHED_ACCESS_CIPHERS_MAX = 4096
 
@@ -37,6 +37,11 @@ class KeySet(Confidential):
     def epochs(self) -> tuple[int, ...]:
         """The epochs whose keys are held."""
         return tuple(sorted(self._epochs))
+
+    def fit(self, commitments: EpochCommitments) -> bool:
+        """Whether the keys held of an epoch, if any are, are those committed to."""
+        keys = self._epochs.get(commitments.epoch)
+        return keys is None or commitments.fit(keys)
 
     def start(self, first_periods: Mapping[int, int]) -> None:
         """Learn in which month each epoch was started, as the log says."""

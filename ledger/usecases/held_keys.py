@@ -8,7 +8,7 @@ ciphers that everybody in this process uses.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ledger.aggregates.keys import KeyHistory
@@ -62,23 +62,25 @@ class HeldKeys(Confidential):
             finally:
                 self.take(file.held)
 
-    def destroy(self, history: KeyHistory) -> None:
-        """Take out of the file what the log calls destroyed, or say why it cannot be written."""
-        with self.changing() as file:
-            drop(file, history)
+    def destroy(self, told: Callable[[], KeyHistory]) -> None:
+        """Take out of the file what the log calls destroyed, or say why it cannot be written.
 
-    def give_up(self, history: KeyHistory) -> None:
+        The log is asked under the file's lock: keys that another process puts into the file, and
+        has the log choose before it lets the file go, are not taken for others.
+        """
+        with self.changing() as file:
+            drop(file, told())
+
+    def give_up(self, told: Callable[[], KeyHistory]) -> None:
         """Drop what the log calls destroyed, and epochs held ready that it did not choose.
 
         The file follows if it can be written; if not, this process has dropped them all the same.
         """
-        given_up = given_up_by(self.unlocked, history)
-        lean = self.unlocked.without(given_up)
-        if lean is self.unlocked:
+        if self.unlocked.without(given_up_by(self.unlocked, told())) is self.unlocked:
             return
         with contextlib.suppress(LedgerError):
-            self.destroy(history)
-        self.take(self.unlocked.without(given_up))
+            self.destroy(told)
+        self.take(self.unlocked.without(given_up_by(self.unlocked, told())))
 
 
 def drop(file: KeyringFile, history: KeyHistory) -> None:

@@ -64,6 +64,7 @@ from ledger.usecases.founding import unnamed
 from ledger.usecases.held_keys import HeldKeys
 from ledger.usecases.hosts import Herald, HostKeeper
 from ledger.usecases.key_backups import KeyBackups, require_not_behind
+from ledger.usecases.next_epoch import NextEpoch
 from ledger.usecases.outcomes import (
     ImportOutcome,
     LedgerStatus,
@@ -117,6 +118,8 @@ class Ledger:
         self.shares = RecoveryShares(desk, writer, self._slots)
         """Recovery shares of a slot of their own."""
         self._rotation = Rotation(desk, writer, held, clock)
+        self.next_epoch = NextEpoch(desk, writer, held)
+        """The keys held ready for the next rotation."""
         self.retention = Retainer(desk, writer, held)
         """How long access records are kept, and their erasure."""
         self.hosts = HostKeeper(desk, writer, host)
@@ -643,11 +646,11 @@ class Ledger:
 
     def _check_keyring(self, *, ahead: bool) -> None:
         require_not_behind(self._desk, self._writer)
-        history = self.key_history()
-        unlocked = self._desk.unlocked
-        if history.current == 0:
+        if self.key_history().current == 0:
             raise Tampered("no-epoch", "The log does not begin with an epoch.", position=1)
-        self._held.give_up(history)
+        unlocked = self._desk.unlocked
+        self._held.give_up(self.key_history)
+        history = self.key_history()
         require_fit(replace(self._held.unlocked, slot=unlocked.slot), history, ahead=ahead)
 
 

@@ -105,6 +105,14 @@ class RotationOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class NextEpochOutcome:
+    """A next epoch with other keys."""
+
+    epoch: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class HoldOutcome:
     """A hold that was set or released."""
 

@@ -212,7 +212,7 @@ class Retainer:
             if name.compartment == Compartment.ACCESS.value
         )
         if keys:
-            self._held.destroy(history)
+            self._held.destroy(lambda: self._writer.look(self._desk.key_history))
             self._writer.run(RecordDestruction(self._desk, acting, keys))
 
     def _outcome(self, erasable: Erasable, position: int | None) -> ErasureOutcome:

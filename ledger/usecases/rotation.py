@@ -9,8 +9,8 @@ new epoch's key, a few mappings to a request and a breath between requests, whil
 write: whatever they set meanwhile is in the new epoch already, and no mapping is without a key
 that opens it at any moment.
 
-Killed anywhere, the next run goes on: an epoch added to the file is used, a started one is
-resealed to its end, and only then is a rotation finished. Of two runs at once the log takes one
+Killed anywhere, the next run goes on: an epoch added to the file is used, unless a slot was removed
+lately whose holder may have it, a started one is resealed to its end, and only then is a rotation finished. Of two runs at once the log takes one
 start, and both reseal: what one has done the other finds done.
 
 What is read and sealed before the lock is taken counts only if its row is still the newest of its
@@ -36,6 +36,7 @@ from ledger.log.transaction import Place, Transaction
 from ledger.log.writer import Writer
 from ledger.sealing.envelope import NONCE_BYTES
 from ledger.sealing.epochs import EpochKeys, period_of
+from ledger.sealing.keyring import GivenUp
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 from ledger.usecases.destruction import IntendDestruction, RecordDestruction
@@ -60,11 +61,22 @@ class StartEpoch:
     started: EpochKeys
     following: EpochKeys
     safeguards: Safeguards
+    removed: frozenset[int]
+    """The slots that were removed when it was decided which keys follow."""
 
     def decide(self, transaction: Transaction) -> bool:
-        """Append its start; False if somebody else has started it, or a later one."""
-        if self.desk.key_history(transaction).current >= self.started.epoch:
+        """Append its start; False if somebody else has started it, or has replaced its keys."""
+        history = self.desk.key_history(transaction)
+        if history.current >= self.started.epoch:
             return False
+        if not history.committed[self.started.epoch].fit(self.started):
+            return False
+        if history.removed != self.removed:
+            raise Conflict(
+                "slot-removed-meanwhile",
+                "A slot was removed meanwhile; no keys were rotated.",
+                hint="Run the command again; it makes keys that the slot's holder cannot have.",
+            )
         self.safeguards.hold(transaction)
         transaction.append(
             self.desk.streams.keyring(),
@@ -175,8 +187,9 @@ class Rotation:
     def run_past(self, acting: Acting, position: int, progress: Progress | None) -> RotationOutcome:
         """See that two epochs were started after this position, and reseal to the end.
 
-        The second is one whose keys nobody held who had a copy of the keyring then. Backups are
-        not asked for, and it is recorded where they were lacking.
+        The second is one whose keys nobody held who had a copy of the keyring then: they are made
+        after this position, whatever epochs the file held (see `_start`). Backups are not asked
+        for, and it is recorded where they were lacking.
         """
         self._require_operator()
         while (history := self._history()).started_since(position) < EPOCHS_PAST:
@@ -217,7 +230,7 @@ class Rotation:
         history = self._history()
         keys = history.values_destroying
         if keys:
-            self._held.destroy(history)
+            self._held.destroy(self._history)
             self._writer.run(RecordDestruction(self._desk, acting, keys))
         epochs = tuple(sorted({*rotated.destroyed, *(name.epoch for name in keys)}))
         if not epochs:
@@ -231,7 +244,11 @@ class Rotation:
         return self._writer.look(self._desk.key_history)
 
     def _start(self, acting: Acting, epoch: int, *, without_backup: bool) -> None:
-        """Add an epoch to the keyring's file, then start the one it held ready."""
+        """Add an epoch to the keyring's file, then start the one it held ready.
+
+        One that is in the file and not in the log, left by a rotation that was killed, is used. But
+        whoever had a slot until lately may have copied it, or put it there: it makes way for another.
+        """
         with self._held.changing() as file:
             history = self._history()
             if history.current >= epoch:
@@ -243,14 +260,20 @@ class Rotation:
             drop(file, history)
             held = {keys.epoch: keys for keys in file.held.epochs}
             if epoch not in held:
-                raise _next_missing(epoch)
-            if epoch + 1 not in held:
-                after = file.held.with_next_epoch(self._desk.random)
-                file.write(after.keyring, after.root)
+                raise next_missing(epoch)
+            if epoch + 1 not in held or history.has_ended_lately(EPOCHS_PAST):
+                unknown = GivenUp(epochs=frozenset(held.keys() - history.committed.keys()))
+                after = file.held.without(unknown).with_next_epoch(self._desk.random)
+                file.write(after.keyring, after.root, unknown)
                 held = {keys.epoch: keys for keys in file.held.epochs}
-            start = StartEpoch(self._desk, acting, held[epoch], held[epoch + 1], safeguards)
+            start = StartEpoch(
+                self._desk, acting, held[epoch], held[epoch + 1], safeguards, history.removed
+            )
             if not self._writer.run(start):
-                drop(file, self._history())
+                history = self._history()
+                drop(file, history)
+                if history.current < epoch:
+                    raise next_missing(epoch)
 
     def _reseal(
         self, acting: Acting, history: KeyHistory, progress: Progress
@@ -310,11 +333,13 @@ class Rotation:
         return Prepared(row, event)
 
 
-def _next_missing(epoch: int) -> KeyUnavailable:
+def next_missing(epoch: int) -> KeyUnavailable:
+    """The epoch that is to be started is held by another host, or by nobody any more."""
     return KeyUnavailable(
         "next-epoch-missing",
         f"This keyring does not hold the keys of epoch {epoch}, which another host has made.",
-        hint="Copy the keyring from the host that rotated last, then rotate here.",
+        hint="Copy the keyring from the host that rotated last, then rotate here; if its keyring is"
+        " lost and no key backup holds them, run `credledger key replace-next`.",
     )
 
 

@@ -78,6 +78,7 @@ ELSEWHERE = {
     "key backup": "test_key_holding.py",
     "key backup attest-replaced": "test_key_holding.py",
     "key passphrase": "test_kills.py",
+    "key replace-next": "test_next_epoch.py",
     "key restore": "test_key_holding.py",
     "key retention apply": "../ledger/test_retention.py",
     "key rotate": "test_torture.py",

@@ -360,6 +360,108 @@ def test_a_removed_slots_holder_has_none_of_the_keys_that_are_used_from_then_on(
     require_whole(two_slots, 3)
 
 
+def leave_pending(house):
+    """A rotation is killed between file and log; what an operator then copies from the file."""
+    ledger = house.open()
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(Cut):
+        patched.setattr(ledger._writer, "run", cutting)
+        rotate(ledger)
+    ledger.close()
+    kept = read_keyring(house.keyring_path).unlock(passphrase(SECOND))
+    assert [keys.epoch for keys in kept.epochs] == [1, 2, 3]
+    return kept
+
+
+def require_unknown(house, kept):
+    """The keys that are used now, and those that come next, are none of these."""
+    known = {key for keys in kept.epochs for key in (keys.state, keys.secret, *keys.access)}
+    current, following = held(house).epochs[-2:]
+    for keys in (current, following):
+        assert not known & {keys.state, keys.secret, *keys.access}
+
+
+@pytest.mark.parametrize("cut", [None, 2, 3, 4, 5, 6])
+def test_epochs_that_the_log_does_not_know_are_not_used_once_a_slot_is_removed(two_slots, cut):
+    """Its holder has copied the file that a killed rotation left; the removal may be cut off too."""
+    kept = leave_pending(two_slots)
+    ledger, left = two_slots.open(), [cut]
+    run = Writer.run
+
+    def sometimes(self, *asked):
+        left[0] -= 1
+        if left[0] == 0:
+            raise Cut
+        return run(self, *asked)
+
+    if cut is None:
+        ledger.remove_slot(Acting(), 2, mislaid=False, without_backup=True)
+    else:
+        with pytest.MonkeyPatch.context() as patched, pytest.raises(Cut):
+            patched.setattr(Writer, "run", sometimes)
+            ledger.remove_slot(Acting(), 2, mislaid=False, without_backup=True)
+    ledger.close()
+    again = two_slots.open()
+    if cut is not None:
+        if again.key_history().started_since(again.key_history().removed_where[2]) < 2:
+            again.remove_slot(Acting(), 2, mislaid=False)
+        else:
+            rotate(again)
+    assert again.status().epoch == 3
+    again.close()
+    require_unknown(two_slots, kept)
+    require_whole(two_slots, 3)
+
+
+def test_another_host_that_rotates_meanwhile_does_not_use_them_either(two_slots, tmp_path):
+    """Its copy of the file still holds what the removed slot's holder has put there."""
+    kept = leave_pending(two_slots)
+    other = another_host(two_slots, tmp_path / "other")
+    ledger = two_slots.open()
+    ledger._slots.remove(Acting(), 2)
+    theirs = other.open()
+    assert rotate(theirs).epoch == 2
+    assert rotate(theirs).epoch == 3
+    theirs.close()
+    ledger.close()
+    require_unknown(other, kept)
+    require_whole(other, 3)
+
+
+def test_a_slot_that_is_removed_while_keys_are_chosen_stops_the_rotation(two_slots, tmp_path):
+    """On another host; the file may hold what the slot's holder knows. Run again, it is replaced."""
+    kept = leave_pending(two_slots)
+    other = another_host(two_slots, tmp_path / "other")
+    ledger, theirs = two_slots.open(), other.open()
+    run = Writer.run
+
+    def running(self, request):
+        patched.undo()
+        ledger._slots.remove(Acting(), 2)
+        return run(self, request)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(theirs._writer, "run", running.__get__(theirs._writer))
+        with pytest.raises(Conflict) as caught:
+            rotate(theirs)
+    assert caught.value.code == "slot-removed-meanwhile"
+    assert theirs.key_history().current == 1
+    assert [rotate(theirs).epoch for _ in range(2)] == [2, 3]
+    theirs.close()
+    ledger.close()
+    require_unknown(other, kept)
+    require_whole(other, 3)
+
+
+def test_an_epoch_that_a_killed_rotation_left_is_used_where_no_slot_was_removed(two_slots):
+    """Other hosts may have copied the file since."""
+    kept = leave_pending(two_slots)
+    ledger = two_slots.open()
+    rotate(ledger)
+    ledger.close()
+    assert held(two_slots).epochs[2].state == kept.epochs[2].state
+    require_whole(two_slots, 2)
+
+
 def test_a_mislaid_slot_is_removed_without_any_rotation(two_slots):
     ledger = two_slots.open()
     assert ledger.remove_slot(Acting(), 2, mislaid=True).rotated_to is None

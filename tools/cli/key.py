@@ -115,6 +115,33 @@ def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
 
 @command(
     key,
+    "replace-next",
+    example="credledger key replace-next --reason 'the keyring is lost, the backup is older'",
+    appends=True,
+    destroys=True,
+    answers='{"epoch", "position"}',
+)
+def replace_next(run: Run) -> None:
+    """Make other keys for the next epoch, in place of keys that are lost.
+
+    For when no rotation is possible any more: the keyring that held the next epoch is gone, and so
+    is every key backup of it. Nothing was sealed under it, so nothing is lost. Keyrings of other
+    hosts cannot rotate until they get a copy of this one.
+    """
+    from tools import show
+
+    run.consent("Are the keys of the next epoch lost, on every host and in every key backup?")
+    with run.session() as session:
+        outcome = session.ledger.next_epoch.replace(run.acting())
+    run.print(
+        {"epoch": outcome.epoch, "position": outcome.position},
+        sentence=f"Other keys are held ready for epoch {outcome.epoch}.",
+    )
+    show.print_note("Back up the keyring and copy it to the other hosts: only it can rotate.")
+
+
+@command(
+    key,
     "passphrase",
     example="credledger key passphrase --new-passphrase-file new.txt",
     appends=True,

@@ -126,6 +126,7 @@ def note_restored(*, lacks_next: bool) -> None:
     if lacks_next:
         show.print_note(
             "It lacks the epoch after the current one, which is held ready for a rotation: until a"
-            " newer keyring is found, keys cannot be rotated."
+            " newer keyring is found, keys cannot be rotated. If there is none, run"
+            " `credledger key replace-next`."
         )
     show.print_note("Slots added or passphrases changed since that backup are not in it.")
