@@ -30,7 +30,7 @@ from ledger.aggregates.keys import RollbackAccepted
 from ledger.archive.folder import ArchiveFolder, refuse_place
 from ledger.archive.manifest import ViewDigest
 from ledger.archive.reading import Archive, open_archive
-from ledger.archive.restoring import Refold, Restoration
+from ledger.archive.restoring import Refold, Restoration, finish
 from ledger.archive.writing import forked_from_backup, take, write_archive
 from ledger.errors import KeyUnavailable, NotFound, Tampered, Unavailable
 from ledger.log.following import CheckedHead
@@ -121,7 +121,7 @@ def restore_backup(
             require_replaceable(settings.keyring, restoring.unlocked, told.keys)
         restoring.store.create()
         abandoned = _remembered(restoring.memory)
-        recorded = _is_recorded(restoring, archive, abandoned, key_backup)
+        recorded = _is_recorded(restoring, archive, abandoned)
         fresh = restoring.memory.anew()
         restoration = Restoration(
             archive,
@@ -152,6 +152,7 @@ def restore_backup(
             if key_backup is not None:
                 keyring, lacks_next = key_backup.put_back(ledger, acting)
                 keyring["lacks_next"] = lacks_next
+        finish(restoring.store)
         restoring.memory.replace_by(fresh)
     gone = None
     if abandoned is not None and abandoned.size > head.size:
@@ -272,20 +273,16 @@ def _remembered(memory: HostMemory) -> CheckedHead | None:
         raise Tampered(error.code, error.message, hint=hint) from error
 
 
-def _is_recorded(
-    restoring: Restoring,
-    archive: Archive,
-    abandoned: CheckedHead | None,
-    key_backup: Presented | None,
-) -> bool:
-    """Whether a restore was killed after its record and before its last effect on this host.
+def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead | None) -> bool:
+    """Whether a restore was killed after its record and before its last effect.
 
-    That is to forget the other head: the record tells of exactly the one that is still remembered.
-    Or to put the key backup in place: the record is of this archive. Nothing else came after.
+    Before the store's mark was taken away: the record is of this archive. Or before this host
+    forgot the other head: the record tells of exactly the one that is remembered. Nothing else
+    came after.
     """
     position = archive.last_position()
     with restoring.store.reading() as reading:
-        rows = reading.rows_after(position, _RECORDS_MAX)
+        rows, marked = reading.rows_after(position, _RECORDS_MAX), reading.is_restoring()
     if [row.topic for row in rows] not in _RECORDS:
         return False
     events = [restoring.mapper.open(row).event for row in rows]
@@ -294,7 +291,7 @@ def _is_recorded(
             given_up = (event.abandoned_size, event.abandoned_root)
             return given_up == (abandoned.size, abandoned.frontier.root())
         if isinstance(event, BackupRestored):
-            return key_backup is not None and event.digest == archive.manifest.digest
+            return marked and event.digest == archive.manifest.digest
     return False
 
 
