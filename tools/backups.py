@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from ledger.log.memory import HostMemory
     from ledger.log.store import Reading, Store
     from ledger.usecases.acting import Acting
+    from ledger.usecases.ledger import Ledger
     from projections.views import Views
     from tools.documents import StandardInput
     from tools.key_backups import Presented
@@ -152,13 +153,22 @@ def restore_backup(
             if key_backup is not None:
                 keyring, lacks_next = key_backup.put_back(ledger, acting)
                 keyring["lacks_next"] = lacks_next
+            lost = _lost(restoring.views, ledger)
+            helping = ledger.key_backups.history().holding_any([one["epoch"] for one in lost])
         finish(restoring.store)
         restoring.memory.replace_by(fresh)
     gone = None
     if abandoned is not None and abandoned.size > head.size:
         gone = {"from": head.size + 1, "to": abandoned.size}
     document = _document(archive, started, views)
-    return {**document, "gone": gone, "revived": revived, "keyring": keyring}
+    return {
+        **document,
+        "gone": gone,
+        "revived": revived,
+        "keyring": keyring,
+        "lost": lost,
+        "still_in": [one.path for one in helping],
+    }
 
 
 @contextlib.contextmanager
@@ -222,8 +232,27 @@ def _drilled(session: Session, archive: Archive, place: Path) -> list[dict[str, 
         with progress("Drilling") as show:
             restoration.run(show)
         compared = _compared(archive, store, views)
-    _require_same(compared)
+        _require_same(compared)
+        lost = _lost(views, session.ledger)
+    if lost:
+        raise KeyUnavailable(
+            "archive-values-lost",
+            f"The keyring does not open {sum(one['mappings'] for one in lost)} of the credentials"
+            " in the archive: the keys of their values were destroyed.",
+            hint="Make a new backup of the database; until then keep the key backups that hold"
+            " the keys.",
+        )
     return compared
+
+
+def _lost(views: Views, ledger: Ledger) -> list[dict[str, int]]:
+    """How many live mappings rest on each epoch whose values the keys at hand do not open."""
+    held = {epoch for epoch, _, _, secret in ledger.status().epochs if secret}
+    return [
+        {"epoch": epoch, "mappings": count}
+        for epoch, count in views.epochs().items()
+        if epoch not in held
+    ]
 
 
 def _archive_to_drill(session: Session, directory: Path | None, besides: Sequence[Path]) -> Archive:

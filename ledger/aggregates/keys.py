@@ -187,6 +187,8 @@ class KeyHistory:
     """The position of each epoch's start."""
     resealed: int = 1
     """The newest epoch whose rotation is finished."""
+    resealed_where: dict[int, int] = field(default_factory=dict)
+    """The position from which on every live mapping rests on this epoch, or a later one."""
     destroying: frozenset[KeyName] = frozenset()
     """Keys that may be gone, those that are destroyed included."""
     destroyed: frozenset[KeyName] = frozenset()
@@ -204,6 +206,16 @@ class KeyHistory:
         """Whether keys of values were to be destroyed and this was never recorded as done."""
         left = self.destroying - self.destroyed
         return any(name.compartment == Compartment.SECRET.value for name in left)
+
+    @property
+    def whole_from(self) -> int:
+        """From this position on no live mapping rests on a destroyed key; 0 where there is none."""
+        gone = [one.epoch for one in self.destroying if one.compartment == Compartment.SECRET.value]
+        if not gone:
+            return 0
+        return min(
+            (at for epoch, at in self.resealed_where.items() if epoch > max(gone)), default=0
+        )
 
     def state_of(self, epoch: int) -> str:
         """`next`, `current`, `previous`, and `destroying` or `destroyed` by its key of values."""
@@ -245,7 +257,8 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
                 started_where={**state.started_where, epoch: recorded.position},
             )
         case EpochResealed(epoch=epoch):
-            return replace(state, resealed=max(state.resealed, epoch))
+            where = {epoch: recorded.position, **state.resealed_where}
+            return replace(state, resealed=max(state.resealed, epoch), resealed_where=where)
         case KeysDestroying(keys=keys):
             return replace(state, destroying=state.destroying | _names(keys))
         case KeysDestroyed(keys=keys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,7 +20,7 @@ VIEW_COLUMNS = {
     "same": "Same",
 }
 CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
-_NOTED = {"views", "gone", "revived", "keyring"}
+_NOTED = {"views", "gone", "revived", "keyring", "lost", "still_in"}
 """What people are told in other ways than as a line of facts."""
 _PART = click.option(
     "--part",
@@ -85,7 +86,7 @@ def verify(
     example="credledger backup restore /mnt/backup/monday --store sqlite:///srv/new/ledger.db",
     appends=True,
     answers='{"ok", "position", "root", "seconds", "views": [], "gone": {"from", "to"}?,'
-    ' "revived": [{"slot", "label"}], "keyring": as key restore?}',
+    ' "revived": [{"slot", "label"}], "keyring": as key restore?, "lost": [{"epoch", "mappings"}], "still_in": []}',
 )
 @_DIRECTORY
 @_PART
@@ -120,7 +121,9 @@ def restore(
     if key_backup is not None:
         found = presented(key_backup, shares=shares, shares_file=shares_file)
     settings, acting = run.settings(), run.acting()
-    document = restore_backup(settings, run.standard_input, directory, parts, acting, found)
+    document: dict[str, Any] = restore_backup(
+        settings, run.standard_input, directory, parts, acting, found
+    )
     _print_restored(run, document)
     gone = document["gone"]
     if isinstance(gone, dict):
@@ -133,6 +136,7 @@ def restore(
             " that is recorded."
         )
     note_revived(document["revived"])
+    _note_lost(document)
     keyring = document["keyring"]
     if isinstance(keyring, dict):
         show.print_note(f"The key backup is the keyring now: {keyring['path']}.")
@@ -156,6 +160,27 @@ def drill(run: Run, directory: Path | None, parts: tuple[Path, ...], scratch: Pa
     with run.session() as session:
         document = drill_backup(session, directory, parts, scratch, acting)
     _print_restored(run, document)
+
+
+def _note_lost(document: dict[str, Any]) -> None:
+    """Values that are there and that nobody can open with this keyring."""
+    for one in document["lost"]:
+        show.print_note(
+            f"LOST: {one['mappings']} credentials rest on epoch {one['epoch']}, whose key of values"
+            " this keyring does not hold."
+        )
+    if document["lost"] and document["still_in"]:
+        show.print_note(
+            "A key backup that holds it, as far as is recorded: "
+            f"{', '.join(document['still_in'])}. Move the keyring aside, and restore into another"
+            " empty place with --key-backup."
+        )
+    elif document["lost"]:
+        show.print_note(
+            "No key backup is recorded that holds it, as far as this log tells. With none, delete"
+            " those credentials (`credledger credential list` shows the epoch of each), run"
+            " `credledger key rotate`, and set them anew."
+        )
 
 
 def _print_restored(run: Run, document: dict[str, object]) -> None:
