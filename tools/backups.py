@@ -105,6 +105,7 @@ def restore_backup(
     besides: Sequence[Path],
     acting: Acting,
     key_backup: Presented | None = None,
+    position: int | None = None,
 ) -> dict[str, object]:
     """Bring an archive into the empty store that the settings name, and go on from there.
 
@@ -112,7 +113,7 @@ def restore_backup(
     brought back without the other.
     """
     started = time.monotonic()
-    archive = open_archive(directory, besides)
+    archive = open_archive(directory, besides, position=position)
     with _open(settings, standard_input, archive, key_backup) as restoring:
         told = require_fit_of_archive(
             archive, restoring.unlocked, restoring.streams, restoring.mapper

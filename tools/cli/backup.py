@@ -30,6 +30,12 @@ _PART = click.option(
     type=click.Path(path_type=Path),
     help="Where an archive lies that this one goes on from; repeatable.",
 )
+_POSITION = click.option(
+    "--position",
+    type=click.IntRange(1),
+    metavar="N",
+    help="The newest archive there that ends at position N or before.",
+)
 _DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 
 
@@ -55,6 +61,7 @@ def create(run: Run, directory: Path, since_backup: bool) -> None:
 @command(backup, "verify", example="credledger backup verify /mnt/backup/monday")
 @_DIRECTORY
 @_PART
+@_POSITION
 @click.option("--ledger-id", metavar="ID", help="The pinned ledger id, in hex.")
 @click.pass_context
 def verify(
@@ -63,13 +70,16 @@ def verify(
     run: Run,
     directory: Path,
     parts: tuple[Path, ...],
+    position: int | None,
     ledger_id: str | None,
 ) -> None:
     """Check a whole archive without any key."""
     from tools.verifying import parse_ledger_id, verify_archive
 
     pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
-    document = verify_archive(run.settings(), directory, parts, pinned).as_backup_document()
+    document = verify_archive(
+        run.settings(), directory, parts, pinned, position
+    ).as_backup_document()
     if run.json:
         run.print(document)
     else:
@@ -90,6 +100,7 @@ def verify(
 )
 @_DIRECTORY
 @_PART
+@_POSITION
 @click.option(
     "--key-backup",
     metavar="FILE",
@@ -102,6 +113,7 @@ def restore(
     run: Run,
     directory: Path,
     parts: tuple[Path, ...],
+    position: int | None,
     key_backup: Path | None,
     shares: bool,
     shares_file: str | None,
@@ -122,7 +134,7 @@ def restore(
         found = presented(key_backup, shares=shares, shares_file=shares_file)
     settings, acting = run.settings(), run.acting()
     document: dict[str, Any] = restore_backup(
-        settings, run.standard_input, directory, parts, acting, found
+        settings, run.standard_input, directory, parts, acting, found, position
     )
     _print_restored(run, document)
     gone = document["gone"]
