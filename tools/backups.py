@@ -60,13 +60,23 @@ if TYPE_CHECKING:
 
 
 def create_backup(
-    session: Session, directory: Path, acting: Acting, *, since_backup: bool
+    session: Session,
+    directory: Path,
+    acting: Acting,
+    *,
+    since_backup: bool,
+    base_elsewhere: bool = False,
 ) -> dict[str, object]:
-    """Write an archive of everything up to now, check it, and record it."""
+    """Write an archive of everything up to now, check it, and record it.
+
+    `base_elsewhere` is somebody's word that what it goes on from is kept where nobody looks here.
+    """
     settings = session.settings
     copies = [Path(copy.path) for copy in session.ledger.key_backups.history().standing()]
     refuse_place(directory, settings.keyring, settings.sqlite_path, copies)
     after, previous = _newest_backup(session) if since_backup else (0, None)
+    if since_backup and not base_elsewhere:
+        _require_base(session, directory)
     session.ledger.head()
     session.views.bring_forward()
     with session.store.reading() as reading:
@@ -278,6 +288,30 @@ def _require_ours(session: Session, archive: Archive) -> None:
             "The archive is not the beginning of this ledger's log.",
             hint="Check the folder; after a rollback, take a new full backup.",
         )
+
+
+def _require_base(session: Session, directory: Path) -> None:
+    """`archive-base-missing` unless all that an archive would go on from is found.
+
+    It is looked for where it was put, in the folder of the new one, and beside that.
+    """
+    backups, ours = session.ledger.backups(), ArchiveFolder(directory)
+    places = [*(ArchiveFolder(Path(one)) for one in backups.directories), ours, *ours.beside()]
+    found = {
+        manifest.digest
+        for folder in places
+        for manifest in folder.readable_manifests()
+        if folder.holds_all(manifest)
+    }
+    for one in backups.chain:
+        if one.digest not in found:
+            raise NotFound(
+                "archive-base-missing",
+                f"The archive up to position {one.position} is not in {one.directory}: without it"
+                " nothing that goes on from it can be restored.",
+                hint="Make a full one, without --since-backup; if that archive is kept elsewhere,"
+                " say so with --base-elsewhere.",
+            )
 
 
 def _newest_backup(session: Session) -> tuple[int, bytes]:

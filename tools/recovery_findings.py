@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ledger.archive.folder import holds_archive
 from tools.cli.exits import EXIT_CODES
 from tools.findings import ERROR, WARNING, Finding
 from tools.key_backups import database_folders
@@ -93,7 +94,8 @@ def _key_backup_findings(session: Session) -> Iterator[Finding]:
         )
     folders = database_folders(session)
     for backup in history.standing():
-        if any(folder in Path(backup.path).parents for folder in folders):
+        around = Path(backup.path).parents
+        if any(folder in around for folder in folders) or any(map(holds_archive, around)):
             yield Finding(
                 "key-backup-with-database",
                 WARNING,

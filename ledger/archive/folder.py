@@ -97,6 +97,16 @@ class ArchiveFolder:
             return self.parts()[0]
         return []
 
+    def holds_all(self, manifest: Manifest) -> bool:
+        """Whether each segment file of a part is there, as long as it should be."""
+        try:
+            return all(
+                (self.path / manifest.segment_name(number)).stat().st_size == told.stored_bytes
+                for number, told in enumerate(manifest.segments)
+            )
+        except OSError:
+            return False
+
     def stored(self, manifest: Manifest, number: int, told: Segment) -> bytes:
         """The bytes of a segment, no more than were told."""
         try:
@@ -210,6 +220,13 @@ class ArchiveFolder:
                     (self.path / name).unlink(missing_ok=True)
         except OSError as error:
             raise not_writable(error) from error
+
+
+def holds_archive(folder: Path) -> bool:
+    """Whether a part of an archive lies in a folder, such as a copy that no log tells of."""
+    with contextlib.suppress(OSError):
+        return any(_MANIFEST.fullmatch(entry.name) for entry in folder.iterdir())
+    return False
 
 
 def refuse_place(

@@ -34,6 +34,7 @@ from ledger.aggregates.key_backups import (
     fold_key_backups,
 )
 from ledger.aggregates.keys import KeyHistory
+from ledger.archive.folder import holds_archive
 from ledger.errors import (
     Conflict,
     KeyUnavailable,
@@ -149,10 +150,12 @@ class KeyBackups:
     ) -> KeyBackupOutcome:
         """Copy the keyring to a place that is in none of the `forbidden` folders, nor below.
 
-        Errors as `key_backup_file.refuse_beside_database` and `write_key_backup`.
+        Nor may a part of any archive lie there or above. Errors as
+        `key_backup_file.refuse_beside_database` and `write_key_backup`.
         """
         place = checked_path(destination)
-        refuse_beside_database(place, forbidden)
+        copied = [folder for folder in place.parents if holds_archive(folder)]
+        refuse_beside_database(place, [*forbidden, *copied])
         with self._held.changing() as file:
             history = self._writer.look(self._desk.key_history)
             content = read_private(self._keyring, "keyring")

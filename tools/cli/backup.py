@@ -47,13 +47,30 @@ def backup() -> None:
 @command(backup, "create", example="credledger backup create /mnt/backup/monday", appends=True)
 @_DIRECTORY
 @click.option("--since-backup", is_flag=True, help="Only what the newest backup does not hold.")
-def create(run: Run, directory: Path, since_backup: bool) -> None:
-    """Write an archive of the log while others go on, check it and record it."""
+@click.option(
+    "--base-elsewhere",
+    is_flag=True,
+    help="What --since-backup goes on from is kept elsewhere; you vouch for it.",
+)
+def create(run: Run, directory: Path, since_backup: bool, base_elsewhere: bool) -> None:
+    """Write an archive of the log while others go on, check it and record it.
+
+    With --since-backup it is worth nothing without the archives that it goes on from, so those are
+    looked for first: where they were put, and beside the new one.
+    """
     from tools.backups import create_backup
 
+    if base_elsewhere and not since_backup:
+        raise InvalidInput("usage", "--base-elsewhere belongs to --since-backup.")
     acting = run.acting()
     with run.session() as session:
-        document = create_backup(session, directory, acting, since_backup=since_backup)
+        document = create_backup(
+            session,
+            directory,
+            acting,
+            since_backup=since_backup,
+            base_elsewhere=base_elsewhere,
+        )
     run.print(document)
     show.print_note("Keep it apart from the keyring: both together are the credentials.")
 
