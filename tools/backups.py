@@ -33,7 +33,7 @@ from ledger.archive.creating import create_archive
 from ledger.archive.folder import ArchiveFolder, refuse_place
 from ledger.archive.manifest import Manifest, ViewDigest
 from ledger.archive.reading import Archive, open_archive
-from ledger.archive.restoring import Refold, Restoration
+from ledger.archive.restoring import Refold, Restoration, finish
 from ledger.archive.writing import Taken, forked_from_backup, take
 from ledger.errors import KeyUnavailable, NotFound, Tampered, Unavailable
 from ledger.log.following import CheckedHead
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from ledger.log.memory import HostMemory
     from ledger.log.store import Reading, Store
     from ledger.usecases.acting import Acting
+    from ledger.usecases.ledger import Ledger
     from projections.views import Views
     from tools.documents import StandardInput
     from tools.key_backups import Presented
@@ -62,9 +63,17 @@ if TYPE_CHECKING:
 
 
 def create_backup(
-    session: Session, directory: Path, acting: Acting, *, since_backup: bool
+    session: Session,
+    directory: Path,
+    acting: Acting,
+    *,
+    since_backup: bool,
+    base_elsewhere: bool = False,
 ) -> dict[str, object]:
-    """Write an archive of everything up to now, check it, and record it."""
+    """Write an archive of everything up to now, check it, and record it.
+
+    `base_elsewhere` is somebody's word that what it goes on from is kept where nobody looks here.
+    """
     settings = session.settings
     copies = [Path(copy.path) for copy in session.ledger.key_backups.history().standing()]
     refuse_place(directory, settings.keyring, settings.sqlite_path, copies)
@@ -72,6 +81,8 @@ def create_backup(
     newest = session.ledger.backups().newest if since_backup else None
     if since_backup and newest is None and not folder.readable_manifests():
         raise _no_backup()
+    if since_backup and not base_elsewhere:
+        _require_base(session, directory)
     session.ledger.head()
     session.views.bring_forward()
     with folder.being_written():
@@ -103,6 +114,7 @@ def restore_backup(
     besides: Sequence[Path],
     acting: Acting,
     key_backup: Presented | None = None,
+    position: int | None = None,
 ) -> dict[str, object]:
     """Bring an archive into the empty store that the settings name, and go on from there.
 
@@ -110,7 +122,7 @@ def restore_backup(
     brought back without the other.
     """
     started = time.monotonic()
-    archive = open_archive(directory, besides)
+    archive = open_archive(directory, besides, position=position)
     with _open(settings, standard_input, archive, key_backup) as restoring:
         told = require_fit_of_archive(
             archive, restoring.unlocked, restoring.streams, restoring.mapper
@@ -120,7 +132,7 @@ def restore_backup(
             require_replaceable(settings.keyring, restoring.unlocked, told.keys)
         restoring.store.create()
         abandoned = _remembered(restoring.memory)
-        recorded = _is_recorded(restoring, archive, abandoned, key_backup)
+        recorded = _is_recorded(restoring, archive, abandoned)
         fresh = restoring.memory.anew()
         restoration = Restoration(
             archive,
@@ -151,12 +163,22 @@ def restore_backup(
             if key_backup is not None:
                 keyring, lacks_next = key_backup.put_back(ledger, acting)
                 keyring["lacks_next"] = lacks_next
+            lost = _lost(restoring.views, ledger)
+            helping = ledger.key_backups.history().holding_any([one["epoch"] for one in lost])
+        finish(restoring.store)
         restoring.memory.replace_by(fresh)
     gone = None
     if abandoned is not None and abandoned.size > head.size:
         gone = {"from": head.size + 1, "to": abandoned.size}
     document = _document(archive, started, views)
-    return {**document, "gone": gone, "revived": revived, "keyring": keyring}
+    return {
+        **document,
+        "gone": gone,
+        "revived": revived,
+        "keyring": keyring,
+        "lost": lost,
+        "still_in": [one.path for one in helping],
+    }
 
 
 @contextlib.contextmanager
@@ -241,8 +263,27 @@ def _drilled(session: Session, archive: Archive, place: Path) -> list[dict[str, 
         with progress("Drilling") as show:
             restoration.run(show)
         compared = _compared(archive, store, views)
-    _require_same(compared)
+        _require_same(compared)
+        lost = _lost(views, session.ledger)
+    if lost:
+        raise KeyUnavailable(
+            "archive-values-lost",
+            f"The keyring does not open {sum(one['mappings'] for one in lost)} of the credentials"
+            " in the archive: the keys of their values were destroyed.",
+            hint="Make a new backup of the database; until then keep the key backups that hold"
+            " the keys.",
+        )
     return compared
+
+
+def _lost(views: Views, ledger: Ledger) -> list[dict[str, int]]:
+    """How many live mappings rest on each epoch whose values the keys at hand do not open."""
+    held = {epoch for epoch, _, _, secret in ledger.status().epochs if secret}
+    return [
+        {"epoch": epoch, "mappings": count}
+        for epoch, count in views.epochs().items()
+        if epoch not in held
+    ]
 
 
 def _archive_to_drill(session: Session, directory: Path | None, besides: Sequence[Path]) -> Archive:
@@ -269,6 +310,30 @@ def _require_ours(session: Session, archive: Archive) -> None:
         )
 
 
+def _require_base(session: Session, directory: Path) -> None:
+    """`archive-base-missing` unless all that an archive would go on from is found.
+
+    It is looked for where it was put, in the folder of the new one, and beside that.
+    """
+    backups, ours = session.ledger.backups(), ArchiveFolder(directory)
+    places = [*(ArchiveFolder(Path(one)) for one in backups.directories), ours, *ours.beside()]
+    found = {
+        manifest.digest
+        for folder in places
+        for manifest in folder.readable_manifests()
+        if folder.holds_all(manifest)
+    }
+    for one in backups.chain:
+        if one.digest not in found:
+            raise NotFound(
+                "archive-base-missing",
+                f"The archive up to position {one.position} is not in {one.directory}: without it"
+                " nothing that goes on from it can be restored.",
+                hint="Make a full one, without --since-backup; if that archive is kept elsewhere,"
+                " say so with --base-elsewhere.",
+            )
+
+
 def _no_backup() -> NotFound:
     return NotFound(
         "no-backup",
@@ -285,20 +350,16 @@ def _remembered(memory: HostMemory) -> CheckedHead | None:
         raise Tampered(error.code, error.message, hint=hint) from error
 
 
-def _is_recorded(
-    restoring: Restoring,
-    archive: Archive,
-    abandoned: CheckedHead | None,
-    key_backup: Presented | None,
-) -> bool:
-    """Whether a restore was killed after its record and before its last effect on this host.
+def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead | None) -> bool:
+    """Whether a restore was killed after its record and before its last effect.
 
-    That is to forget the other head: the record tells of exactly the one that is still remembered.
-    Or to put the key backup in place: the record is of this archive. Nothing else came after.
+    Before the store's mark was taken away: the record is of this archive. Or before this host
+    forgot the other head: the record tells of exactly the one that is remembered. Nothing else
+    came after.
     """
     position = archive.last_position()
     with restoring.store.reading() as reading:
-        rows = reading.rows_after(position, _RECORDS_MAX)
+        rows, marked = reading.rows_after(position, _RECORDS_MAX), reading.is_restoring()
     if [row.topic for row in rows] not in _RECORDS:
         return False
     events = [restoring.mapper.open(row).event for row in rows]
@@ -307,7 +368,7 @@ def _is_recorded(
             given_up = (event.abandoned_size, event.abandoned_root)
             return given_up == (abandoned.size, abandoned.frontier.root())
         if isinstance(event, BackupRestored):
-            return key_backup is not None and event.digest == archive.manifest.digest
+            return marked and event.digest == archive.manifest.digest
     return False
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.findings import WARNING, Finding
+from ledger.archive.folder import holds_archive
+from tools.cli.exits import EXIT_CODES
+from tools.findings import ERROR, WARNING, Finding
 from tools.hosts import host_findings
 from tools.key_backups import database_folders
 
@@ -21,12 +23,30 @@ def recovery_findings(session: Session) -> Iterator[Finding]:
     """For an operator; an auditor can mend none of it."""
     if not session.unlocked.is_operator:
         return
+    yield from _lost_values(session)
     yield from _database_backup_findings(session)
     yield from _key_backup_findings(session)
     yield from _unfinished(session)
     yield from host_findings(session)
     yield from _budget(session)
     yield from _retention(session)
+
+
+def _lost_values(session: Session) -> Iterator[Finding]:
+    """Live mappings that nobody can be given any more, as after an older archive was restored."""
+    held = {epoch for epoch, *_, secret in session.ledger.status().epochs if secret}
+    lost = {epoch: count for epoch, count in session.views.epochs().items() if epoch not in held}
+    if lost:
+        epochs = ", ".join(map(str, lost))
+        yield Finding(
+            "values-lost",
+            ERROR,
+            f"{sum(lost.values())} credentials rest on keys of values that this keyring does not"
+            f" hold: epoch {epochs}.",
+            "Restore with a key backup of before they were destroyed; or delete those credentials,"
+            " `credledger key rotate`, and set them anew.",
+            EXIT_CODES["key-unavailable"],
+        )
 
 
 def _database_backup_findings(session: Session) -> Iterator[Finding]:
@@ -40,7 +60,15 @@ def _database_backup_findings(session: Session) -> Iterator[Finding]:
             "credledger backup create /media/tape/full",
         )
         return
-    if session.ledger.changed_since_backup() is not None:
+    if backups.newest.position < session.ledger.key_history().whole_from:
+        yield Finding(
+            "database-backup-on-destroyed-keys",
+            WARNING,
+            "The newest backup of the database rests on keys that were destroyed: its values are"
+            " lost with the last key backup that holds them.",
+            "credledger backup create /media/tape/next",
+        )
+    elif session.ledger.changed_since_backup() is not None:
         yield Finding(
             "database-backup-old",
             WARNING,
@@ -94,7 +122,8 @@ def _key_backup_findings(session: Session) -> Iterator[Finding]:
         )
     folders = database_folders(session)
     for backup in history.standing():
-        if any(folder in Path(backup.path).parents for folder in folders):
+        around = Path(backup.path).parents
+        if any(folder in around for folder in folders) or any(map(holds_archive, around)):
             yield Finding(
                 "key-backup-with-database",
                 WARNING,

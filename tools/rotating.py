@@ -28,7 +28,8 @@ def rotate_keys(
         )
     backups = session.ledger.key_backups.history() if outcome.destroyed else None
     holding = () if backups is None else backups.holding_any(outcome.destroyed)
-    return rotation_document(outcome, holding, time.monotonic() - started)
+    whole_from = session.ledger.key_history().whole_from if outcome.destroyed else None
+    return rotation_document(outcome, holding, time.monotonic() - started, whole_from)
 
 
 def remove_slot(

@@ -195,9 +195,15 @@ def _told(moment: int | None) -> str | None:
 
 
 def rotation_document(
-    outcome: RotationOutcome, still_in: Sequence[KeyBackup], seconds: float
+    outcome: RotationOutcome,
+    still_in: Sequence[KeyBackup],
+    seconds: float,
+    backup_needed_from: int | None = None,
 ) -> dict[str, Any]:
-    """What `key rotate` tells; `still_in` are key backups that hold keys which were destroyed."""
+    """What `key rotate` tells; `still_in` are key backups that hold keys which were destroyed.
+
+    A database backup must reach the position `backup_needed_from`, to need none of these.
+    """
     return {
         "from": outcome.before,
         "to": outcome.epoch,
@@ -205,5 +211,6 @@ def rotation_document(
         "destroyed_previous": list(outcome.destroyed),
         "values_gone": outcome.values_gone,
         "still_in": [{"position": one.position, "path": one.path} for one in still_in],
+        "backup_needed_from": backup_needed_from,
         "seconds": round(seconds, 3),
     }

@@ -120,7 +120,11 @@ def verify_store(settings: Settings, pinned: bytes | None) -> Report:
 
 
 def verify_archive(
-    settings: Settings, directory: Path, besides: Sequence[Path], pinned: bytes | None
+    settings: Settings,
+    directory: Path,
+    besides: Sequence[Path],
+    pinned: bytes | None,
+    position: int | None = None,
 ) -> Report:
     """Check every row, head, signature and signer of an archive; needs no key and never prompts.
 
@@ -129,7 +133,7 @@ def verify_archive(
     """
     started = time.monotonic()
     report = Report()
-    archive = open_archive(directory, besides)
+    archive = open_archive(directory, besides, position=position)
     ledger = archive.ledger()
     named = _Named(ledger, names_itself=True, is_empty=False)
     expected = pinned or _keyring_ledger_id(settings, named)

@@ -171,7 +171,7 @@ class Restoring:
             self.mapper,
             self.views,
             fresh,
-            accept_ahead=True,
+            of_restore=True,
         )
         try:
             yield ledger
@@ -291,7 +291,7 @@ def _ledger(
     views: Views,
     memory: HostMemory,
     *,
-    accept_ahead: bool = False,
+    of_restore: bool = False,
 ) -> Ledger:
     return Ledger.open(
         store,
@@ -305,7 +305,8 @@ def _ledger(
         mapper=mapper,
         accept_clock=settings.accept_clock,
         accept_async=settings.accept_async,
-        accept_ahead=accept_ahead,
+        accept_ahead=of_restore,
+        accept_restoring=of_restore,
     )
 
 

@@ -198,6 +198,8 @@ class KeyHistory:
     """The position of each epoch's start."""
     resealed: int = 1
     """The newest epoch whose rotation is finished."""
+    resealed_where: dict[int, int] = field(default_factory=dict)
+    """The position from which on every live mapping rests on this epoch, or a later one."""
     destroying: frozenset[KeyName] = frozenset()
     """Keys that may be gone, those that are destroyed included."""
     destroyed: frozenset[KeyName] = frozenset()
@@ -222,6 +224,16 @@ class KeyHistory:
     def is_destroying(self) -> bool:
         """Whether there are such keys."""
         return bool(self.values_destroying)
+
+    @property
+    def whole_from(self) -> int:
+        """From this position on no live mapping rests on a destroyed key; 0 where there is none."""
+        gone = [one.epoch for one in self.destroying if one.compartment == Compartment.SECRET.value]
+        if not gone:
+            return 0
+        return min(
+            (at for epoch, at in self.resealed_where.items() if epoch > max(gone)), default=0
+        )
 
     def state_of(self, epoch: int) -> str:
         """`next`, `current`, `previous`, and `destroying` or `destroyed` by its key of values."""
@@ -265,7 +277,8 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
         case EpochReplaced(next=following):
             return replace(state, committed={**state.committed, **_committed(following)})
         case EpochResealed(epoch=epoch):
-            return replace(state, resealed=max(state.resealed, epoch))
+            where = {epoch: recorded.position, **state.resealed_where}
+            return replace(state, resealed=max(state.resealed, epoch), resealed_where=where)
         case KeysDestroying(keys=keys):
             return replace(state, destroying=state.destroying | _names(keys))
         case KeysDestroyed(keys=keys):

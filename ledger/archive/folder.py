@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -27,7 +28,7 @@ from ledger.archive.manifest import (
     damaged,
     parse_manifest,
 )
-from ledger.errors import Conflict, LedgerError, NotFound, Refused, Unavailable
+from ledger.errors import Conflict, LedgerError, NotFound, Refused, Tampered, Unavailable
 
 _NAME = r"part-\d{16,19}-\d{16,19}"
 _MANIFEST = re.compile(rf"{_NAME}\.manifest")
@@ -37,6 +38,14 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_THERE = (FileNotFoundError, NotADirectoryError)
 
 
+class Unreadable(NamedTuple):
+    """A part that is complete by its name, and whose manifest is none."""
+
+    size: int
+    """Up to where the part goes, by its name."""
+    error: Tampered | Unavailable
+
+
 class ArchiveFolder:
     """One folder with parts of archives."""
 
@@ -44,11 +53,25 @@ class ArchiveFolder:
         self.path = Path(os.path.realpath(path))
 
     def manifests(self) -> list[Manifest]:
-        """What is complete here; `no-archive`, `archive-unfinished`, or what is wrong with one."""
+        """What is complete here; errors as `parts`, or what is wrong with one."""
+        found, unreadable = self.parts()
+        for one in unreadable:
+            raise one.error
+        return found
+
+    def parts(self) -> tuple[list[Manifest], list[Unreadable]]:
+        """What is complete here, with what is wrong with some; `no-archive`, `archive-unfinished`."""
         names = self._names()
-        found = sorted(name for name in names if _MANIFEST.fullmatch(name))
-        if found:
-            return [self._manifest(name) for name in found]
+        complete = sorted(name for name in names if _MANIFEST.fullmatch(name))
+        if complete:
+            found: list[Manifest] = []
+            unreadable: list[Unreadable] = []
+            for name in complete:
+                try:
+                    found.append(self._manifest(name))
+                except (Tampered, Unavailable) as error:
+                    unreadable.append(Unreadable(_size_of(name), error))
+            return found, unreadable
         if any(_OURS.fullmatch(name) for name in names):
             raise NotFound(
                 "archive-unfinished",
@@ -71,8 +94,18 @@ class ArchiveFolder:
     def readable_manifests(self) -> list[Manifest]:
         """What is complete here and can be read; for looking around."""
         with contextlib.suppress(LedgerError):
-            return self.manifests()
+            return self.parts()[0]
         return []
+
+    def holds_all(self, manifest: Manifest) -> bool:
+        """Whether each segment file of a part is there, as long as it should be."""
+        try:
+            return all(
+                (self.path / manifest.segment_name(number)).stat().st_size == told.stored_bytes
+                for number, told in enumerate(manifest.segments)
+            )
+        except OSError:
+            return False
 
     def stored(self, manifest: Manifest, number: int, told: Segment) -> bytes:
         """The bytes of a segment, no more than were told."""
@@ -189,6 +222,13 @@ class ArchiveFolder:
             raise not_writable(error) from error
 
 
+def holds_archive(folder: Path) -> bool:
+    """Whether a part of an archive lies in a folder, such as a copy that no log tells of."""
+    with contextlib.suppress(OSError):
+        return any(_MANIFEST.fullmatch(entry.name) for entry in folder.iterdir())
+    return False
+
+
 def refuse_place(
     directory: Path, keyring: Path, store: Path | None, key_backups: Iterable[Path] = ()
 ) -> None:
@@ -232,6 +272,10 @@ def not_writable(error: OSError) -> Unavailable:
         "The archive cannot be written into that folder.",
         hint="Check the folder's rights and its disk.",
     )
+
+
+def _size_of(manifest: str) -> int:
+    return int(manifest.removesuffix(".manifest").rpartition("-")[2])
 
 
 def _not_readable() -> Unavailable:

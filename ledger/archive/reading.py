@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ledger.archive.folder import ArchiveFolder
+from ledger.archive.folder import ArchiveFolder, Unreadable
 from ledger.archive.manifest import Manifest, Segment, damaged
 from ledger.archive.segment import Loaded, load_segment
-from ledger.errors import NotFound
+from ledger.errors import LedgerError, NotFound
 from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, SignerRow
 
 _HELD_SEGMENTS = 2
@@ -144,28 +144,72 @@ class Archive:
 
 
 def open_archive(
-    directory: Path, besides: Sequence[Path] = (), digest: bytes | None = None
+    directory: Path,
+    besides: Sequence[Path] = (),
+    digest: bytes | None = None,
+    position: int | None = None,
 ) -> Archive:
     """The newest archive in a folder, or the one of this digest, with all that it goes on from.
+
+    With a `position`, the newest that ends there or before. A manifest that cannot be read stands
+    in nobody's way who does not need it.
 
     `no-archive`, `archive-unfinished`, `archive-part-missing` where something is not there;
     `archive-damaged`, `archive-newer`.
     """
     folder = ArchiveFolder(directory)
-    named = [folder, *(ArchiveFolder(path) for path in besides)]
-    known = [Part(one, manifest) for one in named for manifest in one.manifests()]
-    chosen = [part for part in known if digest in {None, part.manifest.digest}]
-    if not chosen:
-        raise NotFound(
+    known: list[Part] = []
+    unreadable: list[Unreadable] = []
+    for one in (folder, *(ArchiveFolder(path) for path in besides)):
+        manifests, others = one.parts()
+        known += [Part(one, manifest) for manifest in manifests]
+        unreadable += others
+    end = float("inf") if position is None else position
+    chosen = [
+        part
+        for part in known
+        if digest in {None, part.manifest.digest} and part.manifest.head.size <= end
+    ]
+    newest = max(
+        chosen, key=lambda part: (part.manifest.head.size, -part.manifest.after), default=None
+    )
+    reached = 0 if newest is None else newest.manifest.head.size
+    for other in unreadable:
+        if reached < other.size <= end and (digest is None or newest is None):
+            raise _in_the_way(other, reached)
+    if newest is None:
+        raise _none_chosen(digest)
+    return Archive(_chain(newest, known, unreadable, folder))
+
+
+def _in_the_way(part: Unreadable, reached: int) -> LedgerError:
+    error = part.error
+    if not reached:
+        return error
+    hint = (
+        "Use another copy of this archive; `--position"
+        f" {reached}` takes the newest one before it, up to that position."
+    )
+    return type(error)(error.code, error.message, hint=hint)
+
+
+def _none_chosen(digest: bytes | None) -> NotFound:
+    if digest is None:
+        return NotFound(
             "no-archive",
-            "The archive that the log tells of is not in that folder any more.",
-            hint="Give the folder that it was moved to.",
+            "No archive in that folder ends at that position or before.",
+            hint="Check the folder, or give a later position.",
         )
-    newest = max(chosen, key=lambda part: (part.manifest.head.size, -part.manifest.after))
-    return Archive(_chain(newest, known, folder))
+    return NotFound(
+        "no-archive",
+        "The archive that the log tells of is not in that folder any more.",
+        hint="Give the folder that it was moved to.",
+    )
 
 
-def _chain(newest: Part, known: list[Part], folder: ArchiveFolder) -> list[Part]:
+def _chain(
+    newest: Part, known: list[Part], unreadable: list[Unreadable], folder: ArchiveFolder
+) -> list[Part]:
     chain = [newest]
     beside: list[Part] | None = None
     while (wanted := chain[0].manifest.previous) is not None:
@@ -179,6 +223,9 @@ def _chain(newest: Part, known: list[Part], folder: ArchiveFolder) -> list[Part]
                 ]
             found = next((part for part in beside if part.manifest.digest == wanted), None)
         if found is None:
+            for other in unreadable:
+                if other.size == chain[0].manifest.after:
+                    raise other.error
             raise NotFound(
                 "archive-part-missing",
                 "The archive goes on from another one, which is not there.",

@@ -4,7 +4,9 @@
 
 Each page ends with a commit of the ledger and is one transaction of the store, so at any moment the
 store holds a whole log, only a shorter one; the last page makes all durable. A restore that was killed is run again: what
-is there must be the archive's beginning, and it goes on after that. Views are folded in the same
+is there must be the archive's beginning, and it goes on after that. Until it is recorded that the
+restore came to its end, the store bears a mark, and nobody opens the ledger in it: a log that is
+whole but shorter would give out values of before, and would be appended to. Views are folded in the same
 transaction by the same fold as live appends, as far as the keyring opens the rows.
 """
 
@@ -114,6 +116,7 @@ class Restoration:
         with self._store.writing(durable=at_end) as writing:
             if head.size == 0 and writing.ledger() is None:
                 writing.insert_ledger(self._archive.ledger())
+                writing.begin_restoring()
             if writing.extent()[:2] != (head.size, head.size):
                 raise _changed_meanwhile()
             self._append(writing, moved.size, commits)
@@ -179,6 +182,12 @@ class Restoration:
             tips = self._tips.unremembered()
             self._memory.remember(head, tips)
             self._tips.remembered(tips)
+
+
+def finish(store: Store) -> None:
+    """Let the ledger in the store be opened: all is brought and recorded."""
+    with store.writing() as writing:
+        writing.end_restoring()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ _EXTENT = (
     " ON newest.one = always.one"
 )
 
+_RESTORING_MADE = ("ledger.log.migrations", "0002_restoring.sql")
+"""A store of before has no such table, and is not being restored by anybody who makes it."""
 _COUNTS = "SELECT (SELECT count(*) FROM log), (SELECT count(*) FROM commits)"
 
 
@@ -63,6 +65,13 @@ class Snapshot:
         if len(found) > 1:
             raise Tampered("altered-ledger", "The store names more than one ledger.")
         return LedgerRow(*found[0]) if found else None
+
+    def is_restoring(self) -> bool:
+        """Whether an archive is being restored here, and has not come to its end."""
+        there = self.connection.execute(
+            "SELECT 1 FROM schema_migrations WHERE package = ? AND name = ?", _RESTORING_MADE
+        )
+        return bool(there) and bool(self.connection.execute("SELECT one FROM restoring"))
 
     def head(self) -> CommitRow | None:
         """The last commit."""
@@ -164,6 +173,14 @@ class Snapshot:
             "INSERT INTO ledger (one, id, format, salt) VALUES (1, ?, ?, ?)",
             (row.id, row.format, row.salt),
         )
+
+    def begin_restoring(self) -> None:
+        """Mark the store as one that is being restored."""
+        self.connection.execute("INSERT INTO restoring (one) VALUES (1)")
+
+    def end_restoring(self) -> None:
+        """Take the mark away."""
+        self.connection.execute("DELETE FROM restoring")
 
     def insert_signers(self, rows: Sequence[SignerRow]) -> None:
         """Append signer rows in order."""

@@ -101,6 +101,10 @@ class Reading(LogReading, Protocol):
         """The same snapshot, for the tables of views."""
         ...
 
+    def is_restoring(self) -> bool:
+        """Whether an archive is being restored here, and has not come to its end."""
+        ...
+
     def head(self) -> CommitRow | None:
         """The last commit."""
         ...
@@ -142,6 +146,14 @@ class Writing(Reading, Protocol):
 
     def insert_ledger(self, row: LedgerRow) -> None:
         """Name the ledger of an empty store."""
+        ...
+
+    def begin_restoring(self) -> None:
+        """Mark the store as one that is being restored."""
+        ...
+
+    def end_restoring(self) -> None:
+        """Take the mark away."""
         ...
 
     def insert_signers(self, rows: Sequence[SignerRow]) -> None:

@@ -27,13 +27,22 @@ from pathlib import Path
 
 from ledger.aggregates.key_backups import (
     KeyBackedUp,
+    KeyBackup,
     KeyBackupHistory,
     KeyBackupReplaced,
     KeyRestored,
     fold_key_backups,
 )
 from ledger.aggregates.keys import KeyHistory
-from ledger.errors import Conflict, KeyUnavailable, LedgerError, NotFound, Unavailable
+from ledger.archive.folder import holds_archive
+from ledger.errors import (
+    Conflict,
+    KeyUnavailable,
+    LedgerError,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from ledger.log.transaction import Transaction
 from ledger.log.writer import Writer
 from ledger.sealing.epochs import EpochKeys
@@ -48,6 +57,7 @@ from ledger.sealing.keyring import Keyring, UnlockedKeyring, parse_keyring
 from ledger.sealing.keyring_file import placing, read_private
 from ledger.sealing.slots import AUDITOR, OPERATOR, Holding
 from ledger.usecases.acting import Acting
+from ledger.usecases.backups import LookAtBackups
 from ledger.usecases.desk import Desk
 from ledger.usecases.held_keys import HeldKeys
 from ledger.usecases.slots import KeyringEvent
@@ -80,8 +90,12 @@ class AttestReplaced:
     backup: int
 
     def decide(self, transaction: Transaction) -> int:
-        """Append it; `no-such-key-backup`, `key-backup-replaced-already`."""
-        backup = key_backup_history(self.desk, transaction).at(self.backup)
+        """Append it; `no-such-key-backup`, `key-backup-replaced-already`.
+
+        `database-backup-rests-on-it` for the last one with a key on which that backup's values rest.
+        """
+        backups = key_backup_history(self.desk, transaction)
+        backup = backups.at(self.backup)
         if backup is None:
             raise NotFound(
                 "no-such-key-backup",
@@ -92,12 +106,30 @@ class AttestReplaced:
             raise Conflict(
                 "key-backup-replaced-already", "The end of this key backup was attested before."
             )
+        self._require_spare(transaction, backup, backups)
         return transaction.append(
             self.desk.streams.keyring(),
             KeyBackupReplaced(self.backup),
             self.desk.actor(self.acting),
             self.acting.reason,
         ).position
+
+    def _require_spare(
+        self, transaction: Transaction, backup: KeyBackup, backups: KeyBackupHistory
+    ) -> None:
+        history = self.desk.key_history(transaction)
+        archived = LookAtBackups(self.desk).decide(transaction).newest
+        if archived is None or archived.position >= history.whole_from:
+            return
+        for epoch in range(1, history.current):
+            alone = backups.with_secret(epoch) == (backup,)
+            if alone and history.state_of(epoch) in {"destroying", "destroyed"}:
+                raise Refused(
+                    "database-backup-rests-on-it",
+                    f"No other key backup holds the key of values of epoch {epoch}, on which the"
+                    " newest backup of the database rests.",
+                    hint="Run `credledger backup create DIR` first, then this again.",
+                )
 
 
 class KeyBackups:
@@ -121,10 +153,12 @@ class KeyBackups:
         One that lacks the next epoch is copied too, for it may be the last that there is; the
         outcome tells, and it suffices for no rotation.
 
-        Errors as `key_backup_file.refuse_beside_database` and `write_key_backup`.
+        Nor may a part of any archive lie there or above. Errors as
+        `key_backup_file.refuse_beside_database` and `write_key_backup`.
         """
         place = checked_path(destination)
-        refuse_beside_database(place, forbidden)
+        copied = [folder for folder in place.parents if holds_archive(folder)]
+        refuse_beside_database(place, [*forbidden, *copied])
         with self._held.changing() as file:
             history = self._writer.look(self._desk.key_history)
             content = read_private(self._keyring, "keyring")

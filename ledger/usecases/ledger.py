@@ -142,17 +142,19 @@ class Ledger:
         accept_clock: bool = False,
         accept_async: bool = False,
         accept_ahead: bool = False,
+        accept_restoring: bool = False,
     ) -> Ledger:
         """Check keyring, memory and log against each other, before anything is written.
 
         With `accept_ahead` the keyring may be any number of epochs ahead of the log; that is for
-        whoever records a `RollbackAccepted` next. The newest head's signature is checked even where the memory knows that head already.
+        whoever records a `RollbackAccepted` next. With `accept_restoring` the store may be one that
+        is being restored; that is for whoever restores. The newest head's signature is checked even where the memory knows that head already.
 
         Raises `keyring-foreign`, `keyring-behind`, `slot-removed` (key unavailable);
         `altered-ledger`, `rolled-back`, `forked` and every finding of the row checks (tampered);
         and of a server `role-too-narrow`, `store-async`, `clocks-apart` (unavailable).
         """
-        row = _ledger_row(store, unlocked, memory)
+        row = _ledger_row(store, unlocked, memory, accept_restoring=accept_restoring)
         unlocked = unlocked.preferring(_live_signing_keys(store))
         streams = unlocked.stream_names()
         desk = Desk(unlocked, streams, unlocked.secret_box(), mapper, account, random)
@@ -664,10 +666,19 @@ class _Asking:
         return self.ask(transaction)
 
 
-def _ledger_row(store: Store, unlocked: UnlockedKeyring, memory: HostMemory | None) -> LedgerRow:
+def _ledger_row(
+    store: Store, unlocked: UnlockedKeyring, memory: HostMemory | None, *, accept_restoring: bool
+) -> LedgerRow:
     row, own = None, True
     with contextlib.suppress(NotFound), store.reading() as reading:
         row = reading.ledger()
+        if reading.is_restoring() and not accept_restoring:
+            raise Unavailable(
+                "store-restoring",
+                "An archive is being restored into this store, and has not come to its end.",
+                hint="Run the same `credledger backup restore DIR` again; it goes on where it"
+                " stopped.",
+            )
         if row is None and any(reading.counts()):
             raise unnamed()
         own = row is None or row.id == unlocked.ledger_id or names_itself(row, reading.signers())

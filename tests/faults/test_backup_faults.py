@@ -16,7 +16,7 @@ import pytest
 from tests.faults.killing import STEP
 from tests.faults.running import KILLED, Host, Nursery, settle_in
 
-BOUNDARIES_MAX = 400
+BOUNDARIES_MAX = 600
 CANARY = "canary-77aa"
 VALUES = json.dumps({"User": "ann", "Password": CANARY}).encode()
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")

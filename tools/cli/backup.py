@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,7 +20,7 @@ VIEW_COLUMNS = {
     "same": "Same",
 }
 CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
-_NOTED = {"views", "gone", "revived", "keyring"}
+_NOTED = {"views", "gone", "revived", "keyring", "lost", "still_in"}
 """What people are told in other ways than as a line of facts."""
 _PART = click.option(
     "--part",
@@ -28,6 +29,12 @@ _PART = click.option(
     metavar="DIR",
     type=click.Path(path_type=Path),
     help="Where an archive lies that this one goes on from; repeatable.",
+)
+_POSITION = click.option(
+    "--position",
+    type=click.IntRange(1),
+    metavar="N",
+    help="The newest archive there that ends at position N or before.",
 )
 _DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 
@@ -46,16 +53,31 @@ def backup() -> None:
 )
 @_DIRECTORY
 @click.option("--since-backup", is_flag=True, help="Only what the newest backup does not hold.")
-def create(run: Run, directory: Path, since_backup: bool) -> None:
+@click.option(
+    "--base-elsewhere",
+    is_flag=True,
+    help="What --since-backup goes on from is kept elsewhere; you vouch for it.",
+)
+def create(run: Run, directory: Path, since_backup: bool, base_elsewhere: bool) -> None:
     """Write an archive of the log while others go on, check it and record it.
 
-    If it was cut off, run it again with the same folder: what is whole there is taken up.
+    If it was cut off, run it again with the same folder: what is whole there is taken up. With
+    --since-backup it is worth nothing without the archives that it goes on from, so those are
+    looked for first: where they were put, and beside the new one.
     """
     from tools.backups import create_backup
 
+    if base_elsewhere and not since_backup:
+        raise InvalidInput("usage", "--base-elsewhere belongs to --since-backup.")
     acting = run.acting()
     with run.session() as session:
-        document = create_backup(session, directory, acting, since_backup=since_backup)
+        document = create_backup(
+            session,
+            directory,
+            acting,
+            since_backup=since_backup,
+            base_elsewhere=base_elsewhere,
+        )
     run.print(document)
     if "taken_up" in document:
         show.print_note(
@@ -68,6 +90,7 @@ def create(run: Run, directory: Path, since_backup: bool) -> None:
 @command(backup, "verify", example="credledger backup verify /mnt/backup/monday")
 @_DIRECTORY
 @_PART
+@_POSITION
 @click.option("--ledger-id", metavar="ID", help="The pinned ledger id, in hex.")
 @click.pass_context
 def verify(
@@ -76,13 +99,16 @@ def verify(
     run: Run,
     directory: Path,
     parts: tuple[Path, ...],
+    position: int | None,
     ledger_id: str | None,
 ) -> None:
     """Check a whole archive without any key."""
     from tools.verifying import parse_ledger_id, verify_archive
 
     pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
-    document = verify_archive(run.settings(), directory, parts, pinned).as_backup_document()
+    document = verify_archive(
+        run.settings(), directory, parts, pinned, position
+    ).as_backup_document()
     if run.json:
         run.print(document)
     else:
@@ -99,10 +125,11 @@ def verify(
     example="credledger backup restore /mnt/backup/monday --store sqlite:///srv/new/ledger.db",
     appends=True,
     answers='{"ok", "position", "root", "seconds", "views": [], "gone": {"from", "to"}?,'
-    ' "revived": [{"slot", "label"}], "keyring": as key restore?}',
+    ' "revived": [{"slot", "label"}], "keyring": as key restore?, "lost": [{"epoch", "mappings"}], "still_in": []}',
 )
 @_DIRECTORY
 @_PART
+@_POSITION
 @click.option(
     "--key-backup",
     metavar="FILE",
@@ -115,6 +142,7 @@ def restore(
     run: Run,
     directory: Path,
     parts: tuple[Path, ...],
+    position: int | None,
     key_backup: Path | None,
     shares: bool,
     shares_file: str | None,
@@ -134,7 +162,9 @@ def restore(
     if key_backup is not None:
         found = presented(key_backup, shares=shares, shares_file=shares_file)
     settings, acting = run.settings(), run.acting()
-    document = restore_backup(settings, run.standard_input, directory, parts, acting, found)
+    document: dict[str, Any] = restore_backup(
+        settings, run.standard_input, directory, parts, acting, found, position
+    )
     _print_restored(run, document)
     gone = document["gone"]
     if isinstance(gone, dict):
@@ -147,6 +177,7 @@ def restore(
             " that is recorded."
         )
     note_revived(document["revived"])
+    _note_lost(document)
     keyring = document["keyring"]
     if isinstance(keyring, dict):
         show.print_note(f"The key backup is the keyring now: {keyring['path']}.")
@@ -170,6 +201,27 @@ def drill(run: Run, directory: Path | None, parts: tuple[Path, ...], scratch: Pa
     with run.session() as session:
         document = drill_backup(session, directory, parts, scratch, acting)
     _print_restored(run, document)
+
+
+def _note_lost(document: dict[str, Any]) -> None:
+    """Values that are there and that nobody can open with this keyring."""
+    for one in document["lost"]:
+        show.print_note(
+            f"LOST: {one['mappings']} credentials rest on epoch {one['epoch']}, whose key of values"
+            " this keyring does not hold."
+        )
+    if document["lost"] and document["still_in"]:
+        show.print_note(
+            "A key backup that holds it, as far as is recorded: "
+            f"{', '.join(document['still_in'])}. Move the keyring aside, and restore into another"
+            " empty place with --key-backup."
+        )
+    elif document["lost"]:
+        show.print_note(
+            "No key backup is recorded that holds it, as far as this log tells. With none, delete"
+            " those credentials (`credledger credential list` shows the epoch of each), run"
+            " `credledger key rotate`, and set them anew."
+        )
 
 
 def _print_restored(run: Run, document: dict[str, object]) -> None:

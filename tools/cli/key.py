@@ -98,6 +98,12 @@ def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
         document,
         sentence=f"Epoch {document['to']} is current. Credentials resealed: {document['resealed']}.",
     )
+    if document["backup_needed_from"]:
+        show.print_note(
+            "First of all run `credledger backup create DIR`: archives up to position"
+            f" {document['backup_needed_from'] - 1} rest on the keys that are destroyed, and lose"
+            " their values with the last key backup that holds them."
+        )
     if document["destroyed_previous"]:
         epochs = ", ".join(map(str, document["destroyed_previous"]))
         show.print_note(
@@ -107,7 +113,7 @@ def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
     for copy in document["still_in"]:
         show.print_note(
             f"The key backup recorded at position {copy['position']} still holds such a key:"
-            f" {copy['path']}. Destroy it, then run"
+            f" {copy['path']}. Once there is a new database backup, destroy it, then run"
             f" `credledger key backup attest-replaced {copy['position']}`."
         )
     show.print_note("Back up the keyring and copy it to the other hosts: it holds another epoch.")

@@ -5,7 +5,7 @@
     signers, log, commits          SELECT, INSERT
     founding                       SELECT, UPDATE (one)
     schema_migrations              SELECT
-    all others (views')            SELECT, INSERT, UPDATE, DELETE
+    restoring, and all views'      SELECT, INSERT, UPDATE, DELETE
 
 The two updates are what `SELECT ... FOR UPDATE` needs; triggers refuse them when they are meant.
 TRUNCATE passes by row triggers, so nobody but the owner has it. All this guards against accidents

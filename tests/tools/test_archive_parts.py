@@ -1,0 +1,115 @@
+"""Archives of which a part is damaged, or gone."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.tools.test_backups import create, lose, worked  # noqa: F401 # a fixture
+from tests.tools.test_recovery_findings import found
+from tests.tools.test_restored_keys import password
+
+
+@pytest.fixture
+def shared(worked):  # noqa: F811
+    """A full archive and an incremental one in one folder."""
+    worked.full = create(worked, "shared")
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    worked.part = create(worked, "shared", "--since-backup")
+    worked.directory = worked.part["directory"]
+    return worked
+
+
+def manifest(cli, made: dict):
+    (path,) = (cli.archives / "shared").glob(f"part-*-{made['position']:016}.manifest")
+    return path
+
+
+def cut(cli, made: dict) -> None:
+    path = manifest(cli, made)
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def test_a_damaged_manifest_hides_no_earlier_archive_in_its_folder(shared):
+    """Nothing is taken silently: the earlier one is asked for by its position."""
+    cut(shared, shared.part)
+    lose(shared)
+    first = shared.full["position"]
+    for command in ("verify", "restore"):
+        error = shared.fails(8, "archive-damaged", "backup", command, shared.directory)
+        assert f"--position {first}" in error["hint"]
+    earlier = (shared.directory, "--position", str(first))
+    assert shared.ok("backup", "verify", *earlier)["position"] == first
+    assert shared.ok("backup", "restore", *earlier)["position"] == first
+    assert password(shared) == "p-1"
+
+
+def test_a_damaged_manifest_before_it_is_what_is_missing_to_the_newest(shared):
+    cut(shared, shared.full)
+    shared.fails(8, "archive-damaged", "backup", "verify", shared.directory)
+    copy = shared.home.parent / "copy"
+    shutil.copytree(shared.archives / "shared", copy)
+    manifest(shared, shared.full).unlink()
+    shared.fails(3, "archive-part-missing", "backup", "verify", shared.directory)
+
+
+def test_the_newest_backup_is_drilled_past_a_damaged_one_of_later(shared):
+    """A copy from elsewhere lies beside it; what the log tells of is found by its digest."""
+    path = manifest(shared, shared.part)
+    path.with_name("part-0000000000000001-0000000000009999.manifest").write_bytes(b"cut\n")
+    assert shared.ok("backup", "drill")["position"] == shared.part["position"]
+
+
+def test_a_position_chooses_among_whole_archives_too(shared):
+    first, last = shared.full["position"], shared.part["position"]
+    for given, reached in ((first, first), (last - 1, first), (last, last), (10**9, last)):
+        answer = shared.ok("backup", "verify", shared.directory, "--position", str(given))
+        assert answer["position"] == reached
+    before = (shared.directory, "--position", str(first - 1))
+    shared.fails(3, "no-archive", "backup", "verify", *before)
+
+
+@pytest.mark.parametrize("lost", ["folder", "segment"])
+def test_an_archive_whose_base_is_gone_does_not_count_unless_somebody_vouches(worked, lost):  # noqa: F811
+    full = create(worked, "full")
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    away = worked.home.parent / "vault"
+    if lost == "folder":
+        shutil.move(worked.archives / "full", away)
+    else:
+        shutil.copytree(worked.archives / "full", away)
+        next((worked.archives / "full").glob("*.segment")).unlink()
+    create_part = ("backup", "create", str(worked.archives / "part"), "--since-backup")
+    error = worked.fails(3, "archive-base-missing", *create_part)
+    assert full["directory"] in error["message"]
+    assert "database-backup-old" in found(worked)
+    worked.fails(2, "usage", "backup", "create", str(worked.archives / "x"), "--base-elsewhere")
+    part = worked.ok(*create_part, "--base-elsewhere")
+    assert "database-backup-old" not in found(worked)
+    assert worked.ok("backup", "verify", part["directory"], "--part", str(away))["ok"]
+
+
+def test_a_base_that_was_moved_beside_the_new_archive_is_found(worked):  # noqa: F811
+    create(worked, "full")
+    (worked.home.parent / "vault").mkdir()
+    shutil.move(worked.archives / "full", worked.home.parent / "vault" / "full")
+    part = str(worked.home.parent / "vault" / "part")
+    assert worked.ok("backup", "create", part, "--since-backup")["kind"] == "incremental"
+
+
+def test_a_key_backup_is_refused_in_a_copy_of_an_archive(worked):  # noqa: F811
+    """Which no log tells of, by its own folder or one above."""
+    create(worked, "one")
+    copy = worked.home.parent / "copied"
+    shutil.copytree(worked.archives / "one", copy)
+    (copy / "below").mkdir()
+    for place in (copy / "key", copy / "below" / "key"):
+        worked.fails(4, "key-backup-beside-database", "key", "backup", str(place))
+        assert not place.exists()
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("key", "backup", str(safe / "key"))
+    assert "key-backup-with-database" not in found(worked)
+    shutil.copytree(worked.archives / "one", safe, dirs_exist_ok=True)
+    assert "key-backup-with-database" in found(worked)

@@ -1,0 +1,111 @@
+"""Database backups from before keys were destroyed: what is said of them, and when."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.tools.test_backups import create, lose, topics, worked  # noqa: F401 # a fixture
+from tests.tools.test_recovery_findings import found
+from tests.tools.test_restored_keys import password
+
+
+@pytest.fixture
+def destroyed(worked):  # noqa: F811
+    """Both backups, as a rotation asks for them, and then the keys of epoch 1 destroyed."""
+    worked.safe = worked.home.parent / "safe"
+    worked.safe.mkdir()
+    worked.made = create(worked, "before")
+    worked.copies = [worked.ok("key", "backup", str(worked.safe / name)) for name in ("one", "two")]
+    worked.rotated = worked("key", "rotate", "--destroy-previous", "--yes", json_wanted=False)
+    assert worked.rotated.code == 0, worked.rotated.err
+    return worked
+
+
+def attest(cli, copy: dict) -> tuple[str, ...]:
+    return ("key", "backup", "attest-replaced", str(copy["position"]))
+
+
+def test_a_new_database_backup_is_the_first_thing_asked_for(destroyed):
+    first, *rest = destroyed.rotated.err.splitlines()
+    resealed = topics(destroyed).index("epoch.resealed") + 1
+    assert first.startswith("First of all run `credledger backup create DIR`")
+    assert f"archives up to position {resealed - 1} rest" in first
+    assert "Once there is a new database backup, destroy it" in "\n".join(rest)
+    assert "database-backup-on-destroyed-keys" in found(destroyed)
+    create(destroyed, "after")
+    assert "database-backup-on-destroyed-keys" not in found(destroyed)
+
+
+def test_the_position_is_told_to_programs(worked):  # noqa: F811
+    answer = worked.ok("key", "rotate", "--without-backup")
+    assert answer["backup_needed_from"] is None
+    worked.ok("key", "rotate", "--without-backup")
+    answer = worked.ok("key", "rotate", "--without-backup", "--destroy-previous", "--yes")
+    last = len(topics(worked)) - topics(worked)[::-1].index("epoch.resealed")
+    assert answer["backup_needed_from"] == last
+
+
+def test_the_last_key_backup_on_which_the_newest_archive_rests_is_not_attested_away(destroyed):
+    one, two = destroyed.copies
+    destroyed.ok(*attest(destroyed, one))
+    error = destroyed.fails(4, "database-backup-rests-on-it", *attest(destroyed, two))
+    assert "credledger backup create DIR" in error["hint"]
+    create(destroyed, "after")
+    destroyed.ok(*attest(destroyed, two))
+
+
+def test_without_a_database_backup_nothing_rests_on_a_key_backup(worked):  # noqa: F811
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    copy = worked.ok("key", "backup", str(safe / "one"))
+    worked.ok("key", "rotate", "--without-backup", "--destroy-previous", "--yes")
+    worked.ok(*attest(worked, copy))
+
+
+def test_a_drill_fails_on_an_archive_whose_values_nobody_can_open(destroyed):
+    error = destroyed.fails(6, "archive-values-lost", "backup", "drill")
+    assert "1 of the credentials" in error["message"]
+    assert "backup.drilled" not in topics(destroyed)
+    create(destroyed, "after")
+    assert destroyed.ok("backup", "drill")["ok"]
+
+
+def test_a_restore_says_what_is_lost_and_which_key_backup_brings_it_back(destroyed):
+    lose(destroyed)
+    answer = destroyed.ok("backup", "restore", destroyed.made["directory"])
+    assert answer["lost"] == [{"epoch": 1, "mappings": 1}]
+    assert answer["still_in"] == []
+    get = ("credential", "get", "payroll", "--as", "user:ann")
+    destroyed.fails(6, "key-destroyed", *get)
+    answer = destroyed("doctor")
+    assert answer.code == 6
+    (finding,) = [one for one in answer.json["findings"] if one["code"] == "values-lost"]
+    assert finding["severity"] == "error"
+    keys = destroyed.home / "keys"
+    shutil.move(keys, destroyed.home / "keys-aside")
+    lose(destroyed)
+    key_backup = ("--key-backup", str(destroyed.safe / "one"))
+    answer = destroyed.ok("backup", "restore", destroyed.made["directory"], *key_backup)
+    assert answer["lost"] == []
+    assert password(destroyed) == "p-1"
+
+
+def test_what_is_lost_is_told_to_people_with_the_key_backups_that_hold_it(worked):  # noqa: F811
+    """They are named as far as the archive's own log tells of them."""
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("key", "backup", str(safe / "one"))
+    made = create(worked, "before")
+    worked.ok("key", "rotate", "--without-backup", "--destroy-previous", "--yes")
+    lose(worked)
+    answer = worked("backup", "restore", made["directory"], json_wanted=False)
+    assert answer.code == 0, answer.err
+    assert "LOST: 1 credentials rest on epoch 1" in answer.err
+    assert str(safe / "one") in answer.err
+    worked.ok("credential", "delete", "payroll", "--owner", "user:ann", "--yes")
+    worked.ok("key", "rotate", "--without-backup")
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    assert password(worked) == "p-2"
+    assert "values-lost" not in [one["code"] for one in worked.ok("doctor")["findings"]]
