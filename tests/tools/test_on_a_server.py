@@ -236,7 +236,7 @@ def test_a_server_that_may_lose_what_it_acknowledged_is_an_error_for_doctor(tmp_
         server.stop()
         server.start(f"-c {setting}=off")
         told = cli("doctor")
-        assert (told.code, list(found(told))[0]) == (7, "store-not-durable")
+        assert (told.code, next(iter(found(told)))) == (7, "store-not-durable")
         assert found(told)["store-not-durable"]["severity"] == "error"
         cli.fails(7, "store-not-durable", "app", "create", "CRM", "--kind", "individual")
         server.stop()
