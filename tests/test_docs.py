@@ -16,6 +16,8 @@ _RAISED = re.compile(
     r"\b(?:InvalidInput|NotFound|Refused|Conflict|KeyUnavailable|Unavailable|Tampered"
     r"|_invalid|_tampered)\(\s*\"([a-z]+(?:-[a-z]+)*)\","
 )
+_FOUND = re.compile(r"\bFinding\(\s*\"([a-z-]+)\"")
+_TOO_OPEN = re.compile(r"\b_file\(\"([a-z-]+)\"")
 _LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -42,6 +44,15 @@ def test_every_error_code_is_documented():
     }
     assert len(raised) > 100
     assert raised - _quoted("errors.md") == set()
+
+
+def test_every_finding_of_doctor_is_documented():
+    """Each code stands in the page of findings."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tools").glob("*.py")]
+    found = {code for text in sources for code in _FOUND.findall(text)}
+    found |= {f"{what}-too-open" for text in sources for what in _TOO_OPEN.findall(text)}
+    assert len(found) > 25
+    assert found - _quoted("findings.md") == set()
 
 
 def test_every_link_between_pages_leads_somewhere():

@@ -6,17 +6,15 @@ or a `warning` (it serves, but something is risky; exit 0).
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import LedgerError
-from tools.cli.exits import DONE, exit_code
+from tools.cli.exits import DONE, EXIT_CODES, exit_code
+from tools.file_findings import file_findings, recorded_file_findings
 from tools.findings import ERROR, WARNING, Finding
 from tools.key_backups import last_key_backup
 from tools.recovery_findings import recovery_findings
-from tools.settings import STANDARD_INPUT, Settings
 from tools.when import to_text
 
 if TYPE_CHECKING:
@@ -65,6 +63,7 @@ def examine(run: Run) -> list[Finding]:
         with run.session(operator=False) as session:
             findings.extend(session_findings(session))
             findings.extend(recovery_findings(session))
+            findings.extend(recorded_file_findings(session))
         findings.extend(memory_findings(session))
     except LedgerError as error:
         findings.append(
@@ -76,26 +75,6 @@ def examine(run: Run) -> list[Finding]:
 def gravest(findings: list[Finding]) -> int:
     """The exit code of the gravest finding; 0 when there are warnings only."""
     return max((finding.exit for finding in findings), default=DONE)
-
-
-def file_findings(settings: Settings) -> Iterator[Finding]:
-    """Files that others may read."""
-    secret = settings.passphrase_file
-    if secret is not None and secret != STANDARD_INPUT and _open_to_others(Path(secret)):
-        yield Finding(
-            "passphrase-file-too-open",
-            WARNING,
-            "The passphrase file may be read by others than its owner.",
-            f"chmod 600 {secret}",
-        )
-    store = settings.sqlite_path
-    if store is not None and _open_to_others(store):
-        yield Finding(
-            "store-too-open",
-            WARNING,
-            "The store may be read by others than its owner.",
-            f"chmod 600 {store}",
-        )
 
 
 def session_findings(session: Session) -> Iterator[Finding]:
@@ -203,6 +182,15 @@ def _server_findings(session: Session) -> Iterator[Finding]:
             f"The database role {rights.role} lacks {', '.join(rights.lacking)}.",
             "The owner runs `credledger store migrate --writer ROLE` again.",
         )
+    if not durability.outlives_crash:
+        yield Finding(
+            "store-not-durable",
+            ERROR,
+            "The database's server runs with fsync or full_page_writes off: a crash would lose what"
+            " was acknowledged, and nothing is recorded until they are on.",
+            "Set both on in the server's configuration, and reload it.",
+            EXIT_CODES["unavailable"],
+        )
     if not durability.standbys:
         yield Finding(
             "no-standby",
@@ -229,10 +217,3 @@ def _epoch_findings(session: Session) -> Iterator[Finding]:
                 f"Epoch {epoch} is in use since {to_text(started_at)}.",
                 "credledger key rotate",
             )
-
-
-def _open_to_others(path: Path) -> bool:
-    try:
-        return bool(stat.S_IMODE(path.stat().st_mode) & 0o077)
-    except OSError:
-        return False

@@ -120,6 +120,17 @@ class EpochKeys(Confidential):
             old is None or (new is not None and hmac.compare_digest(old, new)) for old, new in pairs
         )
 
+    def agrees(self, other: EpochKeys) -> bool:
+        """Whether no key differs that both hold; either may lack what was destroyed."""
+        pairs = zip(
+            (self.state, self.secret, *self.access),
+            (other.state, other.secret, *other.access),
+            strict=True,
+        )
+        return all(
+            one is None or two is None or hmac.compare_digest(one, two) for one, two in pairs
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class EpochCommitments:

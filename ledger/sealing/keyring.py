@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 import msgpack
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -63,6 +64,7 @@ from ledger.sealing.slots import (
     Slot,
     new_slot,
     open_slot,
+    reopen_slot,
     reseal_private_key,
     seal_root,
     wrong_holding,
@@ -130,17 +132,29 @@ class Keyring:
         raise failure or wrong_holding(holding)
 
     def opened_by(self, unlocked: UnlockedKeyring) -> UnlockedKeyring:
-        """This file with the root of an earlier unlock; `keyring-changed` if the root is new."""
+        """This file with an earlier unlock of it.
+
+        A new root, which the removal of a slot brings, is sealed to the slots that stay, and the
+        private half at hand opens it. Whoever can write the file can seal a root to a public half
+        too, so a file under a new root is believed only if it has the keys of the one before:
+        `keyring-changed` for any other, `slot-removed` where the slot is not in it.
+        """
         slot = next((slot for slot in self.slots if slot.id == unlocked.slot.id), None)
         if slot is None:
             raise KeyUnavailable("slot-removed", "The slot that is unlocked was removed.")
         try:
             stream_key, epochs = _unwrap(self, unlocked.root)
-        except KeyUnavailable as error:
-            raise Conflict(
-                "keyring-changed", "The keyring was given a new root meanwhile; run it again."
-            ) from error
-        return UnlockedKeyring(self, slot, unlocked.root, unlocked.signing_key, stream_key, epochs)
+        except KeyUnavailable:
+            return self._under_new_root(slot, unlocked)
+        return replace(
+            unlocked,
+            keyring=self,
+            slot=slot,
+            stream_key=stream_key,
+            epochs=epochs,
+            holding=None,
+            further=(),
+        )
 
     def with_slots(self, slots: tuple[Slot, ...], root: bytes) -> Keyring:
         """The same keys under the same root, for other slots."""
@@ -199,6 +213,26 @@ class Keyring:
                 return _unwrap(self, open_slot(self.ledger_id, same, holding).root)[1]
         return None
 
+    def _under_new_root(self, slot: Slot, unlocked: UnlockedKeyring) -> UnlockedKeyring:
+        changed = Conflict(
+            "keyring-changed",
+            "The keyring was given a new root meanwhile; run it again.",
+            hint="A service is to be restarted.",
+        )
+        if unlocked.private_key is None:
+            raise changed
+        try:
+            found = self._unwrapped(reopen_slot(unlocked.ledger_id, slot, unlocked.private_key))
+        except KeyUnavailable as error:
+            raise changed from error
+        ours = {keys.epoch: keys for keys in found.epochs}
+        same = hmac.compare_digest(found.stream_key, unlocked.stream_key) and all(
+            keys.epoch in ours and ours[keys.epoch].agrees(keys) for keys in unlocked.epochs
+        )
+        if not same:
+            raise changed
+        return found
+
     def _clear(self) -> dict[str, Any]:
         return {
             "generation": self.generation,
@@ -215,7 +249,13 @@ class Keyring:
     def _unwrapped(self, opened: OpenedSlot) -> UnlockedKeyring:
         stream_key, epochs = _unwrap(self, opened.root)
         return UnlockedKeyring(
-            self, opened.slot, opened.root, opened.signing_key, stream_key, epochs
+            self,
+            opened.slot,
+            opened.root,
+            opened.signing_key,
+            stream_key,
+            epochs,
+            private_key=opened.private_key,
         )
 
 
@@ -232,6 +272,8 @@ class UnlockedKeyring(Confidential):
     holding: Holding | None = field(default=None, repr=False)
     further: tuple[Slot, ...] = ()
     """Slots that the same holding may open too and that were not tried."""
+    private_key: X25519PrivateKey | None = field(default=None, repr=False)
+    """The slot's private half; None in the process that made the keyring."""
 
     @property
     def ledger_id(self) -> bytes:

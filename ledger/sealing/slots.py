@@ -132,6 +132,8 @@ class OpenedSlot(Confidential):
     slot: Slot
     root: bytes = field(repr=False)
     signing_key: Ed25519PrivateKey = field(repr=False)
+    private_key: X25519PrivateKey = field(repr=False)
+    """The slot's private half, to which every later root is sealed too."""
 
 
 def passphrase(text: str) -> Holding:
@@ -262,7 +264,11 @@ def reseal_private_key(
 
 def open_slot(ledger_id: bytes, slot: Slot, holding: Holding) -> OpenedSlot:
     """Unlock; `wrong-passphrase` or `wrong-key-file` if the holding is not this slot's."""
-    private_key = _private_key(ledger_id, slot, holding)
+    return reopen_slot(ledger_id, slot, _private_key(ledger_id, slot, holding))
+
+
+def reopen_slot(ledger_id: bytes, slot: Slot, private_key: X25519PrivateKey) -> OpenedSlot:
+    """The same with a private half that was opened before; `keyring-damaged` where it is not its."""
     try:
         root = _SUITE.decrypt(slot.sealed_root, private_key, _info(ledger_id, slot.id, "root"))
         signing = _SUITE.decrypt(
@@ -273,7 +279,7 @@ def open_slot(ledger_id: bytes, slot: Slot, holding: Holding) -> OpenedSlot:
         raise KeyUnavailable(
             "keyring-damaged", "The slot opens, but the keyring behind it is damaged."
         ) from error
-    return OpenedSlot(slot, root, signing_key)
+    return OpenedSlot(slot, root, signing_key, private_key)
 
 
 def wrong_holding(holding: Holding) -> KeyUnavailable:

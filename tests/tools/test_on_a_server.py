@@ -18,6 +18,7 @@ from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from tests.conftest import PASSPHRASE, new_house
 from tests.contracts.postgres_server import private_server
+from tests.tools.conftest import Cli
 
 ROOT = Path(__file__).parents[2]
 
@@ -220,3 +221,24 @@ def test_the_ledger_on_a_server_is_the_same_ledger(on_server):
         ledger.create_application(Acting(), "", kind="group")
     ledger.close()
     assert verify_log(on_server.store()).ok
+
+
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
+def test_a_server_that_may_lose_what_it_acknowledged_is_an_error_for_doctor(tmp_path, setting):
+    """Nothing can be recorded then, and who only reads is told too."""
+    cli = Cli(tmp_path)
+    with private_server() as server:
+        cli.environment["CREDLEDGER_STORE"] = f"{server.dsn()}&ledger=one"
+        cli.ok("init", "--label", "ann")
+        found = lambda answer: {one["code"]: one for one in answer.json["findings"]}
+        healthy = cli("doctor")
+        assert (healthy.code, "store-not-durable" in found(healthy)) == (0, False)
+        server.stop()
+        server.start(f"-c {setting}=off")
+        told = cli("doctor")
+        assert (told.code, next(iter(found(told)))) == (7, "store-not-durable")
+        assert found(told)["store-not-durable"]["severity"] == "error"
+        cli.fails(7, "store-not-durable", "app", "create", "CRM", "--kind", "individual")
+        server.stop()
+        server.start()
+        assert found(cli("doctor")).keys() == found(healthy).keys()

@@ -53,7 +53,10 @@ def status(run: Run) -> None:
 @command(None, "doctor", example="credledger doctor")
 @click.pass_context
 def doctor(context: click.Context, /, run: Run) -> None:
-    """List what is wrong or risky, and what mends it."""
+    """List what is wrong or risky, and what mends it.
+
+    Modes of files and folders are looked at too: the store, the memory, key backups and archives.
+    """
     from tools.diagnosis import examine, gravest
 
     findings = examine(run)

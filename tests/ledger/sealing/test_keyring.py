@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from ledger.errors import Conflict, InvalidInput, KeyUnavailable, NotFound, Refused
-from ledger.sealing.epochs import commitments, new_epoch
-from ledger.sealing.keyring import SLOTS_MAX, create_keyring, parse_keyring
+from ledger.sealing.epochs import KeyName, commitments, new_epoch
+from ledger.sealing.keyring import SLOTS_MAX, GivenUp, _wrap, create_keyring, parse_keyring
 from ledger.sealing.slots import key_file
 from tests.ledger.sealing.counted import CHEAP, KEY, OTHER_KEY, WORDS, Counted
 
@@ -193,14 +193,55 @@ def test_labels_are_used_once_and_slots_are_counted(unlocked, add):
 
 
 def test_an_unlock_goes_on_with_the_file_as_it_is_now(unlocked, add, counted):
-    """Changes by others are taken up; a new root or the own removal ends the unlock."""
+    """Changes by others are taken up; the own removal ends the unlock."""
     keyring, _, _ = add("second", "operator", OTHER_KEY)
     assert len(keyring.opened_by(unlocked).keyring.slots) == 2
     second = keyring.unlock(OTHER_KEY)
     without_first, _ = second.remove_slot(1, counted)
     assert _refusal(lambda: without_first.opened_by(unlocked), KeyUnavailable) == "slot-removed"
     without_second, _ = keyring.unlock(KEY).remove_slot(2, counted)
+    # Whoever made the keyring in this process has no private half at hand.
     assert _refusal(lambda: without_second.opened_by(unlocked), Conflict) == "keyring-changed"
+
+
+def test_a_new_root_is_opened_by_the_slots_private_half(add, counted):
+    """It is sealed to the slots that stay; keys that were destroyed meanwhile may be missing."""
+    keyring, _, _ = add("second", "operator", OTHER_KEY)
+    running = keyring.unlock(KEY)
+    removed, root = keyring.unlock(KEY).remove_slot(2, counted)
+    assert root != running.root
+    went_on = removed.opened_by(running)
+    assert (went_on.root, went_on.epochs, went_on.slot.id) == (root, running.epochs, 1)
+    longer = removed.unlock(KEY).with_next_epoch(counted)
+    gone = GivenUp(frozenset({KeyName(1, "secret")}))
+    fewer = longer.without(gone).keyring.opened_by(running)
+    assert [keys.epoch for keys in fewer.epochs] == [1, 2, 3]
+    assert fewer.epochs[0].secret is None
+    assert fewer.keyring.opened_by(went_on).epochs == fewer.epochs
+
+
+def test_a_new_root_over_other_keys_is_not_believed(add, counted):
+    """Whoever can write the file can seal one to a public half."""
+    keyring, _, _ = add("second", "operator", OTHER_KEY)
+    running = keyring.unlock(KEY)
+    removed, root = keyring.unlock(KEY).remove_slot(2, counted)
+    first, second = running.epochs
+    other = bytes(32)
+    for stream_key, epochs in (
+        (other, running.epochs),
+        (running.stream_key, (first,)),
+        (running.stream_key, (second,)),
+        (running.stream_key, (first, new_epoch(2, counted))),
+        (running.stream_key, (replace(first, state=other), second)),
+        (running.stream_key, (replace(first, secret=other), second)),
+        (running.stream_key, (first, replace(second, access=(other, *second.access[1:])))),
+    ):
+        forged = _wrap(removed, root, stream_key, epochs)
+        call = lambda forged=forged: forged.opened_by(running)
+        assert _refusal(call, Conflict) == "keyring-changed"
+    sealed_to_another = replace(removed.slots[0], sealed_root=keyring.slots[1].sealed_root)
+    strange = replace(removed, slots=(sealed_to_another,))
+    assert _refusal(lambda: strange.opened_by(running), Conflict) == "keyring-changed"
 
 
 def _log(unlocked, *numbers):

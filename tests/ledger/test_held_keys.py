@@ -1,0 +1,75 @@
+"""A running process goes on when another one of its host gives the keyring a new root."""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger.claims import parse_claim
+from ledger.errors import KeyUnavailable
+from ledger.log.verification import verify_log
+from ledger.policy import Caller
+from ledger.sealing.keyring_file import read_keyring
+from ledger.sealing.slots import key_file
+from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
+from tests.conftest import CHEAP
+
+ALICE = Caller(parse_claim("user:alice"))
+BENS, CYS = key_file(bytes(range(32))), key_file(bytes(range(1, 33)))
+
+
+def set_to(ledger, text):
+    values = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue(text)}
+    ledger.set_credentials(Acting(), "CRM", ALICE.claim, values)
+
+
+def got(ledger):
+    return ledger.retrieve(ALICE, "CRM").fields["Windows Password"].reveal()
+
+
+@pytest.fixture
+def running(house):
+    """What another process has open, while slots are changed."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    set_to(ledger, "first")
+    for label, holding in (("ben", BENS), ("cy", CYS)):
+        ledger.add_slot(Acting(), label=label, holding=holding, opens="operator", cost=CHEAP)
+    ledger.close()
+    ledger = house.open()
+    assert got(ledger) == "first"
+    yield ledger
+    ledger.close()
+
+
+@pytest.mark.parametrize("mislaid", [False, True])
+def test_a_process_goes_on_after_a_slot_of_somebody_else_is_removed(house, running, mislaid):
+    """Its own slot's private half opens the new root, however many rotations follow."""
+    other = house.open()
+    other.remove_slot(Acting(), 2, mislaid=mislaid, without_backup=not mislaid)
+    for text in ("second", "third", "fourth"):
+        other.rotate(Acting(), without_backup=True)
+        set_to(other, text)
+        assert got(running) == text
+    other.remove_slot(Acting(), 3, mislaid=False, without_backup=True)
+    set_to(running, "fifth")
+    assert (got(running), got(other)) == ("fifth", "fifth")
+    added = running.add_slot(Acting(), label="eva", holding=BENS, opens="operator", cost=CHEAP)
+    assert added.slot == 4
+    assert read_keyring(house.keyring_path).unlock(BENS).slot.id == 4
+    other.close()
+    assert verify_log(house.store()).ok
+
+
+def test_a_process_whose_own_slot_is_removed_stops(house, running):
+    """The new root is not sealed to it."""
+    removed = house.open_with(read_keyring(house.keyring_path).unlock(BENS))
+    assert got(removed) == "first"
+    running.remove_slot(Acting(), 2, mislaid=False, without_backup=True)
+    size = running.head().size
+    for call in (lambda: got(removed), lambda: set_to(removed, "second")):
+        with pytest.raises(KeyUnavailable):
+            call()
+    assert running.head().size == size
+    assert got(running) == "first"
+    removed.close()

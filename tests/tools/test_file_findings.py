@@ -1,0 +1,147 @@
+"""What `doctor` says of files and folders that others may read or write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ledger.usecases.ledger import Ledger
+from tests.tools.test_backups import worked  # noqa: F401 # a fixture
+from tools.wiring import Session
+
+SERVER = {"role-too-wide", "no-standby"}
+
+
+@pytest.fixture
+def kept(worked):  # noqa: F811
+    """A ledger with everything that a careful operator has, and nothing to be found."""
+    safe = worked.home.parent / "safe"
+    safe.mkdir(mode=0o700)
+    worked.ok("key", "slot", "add", "key-file", "--new-key-file", str(safe / "spare"))
+    worked.ok("key", "backup", str(safe / "keyring"))
+    worked.ok("backup", "create", str(worked.archives / "one"))
+    worked.ok("backup", "drill")
+    assert said(worked) == {}
+    return worked
+
+
+def said(cli) -> dict[str, dict]:
+    told = [one for one in cli.ok("doctor")["findings"] if one["code"] not in SERVER]
+    assert all(one["severity"] == "warning" for one in told)
+    found = {one["code"]: one for one in told}
+    assert len(found) == len(told)
+    return found
+
+
+def places(cli) -> dict[str, Path]:
+    home, safe = cli.home, cli.home.parent / "safe"
+    return {
+        "memory-too-open": home / "keys" / "keyring.memory",
+        "key-backup-too-open": safe / "keyring",
+        "archive-too-open": next((cli.archives / "one").glob("part-*.segment")),
+        "store-too-open": Path(cli.environment["CREDLEDGER_STORE"].removeprefix("sqlite://")),
+    }
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o620, 0o604, 0o666])
+@pytest.mark.parametrize(
+    "code", ["memory-too-open", "key-backup-too-open", "archive-too-open", "store-too-open"]
+)
+def test_a_file_that_others_may_read_is_named_until_it_is_mended(kept, code, mode):
+    """And the command that is told is the one that mends it."""
+    place = places(kept)[code]
+    if not place.exists():
+        pytest.skip("the store is no file")
+    place.chmod(mode)
+    found = said(kept)
+    assert list(found) == [code]
+    mend = found[code]["mend"]
+    assert str(place.parent) in mend
+    place.chmod(0o600)
+    assert said(kept) == {}
+
+
+@pytest.mark.parametrize("where", ["keys", "safe", "archive", "store"])
+def test_a_folder_in_which_others_may_write_is_named(kept, where):
+    """Looking into it is no harm, and a sticky bit keeps others from taking files away."""
+    store = places(kept)["store-too-open"]
+    folder = {
+        "keys": kept.home / "keys",
+        "safe": kept.home.parent / "safe",
+        "archive": kept.archives / "one",
+        "store": store.parent,
+    }[where]
+    if where == "store" and not store.exists():
+        pytest.skip("the store is no file")
+    for mode in (0o777, 0o770, 0o702):
+        folder.chmod(mode)
+        found = said(kept)
+        assert list(found) == ["folder-too-open"]
+        assert found["folder-too-open"]["mend"] == f"chmod go-w {folder}"
+    for mode in (0o755, 0o1777, 0o700):
+        folder.chmod(mode)
+        assert said(kept) == {}
+
+
+def test_what_is_elsewhere_or_attested_gone_is_not_looked_at(kept):
+    """A medium that is not mounted is no finding, nor is what an operator gave up."""
+    safe = kept.home.parent / "safe"
+    (safe / "keyring").chmod(0o666)
+    made = kept.ok("key", "backup", "list")[0]["position"]
+    kept.ok("key", "backup", str(safe / "another"))
+    kept.ok("key", "backup", "attest-replaced", str(made))
+    assert said(kept) == {}
+    safe.rename(safe.with_name("away"))
+    kept.archives.rename(kept.archives.with_name("off"))
+    assert said(kept) == {}
+
+
+def test_a_passphrase_file_that_others_may_read_is_named(kept):
+    """It is used all the same, for one that cannot be read otherwise would be a dead end."""
+    secret = kept.home / "passphrase"
+    secret.touch(mode=0o600)
+    secret.write_text("seven herons cross the lake")
+    add = ("key", "slot", "add", "passphrase", "--label", "ann", "--argon2-memory", "19")
+    kept.ok(*add, "--new-passphrase-file", str(secret))
+    kept.ok("key", "backup", str(kept.home.parent / "safe" / "two"))
+    kept.ok("backup", "create", str(kept.archives / "two"), "--since-backup")
+    kept.environment["CREDLEDGER_KEY_FILE"] = ""
+    kept.environment["CREDLEDGER_PASSPHRASE_FILE"] = str(secret)
+    assert said(kept) == {}
+    secret.chmod(0o640)
+    answer = kept("doctor")
+    assert [one["code"] for one in answer.json["findings"] if one["code"] not in SERVER] == [
+        "passphrase-file-too-open"
+    ]
+
+
+def test_files_are_looked_at_where_the_ledger_does_not_open(kept):
+    """What is wrong with it may be just that."""
+    (kept.home / "keys" / "keyring.memory").chmod(0o666)
+    (kept.home / "keys" / "keyring").write_bytes(b"harmed")
+    answer = kept("doctor")
+    assert answer.code == 6
+    assert {one["code"] for one in answer.json["findings"]} >= {
+        "memory-too-open",
+        "keyring-damaged",
+    }
+
+
+def test_an_epoch_that_was_not_rotated_for_a_year_is_named(kept, monkeypatch):
+    """Twelve months of thirty days, and not a moment before."""
+    year = 12 * 30 * 86_400 * 1_000_000
+    status = Ledger.status
+    began = []
+
+    def then(self):
+        found = status(self)
+        began.append(next(one[2] for one in found.epochs if one[1] == "current"))
+        return found
+
+    monkeypatch.setattr(Ledger, "status", then)
+    assert said(kept) == {}
+    for late, codes in ((0, []), (1, ["epoch-old"])):
+        monkeypatch.setattr(Session, "now", lambda _, late=late: began[0] + year + late)
+        assert list(said(kept)) == codes
+    assert said(kept)["epoch-old"]["mend"] == "credledger key rotate"
