@@ -1,8 +1,11 @@
 """The keys at hand in one process, which change while it runs.
 
-A rotation adds an epoch, a destruction takes keys away, and another process of this host may do
-either: whoever changes the keyring's file, or reads it again, hands what it holds now to the
-ciphers that everybody in this process uses.
+A rotation adds an epoch, a destruction takes keys away, and another process or host may do either.
+Whoever changes the keyring's file, or reads it again, hands what it holds now to the ciphers that
+everybody in this process uses. What the log calls destroyed is let go as soon as this process has
+followed the log that far, in the middle of its run; the file comes next, when nobody else is at it.
+
+    log: keys.destroying ─▶ ciphers of this process (at once) ─▶ this host's file (right after)
 """
 
 from __future__ import annotations
@@ -33,13 +36,18 @@ class HeldKeys(Confidential):
         self._mapper = mapper
         self._box = box
         self._file = _identity(path)
+        self._history = KeyHistory()
+        """As far as this process has followed it."""
+        self._owing = False
+        """Whether the file may hold what this process has let go."""
 
     def take(self, unlocked: UnlockedKeyring) -> None:
-        """Use these keys from now on."""
-        if unlocked.epochs != self.unlocked.epochs:
-            self._mapper.hold(unlocked.epochs)
-            self._box.hold(unlocked.epochs)
-        self.unlocked = unlocked
+        """Use these keys from now on, but for those that the log calls destroyed."""
+        lean = unlocked.without(GivenUp(self._history.destroying))
+        if lean.epochs != self.unlocked.epochs:
+            self._mapper.hold(lean.epochs)
+            self._box.hold(lean.epochs)
+        self.unlocked = lean
 
     def renew(self) -> None:
         """Use what the file holds now; where it cannot be read or has a new root, nothing changes."""
@@ -53,32 +61,62 @@ class HeldKeys(Confidential):
             self._file = found
             self.renew()
 
+    def follow(self, history: KeyHistory) -> None:
+        """Let go of what the log calls destroyed now; `settle` sees to the file."""
+        if history.current < self._history.current or (
+            history.destroying < self._history.destroying
+        ):
+            return  # another thread has followed it further
+        self._history, before = history, self.unlocked
+        self.take(before)
+        self._owing |= self.unlocked is not before
+
+    def settle(self) -> None:
+        """Take out of the file what was let go, unless somebody is changing it at this moment.
+
+        Where it cannot be written, the next opening tries again.
+        """
+        if not self._owing:
+            return
+        try:
+            with self.changing(wait=False):
+                pass
+        except LedgerError as error:
+            self._owing = error.code == "keyring-locked"
+
     @contextlib.contextmanager
-    def changing(self) -> Iterator[KeyringFile]:
-        """The file under its lock; what it holds in the end is used from then on."""
-        with changing(self.path, self.unlocked) as file:
+    def changing(self, *, wait: bool = True) -> Iterator[KeyringFile]:
+        """The file under its lock, without what the log calls destroyed.
+
+        What it holds in the end is used from then on. `keyring-locked` where somebody else is
+        changing it: after a while, or at once without `wait`.
+        """
+        with changing(self.path, self.unlocked, wait=wait) as file:
             try:
+                drop(file, self._history)
+                self._owing = False
                 yield file
             finally:
                 self.take(file.held)
 
     def destroy(self, history: KeyHistory) -> None:
         """Take out of the file what the log calls destroyed, or say why it cannot be written."""
-        with self.changing() as file:
-            drop(file, history)
+        self.follow(history)
+        with self.changing():
+            pass
 
     def give_up(self, history: KeyHistory) -> None:
         """Drop what the log calls destroyed, and epochs held ready that it did not choose.
 
         The file follows if it can be written; if not, this process has dropped them all the same.
         """
-        given_up = given_up_by(self.unlocked, history)
-        lean = self.unlocked.without(given_up)
-        if lean is self.unlocked:
+        self.follow(history)
+        lean = self.unlocked.without(given_up_by(self.unlocked, history))
+        if lean is self.unlocked and not self._owing:
             return
         with contextlib.suppress(LedgerError):
             self.destroy(history)
-        self.take(self.unlocked.without(given_up))
+        self.take(self.unlocked.without(given_up_by(self.unlocked, history)))
 
 
 def drop(file: KeyringFile, history: KeyHistory) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +49,7 @@ from ledger.sealing.keyring_file import placing, read_private
 from ledger.sealing.slots import AUDITOR, Holding
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
-from ledger.usecases.held_keys import HeldKeys
+from ledger.usecases.held_keys import HeldKeys, drop
 from ledger.usecases.slots import KeyringEvent
 
 _PAGE_ROWS = 500
@@ -124,6 +124,7 @@ class KeyBackups:
         refuse_beside_database(place, forbidden)
         with self._held.changing() as file:
             history = self._writer.look(self._desk.key_history)
+            drop(file, history)
             content = read_private(self._keyring, "keyring")
             held = file.held
             # Nobody changes the file meanwhile, so what is copied is what was opened.
@@ -193,14 +194,13 @@ def key_backup_history(desk: Desk, view: Transaction) -> KeyBackupHistory:
     return view.load(desk.streams.keyring(), fold_key_backups) or KeyBackupHistory()
 
 
-def require_not_behind(desk: Desk, writer: Writer) -> None:
+def require_not_behind(desk: Desk, writer: Writer, held: Collection[int]) -> None:
     """`keyring-behind` where the log has started epochs whose keys are not held.
 
     It goes by the checked head, which needs no key. What the keyring's stream tells of key backups
     is read as far as the held keys open it, to name the one that helps.
     """
     current = writer.head.epoch
-    held = {keys.epoch for keys in desk.unlocked.epochs}
     lacking = [epoch for epoch in range(1, current + 1) if epoch not in held]
     if not lacking:
         return

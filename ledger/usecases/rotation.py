@@ -250,8 +250,8 @@ class Rotation:
         while True:
             ended = missed = 0
             for rows, reached in self._resting(until, epoch, pace):
-                live = self._live(rows)
-                ended += len(rows) - len(live)
+                live, of_ended = self._live(rows)
+                ended += of_ended
                 request = self._prepared(acting, epoch, live)
                 pace.take_lock()
                 outcome = self._writer.run(request)
@@ -282,37 +282,51 @@ class Rotation:
             if rows:
                 yield rows, position
 
-    def _live(self, rows: Sequence[LogRow]) -> list[Found]:
-        """Without those of deleted applications, whose keys may be destroyed already."""
+    def _live(self, rows: Sequence[LogRow]) -> tuple[list[Found], int]:
+        """Those that are to be sealed anew, and how many are of deleted applications.
+
+        The keys of both these and of rows that are no longer the newest of their streams may be
+        destroyed already.
+        """
         desk = self._desk
         found = [_found(row, mapping_from(desk.mapper.open(row))) for row in rows]
 
-        def look(transaction: Transaction) -> list[Found]:
-            return [
+        def look(transaction: Transaction) -> tuple[list[Found], int]:
+            standing = [one for one in found if _stands(transaction, one.row)]
+            live = [
                 one
-                for one in found
+                for one in standing
                 if _is_live(desk, transaction, one.mapping.application, one.mapping.creation)
             ]
+            return live, len(standing) - len(live)
 
         self._writer.warm(row.stream for row in rows)
         return self._writer.look(look)
 
     def _prepared(self, acting: Acting, epoch: int, found: Sequence[Found]) -> Reseal:
         period = period_of(max(self._clock(), self._writer.head.recorded_at + 1))
-        prepared = tuple(self._sealed_anew(one, epoch, period) for one in found)
+        prepared = tuple(
+            sealed for one in found if (sealed := self._sealed_anew(one, epoch, period)) is not None
+        )
         return Reseal(self._desk, acting, epoch, period, prepared)
 
-    def _sealed_anew(self, found: Found, epoch: int, period: int) -> Prepared:
+    def _sealed_anew(self, found: Found, epoch: int, period: int) -> Prepared | None:
+        """None where another run has sealed it anew and destroyed its key since it was read."""
         desk, row, mapping = self._desk, found.row, found.mapping
         place = Place(row.stream, row.version + 1, CredentialResealed.TOPIC, epoch, period)
-        secret = desk.box.reseal(
-            row.epoch,
-            found.secret,
-            desk.mapper.associated_data(row),
-            epoch,
-            desk.mapper.associated_data(place),
-            desk.random(NONCE_BYTES),
-        )
+        try:
+            secret = desk.box.reseal(
+                row.epoch,
+                found.secret,
+                desk.mapper.associated_data(row),
+                epoch,
+                desk.mapper.associated_data(place),
+                desk.random(NONCE_BYTES),
+            )
+        except KeyUnavailable:
+            if self._writer.look(lambda transaction: _stands(transaction, row)):
+                raise
+            return None
         event = CredentialResealed(
             application=mapping.application,
             owner=mapping.owner,
@@ -330,6 +344,10 @@ def _found(row: LogRow, mapping: CredentialMapping | None) -> Found:
     if mapping is None or mapping.secret is None:
         raise Tampered("wrong-stream", "A mapping's row has no values.", position=row.position)
     return Found(row, mapping, mapping.secret)
+
+
+def _stands(transaction: Transaction, row: LogRow) -> bool:
+    return transaction.stands_at(row.stream, row.version, row.leaf)
 
 
 def _is_live(desk: Desk, transaction: Transaction, application: str, creation: int) -> bool:
