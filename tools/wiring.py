@@ -52,6 +52,7 @@ class Session:
     store: Store
     holding: Holding = field(repr=False)
     unlocked: UnlockedKeyring = field(repr=False)
+    """Who unlocked, as the keyring was then; without the keys, which `ledger` holds."""
     streams: StreamNames = field(repr=False)
     mapper: EventMapper = field(repr=False)
     ledger: Ledger
@@ -216,7 +217,7 @@ def scratch_views(session: Session, folder: Path) -> Iterator[tuple[Store, Event
     scratch = SqliteStore(folder / "ledger.db", migration_packages=MIGRATIONS)
     try:
         scratch.create()
-        mapper = EventMapper(session.unlocked.ledger_id, session.unlocked.key_set(), os.urandom)
+        mapper = EventMapper(session.unlocked.ledger_id, session.ledger.key_set(), os.urandom)
         yield scratch, mapper, Views(scratch, mapper, session.streams)
     finally:
         scratch.close()
@@ -280,7 +281,8 @@ def _session(
     views = Views(store, mapper, streams)
     memory = _memory(settings, unlocked)
     ledger = _ledger(settings, store, unlocked, mapper, views, memory)
-    return Session(settings, store, holding, unlocked, streams, mapper, ledger, views)
+    who = unlocked.without_keys()
+    return Session(settings, store, holding, who, streams, mapper, ledger, views)
 
 
 def _ledger(

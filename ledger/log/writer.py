@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import ledger.aggregates.retention  # noqa: F401 # its events lie in the stream of keys
 from ledger.aggregates.keys import KeyHistory, fold_keys
@@ -40,7 +40,7 @@ from ledger.log.rows import OPERATOR, SignerRow, signers_digest
 from ledger.log.signers import HeadSigner
 from ledger.log.started_keys import started_history
 from ledger.log.store import Maintainer, Reading, Store, Writing
-from ledger.log.tips import StreamTips
+from ledger.log.tips import StreamTips, Tip
 from ledger.log.transaction import Equipment, Request, Transaction
 
 if TYPE_CHECKING:
@@ -57,6 +57,22 @@ _LOOKS_MAX = 100
 _CHECKED_UNDER_LOCK_MAX = 2000
 
 
+class HeldKeys(Protocol):
+    """The keys that this process holds, which follow the log."""
+
+    def renew(self) -> None:
+        """Look into the keyring's file again."""
+        ...
+
+    def follow(self, history: KeyHistory) -> None:
+        """Let go of what the log calls destroyed; nothing is written."""
+        ...
+
+    def settle(self) -> None:
+        """Write what follows from it, if anything does and nobody is in the way."""
+        ...
+
+
 class Writer:
     """The writer of one process for one ledger."""
 
@@ -71,7 +87,7 @@ class Writer:
         access_stream_name: Callable[[bytes], bytes],
         audit_stream_of: Callable[[bytes], bytes] | None = None,
         keyring_stream: bytes,
-        renew_keys: Callable[[], None] | None = None,
+        keys: HeldKeys | None = None,
         herald: Request[None] | None = None,
         maintainers: Sequence[Maintainer] = (),
         memory: HostMemory | None = None,
@@ -88,7 +104,9 @@ class Writer:
         self._access_streams = AccessStreams(access_stream_name, random)
         self._equipment = Equipment(mapper, self._folds, signer, self._access_streams)
         self._keyring_stream = keyring_stream
-        self._renew_keys = renew_keys
+        self._keys = keys
+        self._keyring_tip: Tip | None = None
+        """That of the keyring's stream when keys and epochs were looked at last."""
         self._herald = herald
         self._epoch_known = 0
         self._epoch_began = 0
@@ -180,9 +198,13 @@ class Writer:
             checked = self.catch_up()
             with self.store.reading() as reading, contextlib.suppress(Overtaken):
                 head = self._follow(reading, checked)
-                self._know_epochs(reading, head)
-                return look(Transaction(reading, self._equipment, head, self._clock()))
-        raise Unavailable("store-busy", "The ledger is written to faster than it can be read.")
+                self._know_keys(reading, head)
+                answer = look(Transaction(reading, self._equipment, head, self._clock()))
+                break
+        else:
+            raise Unavailable("store-busy", "The ledger is written to faster than it can be read.")
+        self._settle()
+        return answer
 
     def warm(self, streams: Iterable[bytes]) -> None:
         """Have at hand what is remembered of these streams, before the lock is taken for them."""
@@ -251,7 +273,7 @@ class Writer:
         try:
             with self._at_head() as (writing, checked):
                 clock_reading = self._clock_reading()
-                self._know_epochs(writing, checked)
+                self._know_keys(writing, checked)
                 transaction = Transaction(
                     writing, self._equipment, checked, clock_reading, self._epoch_began
                 )
@@ -287,6 +309,7 @@ class Writer:
                 answer.set_result(value)
             for answer, failure in failures:
                 answer.set_exception(failure)
+        self._settle()
         self._remember()
 
     @contextlib.contextmanager
@@ -335,27 +358,39 @@ class Writer:
             self._follower.forget_book()
         self._advance(head)
 
-    def _know_epochs(self, reading: Reading, head: CheckedHead) -> None:
-        """Learn in which month each epoch began, whoever started it.
+    def _know_keys(self, reading: Reading, head: CheckedHead) -> None:
+        """Learn what the keyring's stream tells, whoever wrote it, before anything rests on it.
 
-        Access keys are counted from there. A process that holds the keys of the next epoch goes
-        on when another host starts it; for one still later, and where it holds others than the
-        log, it looks into its keyring again.
+        In which month each epoch began, for access keys are counted from there: a process that
+        holds the keys of the next epoch goes on when another host starts it, and for one still
+        later, and where it holds others than the log, it looks into its keyring again. And which
+        keys were destroyed, which it lets go.
         """
-        if head.epoch > self._epoch_known:
-            if self._renew_keys is not None and not self._equipment.mapper.holds(head.epoch):
-                self._renew_keys()
-            try:
-                history = self._started(reading, head)
-            except KeyUnavailable:
-                if self._renew_keys is None:
-                    raise
-                self._renew_keys()
-                history = self._started(reading, head)
-            if history is not None:
-                self._equipment.mapper.start(history.first_periods)
-                self._epoch_known = history.current
-                self._epoch_began = history.started_where[history.current]
+        tip = self._tips.of(self._keyring_stream)
+        if head.epoch <= self._epoch_known and tip == self._keyring_tip:
+            return
+        if self._keys is not None and not self._equipment.mapper.holds(head.epoch):
+            self._keys.renew()
+        try:
+            history = self._started(reading, head)
+        except KeyUnavailable:
+            if self._keys is None:
+                raise
+            self._keys.renew()
+            history = self._started(reading, head)
+        if history is None:
+            return
+        self._equipment.mapper.start(history.first_periods)
+        self._epoch_known = history.current
+        self._epoch_began = history.started_where[history.current]
+        self._keyring_tip = tip
+        if self._keys is not None:
+            self._keys.follow(history)
+
+    def _settle(self) -> None:
+        """Let the keyring's file follow; outside the lock, which others may wait for with the file."""
+        if self._keys is not None:
+            self._keys.settle()
 
     def _started(self, reading: Reading, head: CheckedHead) -> KeyHistory | None:
         """The epochs as the log tells them, if no other keys are held for those it has started."""

@@ -285,6 +285,10 @@ class UnlockedKeyring(Confidential):
         """Whether the slot that unlocked is an operator's."""
         return self.slot.opens == OPERATOR
 
+    def without_keys(self) -> UnlockedKeyring:
+        """Who unlocked, and none of the keys of any epoch, neither open nor wrapped."""
+        return replace(self, keyring=replace(self.keyring, wrapped=b""), epochs=())
+
     def key_set(self) -> KeySet:
         """Ciphers of `state` and `access`."""
         return KeySet(self.epochs)

@@ -108,10 +108,13 @@ class KeyringFile:
 
 
 @contextlib.contextmanager
-def changing(path: Path, unlocked: UnlockedKeyring) -> Iterator[KeyringFile]:
-    """The file under its lock, opened with an earlier unlock; errors as `Keyring.opened_by`."""
+def changing(path: Path, unlocked: UnlockedKeyring, *, wait: bool = True) -> Iterator[KeyringFile]:
+    """The file under its lock, opened with an earlier unlock; errors as `Keyring.opened_by`.
+
+    `keyring-locked` where another process does not let go of it, at once if nobody is to `wait`.
+    """
     path = _real(path)
-    with _locked(path):
+    with _locked(path, _LOCK_TIMEOUT_S if wait else 0):
         yield KeyringFile(path, read_keyring(path).opened_by(unlocked))
 
 
@@ -240,8 +243,8 @@ def _make_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=_LOCK_TIMEOUT_S, mode=0o600)
+def _locked(path: Path, timeout_s: float = _LOCK_TIMEOUT_S) -> Iterator[None]:
+    lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=timeout_s, mode=0o600)
     try:
         lock.acquire()
     except Timeout as error:

@@ -8,6 +8,7 @@ see `ledger.sealing.secrets`, which the read side cannot import.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -29,18 +30,17 @@ class KeySet(Confidential):
 
     def hold(self, epochs: Iterable[EpochKeys]) -> None:
         """Hold these keys from now on, and no others."""
-        self._epochs = {keys.epoch: keys.without_secret() for keys in epochs}
-        self._state: dict[int, AESGCM] = {}
-        self._access: dict[tuple[int, int, bytes], AESGCM] = {}
+        # All at once: a thread that made a cipher of a key that goes keeps it where nobody looks.
+        self._held = _Held({keys.epoch: keys.without_secret() for keys in epochs}, {}, {})
 
     @property
     def epochs(self) -> tuple[int, ...]:
         """The epochs whose keys are held."""
-        return tuple(sorted(self._epochs))
+        return tuple(sorted(self._held.epochs))
 
     def fit(self, commitments: EpochCommitments) -> bool:
         """Whether the keys held of an epoch, if any are, are those committed to."""
-        keys = self._epochs.get(commitments.epoch)
+        keys = self._held.epochs.get(commitments.epoch)
         return keys is None or commitments.fit(keys)
 
     def start(self, first_periods: Mapping[int, int]) -> None:
@@ -49,34 +49,44 @@ class KeySet(Confidential):
 
     def state(self, epoch: int) -> AESGCM:
         """The cipher of an epoch's `state`; `key-missing` if it is not held."""
-        cipher = self._state.get(epoch)
+        held = self._held
+        cipher = held.state.get(epoch)
         if cipher is None:
-            cipher = self._state[epoch] = AESGCM(self._of(epoch).state)
+            cipher = held.state[epoch] = AESGCM(held.of(epoch).state)
         return cipher
 
     def access(self, epoch: int, period: int, stream: bytes) -> AESGCM:
         """The cipher of one access stream in one month; `key-missing` if it is not held."""
-        place = (epoch, period, stream)
-        cipher = self._access.get(place)
+        held, place = self._held, (epoch, period, stream)
+        cipher = held.access.get(place)
         if cipher is None:
-            if len(self._access) >= _CACHED_ACCESS_CIPHERS_MAX:
-                self._access.clear()
-            cipher = self._access[place] = AESGCM(self._access_key(epoch, period, stream))
+            if len(held.access) >= _CACHED_ACCESS_CIPHERS_MAX:
+                held.access.clear()
+            key = self._access_key(held, epoch, period, stream)
+            cipher = held.access[place] = AESGCM(key)
         return cipher
 
-    def _access_key(self, epoch: int, period: int, stream: bytes) -> bytes:
+    def _access_key(self, held: _Held, epoch: int, period: int, stream: bytes) -> bytes:
         first_period = self._first_periods.get(epoch)
         if first_period is None:
             raise _missing(epoch)
-        key = self._of(epoch).access[period_index(first_period, period)]
+        key = held.of(epoch).access[period_index(first_period, period)]
         if key is None:
             raise KeyUnavailable(
                 "key-destroyed", f"The access key of {period} in epoch {epoch} was destroyed."
             )
         return HKDFExpand(SHA256(), 32, b"credledger/v1/access" + stream).derive(key)
 
-    def _of(self, epoch: int) -> EpochKeys:
-        keys = self._epochs.get(epoch)
+
+class _Held(NamedTuple):
+    """Keys, and the ciphers that were made of them."""
+
+    epochs: dict[int, EpochKeys]
+    state: dict[int, AESGCM]
+    access: dict[tuple[int, int, bytes], AESGCM]
+
+    def of(self, epoch: int) -> EpochKeys:
+        keys = self.epochs.get(epoch)
         if keys is None:
             raise _missing(epoch)
         return keys

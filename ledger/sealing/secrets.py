@@ -8,6 +8,7 @@ this module; an auditor's keyring has nothing to give it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -20,41 +21,21 @@ from ledger.sealing.epochs import EpochKeys
 _LABEL = b"credledger/v1/secret"
 
 
-class SecretBox(Confidential):
-    """Ciphers of the `secret` keys that a keyring holds."""
+class SecretKeys(NamedTuple):
+    """The ciphers that were held at some moment; what is given out can still be opened by them."""
 
-    def __init__(self, epochs: Iterable[EpochKeys]) -> None:
-        self.hold(epochs)
-
-    def hold(self, epochs: Iterable[EpochKeys]) -> None:
-        """Hold these keys from now on, and no others."""
-        held = {keys.epoch: keys.secret for keys in epochs}
-        self._ciphers = {
-            epoch: AESGCM(secret) for epoch, secret in held.items() if secret is not None
-        }
-        self._destroyed = held.keys() - self._ciphers.keys() if self._ciphers else set()
-
-    def holds(self, epoch: int) -> bool:
-        """Whether values of this epoch open."""
-        return epoch in self._ciphers
-
-    def seal(self, epoch: int, packed: bytes, row_aad: bytes, nonce: bytes) -> bytes:
-        """Seal packed field values for the row with this associated data."""
-        return seal(self._of(epoch), packed, _LABEL + row_aad, nonce, Compartment.SECRET)
+    ciphers: dict[int, AESGCM]
+    destroyed: frozenset[int]
+    """Epochs whose other keys are held."""
 
     def open(self, epoch: int, sealed: bytes, row_aad: bytes) -> bytes:
-        """The packed field values; `sealed-unreadable` or `secret-key-missing`."""
-        return open_sealed(self._of(epoch), sealed, _LABEL + row_aad)
+        """As `SecretBox.open`."""
+        return open_sealed(self.of(epoch), sealed, _LABEL + row_aad)
 
-    def reseal(
-        self, epoch: int, sealed: bytes, row_aad: bytes, to: int, to_aad: bytes, nonce: bytes
-    ) -> bytes:
-        """The same values under another epoch's key, for another row; nobody looks at them."""
-        return self.seal(to, self.open(epoch, sealed, row_aad), to_aad, nonce)
-
-    def _of(self, epoch: int) -> AESGCM:
-        cipher = self._ciphers.get(epoch)
-        if cipher is None and epoch in self._destroyed:
+    def of(self, epoch: int) -> AESGCM:
+        """The cipher of an epoch; `key-destroyed`, `secret-key-missing`."""
+        cipher = self.ciphers.get(epoch)
+        if cipher is None and epoch in self.destroyed:
             raise KeyUnavailable(
                 "key-destroyed",
                 f"The secret key of epoch {epoch} was destroyed; its values are gone for good.",
@@ -67,3 +48,36 @@ class SecretBox(Confidential):
                 hint="An auditor's keyring never does; restore an operator's from its backup.",
             )
         return cipher
+
+
+class SecretBox(Confidential):
+    """Ciphers of the `secret` keys that a keyring holds."""
+
+    def __init__(self, epochs: Iterable[EpochKeys]) -> None:
+        self.hold(epochs)
+
+    def hold(self, epochs: Iterable[EpochKeys]) -> None:
+        """Hold these keys from now on, and no others."""
+        held = {keys.epoch: keys.secret for keys in epochs}
+        ciphers = {epoch: AESGCM(secret) for epoch, secret in held.items() if secret is not None}
+        destroyed = held.keys() - ciphers.keys() if ciphers else ()
+        self.now = SecretKeys(ciphers, frozenset(destroyed))
+        """What is held at this moment."""
+
+    def holds(self, epoch: int) -> bool:
+        """Whether values of this epoch open."""
+        return epoch in self.now.ciphers
+
+    def seal(self, epoch: int, packed: bytes, row_aad: bytes, nonce: bytes) -> bytes:
+        """Seal packed field values for the row with this associated data."""
+        return seal(self.now.of(epoch), packed, _LABEL + row_aad, nonce, Compartment.SECRET)
+
+    def open(self, epoch: int, sealed: bytes, row_aad: bytes) -> bytes:
+        """The packed values; `sealed-unreadable`, `key-destroyed`, `secret-key-missing`."""
+        return self.now.open(epoch, sealed, row_aad)
+
+    def reseal(
+        self, epoch: int, sealed: bytes, row_aad: bytes, to: int, to_aad: bytes, nonce: bytes
+    ) -> bytes:
+        """The same values under another epoch's key, for another row; nobody looks at them."""
+        return self.seal(to, self.open(epoch, sealed, row_aad), to_aad, nonce)

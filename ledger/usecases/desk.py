@@ -34,6 +34,7 @@ class Desk:
     """The unlocked ledger as requests use it."""
 
     unlocked: UnlockedKeyring = field(repr=False)
+    """Who unlocked; the keys themselves are in `box` and `mapper`, which let go of some in time."""
     streams: StreamNames = field(repr=False)
     box: SecretBox = field(repr=False)
     mapper: EventMapper = field(repr=False)
@@ -158,11 +159,7 @@ class Desk:
     def open_values(self, carrying: Recorded, secret: bytes) -> dict[str, FieldValue]:
         """The values in the row that carries them."""
         place = self.mapper.associated_data(carrying)
-        return self.open_values_at(place, carrying.epoch, secret)
-
-    def open_values_at(self, place: bytes, epoch: int, secret: bytes) -> dict[str, FieldValue]:
-        """The same, where what binds them to their row is at hand."""
-        return unpack_values(self.box.open(epoch, secret, place))
+        return unpack_values(self.box.open(carrying.epoch, secret, place))
 
     def versions(self, transaction: Transaction, stream: bytes) -> Iterator[CredentialMapping]:
         """A mapping at each of its events, oldest first."""

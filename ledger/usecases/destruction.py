@@ -1,7 +1,8 @@
 """Destroying keys: an intent after a last look under the lock, and the record that it is done.
 
 In between the keyring's file is written without them. From the intent on every host drops the
-keys when it opens the ledger, so a copy that turns up later does not bring them back into use.
+keys when it opens the ledger, and every process when it next follows the log, so a copy that turns
+up later does not bring them back into use.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
 """The keys at hand in one process, which change while it runs.
 
-A rotation adds an epoch, a destruction takes keys away, and another process of this host may do
-either: whoever changes the keyring's file, or reads it again, hands what it holds now to the
-ciphers that everybody in this process uses.
+A rotation adds an epoch, a destruction takes keys away, and another process or host may do either.
+Whoever changes the keyring's file, or reads it again, hands what it holds now to the ciphers that
+everybody in this process uses. What the log calls destroyed is let go as soon as this process has
+followed the log that far, in the middle of its run; the file comes next, when nobody else is at it.
+
+    log: keys.destroying ─▶ ciphers of this process (at once) ─▶ this host's file (right after)
 """
 
 from __future__ import annotations
@@ -33,13 +36,18 @@ class HeldKeys(Confidential):
         self._mapper = mapper
         self._box = box
         self._file = _identity(path)
+        self._history = KeyHistory()
+        """As far as this process has followed it."""
+        self._owing = False
+        """Whether the file may hold what this process has let go."""
 
     def take(self, unlocked: UnlockedKeyring) -> None:
-        """Use these keys from now on."""
-        if unlocked.epochs != self.unlocked.epochs:
-            self._mapper.hold(unlocked.epochs)
-            self._box.hold(unlocked.epochs)
-        self.unlocked = unlocked
+        """Use these keys from now on, but for those that the log calls destroyed."""
+        lean = unlocked.without(GivenUp(self._history.destroying))
+        if lean.epochs != self.unlocked.epochs:
+            self._mapper.hold(lean.epochs)
+            self._box.hold(lean.epochs)
+        self.unlocked = lean
 
     def renew(self) -> None:
         """Use what the file holds now; where it cannot be read or opened, nothing changes."""
@@ -53,11 +61,41 @@ class HeldKeys(Confidential):
             self._file = found
             self.renew()
 
+    def follow(self, history: KeyHistory) -> None:
+        """Let go of what the log calls destroyed now; `settle` sees to the file."""
+        if history.current < self._history.current or (
+            history.destroying < self._history.destroying
+        ):
+            return  # another thread has followed it further
+        self._history, before = history, self.unlocked
+        self.take(before)
+        self._owing |= self.unlocked is not before
+
+    def settle(self) -> None:
+        """Take out of the file what was let go, unless somebody is changing it at this moment.
+
+        Where it cannot be written, the next opening tries again.
+        """
+        if not self._owing:
+            return
+        try:
+            with self.changing(wait=False):
+                pass
+        except LedgerError as error:
+            self._owing = error.code == "keyring-locked"
+
     @contextlib.contextmanager
-    def changing(self) -> Iterator[KeyringFile]:
-        """The file under its lock; what it holds in the end is used from then on."""
-        with changing(self.path, self.unlocked) as file:
+    def changing(self, *, wait: bool = True) -> Iterator[KeyringFile]:
+        """The file under its lock, without what the log calls destroyed.
+
+        What it holds in the end is used from then on. `keyring-locked` where somebody else is
+        changing it: after a while, or at once without `wait`.
+        """
+        with changing(self.path, self.unlocked, wait=wait) as file:
             try:
+                # Others held ready are left alone: this process may not know yet what was chosen.
+                _let_go(file, GivenUp(self._history.destroying))
+                self._owing = False
                 yield file
             finally:
                 self.take(file.held)
@@ -69,14 +107,18 @@ class HeldKeys(Confidential):
         has the log choose before it lets the file go, are not taken for others.
         """
         with self.changing() as file:
-            drop(file, told())
+            history = told()
+            self.follow(history)
+            drop(file, history)
 
     def give_up(self, told: Callable[[], KeyHistory]) -> None:
         """Drop what the log calls destroyed, and epochs held ready that it did not choose.
 
         The file follows if it can be written; if not, this process has dropped them all the same.
         """
-        if self.unlocked.without(given_up_by(self.unlocked, told())) is self.unlocked:
+        self.follow(told())
+        given_up = given_up_by(self.unlocked, told())
+        if self.unlocked.without(given_up) is self.unlocked and not self._owing:
             return
         with contextlib.suppress(LedgerError):
             self.destroy(told)
@@ -85,15 +127,18 @@ class HeldKeys(Confidential):
 
 def drop(file: KeyringFile, history: KeyHistory) -> None:
     """Write the file without what the log says it need not hold, if it holds any of that."""
-    given_up = given_up_by(file.held, history)
-    after = file.held.without(given_up)
-    if after is not file.held:
-        file.write(after.keyring, after.root, given_up)
+    _let_go(file, given_up_by(file.held, history))
 
 
 def given_up_by(unlocked: UnlockedKeyring, history: KeyHistory) -> GivenUp:
     """What this keyring need not hold any more, as the log says."""
     return GivenUp(history.destroying, unlocked.astray(history.committed, history.current))
+
+
+def _let_go(file: KeyringFile, given_up: GivenUp) -> None:
+    after = file.held.without(given_up)
+    if after is not file.held:
+        file.write(after.keyring, after.root, given_up)
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:

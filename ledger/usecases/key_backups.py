@@ -59,7 +59,7 @@ from ledger.sealing.slots import AUDITOR, OPERATOR, Holding
 from ledger.usecases.acting import Acting
 from ledger.usecases.backups import LookAtBackups
 from ledger.usecases.desk import Desk
-from ledger.usecases.held_keys import HeldKeys
+from ledger.usecases.held_keys import HeldKeys, drop
 from ledger.usecases.slots import KeyringEvent
 
 _PAGE_ROWS = 500
@@ -161,6 +161,7 @@ class KeyBackups:
         refuse_beside_database(place, [*forbidden, *copied])
         with self._held.changing() as file:
             history = self._writer.look(self._desk.key_history)
+            drop(file, history)
             content = read_private(self._keyring, "keyring")
             held = file.held
             # Nobody changes the file meanwhile, so what is copied is what was opened.
@@ -258,14 +259,14 @@ def _live_operators(keyring: Keyring, history: KeyHistory) -> tuple[int, ...]:
     )
 
 
-def require_not_behind(desk: Desk, writer: Writer) -> None:
+def require_not_behind(desk: Desk, writer: Writer, unlocked: UnlockedKeyring) -> None:
     """`keyring-behind` where the log has started epochs whose keys are not held.
 
     It goes by the checked head, which needs no key. What the keyring's stream tells of key backups
     is read as far as the held keys open it, to name the one that helps.
     """
     require_holding(
-        desk.unlocked,
+        unlocked,
         writer.head.epoch,
         lambda: _readable_history(desk, writer),
         "`credledger key restore`",

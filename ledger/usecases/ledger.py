@@ -39,6 +39,7 @@ from ledger.log.transaction import Request, Transaction
 from ledger.log.writer import AHEAD_MAX_US, Writer
 from ledger.policy import Caller, Verb, decide
 from ledger.sealing.keyring import UnlockedKeyring
+from ledger.sealing.keys import KeySet
 from ledger.sealing.slots import Argon2Cost, Holding
 from ledger.usecases.acting import Acting, checked_reason
 from ledger.usecases.administration import ApplicationChanges, ChangeRoles, Together
@@ -157,7 +158,8 @@ class Ledger:
         row = _ledger_row(store, unlocked, memory, accept_restoring=accept_restoring)
         unlocked = unlocked.preferring(_live_signing_keys(store))
         streams = unlocked.stream_names()
-        desk = Desk(unlocked, streams, unlocked.secret_box(), mapper, account, random)
+        box = unlocked.secret_box()
+        desk = Desk(unlocked.without_keys(), streams, box, mapper, account, random)
         held = HeldKeys(keyring_path, unlocked, mapper, desk.box)
         host = None
         if unlocked.is_operator:
@@ -171,7 +173,7 @@ class Ledger:
             access_stream_name=streams.access,
             audit_stream_of=streams.audit,
             keyring_stream=streams.keyring(),
-            renew_keys=held.renew,
+            keys=held,
             herald=None if host is None else Herald(desk, held, host),
             maintainers=maintainers,
             memory=memory,
@@ -436,7 +438,7 @@ class Ledger:
         `access-denied` (with the record's position as reference) or `credentials-not-set`.
         """
         request = self._retrieval(caller, application, restricted, fields, reason)
-        return opened(self._desk, self._writer.run(request))
+        return opened(self._writer.run(request))
 
     async def retrieve_async(
         self,
@@ -449,7 +451,7 @@ class Ledger:
     ) -> Retrieved:
         """The same for a coroutine; who is cancelled gets nothing, though a record may stand."""
         request = self._retrieval(caller, application, restricted, fields, reason)
-        return opened(self._desk, await self._writer.run_async(request))
+        return opened(await self._writer.run_async(request))
 
     def import_batch(self, acting: Acting, items: Sequence[ImportItem]) -> ImportOutcome:
         """Up to 500 mappings in one transaction."""
@@ -561,6 +563,10 @@ class Ledger:
         ours = {slot.id for slot in self._held.unlocked.keyring.slots}
         return tuple(one for one in self.key_history().live() if one.slot not in ours)
 
+    def key_set(self) -> KeySet:
+        """Ciphers of the `state` and `access` keys that are held now."""
+        return self._held.unlocked.key_set()
+
     def backups(self) -> Backups:
         """The newest database backup and the newest drill."""
         return self._look(LookAtBackups(self._desk).decide)
@@ -647,7 +653,7 @@ class Ledger:
         return self._writer.look(look)
 
     def _check_keyring(self, *, ahead: bool) -> None:
-        require_not_behind(self._desk, self._writer)
+        require_not_behind(self._desk, self._writer, self._held.unlocked)
         if self.key_history().current == 0:
             raise Tampered("no-epoch", "The log does not begin with an epoch.", position=1)
         unlocked = self._desk.unlocked

@@ -195,7 +195,8 @@ class Retainer:
         """Erase what the policy lets go, and finish what an earlier run began.
 
         `legal-hold` while any hold is set. It is erased when this returns, on this host: others
-        drop the keys when they open the ledger. Killed anywhere, the next run finishes it.
+        drop the keys when they next open the ledger or follow the log. Killed anywhere, the next
+        run finishes it.
         """
         self._require_operator()
         self._finish(acting)

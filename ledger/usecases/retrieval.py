@@ -20,9 +20,11 @@ from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
 from ledger.identifiers import application_key, display_name
 from ledger.log.transaction import Transaction
 from ledger.policy import RULES_VERSION, Decision, decide_get, owner_for
+from ledger.sealing.secrets import SecretKeys
 from ledger.usecases.decisions import Asked, Released
 from ledger.usecases.desk import Desk
 from ledger.usecases.outcomes import Retrieved
+from ledger.values import unpack_values
 
 
 class Release(NamedTuple):
@@ -34,6 +36,8 @@ class Release(NamedTuple):
     credential_page: str | None = None
     secret_place: bytes | None = None
     """What binds the mapping's values to their row, if it was granted."""
+    keys: SecretKeys | None = None
+    """Those held when it was recorded: what is granted opens, whatever is destroyed right after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Retrieve:
             known.mapping,
             known.credential_page,
             known.secret_place,
+            self.desk.box.now,
         )
 
     def _withheld(
@@ -142,7 +147,7 @@ class Retrieve:
         return tuple(name for name in wanted if name in mapping.fields)
 
 
-def opened(desk: Desk, release: Release) -> Retrieved:
+def opened(release: Release) -> Retrieved:
     """The values of a granted release; our error for any other outcome."""
     record, mapping = release.record, release.mapping
     if record.detail == "unknown-field":
@@ -158,9 +163,10 @@ def opened(desk: Desk, release: Release) -> Retrieved:
             hint="Give the reference number to the ledger's operator, who can have it explained.",
             position=release.position,
         )
-    if mapping is None or mapping.secret is None or release.secret_place is None:
+    place, keys = release.secret_place, release.keys
+    if mapping is None or mapping.secret is None or place is None or keys is None:
         raise _not_set(release)
-    values = desk.open_values_at(release.secret_place, mapping.recorded.epoch, mapping.secret)
+    values = unpack_values(keys.open(mapping.recorded.epoch, mapping.secret, place))
     return Retrieved(
         application=record.application,
         owner=record.owner,

@@ -306,20 +306,28 @@ class Rotation:
 
     def _prepared(self, acting: Acting, epoch: int, found: Sequence[Found]) -> Reseal:
         period = period_of(max(self._clock(), self._writer.head.recorded_at + 1))
-        prepared = tuple(self._sealed_anew(one, epoch, period) for one in found)
+        prepared = tuple(
+            sealed for one in found if (sealed := self._sealed_anew(one, epoch, period)) is not None
+        )
         return Reseal(self._desk, acting, epoch, period, prepared)
 
-    def _sealed_anew(self, found: Found, epoch: int, period: int) -> Prepared:
+    def _sealed_anew(self, found: Found, epoch: int, period: int) -> Prepared | None:
+        """None where another run has sealed it anew and destroyed its key since it was read."""
         desk, row, mapping = self._desk, found.row, found.mapping
         place = Place(row.stream, row.version + 1, CredentialResealed.TOPIC, epoch, period)
-        secret = desk.box.reseal(
-            row.epoch,
-            found.secret,
-            desk.mapper.associated_data(row),
-            epoch,
-            desk.mapper.associated_data(place),
-            desk.random(NONCE_BYTES),
-        )
+        try:
+            secret = desk.box.reseal(
+                row.epoch,
+                found.secret,
+                desk.mapper.associated_data(row),
+                epoch,
+                desk.mapper.associated_data(place),
+                desk.random(NONCE_BYTES),
+            )
+        except KeyUnavailable:
+            if self._writer.look(lambda transaction: _stands(transaction, row)):
+                raise
+            return None
         event = CredentialResealed(
             application=mapping.application,
             owner=mapping.owner,
@@ -331,6 +339,10 @@ class Rotation:
             set_by=mapping.set_by,
         )
         return Prepared(row, event)
+
+
+def _stands(transaction: Transaction, row: LogRow) -> bool:
+    return transaction.stands_at(row.stream, row.version, row.leaf)
 
 
 def next_missing(epoch: int) -> KeyUnavailable:

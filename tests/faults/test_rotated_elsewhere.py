@@ -146,7 +146,7 @@ def test_requests_behind_a_rotation_in_the_same_batch_go_on_in_its_epoch(hosts):
     read = ledger._retrieval(ALICE, "CRM", restricted=False, fields=None, reason="")
     start = KeyringEvent(ledger._desk, Acting(), event)
     answers = ledger._writer.run(InTurn((read, start, read)))
-    assert opened(ledger._desk, answers[-1]).fields["Windows Password"].reveal() == "first"
+    assert opened(answers[-1]).fields["Windows Password"].reveal() == "first"
     ledger.close()
     assert epochs(rotating, size) == [1, 1, 2]
     require_whole(rotating)

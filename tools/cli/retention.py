@@ -20,8 +20,8 @@ HOLD_COLUMNS = {
     "position": "Position",
 }
 NOT_OTHERS = (
-    "Other hosts drop the keys when they next open the ledger. A copy of a keyring from before, or"
-    " an auditor's old file, opens the records as long as somebody keeps it."
+    "Other hosts drop the keys with the next thing they do. A copy of a keyring from before, or an"
+    " auditor's old file, opens the records as long as somebody keeps it."
 )
 
 

@@ -67,7 +67,7 @@ def test_the_cache_of_access_ciphers_is_bounded(keys, monkeypatch):
     monkeypatch.setattr("ledger.sealing.keys._CACHED_ACCESS_CIPHERS_MAX", 8)
     for number in range(50):
         keys.access(1, 202611, number.to_bytes(16, "big"))
-        assert len(keys._access) <= 8
+        assert len(keys._held.access) <= 8
 
 
 def test_keys_that_are_not_held_are_named(keys, epochs):
@@ -85,7 +85,7 @@ def test_keys_that_are_not_held_are_named(keys, epochs):
 
 def test_a_key_set_holds_no_secret_key(keys, epochs):
     """Whoever searches all of a key set finds no key of `secret`."""
-    assert all(held.secret is None for held in keys._epochs.values())
+    assert all(held.secret is None for held in keys._held.epochs.values())
     assert epochs[0].secret is not None
 
 
