@@ -21,10 +21,10 @@ from ledger.aggregates.backups import (
 from ledger.aggregates.event import topics
 from ledger.claims import parse_claim
 from ledger.errors import Refused
+from ledger.log import walk
 from ledger.policy import Caller
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import new_passphrase, passphrase
-from ledger.usecases import backups
 from ledger.usecases.acting import Acting
 from tests.conftest import CHEAP
 from tests.ledger.archive.conftest import PAIR
@@ -84,7 +84,7 @@ def record(opened, position: int) -> int:
 
 def test_what_came_after_the_newest_backup_is_told(house, ledger, monkeypatch):
     """Its first position; reads, questions and drills do not count."""
-    monkeypatch.setattr(backups, "_PAGE_TOPICS", 3)
+    monkeypatch.setattr(walk, "PAGE_ROWS", 3)
     assert ledger.changed_since_backup() == 1
     ledger.create_application(Acting(), "Payroll", kind="individual")
     owner = parse_claim("user:ann")
