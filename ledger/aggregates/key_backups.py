@@ -117,7 +117,7 @@ class KeyBackupHistory:
     epoch: int = 0
     """The current one."""
     epoch_started_at: int = 0
-    """Position at which it was started."""
+    """Position at which it was started, or the one held ready was replaced."""
     changed: dict[int, int] = field(default_factory=dict)
     """By operators' live slot: the position from which on it opens by what it opens by now."""
     removed: frozenset[int] = frozenset()
@@ -202,7 +202,8 @@ def fold_key_backups(state: KeyBackupHistory | None, recorded: Recorded) -> KeyB
             )
         case EpochReplaced(next=(epoch, *_)):
             # What they hold of it is of no use any more, and there is no copy of what is now.
-            return replace(state, made=tuple(one.without_epoch(epoch) for one in state.made))
+            made_before = tuple(one.without_epoch(epoch) for one in state.made)
+            return replace(state, made=made_before, epoch_started_at=recorded.position)
         case EpochStarted(epoch=epoch):
             return replace(state, epoch=epoch, epoch_started_at=recorded.position)
         case SlotAdded(slot=slot, opens=opens) if opens == OPERATOR:

@@ -398,8 +398,8 @@ def _require_next_epoch(held: UnlockedKeyring, history: KeyHistory) -> None:
             "keyring-not-newest",
             f"This keyring lacks epoch {following}, which another host holds ready: slots and"
             " passphrases are changed in the newest keyring only.",
-            hint="Copy the keyring from the host that rotated last, then run it again here;"
-            " nothing was changed.",
+            hint="Copy the keyring from the host that rotated last, then run it again here; if it"
+            " is lost, run `credledger key replace-next` first. Nothing was changed.",
         )
 
 

@@ -20,6 +20,7 @@ from ledger.policy import Caller
 from ledger.sealing.epochs import EpochKeys, period_of
 from ledger.sealing.keyring_file import KeyringFile, read_keyring
 from ledger.sealing.slots import new_passphrase, passphrase
+from ledger.usecases import resting
 from ledger.usecases.acting import Acting
 from ledger.usecases.retrieval import opened
 from ledger.usecases.rotation import Rotation
@@ -241,18 +242,23 @@ def test_a_file_that_cannot_be_written_is_left_to_the_next_opening(hosts, monkey
 def test_what_a_process_that_runs_writes_of_its_keyring_holds_no_destroyed_key(hosts, tmp_path):
     """Neither the file with another slot in it, nor a key backup."""
     destroying, other = hosts
+    ledger = destroying.open()
+    rotated = ledger.rotate(Acting(), without_backup=True)
+    # Slots are changed in the newest keyring only.
+    other.keyring_path.write_bytes(destroying.keyring_path.read_bytes())
     changing, copying = other.open(), other.open()
     for running in (changing, copying):
         assert read(running) == "second"
-    destroy(destroying)
+    ledger._rotation.destroy_previous(Acting(), rotated)
+    ledger.close()
     with file_locked(other):
         for running in (changing, copying):
             assert read(running) == "second"
-    assert in_file(other) == [1, 2]
+    assert in_file(other) == [1, 2, 3]
     place = tmp_path / "copy"
     copying.key_backups.create(Acting(), place, ())
     backup = read_keyring(place).unlock(passphrase(PASSPHRASE))
-    assert [keys.epoch for keys in backup.epochs if keys.secret is not None] == [2]
+    assert [keys.epoch for keys in backup.epochs if keys.secret is not None] == [2, 3]
     changing.add_slot(
         Acting(),
         label="ben",
@@ -260,7 +266,7 @@ def test_what_a_process_that_runs_writes_of_its_keyring_holds_no_destroyed_key(h
         holding=new_passphrase("two otters share one stone"),
         cost=CHEAP,
     )
-    assert in_process(changing) == in_process(copying) == in_file(other) == [2]
+    assert in_process(changing) == in_process(copying) == in_file(other) == [2, 3]
     for running in (changing, copying):
         assert refused_as_destroyed(running)
         running.close()
@@ -275,21 +281,22 @@ def test_a_rotation_beside_one_that_destroys_ends_well(hosts, monkeypatch):
     began = []
 
     def overtaken(work):
-        def overtaking(self, *asked):
+        def overtaking(*asked):
             if not began:
                 began.append(True)
                 destroy(destroying)
-                if work.__name__ == "_prepared":
-                    self._history()  # as another thread of the process would, right then
-            return work(self, *asked)
+                if work is Rotation._prepared:
+                    asked[0]._history()  # as another thread of the process would, right then
+            return work(*asked)
 
         return overtaking
 
-    for step, work in enumerate((Rotation._live, Rotation._prepared), 2):
+    steps = ((resting, "_newest"), (Rotation, "_prepared"))
+    for step, (where, name) in enumerate(steps, 2):
         began.clear()
         running = other.open()
         with monkeypatch.context() as patched:
-            patched.setattr(Rotation, work.__name__, overtaken(work))
+            patched.setattr(where, name, overtaken(getattr(where, name)))
             outcome = running.rotate(Acting(), without_backup=True)
         assert (outcome.epoch, outcome.resealed) == (step, 0)
         assert in_process(running)[0] == step
