@@ -27,6 +27,7 @@ from ledger.aggregates.backups import (
     BackupRestored,
     Kept,
 )
+from ledger.aggregates.hosts import HostSeen
 from ledger.aggregates.key_backups import KeyRestored
 from ledger.aggregates.keys import RollbackAccepted
 from ledger.archive.creating import create_archive
@@ -47,8 +48,9 @@ _RECORDS = [
     for rollback in ([], [RollbackAccepted.TOPIC])
     for restored in ([], [KeyRestored.TOPIC])
 ]
-"""What a restore leaves after the archive's last row, however far it came."""
-_RECORDS_MAX = 4
+"""What a restore leaves after the archive's last row, however far it came; besides, a host may tell
+with each of them what its keyring holds."""
+_RECORDS_MAX = 8
 
 if TYPE_CHECKING:
     from ledger.log.memory import HostMemory
@@ -359,7 +361,8 @@ def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead 
     """
     position = archive.last_position()
     with restoring.store.reading() as reading:
-        rows, marked = reading.rows_after(position, _RECORDS_MAX), reading.is_restoring()
+        found, marked = reading.rows_after(position, _RECORDS_MAX), reading.is_restoring()
+    rows = [row for row in found if row.topic != HostSeen.TOPIC]
     if [row.topic for row in rows] not in _RECORDS:
         return False
     events = [restoring.mapper.open(row).event for row in rows]

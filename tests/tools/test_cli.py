@@ -521,7 +521,7 @@ def test_a_rolled_back_store_needs_acceptance(payroll):
     assert payroll("doctor").code == 8
     payroll.fails(2, "reason-required", "log", "accept-rollback", "--yes")
     accepted = payroll.ok("log", "accept-rollback", "--yes", "--reason", "restored")
-    assert set(accepted) == {"position", "fork", "abandoned_size"}
+    assert set(accepted) == {"position", "fork", "abandoned_size", "revived"}
     assert payroll.ok("status")
 
 

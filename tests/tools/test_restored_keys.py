@@ -83,8 +83,8 @@ def test_an_older_copy_of_the_store_is_accepted_with_a_keyring_ahead_of_it(ahead
     lose(ahead)
     ahead.ok("backup", "restore", ahead.made["directory"])
     older = ahead.environment["CREDLEDGER_STORE"]
-    ahead.ok("key", "slot", "remove", "2", "--without-backup", "--yes")
-    for _ in range(2):
+    # Removing the slot here would make keys of its own, which are not those of the other branch.
+    for _ in range(4):
         ahead.ok("key", "rotate", "--without-backup")
     newest = ahead.ok("key", "status")["epoch"]
     assert newest == 5
