@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 import ledger.log.pace
+from ledger.codec.mapper import EventMapper
 from ledger.log.pace import Pace
 from ledger.usecases.acting import Acting
 from projections.place import SIDES
 from projections.view import ViewKeeper
+from projections.views import Views
 from tests.ledger.test_retention import (  # noqa: F401 # `grown` is a fixture
     grown,
+    held,
     of_months,
     opened,
     require_whole,
@@ -165,3 +170,22 @@ def test_rows_that_cannot_be_swept_hold_nobody_up(grown):  # noqa: F811
     assert seen(erasing) == of_months(grown, 3)
     assert len(lying(grown)[0]) == len(of_months(grown, *GONE, 3))
     erasing.close()
+
+
+def test_who_still_holds_the_keys_folds_to_the_same(grown):  # noqa: F811
+    """A record that opens has no row either, on whichever page of a rebuild its erasure comes."""
+    with_keys = held(grown)
+    erasing = erased(grown)
+    erasing.views.bring_forward()
+    digests = erasing.views.digests()
+    mapper = EventMapper(with_keys.ledger_id, with_keys.key_set(), os.urandom)
+    mapper.start(erasing.key_history().first_periods)
+    old = of_months(grown, 0)[0]
+    with grown.store().reading() as reading:
+        assert mapper.open(reading.row_at(old)).position == old
+    views = Views(grown.store(), mapper, with_keys.stream_names())
+    assert all(view["same"] for view in views.rebuild())
+    assert views.digests() == digests
+    assert [one["position"] for one in views.access(limit=None)] == of_months(grown, 3)[::-1]
+    erasing.close()
+    require_whole(grown, 3)
