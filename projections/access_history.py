@@ -7,7 +7,8 @@ column of those on whose behalf somebody asked is empty but for such attempts, a
 there; the outcome is indexed only where it is not `granted`.
 
 Erased records lose their rows with the event that erases them, whether or not a key of theirs is
-still held somewhere, so that live appends and rebuilds agree at every position.
+still held somewhere, so that live appends and rebuilds agree at every position. There may be millions
+of them, so the event moves the view's floor only, and they are swept away a few at a time.
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.retention import HistoryErased
 from ledger.log.upserts import Columns
 from projections.digests import Digests
-from projections.view import PUT, Operation
+from projections.view import PUT, UP_TO, Operation
 
 OUTCOME_NUMBERS = {"access.granted": 1, "access.denied": 2, "access.not-set": 3}
-_ERASE = "DELETE FROM {table} WHERE position <= ?"
 
 
 class AccessHistory:
@@ -47,7 +47,7 @@ class AccessHistory:
         """One row a record; whatever stood at its position gives way, and what is erased goes."""
         record = recorded.event
         if isinstance(record, HistoryErased):
-            return ((_ERASE, (record.until,)),)
+            return ((UP_TO, (record.until,)),)
         if not isinstance(record, Access):
             return ()
         behalf = record.on_behalf_of

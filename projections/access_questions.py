@@ -18,6 +18,7 @@ from ledger.log.store import Reading
 from projections.access_history import OUTCOME_NUMBERS
 from projections.digests import Digests, compared
 from projections.streams import position_at
+from projections.view import Serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,11 @@ class AccessQuestion:
         )
 
     def positions(
-        self, reading: Reading, table: str, digests: Digests, before: int | None, limit: int
+        self, serving: Serving, digests: Digests, before: int | None, limit: int
     ) -> list[int]:
         """The next positions below `before` that the view gives, newest first."""
-        conditions, parameters = self._conditions(reading, digests, before)
+        reading, table = serving.reading, serving.table
+        conditions, parameters = self._conditions(serving, digests, before)
         if self.user is None:
             sql, values = _walk(table, conditions), [*parameters, limit]
         else:
@@ -64,7 +66,7 @@ class AccessQuestion:
         return [position for (position,) in reading.connection.execute(sql, values)]
 
     def _conditions(
-        self, reading: Reading, digests: Digests, before: int | None
+        self, serving: Serving, digests: Digests, before: int | None
     ) -> tuple[list[str], list[object]]:
         conditions: list[str] = []
         parameters: list[object] = []
@@ -79,10 +81,10 @@ class AccessQuestion:
             # The number stands in the statement, so that a partial index may serve it.
             number = OUTCOME_NUMBERS[f"access.{self.outcome}"]
             conditions.append(f"outcome = {number}" + (" AND outcome <> 1" if number > 1 else ""))
-        for bound, position in self._bounds(reading, before):
+        for bound, position in self._bounds(serving.reading, before):
             conditions.append(f"position {bound} ?")
             parameters.append(position)
-        return conditions or ["position > 0"], parameters
+        return [*conditions, "position > ?"], [*parameters, serving.floor]
 
     def _bounds(self, reading: Reading, before: int | None) -> list[tuple[str, int]]:
         bounds = [] if before is None else [("<", before)]

@@ -33,9 +33,9 @@ class Digests:
         known = self._applications.get(text)
         return known or self._keep(self._applications, text, b"application", compared(text))
 
-    def place(self, name: str, fold_version: int, active: str, position: int) -> bytes:
+    def place(self, name: str, fold_version: int, active: str, position: int, floor: int) -> bytes:
         """Of where a view stands, so that nobody without the key can move it unseen."""
-        text = f"{name}\0{fold_version}\0{active}\0{position}"
+        text = f"{name}\0{fold_version}\0{active}\0{position}\0{floor}"
         return hmac.digest(self._key, b"place\0" + text.encode(), "sha256")[:DIGEST_BYTES]
 
     def _keep(self, known: dict[str, bytes], text: str, kind: bytes, form: str) -> bytes:

@@ -1,11 +1,14 @@
 """Where a view stands: one row that says which of its two tables serves, and how far it has read.
 
-    views(name, fold_version, active, position, key_check, idle_position)
+    views(name, fold_version, active, position, floor, key_check, idle_position, idle_floor)
 
-`key_check` is a keyed digest over the four before it. A row that was made by another version of
+Rows of a table whose key is not above its *floor* are no part of the view any more, whether they
+lie there or not: many rows are taken out by one number, and swept away in their own time.
+
+`key_check` is a keyed digest over the five before it. A row that was made by another version of
 the fold, stands beyond the end of the log, holds what no ledger writes, or whose check does not fit
 counts for nothing: such a view lags from the first event on and is built anew by whoever needs it.
-`idle_position` is how far the other table holds the log; it serves rebuilds only and needs no check.
+What is said of the idle table serves rebuilds only and needs no check.
 """
 
 from __future__ import annotations
@@ -18,19 +21,30 @@ from ledger.log.store import Connection, Reading
 from projections.digests import Digests
 
 SIDES = ("a", "b")
+_COLUMNS = "fold_version, active, position, floor, key_check"
 _WRITE = (
-    "INSERT INTO views (name, fold_version, active, position, key_check, idle_position)"
-    " VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT (name) DO UPDATE SET"
+    f"INSERT INTO views (name, {_COLUMNS}, idle_position, idle_floor)"
+    " VALUES (?, ?, ?, ?, ?, ?, 0, 0) ON CONFLICT (name) DO UPDATE SET"
     " fold_version = excluded.fold_version, active = excluded.active,"
-    " position = excluded.position, key_check = excluded.key_check"
+    " position = excluded.position, floor = excluded.floor, key_check = excluded.key_check"
 )
 
 
+class Reach(NamedTuple):
+    """How far one table holds the log."""
+
+    position: int
+    floor: int = 0
+    """No row of the view has a key up to this; 0 where nothing was ever taken out so."""
+
+
 class Place(NamedTuple):
-    """The table that serves, and the position up to which it holds the log."""
+    """The table that serves, and how far it holds the log."""
 
     active: str
     position: int
+    floor: int = 0
+    """As in `Reach`."""
 
     @property
     def idle(self) -> str:
@@ -48,21 +62,18 @@ class Places:
 
     def read(self, connection: Connection) -> Place | None:
         """Where the view stands, if its row is there, of this fold, and fits its check."""
-        found = connection.execute(
-            "SELECT fold_version, active, position, key_check FROM views WHERE name = ?",
-            (self.name,),
-        )
+        found = connection.execute(f"SELECT {_COLUMNS} FROM views WHERE name = ?", (self.name,))
         return self.found(found[0] if found else None)
 
     def found(self, row: tuple[Any, ...] | None) -> Place | None:
         """Where the view stands by its stored row, if that is of this fold and fits its check."""
         if row is None or row[0] != self._fold_version:
             return None
-        _, active, position, check = row
-        kinds = active in SIDES and isinstance(position, int) and isinstance(check, bytes)
-        if not kinds:
+        _, active, position, floor, check = row
+        numbers = isinstance(position, int) and isinstance(floor, int)
+        if not (active in SIDES and numbers and isinstance(check, bytes)):
             return None
-        place = Place(active, position)
+        place = Place(active, position, floor)
         return place if hmac.compare_digest(check, self._check(place)) else None
 
     def standing(self, reading: Reading) -> Place | None:
@@ -78,10 +89,15 @@ class Places:
         ours = bool(found) and found[0][0] == self._fold_version
         return ours and self.standing(reading) is None
 
-    def as_found(self, connection: Connection) -> str:
-        """The table that serves by the row's own word, if it names one."""
-        found = connection.execute("SELECT active FROM views WHERE name = ?", (self.name,))
-        return found[0][0] if found and found[0][0] in SIDES else SIDES[0]
+    def as_found(self, connection: Connection) -> Place:
+        """Where the view stands by the row's own word, as far as it says anything."""
+        found = connection.execute(f"SELECT {_COLUMNS} FROM views WHERE name = ?", (self.name,))
+        _, active, position, floor, _ = found[0] if found else (0, SIDES[0], 0, 0, b"")
+        return Place(
+            active if active in SIDES else SIDES[0],
+            position if isinstance(position, int) else 0,
+            floor if isinstance(floor, int) else 0,
+        )
 
     def write(self, connection: Connection, place: Place) -> None:
         """Let the view stand there; what is known of the idle table stays."""
@@ -91,15 +107,20 @@ class Places:
         """The row that says so."""
         return (self.name, self._fold_version, *place, self._check(place))
 
-    def idle_position(self, connection: Connection) -> int:
-        """How far the idle table holds the log; 0 where nobody can tell."""
-        found = connection.execute("SELECT idle_position FROM views WHERE name = ?", (self.name,))
-        return found[0][0] if found and isinstance(found[0][0], int) else 0
+    def idle(self, connection: Connection) -> Reach:
+        """How far the idle table holds the log; nothing where nobody can tell."""
+        found = connection.execute(
+            "SELECT idle_position, idle_floor FROM views WHERE name = ?", (self.name,)
+        )
+        if not found or not all(isinstance(number, int) for number in found[0]):
+            return Reach(0)
+        return Reach(*found[0])
 
-    def write_idle(self, connection: Connection, position: int) -> None:
+    def write_idle(self, connection: Connection, reach: Reach) -> None:
         """Note how far the idle table holds the log."""
         connection.execute(
-            "UPDATE views SET idle_position = ? WHERE name = ?", (position, self.name)
+            "UPDATE views SET idle_position = ?, idle_floor = ? WHERE name = ?",
+            (*reach, self.name),
         )
 
     def _check(self, place: Place) -> bytes:
@@ -108,7 +129,7 @@ class Places:
 
 def read_rows(connection: Connection) -> dict[str, tuple[Any, ...]]:
     """The rows of all views, by name, for `Places.found`."""
-    rows = connection.execute("SELECT name, fold_version, active, position, key_check FROM views")
+    rows = connection.execute(f"SELECT name, {_COLUMNS} FROM views")
     return {str(row[0]): row[1:] for row in rows}
 
 

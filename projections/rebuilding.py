@@ -23,7 +23,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict
 from ledger.log.pace import Pace
 from ledger.log.store import Connection, Reading, Store
-from projections.place import Place
+from projections.place import Place, Reach
 from projections.view import Operation, Page, Progress, ViewKeeper, read_page
 
 _SNAPSHOTS = 5
@@ -80,7 +80,7 @@ class Rebuild:
                     raise _overtaken()
                 begun = served
                 left = keeper.clear_some(writing.connection, served.idle, self._pace.rows)
-                keeper.places.write_idle(writing.connection, 0)
+                keeper.places.write_idle(writing.connection, Reach(0))
                 last = writing.last_position()
             self._pace.let_go(last)
         return served
@@ -127,16 +127,17 @@ class Rebuild:
         """Write a page into the idle table of one view, if nobody else rebuilt it meanwhile."""
         if _required(keeper, writing).active != served.active:
             raise _overtaken()
-        if keeper.places.idle_position(writing.connection) != position:
+        idle = keeper.places.idle(writing.connection)
+        if idle.position != position:
             raise _overtaken()
-        keeper.carry_out(writing.connection, served.idle, operations)
-        keeper.places.write_idle(writing.connection, last)
+        floor = keeper.carry_out(writing.connection, served.idle, operations, idle.floor)
+        keeper.places.write_idle(writing.connection, Reach(last, floor))
 
     def _compare(self, keeper: ViewKeeper, served: Place) -> tuple[str, str]:
         for _ in range(_SNAPSHOTS):
             with self._store.reading() as reading:
                 place = _switched(keeper, reading, served)
-                if place.position == keeper.places.idle_position(reading.connection):
+                if place.position == keeper.places.idle(reading.connection).position:
                     return _digests(keeper, reading.connection, place)
             with self._store.writing(durable=False) as writing:
                 self._catch_up(keeper, writing, served)
@@ -147,13 +148,13 @@ class Rebuild:
     def _catch_up(self, keeper: ViewKeeper, writing: Reading, served: Place) -> Place:
         """Fold into the idle table what the new one holds already."""
         place = _switched(keeper, writing, served)
-        position = keeper.places.idle_position(writing.connection)
+        position, floor = keeper.places.idle(writing.connection)
         while position < place.position:
             page = self._page(writing, position, keeper.view.prefixes)
             recorded = [one for one in page.recorded if one.position <= place.position]
-            keeper.apply(writing.connection, place.idle, recorded)
+            floor = keeper.apply(writing.connection, place.idle, recorded, floor)
             position = min(page.last, place.position)
-        keeper.places.write_idle(writing.connection, position)
+        keeper.places.write_idle(writing.connection, Reach(position, floor))
         return place
 
     def _page(
@@ -177,12 +178,15 @@ def _document(keeper: ViewKeeper, before: str, after: str) -> dict[str, Any]:
 def _switch(writing: Reading, keeper: ViewKeeper) -> None:
     """Let the new table serve; the old one is now the idle one."""
     place = _required(keeper, writing)
-    keeper.places.write(writing.connection, Place(place.idle, writing.last_position()))
-    keeper.places.write_idle(writing.connection, place.position)
+    floor = keeper.places.idle(writing.connection).floor
+    keeper.places.write(writing.connection, Place(place.idle, writing.last_position(), floor))
+    keeper.places.write_idle(writing.connection, Reach(place.position, place.floor))
 
 
 def _digests(keeper: ViewKeeper, connection: Connection, place: Place) -> tuple[str, str]:
-    return keeper.digest_of(connection, place.idle), keeper.digest_of(connection, place.active)
+    idle = keeper.places.idle(connection)
+    before = keeper.digest_of(connection, place.idle, idle.floor)
+    return before, keeper.digest_of(connection, place.active, place.floor)
 
 
 def _required(keeper: ViewKeeper, reading: Reading) -> Place:

@@ -23,17 +23,22 @@ import msgpack
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered, Unavailable
+from ledger.log.pace import Pace
 from ledger.log.store import Connection, Reading, Store
 from ledger.log.upserts import Columns
 from projections.digests import Digests
-from projections.place import SIDES, Place, Places
+from projections.place import SIDES, Place, Places, Reach
 
 PAGE_ROWS = 500
 """So many events are folded under one lock where a view is brought forward."""
 _BEGINNINGS_MAX = 3
 PUT = "put the row"
+UP_TO = "take out every row up to this key"
 Operation = tuple[str, tuple[object, ...]]
-"""`PUT` and a whole row, or a statement with `{table}` for the table's name and its parameters."""
+"""`PUT` and a whole row, `UP_TO` and a number, or a statement and its parameters.
+
+A statement has `{table}` for the table's name. Nothing is put below what was taken out with `UP_TO`.
+"""
 Progress = Callable[[int, int], None]
 """Told how many positions are done, of how many."""
 
@@ -68,6 +73,8 @@ class Serving(NamedTuple):
     table: str
     position: int
     """The view holds the log up to here; the snapshot may know more."""
+    floor: int
+    """Rows with keys up to this number are none of the view's; 0 where all are."""
 
 
 class ViewKeeper:
@@ -91,11 +98,11 @@ class ViewKeeper:
         place = self.places.found(row)
         if place is None or place.position != recorded[0].position - 1:
             return None
-        self.apply(connection, place.active, recorded)
-        return Place(place.active, recorded[-1].position)
+        floor = self.apply(connection, place.active, recorded, place.floor)
+        return Place(place.active, recorded[-1].position, floor)
 
     def bring_forward(self) -> None:
-        """Fold whatever lies beyond the view's position; `key-missing` where a key is lacking.
+        """Fold whatever lies beyond the view's position, and sweep; `key-missing` without a key.
 
         `view-not-ready` where somebody drops the view again and again, or no place can be kept.
         """
@@ -109,10 +116,11 @@ class ViewKeeper:
                         raise _not_ready()
                     place = self.begin_anew(writing.connection)
                 page = read_page(writing, self._mapper, place.position, self.view.prefixes)
-                self.apply(writing.connection, place.active, page.recorded)
-                self.places.write(writing.connection, Place(place.active, page.last))
+                floor = self.apply(writing.connection, place.active, page.recorded, place.floor)
+                self.places.write(writing.connection, Place(place.active, page.last, floor))
             if page.stopped is not None:
                 raise page.stopped
+        self._sweep()
 
     @contextmanager
     def serving(self) -> Iterator[Serving]:
@@ -122,20 +130,24 @@ class ViewKeeper:
             place = self.places.standing(reading)
             if place is None:
                 raise _not_ready()
-            yield Serving(reading, self.table(place.active), place.position)
+            yield Serving(reading, self.table(place.active), place.position, place.floor)
 
     def status(self) -> dict[str, object]:
         """Name, position (0 if it must be built anew) and number of rows."""
         with self._store.reading() as reading:
             place = self.places.standing(reading)
-            table = self.table(place.active if place else self.places.as_found(reading.connection))
-            rows = reading.connection.execute(f"SELECT count(*) FROM {table}")[0][0]
-        return {"name": self.view.name, "position": place.position if place else 0, "rows": rows}
+            position = 0 if place is None else place.position
+            place = place or self.places.as_found(reading.connection)
+            above, floor = self._above(place.floor)
+            table = self.table(place.active)
+            found = reading.connection.execute(f"SELECT count(*) FROM {table} WHERE {above}", floor)
+        return {"name": self.view.name, "position": position, "rows": found[0][0]}
 
     def digest(self) -> str:
         """SHA-256 over all rows in order of their key, lower-case hex."""
         with self._store.reading() as reading:
-            return self.digest_of(reading.connection, self.places.as_found(reading.connection))
+            place = self.places.as_found(reading.connection)
+            return self.digest_of(reading.connection, place.active, place.floor)
 
     def drop(self) -> None:
         """Empty both tables and begin anew."""
@@ -152,7 +164,7 @@ class ViewKeeper:
             self.clear(connection, side)
         place = Place(SIDES[0], 0)
         self.places.write(connection, place)
-        self.places.write_idle(connection, 0)
+        self.places.write_idle(connection, Reach(0))
         return place
 
     def clear(self, connection: Connection, side: str) -> None:
@@ -167,9 +179,11 @@ class ViewKeeper:
         )
         return bool(connection.execute(f"SELECT 1 FROM {table} LIMIT 1"))
 
-    def apply(self, connection: Connection, side: str, recorded: Sequence[Recorded]) -> None:
-        """Fold events into one of the two tables."""
-        self.carry_out(connection, side, self.folded(recorded))
+    def apply(
+        self, connection: Connection, side: str, recorded: Sequence[Recorded], floor: int
+    ) -> int:
+        """Fold events into one of the two tables, which has this floor; the one that it has then."""
+        return self.carry_out(connection, side, self.folded(recorded), floor)
 
     def folded(self, recorded: Sequence[Recorded]) -> list[Operation]:
         """What these events do to a table; nothing is read or written."""
@@ -182,35 +196,81 @@ class ViewKeeper:
             operation for one in recorded if one.topic in wanted for operation in fold(one, digests)
         ]
 
-    def carry_out(self, connection: Connection, side: str, operations: list[Operation]) -> None:
-        """Write into one of the two tables, equal statements in one batch."""
+    def carry_out(
+        self, connection: Connection, side: str, operations: list[Operation], floor: int
+    ) -> int:
+        """Write into one of the two tables, equal statements in one batch; its floor after that."""
         table, columns = self.table(side), self.view.columns
         for statement, same in groupby(operations, itemgetter(0)):
             rows = [parameters for _, parameters in same]
             if statement == PUT:
                 connection.upsert(table, columns, rows)
+            elif statement == UP_TO:
+                floor = max(floor, *(int(str(key)) for (key,) in rows))
             else:
                 connection.executemany(statement.format(table=table), rows)
+        return floor
 
     @property
     def key(self) -> str:
         """The primary key's column."""
         return next(iter(self.view.columns))
 
-    def digest_of(self, connection: Connection, side: str) -> str:
-        """SHA-256 over the rows of one of the two tables, each as msgpack, in order of key."""
+    def digest_of(self, connection: Connection, side: str, floor: int) -> str:
+        """SHA-256 over the rows above the floor of one table, each as msgpack, in order of key."""
         table, key = self.table(side), self.key
         digest = hashlib.sha256()
         pack = msgpack.Packer().pack
-        rows = connection.execute(f"SELECT * FROM {table} ORDER BY {key} LIMIT {PAGE_ROWS}")
+        page = f"SELECT * FROM {table} WHERE {{}} ORDER BY {key} LIMIT {PAGE_ROWS}"
+        above, after = self._above(floor)
+        rows = connection.execute(page.format(above), after)
         while rows:
             for row in rows:
                 digest.update(pack(row))
-            rows = connection.execute(
-                f"SELECT * FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT {PAGE_ROWS}",
-                (rows[-1][0],),
-            )
+            rows = connection.execute(page.format(f"{key} > ?"), (rows[-1][0],))
         return digest.hexdigest()
+
+    def _above(self, floor: int) -> tuple[str, tuple[int, ...]]:
+        """The condition that picks the view's own rows; a floor is for keys that are numbers."""
+        has_floor = floor and self.view.columns[self.key] is int
+        return (f"{self.key} > ?", (floor,)) if has_floor else ("1 = 1", ())
+
+    def _sweep(self) -> None:
+        """Take out of both tables what lies below the floor still, some rows under one lock.
+
+        Nobody sees them any more, so it matters little when; a crash may bring some back.
+        """
+        pace, litter = Pace(), self._litter()
+        while litter is not None:
+            place, _ = litter
+            with self._store.writing(durable=False) as writing:
+                pace.take_lock()
+                if self.places.standing(writing) == place:
+                    for side in SIDES:
+                        self._sweep_some(writing.connection, side, place.floor, pace.rows)
+                last = writing.last_position()
+            pace.let_go(last)
+            left = self._litter()
+            # A trigger of somebody else's may keep them; they are none of the view's all the same.
+            litter = None if left == litter else left
+
+    def _litter(self) -> tuple[Place, list[object]] | None:
+        """Where the view stands, and the lowest key in each table, if any lies below its floor."""
+        with self._store.reading() as reading:
+            place = self.places.standing(reading)
+            if place is None or not place.floor:
+                return None
+            lowest = f"SELECT min({self.key}) FROM {{}} WHERE {self.key} <= ?"
+            found: list[object] = [
+                reading.connection.execute(lowest.format(self.table(side)), (place.floor,))[0][0]
+                for side in SIDES
+            ]
+            return None if found == [None, None] else (place, found)
+
+    def _sweep_some(self, connection: Connection, side: str, floor: int, rows: int) -> None:
+        table, key = self.table(side), self.key
+        some = f"SELECT {key} FROM {table} WHERE {key} <= ? ORDER BY {key} LIMIT ?"
+        connection.execute(f"DELETE FROM {table} WHERE {key} IN ({some})", (floor, rows))
 
     def _stands_at_head(self) -> bool:
         with self._store.reading() as reading:

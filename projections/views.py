@@ -108,7 +108,7 @@ class Views:
         for name, keeper in self._keepers.items():
             place = keeper.places.standing(reading)
             if place is not None and place.position == last:
-                digest = keeper.digest_of(reading.connection, place.active)
+                digest = keeper.digest_of(reading.connection, place.active, place.floor)
                 found[name] = (keeper.view.fold_version, digest)
         return found
 
@@ -202,9 +202,7 @@ class Views:
         while not limit or len(documents) < limit:
             wanted = _PAGE if not limit else min(_PAGE, limit - len(documents))
             with self._keepers["access_history"].serving() as serving:
-                found = question.positions(
-                    serving.reading, serving.table, self._digests, before, wanted
-                )
+                found = question.positions(serving, self._digests, before, wanted)
                 rows = serving.reading.rows_at(found)
                 documents.extend(
                     self._access_in(rows.get(position), position, question) for position in found

@@ -60,6 +60,7 @@ def test_a_writer_without_views_leaves_them_behind_and_who_asks_brings_them_forw
         "UPDATE views SET position = position + 1000",
         "UPDATE views SET active = CASE active WHEN 'a' THEN 'b' ELSE 'a' END",
         "UPDATE views SET key_check = x'00'",
+        "UPDATE views SET floor = position",
         "UPDATE views SET fold_version = 99",
         "DELETE FROM views",
     ],

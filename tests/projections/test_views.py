@@ -9,6 +9,7 @@ import pytest
 import projections.views
 from ledger.errors import InvalidInput, Tampered
 from projections.access_questions import access_question
+from projections.view import Serving
 from projections.views import Views
 from tests.projections.conftest import FULL, OPERATOR, LackingMapper, caller, owner, record_of
 
@@ -117,7 +118,8 @@ def test_each_question_walks_an_index_and_sorts_nothing_but_the_page(sqlite_busy
         connection = Explaining()
 
     table = sqlite_busy.table("access_history")
-    asked.positions(Snapshot(), table, sqlite_busy.views._digests, 1000, 10)
+    serving = Serving(Snapshot(), table, 1000, 3)
+    asked.positions(serving, sqlite_busy.views._digests, 1000, 10)
     told = " / ".join(step[3] for step in plans[0])
     for name in index:
         assert name in told

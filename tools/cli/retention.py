@@ -105,6 +105,7 @@ def apply(run: Run, dry_run: bool) -> None:
                 planned = erasure_sentence(erasure_document(outcome, dry_run=True))
                 run.consent(f"{planned} For good?")
             outcome = session.ledger.retention.apply(run.acting())
+            session.views.bring_forward()  # sweeps the rows away that nobody sees any more
         document = {**erasure_document(outcome, dry_run=dry_run), **standing_copies(session)}
     run.print(document, sentence=erasure_sentence(document))
     if outcome.position is not None:

@@ -5,8 +5,10 @@ CREATE TABLE views (
     fold_version  BIGINT NOT NULL,
     active        TEXT NOT NULL CHECK (active IN ('a', 'b')),
     position      BIGINT NOT NULL,
+    floor         BIGINT NOT NULL,
     key_check     BYTEA NOT NULL,
-    idle_position BIGINT NOT NULL
+    idle_position BIGINT NOT NULL,
+    idle_floor    BIGINT NOT NULL
 );
 
 CREATE TABLE credential_view_a (
