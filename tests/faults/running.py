@@ -35,9 +35,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import itertools
 import json
 import os
+import pkgutil
 import resource
 import select
 import shutil
@@ -55,6 +57,9 @@ from typing import Any, Self
 
 import psycopg
 
+import ledger
+import projections
+import tools
 from tests.contracts.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -488,20 +493,18 @@ def _become_command(request: dict[str, Any]) -> None:
         os._exit(code)
 
 
+def _load_everything() -> None:
+    """Import the whole program, so that no child has to: each one would pay for it anew."""
+    import cryptography.hazmat.backends.openssl.backend  # noqa: F401 # the first key's making does
+
+    for package in (ledger, projections, tools):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.startswith("tools.bench"):
+                importlib.import_module(module.name)
+
+
 def _serve() -> None:
-    import tools.cli.main
-    import tools.demo
-    import tools.generate  # noqa: F401 # loads most of the program before the first fork
-
-    for group in ("app", "credential", "role", "key", "audit", "log", "replay", "ledger", "exec"):
-        __import__(f"tools.cli.{group}")
-    for part in ("import_run", "importing", "wiring", "verifying", "shapes", "handing_over"):
-        __import__(f"tools.{part}")
-    import ledger.log.postgresql.store  # noqa: F401 # the other engine
-
-    for module in ("tools.backups", "tools.cli.backup"):
-        __import__(module)
-
+    _load_everything()
     gc.freeze()  # what all children share stays shared
     requests = open(0, "rb", closefd=False)  # noqa: SIM115 # ends with the process
     answers = os.dup(1)
