@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -36,6 +37,7 @@ class Templates:
     def __init__(self, folder: Path, new_house: Callable[[Path], House]) -> None:
         self._folder = folder
         self._new_house = new_house
+        self._numbers = itertools.count(1)
         self._made: dict[tuple[PostgresServer | None, tuple[Step, ...]], House] = {}
 
     @contextlib.contextmanager
@@ -52,7 +54,7 @@ class Templates:
     def _template(self, server: PostgresServer | None, steps: tuple[Step, ...]) -> House:
         made = self._made.get((server, steps))
         if made is None:
-            folder = self._folder / str(len(self._made))
+            folder = self._folder / str(next(self._numbers))
             if steps:
                 made = self._copy(self._template(server, steps[:-1]), folder, server)
                 steps[-1](made)

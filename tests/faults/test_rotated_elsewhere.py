@@ -62,13 +62,17 @@ def epochs(house, after):
         return [row.epoch for row in reading.rows_after(after, 100)]
 
 
-@pytest.fixture
-def hosts(house, tmp_path):
-    """The host that rotates, and one with a copy of its keyring from before."""
+def fill(house):
     ledger = house.open()
     ledger.create_application(Acting(), "CRM", kind="group", members=("user:alice",))
     change(ledger, "first")
     ledger.close()
+
+
+@pytest.fixture
+def hosts(prepared, tmp_path):
+    """The host that rotates, and one with a copy of its keyring from before."""
+    house = prepared(fill)
     return house, another_host(house, tmp_path / "other")
 
 

@@ -34,8 +34,7 @@ ABANDONED = {
 NEW = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("changed")}
 
 
-@pytest.fixture
-def filled(house):
+def fill(house):
     """Mallory's membership and right are revoked, a password is changed, an application deleted."""
     ledger = house.open()
     ledger.create_application(Acting(), "CRM", kind="group", members=("group:crm", "user:mallory"))
@@ -51,7 +50,11 @@ def filled(house):
     ledger.delete_application(Acting(), "Old")
     ledger.create_application(Acting(), "Last", kind="individual")
     ledger.close()
-    return house
+
+
+@pytest.fixture
+def filled(prepared):
+    return prepared(fill)
 
 
 def positions(house) -> dict[str, int]:
@@ -200,8 +203,7 @@ def test_every_row_of_a_mapping_taken_away_is_not_told_as_not_set(filled):
     assert failed(filled) == [("missing-row", 4)]
 
 
-@pytest.fixture
-def rolled_back(house):
+def roll_back(house):
     """A log put back before two changes, accepted and gone on from with two others of their kind.
 
     The rows of the abandoned branch are what somebody kept of it: they open, at the same versions.
@@ -214,7 +216,7 @@ def rolled_back(house):
     ledger.set_credentials(Acting(), "CRM", None, ABANDONED)
     ledger.close()
     with house.store().reading() as reading:
-        abandoned = reading.rows_after(put_back_to, 10)
+        house.abandoned = {row.topic: row for row in reading.rows_after(put_back_to, 10)}
     attack(
         house,
         f"DELETE FROM log WHERE position > {put_back_to}",
@@ -236,15 +238,14 @@ def rolled_back(house):
     ledger.grant(Acting(), "CRM", "member", "user:bob")
     ledger.set_credentials(Acting(), "CRM", None, NEW)
     ledger.close()
-    return house, {row.topic: row for row in abandoned}
 
 
 @pytest.mark.parametrize("topic", ["application.granted", "credential.set"])
-def test_a_row_of_an_abandoned_branch_does_not_count_again(rolled_back, topic):
+def test_a_row_of_an_abandoned_branch_does_not_count_again(prepared, topic):
     """It opens and its leaf fits; only what the host remembers of its stream tells it apart."""
-    house, abandoned = rolled_back
+    house = prepared(roll_back)
     position = positions(house)[topic]
-    row = abandoned[topic]
+    row = house.abandoned[topic]
     with house.store().reading() as reading:
         now = reading.row_at(position)
     assert (now.stream, now.version) == (row.stream, row.version)

@@ -32,13 +32,13 @@ TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
 
 
 @pytest.fixture
-def filled(house):
-    return fill(house)
+def filled(prepared):
+    return prepared(fill)
 
 
 @pytest.fixture
-def sqlite_filled(sqlite_house):
-    return fill(sqlite_house)
+def sqlite_filled(prepared_file):
+    return prepared_file(fill)
 
 
 def fill(house):
@@ -48,7 +48,6 @@ def fill(house):
     ledger.retrieve(Caller(ALICE), "CRM")
     ledger.grant(Acting(), "CRM", "administrator", "user:ada")
     ledger.close()
-    return house
 
 
 def in_their_dialect(statement: str) -> str:
@@ -518,10 +517,10 @@ RETYPED = ["log.position", "log.recorded_at", "commits.size", "commits.frontier"
 
 @pytest.mark.parametrize("kind", ["text", "numeric"])
 @pytest.mark.parametrize("column", RETYPED)
-def test_a_column_of_another_type_is_damage_and_no_crash(house, column, kind):
-    if not house.on_server or (column == "commits.frontier" and kind == "numeric"):
+def test_a_column_of_another_type_is_damage_and_no_crash(filled, column, kind):
+    if not filled.on_server or (column == "commits.frontier" and kind == "numeric"):
         return
-    filled, (table, name) = fill(house), column.split(".")
+    table, name = column.split(".")
     without_constraints(filled, table)
     filled.sql(f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind} USING {name}::{kind}")
     cli = command_line(filled)

@@ -65,8 +65,7 @@ def read(ledger, who=ALICE, application="CRM"):
     return ledger.head().size
 
 
-@pytest.fixture
-def grown(house):
+def grow(house):
     """Records of four months, in the second of them of two epochs; now it is in the fifth."""
     ledger = opened(house)
     ledger.create_application(Acting(), "CRM", kind="individual")
@@ -87,7 +86,11 @@ def grown(house):
     move(house, 4, 9 * DAY_US)
     ledger.retention.set_policy(OPERATOR, 31)
     ledger.close()
-    return house
+
+
+@pytest.fixture
+def grown(prepared):
+    return prepared(grow)
 
 
 def rows(house):

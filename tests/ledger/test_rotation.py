@@ -49,8 +49,7 @@ def small_pages(monkeypatch):
     monkeypatch.setattr(ledger.log.pace, "CALM_ROWS", 2)
 
 
-@pytest.fixture
-def filled(house):
+def fill(house):
     ledger = house.open()
     ledger.create_application(Acting(), "CRM", kind="individual")
     for owner in OWNERS:
@@ -61,7 +60,11 @@ def filled(house):
     ledger.delete_application(Acting(), "Old")
     ledger.delete_credentials(Acting(), "CRM", OWNERS[-1])
     ledger.close()
-    return house
+
+
+@pytest.fixture
+def filled(prepared):
+    return prepared(fill)
 
 
 LIVE = OWNERS[:-1]
@@ -327,14 +330,17 @@ def test_a_running_process_follows_any_number_of_rotations_by_its_keyring(filled
 SECOND = "second passphrase of theirs"
 
 
-@pytest.fixture
-def two_slots(filled):
-    ledger = filled.open()
+def add_second_slot(house):
+    ledger = house.open()
     ledger.add_slot(
         Acting(), label="ben", opens="operator", holding=new_passphrase(SECOND), cost=CHEAP
     )
     ledger.close()
-    return filled
+
+
+@pytest.fixture
+def two_slots(prepared):
+    return prepared(fill, add_second_slot)
 
 
 def test_a_removed_slots_holder_has_none_of_the_keys_that_are_used_from_then_on(two_slots):

@@ -52,10 +52,22 @@ def fill(ledger, count: int = 6) -> None:
         ledger.retrieve(Caller(owner), "Payroll")
 
 
+def fill_house(house):
+    """A house with events in it."""
+    ledger = house.open()
+    fill(ledger)
+    ledger.close()
+
+
+@pytest.fixture
+def house(prepared):
+    """With events in it."""
+    return prepared(fill_house)
+
+
 @pytest.fixture
 def filled(house, ledger):
-    """The house with events in it; its ledger is open."""
-    fill(ledger)
+    """The house; its ledger is open."""
     return house
 
 
