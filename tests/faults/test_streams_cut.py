@@ -17,12 +17,10 @@ from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
 from ledger.errors import LedgerError, Refused, Tampered
 from ledger.policy import Caller
-from ledger.sealing.keyring_file import read_keyring
-from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
 from ledger.usecases.ledger import Ledger
 from ledger.values import FieldValue
-from tests.conftest import PASSPHRASE
+from tests.conftest import unlocked_by_passphrase
 from tests.faults.test_tampering import attack, failed, recompute_leaves
 
 ALICE, MALLORY = parse_claim("user:alice"), parse_claim("user:mallory")
@@ -222,7 +220,7 @@ def roll_back(house):
         f"DELETE FROM log WHERE position > {put_back_to}",
         f"DELETE FROM commits WHERE size > {put_back_to}",
     )
-    unlocked = read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(house.keyring_path)
     Ledger.accept_rollback(
         house.store(),
         house.keyring_path,
@@ -263,7 +261,7 @@ def test_a_row_of_an_abandoned_branch_does_not_count_again(prepared, topic):
 
 def test_a_host_without_memory_walks_the_log_before_it_releases(filled):
     attack(filled, "DELETE FROM log WHERE position = 6")
-    unlocked = read_keyring(filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(filled.keyring_path)
     with pytest.raises(Tampered) as caught:
         filled.open_with(unlocked, remember=False)
     assert caught.value.position == 6

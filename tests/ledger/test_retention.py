@@ -36,7 +36,7 @@ from ledger.usecases.retention import DAYS_MAX, Retainer
 from ledger.values import FieldValue
 from projections.explanation import explain
 from projections.redecide import redecide
-from tests.conftest import CHEAP, PASSPHRASE
+from tests.conftest import CHEAP, unlocked_by_passphrase
 from tests.faults.test_hosts_at_once import another_host
 
 OPERATOR = Acting(reason="by law")
@@ -103,7 +103,7 @@ def topics(house, *prefixes):
 
 
 def held(house, path=None):
-    return read_keyring(path or house.keyring_path).unlock(passphrase(PASSPHRASE))
+    return unlocked_by_passphrase(path or house.keyring_path)
 
 
 def seen(ledger):

@@ -23,7 +23,7 @@ from ledger.usecases.acting import Acting
 from ledger.usecases.rotation import Rotation
 from ledger.values import FieldValue
 from projections.redecide import redecide
-from tests.conftest import CHEAP, PASSPHRASE
+from tests.conftest import CHEAP, unlocked_by_passphrase
 from tests.faults.test_hosts_at_once import another_host
 
 OPERATOR = Acting(reason="yearly")
@@ -71,7 +71,7 @@ LIVE = OWNERS[:-1]
 
 
 def held(house):
-    return read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    return unlocked_by_passphrase(house.keyring_path)
 
 
 def rows(house):

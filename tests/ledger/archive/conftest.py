@@ -23,12 +23,10 @@ from ledger.codec.mapper import EventMapper
 from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.sqlite import SqliteStore
 from ledger.policy import Caller
-from ledger.sealing.keyring_file import read_keyring
-from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from projections.views import Views
-from tests.conftest import PASSPHRASE, STORE_PACKAGES
+from tests.conftest import STORE_PACKAGES, unlocked_by_passphrase
 
 PAIR = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
 
@@ -103,7 +101,7 @@ def beginning(held, size: int):
 
 def restored(house, directory: Path, store, **told):
     """Restore into a store, with views; the views."""
-    unlocked = read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(house.keyring_path)
     store.create()
     mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
     views = Views(store, mapper, unlocked.stream_names())
