@@ -493,7 +493,7 @@ def _become_command(request: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def _load_everything() -> None:
+def load_everything() -> None:
     """Import the whole program, so that no child has to: each one would pay for it anew."""
     import cryptography.hazmat.backends.openssl.backend  # noqa: F401 # the first key's making does
 
@@ -504,7 +504,7 @@ def _load_everything() -> None:
 
 
 def _serve() -> None:
-    _load_everything()
+    load_everything()
     gc.freeze()  # what all children share stays shared
     requests = open(0, "rb", closefd=False)  # noqa: SIM115 # ends with the process
     answers = os.dup(1)
