@@ -34,6 +34,7 @@ a deadline.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import itertools
@@ -60,6 +61,7 @@ import psycopg
 import ledger
 import projections
 import tools
+from ledger.sealing.slots import Argon2Cost
 from tests.contracts.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -494,13 +496,17 @@ def _become_command(request: dict[str, Any]) -> None:
 
 
 def load_everything() -> None:
-    """Import the whole program, so that no child has to: each one would pay for it anew."""
+    """Import the whole program, so that no child has to: each one would pay for it anew.
+
+    A new passphrase's key takes the least work that is allowed, as nothing here is about guessing.
+    """
     import cryptography.hazmat.backends.openssl.backend  # noqa: F401 # the first key's making does
 
     for package in (ledger, projections, tools):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.startswith("tools.bench"):
                 importlib.import_module(module.name)
+    tools.holdings.Argon2Cost = functools.partial(Argon2Cost, iterations=2, lanes=1)
 
 
 def _serve() -> None:
