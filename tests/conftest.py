@@ -1,7 +1,8 @@
-"""A ledger made anew for each test, on a real store, with a cheap key derivation."""
+"""A ledger of its own for each test, on a real store, with a cheap key derivation."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sqlite3
@@ -28,6 +29,7 @@ from tests.contracts.postgres_server import (  # noqa: F401 # fixtures are asked
     postgres_schema,
     postgres_server,
 )
+from tests.prepared import Templates
 
 PASSPHRASE = "correct planets orbit quietly"
 CHEAP = Argon2Cost(19 * 1024, 2, 1)
@@ -148,25 +150,37 @@ def new_house(folder: Path) -> House:
     return House(folder / "store" / "ledger.db", folder / "keys" / "keyring")
 
 
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory):
+    """What the ledgers of this process's tests are copied from."""
+    return Templates(tmp_path_factory.mktemp("templates"), new_house)
+
+
 @pytest.fixture
-def sqlite_house(tmp_path: Path):
-    """For what only a file can suffer."""
-    made = new_house(tmp_path)
-    made.found()
-    yield made
-    made.close()
+def prepared_file(templates, tmp_path: Path):
+    """Gives the house that some steps leave, its store in a file; see `prepared`."""
+    with contextlib.ExitStack() as copies:
+        yield lambda *steps: copies.enter_context(templates.copied(tmp_path, None, *steps))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def house(request, tmp_path: Path):
-    made = new_house(tmp_path)
-    if request.param == "postgresql":
-        server = request.getfixturevalue("postgres_server")
-        schema = request.getfixturevalue("postgres_schema")
-        made.store_url = f"{server.dsn()}&ledger={schema}"
-    made.found()
-    yield made
-    made.close()
+def prepared(request, templates, tmp_path: Path):
+    """The same on each kind of store."""
+    server = None if request.param == "sqlite" else request.getfixturevalue("postgres_server")
+    with contextlib.ExitStack() as copies:
+        yield lambda *steps: copies.enter_context(templates.copied(tmp_path, server, *steps))
+
+
+@pytest.fixture
+def sqlite_house(prepared_file):
+    """For what only a file can suffer."""
+    return prepared_file()
+
+
+@pytest.fixture
+def house(prepared):
+    """A ledger with nothing in it."""
+    return prepared()
 
 
 @pytest.fixture

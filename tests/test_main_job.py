@@ -12,8 +12,6 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, InvalidInput, NotFound, Refused, Tampered, Unavailable
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
-from ledger.sealing.keyring_file import read_keyring
-from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
 from ledger.usecases.administration import Together
 from ledger.usecases.credentials import ImportItem
@@ -24,7 +22,7 @@ from ledger.values import FieldValue
 from projections.explanation import explain
 from projections.moment import diff, state_at
 from projections.redecide import redecide
-from tests.conftest import PASSPHRASE
+from tests.conftest import unlocked_by_passphrase
 
 OPERATOR = Acting(reason="set-up")
 ALICE, BOB = parse_claim("user:alice"), parse_claim("user:bob")
@@ -337,7 +335,7 @@ def test_an_unreadable_memory_stops_the_host_until_an_operator_accepts_a_new_one
     memory = house.keyring_path.with_name("keyring.memory")
     memory.write_bytes(b"not what was there")
     assert code_of(Tampered, house.open) == "memory-unreadable"
-    unlocked = read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(house.keyring_path)
     store = house.store()
     Ledger.accept_new_memory(
         store,

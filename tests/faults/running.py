@@ -34,10 +34,13 @@ a deadline.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
+import importlib
 import itertools
 import json
 import os
+import pkgutil
 import resource
 import select
 import shutil
@@ -55,7 +58,11 @@ from typing import Any, Self
 
 import psycopg
 
+import ledger
+import projections
+import tools
 from ledger.log.host_file import host_path, this_host
+from ledger.sealing.slots import Argon2Cost
 from tests.contracts.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -507,20 +514,22 @@ def _become_command(request: dict[str, Any]) -> None:
         os._exit(code)
 
 
+def load_everything() -> None:
+    """Import the whole program, so that no child has to: each one would pay for it anew.
+
+    A new passphrase's key takes the least work that is allowed, as nothing here is about guessing.
+    """
+    import cryptography.hazmat.backends.openssl.backend  # noqa: F401 # the first key's making does
+
+    for package in (ledger, projections, tools):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.startswith("tools.bench"):
+                importlib.import_module(module.name)
+    tools.holdings.Argon2Cost = functools.partial(Argon2Cost, iterations=2, lanes=1)
+
+
 def _serve() -> None:
-    import tools.cli.main
-    import tools.demo
-    import tools.generate  # noqa: F401 # loads most of the program before the first fork
-
-    for group in ("app", "credential", "role", "key", "audit", "log", "replay", "ledger", "exec"):
-        __import__(f"tools.cli.{group}")
-    for part in ("import_run", "importing", "wiring", "verifying", "shapes", "handing_over"):
-        __import__(f"tools.{part}")
-    import ledger.log.postgresql.store  # noqa: F401 # the other engine
-
-    for module in ("tools.backups", "tools.cli.backup"):
-        __import__(module)
-
+    load_everything()
     gc.freeze()  # what all children share stays shared
     requests = open(0, "rb", closefd=False)  # noqa: SIM115 # ends with the process
     answers = os.dup(1)

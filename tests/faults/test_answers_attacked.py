@@ -33,8 +33,7 @@ PAIR = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("
 MINUTE_US = 60_000_000
 
 
-@pytest.fixture
-def filled(house):
+def fill(house):
     """3 created, 4 set, 5 read by Mallory, 6 revoked, 7 read by Alice, 8 set, 9 created."""
     ledger = house.open()
     ledger.create_application(Acting(), "CRM", kind="group", members=("user:alice", "user:mallory"))
@@ -45,7 +44,11 @@ def filled(house):
     ledger.set_credentials(Acting(), "CRM", None, PAIR)
     ledger.create_application(Acting(), "Last", kind="individual")
     ledger.close()
-    return house
+
+
+@pytest.fixture
+def filled(prepared):
+    return prepared(fill)
 
 
 def row_at(house, position: int) -> LogRow:
@@ -196,10 +199,9 @@ def test_a_store_that_names_another_ledger_is_not_walked(filled):
     ledger.close()
 
 
-@pytest.fixture
-def long(filled):
+def fill_more(house):
     """Some 1,200 rows more, in heads of a hundred, and one read at the end."""
-    ledger = filled.open()
+    ledger = house.open()
     for number in range(12):
         application = "CRM" if number % 2 else "Last"
         ledger.change_together(
@@ -209,27 +211,33 @@ def long(filled):
             ]
         )
     ledger.retrieve(Caller(ALICE), "CRM")
-    yield ledger
     ledger.close()
 
 
-def test_a_question_about_the_end_of_a_long_log_begins_near_it(filled, long):
-    store, mapper, end = filled.store(), long._desk.mapper, long.head().size
-    everything = long.views.changes()
+@pytest.fixture
+def long(prepared):
+    return prepared(fill, fill_more)
+
+
+def test_a_question_about_the_end_of_a_long_log_begins_near_it(long):
+    ledger = long.open()
+    store, mapper, end = long.store(), ledger._desk.mapper, ledger.head().size
+    everything = ledger.views.changes()
     for position in (1, 3, 100, 509, 700, end - 1, end):
-        since = row_at(filled, position).recorded_at
+        since = row_at(long, position).recorded_at
         later = [one for one in everything if one["position"] >= position]
-        assert long.views.changes(since=since) == later
+        assert ledger.views.changes(since=since) == later
     assert explain(store, mapper, end)["position"] == end
     assert explain(store, mapper, 5)["caller"] == "user:mallory"
     # Far below is not looked at again; the edge of the tree that it begins with is.
-    since = row_at(filled, end - 20).recorded_at
-    attack(filled, "DELETE FROM log WHERE position = 5")
-    assert len(long.views.changes(since=since)) == 20
-    for size, frontier in filled.sql("SELECT size, frontier FROM commits WHERE size > 9"):
+    since = row_at(long, end - 20).recorded_at
+    attack(long, "DELETE FROM log WHERE position = 5")
+    assert len(ledger.views.changes(since=since)) == 20
+    for size, frontier in long.sql("SELECT size, frontier FROM commits WHERE size > 9"):
         if size < 1000:
             edge = bytes(len(frontier))
-            filled.sql("UPDATE commits SET frontier = ? WHERE size = ?", edge, size)
-    for ask in (lambda: long.views.changes(since=since), lambda: explain(store, mapper, end)):
+            long.sql("UPDATE commits SET frontier = ? WHERE size = ?", edge, size)
+    for ask in (lambda: ledger.views.changes(since=since), lambda: explain(store, mapper, end)):
         with pytest.raises(Tampered):
             ask()
+    ledger.close()

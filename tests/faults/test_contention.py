@@ -168,15 +168,18 @@ def together(house, *scripts, count):
             worker.end()
 
 
-@pytest.fixture
-def shared(house):
+def fill(house):
     """A group application with credentials and a member."""
     ledger = house.open()
     ledger.create_application(Acting(), "CRM", kind="group", members=("user:alice",))
     values = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
     ledger.set_credentials(Acting(), "CRM", None, values)
     ledger.close()
-    return house
+
+
+@pytest.fixture
+def shared(prepared):
+    return prepared(fill)
 
 
 def require_dense(house):

@@ -84,15 +84,18 @@ ledger.close()
 """
 
 
-@pytest.fixture
-def crm(house):
+def fill(house):
     """A group application with credentials and a member."""
     ledger = house.open()
     ledger.create_application(Acting(), "CRM", kind="group", members=("user:alice",))
     values = {"Windows User Name": FieldValue("s"), "Windows Password": FieldValue("first")}
     ledger.set_credentials(Acting(), "CRM", None, values)
     ledger.close()
-    return house
+
+
+@pytest.fixture
+def crm(prepared):
+    return prepared(fill)
 
 
 def another_host(house, folder):

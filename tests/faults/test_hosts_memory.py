@@ -15,10 +15,8 @@ from ledger.aggregates.access import AuditQueried
 from ledger.errors import LedgerError, Unavailable
 from ledger.log.memory import memory_path
 from ledger.log.verification import verify_log
-from ledger.sealing.keyring_file import read_keyring
-from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
-from tests.conftest import PASSPHRASE, House
+from tests.conftest import House, unlocked_by_passphrase
 from tests.faults.hosts import copied
 from tests.faults.test_tampering import attack
 
@@ -44,7 +42,7 @@ def size_of(house: House) -> int:
 
 
 def remembered(house: House):
-    unlocked = read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(house.keyring_path)
     return house.memory(unlocked).recall()
 
 
@@ -144,7 +142,7 @@ def test_a_new_memory_made_beside_is_written_on_by_who_was_running(house):
     running = house.open()
     create(running, "CRM")
     running._writer._remember(always=True)
-    unlocked = read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(house.keyring_path)
     kept = house.memory(unlocked)
     fresh = kept.anew()
     fresh.remember(kept.recall(), running._writer._tips._known)
@@ -159,7 +157,7 @@ def test_a_memory_that_cannot_be_read_now_is_not_called_damaged(sqlite_house):
     ledger = sqlite_house.open()
     create(ledger, "CRM")
     ledger.close()
-    unlocked = read_keyring(sqlite_house.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(sqlite_house.keyring_path)
     memory = sqlite_house.memory(unlocked)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(one.name) for one in Path("/proc/self/fd").iterdir())

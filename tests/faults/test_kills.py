@@ -451,7 +451,7 @@ def lines(count, version=1):
 @pytest.mark.parametrize("committed", [1, BATCH + 1, 3 * BATCH + 1, 5 * BATCH + 1])
 def test_a_killed_import_keeps_whole_batches_and_resumes(base, tmp_path, committed):
     """Every committed batch is there, no part of another, and the next run does the rest."""
-    count = 10 * BATCH
+    count = (committed // BATCH + 5) * BATCH  # so many are left when it is seen and killed
     host = base.copy(tmp_path / "host")
     (host.home / "people.jsonl").write_text(lines(count))
     before = host.position()

@@ -66,13 +66,16 @@ def put_trigger(house, way: str) -> None:
     )
 
 
-@pytest.fixture
-def filled(house):
+def fill(house):
     ledger = house.open()
     ledger.create_application(Acting(), "CRM", kind="group", members=("user:alice",))
     ledger.set_credentials(Acting(), "CRM", None, VALUES)
     ledger.close()
-    return house
+
+
+@pytest.fixture
+def filled(prepared):
+    return prepared(fill)
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if "before" not in way])

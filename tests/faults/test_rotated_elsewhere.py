@@ -20,15 +20,14 @@ from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.sealing.epochs import new_epoch
 from ledger.sealing.keyring import _wrap
-from ledger.sealing.keyring_file import read_keyring, update_keyring_file
-from ledger.sealing.slots import passphrase
+from ledger.sealing.keyring_file import update_keyring_file
 from ledger.usecases.acting import Acting
 from ledger.usecases.founding import committed
 from ledger.usecases.retrieval import opened
 from ledger.usecases.slots import KeyringEvent
 from ledger.values import FieldValue
 from projections.redecide import redecide
-from tests.conftest import PASSPHRASE
+from tests.conftest import unlocked_by_passphrase
 from tests.faults.test_hosts_at_once import another_host
 
 ALICE = Caller(parse_claim("user:alice"))
@@ -36,7 +35,7 @@ ALICE = Caller(parse_claim("user:alice"))
 
 def hold_another(house):
     """One more epoch in the keyring; the event that starts the one it held ready."""
-    unlocked = read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(house.keyring_path)
     epochs = (*unlocked.epochs, new_epoch(len(unlocked.epochs) + 1, os.urandom))
     keyring = _wrap(unlocked.keyring, unlocked.root, unlocked.stream_key, epochs)
     update_keyring_file(house.keyring_path, unlocked, lambda _: (keyring, unlocked.root, None))
@@ -62,13 +61,17 @@ def epochs(house, after):
         return [row.epoch for row in reading.rows_after(after, 100)]
 
 
-@pytest.fixture
-def hosts(house, tmp_path):
-    """The host that rotates, and one with a copy of its keyring from before."""
+def fill(house):
     ledger = house.open()
     ledger.create_application(Acting(), "CRM", kind="group", members=("user:alice",))
     change(ledger, "first")
     ledger.close()
+
+
+@pytest.fixture
+def hosts(prepared, tmp_path):
+    """The host that rotates, and one with a copy of its keyring from before."""
+    house = prepared(fill)
     return house, another_host(house, tmp_path / "other")
 
 

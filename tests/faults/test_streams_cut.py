@@ -17,12 +17,10 @@ from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
 from ledger.errors import LedgerError, Refused, Tampered
 from ledger.policy import Caller
-from ledger.sealing.keyring_file import read_keyring
-from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
 from ledger.usecases.ledger import Ledger
 from ledger.values import FieldValue
-from tests.conftest import PASSPHRASE
+from tests.conftest import unlocked_by_passphrase
 from tests.faults.test_tampering import attack, failed, recompute_leaves
 
 ALICE, MALLORY = parse_claim("user:alice"), parse_claim("user:mallory")
@@ -34,8 +32,7 @@ ABANDONED = {
 NEW = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("changed")}
 
 
-@pytest.fixture
-def filled(house):
+def fill(house):
     """Mallory's membership and right are revoked, a password is changed, an application deleted."""
     ledger = house.open()
     ledger.create_application(Acting(), "CRM", kind="group", members=("group:crm", "user:mallory"))
@@ -51,7 +48,11 @@ def filled(house):
     ledger.delete_application(Acting(), "Old")
     ledger.create_application(Acting(), "Last", kind="individual")
     ledger.close()
-    return house
+
+
+@pytest.fixture
+def filled(prepared):
+    return prepared(fill)
 
 
 def positions(house) -> dict[str, int]:
@@ -200,8 +201,7 @@ def test_every_row_of_a_mapping_taken_away_is_not_told_as_not_set(filled):
     assert failed(filled) == [("missing-row", 4)]
 
 
-@pytest.fixture
-def rolled_back(house):
+def roll_back(house):
     """A log put back before two changes, accepted and gone on from with two others of their kind.
 
     The rows of the abandoned branch are what somebody kept of it: they open, at the same versions.
@@ -214,13 +214,13 @@ def rolled_back(house):
     ledger.set_credentials(Acting(), "CRM", None, ABANDONED)
     ledger.close()
     with house.store().reading() as reading:
-        abandoned = reading.rows_after(put_back_to, 10)
+        house.abandoned = {row.topic: row for row in reading.rows_after(put_back_to, 10)}
     attack(
         house,
         f"DELETE FROM log WHERE position > {put_back_to}",
         f"DELETE FROM commits WHERE size > {put_back_to}",
     )
-    unlocked = read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(house.keyring_path)
     Ledger.accept_rollback(
         house.store(),
         house.keyring_path,
@@ -236,15 +236,14 @@ def rolled_back(house):
     ledger.grant(Acting(), "CRM", "member", "user:bob")
     ledger.set_credentials(Acting(), "CRM", None, NEW)
     ledger.close()
-    return house, {row.topic: row for row in abandoned}
 
 
 @pytest.mark.parametrize("topic", ["application.granted", "credential.set"])
-def test_a_row_of_an_abandoned_branch_does_not_count_again(rolled_back, topic):
+def test_a_row_of_an_abandoned_branch_does_not_count_again(prepared, topic):
     """It opens and its leaf fits; only what the host remembers of its stream tells it apart."""
-    house, abandoned = rolled_back
+    house = prepared(roll_back)
     position = positions(house)[topic]
-    row = abandoned[topic]
+    row = house.abandoned[topic]
     with house.store().reading() as reading:
         now = reading.row_at(position)
     assert (now.stream, now.version) == (row.stream, row.version)
@@ -262,7 +261,7 @@ def test_a_row_of_an_abandoned_branch_does_not_count_again(rolled_back, topic):
 
 def test_a_host_without_memory_walks_the_log_before_it_releases(filled):
     attack(filled, "DELETE FROM log WHERE position = 6")
-    unlocked = read_keyring(filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(filled.keyring_path)
     with pytest.raises(Tampered) as caught:
         filled.open_with(unlocked, remember=False)
     assert caught.value.position == 6

@@ -20,10 +20,10 @@ from ledger.log.snapshot import LOG_COLUMNS
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.sealing.keyring_file import read_keyring
-from ledger.sealing.slots import new_passphrase, passphrase
+from ledger.sealing.slots import new_passphrase
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
-from tests.conftest import CHEAP, PASSPHRASE
+from tests.conftest import CHEAP, PASSPHRASE, unlocked_by_passphrase
 from tests.tools.conftest import Cli
 
 ALICE = parse_claim("user:alice")
@@ -32,13 +32,13 @@ TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
 
 
 @pytest.fixture
-def filled(house):
-    return fill(house)
+def filled(prepared):
+    return prepared(fill)
 
 
 @pytest.fixture
-def sqlite_filled(sqlite_house):
-    return fill(sqlite_house)
+def sqlite_filled(prepared_file):
+    return prepared_file(fill)
 
 
 def fill(house):
@@ -48,7 +48,6 @@ def fill(house):
     ledger.retrieve(Caller(ALICE), "CRM")
     ledger.grant(Acting(), "CRM", "administrator", "user:ada")
     ledger.close()
-    return house
 
 
 def in_their_dialect(statement: str) -> str:
@@ -183,7 +182,7 @@ def test_a_leaf_that_was_made_to_fit_does_not_fit_the_signed_head(filled, name):
     attack(filled, ATTACKS[name][0])
     recompute_leaves(filled)
     assert [place for _, place in failed(filled)] == [RECOMPUTED[name]]
-    unlocked = read_keyring(filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(filled.keyring_path)
     with pytest.raises(Tampered):
         filled.open_with(unlocked, remember=False)
 
@@ -289,7 +288,7 @@ def test_an_older_copy_of_the_database_is_refused_on_a_host_that_remembers(sqlit
     with pytest.raises(Tampered) as caught:
         sqlite_filled.open()
     assert caught.value.code == "rolled-back"
-    unlocked = read_keyring(sqlite_filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(sqlite_filled.keyring_path)
     memory = sqlite_filled.memory(unlocked).recall()
     result = verify_log(sqlite_filled.store(), remembered=memory)
     assert [check.name for check in result.checks if not check.ok] == ["rolled-back"]
@@ -433,7 +432,7 @@ def test_an_auditor_who_calls_himself_operator_in_his_own_file_is_refused(filled
         cost=CHEAP,
     )
     ledger.close()
-    unlocked = read_keyring(place).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(place)
     filled.open_with(unlocked, remember=False).close()
     forged = replace(unlocked, slot=replace(unlocked.slot, opens="operator"))
     with pytest.raises(KeyUnavailable) as caught:
@@ -518,10 +517,10 @@ RETYPED = ["log.position", "log.recorded_at", "commits.size", "commits.frontier"
 
 @pytest.mark.parametrize("kind", ["text", "numeric"])
 @pytest.mark.parametrize("column", RETYPED)
-def test_a_column_of_another_type_is_damage_and_no_crash(house, column, kind):
-    if not house.on_server or (column == "commits.frontier" and kind == "numeric"):
+def test_a_column_of_another_type_is_damage_and_no_crash(filled, column, kind):
+    if not filled.on_server or (column == "commits.frontier" and kind == "numeric"):
         return
-    filled, (table, name) = fill(house), column.split(".")
+    table, name = column.split(".")
     without_constraints(filled, table)
     filled.sql(f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind} USING {name}::{kind}")
     cli = command_line(filled)
@@ -604,6 +603,6 @@ def test_a_view_whose_place_cannot_be_kept_is_not_built_for_ever(filled):
 def test_a_host_without_memory_is_not_told_that_nothing_is_set(sqlite_filled):
     attack(sqlite_filled, "PRAGMA ignore_check_constraints = ON",
            WRONG_KINDS["a stream made longer"])  # fmt: skip
-    unlocked = read_keyring(sqlite_filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(sqlite_filled.keyring_path)
     with pytest.raises(Tampered):
         sqlite_filled.open_with(unlocked, remember=False)

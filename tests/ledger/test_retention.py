@@ -36,7 +36,7 @@ from ledger.usecases.retention import DAYS_MAX, Retainer
 from ledger.values import FieldValue
 from projections.explanation import explain
 from projections.redecide import redecide
-from tests.conftest import CHEAP, PASSPHRASE
+from tests.conftest import CHEAP, unlocked_by_passphrase
 from tests.faults.test_hosts_at_once import another_host
 
 OPERATOR = Acting(reason="by law")
@@ -65,8 +65,7 @@ def read(ledger, who=ALICE, application="CRM"):
     return ledger.head().size
 
 
-@pytest.fixture
-def grown(house):
+def grow(house):
     """Records of four months, in the second of them of two epochs; now it is in the fifth."""
     ledger = opened(house)
     ledger.create_application(Acting(), "CRM", kind="individual")
@@ -87,7 +86,11 @@ def grown(house):
     move(house, 4, 9 * DAY_US)
     ledger.retention.set_policy(OPERATOR, 31)
     ledger.close()
-    return house
+
+
+@pytest.fixture
+def grown(prepared):
+    return prepared(grow)
 
 
 def rows(house):
@@ -100,7 +103,7 @@ def topics(house, *prefixes):
 
 
 def held(house, path=None):
-    return read_keyring(path or house.keyring_path).unlock(passphrase(PASSPHRASE))
+    return unlocked_by_passphrase(path or house.keyring_path)
 
 
 def seen(ledger):

@@ -25,7 +25,7 @@ from ledger.usecases.resting import Creation
 from ledger.usecases.rotation import Rotation
 from ledger.values import FieldValue
 from projections.redecide import redecide
-from tests.conftest import CHEAP, PASSPHRASE
+from tests.conftest import CHEAP, unlocked_by_passphrase
 from tests.faults.test_hosts_at_once import another_host
 
 OPERATOR = Acting(reason="yearly")
@@ -51,8 +51,7 @@ def small_pages(monkeypatch):
     monkeypatch.setattr(ledger.log.pace, "CALM_ROWS", 2)
 
 
-@pytest.fixture
-def filled(house):
+def fill(house):
     ledger = house.open()
     ledger.create_application(Acting(), "CRM", kind="individual")
     for owner in OWNERS:
@@ -63,14 +62,18 @@ def filled(house):
     ledger.delete_application(Acting(), "Old")
     ledger.delete_credentials(Acting(), "CRM", OWNERS[-1])
     ledger.close()
-    return house
+
+
+@pytest.fixture
+def filled(prepared):
+    return prepared(fill)
 
 
 LIVE = OWNERS[:-1]
 
 
 def held(house):
-    return read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    return unlocked_by_passphrase(house.keyring_path)
 
 
 def rows(house):
@@ -329,14 +332,17 @@ def test_a_running_process_follows_any_number_of_rotations_by_its_keyring(filled
 SECOND = "second passphrase of theirs"
 
 
-@pytest.fixture
-def two_slots(filled):
-    ledger = filled.open()
+def add_second_slot(house):
+    ledger = house.open()
     ledger.add_slot(
         Acting(), label="ben", opens="operator", holding=new_passphrase(SECOND), cost=CHEAP
     )
     ledger.close()
-    return filled
+
+
+@pytest.fixture
+def two_slots(prepared):
+    return prepared(fill, add_second_slot)
 
 
 def test_a_removed_slots_holder_has_none_of_the_keys_that_are_used_from_then_on(two_slots):

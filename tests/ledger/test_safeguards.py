@@ -26,11 +26,16 @@ ALICE = Caller(parse_claim("user:alice"))
 VALUES = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
 
 
-@pytest.fixture
-def filled(house):
+def fill(house):
     ledger = house.open()
     ledger.create_application(Acting(), "CRM", kind="individual")
     ledger.set_credentials(Acting(), "CRM", ALICE.claim, VALUES)
+    ledger.close()
+
+
+@pytest.fixture
+def filled(prepared):
+    ledger = prepared(fill).open()
     yield ledger
     ledger.close()
 

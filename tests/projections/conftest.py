@@ -90,20 +90,32 @@ def world(house, ledger):
     return World(house, ledger)
 
 
-@pytest.fixture
-def busy(world):
-    return fill(world)
+@contextlib.contextmanager
+def opened(house):
+    ledger = house.open()
+    yield World(house, ledger)
+    ledger.close()
 
 
 @pytest.fixture
-def sqlite_busy(sqlite_house):
+def busy(prepared):
+    with opened(prepared(fill)) as world:
+        yield world
+
+
+@pytest.fixture
+def sqlite_busy(prepared_file):
     """The same in a file, for what only SQLite tells."""
-    opened = sqlite_house.open()
-    yield fill(World(sqlite_house, opened))
-    opened.close()
+    with opened(prepared_file(fill)) as world:
+        yield world
 
 
-def fill(world):
+def fill(house):
+    with opened(house) as world:
+        fill_world(world)
+
+
+def fill_world(world):
     """Two kinds of applications, all outcomes, a deletion, a restore and a field added later."""
     ledger = world.ledger
     ledger.create_application(OPERATOR, "Payroll", kind="individual")
@@ -126,7 +138,6 @@ def fill(world):
         OPERATOR, "Payroll", changes={}, add_fields=[make_field("PIN", "pin")]
     )
     world.read(caller("user:alice"), "payroll", fields=["windows password"])
-    return world
 
 
 class LackingMapper:

@@ -52,14 +52,12 @@ from ledger.claims import parse_claim
 from ledger.errors import LedgerError
 from ledger.log.verification import verify_log
 from ledger.policy import Caller, Verb
-from ledger.sealing.keyring_file import read_keyring
-from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
 from ledger.usecases.credentials import ImportItem
 from ledger.values import FieldValue
 from projections.documents import application_document
 from projections.redecide import redecide
-from tests.conftest import PASSPHRASE, House
+from tests.conftest import House, unlocked_by_passphrase
 from tests.faults.hosts import quiet
 from tests.properties.model import PLURALS, Model, claim_of, name_of
 
@@ -232,7 +230,7 @@ class Histories(RuleBasedStateMachine):
         shutil.copy2(first.keyring_path, second.keyring_path)
         quiet(second.keyring_path)
         self.houses = (first, second)
-        self.unlocked = read_keyring(first.keyring_path).unlock(passphrase(PASSPHRASE))
+        self.unlocked = unlocked_by_passphrase(first.keyring_path)
         self.ledgers = [house.open_with(self.unlocked) for house in self.houses]
         self.model = Model(self.ledgers[0].head().size)
         self.turn = 0

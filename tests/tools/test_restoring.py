@@ -111,22 +111,37 @@ def _plain(document):
     return {key: value for key, value in document.items() if key not in left}
 
 
+@contextlib.contextmanager
+def opened(house):
+    hands = Hands(house, house.open())
+    yield hands
+    hands.ledger.close()
+
+
 @pytest.fixture
 def hands(house):
-    opened = Hands(house, house.open())
-    yield opened
-    opened.ledger.close()
+    with opened(house) as hands:
+        yield hands
 
 
 @pytest.fixture
-def filled(hands):
+def filled(prepared):
+    with opened(prepared(fill)) as hands:
+        yield hands
+
+
+def fill(house):
+    with opened(house) as hands:
+        fill_by(hands)
+
+
+def fill_by(hands):
     hands.create("CRM", administrators=("user:ann",), contact="a@b.example")
     hands.create("Shared", kind="group", members=("group:g",))
     hands.set("CRM", ALICE, "a1")
     hands.set("CRM", BOB, "b1")
     hands.set("Shared", None, "s1")
     hands.ledger.role_grant(Acting(), "auditor", "user:eve")
-    return hands
 
 
 def undone(hands, position, application=None, **settings):

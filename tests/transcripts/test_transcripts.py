@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 import pytest
 
 from ledger.log.postgresql.store import PostgresqlStore
+from tests.transcripts.forked import forked_program
 from tests.transcripts.transcript import SHOWN_SERVER, commands_of, pages, recorded, run
 from tools.cli.default import GroupWithDefault
 from tools.cli.main import program
 
-TRIED_ON_A_SERVER = {"first-ledger", "recover", "rotate-keys"}
-"""Of the others the commands are tried there elsewhere; `pytest --torture` tries all pages."""
+INSTALLED = {"first-ledger"}
+"""Shown by the program as it is installed; the other pages by one that is forked."""
+PAGES = pages()
+# A page that copies the store's file is about files, and one that moves has its own server.
+ON_A_SERVER = [
+    page
+    for page in PAGES
+    if "cp store/" not in (text := page.read_text(encoding="utf-8")) and SHOWN_SERVER not in text
+]
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
-def test_a_page_shows_what_its_commands_print(page, request):
+@pytest.fixture(scope="module")
+def forked():
+    with forked_program() as program:
+        yield program
+
+
+@pytest.fixture
+def program_found(request, page):
+    """What the page's shell needs to find the program."""
+    return None if page.stem in INSTALLED else request.getfixturevalue("forked")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_shows_what_its_commands_print(page, program_found, request):
     text = page.read_text(encoding="utf-8")
     server = None
     if SHOWN_SERVER in text:
         schema = request.getfixturevalue("postgres_schema")
         server = f"{request.getfixturevalue('postgres_server').dsn()}&ledger={schema}"
-    outputs = run(commands_of(text), server=server)
+    outputs = run(commands_of(text), server=server, program=program_found)
     assert len(outputs) == len(commands_of(text))
     assert recorded(text, outputs) == text
 
 
-@pytest.mark.parametrize(
-    "page",
-    # A page that copies the store's file is about files, and one that moves has its own server.
-    [
-        page
-        for page in pages()
-        if (page.stem in TRIED_ON_A_SERVER or os.environ.get("CREDLEDGER_TORTURE"))
-        and "cp store/" not in (text := page.read_text(encoding="utf-8"))
-        and SHOWN_SERVER not in text
-    ],
-    ids=lambda page: page.stem,
-)
-def test_a_page_shows_the_same_on_a_server(page, postgres_server, postgres_schema):
+@pytest.mark.parametrize("page", ON_A_SERVER, ids=lambda page: page.stem)
+def test_a_page_shows_the_same_on_a_server(page, program_found, postgres_server, postgres_schema):
     text = page.read_text(encoding="utf-8")
     url = f"{postgres_server.dsn()}&ledger={postgres_schema}"
-    outputs = run(commands_of(text), url, PostgresqlStore(url).address)
+    outputs = run(commands_of(text), url, PostgresqlStore(url).address, program=program_found)
     assert recorded(text, outputs) == text
 
 

@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -39,13 +40,19 @@ def commands_of(text: str) -> list[str]:
 
 
 def run(
-    commands: list[str], url: str | None = None, address: str = "", server: str | None = None
+    commands: list[str],
+    url: str | None = None,
+    address: str = "",
+    server: str | None = None,
+    program: Mapping[str, str] | None = None,
 ) -> list[str]:
     """What each command prints, in one session in a fresh folder.
 
     With a `url` the page's file gives way to that store; its `address` is what people are shown.
-    `server` is a real place for the page's example of one.
+    `server` is a real place for the page's example of one. `program` is what a shell needs to find
+    another program than the installed one: see `forked`.
     """
+    found = {"PATH": str(Path(sys.executable).parent), **(program or {})}
     if url is not None:
         commands = [command.replace(FILE_STORE, f"'{url}'") for command in commands]
     if server is not None:
@@ -55,7 +62,8 @@ def run(
         done = subprocess.run(
             ["bash", "-c", f"exec 2>&1\ncd {place}\n{script}"],
             env={
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                **found,
+                "PATH": f"{found['PATH']}:{os.environ['PATH']}",
                 "HOME": place,
                 "LANG": "C.UTF-8",
                 "TZ": "UTC",

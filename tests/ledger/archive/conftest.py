@@ -24,12 +24,10 @@ from ledger.codec.mapper import EventMapper
 from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.sqlite import SqliteStore
 from ledger.policy import Caller
-from ledger.sealing.keyring_file import read_keyring
-from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from projections.views import Views
-from tests.conftest import PASSPHRASE, STORE_PACKAGES
+from tests.conftest import STORE_PACKAGES, unlocked_by_passphrase
 
 PAIR = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
 
@@ -53,10 +51,22 @@ def fill(ledger, count: int = 6) -> None:
         ledger.retrieve(Caller(owner), "Payroll")
 
 
+def fill_house(house):
+    """A house with events in it."""
+    ledger = house.open()
+    fill(ledger)
+    ledger.close()
+
+
+@pytest.fixture
+def house(prepared):
+    """With events in it."""
+    return prepared(fill_house)
+
+
 @pytest.fixture
 def filled(house, ledger):
-    """The house with events in it; its ledger is open."""
-    fill(ledger)
+    """The house; its ledger is open."""
     return house
 
 
@@ -100,7 +110,7 @@ def beginning(held, size: int):
 
 def restored(house, directory: Path, store, **told):
     """Restore into a store, with views; the views."""
-    unlocked = read_keyring(house.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(house.keyring_path)
     store.create()
     mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
     views = Views(store, mapper, unlocked.stream_names())

@@ -16,7 +16,7 @@ from ledger.log.verification import verify_log
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
-from tests.conftest import PASSPHRASE, new_house
+from tests.conftest import new_house, unlocked_by_passphrase
 from tests.ledger.archive.conftest import (
     PAIR,
     archived,
@@ -195,7 +195,7 @@ def cut_off_after(pages: int):
 def test_a_restore_that_was_cut_off_goes_on(filled, ledger, target, small, tmp_path, monkeypatch):
     """After each page the store is a shorter log that holds, and the next run brings the rest."""
     archived(filled, tmp_path / "archive")
-    unlocked = read_keyring(filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(filled.keyring_path)
     for pages in (1, 2, 3):
         monkeypatch.setattr("tests.ledger.archive.conftest.silent", cut_off_after(pages))
         with pytest.raises(StoppedError):
@@ -272,7 +272,7 @@ def test_a_store_that_others_write_into_is_left_alone(filled, file_target, small
     from ledger.codec.mapper import EventMapper
 
     threads: list[threading.Thread] = []
-    unlocked = read_keyring(filled.keyring_path).unlock(passphrase(PASSPHRASE))
+    unlocked = unlocked_by_passphrase(filled.keyring_path)
     file_target.create()
     mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
     restoration = Restoration(

@@ -19,17 +19,20 @@ from ledger.log.rows import LogRow
 from ledger.log.verification import verify_log
 from ledger.usecases.acting import Acting
 from tests.conftest import new_house
-from tests.ledger.archive.conftest import Forger, archived, fill, restored
+from tests.ledger.archive.conftest import Forger, archived, fill, fill_house, restored
 
 
 @pytest.fixture
 def archive(sqlite_house, tmp_path, small):
     """A full archive of many segments, and the house it is of."""
-    opened = sqlite_house.open()
-    fill(opened)
-    opened.close()
     archived(sqlite_house, tmp_path / "archive")
     return tmp_path / "archive"
+
+
+@pytest.fixture
+def sqlite_house(prepared_file):
+    """With events in it."""
+    return prepared_file(fill_house)
 
 
 def finding(directory) -> str | None:
