@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Refused
 from ledger.usecases.credentials import ImportItem
 from tools.importing import ImportFile, Line, Rejected
 from tools.show import progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ledger.errors import LedgerError
     from ledger.usecases.acting import Acting
     from ledger.usecases.ledger import Ledger
 
@@ -35,8 +37,7 @@ def check_lines(ledger: Ledger, acting: Acting, content: ImportFile) -> tuple[li
     total = 0
     with progress("Checking") as show:
         for batch in content.batches():
-            for line in batch:
-                rejected.extend(_findings(ledger, acting, line, seen))
+            rejected.extend(_findings(ledger, acting, batch, seen))
             total += len(batch)
             show(total, 0)
     return rejected, total
@@ -64,29 +65,33 @@ def import_lines(
 
 
 def _findings(
-    ledger: Ledger, acting: Acting, line: Line | Rejected, seen: set[bytes]
+    ledger: Ledger, acting: Acting, batch: Sequence[Line | Rejected], seen: set[bytes]
 ) -> list[Rejected]:
+    """What is wrong with the lines of one batch, in their order; the log is looked at once."""
+    found = [_unfit(line, seen) for line in batch]
+    fit = [number for number, bad in enumerate(found) if bad is None]
+    refusals = ledger.check_batch(acting, [_item(batch[number]) for number in fit])
+    for number, refusal in zip(fit, refusals, strict=True):
+        if refusal is not None:
+            found[number] = _rejected(batch[number], refusal)
+    return [bad for bad in found if bad is not None]
+
+
+def _unfit(line: Line | Rejected, seen: set[bytes]) -> Rejected | None:
     if isinstance(line, Rejected):
-        return [line]
+        return line
     if line.key in seen:
-        return [Rejected(line.number, "repeated-line", "The mapping stands in the file twice.")]
+        return Rejected(line.number, "repeated-line", "The mapping stands in the file twice.")
     seen.add(line.key)
-    return _rejection(ledger, acting, line)
+    return None
+
+
+def _rejected(line: Line | Rejected, refusal: LedgerError) -> Rejected:
+    assert isinstance(line, Line)
+    return Rejected(line.number, refusal.code, refusal.message)
 
 
 def _item(line: Line | Rejected) -> ImportItem:
     # The same bytes were good when they were checked.
     assert isinstance(line, Line)
     return ImportItem(line.application, line.owner, line.values)
-
-
-def _rejection(ledger: Ledger, acting: Acting, line: Line) -> list[Rejected]:
-    try:
-        ledger.check_credentials(acting, line.application, line.owner, line.values)
-    except (InvalidInput, NotFound, Refused, Conflict) as error:
-        return [_rejected(line, error)]
-    return []
-
-
-def _rejected(line: Line, error: LedgerError) -> Rejected:
-    return Rejected(line.number, error.code, error.message)

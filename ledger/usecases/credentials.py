@@ -14,7 +14,7 @@ from ledger.aggregates.mapping import (
     CredentialSet,
 )
 from ledger.claims import Claim
-from ledger.errors import InvalidInput, NotFound
+from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Refused
 from ledger.log.transaction import Transaction
 from ledger.policy import Verb
 from ledger.usecases.acting import Acting
@@ -209,6 +209,29 @@ class ImportItem:
     application: str
     owner: Claim | None
     values: Mapping[str, FieldValue]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckBatch:
+    """Whether mappings can be set as they are given; nothing is appended."""
+
+    desk: Desk
+    acting: Acting
+    items: Sequence[ImportItem]
+
+    def decide(self, transaction: Transaction) -> list[LedgerError | None]:
+        """For each mapping what setting it would raise because of what was given."""
+        return [self._refusal(transaction, item) for item in self.items]
+
+    def _refusal(self, transaction: Transaction, item: ImportItem) -> LedgerError | None:
+        request = SetCredentials(
+            self.desk, self.acting, item.application, item.owner, item.values, only_check=True
+        )
+        try:
+            request.decide(transaction)
+        except (InvalidInput, NotFound, Refused, Conflict) as error:
+            return error
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,15 @@ from ledger.aggregates.restoration import ApplicationStep, MappingStep, RolesSte
 from ledger.aggregates.roles import Roles
 from ledger.claims import Claim, parse_claim
 from ledger.codec.mapper import EventMapper
-from ledger.errors import InvalidInput, KeyUnavailable, NotFound, Refused, Tampered, Unavailable
+from ledger.errors import (
+    InvalidInput,
+    KeyUnavailable,
+    LedgerError,
+    NotFound,
+    Refused,
+    Tampered,
+    Unavailable,
+)
 from ledger.identifiers import field_key
 from ledger.log.following import CheckedHead, forked, require_continued, rolled_back
 from ledger.log.host_file import ThisHost, this_host
@@ -51,6 +59,7 @@ from ledger.usecases.backups import (
     configuration_after,
 )
 from ledger.usecases.credentials import (
+    CheckBatch,
     DeleteAll,
     DeleteCredentials,
     ImportBatch,
@@ -452,6 +461,10 @@ class Ledger:
         """The same for a coroutine; who is cancelled gets nothing, though a record may stand."""
         request = self._retrieval(caller, application, restricted, fields, reason)
         return opened(await self._writer.run_async(request))
+
+    def check_batch(self, acting: Acting, items: Sequence[ImportItem]) -> list[LedgerError | None]:
+        """For each mapping what keeps it from being imported; nothing is appended."""
+        return self._look(CheckBatch(self._desk, acting, items).decide)
 
     def import_batch(self, acting: Acting, items: Sequence[ImportItem]) -> ImportOutcome:
         """Up to 500 mappings in one transaction."""
