@@ -38,6 +38,10 @@ class KeySet(Confidential):
         """The epochs whose keys are held."""
         return tuple(sorted(self._held.epochs))
 
+    def knows(self, epoch: int) -> bool:
+        """Whether what is sealed in this epoch opens, unless a key of it was destroyed."""
+        return epoch in self._held.epochs and epoch in self._first_periods
+
     def start(self, first_periods: Mapping[int, int]) -> None:
         """Learn in which month each epoch was started, as the log says."""
         self._first_periods.update(first_periods)
