@@ -11,7 +11,7 @@ from ledger.identifiers import application_key
 from ledger.log.store import Store
 from ledger.sealing.streams import StreamNames
 from projections.documents import time_text
-from projections.streams import stream_events
+from projections.streams import know_newest, stream_events
 
 
 def mapping_history(
@@ -19,6 +19,7 @@ def mapping_history(
 ) -> list[dict[str, Any]]:
     """Every event of one mapping, oldest first; empty where nothing was ever set."""
     stream = streams.mapping(application_key(application), owner)
+    know_newest(store, mapper)
     with store.reading() as reading:
         return [_document(recorded) for recorded in stream_events(reading, mapper, stream)]
 

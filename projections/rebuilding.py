@@ -89,9 +89,7 @@ class Rebuild:
         prefixes = tuple({prefix for keeper in served for prefix in keeper.view.prefixes})
         position, pace = 0, self._pace
         while True:
-            with self._store.reading() as reading:
-                page = self._page(reading, position, prefixes, pace.rows)
-                total = reading.last_position()
+            page, total = self._next_page(position, prefixes)
             operations = {keeper: keeper.folded(page.recorded) for keeper in served}
             # The log only grows: where too much is left here, the tables are not switched yet.
             with self._store.writing(durable=pace.may_end(total - page.last)) as writing:
@@ -156,6 +154,17 @@ class Rebuild:
             position = min(page.last, place.position)
         keeper.places.write_idle(writing.connection, Reach(position, floor))
         return place
+
+    def _next_page(self, position: int, prefixes: tuple[str, ...]) -> tuple[Page, int]:
+        """The page after this position, and the log's last one, in a snapshot of their own."""
+        while True:
+            with self._store.reading() as reading:
+                page = read_page(reading, self._mapper, position, prefixes, self._pace.rows)
+                total = reading.last_position()
+            if page.stopped is None:
+                return page, total
+            if not page.learn(self._mapper):
+                raise page.stopped
 
     def _page(
         self, reading: Reading, position: int, prefixes: tuple[str, ...], rows: int | None = None

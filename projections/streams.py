@@ -22,7 +22,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered
 from ledger.log import signed_rows as signed
 from ledger.log.following import CheckedHead, Follower
-from ledger.log.rows import LedgerRow, LogRow
+from ledger.log.rows import EPOCH_STARTED, LedgerRow, LogRow
 from ledger.log.store import Reading, Store
 
 S = TypeVar("S")
@@ -54,6 +54,17 @@ def fold_stream(
     for recorded in stream_events(reading, mapper, stream):
         state = fold(state, recorded)
     return state
+
+
+def know_newest(store: Store, mapper: EventMapper) -> None:
+    """Have the mapper look at the log first if that is in an epoch which this process never met.
+
+    Somebody else may have started it since. Not while this thread has a snapshot open.
+    """
+    with store.reading() as reading:
+        newest = reading.row_at(reading.last_position())
+    if newest is not None and newest.is_sound:
+        mapper.learn(newest.following_epoch)
 
 
 class Walk:
@@ -91,22 +102,36 @@ class Walk:
         """
         for page in self._pages():
             for row in page:
-                if not row.topic.startswith(prefixes):
+                is_wanted = row.topic.startswith(prefixes)
+                if not is_wanted and row.topic != EPOCH_STARTED:
                     continue
                 self.position, self.recorded_at = row.position, row.recorded_at
                 try:
-                    recorded = self._mapper.open_checked(row)
+                    recorded = self._opened(row)
                 except KeyUnavailable as error:
+                    if not is_wanted:
+                        continue
                     if unreadable is None:
                         raise
                     unreadable(row, error)
                     continue
-                yield recorded
+                if is_wanted:
+                    yield recorded
             if page:
                 self.position, self.recorded_at = page[-1].position, page[-1].recorded_at
 
+    def _opened(self, row: LogRow) -> Recorded:
+        """The event in a row; of an epoch that began while this walk went on, too."""
+        try:
+            return self._mapper.open_checked(row)
+        except KeyUnavailable:
+            if self._mapper.knows(row.epoch) or not self._mapper.learn(row.epoch):
+                raise
+            return self._mapper.open_checked(row)
+
     def _pages(self) -> Iterator[list[LogRow]]:
         page: list[LogRow] = []
+        know_newest(self._store, self._mapper)
         follower, head = self._beginning(page.extend)
         while True:
             with self._store.reading() as reading:
@@ -146,6 +171,7 @@ class Walk:
 
 def signed_row(store: Store, mapper: EventMapper, position: int) -> LogRow | None:
     """The row at this position, checked into a signed head; None outside the log."""
+    know_newest(store, mapper)
     with store.reading() as reading:
         return signed.signed_row(reading, _ledger(reading, mapper), position)
 

@@ -24,10 +24,12 @@ from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered, Unavailable
 from ledger.log.pace import Pace
+from ledger.log.rows import EPOCH_STARTED
 from ledger.log.store import Connection, Reading, Store
 from ledger.log.upserts import Columns
 from projections.digests import Digests
 from projections.place import SIDES, Place, Places, Reach
+from projections.streams import know_newest
 
 PAGE_ROWS = 500
 """So many events are folded under one lock where a view is brought forward."""
@@ -64,6 +66,12 @@ class Page(NamedTuple):
     last: int
     recorded: list[Recorded]
     stopped: KeyUnavailable | None
+    epoch: int = 0
+    """Of the row that stopped it."""
+
+    def learn(self, mapper: EventMapper) -> bool:
+        """Whether what stopped it was an epoch begun meanwhile, which the mapper now knows."""
+        return not mapper.knows(self.epoch) and mapper.learn(self.epoch)
 
 
 class Serving(NamedTuple):
@@ -106,7 +114,8 @@ class ViewKeeper:
 
         `view-not-ready` where somebody drops the view again and again, or no place can be kept.
         """
-        begun = 0
+        know_newest(self._store, self._mapper)
+        begun, stopped = 0, None
         while not self._stands_at_head():
             with self._store.writing(durable=False) as writing:
                 place = self.places.standing(writing)
@@ -118,8 +127,9 @@ class ViewKeeper:
                 page = read_page(writing, self._mapper, place.position, self.view.prefixes)
                 floor = self.apply(writing.connection, place.active, page.recorded, place.floor)
                 self.places.write(writing.connection, Place(place.active, page.last, floor))
-            if page.stopped is not None:
+            if page.stopped is not None and (page.last == stopped or not page.learn(self._mapper)):
                 raise page.stopped
+            stopped = None if page.stopped is None else page.last
         self._sweep()
 
     @contextmanager
@@ -294,12 +304,16 @@ def read_page(
     for row in reading.rows_after(position, PAGE_ROWS if rows is None else rows):
         if row.position != last + 1 or not isinstance(row.topic, str):
             raise _out_of_order(last + 1)
-        if row.topic.startswith(prefixes):
+        is_wanted = row.topic.startswith(prefixes)
+        if is_wanted or row.topic == EPOCH_STARTED:
             try:
-                recorded.append(mapper.open(row))
+                opened = mapper.open(row)
             except KeyUnavailable as error:
-                if error.code != "key-destroyed":
-                    return Page(last, recorded, error)
+                if is_wanted and error.code != "key-destroyed":
+                    return Page(last, recorded, error, row.epoch)
+            else:
+                if is_wanted:
+                    recorded.append(opened)
         last = row.position
     return Page(last, recorded, None)
 

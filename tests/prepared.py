@@ -16,12 +16,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from ledger.log.host_file import host_path, this_host
+from ledger.sealing.keyring_file import read_keyring
 
 if TYPE_CHECKING:
     from tests.conftest import House
@@ -76,9 +80,17 @@ class Templates:
             source = template.store_path.parents[1] / name
             if source.exists():
                 shutil.copytree(source, folder / name)
+        if house.keyring_path.exists():
+            settle_in(house.keyring_path)
         if server is not None:
             house.store_url = _create(server, _database(template))
         return house
+
+
+def settle_in(keyring: Path) -> None:
+    """Let a copied host be one that the ledger was founded on: alone, it tells nothing of itself."""
+    host_path(keyring).unlink(missing_ok=True)
+    this_host(keyring, read_keyring(keyring).ledger_id, os.urandom, founding=True)
 
 
 def _create(server: PostgresServer, template: str = "template1") -> str:

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ledger.aggregates.keys import EpochStarted
 from ledger.aggregates.recorded import Recorded
 from ledger.archive.reading import Archive
 from ledger.codec.mapper import EventMapper
@@ -135,13 +134,10 @@ class Restoration:
 
         Views then stay behind, and whoever brings them forward tells what becomes of such a row.
         """
-        mapper, opened = self._refold.mapper, []
+        mapper = self._refold.mapper
+        opened: list[Recorded] = []
         try:
-            for row in rows:
-                recorded = mapper.open_checked(row)
-                if isinstance(recorded.event, EpochStarted):
-                    mapper.start({recorded.event.epoch: recorded.period})
-                opened.append(recorded)
+            opened.extend(mapper.open_checked(row) for row in rows)
         except KeyUnavailable:
             self._folding = False
         return opened

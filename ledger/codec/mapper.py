@@ -14,6 +14,7 @@ The compartment follows from the topic alone, so a row cannot choose weaker keys
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
@@ -23,9 +24,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.aggregates.actor import Actor
 from ledger.aggregates.event import Event, from_payload, payload, plain
+from ledger.aggregates.keys import EpochStarted
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.header import associated_data_in, encode_associated_data, encode_header
-from ledger.errors import Tampered
+from ledger.errors import KeyUnavailable, Tampered
 from ledger.log.rows import NO_ROW, LogRow
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import NONCE_BYTES, open_sealed, padded, seal_padded
@@ -100,6 +102,7 @@ class EventMapper:
         """Whose rows it opens: 32 bytes."""
         self._keys = keys
         self._random = random
+        self._look: Callable[[], object] | None = None
 
     def record(
         self,
@@ -156,7 +159,10 @@ class EventMapper:
         return LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
 
     def open(self, row: LogRow) -> Recorded:
-        """The event in a row; `altered-row` or `sealed-unreadable` if it is not the recorded one."""
+        """The event in a row; `altered-row` or `sealed-unreadable` if it is not the recorded one.
+
+        Of the start of an epoch it is learned in which month that was.
+        """
         try:
             header = row.header(self.ledger_id)
             same = leaf_hash(header, row.sealed) == row.leaf
@@ -186,6 +192,8 @@ class EventMapper:
             raise Tampered(
                 "malformed-event", "An event is malformed inside.", position=position
             ) from error
+        if isinstance(event, EpochStarted):
+            self._keys.start({event.epoch: period})
         return Recorded(
             position, stream, version, topic, epoch, period, recorded_at, event, actor, reason
         )
@@ -201,6 +209,25 @@ class EventMapper:
     def fits(self, commitments: EpochCommitments) -> bool:
         """Whether the keys at hand of an epoch, if any are, are those committed to."""
         return self._keys.fit(commitments)
+
+    def knows(self, epoch: int) -> bool:
+        """Whether what is sealed in this epoch opens, unless a key of it was destroyed."""
+        return self._keys.knows(epoch)
+
+    def learn_by(self, look: Callable[[], object]) -> None:
+        """What to do where an epoch is met that is not known: follow the log, and look for keys."""
+        self._look = look
+
+    def learn(self, epoch: int) -> bool:
+        """Whether the epoch is known, after a look at the log if it was not.
+
+        Not while this thread has a snapshot of the store open: the look takes its own. It ends at
+        the first row that cannot be opened, and may raise what following the log finds.
+        """
+        if self._look is not None and not self.knows(epoch):
+            with contextlib.suppress(KeyUnavailable):
+                self._look()
+        return self.knows(epoch)
 
     def start(self, first_periods: Mapping[int, int]) -> None:
         """Learn in which month each epoch was started, which access keys are counted from."""

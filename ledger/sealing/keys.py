@@ -43,6 +43,10 @@ class KeySet(Confidential):
         keys = self._held.epochs.get(commitments.epoch)
         return keys is None or commitments.fit(keys)
 
+    def knows(self, epoch: int) -> bool:
+        """Whether what is sealed in this epoch opens, unless a key of it was destroyed."""
+        return epoch in self._held.epochs and epoch in self._first_periods
+
     def start(self, first_periods: Mapping[int, int]) -> None:
         """Learn in which month each epoch was started, as the log says."""
         self._first_periods.update(first_periods)

@@ -188,6 +188,7 @@ class Ledger:
             memory=memory,
             accept_clock=accept_clock,
         )
+        mapper.learn_by(lambda: writer.look(_nothing))
         server = store.server()
         if server is not None:
             _refuse_server(server, clock(), accept_clock=accept_clock, accept_async=accept_async)
@@ -683,6 +684,10 @@ class _Asking:
 
     def decide(self, transaction: Transaction) -> int:
         return self.ask(transaction)
+
+
+def _nothing(_: Transaction) -> None:
+    """A look at the log for what is learned on the way."""
 
 
 def _ledger_row(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from pathlib import Path
 
-from ledger.log.host_file import this_host
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import new_passphrase, passphrase
 from ledger.usecases.acting import Acting
 from tests.conftest import CHEAP, House
+from tests.prepared import settle_in
 
 SECOND = "two otters share one stone"
 
@@ -23,17 +21,12 @@ def with_second_slot(house: House) -> None:
     ledger.close()
 
 
-def quiet(keyring: Path) -> None:
-    """Have this copy be one that the ledger was founded with: alone, it tells nothing of itself."""
-    this_host(keyring, read_keyring(keyring).ledger_id, os.urandom, founding=True)
-
-
 def copied(house: House, folder: str) -> House:
     """Another host: the same store, a copy of the keyring, a memory of its own."""
     place = house.keyring_path.parent.with_name(folder) / "keyring"
     place.parent.mkdir(mode=0o700)
     shutil.copy(house.keyring_path, place)
-    quiet(place)
+    settle_in(place)
     return House(house.store_path, place, house.clock, house.store_url, house.opened)
 
 

@@ -61,9 +61,9 @@ import psycopg
 import ledger
 import projections
 import tools
-from ledger.log.host_file import host_path, this_host
 from ledger.sealing.slots import Argon2Cost
 from tests.contracts.postgres_server import PostgresServer
+from tests.prepared import settle_in
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30
@@ -329,15 +329,6 @@ class Host:
         """Where the newest command that counted them was at each of its boundaries."""
         newest = max(self.streams.glob("*.boundaries"), key=lambda path: int(path.stem))
         return newest.read_text().splitlines()
-
-
-def settle_in(keyring: Path) -> None:
-    """Let a copied host be one that the ledger was founded on: alone, it tells nothing of itself."""
-    path = host_path(keyring)
-    if path.exists():
-        ledger = bytes.fromhex(json.loads(path.read_bytes())["ledger"])
-        path.unlink()
-        this_host(keyring, ledger, os.urandom, founding=True)
 
 
 def until(condition: Any, seconds: float = DEADLINE_S) -> Any:

@@ -20,9 +20,9 @@ from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from projections.redecide import redecide
 from tests.conftest import Clock
-from tests.faults.hosts import quiet
 from tests.faults.running import DEADLINE_S, until
 from tests.faults.test_contention import Worker, require_dense
+from tests.prepared import settle_in
 
 STEPS = 8
 REBUILDS = 4
@@ -103,7 +103,7 @@ def another_host(house, folder):
     keyring = folder / "keys" / "keyring"
     keyring.parent.mkdir(parents=True)
     shutil.copy2(house.keyring_path, keyring)
-    quiet(keyring)
+    settle_in(keyring)
     return replace(house, keyring_path=keyring, opened=[])
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+import ledger.log.pace
+import projections.streams
 from ledger.aggregates.keys import EpochStarted
 from ledger.claims import parse_claim
 from ledger.errors import KeyUnavailable
@@ -26,6 +28,8 @@ from ledger.usecases.founding import committed
 from ledger.usecases.retrieval import opened
 from ledger.usecases.slots import KeyringEvent
 from ledger.values import FieldValue
+from projections.explanation import explain
+from projections.moment import state_at
 from projections.redecide import redecide
 from tests.conftest import unlocked_by_passphrase
 from tests.faults.test_hosts_at_once import another_host
@@ -183,4 +187,105 @@ def test_a_running_process_two_rotations_behind_releases_and_writes_nothing(host
             refused()
     running.close()
     assert epochs(behind, size) == []
+    require_whole(rotating)
+
+
+def newest_access(ledger):
+    with ledger._writer.store.reading() as reading:
+        rows = reading.rows_after(0, 1000)
+    return max(row.position for row in rows if row.topic.startswith("access."))
+
+
+QUESTIONS = {
+    "rebuild": lambda ledger, log: [view["same"] for view in ledger.views.rebuild()],
+    "access": lambda ledger, log: [one["outcome"] for one in ledger.views.access()],
+    "credentials": lambda ledger, log: [one["epoch"] for one in ledger.views.credentials()],
+    "applications": lambda ledger, log: [one.key for one in ledger.views.applications()],
+    "epochs": lambda ledger, log: ledger.views.epochs(),
+    "history": lambda ledger, log: [one["event"] for one in ledger.views.history("CRM", None)],
+    "changes": lambda ledger, log: [one["detail"] for one in ledger.views.changes()],
+    "recheck": lambda ledger, log: redecide(*log),
+    "state": lambda ledger, log: state_at(*log),
+    "explain": lambda ledger, log: explain(*log, newest_access(ledger)),
+}
+"""What reads the log without asking the writer of the process first."""
+
+
+def answer(ledger, question):
+    return QUESTIONS[question](ledger, (ledger._writer.store, ledger._desk.mapper))
+
+
+@pytest.mark.parametrize("rotations", [1, 2])
+@pytest.mark.parametrize("same_host", [True, False])
+def test_answers_are_whole_though_the_process_has_not_looked_since_a_rotation(
+    hosts, same_host, rotations
+):
+    """Each question learns of the epoch by itself, from the log and if need be from the file."""
+    rotating, other = hosts
+    asking = rotating if same_host else other
+    running = {question: asking.open() for question in QUESTIONS}
+    for _ in range(rotations):
+        ledger = rotating.open()
+        ledger.rotate(Acting(), without_backup=True)
+        ledger.retrieve(ALICE, "CRM")
+        ledger.close()
+    if not same_host:
+        other.keyring_path.write_bytes(rotating.keyring_path.read_bytes())
+    fresh = asking.open()
+    assert [one["outcome"] for one in fresh.views.access()] == ["granted"] * rotations
+    assert answer(fresh, "recheck") == {"checked": rotations, "wrong": [], "unreadable": []}
+    for question, ledger in running.items():
+        assert answer(ledger, question) == answer(fresh, question), question
+        ledger.close()
+    fresh.close()
+
+
+def test_an_epoch_that_begins_while_a_long_answer_goes_on_is_learned_on_the_way(hosts, monkeypatch):
+    """Two rotations, so that the first page knows neither the month nor the keys of the last."""
+    rotating, _ = hosts
+    monkeypatch.setattr(projections.streams, "_WALK_PAGE_ROWS", 1)
+    monkeypatch.setattr(ledger.log.pace, "BUSY_ROWS", 2)
+    monkeypatch.setattr(ledger.log.pace, "CALM_ROWS", 2)
+    for long in (
+        lambda running, meanwhile: redecide(
+            running._writer.store, running._desk.mapper, progress=meanwhile
+        ),
+        lambda running, meanwhile: running.views.rebuild(None, meanwhile),
+    ):
+        running, begun = rotating.open(), []
+
+        def meanwhile(done, total, begun=begun):
+            if not begun:
+                begun.append(True)
+                other = rotating.open()
+                for _ in range(2):
+                    other.rotate(Acting(), without_backup=True)
+                    other.retrieve(ALICE, "CRM")
+                other.close()
+
+        told = long(running, meanwhile)
+        assert begun
+        if isinstance(told, dict):
+            assert (told["wrong"], told["unreadable"]) == ([], [])
+        else:
+            assert all(view["same"] for view in told)
+        running.close()
+    require_whole(rotating)
+
+
+def test_a_host_that_cannot_know_the_epoch_says_so(hosts):
+    """Two rotations behind, with a file of before: the first row that it cannot open is told."""
+    rotating, behind = hosts
+    running = behind.open()
+    for _ in range(2):
+        ledger = rotating.open()
+        ledger.rotate(Acting(), without_backup=True)
+        ledger.retrieve(ALICE, "CRM")
+        ledger.close()
+    with pytest.raises(KeyUnavailable) as caught:
+        running.views.rebuild()
+    assert caught.value.code == "key-missing"
+    assert [one["outcome"] for one in running.views.access()] == ["unreadable", "granted"]
+    assert redecide(running._writer.store, running._desk.mapper)["unreadable"]
+    running.close()
     require_whole(rotating)

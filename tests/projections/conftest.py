@@ -157,6 +157,12 @@ class LackingMapper:
     def open_checked(self, row):
         return self.open(row)
 
+    def knows(self, epoch):
+        return self._mapper.knows(epoch)
+
+    def learn(self, epoch):
+        return self._mapper.learn(epoch)
+
 
 def record_of(**fields):
     """An access record with plausible contents."""

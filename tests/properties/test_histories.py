@@ -58,7 +58,7 @@ from ledger.values import FieldValue
 from projections.documents import application_document
 from projections.redecide import redecide
 from tests.conftest import House, unlocked_by_passphrase
-from tests.faults.hosts import quiet
+from tests.prepared import settle_in
 from tests.properties.model import PLURALS, Model, claim_of, name_of
 
 SHORT = settings(
@@ -228,7 +228,7 @@ class Histories(RuleBasedStateMachine):
         second = House(store, self.folder / "other keys" / "keyring", store_url=url)
         second.keyring_path.parent.mkdir(mode=0o700)
         shutil.copy2(first.keyring_path, second.keyring_path)
-        quiet(second.keyring_path)
+        settle_in(second.keyring_path)
         self.houses = (first, second)
         self.unlocked = unlocked_by_passphrase(first.keyring_path)
         self.ledgers = [house.open_with(self.unlocked) for house in self.houses]
