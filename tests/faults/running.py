@@ -61,6 +61,7 @@ import psycopg
 import ledger
 import projections
 import tools
+from ledger.log.host_file import host_path
 from ledger.sealing.slots import Argon2Cost
 from tests.contracts.postgres_server import PostgresServer
 from tests.prepared import settle_in
@@ -209,8 +210,9 @@ class Host:
     def copy(self, home: Path) -> Host:
         """The same ledger in another folder, as a new host would have it."""
         shutil.copytree(self.home, home, ignore=shutil.ignore_patterns("streams"))
-        settle_in(home / "keys" / "keyring")
         copied = Host(self.nursery, home, server=self.server)
+        if host_path(copied.keyring).exists():
+            settle_in(copied.keyring)
         copied.create_database(self.database)
         return copied
 
