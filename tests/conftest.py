@@ -29,6 +29,7 @@ from tests.contracts.postgres_server import (  # noqa: F401 # fixtures are asked
     postgres_schema,
     postgres_server,
 )
+from tests.in_memory import keep_in_memory
 from tests.prepared import Templates
 
 PASSPHRASE = "correct planets orbit quietly"
@@ -197,5 +198,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    keep_in_memory()
     if config.getoption("--torture"):
         os.environ["CREDLEDGER_TORTURE"] = "1"

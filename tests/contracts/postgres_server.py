@@ -22,8 +22,9 @@ import pytest
 from filelock import FileLock
 from psycopg import sql
 
+from tests.in_memory import memory_folder
+
 _PREFIX = "credledger-pg-"
-_ROOM_BYTES = 4 * 1024**3
 
 
 class PostgresServer:
@@ -114,16 +115,8 @@ def programs() -> Path:
 
 
 def new_folder() -> Path:
-    """A folder for a server, in memory where there is room: no test pulls the machine's plug.
-
-    Socket paths are short by law, so it is not one of pytest's.
-    """
-    place = "/dev/shm"  # the folder made in it is the server's own
-    try:
-        roomy = shutil.disk_usage(place).free > _ROOM_BYTES
-        return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place if roomy else None))
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix=_PREFIX))
+    """A folder for a server; socket paths are short by law, so it is not one of pytest's."""
+    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=memory_folder()))
 
 
 @contextmanager
