@@ -22,7 +22,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered
 from ledger.log import signed_rows as signed
 from ledger.log.following import CheckedHead, Follower
-from ledger.log.rows import EPOCH_STARTED, LedgerRow, LogRow
+from ledger.log.rows import LedgerRow, LogRow
 from ledger.log.store import Reading, Store
 
 S = TypeVar("S")
@@ -102,21 +102,17 @@ class Walk:
         """
         for page in self._pages():
             for row in page:
-                is_wanted = row.topic.startswith(prefixes)
-                if not is_wanted and row.topic != EPOCH_STARTED:
+                if not row.topic.startswith(prefixes):
                     continue
                 self.position, self.recorded_at = row.position, row.recorded_at
                 try:
                     recorded = self._opened(row)
                 except KeyUnavailable as error:
-                    if not is_wanted:
-                        continue
                     if unreadable is None:
                         raise
                     unreadable(row, error)
                     continue
-                if is_wanted:
-                    yield recorded
+                yield recorded
             if page:
                 self.position, self.recorded_at = page[-1].position, page[-1].recorded_at
 

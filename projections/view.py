@@ -24,7 +24,6 @@ from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered, Unavailable
 from ledger.log.pace import Pace
-from ledger.log.rows import EPOCH_STARTED
 from ledger.log.store import Connection, Reading, Store
 from ledger.log.upserts import Columns
 from projections.digests import Digests
@@ -304,16 +303,12 @@ def read_page(
     for row in reading.rows_after(position, PAGE_ROWS if rows is None else rows):
         if row.position != last + 1 or not isinstance(row.topic, str):
             raise _out_of_order(last + 1)
-        is_wanted = row.topic.startswith(prefixes)
-        if is_wanted or row.topic == EPOCH_STARTED:
+        if row.topic.startswith(prefixes):
             try:
-                opened = mapper.open(row)
+                recorded.append(mapper.open(row))
             except KeyUnavailable as error:
-                if is_wanted and error.code != "key-destroyed":
+                if error.code != "key-destroyed":
                     return Page(last, recorded, error, row.epoch)
-            else:
-                if is_wanted:
-                    recorded.append(opened)
         last = row.position
     return Page(last, recorded, None)
 

@@ -15,6 +15,7 @@ import pytest
 
 import ledger.log.pace
 import projections.streams
+import projections.view
 from ledger.aggregates.keys import EpochStarted
 from ledger.claims import parse_claim
 from ledger.errors import KeyUnavailable
@@ -31,6 +32,7 @@ from ledger.values import FieldValue
 from projections.explanation import explain
 from projections.moment import state_at
 from projections.redecide import redecide
+from projections.view import ViewKeeper
 from tests.conftest import unlocked_by_passphrase
 from tests.faults.test_hosts_at_once import another_host
 
@@ -240,36 +242,52 @@ def test_answers_are_whole_though_the_process_has_not_looked_since_a_rotation(
     fresh.close()
 
 
-def test_an_epoch_that_begins_while_a_long_answer_goes_on_is_learned_on_the_way(hosts, monkeypatch):
+def walked(ledger, meanwhile):
+    again = redecide(ledger._writer.store, ledger._desk.mapper, progress=meanwhile)
+    return (again["wrong"], again["unreadable"]) == ([], [])
+
+
+def rebuilt(ledger, meanwhile):
+    return all(view["same"] for view in ledger.views.rebuild(None, meanwhile))
+
+
+def brought_forward(ledger, meanwhile):
+    """Page by page; what the view asks before each is when others come in between."""
+    ledger.views.drop_all()
+    stands = ViewKeeper._stands_at_head
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ViewKeeper, "_stands_at_head", lambda it: meanwhile(0, 0) or stands(it))
+        ledger.views.bring_forward()
+    return {one["position"] for one in ledger.views.status()} == {ledger.head().size}
+
+
+@pytest.mark.parametrize("long", [walked, rebuilt, brought_forward])
+def test_an_epoch_that_begins_while_a_long_answer_goes_on_is_learned_on_the_way(
+    hosts, monkeypatch, long
+):
     """Two rotations, so that the first page knows neither the month nor the keys of the last."""
     rotating, _ = hosts
     monkeypatch.setattr(projections.streams, "_WALK_PAGE_ROWS", 1)
+    monkeypatch.setattr(projections.view, "PAGE_ROWS", 2)
     monkeypatch.setattr(ledger.log.pace, "BUSY_ROWS", 2)
     monkeypatch.setattr(ledger.log.pace, "CALM_ROWS", 2)
-    for long in (
-        lambda running, meanwhile: redecide(
-            running._writer.store, running._desk.mapper, progress=meanwhile
-        ),
-        lambda running, meanwhile: running.views.rebuild(None, meanwhile),
-    ):
-        running, begun = rotating.open(), []
+    running, begun = rotating.open(), []
+    for _ in range(8):
+        running.retrieve(ALICE, "CRM")
 
-        def meanwhile(done, total, begun=begun):
-            if not begun:
-                begun.append(True)
-                other = rotating.open()
-                for _ in range(2):
-                    other.rotate(Acting(), without_backup=True)
-                    other.retrieve(ALICE, "CRM")
-                other.close()
+    def meanwhile(done, total):
+        if not begun:
+            begun.append(True)
+            other = rotating.open()
+            other._writer._maintainers = ()
+            for _ in range(2):
+                other.rotate(Acting(), without_backup=True)
+                other.retrieve(ALICE, "CRM")
+            other.close()
 
-        told = long(running, meanwhile)
-        assert begun
-        if isinstance(told, dict):
-            assert (told["wrong"], told["unreadable"]) == ([], [])
-        else:
-            assert all(view["same"] for view in told)
-        running.close()
+    assert long(running, meanwhile)
+    assert begun
+    running.close()
     require_whole(rotating)
 
 
