@@ -27,7 +27,7 @@ def database_folders(session: Session) -> list[Path]:
 
 
 def back_up(session: Session, acting: Acting, destination: str) -> tuple[dict[str, object], bool]:
-    """Make a key backup; its JSON shape, and whether it lies on the device of what it is to outlive."""
+    """Make a key backup; its JSON shape, and whether it shares a device with what it outlives."""
     from ledger.sealing.key_backup_file import shares_device
 
     folders = database_folders(session)
@@ -45,7 +45,7 @@ def back_up(session: Session, acting: Acting, destination: str) -> tuple[dict[st
 def restore_from(
     run: Run, source: Path, *, shares: bool, shares_file: str | None
 ) -> tuple[dict[str, object], bool]:
-    """Put a key backup back; its JSON shape, and whether it lacks the epoch after the current one."""
+    """Put a key backup back; its JSON shape, and whether it lacks the epoch after the current."""
     from ledger.sealing.key_backup_file import read_key_backup
 
     if shares and shares_file is not None:

@@ -30,7 +30,7 @@ class IntendDestruction:
     """So many mappings of deleted applications rest on them, and no other."""
 
     def decide(self, transaction: Transaction) -> tuple[KeyName, ...]:
-        """Count again under the lock, then append; the keys, those of an earlier intent included."""
+        """Count again under the lock, then append; the keys, with those of an earlier intent."""
         history = self.desk.key_history(transaction)
         if history.is_rotating:
             raise _resting()

@@ -50,7 +50,7 @@ class HeldKeys(Confidential):
         self.unlocked = lean
 
     def renew(self) -> None:
-        """Use what the file holds now; where it cannot be read or has a new root, nothing changes."""
+        """Use what the file holds now; if it cannot be read or has a new root, nothing changes."""
         with contextlib.suppress(KeyUnavailable, Conflict):
             self.take(read_keyring(self.path).opened_by(self.unlocked))
 

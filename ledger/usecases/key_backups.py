@@ -139,7 +139,7 @@ class KeyBackups:
             try:
                 position = self._writer.run(KeyringEvent(self._desk, acting, event))
             except Unavailable:
-                # It may be recorded all the same; run again, the file that is there is gone on with.
+                # It may be recorded all the same; run again, what is there is gone on with.
                 raise
             except LedgerError:
                 if made:
@@ -228,7 +228,8 @@ def _what_helps(desk: Desk, writer: Writer, current: int, newest_held: int) -> s
         return (
             "Copy the newer keyring from the host that rotated. As far as this one can read the"
             f" log, no key backup holds epoch {current}; {newest.path} ({newest.by}, SHA-256"
-            f" {newest.digest.hex()}) holds up to epoch {newest.newest_epoch}; `credledger key restore` with it names the next."
+            f" {newest.digest.hex()}) holds up to epoch {newest.newest_epoch};"
+            " `credledger key restore` with it names the next."
         )
     return (
         "Copy the newer keyring from the host that rotated, or `credledger key restore` a newer"

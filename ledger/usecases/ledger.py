@@ -444,7 +444,12 @@ class Ledger:
         """Up to 500 mappings in one transaction."""
         return self._writer.run(ImportBatch(self._desk, acting, items))
 
-    def record_query(self, acting: Acting, filter: str, rows: int) -> int:  # noqa: A002 # the field's name
+    def record_query(
+        self,
+        acting: Acting,
+        filter: str,  # noqa: A002 # the field's name
+        rows: int,
+    ) -> int:
         """Record that the history was read; the position."""
 
         def ask(transaction: Transaction) -> int:

@@ -244,7 +244,7 @@ class Rotation:
                 drop(file, self._history())
 
     def _reseal(self, acting: Acting, history: KeyHistory, progress: Progress) -> tuple[int, int]:
-        """Seal anew whatever rests on earlier epochs; how many, and how many ended ones are left."""
+        """Seal anew whatever rests on earlier epochs; how many, and how many ended ones stay."""
         epoch, until = history.current, history.started_where[history.current]
         done, pace = 0, Pace()
         while True:

@@ -50,7 +50,8 @@ with open_session(decide(Given(), dict(os.environ)), StandardInput()) as session
     def change(number):
         ledger.set_credentials(Acting(), "payroll", owners[number % len(owners)], given)
     read(0)
-    threads = [threading.Thread(target=repeat, args=one) for one in (("read", read), ("set", change))]
+    works = (("read", read), ("set", change))
+    threads = [threading.Thread(target=repeat, args=one) for one in works]
     for thread in threads:
         thread.start()
     (home / "ready").touch()

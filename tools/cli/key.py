@@ -1,4 +1,4 @@
-"""`credledger key`: epochs, slots and passphrases; key backups and shares have their own modules."""
+"""`credledger key`: epochs, slots, passphrases; key backups and shares have their own modules."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
         )
     run.print(
         document,
-        sentence=f"Epoch {document['to']} is current. Credentials resealed: {document['resealed']}.",
+        sentence=f"Epoch {document['to']} is current."
+        f" Credentials resealed: {document['resealed']}.",
     )
     if document["destroyed_previous"]:
         epochs = ", ".join(map(str, document["destroyed_previous"]))
