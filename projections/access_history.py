@@ -7,8 +7,8 @@ column of those on whose behalf somebody asked is empty but for such attempts, a
 there; the outcome is indexed only where it is not `granted`.
 
 Erased records lose their rows with the event that erases them, whether or not a key of theirs is
-still held somewhere, so that live appends and rebuilds agree at every position. There may be millions
-of them, so the event moves the view's floor only, and they are swept away a few at a time.
+still held somewhere, so that live appends and rebuilds agree at every position. There may be
+millions of them, so the event moves the view's floor only, and they are swept away a few at a time.
 """
 
 from __future__ import annotations

@@ -29,7 +29,11 @@ class ApplicationCatalogue:
     )
     prefixes: tuple[str, ...] = ("application.",)
 
-    def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:  # noqa: ARG002 # all folds are called alike
+    def fold(
+        self,
+        recorded: Recorded,
+        digests: Digests,  # noqa: ARG002 # all folds are called alike
+    ) -> Iterable[Operation]:
         """A creation puts the row, a change moves it, a deletion takes it away."""
         match recorded.event:
             case ApplicationCreated():

@@ -1,6 +1,6 @@
 """Why one attempt was granted or refused, as of then, and the command that would mend it.
 
-The record's row is checked into the signed head above it, so it is what was recorded there and then.
+The record's row is checked into the signed head above it, so it is what was recorded then.
 """
 
 from __future__ import annotations

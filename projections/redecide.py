@@ -94,7 +94,7 @@ class Redecision:
         self._unreadable(row.position, error.code)
 
     def _is_erased(self, position: int) -> bool:
-        """Note an erased record, whether or not its key is still held; all of one erasure are one."""
+        """Note an erased record, whether its key is held or not; all of one erasure are one."""
         erasure = self._retention.erasure_of(position)
         if erasure is None:
             return False

@@ -38,7 +38,7 @@ UP_TO = "take out every row up to this key"
 Operation = tuple[str, tuple[object, ...]]
 """`PUT` and a whole row, `UP_TO` and a number, or a statement and its parameters.
 
-A statement has `{table}` for the table's name. Nothing is put below what was taken out with `UP_TO`.
+A statement has `{table}` for the table's name. Nothing is put below what `UP_TO` took out.
 """
 Progress = Callable[[int, int], None]
 """Told how many positions are done, of how many."""
@@ -191,7 +191,7 @@ class ViewKeeper:
     def apply(
         self, connection: Connection, side: str, recorded: Sequence[Recorded], floor: int
     ) -> int:
-        """Fold events into one of the two tables, which has this floor; the one that it has then."""
+        """Fold events into one of the two tables, which has this floor; the one it has then."""
         return self.carry_out(connection, side, self.folded(recorded), floor)
 
     def folded(self, recorded: Sequence[Recorded]) -> list[Operation]:

@@ -1,7 +1,7 @@
-"""Where tests keep their files: in memory where there is room, for no test pulls the machine's plug.
+"""Where tests keep their files: in memory where there is room, for no test pulls the plug.
 
-What is kept durably is synced again and again, and a disk would take a third of the suite's time for
-that. Whoever wants the files elsewhere says so with `TMPDIR`.
+What is kept durably is synced again and again, and a disk would take a third of the suite's time
+for that. Whoever wants the files elsewhere says so with `TMPDIR`.
 """
 
 from __future__ import annotations

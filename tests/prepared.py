@@ -88,7 +88,7 @@ class Templates:
 
 
 def settle_in(keyring: Path) -> None:
-    """Let a copied host be one that the ledger was founded on: alone, it tells nothing of itself."""
+    """Let a copied host be one that the ledger was founded on: alone, it tells nothing."""
     host_path(keyring).unlink(missing_ok=True)
     this_host(keyring, read_keyring(keyring).ledger_id, os.urandom, founding=True)
 

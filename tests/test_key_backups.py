@@ -1,4 +1,4 @@
-"""Key backups on both stores: what is recorded of them, and what a keyring that is lost gets back."""
+"""Key backups on both stores: what is recorded of them, and what a lost keyring gets back."""
 
 from __future__ import annotations
 
@@ -359,7 +359,7 @@ def test_a_keyring_under_another_root_is_looked_into_by_the_slot_itself(house):
 
 
 def test_a_keyring_that_nobody_can_look_into_gives_way_to_a_backup_with_all_keys_only(house):
-    """A removal that was cut off took the slot at hand out of it; the log says which keys there are."""
+    """A removal that was cut off took the slot at hand out of it; the log says which keys are."""
     add(house)
     older = back_up(house)
     rotate(house)

@@ -1,7 +1,8 @@
 """The main job once, from an empty folder to equal digests, with the real program.
 
 Everything happens in `.demo/`: store, keys and passphrase file in folders of their own. A second
-run starts anew. With a PostgreSQL database the store is a new schema there instead. Each command is shown before it runs, so that what the demo does can be typed.
+run starts anew. With a PostgreSQL database the store is a new schema there instead. Each command is
+shown before it runs, so that what the demo does can be typed.
 """
 
 from __future__ import annotations

@@ -173,7 +173,8 @@ def _server_findings(session: Session) -> Iterator[Finding]:
             "role-too-wide",
             WARNING,
             f"The database role {rights.role} may do more than append: {', '.join(rights.beyond)}.",
-            "Connect as a role of its own; the owner runs `credledger store migrate --writer ROLE`.",
+            "Connect as a role of its own; the owner runs"
+            " `credledger store migrate --writer ROLE`.",
         )
     if rights.lacking:
         yield Finding(

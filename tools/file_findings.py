@@ -1,9 +1,9 @@
 """What `doctor` finds of files and folders: who else may read them, or put others in their place.
 
 Files of the ledger are for their owner only; what makes them sees to that, and a copy, a move or a
-mounted medium may undo it. A folder may be looked into, for names tell little, but whoever may write
-there can take files away or replace them, unless it has the sticky bit, as `/tmp` has. Of what the
-log recorded, that is looked at which is there on this host.
+mounted medium may undo it. A folder may be looked into, for names tell little, but whoever may
+write there can take files away or replace them, unless it has the sticky bit, as `/tmp` has. Of
+what the log recorded, that is looked at which is there on this host.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def presented(source: Path, *, shares: bool, shares_file: str | None) -> Present
 def restore_from(
     run: Run, source: Path, *, shares: bool, shares_file: str | None
 ) -> tuple[dict[str, object], bool]:
-    """Put a key backup back; its JSON shape, and whether it lacks the epoch after the current one."""
+    """Put a key backup back; its JSON shape, and whether it lacks the epoch after the current."""
     backup = presented(source, shares=shares, shares_file=shares_file)
     try:
         with run.session(unlock=backup.unlock) as session:

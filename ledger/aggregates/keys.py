@@ -125,7 +125,7 @@ UPCASTERS[AuditorExported.TOPIC] = (lambda stored: {**stored, "half": b""},)
 @event
 @dataclass(frozen=True, slots=True)
 class AuditorPassphraseChanged(Event):
-    """An auditor's private half was sealed anew, in the auditor's own file; on that one's stream."""
+    """An auditor's private half was sealed anew in the auditor's own file; on that one's stream."""
 
     TOPIC: ClassVar[str] = "audit.passphrase-changed"
     slot: int

@@ -60,7 +60,7 @@ class ArchiveFolder:
         return found
 
     def parts(self) -> tuple[list[Manifest], list[Unreadable]]:
-        """What is complete here, with what is wrong with some; `no-archive`, `archive-unfinished`."""
+        """What is complete here, and what is wrong of it; `no-archive`, `archive-unfinished`."""
         names = self._names()
         complete = sorted(name for name in names if _MANIFEST.fullmatch(name))
         if complete:

@@ -3,11 +3,12 @@
     archive ─▶ check rows, heads, signatures, versions ─▶ store: rows, commits, signers, views
 
 Each page ends with a commit of the ledger and is one transaction of the store, so at any moment the
-store holds a whole log, only a shorter one; the last page makes all durable. A restore that was killed is run again: what
-is there must be the archive's beginning, and it goes on after that. Until it is recorded that the
-restore came to its end, the store bears a mark, and nobody opens the ledger in it: a log that is
-whole but shorter would give out values of before, and would be appended to. Views are folded in the same
-transaction by the same fold as live appends, as far as the keyring opens the rows.
+store holds a whole log, only a shorter one; the last page makes all durable. A restore that was
+killed is run again: what is there must be the archive's beginning, and it goes on after that. Until
+it is recorded that the restore came to its end, the store bears a mark, and nobody opens the ledger
+in it: a log that is whole but shorter would give out values of before, and would be appended to.
+Views are folded in the same transaction by the same fold as live appends, as far as the keyring
+opens the rows.
 """
 
 from __future__ import annotations

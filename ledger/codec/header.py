@@ -44,7 +44,7 @@ def encode_header(
     period: int,
     recorded_at: int,
 ) -> bytes:
-    """The header bytes; `ValueError` for a stream of a wrong length, `struct.error` for the rest."""
+    """The header bytes; `ValueError` for a stream of a wrong length, else `struct.error`."""
     if len(stream) != STREAM_BYTES:
         raise ValueError(stream)  # packing would cut it or fill it up unseen
     name, packing = changing_part(topic)

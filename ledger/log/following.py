@@ -346,7 +346,7 @@ class Follower:
 
 
 def _commit_within(reading: Reading, position: int) -> CommitRow | None:
-    """A commit of at most this size and not far below it; None where the log's beginning is near."""
+    """A commit of at most this size, not far below it; None where the log's beginning is near."""
     back = _PAGE_COMMITS
     while back < position:
         found = reading.commits_after(position - back, 1)

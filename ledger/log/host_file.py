@@ -7,8 +7,8 @@ the log says what each of them holds. The file names its own inode, so a copy of
 another host from the moment it is used, and so is a file that was put back from a backup.
 
 It is no secret and nothing rests on it: where it cannot be read it is made anew, where it cannot be
-written the host has no number and tells nothing. The host that founded the ledger is marked as such:
-as long as it is the only one, there is nothing to tell.
+written the host has no number and tells nothing. The host that founded the ledger is marked as
+such: as long as it is the only one, there is nothing to tell.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class HostMemory:
     """The newest checked head of one ledger on this host, and its streams' tips."""
 
     def __init__(self, path: Path, ledger_id: bytes, key: bytes | None) -> None:
-        """Without a `key` (no unlock) the head can be read, unauthenticated, and nothing written."""
+        """Without a `key` (no unlock) the head can be read unauthenticated, and nothing written."""
         self.path = path
         self._ledger_id = ledger_id
         self._key = key

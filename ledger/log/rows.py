@@ -202,8 +202,8 @@ def signers_digest(ledger_id: bytes, signers: tuple[SignerRow, ...], size: int) 
 def leaves_of(ledger_id: bytes, rows: Iterable[LogRow]) -> list[bytes]:
     """The leaves that these rows of a ledger ought to have.
 
-    The same as `leaf_hash` over `encode_header`, in as few steps as can be: whoever walks over a log
-    does this for every row of it. What comes from no ledger raises one of `NO_ROW`: a column of
+    The same as `leaf_hash` over `encode_header`, in as few steps as can be: whoever walks over a
+    log does this for every row of it. What comes from no ledger raises one of `NO_ROW`: a column of
     another type has no place in a header.
     """
     prefix = LEAF_PREFIX + prefix_of(ledger_id)

@@ -132,7 +132,7 @@ class Transaction:
         return self._equipment.folds.newest(self._reading, self.head.size, stream)
 
     def stands_at(self, stream: bytes, version: int, leaf: bytes) -> bool:
-        """Whether a row that was read before is its stream's newest, as this host has checked it."""
+        """Whether a row that was read before is its stream's newest, as this host checked it."""
         if self._own.get(stream):
             return False
         return self._equipment.folds.stands_at(self.head.size, stream, version, leaf)

@@ -261,7 +261,7 @@ class Writer:
         for batch in line.batches():
             try:
                 self._commit(batch)
-            except BaseException as error:  # noqa: BLE001 # the thread must live, or all wait for ever
+            except BaseException as error:  # noqa: BLE001 # the thread must live, or all wait
                 for _, answer in batch:
                     if not answer.done():
                         answer.set_exception(error)
@@ -388,7 +388,7 @@ class Writer:
             self._keys.follow(history)
 
     def _settle(self) -> None:
-        """Let the keyring's file follow; outside the lock, which others may wait for with the file."""
+        """Let the keyring's file follow; outside the lock, for which who has the file may wait."""
         if self._keys is not None:
             self._keys.settle()
 

@@ -159,7 +159,11 @@ class LedgerRecorder(ApplicationRecorder):
         with _in_their_words():
             return self._writer.catch_up().size or None
 
-    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> NoReturn:  # noqa: ARG002 # the library's signature
+    def subscribe(  # the library's signature
+        self,
+        gt: int | None = None,  # noqa: ARG002
+        topics: Sequence[str] = (),  # noqa: ARG002
+    ) -> NoReturn:
         """Not supported: nothing notifies here."""
         raise NotSupportedError("The ledger has no subscriptions; select notifications in turn.")
 

@@ -172,7 +172,8 @@ class Keyring:
     ) -> UnlockedKeyring:
         """This keyring, opened, if it holds each key that was held; `keyring-would-lose-keys`.
 
-        What is given up need not be held. It goes on where `before` stands: its slot, or that slot as it was before if it is gone.
+        What is given up need not be held. It goes on where `before` stands: its slot, or that slot
+        as it was before if it is gone.
         """
         stream_key, epochs = _unwrap(self, root)
         ours = {keys.epoch: keys for keys in epochs}

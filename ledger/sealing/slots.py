@@ -3,8 +3,8 @@
 The private half (X25519) is sealed by what its holder has: a passphrase through Argon2id
 (RFC 9106, parameters stored), or a key file of 32 random bytes. That of a slot of recovery shares
 is in the file in no form: it exists in the shares only, see `shares.py`. The keyring's root and the
-slot's own Ed25519 signing key are HPKE-sealed (RFC 9180, X25519, HKDF-SHA256, AES-256-GCM) to the public
-half, so a slot can be given a new root without its holder's passphrase.
+slot's own Ed25519 signing key are HPKE-sealed (RFC 9180, X25519, HKDF-SHA256, AES-256-GCM) to the
+public half, so a slot can be given a new root without its holder's passphrase.
 
 Seals are bound to ledger, slot and purpose: none of them opens in another place. HPKE in base mode
 does not tell who sealed, so what a slot opens is read with as much suspicion as the file itself.
@@ -268,7 +268,7 @@ def open_slot(ledger_id: bytes, slot: Slot, holding: Holding) -> OpenedSlot:
 
 
 def reopen_slot(ledger_id: bytes, slot: Slot, private_key: X25519PrivateKey) -> OpenedSlot:
-    """The same with a private half that was opened before; `keyring-damaged` where it is not its."""
+    """The same with a private half that was opened before; `keyring-damaged` if it is not its."""
     try:
         root = _SUITE.decrypt(slot.sealed_root, private_key, _info(ledger_id, slot.id, "root"))
         signing = _SUITE.decrypt(

@@ -74,7 +74,7 @@ class Desk:
         return transaction.load(self.streams.roles(), fold_roles) or NO_ROLES
 
     def policy(self, transaction: Transaction, application: Application) -> Policy:
-        """The states that decisions about this application rest on, as the transaction gives them."""
+        """The states that decisions about this application rest on, as the transaction has them."""
         roles_stream = self.streams.roles()
         return Policy(
             self.streams.application(application.key),

@@ -3,9 +3,9 @@
     whatever is recorded first ─▶ the same transaction: host.seen ─▶ nothing more in this epoch
 
 A rotation leaves every other copy of the keyring one epoch short. Such a host works until the next
-rotation, and nobody can look into its file from elsewhere. So each host tells: in the transaction of
-the first thing that it records in an epoch, and again once its file holds something else. Reading
-costs nothing by it, and where it cannot be told everything else goes on.
+rotation, and nobody can look into its file from elsewhere. So each host tells: in the transaction
+of the first thing that it records in an epoch, and again once its file holds something else.
+Reading costs nothing by it, and where it cannot be told everything else goes on.
 
 The host that founded the ledger tells nothing until another one has: alone, it has nobody to tell.
 """

@@ -92,7 +92,8 @@ class AttestReplaced:
     def decide(self, transaction: Transaction) -> int:
         """Append it; `no-such-key-backup`, `key-backup-replaced-already`.
 
-        `database-backup-rests-on-it` for the last one with a key on which that backup's values rest.
+        `database-backup-rests-on-it` for the last one with a key on which that backup's values
+        rest.
         """
         backups = key_backup_history(self.desk, transaction)
         backup = backups.at(self.backup)
@@ -183,7 +184,7 @@ class KeyBackups:
             try:
                 position = self._writer.run(KeyringEvent(self._desk, acting, event))
             except Unavailable:
-                # It may be recorded all the same; run again, the file that is there is gone on with.
+                # It may be recorded all the same; run again, what is there is gone on with.
                 raise
             except LedgerError:
                 if made:

@@ -158,7 +158,8 @@ class Ledger:
 
         With `accept_ahead` the keyring may be any number of epochs ahead of the log; that is for
         whoever records a `RollbackAccepted` next. With `accept_restoring` the store may be one that
-        is being restored; that is for whoever restores. The newest head's signature is checked even where the memory knows that head already.
+        is being restored; that is for whoever restores. The newest head's signature is checked even
+        where the memory knows that head already.
 
         Raises `keyring-foreign`, `keyring-behind`, `slot-removed` (key unavailable);
         `altered-ledger`, `rolled-back`, `forked` and every finding of the row checks (tampered);
@@ -471,7 +472,12 @@ class Ledger:
         """Up to 500 mappings in one transaction."""
         return self._writer.run(ImportBatch(self._desk, acting, items))
 
-    def record_query(self, acting: Acting, filter: str, rows: int) -> int:  # noqa: A002 # the field's name
+    def record_query(
+        self,
+        acting: Acting,
+        filter: str,  # noqa: A002 # the field's name
+        rows: int,
+    ) -> int:
         """Record that the history was read; the position."""
 
         def ask(transaction: Transaction) -> int:
@@ -569,7 +575,7 @@ class Ledger:
         return outcome
 
     def epoch_ahead(self) -> int:
-        """The newest epoch held, if it is further ahead of the log than a rotation leaves it; else 0."""
+        """The newest epoch held, if it is further ahead than a rotation leaves it; else 0."""
         return epoch_ahead(self._held.unlocked, self.key_history())
 
     def revived(self) -> tuple[SlotAdded, ...]:

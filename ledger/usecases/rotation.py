@@ -10,8 +10,9 @@ write: whatever they set meanwhile is in the new epoch already, and no mapping i
 that opens it at any moment.
 
 Killed anywhere, the next run goes on: an epoch added to the file is used, unless a slot was removed
-lately whose holder may have it, a started one is resealed to its end, and only then is a rotation finished. Of two runs at once the log takes one
-start, and both reseal: what one has done the other finds done.
+lately whose holder may have it, a started one is resealed to its end, and only then is a rotation
+finished. Of two runs at once the log takes one start, and both reseal: what one has done the other
+finds done.
 
 What is read and sealed before the lock is taken counts only if its row is still the newest of its
 stream under the lock, so nothing that was set in between is overwritten.
@@ -247,7 +248,8 @@ class Rotation:
         """Add an epoch to the keyring's file, then start the one it held ready.
 
         One that is in the file and not in the log, left by a rotation that was killed, is used. But
-        whoever had a slot until lately may have copied it, or put it there: it makes way for another.
+        whoever had a slot until lately may have copied it, or put it there: it makes way for
+        another.
         """
         with self._held.changing() as file:
             history = self._history()

@@ -6,7 +6,7 @@ in its start only: it has a pid, standard streams and limits of its own, and end
 a signal. The nursery stays the parent and reaps, so a pid is never another process's while a test
 holds it.
 
-    test ── {"arguments", "environment", "kill_at", "file_bytes_max", ...} ──▶ nursery ── fork ──▶ child
+    test ── {"arguments", "environment", "kill_at", ...} ──▶ nursery ── fork ──▶ child
          ◀── {"pid"}, then {"status"} once it has ended ──
 
 With `kill_at` = n the child kills itself (SIGKILL) at its n-th *boundary*: just after a call that
@@ -344,7 +344,7 @@ def until(condition: Any, seconds: float = DEADLINE_S) -> Any:
 
 
 class _Boundaries:
-    """Counts the boundaries of this process, and lets the chosen one be its last, or a full disk."""
+    """Counts the boundaries of this process; the chosen one is its last, or a full disk."""
 
     def __init__(self, chosen: float, trace: str, *, deadly: bool) -> None:
         self._left = chosen
@@ -372,7 +372,7 @@ class _Boundaries:
         opening = os.open
 
         def open_(path: Any, flags: int, *rest: Any, **named: Any) -> int:
-            made = flags & os.O_CREAT and not os.path.exists(path)  # noqa: PTH110 # any kind of path
+            made = flags & os.O_CREAT and not os.path.exists(path)  # noqa: PTH110 # of any kind
             descriptor = opening(path, flags, *rest, **named)
             if made:
                 self.reach("after making a file")

@@ -1,8 +1,8 @@
 """Backups that are killed or run out of room: whole, or absent and begun anew; never believed half.
 
-Each command is killed at its boundaries (see `running`), at all or at some in equal steps, with segments of three rows so that
-there are many of them. An archive counts once it has its manifest; a restored store is a log that
-holds after any kill, and the same command brings the rest.
+Each command is killed at its boundaries (see `running`), at all or at some in equal steps, with
+segments of three rows so that there are many of them. An archive counts once it has its manifest; a
+restored store is a log that holds after any kill, and the same command brings the rest.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def emptied(base: Host, home) -> Host:
 
 
 def at_each_boundary(make, tmp_path, script, how="kill_at", step=1):
-    """A fresh host for each boundary in these steps, and how the command ended that met its end there."""
+    """A fresh host for each boundary in these steps, and how the command ended there."""
     for number in itertools.count(1, step):
         host = make(tmp_path / str(number))
         ended = host.run(script=script, as_json=False, **{how: number})

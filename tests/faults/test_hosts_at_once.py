@@ -47,7 +47,8 @@ def admit(number):
     outcome = change(crowd, "CRM", "member", "user:alice")
     say("grant" if number % 2 else "revoke", outcome.position, outcome.version, outcome.changed)
 def write(number):
-    values = {"Windows User Name": FieldValue("s"), "Windows Password": FieldValue(f"{name}{number}")}
+    value = FieldValue(f"{name}{number}")
+    values = {"Windows User Name": FieldValue("s"), "Windows Password": value}
     outcome = ledger.set_credentials(crowd, "CRM", None, values)
     say("set", outcome.position, outcome.version, f"{name}{number}")
 def grant(number):

@@ -1,4 +1,4 @@
-"""Each host tells which epochs its keyring holds, so that one can say of another that it is behind."""
+"""Each host tells which epochs its keyring holds, so that another can say that it is behind."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_host_alone_tells_nothing(hosts):
 
 
 def test_a_rotation_leaves_the_others_behind_until_they_are_given_the_file(hosts):
-    """The host that rotated knows it at once, and the other's next record says that it is mended."""
+    """The host that rotated knows it at once; the other's next record says that it is mended."""
     founded, other = hosts
     read_once(other)
     rotate(founded)

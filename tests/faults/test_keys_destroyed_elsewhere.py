@@ -1,7 +1,7 @@
-"""Keys that are destroyed elsewhere are let go by processes that run, as soon as they follow the log.
+"""Keys that are destroyed elsewhere are let go by processes that run, once they follow the log.
 
 Two hosts, each with a keyring of its own, and a process on one that is open all the while; what it
-held of those keys is gone from its ciphers, from everything that it unlocked with, and from its file.
+held of those keys is gone from its ciphers, from all that it unlocked with, and from its file.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ def test_a_file_that_somebody_is_changing_follows_later(hosts):
 
 
 def test_a_file_that_cannot_be_written_is_left_to_the_next_opening(hosts, monkeypatch):
-    """It is tried once and not for every access, and the process has let the keys go all the same."""
+    """It is tried once and not for every access; the process has let the keys go all the same."""
     destroying, other = hosts
     running = other.open()
     assert read(running) == "second"

@@ -1,4 +1,4 @@
-"""The keys held ready are lost: an operator has others made, and every host comes to rotate again."""
+"""The keys held ready are lost: an operator has others made, and every host rotates again."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_a_host_on_which_the_lost_keys_turn_up_drops_them_and_goes_on_by_a_copy(
 def test_a_process_that_still_holds_the_lost_keys_seals_nothing_with_them(
     hosts, monkeypatch, kept, look
 ):
-    """It runs on while they are replaced and started elsewhere; it is behind, and nothing is wrong."""
+    """It runs on while they are replaced and started elsewhere; it is behind, nothing is wrong."""
     house, lost = hosts
     running = lost.open()
     assert read(running) == "first"

@@ -1,8 +1,8 @@
-"""Rows are changed by SQL while keys are rotated, by somebody with full rights on the database only.
+"""Rows are changed by SQL while keys are rotated, by somebody with rights on the database only.
 
 The keys that a rotation destroys are the only ones of what it overlooks. So whatever the database
-says of a row's epoch, topic or version, nothing is destroyed unless the signed log says that nothing
-rests on it; and once the rows are put back, every credential is read as before.
+says of a row's epoch, topic or version, nothing is destroyed unless the signed log says that
+nothing rests on it; and once the rows are put back, every credential is read as before.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ HIDDEN = {
 @pytest.mark.parametrize("leaves", ["as signed", "made to fit"])
 @pytest.mark.parametrize("how", HIDDEN)
 def test_a_row_that_is_hidden_from_a_rotation_costs_no_key(filled, monkeypatch, how, leaves):
-    """It is found to be altered, and nothing is destroyed; put back, the rotation goes to its end."""
+    """It is found to be altered, nothing is destroyed; put back, the rotation goes to its end."""
     house, ledger = filled
     row, start = newest(house), Rotation._start
 

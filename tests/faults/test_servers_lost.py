@@ -191,7 +191,7 @@ def test_a_server_that_crashes_stops_or_cuts_its_lines_under_load_loses_nothing(
 def test_lines_cut_in_the_middle_of_commits_under_load_answer_what_landed(
     house, postgres_server, postgres_schema
 ):
-    """Four threads share the commit that is cut; whoever's answer was lost is answered all the same."""
+    """Four threads share the commit that is cut; whose answer was lost is answered all the same."""
     with cutting_proxy(postgres_server.socket_path()) as proxy:
         line = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres?sslmode=disable"
         house.store_url = f"{line}&ledger={postgres_schema}"

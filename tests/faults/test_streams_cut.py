@@ -4,7 +4,7 @@ Every signature above stays valid and nobody reads the whole log before a releas
 host remembers of each stream can tell. In every case nothing is released that the true log would
 not have given, and `log verify` names the damage.
 
-Leaves need no key, so each case that alters or moves a row is tried with leaves made to fit as well.
+Leaves need no key, so each case that alters or moves a row is tried with leaves made to fit too.
 """
 
 from __future__ import annotations

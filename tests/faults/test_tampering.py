@@ -134,8 +134,8 @@ ATTACKS = {
     "the newest row taken away": ("DELETE FROM log WHERE position = 6", 6),
     "a row replaced": (
         (
-            "INSERT OR REPLACE INTO log SELECT 5, zeroblob(16), 1, topic, epoch, period, recorded_at,"
-            " sealed, leaf FROM log WHERE position = 5"
+            "INSERT OR REPLACE INTO log SELECT 5, zeroblob(16), 1, topic, epoch, period,"
+            " recorded_at, sealed, leaf FROM log WHERE position = 5"
         ),
         5,
     ),

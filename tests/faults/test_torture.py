@@ -52,7 +52,8 @@ with open_session(decide(Given(), dict(os.environ)), StandardInput()) as session
         owner = owners[number % len(owners)] if {application!r} == "payroll" else None
         ledger.set_credentials(Acting(), {application!r}, owner, given)
     read(0)
-    threads = [threading.Thread(target=repeat, args=one) for one in (("read", read), ("set", change))]
+    works = (("read", read), ("set", change))
+    threads = [threading.Thread(target=repeat, args=one) for one in works]
     for thread in threads:
         thread.start()
     (home / "ready").touch()

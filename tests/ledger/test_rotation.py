@@ -388,7 +388,7 @@ def require_unknown(house, kept):
 
 @pytest.mark.parametrize("cut", [None, 2, 3, 4, 5, 6])
 def test_epochs_that_the_log_does_not_know_are_not_used_once_a_slot_is_removed(two_slots, cut):
-    """Its holder has copied the file that a killed rotation left; the removal may be cut off too."""
+    """Its holder copied the file that a killed rotation left; the removal may be cut off too."""
     kept = leave_pending(two_slots)
     ledger, left = two_slots.open(), [cut]
     run = Writer.run
@@ -434,7 +434,7 @@ def test_another_host_that_rotates_meanwhile_does_not_use_them_either(two_slots,
 
 
 def test_a_slot_that_is_removed_while_keys_are_chosen_stops_the_rotation(two_slots, tmp_path):
-    """On another host; the file may hold what the slot's holder knows. Run again, it is replaced."""
+    """On another host; the file may hold what the holder knows. Run again, it is replaced."""
     kept = leave_pending(two_slots)
     other = another_host(two_slots, tmp_path / "other")
     ledger, theirs = two_slots.open(), other.open()
@@ -591,7 +591,7 @@ def test_nothing_is_destroyed_while_anything_rests_on_it(filled):
 
 @pytest.fixture
 def cut_off_destruction(two_slots):
-    """A destruction of epochs 1 and 2, killed after its intent; then a slot's removal, to epoch 5."""
+    """A destruction of epochs 1 and 2, killed after its intent; then a slot removed, to epoch 5."""
     ledger = two_slots.open()
     rotate(ledger)
     with pytest.MonkeyPatch.context() as patched, pytest.raises(Cut):

@@ -686,7 +686,7 @@ def with_fields_of(applications, then):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_after_any_history_any_moment_comes_back(hands, seed):
-    """Up to fields added since, versions, positions, times and authors: also what reads now give."""
+    """Up to fields added since, versions, positions, times and authors: what reads now give too."""
     chance = random.Random(seed)
     kept = {}
     for count in range(45):

@@ -34,7 +34,10 @@ _TABLES = (
         "CREATE TABLE log (position BIGINT PRIMARY KEY, stream {bytes} NOT NULL, version BIGINT,"
         " sealed {bytes}, UNIQUE (stream, version))"
     ),
-    "CREATE TABLE history (position BIGINT PRIMARY KEY, caller {bytes}, owner {bytes}, app {bytes})",
+    (
+        "CREATE TABLE history"
+        " (position BIGINT PRIMARY KEY, caller {bytes}, owner {bytes}, app {bytes})"
+    ),
     "CREATE INDEX history_caller ON history (caller, position)",
     "CREATE INDEX history_owner ON history (owner, position)",
     "CREATE INDEX history_app ON history (app, position)",

@@ -36,7 +36,7 @@ class SaveMany:
     """A thousand events in one request."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._desk = ledger._desk  # noqa: SLF001 # a request of the bench's own
+        self._desk = ledger._desk  # noqa: SLF001 # one of its own
 
     def decide(self, transaction: Transaction) -> None:
         """Append them."""
@@ -121,7 +121,7 @@ class Ours:
     def save(self, saves: int = 15) -> int:
         """A thousand events a request."""
         for _ in range(saves):
-            self.ledger._writer.run(SaveMany(self.ledger))  # noqa: SLF001 # a request of the bench's own
+            self.ledger._writer.run(SaveMany(self.ledger))  # noqa: SLF001 # one of its own
         return saves * 1000
 
     def read(self, callers: int, reads: int = 8000) -> int:

@@ -6,8 +6,8 @@
 
 So ten applications have two hundred owners each and the others ten; the first ten are enough for
 a small log. The first mapping is the *frequent* person's, who makes one attempt in fifty whatever
-the length of the log; the second the *rare* person's, who makes three, near its beginning. The others fall upon few mappings
-often and upon many seldom, and one in a hundred is refused.
+the length of the log; the second the *rare* person's, who makes three, near its beginning. The
+others fall upon few mappings often and upon many seldom, and one in a hundred is refused.
 """
 
 from __future__ import annotations

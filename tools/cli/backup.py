@@ -149,9 +149,10 @@ def restore(
 ) -> None:
     """Bring an archive into an empty store, of either engine; run it again if it was cut off.
 
-    Where the keyring was lost as well, --key-backup brings both back. The keyring must hold the keys of every epoch that the archive knows, which is looked at before
-    the first row is brought; it may be any number of rotations ahead. Slots that were removed after
-    the archive was taken live again in its log, and are named.
+    Where the keyring was lost as well, --key-backup brings both back. The keyring must hold the
+    keys of every epoch that the archive knows, which is looked at before the first row is brought;
+    it may be any number of rotations ahead. Slots that were removed after the archive was taken
+    live again in its log, and are named.
     """
     from tools.backups import restore_backup
     from tools.key_backups import presented

@@ -169,8 +169,8 @@ def history(run: Run, application: str, owner: str | None) -> None:
     example="credledger credential restore payroll --owner user:alice --at yesterday",
     appends=True,
     acts=True,
-    answers='{"application", "owner", "version", "position"}; with --dry-run {"application", "owner",'
-    ' "version", "becomes", "set_at", "set_by", "key": "held" or "destroyed"}',
+    answers='{"application", "owner", "version", "position"}; with --dry-run {"application",'
+    ' "owner", "version", "becomes", "set_at", "set_by", "key": "held" or "destroyed"}',
 )
 @click.argument("application", metavar="APP")
 @owner_option

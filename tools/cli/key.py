@@ -1,4 +1,4 @@
-"""`credledger key`: epochs, slots and passphrases; key backups and shares have their own modules."""
+"""`credledger key`: epochs, slots, passphrases; key backups and shares have their own modules."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
     """Start the next epoch of keys and seal every credential under it.
 
     Others read and write meanwhile. A rotation that was cut off is finished, and no other started;
-    so is a destruction, of the keys that it was to destroy. With --destroy-previous, values that were replaced before can never be restored again; who saw
-    what and when stays readable.
+    so is a destruction, of the keys that it was to destroy. With --destroy-previous, values that
+    were replaced before can never be restored again; who saw what and when stays readable.
     """
     from tools import show
     from tools.rotating import rotate_keys
@@ -96,7 +96,8 @@ def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
         )
     run.print(
         document,
-        sentence=f"Epoch {document['to']} is current. Credentials resealed: {document['resealed']}.",
+        sentence=f"Epoch {document['to']} is current."
+        f" Credentials resealed: {document['resealed']}.",
     )
     if document["backup_needed_from"]:
         show.print_note(

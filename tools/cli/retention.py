@@ -112,8 +112,8 @@ def apply(run: Run, dry_run: bool) -> None:
         print_note(NOT_OTHERS)
         for backup in document["key_backups"]:
             print_note(
-                f"The key backup at {backup['path']} (position {backup['position']}) opens them too:"
-                " destroy it, then attest it with `credledger key backup attest-replaced`."
+                f"The key backup at {backup['path']} (position {backup['position']}) opens them"
+                " too: destroy it, then attest it with `credledger key backup attest-replaced`."
             )
     elif outcome.holds:
         print_note("A hold is set, so nothing is erased until it is released.")

@@ -21,7 +21,8 @@ def take_up() -> None:
     for number, (name, mode) in enumerate(_MODES.items()):
         if getattr(sys, name) is None:
             _occupy(number)
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 # lives on
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 # lives on
+            setattr(sys, name, stream)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # What a terminal's encoding lacks is spelled out; nothing recorded fails by it.

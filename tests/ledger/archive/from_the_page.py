@@ -1,6 +1,6 @@
 """A reader of archives, written from `docs/reference/archive-format.md` alone.
 
-It imports nothing of the ledger. The answer is a log as `tests.ledger.log.from_the_page` verifies it:
+It imports nothing of the ledger. The answer is a log as `tests.ledger.log.from_the_page` takes it:
 a dictionary of the four tables.
 """
 

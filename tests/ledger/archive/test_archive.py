@@ -1,4 +1,4 @@
-"""What is archived comes back as it was: on either engine, in parts, after a kill, while others write."""
+"""What is archived comes back as it was: on either engine, in parts, killed, beside writers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives that somebody has altered: nothing of them is believed, and nothing is restored beyond."""
+"""Archives that somebody has altered: nothing of them is believed, nothing restored beyond."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_what_holds_all_there_is_needs_no_further_part(filled, folder):
 
 
 def test_what_is_recorded_is_no_leftover(filled, ledger, folder):
-    """A full archive wants a folder of its own; an incremental one goes on from what it was told."""
+    """A full archive wants a folder of its own; an incremental one goes on from what it is told."""
     store = filled.store()
     full = created(store, folder).parts[-1]
     more(ledger, "Second")

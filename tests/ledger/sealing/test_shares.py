@@ -198,7 +198,10 @@ def test_what_holds_words_is_neither_printed_nor_stored():
 
 def test_the_package_is_loaded_only_where_shares_are():
     """A command that needs none of it starts without it."""
-    told = "import sys, tools.cli.key, tools.wiring, tools.recovery; print('shamir_mnemonic' in sys.modules)"
+    told = (
+        "import sys, tools.cli.key, tools.wiring, tools.recovery;"
+        " print('shamir_mnemonic' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", told], capture_output=True, text=True, check=True, env={**os.environ}
     )

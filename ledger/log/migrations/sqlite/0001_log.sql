@@ -1,4 +1,4 @@
--- The log: four append-only tables. Triggers guard against accidents; signatures are the protection.
+-- The log: four append-only tables. Triggers guard against accidents; signatures protect.
 CREATE TABLE ledger (
     one    INTEGER PRIMARY KEY CHECK (one = 1),
     id     BLOB NOT NULL CHECK (length(id) = 32),
