@@ -26,6 +26,7 @@ from ledger.aggregates.backups import (
     BackupRestored,
     Kept,
 )
+from ledger.aggregates.hosts import HostSeen
 from ledger.aggregates.keys import RollbackAccepted
 from ledger.archive.creating import create_archive
 from ledger.archive.folder import ArchiveFolder, refuse_place
@@ -63,7 +64,8 @@ def create_backup(
     session.views.bring_forward()
     with folder.being_written():
         taken = _taken(session, newest)
-        recorded = session.ledger.recorded_archives()
+        some = folder.readable_manifests()
+        recorded = session.ledger.recorded_archives() if some else frozenset()
         with progress("Archiving") as show:
             created = create_archive(session.store, folder, taken, recorded, show)
         events = [_created(part, folder) for part in created.parts]
@@ -238,13 +240,15 @@ def _remembered(memory: HostMemory) -> CheckedHead | None:
 def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead | None) -> bool:
     """Whether a restore was killed after its record and before this host forgot the other head.
 
-    The record tells of exactly the head that this host still remembers, and nothing came after.
+    The record tells of exactly the head that this host still remembers, and nothing came after but
+    what the host told of its keyring beside it.
     """
     position = archive.last_position()
     with restoring.store.reading() as reading:
-        rows = reading.rows_after(position, 3)
+        rows = reading.rows_after(position, 4)
     topics = [row.topic for row in rows]
-    if abandoned is None or topics != [RollbackAccepted.TOPIC, BackupRestored.TOPIC]:
+    told = topics[:2] == [RollbackAccepted.TOPIC, BackupRestored.TOPIC]
+    if abandoned is None or not told or topics[2:] not in ([], [HostSeen.TOPIC]):
         return False
     accepted = restoring.mapper.open(rows[0]).event
     assert isinstance(accepted, RollbackAccepted)
