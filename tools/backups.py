@@ -89,7 +89,8 @@ def create_backup(
     session.views.bring_forward()
     with folder.being_written():
         taken = _taken(session, newest)
-        recorded = session.ledger.recorded_archives()
+        some = folder.readable_manifests()
+        recorded = session.ledger.recorded_archives() if some else frozenset()
         with progress("Archiving") as show:
             created = create_archive(session.store, folder, taken, recorded, show)
         events = [_created(part, folder) for part in created.parts]

@@ -13,6 +13,7 @@ import shutil
 
 import pytest
 
+from ledger.log.host_file import host_path
 from tests.faults.killing import STEP
 from tests.faults.running import KILLED, Host, Nursery, settle_in
 
@@ -256,6 +257,31 @@ def test_a_killed_restore_goes_on(where, tmp_path, request):
         seen.add(host.position())
         finish_restore(host)
     assert len(seen) >= 3, seen
+
+
+RECORDED = """
+import os, signal
+from ledger.log.memory import HostMemory
+from tools.cli.main import run
+def killed(self, fresh):
+    os.kill(os.getpid(), signal.SIGKILL)
+HostMemory.replace_by = killed
+run(["backup", "restore", "archive", "--json"])
+"""
+
+
+@pytest.mark.parametrize("where", ["base", "base_on_server"])
+def test_a_restore_on_a_new_host_is_finished_after_its_record_too(where, tmp_path, request):
+    """The host tells of its keyring beside the record; the next run takes that for no change."""
+    host = emptied(request.getfixturevalue(where), tmp_path / "host")
+    host_path(host.keyring).unlink()
+    assert host.run(script=RECORDED, as_json=False).code == KILLED
+    host.settle()
+    host.ok("backup", "restore", "archive")
+    assert host.topics(0)[-3:] == ["rollback.accepted", "backup.restored", "host.seen"]
+    host.ok("credential", "get", "payroll", "--as", "user:ann")
+    host.is_whole()
+    host.drop_database()
 
 
 def test_a_restore_without_room_goes_on_with_room(base, tmp_path):
