@@ -27,6 +27,9 @@ A full disk needs no rights either. `file_bytes_max` lets the kernel refuse what
 longer (RLIMIT_FSIZE), from the start; with `full_at` = n it does so from the n-th boundary on.
 `store_pages_max` lets SQLite itself find no room in a database of so many pages more.
 
+What looks at a ledger between commands is asked within the test's own process, which costs less
+still and changes nothing.
+
 Nothing here sleeps for a time hoped to be long enough: a condition is asked again and again until
 a deadline.
 """
@@ -65,6 +68,7 @@ from ledger.log.host_file import host_path
 from ledger.sealing.slots import Argon2Cost
 from tests.contracts.postgres_server import PostgresServer
 from tests.prepared import settle_in
+from tests.tools.conftest import Cli
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30
@@ -286,9 +290,15 @@ class Host:
         assert b"Traceback" not in ended.both
         return ended
 
+    def ask(self, *arguments: str) -> Any:
+        """The JSON of a command that must succeed and only looks, run within this process."""
+        cli = Cli(self.home)
+        cli.environment = self.environment
+        return cli.ok(*arguments)
+
     def is_whole(self) -> dict[str, Any]:
         """The log holds against its signatures, and every view is its fold; nothing was mended."""
-        verified = self.ok("log", "verify", "--views")
+        verified = self.ask("log", "verify", "--views")
         assert verified["ok"], verified
         return verified
 
@@ -324,7 +334,7 @@ class Host:
 
     def topics(self, after: int = 0) -> list[str]:
         """What the log holds after a position."""
-        rows = self.ok("log", "events", "--after", str(after), "--limit", "0")
+        rows = self.ask("log", "events", "--after", str(after), "--limit", "0")
         return [row["topic"] for row in rows]
 
     def boundaries(self) -> list[str]:
