@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import json
 import os
 import shutil
 import uuid
@@ -89,8 +90,13 @@ class Templates:
 
 def settle_in(keyring: Path) -> None:
     """Let a copied host be one that the ledger was founded on: alone, it tells nothing."""
-    host_path(keyring).unlink(missing_ok=True)
-    this_host(keyring, read_keyring(keyring).ledger_id, os.urandom, founding=True)
+    path = host_path(keyring)
+    if path.exists():  # the keyring may be lost
+        ledger_id = bytes.fromhex(json.loads(path.read_bytes())["ledger"])
+        path.unlink()
+    else:
+        ledger_id = read_keyring(keyring).ledger_id
+    this_host(keyring, ledger_id, os.urandom, founding=True)
 
 
 def _create(server: PostgresServer, template: str = "template1") -> str:
