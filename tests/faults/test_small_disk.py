@@ -107,4 +107,6 @@ def test_a_command_with_too_little_room_loses_nothing_and_is_done_with_more(disk
     require_opens(host, **how)
     topics = [row["topic"] for row in host.ok("log", "events", "--limit", "0", **how)]
     before = {"backup": 1, "keyring write": 1}.get(name, 0)  # by the fixture
-    assert topics.count(TOLD[name]) == before + 1, refused
+    recorded = topics.count(TOLD[name]) - before
+    # An archive that was whole when its record had no room is recorded with the last one.
+    assert recorded == 1 or (recorded > 1 and "taken_up" in ended.json), refused
