@@ -11,7 +11,6 @@ folder is outside, where everybody sees it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import shutil
@@ -20,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.contracts.ballast import fill_up
 from tests.contracts.postgres_server import PostgresServer, new_folder, programs
 
 FILE_SYSTEM_BYTES = 112 * 1024**2
@@ -62,11 +62,7 @@ class SmallServer(PostgresServer):
     def fill(self, *, but_bytes: int = 0) -> None:
         """Leave no byte free, or so many; the write-ahead log has begun a new segment before."""
         self.execute("SELECT pg_switch_wal()", "CHECKPOINT")
-        with self._ballast().open("ab", buffering=0) as ballast:
-            with contextlib.suppress(OSError):
-                while True:
-                    ballast.write(bytes(4096))
-            ballast.truncate(ballast.tell() - but_bytes)
+        fill_up(self._ballast(), but_bytes)
 
     def make_room(self) -> None:
         """Take away what filled it."""

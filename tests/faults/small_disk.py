@@ -7,13 +7,13 @@ that it forks; from outside the files are seen by way of `/proc/<nursery>/root`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.contracts.ballast import fill_up
 from tests.faults.running import Nursery, until
 
 FILE_SYSTEM_BYTES = 32 * 1024**2
@@ -39,11 +39,7 @@ class SmallDisk:
 
     def fill(self, *, but_bytes: int = 0) -> None:
         """Leave no byte free, or so many."""
-        with self._ballast().open("ab", buffering=0) as ballast:
-            with contextlib.suppress(OSError):
-                while True:
-                    ballast.write(bytes(4096))
-            ballast.truncate(ballast.tell() - but_bytes)
+        fill_up(self._ballast(), but_bytes)
 
     def make_room(self) -> None:
         """Take away what filled it."""

@@ -201,7 +201,7 @@ def test_a_rotation_that_finds_no_room_is_finished_by_the_next(server, house, fu
             assert got.fields["Windows Password"].reveal() == LARGE
         other.close()
         room = 2 * room or ROOM_FIRST
-    assert True in begun, begun
+    assert any(begun), begun  # some room sufficed for the new epoch and not for what rests on it
     assert (outcome.epoch, outcome.destroyed) == (2, (1,))
     for owner in owners:
         assert ledger.retrieve(Caller(owner), "CRM").fields["Windows Password"].reveal() == LARGE
