@@ -27,6 +27,7 @@ from ledger.sealing.keyring_file import read_keyring, refuse_beside_store
 from ledger.sealing.shares import Scheme
 from ledger.sealing.slots import Holding
 from ledger.sealing.streams import StreamNames
+from ledger.usecases import opening
 from ledger.usecases.acting import Acting
 from ledger.usecases.founding import found_ledger
 from ledger.usecases.ledger import Ledger
@@ -228,7 +229,7 @@ def accept_rollback(
 ) -> dict[str, object]:
     """Go on from the store as it is; recorded with the fork and the abandoned head."""
     with _by_operator(settings, standard_input, acting) as parts:
-        outcome = Ledger.accept_rollback(**parts)
+        outcome = opening.accept_rollback(**parts)
     return {
         "position": outcome.position,
         "fork": outcome.fork,
@@ -245,7 +246,7 @@ def revived_document(slots: Iterable[SlotAdded]) -> list[dict[str, object]]:
 def accept_new_memory(settings: Settings, standard_input: StandardInput, acting: Acting) -> int:
     """Give this host a new memory; the position where that is recorded."""
     with _by_operator(settings, standard_input, acting) as parts:
-        return Ledger.accept_new_memory(**parts)
+        return opening.accept_new_memory(**parts)
 
 
 @contextmanager
@@ -295,7 +296,7 @@ def _ledger(
     *,
     of_restore: bool = False,
 ) -> Ledger:
-    return Ledger.open(
+    return opening.open_ledger(
         store,
         settings.keyring,
         unlocked,
