@@ -40,9 +40,12 @@ from ledger.identifiers import field_key
 from ledger.log.following import CheckedHead, forked, require_continued, rolled_back
 from ledger.log.host_file import ThisHost, this_host
 from ledger.log.memory import HostMemory
+from ledger.log.proof_document import InclusionProof
+from ledger.log.proving import Prover
 from ledger.log.rows import END, CommitRow, LedgerRow
 from ledger.log.signers import HeadSigner, names_itself
 from ledger.log.store import Maintainer, ServerState, Store
+from ledger.log.subtrees import Tiles
 from ledger.log.transaction import Request, Transaction
 from ledger.log.writer import AHEAD_MAX_US, Writer
 from ledger.policy import Caller, Verb, decide
@@ -115,6 +118,7 @@ class Ledger:
         held: HeldKeys,
         host: ThisHost | None,
         clock: Callable[[], int],
+        prover: Prover,
     ) -> None:
         """Use `open`."""
         self.changes = ApplicationChanges(desk)
@@ -135,6 +139,7 @@ class Ledger:
         self.hosts = HostKeeper(desk, writer, host)
         """Which hosts hold which epochs, as far as they have told."""
         self._clock = clock
+        self._prover = prover
 
     @classmethod
     def open(
@@ -148,6 +153,7 @@ class Ledger:
         random: Callable[[int], bytes],
         mapper: EventMapper,
         maintainers: Sequence[Maintainer] = (),
+        tiles: Tiles | None = None,
         memory: HostMemory | None = None,
         accept_clock: bool = False,
         accept_async: bool = False,
@@ -194,7 +200,7 @@ class Ledger:
         if server is not None:
             _refuse_server(server, clock(), accept_clock=accept_clock, accept_async=accept_async)
         _refuse_rollback(store, writer.head)
-        ledger = cls(desk, writer, held, host, clock)
+        ledger = cls(desk, writer, held, host, clock, Prover(store, row, tiles))
         writer.catch_up()
         writer.check_signers()
         ledger._check_keyring(ahead=accept_ahead)
@@ -463,6 +469,14 @@ class Ledger:
         """The same for a coroutine; who is cancelled gets nothing, though a record may stand."""
         request = self._retrieval(caller, application, restricted, fields, reason)
         return opened(await self._writer.run_async(request))
+
+    def receipt(self, position: int) -> InclusionProof:
+        """That what was recorded at this position stands in the signed log; appends nothing.
+
+        Made of a retrieval that was answered, it is what nobody can deny later. It holds no name,
+        reason or value: what is in clear of the row, hashes and signatures.
+        """
+        return self._prover.inclusion(position)
 
     def check_batch(self, acting: Acting, items: Sequence[ImportItem]) -> list[LedgerError | None]:
         """For each mapping what keeps it from being imported; nothing is appended."""

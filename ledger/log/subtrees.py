@@ -1,0 +1,117 @@
+"""The roots of a log's perfect subtrees, from tiles where somebody keeps some, else from leaves.
+
+A *tile* is the root over 16 hashes four levels below, hence over 16, 256, 4096, ... leaves. Only
+full ones are kept; what lies right of them comes from the leaves in the log. A root at any level is
+hashed from at most 8 tiles, or leaves, so a path through a log of a million takes five looks.
+
+    level 8    tile                                   over 256 leaves
+    level 4    tile tile tile ... tile   tile tile    over 16 leaves each
+    level 0    the leaves in the log
+
+A tile that is lacking is hashed from what lies below it and handed to whoever keeps tiles, page by
+page, so that the next proof finds it. None is believed: what they lead to is held against a signed
+root. Leaves are read as they are stored, for the same reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from ledger.errors import Tampered
+from ledger.log.store import Store
+from ledger.proofs import perfect_root
+from ledger.tree import HASH_BYTES
+
+TILE_LEVELS = 4
+TILE_HASHES = 1 << TILE_LEVELS
+PAGE_TILES = 512
+"""So many are made and kept at a time; for the lowest 8192 leaves are read in one snapshot."""
+
+
+class Tiles(Protocol):
+    """Whoever keeps tiles; neither of the three ever fails."""
+
+    def roots(self, level: int, first: int, count: int) -> Mapping[int, bytes]:
+        """Those of so many tiles from `first` on that are kept, by their number in the level."""
+        ...
+
+    def keep(self, level: int, roots: Mapping[int, bytes]) -> None:
+        """Have these from now on, if they can be kept."""
+        ...
+
+    def forget(self) -> None:
+        """Have none any more."""
+        ...
+
+
+class NoTiles:
+    """Where nobody keeps tiles."""
+
+    def roots(self, level: int, first: int, count: int) -> Mapping[int, bytes]:  # noqa: ARG002
+        """None."""
+        return {}
+
+    def keep(self, level: int, roots: Mapping[int, bytes]) -> None:
+        """They are lost."""
+
+    def forget(self) -> None:
+        """There are none."""
+
+
+class LogSubtrees:
+    """All perfect subtrees of the first `size` leaves of a log."""
+
+    def __init__(self, store: Store, size: int, tiles: Tiles) -> None:
+        self._store = store
+        self._size = size
+        self._tiles = tiles
+        self._held: dict[tuple[int, int], list[bytes]] = {}
+
+    def root(self, level: int, index: int) -> bytes:
+        """The root of one subtree; `missing-row` or `altered-row` where leaves are not there."""
+        above = level % TILE_LEVELS
+        number, first = divmod(index << above, TILE_HASHES)
+        hashes = self._under(level - above, number)
+        return perfect_root(hashes[first : first + (1 << above)])
+
+    def _under(self, level: int, number: int) -> list[bytes]:
+        """The hashes under one tile, fewer at the right edge; kept for the rest of the proof."""
+        held = self._held.get((level, number))
+        if held is None:
+            first = number << TILE_LEVELS
+            count = min(TILE_HASHES, (self._size >> level) - first)
+            held = self._held[level, number] = self._hashes(level, first, count)
+        return held
+
+    def _hashes(self, level: int, first: int, count: int) -> list[bytes]:
+        """So many hashes of one level: leaves, or tiles; those that nobody kept are made."""
+        if level == 0:
+            return self._leaves(first, count)
+        found = dict(self._tiles.roots(level, first, count))
+        lacking = [number for number in range(first, first + count) if number not in found]
+        while lacking:
+            begin = lacking[0]
+            page = [number for number in lacking[:PAGE_TILES] if number < begin + PAGE_TILES]
+            made = self._made(level, begin, page[-1] + 1 - begin)
+            self._tiles.keep(level, made)
+            found |= made
+            lacking = lacking[len(page) :]
+        return [found[number] for number in range(first, first + count)]
+
+    def _made(self, level: int, first: int, count: int) -> dict[int, bytes]:
+        """Tiles hashed from what lies below them."""
+        below = self._hashes(level - TILE_LEVELS, first << TILE_LEVELS, count << TILE_LEVELS)
+        return {
+            first + number: perfect_root(below[number << TILE_LEVELS : (number + 1) << TILE_LEVELS])
+            for number in range(count)
+        }
+
+    def _leaves(self, first: int, count: int) -> list[bytes]:
+        with self._store.reading() as reading:
+            leaves = reading.leaves_after(first, count)
+        if len(leaves) != count:
+            raise Tampered("missing-row", "A row is missing from the log.")
+        if not all(type(leaf) is bytes and len(leaf) == HASH_BYTES for leaf in leaves):
+            raise Tampered("altered-row", "A row cannot be one the ledger wrote.")
+        return leaves
