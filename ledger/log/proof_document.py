@@ -225,7 +225,7 @@ class ConsistencyProof:
 
 
 Proof = InclusionProof | ConsistencyProof
-_HINT = "Ask for the proof again, and keep this one: it proves nothing, but shows who made it."
+_HINT = "It proves nothing; ask whoever handed it over for another."
 
 
 def read_proof(document: Any) -> Proof:

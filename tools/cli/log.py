@@ -117,9 +117,11 @@ def checkpoint(run: Run, out: str | None) -> None:
     ' "root", "signer", "signer_class"}, or "from_size" and "from_root" in place of the row',
 )
 @click.argument("position", required=False, type=POSITION)
-@click.option("--size", type=POSITION, help="Of the signed log that it is proven in.")
-@click.option("--from", "first", type=POSITION, metavar="SIZE", help="Prove growth since then.")
-@click.option("--to", "second", type=POSITION, metavar="SIZE", help="Up to this signed size.")
+@click.option("--size", type=POSITION, metavar="SIZE", help="Prove it in the log of this size.")
+@click.option(
+    "--from", "first", type=POSITION, metavar="SIZE", help="Prove that the log grew from this."
+)
+@click.option("--to", "second", type=POSITION, metavar="SIZE", help="Up to this size.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there.")
 @click.option("--check", metavar="FILE|-", help="Check a proof instead, without any store.")
 @click.option("--ledger-id", metavar="ID", help="The pinned ledger id, in hex.")
