@@ -64,6 +64,8 @@ class SubtreesByEdge:
 
 def perfect_root(hashes: Sequence[bytes]) -> bytes:
     """The root over 2^n hashes of one level."""
+    if len(hashes) == 1:
+        return hashes[0]
     (root,) = Frontier().extend(hashes).nodes
     return root
 

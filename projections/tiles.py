@@ -16,9 +16,11 @@ from collections.abc import Mapping, Sequence
 
 from ledger.errors import LedgerError
 from ledger.log.store import Store
+from ledger.log.subtrees import Range
+from ledger.proofs import Place
 from ledger.tree import HASH_BYTES
 
-_READ = "SELECT number, root FROM tiles WHERE level = ? AND number >= ? AND number < ?"
+_READ = "SELECT level, number, root FROM tiles WHERE level = ? AND number >= ? AND number < ?"
 _KEEP = (
     "INSERT INTO tiles (level, number, root) VALUES (?, ?, ?)"
     " ON CONFLICT (level, number) DO UPDATE SET root = excluded.root"
@@ -33,28 +35,28 @@ class StoredTiles:
         self._is_readable = True
         self._is_writable = True
 
-    def roots(self, level: int, first: int, count: int) -> Mapping[int, bytes]:
-        """Those of so many tiles from `first` on that are here."""
-        if not self._is_readable:
+    def roots(self, ranges: Sequence[Range]) -> Mapping[Place, bytes]:
+        """Those of the tiles in these ranges that are here, in one look."""
+        if not (ranges and self._is_readable):
             return {}
+        asked = [part for level, first, count in ranges for part in (level, first, first + count)]
         try:
             with self._store.reading() as reading:
-                found = reading.connection.execute(_READ, (level, first, first + count))
+                found = reading.connection.execute(" UNION ALL ".join([_READ] * len(ranges)), asked)
         except LedgerError:
             self._is_readable = False
             return {}
         return {
-            number: root
-            for number, root in found
+            (level, number): root
+            for level, number, root in found
             if type(root) is bytes and len(root) == HASH_BYTES
         }
 
-    def keep(self, level: int, roots: Mapping[int, bytes]) -> None:
+    def keep(self, roots: Mapping[Place, bytes]) -> None:
         """Put these here; a crash may lose them again."""
-        if not self._is_writable:
-            return
-        rows = [(level, number, root) for number, root in roots.items()]
-        self._is_writable = self._written(_KEEP, rows)
+        if self._is_writable:
+            rows = [(*place, root) for place, root in roots.items()]
+            self._is_writable = self._written(_KEEP, rows)
 
     def forget(self) -> None:
         """Take out all; those that cannot be taken out are not read any more."""

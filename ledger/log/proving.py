@@ -69,7 +69,7 @@ class Prover:
         def path(subtrees: Subtrees) -> list[bytes]:
             return inclusion_path(subtrees, position - 1, head.size)
 
-        return self._checked(proof, path, head, self._edge(head))
+        return self._checked(proof, path, position - 1, head, self._edge(head))
 
     def consistency(self, first: int, second: int | None = None) -> ConsistencyProof:
         """That the log of the second size begins with that of the first; both are signed sizes.
@@ -92,36 +92,37 @@ class Prover:
         def path(subtrees: Subtrees) -> list[bytes]:
             return consistency_path(subtrees, old.size, new.size)
 
-        return self._checked(proof, path, new, self._edge(old), self._edge(new))
+        edges = (self._edge(old), self._edge(new))
+        return self._checked(proof, path, old.size - 1, new, *edges)
 
     def _checked(
         self,
         proof: Callable[[tuple[bytes, ...]], P],
         path: Path,
+        along: int,
         head: CommitRow,
         *edges: Frontier,
     ) -> P:
-        """The proof once it holds; with tiles made anew where it does not at first."""
+        """The proof once it holds; with tiles made anew where it does not at first.
+
+        `along` is the index of the leaf beside whose way to the root the path lies.
+        """
+
+        def attempt() -> P:
+            subtrees = LogSubtrees(self._store, head.size, self._tiles)
+            subtrees.look_along(along)
+            made = proof(tuple(path(SubtreesByEdge(subtrees, *edges))))
+            made.require_fit()
+            return made
+
         try:
-            return self._attempt(proof, path, head, edges)
+            return attempt()
         except Tampered:
             self._tiles.forget()
         try:
-            return self._attempt(proof, path, head, edges)
+            return attempt()
         except Tampered as error:
             raise self._damage(head, error) from error
-
-    def _attempt(
-        self,
-        proof: Callable[[tuple[bytes, ...]], P],
-        path: Path,
-        head: CommitRow,
-        edges: tuple[Frontier, ...],
-    ) -> P:
-        subtrees = SubtreesByEdge(LogSubtrees(self._store, head.size, self._tiles), *edges)
-        made = proof(tuple(path(subtrees)))
-        made.require_fit()
-        return made
 
     def _trust(self, reading: Reading, book: SignerBook, head: CommitRow) -> Trust:
         """All signer rows that the head rests on, each with the root that it was signed over."""
