@@ -11,7 +11,7 @@ import pytest
 from ledger.errors import Tampered
 from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.proving import Prover
-from ledger.log.subtrees import PAGE_TILES, TILE_HASHES, TILE_LEVELS
+from ledger.log.subtrees import TILE_HASHES, TILE_LEVELS
 from ledger.proofs import SubtreesOfLeaves
 from ledger.usecases.acting import Acting
 from projections.tiles import StoredTiles
@@ -51,6 +51,8 @@ class Counting:
 
     store: object
     leaves: int = 0
+    asked: list[int] = field(default_factory=list)
+    """How many in each look."""
     writings: list[str] = field(default_factory=list)
 
     def __getattr__(self, name):
@@ -78,6 +80,7 @@ class CountingReading:
 
     def leaves_after(self, position, limit):
         self.counter.leaves += limit
+        self.counter.asked.append(limit)
         return self.reading.leaves_after(position, limit)
 
 
@@ -163,27 +166,16 @@ def test_with_tiles_a_proof_reads_a_handful_of_leaves(long):
     assert counting.writings == []
 
 
-def test_many_tiles_are_made_in_pages(long):
+def test_many_tiles_are_made_in_pages(long, monkeypatch):
     """Each page is read in a snapshot of its own and kept under a lock of its own."""
+    monkeypatch.setattr("ledger.log.subtrees.PAGE_TILES", 8)
     counting = Counting(long.store())
-    reads = []
-    real = CountingReading.leaves_after
-
-    class Watching(CountingReading):
-        def leaves_after(self, position, limit):
-            reads.append(limit)
-            return real(self, position, limit)
-
-    counting.reading = lambda: watched(counting, Watching)
     prover_of(long, counting).inclusion(1)
-    assert max(reads) <= PAGE_TILES * TILE_HASHES
-    assert len(counting.writings) <= 1 + 1  # one for each of the two levels
-
-
-@contextlib.contextmanager
-def watched(counting, kind):
-    with counting.store.reading() as reading:
-        yield kind(reading, counting)
+    assert set(counting.asked) == {TILE_HASHES, 8 * TILE_HASHES}
+    # Of the 512 leaves that row 1 is among: twice 16 tiles, and the two above those.
+    assert len(counting.writings) == 2 + 2 + 1
+    subtrees, _ = subtrees_of(long)
+    assert kept(long) == {place: subtrees.root(*place) for place in kept(long)}
 
 
 def test_appending_leaves_tiles_alone(long):
