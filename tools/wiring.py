@@ -32,6 +32,7 @@ from ledger.usecases.acting import Acting
 from ledger.usecases.founding import found_ledger
 from ledger.usecases.ledger import Ledger
 from ledger.usecases.recovery_shares import SharesMade
+from projections.tiles import StoredTiles
 from projections.views import Views
 from tools.documents import StandardInput
 from tools.holdings import argon2_cost, first_holding, present_holding
@@ -304,6 +305,7 @@ def _ledger(
         clock=clock,
         random=os.urandom,
         maintainers=(views,),
+        tiles=StoredTiles(store),
         memory=memory,
         mapper=mapper,
         accept_clock=settings.accept_clock,

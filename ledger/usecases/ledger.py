@@ -30,6 +30,8 @@ from ledger.errors import (
 )
 from ledger.identifiers import field_key
 from ledger.log.host_file import ThisHost
+from ledger.log.proof_document import InclusionProof
+from ledger.log.proving import Prover
 from ledger.log.rows import CommitRow
 from ledger.log.transaction import Request, Transaction
 from ledger.log.writer import Writer
@@ -99,6 +101,7 @@ class Ledger:
         held: HeldKeys,
         host: ThisHost | None,
         clock: Callable[[], int],
+        prover: Prover,
     ) -> None:
         """Use `ledger.usecases.opening`."""
         self.changes = ApplicationChanges(desk)
@@ -119,6 +122,7 @@ class Ledger:
         self.hosts = HostKeeper(desk, writer, host)
         """Which hosts hold which epochs, as far as they have told."""
         self._clock = clock
+        self._prover = prover
 
     def close(self) -> None:
         """Finish what waits and keep the head in this host's memory.
@@ -315,6 +319,14 @@ class Ledger:
         """The same for a coroutine; who is cancelled gets nothing, though a record may stand."""
         request = self._retrieval(caller, application, restricted, fields, reason)
         return opened(await self._writer.run_async(request))
+
+    def receipt(self, position: int) -> InclusionProof:
+        """That what was recorded at this position stands in the signed log; appends nothing.
+
+        Made of a retrieval that was answered, it is what nobody can deny later. It holds no name,
+        reason or value: what is in clear of the row, hashes and signatures.
+        """
+        return self._prover.inclusion(position)
 
     def check_batch(self, acting: Acting, items: Sequence[ImportItem]) -> list[LedgerError | None]:
         """For each mapping what keeps it from being imported; nothing is appended."""

@@ -30,9 +30,11 @@ from ledger.errors import KeyUnavailable, NotFound, Refused, Tampered, Unavailab
 from ledger.log.following import CheckedHead, forked, require_continued, rolled_back
 from ledger.log.host_file import this_host
 from ledger.log.memory import HostMemory
+from ledger.log.proving import Prover
 from ledger.log.rows import END, LedgerRow
 from ledger.log.signers import HeadSigner, names_itself
 from ledger.log.store import Maintainer, ServerState, Store
+from ledger.log.subtrees import Tiles
 from ledger.log.transaction import Transaction
 from ledger.log.writer import AHEAD_MAX_US, Writer
 from ledger.sealing.keyring import UnlockedKeyring
@@ -61,6 +63,8 @@ class OpeningSettings(TypedDict, total=False):
     mapper: Required[EventMapper]
     maintainers: Sequence[Maintainer]
     """Views that are kept at the head."""
+    tiles: Tiles
+    """Roots of subtrees that are kept, for proofs."""
     accept_clock: bool
     """Write although the clock is far ahead of the log, or apart from the server's; recorded."""
     accept_async: bool
@@ -174,6 +178,7 @@ def _opened(
     random: Callable[[int], bytes],
     mapper: EventMapper,
     maintainers: Sequence[Maintainer] = (),
+    tiles: Tiles | None = None,
     memory: HostMemory | None = None,
     accept_clock: bool = False,
     accept_async: bool = False,
@@ -209,7 +214,7 @@ def _opened(
     if server is not None:
         _refuse_server(server, clock(), accept_clock=accept_clock, accept_async=accept_async)
     _refuse_rollback(store, writer.head)
-    ledger = Ledger(desk, writer, held, host, clock)
+    ledger = Ledger(desk, writer, held, host, clock, Prover(store, row, tiles))
     writer.catch_up()
     writer.check_signers()
     _check_keyring(desk, writer, held, ahead=accept_ahead)

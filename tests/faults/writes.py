@@ -111,6 +111,7 @@ READS = {
     "key status",
     "log checkpoint",
     "log events",
+    "log proof",
     "replay diff",
     "replay state",
     "role list",

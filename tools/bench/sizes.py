@@ -19,6 +19,7 @@ from tools.bench.commands import Finished, finished, seconds_of
 from tools.bench.figures import Fact, median_ms
 from tools.bench.grown import MEASURED_ROWS, Grown
 from tools.bench.population import FREQUENT, RARE
+from tools.bench.proofs import proof_facts
 from tools.show import Progress
 from tools.wiring import Session
 
@@ -62,6 +63,7 @@ def at_size(grown: Grown, size: int, progress: Progress) -> Iterator[Fact]:
     def run(*arguments: str) -> Finished:
         return finished((*arguments, "--json"), environment)
 
+    yield from proof_facts(grown, size)
     verified = run("log", "verify")
     yield fact("rows checked by log verify", verified.document["size"] / verified.seconds, "/s")
     yield fact("log verify, peak memory", verified.peak_mib, "MiB", _PEAK_MIB_MAX)
