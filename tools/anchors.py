@@ -26,6 +26,7 @@ from ledger.anchors.signed_note import (
     unknown_anchor,
     whole_bytes,
 )
+from ledger.anchors.witness_folder import sync_folder
 from ledger.errors import InvalidInput, Unavailable
 from ledger.log.marks import Mark
 from ledger.log.store import LogSource
@@ -112,6 +113,8 @@ def add_note(place: Path, note: str) -> None:
                 file.write(added)
                 file.flush()
                 os.fsync(file.fileno())
+            if not kept:
+                sync_folder(place.parent)
         except OSError as error:
             raise _not_writable() from error
 
@@ -137,6 +140,8 @@ def _kept_bytes(content: bytes, more: int) -> int:
 def writing(place: Path) -> Iterator[None]:
     """Nobody else adds to the file meanwhile; `anchors-busy` after a minute."""
     lock = FileLock(place.with_name(f"{place.name}.lock"), timeout=LOCK_TIMEOUT_S, mode=0o600)
+    if not place.parent.is_dir():
+        raise _not_writable()  # the lock would make the folder, and a slip of the pen stay unseen
     try:
         lock.acquire()
     except Timeout as error:
@@ -153,12 +158,14 @@ def replace_notes(place: Path, notes: Sequence[SignedNote]) -> None:
     """Write the file anew, whole or not at all, durable on return; under its lock."""
     temporary = place.with_name(f".{place.name}.new")
     try:
-        with temporary.open("wb") as file:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), place.stat().st_mode & 0o777)
             file.write("".join(note.to_text() for note in notes).encode())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(place)
+        sync_folder(place.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise _not_writable() from error

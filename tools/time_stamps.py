@@ -132,6 +132,9 @@ def _ask(request: urllib.request.Request, answers: list[bytes | Exception]) -> N
     try:
         with opener.open(request, timeout=ANSWER_TIMEOUT_S) as answer:
             answers.append(answer.read(RESPONSE_BYTES_MAX + 1))
+    except urllib.error.HTTPError as error:
+        error.close()
+        answers.append(error)
     except (OSError, HTTPException, ValueError) as error:
         answers.append(error)
 

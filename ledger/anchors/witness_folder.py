@@ -135,7 +135,7 @@ class WitnessFolder:
             temporary.unlink(missing_ok=True)  # left by a kill
             create_private_file(temporary, content)
             temporary.replace(self._memory)
-            _sync(self.path)
+            sync_folder(self.path)
         except OSError as error:
             raise _not_writable() from error
 
@@ -198,7 +198,8 @@ def _seen(told: dict[str, Any]) -> Seen:
     return Seen(ledger_id, WitnessKey(str(told["name"]), public_key), head, signed_at)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

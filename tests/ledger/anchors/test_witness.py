@@ -16,6 +16,7 @@ from ledger.anchors.witness import cosign_newest
 from ledger.anchors.witness_folder import WitnessFolder
 from ledger.archive.reading import open_archive
 from ledger.errors import Conflict, KeyUnavailable, LedgerError, NotFound, Tampered, Unavailable
+from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.verification import verify_log
 from ledger.sealing.keyring_file import read_keyring
 from ledger.usecases.acting import Acting
@@ -365,3 +366,29 @@ def test_an_acting_operator_goes_on_while_a_witness_signs(house, witness, clock)
         noted_head(read_notes(note.encode())[0]).size + 1
     )
     ledger.close()
+
+
+def test_a_role_that_may_only_read_the_log_is_enough_for_a_witness(
+    postgres_server, postgres_schema, tmp_path, clock
+):
+    house = new_house(tmp_path)
+    house.store_url = f"{postgres_server.dsn()}&ledger={postgres_schema}"
+    house.found()
+    grow(house, "A")
+    witness = WitnessFolder(tmp_path / "witness")
+    witness.found(read_keyring(house.keyring_path).ledger_id, "w")
+    role, tables = f"reader_{os.getpid()}", "ledger, signers, log, commits, schema_migrations"
+    named = ", ".join(f"{postgres_schema}.{table}" for table in tables.split(", "))
+    postgres_server.execute(
+        f"CREATE ROLE {role} LOGIN",
+        f"GRANT USAGE ON SCHEMA {postgres_schema} TO {role}",
+        f"GRANT SELECT ON {named} TO {role}",
+    )
+    store = PostgresqlStore(f"{postgres_server.dsn(role)}&ledger={postgres_schema}")
+    try:
+        note = sign(witness, store, clock)
+        assert noted_head(read_notes(note.encode())[0]).size == size_of(house)
+    finally:
+        store.close()
+        house.close()
+        postgres_server.execute(f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
