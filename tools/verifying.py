@@ -2,14 +2,15 @@
 
 The ledger id is taken from `--ledger-id`, else from the keyring's file (it stands there in
 clear), else from the store itself, which then vouches for itself only: `unanchored`. The host's
-memory beside the keyring is a second anchor: the log must continue it, and be there at all.
+memory beside the keyring is a second anchor: the log must continue it, and be there at all. Files
+of anchors are a third: heads that were kept, cosigned or stamped elsewhere (`ledger.anchors`).
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,10 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from ledger.archive.reading import open_archive
 from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, NotFound, Tampered
 from ledger.log.following import CheckedHead
+from ledger.log.marks import Mark
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.rows import LedgerRow
 from ledger.log.signers import names_itself
-from ledger.log.store import Store
+from ledger.log.store import LogSource, Store
 from ledger.log.verification import Verification, verify_log
 from ledger.sealing.keyring_file import read_keyring
 from tools.settings import Settings
@@ -28,6 +30,8 @@ from tools.show import progress
 from tools.stores import no_ledger, store_of
 
 if TYPE_CHECKING:
+    from ledger.anchors.comparing import Judgement, Kept
+    from tools.anchors import Anchors
     from tools.wiring import Session
 
 _ID = re.compile(r"[0-9a-fA-F]{64}")
@@ -45,6 +49,8 @@ class Report:
     seconds: float = 0.0
     views: list[dict[str, object]] = field(default_factory=list)
     """Of an archive: what its manifest tells of the views of then."""
+    anchored: dict[str, object] | None = None
+    """With anchors: what each of them says, and what is in none; else nothing of that is told."""
 
     @property
     def ok(self) -> bool:
@@ -64,6 +70,19 @@ class Report:
                 place = "" if check.position is None else f" (position {check.position})"
                 self.add(check.name, check.ok, f"{check.detail}{place}")
 
+    def take_in_anchors(
+        self, judgements: Sequence[Judgement], marks: Mapping[int, Mark], *, of_archive: bool
+    ) -> None:
+        """What came of the anchors; `proven_to` is from here on what they prove."""
+        from tools.anchors import anchor_checks, anchored_facts, newest_counted
+
+        newest = newest_counted(judgements)
+        self.proven_to = 0 if newest is None else newest.head.size
+        self.unanchored = self.unanchored and newest is None
+        for name, ok, detail in anchor_checks(judgements, marks, self.size, of_archive=of_archive):
+            self.add(name, ok, detail)
+        self.anchored = anchored_facts(judgements, marks, self.size)
+
     def as_document(self) -> dict[str, object]:
         """The JSON shape."""
         return {
@@ -72,6 +91,7 @@ class Report:
             "root": self.root,
             "proven_to": self.proven_to,
             "unanchored": self.unanchored,
+            **(self.anchored or {}),
             "checks": self.checks,
         }
 
@@ -94,26 +114,37 @@ def parse_ledger_id(text: str) -> bytes:
     return bytes.fromhex(text.strip())
 
 
-def verify_store(settings: Settings, pinned: bytes | None) -> Report:
+def verify_store(
+    settings: Settings, pinned: bytes | None, anchors: Anchors | None = None
+) -> Report:
     """Check every row, head, signature and signer of the store; never prompts.
 
-    A store without a ledger is `no-ledger`, unless the host remembers one or its id is pinned:
-    then it is damage, and reported.
+    A store without a ledger is `no-ledger`, unless the host remembers one, its id is pinned or
+    anchors are given: then it is damage, and reported.
     """
     report = Report()
     store = store_of(settings)
     try:
         named = _named(store)
-        expected = pinned or _keyring_ledger_id(settings, named)
+        expected = pinned or _keyring_ledger_id(settings, named) or _anchored_id(anchors, named)
         known = expected or (named.ledger.id if named.ledger is not None else None)
+        kept = _kept(anchors, known)
         remembered = _remembered(settings, known, report) if known is not None else None
         report.unanchored = expected is None and remembered is None
         if named.is_empty:
-            _report_nothing(report, pinned, remembered)
+            _report_nothing(report, pinned, remembered, kept)
             return report
         with progress("Verifying") as show:
-            found = verify_log(store, pinned=expected, remembered=remembered, progress=show)
+            found = verify_log(
+                store,
+                pinned=expected,
+                remembered=remembered,
+                marks=[one.head.size for one in kept],
+                progress=show,
+            )
         report.take_in(found)
+        if anchors is not None:
+            _hold_against(report, store, found, anchors, kept, of_archive=False)
     finally:
         store.close()
     return report
@@ -125,11 +156,12 @@ def verify_archive(
     besides: Sequence[Path],
     pinned: bytes | None,
     position: int | None = None,
+    anchors: Anchors | None = None,
 ) -> Report:
     """Check every row, head, signature and signer of an archive; needs no key and never prompts.
 
     Raises what keeps it from being read at all; damage inside it is reported. What this host
-    remembers is compared as far as the archive goes: it may well be older.
+    remembers, and anchors, are compared as far as the archive goes: it may well be older.
     """
     started = time.monotonic()
     report = Report()
@@ -137,6 +169,7 @@ def verify_archive(
     ledger = archive.ledger()
     named = _Named(ledger, names_itself=True, is_empty=False)
     expected = pinned or _keyring_ledger_id(settings, named)
+    kept = _kept(anchors, expected or ledger.id)
     remembered = _remembered(settings, ledger.id, report)
     beyond = remembered is not None and remembered.size > archive.last_position()
     report.unanchored = expected is None and (remembered is None or beyond)
@@ -145,11 +178,14 @@ def verify_archive(
             archive,
             pinned=expected,
             remembered=None if beyond else remembered,
+            marks=[one.head.size for one in kept],
             progress=show,
         )
     if beyond and remembered is not None:
         report.add("host-memory", True, f"goes further, to {remembered.size}: not compared")
     report.take_in(found)
+    if anchors is not None:
+        _hold_against(report, archive, found, anchors, kept, of_archive=True)
     if found.ok:
         try:
             archive.require_head()
@@ -219,10 +255,40 @@ def _named(store: Store) -> _Named:
     return _Named(ledger if ledger.is_sound else None, names_itself=whole, is_empty=False)
 
 
-def _report_nothing(report: Report, pinned: bytes | None, remembered: CheckedHead | None) -> None:
+def _anchored_id(anchors: Anchors | None, named: _Named) -> bytes | None:
+    """The ledger that the anchors are of, where the store names none that it could be."""
+    return None if anchors is None or named.names_itself else anchors.ledger_id
+
+
+def _kept(anchors: Anchors | None, known: bytes | None) -> list[Kept]:
+    """The heads that the anchors tell; `anchor-of-another-ledger` unless all are of this one."""
+    return [] if anchors is None or known is None else anchors.of(known)
+
+
+def _hold_against(
+    report: Report,
+    source: LogSource,
+    found: Verification,
+    anchors: Anchors,
+    kept: Sequence[Kept],
+    *,
+    of_archive: bool,
+) -> None:
+    from tools.anchors import judged
+
+    judgements = judged(source, found, kept, anchors.trusted, may_be_older=of_archive)
+    report.take_in_anchors(judgements, found.marks, of_archive=of_archive)
+
+
+def _report_nothing(
+    report: Report, pinned: bytes | None, remembered: CheckedHead | None, kept: Sequence[Kept]
+) -> None:
     if remembered is not None:
         detail = f"there is no ledger at that store, and this host remembers {remembered.size} rows"
         report.add("rolled-back", False, detail)
+    elif kept:
+        detail = f"there is no ledger at that store, and {kept[-1].head.size} rows were anchored"
+        report.add("rolled-back", False, f"{detail} (position 1)")
     elif pinned is not None:
         report.add("altered-ledger", False, "there is no ledger at that store")
     elif report.ok:

@@ -38,10 +38,14 @@ def head_text(ledger_id: bytes, size: int, root: bytes, signers: bytes) -> bytes
 
 def note(ledger_id: bytes, text: bytes, public_key: bytes, signature: bytes) -> str:
     """The head as a signed note that other C2SP tools read."""
-    name = origin(ledger_id)
-    key_hash = hashlib.sha256(name.encode() + b"\n" + _ED25519_NOTE_TYPE + public_key).digest()[:4]
-    encoded = base64.b64encode(key_hash + signature).decode()
-    return f"{text.decode()}\n\u2014 {name} {encoded}\n"
+    encoded = base64.b64encode(key_hash(ledger_id, public_key) + signature).decode()
+    return f"{text.decode()}\n\u2014 {origin(ledger_id)} {encoded}\n"
+
+
+def key_hash(ledger_id: bytes, public_key: bytes) -> bytes:
+    """The four bytes that say in a note which key of the ledger's signed it."""
+    name = origin(ledger_id).encode()
+    return hashlib.sha256(name + b"\n" + _ED25519_NOTE_TYPE + public_key).digest()[:4]
 
 
 def is_signed(public_key: bytes, signature: bytes, message: bytes) -> bool:

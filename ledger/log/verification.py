@@ -14,12 +14,13 @@ Damage is reported with its position, never raised; what keeps the store from be
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ledger.errors import LedgerError, Tampered
 from ledger.log.following import PAGE_ROWS, CheckedHead, Follower
+from ledger.log.marks import Mark, Marks
 from ledger.log.rows import LedgerRow, LogRow
 from ledger.log.store import LogReading, LogSource
 
@@ -44,6 +45,8 @@ class Verification:
     size: int
     root: bytes
     checks: tuple[Check, ...]
+    marks: Mapping[int, Mark] = field(default_factory=dict)
+    """What the log says at the sizes that were asked for, as far as it holds."""
 
 
 def verify_log(
@@ -51,18 +54,18 @@ def verify_log(
     *,
     pinned: bytes | None = None,
     remembered: CheckedHead | None = None,
+    marks: Iterable[int] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """Check every row, commit and signature; damage is reported, never raised.
 
     `pinned` is the ledger id that somebody wrote down; `remembered` this host's memory. Without
     either, a rolled-back or foreign database cannot be told from the true one, and the check
-    of that name says so.
+    of that name says so. `marks` are further sizes at which somebody outside knows the root.
     """
     checks: list[Check] = []
     head = CheckedHead()
-    root_then: bytes | None = None
-    until = remembered.size if remembered is not None else 0
+    marked = Marks([*marks, remembered.size if remembered is not None else 0])
     try:
         with store.reading() as reading:
             ledger = reading.ledger()
@@ -73,29 +76,33 @@ def verify_log(
             raise Tampered("altered-ledger", "The ledger's row is none that this version writes.")
         checks.append(_pinned(ledger, pinned))
         versions = Versions()
-        follower = Follower(ledger, every_signature=True, observe=versions.see)
+
+        def observe(rows: list[LogRow]) -> None:
+            versions.see(rows)
+            marked.see(rows)
+
+        follower = Follower(ledger, every_signature=True, observe=observe)
         while True:
             with store.reading() as reading:
-                moved = follower.follow(reading, head, until=until)
+                moved = follower.follow(reading, head, until=marked.next())
                 if moved.size == head.size:
                     _require_nothing_besides(reading, head.size, follower.commits)
                     break
+            marked.passed(head, moved)
             head = moved
-            if head.size == until:
-                root_then = head.frontier.root()
             if progress is not None:
                 progress(head.size, total)
         if head.size == 0:
             # The ledger's row and its first events are of one transaction.
             raise Tampered("missing-row", "The log has no rows at all.", position=1)
         checks.append(Check("log", ok=True, detail=f"{head.size} rows, each signed for"))
-        checks.append(_remembered(remembered, head, root_then))
+        checks.append(_remembered(remembered, head, marked.found))
     except LedgerError as error:
         if error.family != Tampered.family:
             raise
         checks.append(Check(error.code, ok=False, detail=error.message, position=error.position))
     ok = all(check.ok for check in checks)
-    return Verification(ok, head.size, head.frontier.root(), tuple(checks))
+    return Verification(ok, head.size, head.frontier.root(), tuple(checks), marked.found)
 
 
 class Versions:
@@ -165,7 +172,7 @@ def _pinned(ledger: LedgerRow, pinned: bytes | None) -> Check:
 
 
 def _remembered(
-    remembered: CheckedHead | None, head: CheckedHead, root_then: bytes | None
+    remembered: CheckedHead | None, head: CheckedHead, marks: Mapping[int, Mark]
 ) -> Check:
     if remembered is None:
         return Check(
@@ -180,7 +187,8 @@ def _remembered(
             detail="rows that this host remembers are gone",
             position=head.size + 1,
         )
-    if root_then != remembered.frontier.root():
+    then = marks.get(remembered.size)
+    if then is None or then.root != remembered.frontier.root():
         return Check(
             "forked",
             ok=False,

@@ -89,6 +89,9 @@ ELSEWHERE = {
     "key slot remove": "test_kills.py",
     "log accept-rollback": "test_kills_again.py",
     "log verify": "test_kills_again.py",
+    "log witness init": "test_witness_faults.py",
+    "log witness sign": "test_witness_faults.py",
+    "log witness stamp": "test_witness_faults.py",
     "replay restore": "test_kills.py",
     "store migrate": "test_kills_again.py",
 }
@@ -112,6 +115,7 @@ READS = {
     "log checkpoint",
     "log events",
     "log proof",
+    "log witness show",
     "replay diff",
     "replay state",
     "role list",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ledger.errors import InvalidInput, Unavailable
 from tools.cli.command import Run, command
 from tools.cli.revived import note_revived
+from tools.cli.witness import witness
+
+if TYPE_CHECKING:
+    from tools.anchors import Anchors
 
 EVENT_COLUMNS = {
     "position": "Position",
@@ -27,6 +32,9 @@ def log() -> None:
     """Check and list the event log."""
 
 
+log.add_command(witness)
+
+
 @command(log, "verify", example="credledger log verify --ledger-id 3f2a...", appends=True)
 @click.option(
     "--archive",
@@ -41,6 +49,26 @@ def log() -> None:
     is_flag=True,
     help="Replace this host's unreadable memory by the log's head; recorded (unlocks).",
 )
+@click.option(
+    "--anchors",
+    metavar="FILE",
+    multiple=True,
+    help="Heads that were kept, cosigned or stamped elsewhere; repeatable.",
+)
+@click.option(
+    "--witness-key",
+    "witness_keys",
+    metavar="KEY",
+    multiple=True,
+    help="The public key of a witness whose anchors count; repeatable.",
+)
+@click.option(
+    "--tsa-root",
+    "roots",
+    metavar="FILE",
+    multiple=True,
+    help="The root certificate (PEM) of a time-stamping authority to trust; repeatable.",
+)
 @click.pass_context
 def verify(
     context: click.Context,
@@ -50,21 +78,31 @@ def verify(
     ledger_id: str | None,
     views: bool,
     accept_new_memory: bool,
+    anchors: tuple[str, ...],
+    witness_keys: tuple[str, ...],
+    roots: tuple[str, ...],
 ) -> None:
-    """Check the whole log without any key."""
+    """Check the whole log without any key.
+
+    With --anchors, `proven_to` is how far the newest anchor that counts proves the log; the rows
+    after it are told as its unanchored tail.
+    """
     from tools.verifying import parse_ledger_id, verify_archive, verify_store, view_checks
     from tools.wiring import accept_new_memory as accept
 
     if archive is not None and (views or accept_new_memory):
         raise InvalidInput("usage", "An archive has neither views nor this host's memory in it.")
+    if (witness_keys or roots) and not anchors:
+        raise InvalidInput("usage", "--witness-key and --tsa-root need --anchors.")
     settings = run.settings()
+    given = _given_anchors(run, anchors, witness_keys, roots)
     if accept_new_memory:
         accept(settings, run.standard_input, run.acting())
     pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
     if archive is not None:
-        report = verify_archive(settings, archive, (), pinned)
+        report = verify_archive(settings, archive, (), pinned, anchors=given)
     else:
-        report = verify_store(settings, pinned)
+        report = verify_store(settings, pinned, given)
     if views and report.ok:
         with run.session(operator=False) as session:
             for name, ok, detail in view_checks(session):
@@ -199,5 +237,15 @@ def _print_report(run: Run, document: dict[str, object]) -> None:
     checks = document["checks"]
     assert isinstance(checks, list)
     run.print(checks, {"name": "Check", "ok": "Holds", "detail": "Detail"})
-    facts = ("ok", "size", "root", "proven_to", "unanchored")
-    run.print({name: document[name] for name in facts})
+    facts = ("ok", "size", "root", "proven_to", "proven_until", "unanchored", "unanchored_rows")
+    run.print({name: document[name] for name in facts if name in document})
+
+
+def _given_anchors(
+    run: Run, places: tuple[str, ...], witness_keys: tuple[str, ...], roots: tuple[str, ...]
+) -> Anchors | None:
+    if not places:
+        return None
+    from tools.anchors import given_anchors
+
+    return given_anchors(places, witness_keys, roots, run.standard_input)
