@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ledger.claims import parse_claim
-from ledger.errors import NotFound
+from ledger.errors import InvalidInput, NotFound
 from projections.moment import diff, state_at
 from projections.redecide import redecide
 from tools.show import progress
@@ -97,6 +97,25 @@ def place_of(session: Session, text: str) -> tuple[int | None, int | None]:
             hint="`credledger status` shows the newest position.",
         )
     return position, moment
+
+
+def past_place(
+    session: Session, at: str | None, position: int | None
+) -> tuple[int | None, int | None]:
+    """The same for `--at` and `--position`; `future-time` for a moment that has not come."""
+    if at is None:
+        return place_of(session, str(position))
+    return None, past_moment(session, at)
+
+
+def past_moment(session: Session, text: str) -> int:
+    """A moment of before, microseconds UTC; `future-time` for one that has not come."""
+    moment = parse_moment(text, session.now())
+    if moment > session.now():
+        raise InvalidInput(
+            "future-time", "That moment has not come yet, so nobody knows what holds then."
+        )
+    return moment
 
 
 def _moment(session: Session, text: str | None) -> int | None:

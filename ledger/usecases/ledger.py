@@ -153,13 +153,15 @@ class Ledger:
         accept_async: bool = False,
         accept_ahead: bool = False,
         accept_restoring: bool = False,
+        only_asks: bool = False,
     ) -> Ledger:
         """Check keyring, memory and log against each other, before anything is written.
 
         With `accept_ahead` the keyring may be any number of epochs ahead of the log; that is for
         whoever records a `RollbackAccepted` next. With `accept_restoring` the store may be one that
-        is being restored; that is for whoever restores. The newest head's signature is checked even
-        where the memory knows that head already.
+        is being restored; that is for whoever restores. With `only_asks` a store where this
+        connection can record nothing serves, too, which is for whoever releases nothing. The newest
+        head's signature is checked even where the memory knows that head already.
 
         Raises `keyring-foreign`, `keyring-behind`, `slot-removed` (key unavailable);
         `altered-ledger`, `rolled-back`, `forked` and every finding of the row checks (tampered);
@@ -191,7 +193,8 @@ class Ledger:
         )
         mapper.learn_by(lambda: writer.look(_nothing))
         server = store.server()
-        if server is not None:
+        unwritable = only_asks and server is not None and bool(server.lacking)
+        if server is not None and not unwritable:
             _refuse_server(server, clock(), accept_clock=accept_clock, accept_async=accept_async)
         _refuse_rollback(store, writer.head)
         ledger = cls(desk, writer, held, host, clock)
@@ -199,9 +202,10 @@ class Ledger:
         writer.check_signers()
         ledger._check_keyring(ahead=accept_ahead)
         far_ahead = clock() > writer.head.recorded_at + AHEAD_MAX_US
-        if accept_clock and far_ahead and unlocked.is_operator:
+        if accept_clock and far_ahead and unlocked.is_operator and not unwritable:
             writer.run(KeyringEvent(desk, Acting(), ClockAccepted(clock())))
-        if server is not None and not server.outlives_failover and unlocked.is_operator:
+        at_risk = server is not None and not (server.outlives_failover or unwritable)
+        if at_risk and unlocked.is_operator:
             writer.run(KeyringEvent(desk, Acting(), AsyncAccepted()))
         return ledger
 

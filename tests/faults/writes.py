@@ -62,6 +62,8 @@ WRITES = {
     ),
     "audit access": Write(("audit", "access"), ("audit.queried",)),
     "audit changes": Write(("audit", "changes", "--app", "Reports"), ("audit.queried",)),
+    "audit recheck": Write(("audit", "recheck"), ("audit.queried",)),
+    "audit who-can": Write(("audit", "who-can", "--all"), ("audit.queried",)),
     "audit explain": Write(("audit", "explain", "6"), ("audit.queried",)),
     "replay rebuild": Write(("replay", "rebuild"), ()),
 }
@@ -103,7 +105,6 @@ READS = {
     "app export",
     "app list",
     "app show",
-    "audit recheck",
     "credential history",
     "credential list",
     "doctor",

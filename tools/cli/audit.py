@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 
 import click
 
+from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
 
 ACCESS_COLUMNS = {
@@ -39,7 +40,7 @@ def audit() -> None:
     audit,
     "access",
     example="credledger audit access --user user:alice --since 7d",
-    appends=True,
+    asks=True,
 )
 @click.option("--user", metavar="CLAIM", help="The caller, or on whose behalf.")
 @click.option("--owner", metavar="CLAIM", help="Whose credentials.")
@@ -67,7 +68,7 @@ def access(
     from tools.retaining import erased_in_answer
     from tools.show import print_note
 
-    with run.session(operator=False) as session:
+    with run.asking() as session:
         rows = access_rows(
             session,
             user=user,
@@ -90,10 +91,7 @@ def access(
             "limit": limit,
             "after": after,
         }
-        told = {name: value for name, value in asked.items() if value is not None}
-        session.record_query(
-            run.acting(), "access " + json.dumps(told, ensure_ascii=False), len(rows)
-        )
+        run.record(session, "access", asked, len(rows))
     run.print(rows, ACCESS_COLUMNS)
     if erased is not None:
         print_note(erased)
@@ -103,7 +101,7 @@ def access(
     audit,
     "changes",
     example="credledger audit changes --app payroll --since monday",
-    appends=True,
+    asks=True,
 )
 @click.option("--app", "application", metavar="ID")
 @click.option("--by", metavar="CLAIM", help="Who changed.")
@@ -112,38 +110,86 @@ def changes(run: Run, application: str | None, by: str | None, since: str | None
     """List administration's history."""
     from tools.questions import change_rows
 
-    with run.session(operator=False) as session:
+    with run.asking() as session:
         rows = change_rows(session, application=application, by=by, since=since)
-        told = {"app": application, "by": by, "since": since}
-        asked = {name: value for name, value in told.items() if value is not None}
-        session.record_query(
-            run.acting(), "changes " + json.dumps(asked, ensure_ascii=False), len(rows)
-        )
+        run.record(session, "changes", {"app": application, "by": by, "since": since}, len(rows))
     run.print(rows, CHANGES_COLUMNS)
 
 
-@command(audit, "explain", example="credledger audit explain 4711", appends=True)
+@command(audit, "explain", example="credledger audit explain 4711", asks=True)
 @click.argument("position", type=click.IntRange(1))
 def explain(run: Run, position: int) -> None:
     """Explain why an attempt was granted or refused, as of then."""
     from projections.explanation import explain as explained
 
-    with run.session(operator=False) as session:
+    with run.asking() as session:
         document = explained(
             session.store, session.mapper, position, session.ledger.retention.state()
         )
-        session.record_query(run.acting(), f"explain {position}", 1)
+        run.record(session, f"explain {position}", {}, 1)
     run.print(document)
 
 
-@command(audit, "recheck", example="credledger audit recheck --json")
+@command(audit, "recheck", example="credledger audit recheck --json", asks=True)
 @click.pass_context
 def recheck(context: click.Context, /, run: Run) -> None:
     """Decide every access again from the log alone; exit 8 if one should not have been."""
     from tools.questions import recheck_accesses
 
-    with run.session(operator=False) as session:
+    with run.asking() as session:
         document = recheck_accesses(session)
+        run.record(session, "recheck", {}, document["checked"])
     run.print(document)
     if document["wrong"]:
         context.exit(8)
+
+
+@command(
+    audit,
+    "who-can",
+    example="credledger audit who-can payroll --at yesterday --csv",
+    asks=True,
+    acts=True,
+    answers=(
+        '[{"application", "claim", "through", "restricted_through", "credential_owner", "set"}]'
+    ),
+)
+@click.argument("application", metavar="[APP]", required=False)
+@click.option("--user", metavar="CLAIM", help="What this person could read.")
+@click.option("--all", "everything", is_flag=True, help="Everybody in every application.")
+@click.option("--owner", metavar="CLAIM", help="Only credentials of this owner.")
+@click.option("--at", metavar="TIME", help="As of then; now unless told.")
+@click.option("--position", type=click.IntRange(1), help="As of this position.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, safe for spreadsheets.")
+def who_can(
+    run: Run,
+    application: str | None,
+    user: str | None,
+    everything: bool,
+    owner: str | None,
+    at: str | None,
+    position: int | None,
+    as_csv: bool,
+) -> None:
+    """List who could read what at a moment, and through which claim."""
+    from tools.csv_table import print_csv
+    from tools.show import print_note
+    from tools.who_can import COLUMNS, Wanted, open_sentence
+    from tools.who_can import who_can as asked
+
+    if as_csv and run.json:
+        raise InvalidInput("two-formats", "--csv and --json are two formats; choose one.")
+    # The further claims are the person's that is asked about, if one is.
+    further = () if user is None else run.with_claims
+    run = run if user is None else replace(run, with_claims=())
+    wanted = Wanted(application, user, further, everything, owner, at, position)
+    with run.asking() as session:
+        rows, is_open = asked(session, wanted)
+        run.record(session, "who-can", wanted.as_filter(), len(rows))
+    if as_csv:
+        print_csv(rows, list(COLUMNS))
+    else:
+        run.print(rows, COLUMNS)
+    sentence = open_sentence(is_open)
+    if sentence is not None:
+        print_note(sentence)
