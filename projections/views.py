@@ -43,14 +43,17 @@ from projections.documents import (
     standing,
     unreadable_access,
 )
+from projections.exposure import Exposure, Person
 from projections.history import mapping_history
 from projections.key_inventory import KeyInventory
 from projections.place import read_rows, write_rows
 from projections.rebuilding import Rebuild
+from projections.streams import position_at
 from projections.view import Progress, Serving, View, ViewKeeper, astray
 
 T = TypeVar("T")
 _PAGE = 500
+_SPANS_PAGE = 100
 
 
 class Views:
@@ -211,6 +214,25 @@ class Views:
                 break
             before = found[-1]
         return documents
+
+    def exposure(self, user: str, since: int | None = None) -> list[dict[str, Any]]:
+        """What a person saw, by application, owner and version; `since` is microseconds UTC."""
+        claim = str(parse_claim(user))
+        keeper = self._keepers["access_history"]
+        with keeper.serving() as serving:
+            after = 0 if since is None else position_at(serving.reading, since - 1)
+            person = Person(claim, self._digests.claim(claim), after)
+            spans = person.spans(serving)
+        exposure = Exposure(self._mapper, self._streams, self._digests, person)
+        lines: list[dict[str, Any]] = []
+        for page in range(0, len(spans), _SPANS_PAGE):
+            with keeper.serving() as serving:
+                for span in spans[page : page + _SPANS_PAGE]:
+                    lines.extend(exposure.lines(serving, span))
+        return sorted(
+            lines,
+            key=lambda one: (one["application"].casefold(), one["owner"] or "", one["version"]),
+        )
 
     def changes(
         self,

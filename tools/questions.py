@@ -52,6 +52,15 @@ def change_rows(
     )
 
 
+def exposure_rows(
+    session: Session, claim: str, *, since: str | None, is_open: bool
+) -> list[dict[str, Any]]:
+    """What this person saw; only what was not changed since if it `is_open`."""
+    moment = None if since is None else past_moment(session, since)
+    rows = session.views.exposure(claim, moment)
+    return [row for row in rows if not (is_open and row["changed_since"])]
+
+
 def recheck_accesses(session: Session) -> dict[str, Any]:
     """Every access decided again from the log alone."""
     with progress("Deciding again") as show:

@@ -18,6 +18,7 @@ QUESTIONS = (
     ("audit", "changes"),
     ("audit", "explain", "{denied}"),
     ("audit", "recheck"),
+    ("audit", "exposure", "user:alice"),
     ("audit", "who-can", "--all"),
     ("audit", "who-can", "payroll", "--position", "4"),
 )
