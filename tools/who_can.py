@@ -41,14 +41,14 @@ _NAMED_MAX = 5
 class Wanted:
     """Which part of the whole matrix is asked for, and of when."""
 
-    application: str | None
-    user: str | None
-    further: tuple[str, ...]
+    application: str | None = None
+    user: str | None = None
+    further: tuple[str, ...] = ()
     """What the user presents besides, such as groups."""
-    everything: bool
-    owner: str | None
-    at: str | None
-    position: int | None
+    everything: bool = False
+    owner: str | None = None
+    at: str | None = None
+    position: int | None = None
 
     def __post_init__(self) -> None:
         """Raise `who-can-what` unless exactly one thing is asked for."""

@@ -114,23 +114,18 @@ def anywhere(request, bare):
     return bare
 
 
-@pytest.fixture
-def auditor_of():
+def auditor_of(cli: Cli) -> Cli:
     """Makes an auditor's keyring of a ledger, and gives who runs commands with it."""
-
-    def made(cli: Cli) -> Cli:
-        file, key = cli.home / "auditor/keyring", cli.home / "auditor/key"
-        file.parent.mkdir(mode=0o700)
-        cli.ok(
-            "key", "slot", "add", "key-file", "--auditor", "--label", "ada",
-            "--auditor-file", str(file), "--new-key-file", str(key),
-        )  # fmt: skip
-        auditor = Cli(cli.home)
-        auditor.environment = {
-            **cli.environment,
-            "CREDLEDGER_KEYRING": str(file),
-            "CREDLEDGER_KEY_FILE": str(key),
-        }
-        return auditor
-
-    return made
+    file, key = cli.home / "auditor/keyring", cli.home / "auditor/key"
+    file.parent.mkdir(mode=0o700)
+    cli.ok(
+        "key", "slot", "add", "key-file", "--auditor", "--label", "ada",
+        "--auditor-file", str(file), "--new-key-file", str(key),
+    )  # fmt: skip
+    auditor = Cli(cli.home)
+    auditor.environment = {
+        **cli.environment,
+        "CREDLEDGER_KEYRING": str(file),
+        "CREDLEDGER_KEY_FILE": str(key),
+    }
+    return auditor

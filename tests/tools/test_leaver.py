@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tools.leaving
+from tests.tools.conftest import auditor_of
 
 FIELD = ("--field", "Password:password")
 BOB = "user:bob"
@@ -101,7 +102,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(office):
     assert (shown["dry_run"], done["dry_run"]) == (True, False)
 
 
-def test_it_asks_and_it_is_an_operators(office, auditor_of):
+def test_it_asks_and_it_is_an_operators(office):
     """Without consent, without an operator's keyring or a claim nothing changes."""
     before = held(office)
     office.fails(2, "not-confirmed", "leaver", BOB)

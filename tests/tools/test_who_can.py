@@ -7,6 +7,7 @@ import io
 
 import pytest
 
+from tests.tools.conftest import auditor_of
 from tools.csv_table import csv_cell
 
 ROW = {
@@ -154,7 +155,7 @@ def test_a_cell_that_is_a_formula_becomes_text(text):
     assert csv_cell(f"a{text}") == f"a{text}"
 
 
-def test_an_auditor_asks_and_is_recorded_before_the_answer(staffed, auditor_of):
+def test_an_auditor_asks_and_is_recorded_before_the_answer(staffed):
     """The same rows from the auditor's own keyring, each question in the log with its filter."""
     auditor = auditor_of(staffed)
     for question in (("payroll",), ("--all",), ("--user", "user:bob", "--position", "9")):
@@ -165,7 +166,7 @@ def test_an_auditor_asks_and_is_recorded_before_the_answer(staffed, auditor_of):
     assert staffed.ok("log", "verify")["ok"]
 
 
-def test_an_operator_asks_for_somebody_who_may_read_the_history(staffed, auditor_of):
+def test_an_operator_asks_for_somebody_who_may_read_the_history(staffed):
     """Whoever holds the right of an auditor; nobody else, and an auditor acts for nobody."""
     question = ("audit", "who-can", "payroll", "--as", "user:ada")
     staffed.fails(4, "not-allowed", *question)

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from tools.bench.commands import Finished, finished, seconds_of
 from tools.bench.figures import Fact, median_ms
 from tools.bench.grown import MEASURED_ROWS, Grown
-from tools.bench.population import FREQUENT, RARE
+from tools.bench.population import FREQUENT, OWNERS_OF_FIRST, RARE, application_name
 from tools.show import Progress
+from tools.who_can import Wanted, who_can
 from tools.wiring import Session
 
 _TIMES = 7
@@ -23,6 +24,9 @@ _REBUILT_MIN = 60_000
 _GET_MS_MAX = 300
 _LATEST = "latest 100 accesses of a frequent user"
 _LATEST_RARE = "all 3 accesses of a rare user"
+_EXPOSURE = "exposure of a frequent user"
+_WHO_CAN = "who can read one application, of 200 owners"
+_QUESTION_MS_MAX = 100
 _GET = "credential get, whole command"
 _OPENED = "ledger opened and read once, in process"
 _COMPARED = {_LATEST: 1.5, _LATEST_RARE: 1.5, _GET: 1.3, _OPENED: 1.3}
@@ -49,6 +53,8 @@ def at_size(grown: Grown, size: int, progress: Progress) -> Iterator[Fact]:
     with grown.opened() as session:
         yield fact(_LATEST, _latest_ms(session, FREQUENT), "ms")
         yield fact(_LATEST_RARE, _latest_ms(session, RARE), "ms")
+        yield fact(_EXPOSURE, _exposure_ms(session), "ms", _QUESTION_MS_MAX)
+        yield fact(_WHO_CAN, _who_can_ms(session), "ms", _QUESTION_MS_MAX)
     caller, application = grown.somebody
     get = ("credential", "get", application, "--as", str(caller.claim), "--json")
     environment = grown.environment
@@ -83,6 +89,29 @@ def _latest_ms(session: Session, user: str) -> float:
     def ask() -> float:
         started = time.perf_counter()
         assert session.views.access(user=user, limit=100)
+        return time.perf_counter() - started
+
+    return median_ms([ask] * _TIMES)
+
+
+def _exposure_ms(session: Session) -> float:
+    def ask() -> float:
+        started = time.perf_counter()
+        (line,) = session.views.exposure(FREQUENT)
+        assert line["times"] > 1
+        return time.perf_counter() - started
+
+    return median_ms([ask] * _TIMES)
+
+
+def _who_can_ms(session: Session) -> float:
+    # One of the ten applications that have their two hundred owners at every length.
+    wanted = Wanted(application_name(1))
+
+    def ask() -> float:
+        started = time.perf_counter()
+        rows, _ = who_can(session, wanted)
+        assert len(rows) == OWNERS_OF_FIRST
         return time.perf_counter() - started
 
     return median_ms([ask] * _TIMES)
