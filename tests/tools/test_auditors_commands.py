@@ -29,7 +29,7 @@ OPERATORS = {
     "key rotate": ("--without-backup",),
     "key replace-next": ("--yes",),
     "key backup": ("{home}/backup",),
-    "key backup attest-replaced": ("1", "--yes"),
+    "key backup attest-replaced": ("1",),
     "key backup list": (),
     "key host forget": ("1",),
     "key hold set": ("case",),
@@ -40,7 +40,7 @@ OPERATORS = {
     "key slot remove": ("1", "--yes"),
     "key slot export-auditor": ("2", "{home}/exported"),
     "key shares create": ("2/3",),
-    "log accept-rollback": ("--reason", "x"),
+    "log accept-rollback": ("--reason", "x", "--yes"),
     "replay restore": ("--at", "now", "--all", "--yes"),
     "backup create": ("{home}/archive",),
 }
