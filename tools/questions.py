@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from ledger.claims import parse_claim
 from ledger.errors import InvalidInput, NotFound
+from projections.access_questions import access_question
 from projections.moment import diff, state_at
 from projections.redecide import redecide
 from tools.show import progress
 from tools.when import parse_moment, parse_place
 
 if TYPE_CHECKING:
+    from projections.unusual import Rules
     from tools.wiring import Session
 
 
@@ -27,18 +29,24 @@ def access_rows(
     until: str | None,
     limit: int | None,
     after: int | None,
+    rules: Rules | None = None,
+    self_granted: bool = False,
 ) -> list[dict[str, Any]]:
-    """Attempts to read, newest first."""
-    return session.views.access(
-        user=_claim(user),
-        owner=_claim(owner),
-        application=application,
-        outcome=outcome,
-        since=_moment(session, since),
-        until=_moment(session, until),
-        limit=limit,
-        after=after,
-    )
+    """Attempts to read, newest first; only reads that break `rules`, or that were `self_granted`.
+
+    `beyond-the-log` where `after` is no position yet.
+    """
+    begin, end = _moment(session, since), _moment(session, until)
+    if after is not None:
+        place_of(session, str(after))
+    if rules is None and not self_granted:
+        return session.views.access(user, owner, application, outcome, begin, end, limit, after)
+    if outcome not in {None, "granted"}:
+        raise InvalidInput("granted-only", "Only what was granted is judged by these.")
+    question = access_question(user, owner, application, outcome, begin, end)
+    if rules is not None:
+        return session.views.unusual(question, rules, limit, after)
+    return session.views.self_granted(question, limit, after)
 
 
 def change_rows(

@@ -62,6 +62,11 @@ def audit() -> None:
     "--limit", type=click.IntRange(0), default=LIMIT_DEFAULT, help="0 is all; 100 unless told."
 )
 @click.option("--after", type=click.IntRange(0), metavar="POSITION", help="Go on behind this row.")
+@click.option("--unusual", is_flag=True, help="Only reads that break a rule, with the rule.")
+@click.option("--hours", metavar="HH:MM-HH:MM", help="Usual hours; 07:00-19:00 unless told.")
+@click.option("--days", metavar="DAY-DAY", help="Usual days; mon-fri unless told.")
+@click.option("--bulk", metavar="N/SPAN", help="From so many reads on; 50/10m unless told.")
+@click.option("--self-granted", is_flag=True, help="Only by who gave themselves the role.")
 def access(
     run: Run,
     user: str | None,
@@ -72,12 +77,40 @@ def access(
     until: str | None,
     limit: int,
     after: int | None,
+    unusual: bool,
+    hours: str | None,
+    days: str | None,
+    bulk: str | None,
+    self_granted: bool,
 ) -> None:
     """List attempts to read, newest first."""
     from tools.questions import access_rows
     from tools.retaining import erased_in_answer
     from tools.show import print_note
+    from tools.unusual_rules import BULK_DEFAULT, DAYS_DEFAULT, HOURS_DEFAULT, parse_rules
 
+    asked = {
+        "user": user,
+        "owner": owner,
+        "app": application,
+        "outcome": outcome,
+        "since": since,
+        "until": until,
+        "limit": limit,
+        "after": after,
+        "unusual": unusual or None,
+        "hours": hours,
+        "days": days,
+        "bulk": bulk,
+        "self_granted": self_granted or None,
+    }
+    rules = None
+    if unusual and self_granted:
+        raise InvalidInput("two-marks", "--unusual and --self-granted are two questions; ask each.")
+    if unusual:
+        rules = parse_rules(hours or HOURS_DEFAULT, days or DAYS_DEFAULT, bulk or BULK_DEFAULT)
+    elif (hours, days, bulk) != (None, None, None):
+        raise InvalidInput("rules-without-unusual", "--hours, --days and --bulk need --unusual.")
     with run.asking() as session:
         rows = access_rows(
             session,
@@ -89,20 +122,14 @@ def access(
             until=until,
             limit=limit or None,
             after=after,
+            rules=rules,
+            self_granted=self_granted,
         )
         erased = erased_in_answer(session, rows=len(rows), limit=limit, since=since, after=after)
-        asked = {
-            "user": user,
-            "owner": owner,
-            "app": application,
-            "outcome": outcome,
-            "since": since,
-            "until": until,
-            "limit": limit,
-            "after": after,
-        }
         run.record(session, "access", asked, len(rows))
-    run.print(rows, ACCESS_COLUMNS)
+    marks = {"unusual": "Unusual"} if unusual else {}
+    marks |= {"self_granted": "Self-granted"} if self_granted else {}
+    run.print(rows, ACCESS_COLUMNS | marks)
     if erased is not None:
         print_note(erased)
 
