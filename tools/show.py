@@ -171,7 +171,7 @@ def _cell(value: object, key: str) -> str:
         return _NONE
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, str) and (key == "at" or key.endswith("_at")):
+    if isinstance(value, str) and (key == "at" or key.endswith(("_at", "_seen"))):
         return to_local_text(value)
     if isinstance(value, list | tuple):
         return ", ".join(_cell(item, "") for item in value)

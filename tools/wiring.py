@@ -130,10 +130,12 @@ def open_session(
     *,
     operator: bool = True,
     unlock: Unlock | None = None,
+    only_asks: bool = False,
 ) -> Iterator[Session]:
     """Unlock and open; `operator-needed` for an auditor's slot where an operator's is needed.
 
-    `unlock` takes the place of the keyring with its passphrase or key file.
+    `unlock` takes the place of the keyring with its passphrase or key file. With `only_asks` a
+    store in which nothing can be recorded serves, too.
     """
     store = existing_store(settings)
     try:
@@ -142,7 +144,7 @@ def open_session(
         holding, unlocked = (unlock or _unlock)(settings, standard_input)
         if operator:
             _require_operator(unlocked)
-        session = _session(settings, store, holding, unlocked)
+        session = _session(settings, store, holding, unlocked, only_asks=only_asks)
         try:
             yield session
         finally:
@@ -276,13 +278,18 @@ def _by_operator(
 
 
 def _session(
-    settings: Settings, store: Store, holding: Holding, unlocked: UnlockedKeyring
+    settings: Settings,
+    store: Store,
+    holding: Holding,
+    unlocked: UnlockedKeyring,
+    *,
+    only_asks: bool = False,
 ) -> Session:
     streams = unlocked.stream_names()
     mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
     views = Views(store, mapper, streams)
     memory = _memory(settings, unlocked)
-    ledger = _ledger(settings, store, unlocked, mapper, views, memory)
+    ledger = _ledger(settings, store, unlocked, mapper, views, memory, only_asks=only_asks)
     who = unlocked.without_keys()
     return Session(settings, store, holding, who, streams, mapper, ledger, views)
 
@@ -296,6 +303,7 @@ def _ledger(
     memory: HostMemory,
     *,
     of_restore: bool = False,
+    only_asks: bool = False,
 ) -> Ledger:
     return opening.open_ledger(
         store,
@@ -312,6 +320,7 @@ def _ledger(
         accept_async=settings.accept_async,
         accept_ahead=of_restore,
         accept_restoring=of_restore,
+        only_asks=only_asks,
     )
 
 

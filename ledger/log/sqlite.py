@@ -240,10 +240,7 @@ class SqliteStore:
 
     def _connect(self) -> SqliteConnection:
         try:
-            raw = sqlite3.connect(
-                self.path, timeout=10, isolation_level=None, check_same_thread=False
-            )
-            raw.execute("PRAGMA journal_mode = WAL")
+            raw = self._raw()
             raw.execute("PRAGMA synchronous = FULL")
             raw.execute("PRAGMA cache_size = -16384")
             raw.execute("PRAGMA trusted_schema = OFF")
@@ -254,6 +251,28 @@ class SqliteStore:
         connection = SqliteConnection(raw)
         _refuse_newer(connection, self._steps())
         return connection
+
+    def _raw(self) -> sqlite3.Connection:
+        """A connection; where nothing may be written beside the file, one that only reads it.
+
+        A write-ahead log needs a file beside the database even of readers. Where there is none and
+        none may be made, as on a medium that is read-only, the file holds everything by itself.
+        """
+
+        def connected(place: str, *, uri: bool) -> sqlite3.Connection:
+            return sqlite3.connect(
+                place, timeout=10, isolation_level=None, check_same_thread=False, uri=uri
+            )
+
+        try:
+            raw = connected(str(self.path), uri=False)
+            raw.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code not in _READ_ONLY or self.path.with_name(f"{self.path.name}-wal").exists():
+                raise
+            return connected(f"{self.path.as_uri()}?immutable=1", uri=True)
+        return raw
 
     def _steps(self) -> list[Migration]:
         return [

@@ -62,9 +62,11 @@ from ledger.usecases.fitting import epoch_ahead
 from ledger.usecases.held_keys import HeldKeys
 from ledger.usecases.hosts import HostKeeper
 from ledger.usecases.key_backups import KeyBackups
+from ledger.usecases.leaving import Leave
 from ledger.usecases.next_epoch import NextEpoch
 from ledger.usecases.outcomes import (
     ImportOutcome,
+    LeavingOutcome,
     LedgerStatus,
     MappingOutcome,
     Outcome,
@@ -180,6 +182,23 @@ class Ledger:
         """One service-level right less."""
         request = ChangeRoles(self._desk, acting, right, parse_claim(claim), revoke=True)
         return self._writer.run(request)
+
+    def leave(
+        self,
+        acting: Acting,
+        claim: Claim,
+        applications: Callable[[], Sequence[str]],
+        *,
+        exposed: int,
+        only_look: bool = False,
+    ) -> LeavingOutcome:
+        """Every role and right of a claim taken, in one transaction; see `usecases.leaving`.
+
+        `applications` lists the IDs of all there are. With `only_look` it says what would be taken.
+        """
+        head = self._writer.catch_up()
+        request = Leave(self._desk, acting, claim, applications(), head, exposed, only_look)
+        return self._look(request.decide) if only_look else self._writer.run(request)
 
     def application(self, application: str) -> Application:
         """The application as it is; `no-such-application` if there is none."""

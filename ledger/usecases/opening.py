@@ -71,6 +71,8 @@ class OpeningSettings(TypedDict, total=False):
     """Write although a commit waits for no standby; recorded."""
     accept_restoring: bool
     """The store may be one that is being restored: for whoever restores."""
+    only_asks: bool
+    """A store where nothing can be recorded serves, too: for whoever releases nothing."""
 
 
 class _Opened(NamedTuple):
@@ -184,6 +186,7 @@ def _opened(
     accept_async: bool = False,
     accept_ahead: bool = False,
     accept_restoring: bool = False,
+    only_asks: bool = False,
 ) -> _Opened:
     row = _ledger_row(store, unlocked, memory, accept_restoring=accept_restoring)
     unlocked = unlocked.preferring(_live_signing_keys(store))
@@ -211,7 +214,8 @@ def _opened(
     )
     mapper.learn_by(lambda: writer.look(_nothing))
     server = store.server()
-    if server is not None:
+    unwritable = only_asks and server is not None and bool(server.lacking)
+    if server is not None and not unwritable:
         _refuse_server(server, clock(), accept_clock=accept_clock, accept_async=accept_async)
     _refuse_rollback(store, writer.head)
     ledger = Ledger(desk, writer, held, host, clock, Prover(store, row, tiles))
@@ -219,9 +223,10 @@ def _opened(
     writer.check_signers()
     _check_keyring(desk, writer, held, ahead=accept_ahead)
     far_ahead = clock() > writer.head.recorded_at + AHEAD_MAX_US
-    if accept_clock and far_ahead and unlocked.is_operator:
+    if accept_clock and far_ahead and unlocked.is_operator and not unwritable:
         writer.run(KeyringEvent(desk, Acting(), ClockAccepted(clock())))
-    if server is not None and not server.outlives_failover and unlocked.is_operator:
+    at_risk = server is not None and not (server.outlives_failover or unwritable)
+    if at_risk and unlocked.is_operator:
         writer.run(KeyringEvent(desk, Acting(), AsyncAccepted()))
     return _Opened(ledger, desk, writer)
 

@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator
 from tools.bench.commands import Finished, finished, seconds_of
 from tools.bench.figures import Fact, median_ms
 from tools.bench.grown import MEASURED_ROWS, Grown
-from tools.bench.population import FREQUENT, RARE
+from tools.bench.population import FREQUENT, OWNERS_OF_FIRST, RARE, application_name
 from tools.bench.proofs import proof_facts
 from tools.show import Progress
+from tools.who_can import Wanted, who_can
 from tools.wiring import Session
 
 _TIMES = 7
@@ -29,6 +30,9 @@ _REBUILT_MIN = 60_000
 _GET_MS_MAX = 300
 _LATEST = "latest 100 accesses of a frequent user"
 _LATEST_RARE = "all 3 accesses of a rare user"
+_EXPOSURE = "exposure of a frequent user"
+_WHO_CAN = "who can read one application, of 200 owners"
+_QUESTION_MS_MAX = 100
 _GET = "credential get, whole command"
 _OPENED = "ledger opened and read once, in process"
 _LATEST_TIMES_MAX, _OPENED_TIMES_MAX = 1.5, 1.3
@@ -56,6 +60,8 @@ def at_size(grown: Grown, size: int, progress: Progress) -> Iterator[Fact]:
     with grown.opened() as session:
         for name, user in ((_LATEST, FREQUENT), (_LATEST_RARE, RARE)):
             yield fact(name, median_ms([_latest(session, user)] * _TIMES), "ms")
+        yield fact(_EXPOSURE, median_ms([_exposure(session)] * _TIMES), "ms", _QUESTION_MS_MAX)
+        yield fact(_WHO_CAN, median_ms([_who_can(session)] * _TIMES), "ms", _QUESTION_MS_MAX)
     environment = grown.environment
     yield fact(_GET, median_ms([_get(grown)] * _TIMES), "ms", _GET_MS_MAX)
     yield fact(_OPENED, median_ms([_opened(grown)] * _TIMES), "ms")
@@ -101,6 +107,29 @@ def _latest(session: Session, user: str) -> Timed:
     def ask() -> float:
         started = time.perf_counter()
         assert session.views.access(user=user, limit=100)
+        return time.perf_counter() - started
+
+    return ask
+
+
+def _exposure(session: Session) -> Timed:
+    def ask() -> float:
+        started = time.perf_counter()
+        (line,) = session.views.exposure(FREQUENT)
+        assert line["times"] > 1
+        return time.perf_counter() - started
+
+    return ask
+
+
+def _who_can(session: Session) -> Timed:
+    # One of the ten applications that have their two hundred owners at every length.
+    wanted = Wanted(application_name(1))
+
+    def ask() -> float:
+        started = time.perf_counter()
+        rows, _ = who_can(session, wanted)
+        assert len(rows) == OWNERS_OF_FIRST
         return time.perf_counter() - started
 
     return ask
