@@ -63,6 +63,9 @@ WRITES = {
     "audit access": Write(("audit", "access"), ("audit.queried",)),
     "audit changes": Write(("audit", "changes", "--app", "Reports"), ("audit.queried",)),
     "audit explain": Write(("audit", "explain", "6"), ("audit.queried",)),
+    "audit export": Write(
+        ("audit", "export", "--format", "jsonl", "--limit", "1"), ("audit.queried",)
+    ),
     "replay rebuild": Write(("replay", "rebuild"), ()),
 }
 ELSEWHERE = {
