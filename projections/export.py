@@ -96,12 +96,8 @@ def exported(
 
 def exported_row(checked: CheckedRow, ledger_id: str, retention: Retention = KEEPS_ALL) -> Exported:
     """One row with its document; without contents where it was erased or does not open."""
-    row, content = checked.row, checked.content
-    recorded, why = (content, None) if isinstance(content, Recorded) else (None, content.code)
-    if compartment_of(row.topic) is Compartment.ACCESS:
-        erasure = retention.erasure_of(row.position)
-        if erasure is not None:
-            recorded, why = None, erasure.why
+    row = checked.row
+    recorded, why = readable(checked, retention)
     document = {
         "ledger_id": ledger_id,
         "position": row.position,
@@ -116,6 +112,16 @@ def exported_row(checked: CheckedRow, ledger_id: str, retention: Retention = KEE
         "unreadable": why,
     }
     return Exported(row, recorded, document)
+
+
+def readable(checked: CheckedRow, retention: Retention) -> tuple[Recorded | None, str | None]:
+    """The event in a row, or why it may not be told: erased, or its key is not held."""
+    row, content = checked.row, checked.content
+    if compartment_of(row.topic) is Compartment.ACCESS:
+        erasure = retention.erasure_of(row.position)
+        if erasure is not None:
+            return None, erasure.why
+    return (content, None) if isinstance(content, Recorded) else (None, content.code)
 
 
 def told(event: Event) -> dict[str, Any]:

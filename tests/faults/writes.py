@@ -92,6 +92,7 @@ ELSEWHERE = {
     "key slot remove": "test_kills.py",
     "log accept-rollback": "test_kills_again.py",
     "log verify": "test_kills_again.py",
+    "audit report": "test_report_faults.py",
     "replay restore": "test_kills.py",
     "store migrate": "test_kills_again.py",
 }
