@@ -14,8 +14,9 @@ a host before it decides something by them.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
@@ -67,6 +68,16 @@ def know_newest(store: Store, mapper: EventMapper) -> None:
         mapper.learn(newest.following_epoch)
 
 
+class CheckedRow(NamedTuple):
+    """A row that a walk has come by, and what is in it."""
+
+    row: LogRow
+    head_size: int
+    """Of the signed head that it was checked into: the first one that holds it."""
+    content: Recorded | KeyUnavailable
+    """The event, or why it does not open."""
+
+
 class Walk:
     """One walk through the log, or the part of it that a question is about."""
 
@@ -77,10 +88,11 @@ class Walk:
         *,
         since: int | None = None,
         until: int | None = None,
+        after_position: int = 0,
         until_position: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """`since` and `until` are microseconds UTC, both included."""
+        """`since` and `until` are microseconds UTC, both included, as `until_position` is."""
         self.position = 0
         """Of the last row that was given; 0 before the first."""
         self.recorded_at: int | None = None
@@ -89,8 +101,11 @@ class Walk:
         self._mapper = mapper
         self._since = since
         self._until = until
+        self._after_position = after_position
         self._until_position = until_position
         self._progress = progress
+        self._heads: list[int] = []
+        """Sizes of the heads within the page at hand, rising."""
 
     def events(
         self,
@@ -119,6 +134,22 @@ class Walk:
             if page:
                 self.position, self.recorded_at = page[-1].position, page[-1].recorded_at
 
+    def rows(self) -> Iterator[CheckedRow]:
+        """All rows of whatever topic, oldest first, those that do not open included.
+
+        Tampered with everything that following the log finds.
+        """
+        for page in self._pages():
+            for row in page:
+                self.position, self.recorded_at = row.position, row.recorded_at
+                head = self._heads[bisect_left(self._heads, row.position)]
+                content: Recorded | KeyUnavailable
+                try:
+                    content = self._opened(row)
+                except KeyUnavailable as error:
+                    content = error
+                yield CheckedRow(row, head, content)
+
     def _opened(self, row: LogRow) -> Recorded:
         """The event in a row; of an epoch that began while this walk went on, too."""
         try:
@@ -130,37 +161,51 @@ class Walk:
 
     def _pages(self) -> Iterator[list[LogRow]]:
         page: list[LogRow] = []
+
+        def come_by(rows: list[LogRow]) -> None:
+            page.extend(rows)
+            self._heads.append(rows[-1].position)
+
         know_newest(self._store, self._mapper)
-        follower, head = self._beginning(page.extend)
+        follower, head = self._beginning(come_by)
         while True:
             with self._store.reading() as reading:
                 moved = follower.follow(reading, head)
                 total = reading.last_position()
             if page and self._is_beyond(page[-1]):  # positions and times grow: others may be, too
-                yield [row for row in self._since_asked(page) if not self._is_beyond(row)]
+                yield [row for row in self._asked(page) if not self._is_beyond(row)]
                 return
-            yield self._since_asked(page)
+            yield self._asked(page)
             page.clear()
+            self._heads.clear()
             if moved.size == head.size:
                 return
             head = moved
             if self._progress is not None:
                 self._progress(head.size, total)
 
-    def _since_asked(self, page: list[LogRow]) -> list[LogRow]:
-        if self._since is None or (page and page[0].recorded_at >= self._since):
+    def _asked(self, page: list[LogRow]) -> list[LogRow]:
+        """The rows of a page from the asked beginning on."""
+        since, after = self._since, self._after_position
+        if not page or (
+            page[0].position > after and (since is None or page[0].recorded_at >= since)
+        ):
             return page
-        return [row for row in page if row.recorded_at >= self._since]
+        return [
+            row
+            for row in page
+            if row.position > after and (since is None or row.recorded_at >= since)
+        ]
 
     def _beginning(self, observe: Callable[[list[LogRow]], None]) -> tuple[Follower, CheckedHead]:
         with self._store.reading() as reading:
             follower = _follower(reading, self._mapper, observe)
-            if self._since is None:
-                return follower, CheckedHead()
-            # The row before the first that counts is walked over too. Its time is earlier, as the
-            # store tells it; once it is checked, so are those of all rows below it: times grow.
-            before = position_at(reading, self._since - 1)
-            return follower, follower.unchecked_head(reading, before - 1)
+            begin = self._after_position
+            if self._since is not None:
+                # The row before the first that counts is walked over too. Its time is earlier, as
+                # the store tells it; once it is checked, so are those of all rows below it.
+                begin = max(begin, position_at(reading, self._since - 1) - 1)
+            return follower, follower.unchecked_head(reading, begin)
 
     def _is_beyond(self, row: LogRow) -> bool:
         return (self._until is not None and row.recorded_at > self._until) or (

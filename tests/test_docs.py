@@ -9,6 +9,7 @@ from pathlib import Path
 
 import ledger.aggregates
 from ledger.aggregates.event import topics
+from projections.ocsf import ACTIONS, Class, Severity
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -53,6 +54,22 @@ def test_every_finding_of_doctor_is_documented():
     found |= {f"{what}-too-open" for text in sources for what in _TOO_OPEN.findall(text)}
     assert len(found) > 25
     assert found - _quoted("findings.md") == set()
+
+
+def test_every_topic_is_told_with_its_class_in_ocsf():
+    """The page of the export format has each topic's class, activity and severity."""
+    text = (REFERENCE / "export-format.md").read_text(encoding="utf-8")
+    table = text.partition("| topic |")[2]
+    shown = dict(re.findall(r"^\| `([a-z.-]+)` \| (.* \|)$", table, re.MULTILINE))
+    for topic, action in ACTIONS.items():
+        uid, caption, *_ = action.ocsf.value
+        named = f"{caption} ({uid})"
+        if action.ocsf is Class.USER_ACCESS:
+            named = f"{caption}, or Group Management ({uid} or {Class.GROUP.value[0]})"
+        quiet = action.severity is Severity.INFORMATIONAL
+        severity = "" if quiet else action.severity.value[1]
+        assert shown.pop(topic) == f"{named} | {action.name} ({action.activity}) | {severity} |"
+    assert shown == {}
 
 
 def test_every_link_between_pages_leads_somewhere():

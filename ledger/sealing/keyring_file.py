@@ -199,11 +199,20 @@ def create_private_file(path: Path, content: bytes) -> None:
 
     FileExistsError where something is, other kinds of OSError where it cannot be written.
     """
+    _put_private_file(path, content, _link)
+
+
+def replace_private_file(path: Path, content: bytes) -> None:
+    """The same in the place of whatever is there, which stays as it is until then."""
+    _put_private_file(path, content, _rename)
+
+
+def _put_private_file(path: Path, content: bytes, put: Callable[[Path, Path], None]) -> None:
     clear_leftovers(path)
     temporary = _beside(path)
     try:
         _write_new(temporary, content)
-        _link(temporary, path)
+        put(temporary, path)
         _sync_folder(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -322,6 +331,10 @@ def _write_new(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    temporary.replace(path)
 
 
 def _link(temporary: Path, path: Path) -> None:

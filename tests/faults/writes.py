@@ -69,6 +69,9 @@ WRITES = {
     "audit who-can": Write(("audit", "who-can", "--all"), ("audit.queried",)),
     "audit exposure": Write(("audit", "exposure", "user:ann"), ("audit.queried",)),
     "audit explain": Write(("audit", "explain", "6"), ("audit.queried",)),
+    "audit export": Write(
+        ("audit", "export", "--format", "jsonl", "--limit", "1"), ("audit.queried",)
+    ),
     "replay rebuild": Write(("replay", "rebuild"), ()),
 }
 ELSEWHERE = {
@@ -98,6 +101,7 @@ ELSEWHERE = {
     "log witness init": "test_witness_faults.py",
     "log witness sign": "test_witness_faults.py",
     "log witness stamp": "test_witness_faults.py",
+    "audit report": "test_report_faults.py",
     "replay restore": "test_kills.py",
     "store migrate": "test_kills_again.py",
 }

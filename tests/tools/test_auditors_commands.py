@@ -60,6 +60,8 @@ ALLOWED = {
     "audit recheck": (),
     "audit who-can": ("--all",),
     "audit exposure": ("user:ann",),
+    "audit export": ("--format", "jsonl", "--limit", "3"),
+    "audit report": ("{home}/report.html",),
     "key status": (),
     "key slot list": (),
     "key hold list": (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import click
 
@@ -234,6 +235,53 @@ def who_can(
 
 @command(
     audit,
+    "export",
+    example="credledger audit export --format ocsf --after 4711",
+    asks=True,
+    answers='{"format", "rows", "unreadable", "position", "out"}, where --out is given',
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["ocsf", "jsonl"]),
+    required=True,
+    help="OCSF events, or the rows as they are.",
+)
+@click.option(
+    "--after",
+    type=click.IntRange(0),
+    metavar="POSITION",
+    help="Go on behind this row, the last one that was given.",
+)
+@click.option("--until", metavar="TIME")
+@click.option("--limit", type=click.IntRange(0), default=0, help="0 is all, which is the default.")
+@click.option(
+    "--out", metavar="FILE", help="Write there; goes on behind the last row of a file that exists."
+)
+def export(
+    run: Run, form: str, after: int | None, until: str | None, limit: int, out: str | None
+) -> None:
+    """Give every row of the log out, one line of JSON each, in order of position.
+
+    Access and administration, for a SIEM. The last row's position is where to go on.
+    """
+    from tools.exports import Asked, export_log
+    from tools.show import print_note
+
+    with run.asking() as session:
+        asked = Asked(form, after, until, limit or None)
+        document = export_log(session, partial(run.record, session, "export"), asked, out)
+    rows, position = document["rows"], document["position"]
+    counted = "1 row" if rows == 1 else f"{rows} rows"
+    said = f"Exported {counted}, up to position {position}."
+    if out is None:
+        print_note(said if not rows else f"{said} Go on with --after {position}.")
+    else:
+        run.print(document, sentence=said)
+
+
+@command(
+    audit,
     "exposure",
     example="credledger audit exposure user:alice --open",
     asks=True,
@@ -259,3 +307,29 @@ def exposure(run: Run, claim: str, since: str | None, is_open: bool) -> None:
     run.print(rows, EXPOSURE_COLUMNS)
     if erased is not None:
         print_note(erased)
+
+
+@command(
+    audit,
+    "report",
+    example="credledger audit report november.html --since 2026-11-01 --until 2026-12-01",
+    asks=True,
+    answers='{"path", "position", "rows", "bytes"}',
+)
+@click.argument("file", metavar="FILE.html")
+@click.option("--since", metavar="TIME", help="Accesses and changes from here on; else all.")
+@click.option("--until", metavar="TIME", help="The log up to here; else all.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def report(run: Run, file: str, since: str | None, until: str | None, force: bool) -> None:
+    """Write one page for people: accesses, refusals, exposure, changes, keys, backups.
+
+    It fetches nothing, runs nothing, and prints. The log is checked first.
+    """
+    from tools.reports import write_report
+
+    with run.asking() as session:
+        record = partial(run.record, session, "report")
+        document = write_report(session, record, file, since, until, force=force)
+    run.print(
+        document, sentence=f"Wrote {document['path']}, up to position {document['position']}."
+    )

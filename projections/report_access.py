@@ -1,0 +1,231 @@
+"""What a report tells of accesses: how many and when, of what, by whom, refused, still exposed."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ledger.aggregates.access import Access
+from ledger.aggregates.application import ApplicationDeleted
+from ledger.aggregates.mapping import (
+    CredentialDeleted,
+    CredentialResealed,
+    CredentialRestored,
+    CredentialSet,
+)
+from ledger.aggregates.recorded import Recorded
+from ledger.log.rows import LogRow
+from projections.digests import compared
+from projections.documents import access_document, time_text
+from projections.report import Section
+
+OUTCOMES = ("granted", "denied", "not-set")
+QUARTER_US = 900_000_000
+"""Times are counted by the quarter of an hour, which every zone's days are made of."""
+LISTED = 25
+"""So many rows a table shows."""
+_NAMES_MAX = 50_000
+"""So many names are counted apart; anybody may try names that there are not."""
+OTHERS = "(all others)"
+
+
+class Accesses(Section):
+    """How many attempts there were, with what outcome, and when."""
+
+    name: ClassVar[str] = "accesses"
+    title: ClassVar[str] = "Accesses over time"
+
+    def __init__(self) -> None:
+        self._quarters: dict[str, Counter[int]] = {outcome: Counter() for outcome in OUTCOMES}
+        self._unreadable = 0
+
+    def see(self, recorded: Recorded, *, asked: bool) -> None:
+        """Count an attempt."""
+        if asked and isinstance(recorded.event, Access):
+            self._quarters[_outcome(recorded)][recorded.recorded_at // QUARTER_US] += 1
+
+    def pass_over(self, row: LogRow, *, asked: bool) -> None:
+        """Count one that nobody can read any more."""
+        self._unreadable += asked and row.topic.startswith("access.")
+
+    def told(self) -> dict[str, Any]:
+        """Totals, and for each outcome how many in which quarter of an hour since 1970."""
+        return {
+            "totals": {outcome: counted.total() for outcome, counted in self._quarters.items()},
+            "unreadable": self._unreadable,
+            "quarters": self._quarters,
+        }
+
+
+@dataclass(slots=True)
+class _Count:
+    """Attempts under one name."""
+
+    name: str
+    outcomes: Counter[str] = field(default_factory=Counter)
+    last: int = 0
+
+
+class _ByName(Section):
+    """Attempts counted under a name that each of them has."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, _Count] = {}
+
+    def see(self, recorded: Recorded, *, asked: bool) -> None:
+        """Count an attempt under its name."""
+        if not asked or not isinstance(recorded.event, Access):
+            return
+        key, name = self._named(recorded.event)
+        if key not in self._counts and len(self._counts) >= _NAMES_MAX:
+            key = name = OTHERS
+        count = self._counts.setdefault(key, _Count(name))
+        count.outcomes[_outcome(recorded)] += 1
+        count.last = recorded.recorded_at
+
+    def told(self) -> dict[str, Any]:
+        """The names with most attempts, and how many more there are."""
+        order = sorted(self._counts.values(), key=lambda one: (-one.outcomes.total(), one.name))
+        return {
+            "rows": [
+                {
+                    "name": one.name,
+                    **{outcome: one.outcomes[outcome] for outcome in OUTCOMES},
+                    "last_at": time_text(one.last),
+                }
+                for one in order[:LISTED]
+            ],
+            "more": len(order[LISTED:]),
+        }
+
+    def _named(self, record: Access) -> tuple[str, str]:
+        raise NotImplementedError
+
+
+class ByApplication(_ByName):
+    """Attempts by target application."""
+
+    name: ClassVar[str] = "by_application"
+    title: ClassVar[str] = "By target application"
+
+    def _named(self, record: Access) -> tuple[str, str]:
+        return compared(record.application), record.application
+
+
+class ByPerson(_ByName):
+    """Attempts by who asked."""
+
+    name: ClassVar[str] = "by_person"
+    title: ClassVar[str] = "By person and service"
+
+    def _named(self, record: Access) -> tuple[str, str]:
+        return record.caller, record.caller
+
+
+class Refusals(Section):
+    """Attempts that were refused or found nothing: why, and the newest of them."""
+
+    name: ClassVar[str] = "refusals"
+    title: ClassVar[str] = "Refused, or nothing there"
+
+    def __init__(self) -> None:
+        self._why: Counter[str] = Counter()
+        self._newest: deque[dict[str, Any]] = deque(maxlen=LISTED)
+
+    def see(self, recorded: Recorded, *, asked: bool) -> None:
+        """Note an attempt that gave nothing out."""
+        record = recorded.event
+        if not asked or not isinstance(record, Access) or _outcome(recorded) == "granted":
+            return
+        self._why[record.detail] += 1
+        self._newest.append(access_document(recorded, record))
+
+    def told(self) -> dict[str, Any]:
+        """Reasons with their numbers, and the newest attempts first."""
+        newest = list(reversed(self._newest))
+        return {
+            "why": self._why.most_common(),
+            "rows": newest,
+            "more": self._why.total() - len(newest),
+        }
+
+
+@dataclass(slots=True)
+class _Exposed:
+    """Who saw the value that stands now."""
+
+    application: str
+    owner: str | None
+    version: int
+    since: int
+    people: set[str] = field(default_factory=set)
+    times: int = 0
+    last: int = 0
+
+
+class Exposure(Section):
+    """Values that somebody saw and nobody has changed since, whenever they were seen."""
+
+    name: ClassVar[str] = "exposure"
+    title: ClassVar[str] = "Seen, and not changed since"
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, str | None], _Exposed] = {}
+
+    def see(self, recorded: Recorded, *, asked: bool) -> None:
+        """Begin anew with a value, end with its deletion, count who sees it; whenever it was."""
+        del asked
+        match recorded.event:
+            case Access() as record if recorded.topic == "access.granted":
+                self._seen(recorded, record)
+            case CredentialSet() | CredentialRestored() | CredentialResealed() as happened:
+                place = compared(happened.application), happened.owner
+                known = self._values.get(place)
+                if known is None or known.version != happened.value_version:
+                    self._values[place] = _Exposed(
+                        happened.application,
+                        happened.owner,
+                        happened.value_version,
+                        happened.set_at,
+                    )
+            case CredentialDeleted() as gone:
+                self._values.pop((compared(gone.application), gone.owner), None)
+            case ApplicationDeleted(application=application):
+                key = compared(application)
+                self._values = {
+                    place: one for place, one in self._values.items() if place[0] != key
+                }
+
+    def told(self) -> dict[str, Any]:
+        """The values that most people saw, and how many values there are in all."""
+        seen = [one for one in self._values.values() if one.people]
+        seen.sort(key=lambda one: (-len(one.people), one.application.casefold(), one.owner or ""))
+        return {
+            "rows": [
+                {
+                    "application": one.application,
+                    "owner": one.owner,
+                    "version": one.version,
+                    "set_at": time_text(one.since),
+                    "people": len(one.people),
+                    "times": one.times,
+                    "last_at": time_text(one.last),
+                }
+                for one in seen[:LISTED]
+            ],
+            "more": len(seen[LISTED:]),
+            "standing": len(self._values),
+            "seen": len(seen),
+        }
+
+    def _seen(self, recorded: Recorded, record: Access) -> None:
+        exposed = self._values.get((compared(record.application), record.owner))
+        if exposed is not None and exposed.version == record.value_version:
+            exposed.people.add(record.caller)
+            exposed.times += 1
+            exposed.last = recorded.recorded_at
+
+
+def _outcome(recorded: Recorded) -> str:
+    return recorded.topic.removeprefix("access.")

@@ -1,0 +1,1 @@
+"""One page for people, made of what the read side has folded."""

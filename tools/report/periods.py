@@ -1,0 +1,98 @@
+"""Counts of many moments put into hours, days, weeks or months, as a chart shows them.
+
+The length follows from how long the whole is, so that there are neither three columns nor a
+thousand. Periods begin in the local time zone; one in which nothing happened has its column too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, tzinfo
+from typing import NamedTuple
+
+from projections.report_access import QUARTER_US
+
+Day = datetime
+"""Local, without a zone."""
+
+
+class Unit(NamedTuple):
+    """One length of periods."""
+
+    name: str
+    begins: Callable[[Day], Day]
+    """The beginning of the period that a time lies in."""
+    follows: Callable[[Day], Day]
+    """The beginning of the next one."""
+    label: str
+    """What stands along the axis, as `strftime` takes it; short, for there is little room."""
+    title: str
+    """The same in full."""
+
+
+class Columns(NamedTuple):
+    """What a chart is drawn from."""
+
+    unit: str
+    labels: list[str]
+    titles: list[str]
+    counts: dict[str, list[int]]
+
+
+def _month_after(begin: Day) -> Day:
+    return (begin + timedelta(days=31)).replace(day=1)
+
+
+def _hour(time: Day) -> Day:
+    return time.replace(minute=0, second=0, microsecond=0)
+
+
+def _midnight(time: Day) -> Day:
+    return _hour(time).replace(hour=0)
+
+
+HOUR = Unit("hour", _hour, lambda begin: begin + timedelta(hours=1), "%H:00", "%Y-%m-%d %H:00")
+DAY = Unit("day", _midnight, lambda begin: begin + timedelta(days=1), "%d %b", "%Y-%m-%d")
+WEEK = Unit(
+    "week",
+    lambda time: _midnight(time) - timedelta(days=time.weekday()),
+    lambda begin: begin + timedelta(days=7),
+    "%b %Y",
+    "week of %Y-%m-%d",
+)
+MONTH = Unit("month", lambda time: _midnight(time).replace(day=1), _month_after, "%b %Y", "%Y-%m")
+_LONGEST = ((timedelta(days=2), HOUR), (timedelta(days=92), DAY), (timedelta(days=731), WEEK))
+
+
+def columns(
+    quarters: Mapping[str, Counter[int]],
+    since: int | None,
+    until: int | None,
+    zone: tzinfo | None = None,
+) -> Columns:
+    """Counts by period; from `since` to `until` in microseconds UTC, or the first and last counted.
+
+    `zone` None is the local one. Without anything to show there are no columns.
+    """
+    counted = [quarter for counts in quarters.values() for quarter in counts]
+    if not counted:
+        return Columns(DAY.name, [], [], {name: [] for name in quarters})
+    first = _local(min(counted) if since is None else since // QUARTER_US, zone)
+    last = _local(max(counted) if until is None else until // QUARTER_US, zone)
+    unit = next((unit for longest, unit in _LONGEST if last - first <= longest), MONTH)
+    begins = [unit.begins(first)]
+    while (following := unit.follows(begins[-1])) <= last:
+        begins.append(following)
+    place = {begin: number for number, begin in enumerate(begins)}
+    rows = {name: [0] * len(begins) for name in quarters}
+    for name, counts in quarters.items():
+        for quarter, count in counts.items():
+            rows[name][place[unit.begins(_local(quarter, zone))]] += count
+    labels, titles = ([f"{begin:{form}}" for begin in begins] for form in (unit.label, unit.title))
+    return Columns(unit.name, labels, titles, rows)
+
+
+def _local(quarter: int, zone: tzinfo | None) -> Day:
+    moment = datetime.fromtimestamp(quarter * (QUARTER_US // 1_000_000), tz=zone)
+    return moment.replace(tzinfo=None, fold=0)
