@@ -6,6 +6,7 @@ import json
 
 import click
 
+from tools.cli.audit_pack import pack
 from tools.cli.command import Run, command
 
 ACCESS_COLUMNS = {
@@ -33,6 +34,9 @@ LIMIT_DEFAULT = 100
 @click.group()
 def audit() -> None:
     """Ask who read what and who changed what."""
+
+
+audit.add_command(pack)
 
 
 @command(
