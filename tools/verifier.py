@@ -136,12 +136,12 @@ class Pack:
             if not known and not entry.name.startswith("."):
                 raise Damage(f"{entry.name!a} is none of the pack's files")
         for name, told in self.files.items():
-            digest, length = hashlib.sha256(), 0
+            digest = hashlib.sha256()
             with self.open(name) as file:
-                while piece := file.read(_PIECE_BYTES):
+                fits = os.fstat(file.fileno()).st_size == told["bytes"]
+                while fits and (piece := file.read(_PIECE_BYTES)):
                     digest.update(piece)
-                    length += len(piece)
-            if length != told["bytes"] or digest.hexdigest() != told["sha256"]:
+            if not fits or digest.hexdigest() != told["sha256"]:
                 raise Damage(f"{name} is not the file that the manifest tells of")
 
     def open(self, name: str) -> BinaryIO:
@@ -761,10 +761,14 @@ _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 
 
 def _base64(value: Any) -> bytes:
+    """The bytes of canonical base64: one text for each."""
     try:
-        return base64.b64decode(value, validate=True)
+        content = base64.b64decode(value, validate=True)
     except (TypeError, ValueError) as error:
         raise Damage("something is not base64 where the page tells of it") from error
+    if base64.b64encode(content).decode() != value:
+        raise Damage("something is not base64 where the page tells of it")
+    return content
 
 
 def check_commitments(pack: Pack, epochs: int) -> int:

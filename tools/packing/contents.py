@@ -18,6 +18,7 @@ from ledger.errors import InvalidInput, NotFound, Tampered
 from ledger.log.checkpoint import head_text, note
 from ledger.log.rows import NO_ROW, CommitRow, LedgerRow, LogRow, SignerRow, signers_digest
 from ledger.log.store import LogReading, LogSource
+from ledger.tree import LEAF_PREFIX
 from tools.packing.folder import PackFolder
 
 ROWS, HEADS, LEDGER, CHECKPOINT = "rows.bin", "heads.bin", "ledger.json", "checkpoint.txt"
@@ -178,19 +179,29 @@ def _last_between(reading: LogReading, after: int, until: int) -> CommitRow | No
 
 
 def _packed(ledger_id: bytes, page: list[LogRow], tally: Tally) -> bytes:
+    """The rows as they lie in a pack; `altered-row` where a stored leaf is not its row's."""
     parts: list[bytes] = []
     for row in page:
-        try:
-            header = row.header(ledger_id)
-        except NO_ROW as error:
+        header, digest = _clear(ledger_id, row)
+        if sha256(LEAF_PREFIX + header + digest).digest() != row.leaf:
             raise Tampered(
-                "altered-row", "A row cannot be one the ledger wrote.", position=row.position
-            ) from error
-        parts += (len(header).to_bytes(2, "big"), header, sha256(row.sealed).digest())
+                "altered-row", "A row is not the one that was recorded.", position=row.position
+            )
+        parts += (len(header).to_bytes(2, "big"), header, digest)
         tally.topics[row.topic] += 1
     tally.first_at = tally.first_at or page[0].recorded_at
     tally.last_at = page[-1].recorded_at
     return b"".join(parts)
+
+
+def _clear(ledger_id: bytes, row: LogRow) -> tuple[bytes, bytes]:
+    """A row's header, and the digest of what is sealed in it."""
+    try:
+        return row.header(ledger_id), sha256(row.sealed).digest()
+    except NO_ROW as error:
+        raise Tampered(
+            "altered-row", "A row cannot be one the ledger wrote.", position=row.position
+        ) from error
 
 
 def _heads(source: LogSource, size: int) -> Iterator[list[CommitRow]]:

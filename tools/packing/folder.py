@@ -72,6 +72,8 @@ class PackFolder:
             lock = FileLock(lock_path, timeout=0, mode=0o600)
             lock.acquire()
         except Timeout as error:
+            if not lock_path.exists():  # nobody holds it: no lock can be made there
+                raise not_writable(OSError()) from error
             raise Unavailable(
                 "pack-locked", "Another process writes a pack into that folder."
             ) from error
