@@ -1078,7 +1078,7 @@ def as_time(microseconds: int) -> str:
         at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
     except OverflowError:
         return "a time beyond all calendars"
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def printed(report: Report) -> str:
@@ -1100,8 +1100,9 @@ def printed(report: Report) -> str:
         ]
         for one in facts["signers"]:
             until = "on" if one["to"] is None else f"to {one['to']}"
-            key = f"{one['public_key'][:16]}... {one['class']}"
-            lines.append(f"signer     {key}, {one['heads']} heads, from {one['from']} {until}")
+            lines.append(f"signer     {one['public_key']}")
+            heads = f"{one['class']}, {one['heads']} heads"
+            lines.append(f"           {heads}, from position {one['from']} {until}")
         lines += [f"rows       {many:8} {topic}" for topic, many in facts["topics"].items()]
     lines += ["", "This pack holds." if report.ok else "THIS PACK DOES NOT HOLD."]
     return "\n".join(line.encode("ascii", "backslashreplace").decode() for line in lines)

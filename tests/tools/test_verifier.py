@@ -443,7 +443,7 @@ def test_kept_heads_and_cosignatures_say_up_to_where_the_log_is_anchored(pack, t
     assert (found["ok"], found["anchored_to"], found["witnessed_to"]) == (True, 5, None)
     found = told(pack, "--anchors", kept, "--witness", verifier_key("wren"))
     assert (found["ok"], found["anchored_to"], found["witnessed_to"]) == (True, 5, 5)
-    assert "2027-01-15T08:00:00Z" in found["checks"][-1]["detail"]
+    assert "2027-01-15T08:00:00.000000Z" in found["checks"][-1]["detail"]
     shutil.copy(kept, pack / "anchors.txt")
     tell(pack)
     assert told(pack)["anchored_to"] == 5
