@@ -7,10 +7,12 @@ memory beside the keyring is a second anchor: the log must continue it, and be t
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -94,8 +96,10 @@ def parse_ledger_id(text: str) -> bytes:
     return bytes.fromhex(text.strip())
 
 
-def verify_store(settings: Settings, pinned: bytes | None) -> Report:
+def verify_store(settings: Settings, pinned: bytes | None, jobs: int | None = None) -> Report:
     """Check every row, head, signature and signer of the store; never prompts.
+
+    By so many processes, where the log is long; as many as there are processors, if not told.
 
     A store without a ledger is `no-ledger`, unless the host remembers one or its id is pinned:
     then it is damage, and reported.
@@ -112,7 +116,14 @@ def verify_store(settings: Settings, pinned: bytes | None) -> Report:
             _report_nothing(report, pinned, remembered)
             return report
         with progress("Verifying") as show:
-            found = verify_log(store, pinned=expected, remembered=remembered, progress=show)
+            found = verify_log(
+                store,
+                pinned=expected,
+                remembered=remembered,
+                progress=show,
+                jobs=jobs or processors(),
+                reopen=partial(store_of, settings),
+            )
         report.take_in(found)
     finally:
         store.close()
@@ -125,6 +136,7 @@ def verify_archive(
     besides: Sequence[Path],
     pinned: bytes | None,
     position: int | None = None,
+    jobs: int | None = None,
 ) -> Report:
     """Check every row, head, signature and signer of an archive; needs no key and never prompts.
 
@@ -146,6 +158,8 @@ def verify_archive(
             pinned=expected,
             remembered=None if beyond else remembered,
             progress=show,
+            jobs=jobs or processors(),
+            reopen=partial(open_archive, directory, tuple(besides), position=position),
         )
     if beyond and remembered is not None:
         report.add("host-memory", True, f"goes further, to {remembered.size}: not compared")
@@ -162,6 +176,11 @@ def verify_archive(
     ]
     report.seconds = round(time.monotonic() - started, 3)
     return report
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def view_checks(session: Session) -> Iterator[tuple[str, bool, str]]:

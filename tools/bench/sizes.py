@@ -14,6 +14,7 @@ from tools.bench.commands import Finished, finished, seconds_of
 from tools.bench.figures import Fact, median_ms
 from tools.bench.grown import MEASURED_ROWS, Grown
 from tools.bench.population import FREQUENT, RARE
+from tools.bench.verification import verification_facts
 from tools.show import Progress
 from tools.wiring import Session
 
@@ -61,6 +62,7 @@ def at_size(grown: Grown, size: int, progress: Progress) -> Iterator[Fact]:
     verified = run("log", "verify")
     yield fact("rows checked by log verify", verified.document["size"] / verified.seconds, "/s")
     yield fact("log verify, peak memory", verified.peak_mib, "MiB", _PEAK_MIB_MAX)
+    yield from verification_facts(grown)
     replayed = run("replay", "state", "--position", str(size))
     yield fact("replay state, peak memory", replayed.peak_mib, "MiB", _PEAK_MIB_MAX)
     rebuilt = run("replay", "rebuild")

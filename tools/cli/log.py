@@ -40,6 +40,12 @@ def log() -> None:
     is_flag=True,
     help="Replace this host's unreadable memory by the log's head; recorded (unlocks).",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="By so many processes, if the log is long; as many as there are processors unless told.",
+)
 @click.pass_context
 def verify(
     context: click.Context,
@@ -47,6 +53,7 @@ def verify(
     run: Run,
     archive: Path | None,
     ledger_id: str | None,
+    jobs: int | None,
     views: bool,
     accept_new_memory: bool,
 ) -> None:
@@ -61,9 +68,9 @@ def verify(
         accept(settings, run.standard_input, run.acting())
     pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
     if archive is not None:
-        report = verify_archive(settings, archive, (), pinned)
+        report = verify_archive(settings, archive, (), pinned, jobs=jobs)
     else:
-        report = verify_store(settings, pinned)
+        report = verify_store(settings, pinned, jobs)
     if views and report.ok:
         with run.session(operator=False) as session:
             for name, ok, detail in view_checks(session):
