@@ -66,6 +66,8 @@ class Forged:
     signers: list[tuple[str, str, str, int, str]] = field(
         default_factory=lambda: [("ann", "operator", "begin", 0, "ann")]
     )
+    told_roots: dict[int, bytes] = field(default_factory=dict)
+    """Instead of the true ones, and signed."""
 
     def alter(self, at: int, /, **changes: object) -> None:
         self.rows[at - 1] = replace(self.rows[at - 1], **changes)
@@ -76,7 +78,7 @@ class Forged:
         for size, row in enumerate(self.rows):
             nodes = page.appended(size, nodes, page.leaf(row.header(), row.sealed))
             roots.append(page.root_of(nodes))
-        return roots
+        return [self.told_roots.get(size, root) for size, root in enumerate(roots)]
 
     def signer_rows(self) -> list[dict]:
         roots, rows = self.roots(), []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -12,7 +13,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgpack
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.tools.forged_pack import (
     BEGUN_AT,
@@ -170,6 +175,11 @@ RULES = {
         lambda forged: setattr(forged, "heads", [(2, "ann"), (6, "eve")]),
         "a head is not signed by one who may",
         6,
+    ),
+    "another root": (
+        lambda forged: forged.told_roots.update({5: bytes(32)}),
+        "a head's root is not that of its rows",
+        5,
     ),
     "signed before its beginning": (
         lambda forged: setattr(forged, "heads", [(2, "ben"), (6, "ann")]),
@@ -333,7 +343,71 @@ def instead(name, make):
     return change
 
 
+def ledger(**changes):
+    def change(folder):
+        path = folder / "ledger.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+        tell(folder)
+
+    return change
+
+
+def signer(**changes):
+    def change(folder):
+        rows = json.loads((folder / "ledger.json").read_text())["signers"]
+        ledger(signers=[{**rows[0], **changes}, *rows[1:]])(folder)
+
+    return change
+
+
+def bytes_at(name, *turned):
+    """Bytes of a file put in another's place, and the manifest made to fit."""
+
+    def change(folder):
+        content = bytearray((folder / name).read_bytes())
+        for at, value in turned:
+            content[at] = value
+        (folder / name).write_bytes(content)
+        tell(folder)
+
+    return change
+
+
+def cut(name, length):
+    def change(folder):
+        (folder / name).write_bytes((folder / name).read_bytes()[:length])
+        tell(folder)
+
+    return change
+
+
+def nothing_recorded(folder):
+    cut("rows.bin", 0)(folder)
+    cut("heads.bin", 0)(folder)
+    signers = json.loads((folder / "ledger.json").read_text())["signers"]
+    ledger(signers=signers[:1])(folder)
+
+
+def with_file(name, content=b"[]"):
+    def change(folder):
+        (folder / name).write_bytes(content)
+        tell(folder)
+
+    return change
+
+
+_ROW_BYTES = 2 + 84 + len("audit.queried") + 32
 ILL = {
+    "a newer ledger": ledger(format=2),
+    "a signer of another class": signer(**{"class": "king"}),
+    "a signer that changes nothing": signer(change="stay"),
+    "a topic longer than its header": bytes_at("rows.bin", (2 + 67, 14)),
+    "a topic that is not ASCII": bytes_at("rows.bin", (2 + 68, 0xFF)),
+    "the last row left out": cut("rows.bin", -_ROW_BYTES),
+    "nothing recorded": nothing_recorded,
+    "access without commitments": with_file("access.jsonl"),
+    "commitments without access": with_file("commitments.json"),
+    "anchors that are no text": with_file("anchors.txt", b"\xff\xff"),
     "no manifest": lambda folder: (folder / "manifest.json").unlink(),
     "no rows": lambda folder: (folder / "rows.bin").unlink(),
     "a file more": lambda folder: (folder / "more").write_text("x"),
@@ -407,6 +481,94 @@ def test_a_rows_length_is_not_believed(pack):
         (pack / "rows.bin").write_bytes(length + content[2:])
         tell(pack)
         assert [one[0] for one in failing(pack)] == ["log"]
+
+
+# Records
+
+
+NO_RECORDS = {
+    "nothing": b"",
+    "something behind": b"\xc0\xc0",
+    "too deep": b"\x91" * 40 + b"\xc0",
+    "a float": b"\xcb" + bytes(8),
+    "an extension": b"\xd4\x01\x00",
+    "a kind that is none": b"\xc1",
+    "a number as key": b"\x81\x01\x01",
+    "a key twice": b"\x82\xa1a\x01\xa1a\x02",
+    "text cut off": b"\xa5abc",
+    "text that is none": b"\xa1\xff",
+    "bytes cut off": b"\xc4\x09abc",
+    "an array that ends": b"\x93\x01\x02",
+    "an array of too many": b"\xdd\xff\xff\xff\xff",
+    "a map of too many": b"\xdf\xff\xff\xff\xff",
+    "a number cut off": b"\xcf\x01",
+}
+
+
+@pytest.mark.parametrize("name", NO_RECORDS)
+def test_what_is_no_record_is_not_read_as_one(name):
+    with pytest.raises(verifier.Damage):
+        verifier.unpacked(NO_RECORDS[name])
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(),
+        lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(), inner, max_size=20),
+        max_leaves=60,
+    )
+)
+def test_records_are_read_as_the_library_writes_them(value):
+    try:
+        assert verifier.unpacked(msgpack.packb(value)) == value
+    except verifier.Damage as damage:
+        assert "deeply" in damage.detail
+
+
+@pytest.mark.parametrize("size", [1, 40, 300, 70_000])
+def test_long_records_are_read_as_the_library_writes_them(size):
+    for value in ("x" * size, list(range(size)), {str(n): n for n in range(size)}):
+        assert verifier.unpacked(msgpack.packb(value)) == value
+    told = {"base64": base64.b64encode(bytes(size)).decode()}
+    assert verifier.unpacked(msgpack.packb(bytes(size))) == told
+
+
+def sealed_row(text: bytes) -> tuple[verifier.Row, bytes, bytes]:
+    """A row, its key, and what is sealed in it."""
+    row, key = Row(1, stream(1), 1, "access.granted"), bytes(range(32))
+    header = row.header()
+    sealed = bytes(12) + AESGCM(key).encrypt(bytes(12), text, header[:34] + header[42:-8])
+    (read,) = verifier.rows_of(
+        io.BytesIO(len(header).to_bytes(2, "big") + header + hashlib.sha256(sealed).digest()),
+        LEDGER,
+    )
+    return read, key, sealed
+
+
+def test_padding_is_held_to_the_page():
+    row, key, sealed = sealed_row(b"\x00\x00\x00\x01\xc0" + bytes(59))
+    assert verifier.unsealed(row, key, sealed) == b"\xc0"
+    for wrong in (
+        b"\x00\x00\x00\x01\xc0" + bytes(58),
+        b"\x00\x00\x00\x01\xc0" + bytes(58) + b"\x01",
+        b"\x00\x00\x00\x3d" + bytes(60),
+        b"\xff\xff\xff\xff" + bytes(60),
+    ):
+        with pytest.raises(verifier.Damage):
+            verifier.unsealed(*sealed_row(wrong))
+
+
+def test_one_text_stands_for_some_bytes_in_base64():
+    assert verifier._base64("AAA=") == bytes(2)
+    for wrong in ("AAB=", "AAA", "AA A=", "AAA=\n", 7, None):
+        with pytest.raises(verifier.Damage):
+            verifier._base64(wrong)
+
+
+def test_what_json_cannot_tell_is_no_record():
+    with pytest.raises(verifier.Damage):
+        verifier.canonical({"a": b""})
+    assert verifier.canonical(True) != verifier.canonical(1)
 
 
 # Anchors
