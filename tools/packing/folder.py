@@ -66,7 +66,6 @@ class PackFolder:
         process is writing there.
         """
         lock_path = self.path.with_name(f".{self.path.name}.lock")
-        self._require_empty()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = FileLock(lock_path, timeout=0, mode=0o600)
@@ -80,7 +79,7 @@ class PackFolder:
         except OSError as error:
             raise not_writable(error) from error
         try:
-            self._require_empty()  # another process may have come to its end meanwhile
+            self._require_empty()
             self._clear()
             with _as_ours():
                 self.draft.mkdir(mode=0o700)

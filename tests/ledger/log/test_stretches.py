@@ -11,8 +11,8 @@ import pytest
 from ledger.archive.reading import open_archive
 from ledger.claims import parse_claim
 from ledger.log.following import CheckedHead
-from ledger.log.rows import leaves_of
-from ledger.log.stretches import Joined, check_stretch, joined_stretches
+from ledger.log.rows import LogRow, leaves_of
+from ledger.log.stretches import Joined, _Versions, check_stretch, joined_stretches
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
@@ -138,6 +138,28 @@ def test_a_stretch_is_taken_only_where_it_goes_on_from_the_one_before(long):
         fresh = Joined()
         assert fresh.take(first)
         assert not fresh.take(replace(second, **wrong)), wrong
+
+
+@pytest.mark.parametrize(
+    ("versions", "dense", "span"),
+    [
+        ([4, 5, 6], True, (4, 6)),
+        ([4, 6], False, (4, 6)),
+        ([4, 4], False, (4, 4)),
+        ([9], True, (9, 9)),
+    ],
+)
+def test_versions_within_a_stretch_are_dense_wherever_they_begin(versions, dense, span):
+    stream = bytes(16)
+    rows = [
+        LogRow(at, stream, version, "access.granted", 1, 202611, at, b"", bytes(32))
+        for at, version in enumerate(versions, 1)
+    ]
+    for pages in ([rows], [[row] for row in rows]):
+        seen = _Versions()
+        for page in pages:
+            seen.see(page)
+        assert (seen.dense, seen.spans()) == (dense, {stream: span})
 
 
 def test_what_does_not_hold_within_a_stretch_is_no_stretch(long):
