@@ -8,10 +8,12 @@ of anchors are a third: heads that were kept, cosigned or stamped elsewhere (`le
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -115,9 +117,14 @@ def parse_ledger_id(text: str) -> bytes:
 
 
 def verify_store(
-    settings: Settings, pinned: bytes | None, anchors: Anchors | None = None
+    settings: Settings,
+    pinned: bytes | None,
+    anchors: Anchors | None = None,
+    jobs: int | None = None,
 ) -> Report:
     """Check every row, head, signature and signer of the store; never prompts.
+
+    By so many processes, where the log is long; as many as there are processors, if not told.
 
     A store without a ledger is `no-ledger`, unless the host remembers one, its id is pinned or
     anchors are given: then it is damage, and reported.
@@ -141,6 +148,8 @@ def verify_store(
                 remembered=remembered,
                 marks=[one.head.size for one in kept],
                 progress=show,
+                jobs=jobs or processors(),
+                reopen=partial(store_of, settings),
             )
         report.take_in(found)
         if anchors is not None:
@@ -157,6 +166,7 @@ def verify_archive(
     pinned: bytes | None,
     position: int | None = None,
     anchors: Anchors | None = None,
+    jobs: int | None = None,
 ) -> Report:
     """Check every row, head, signature and signer of an archive; needs no key and never prompts.
 
@@ -180,6 +190,8 @@ def verify_archive(
             remembered=None if beyond else remembered,
             marks=[one.head.size for one in kept],
             progress=show,
+            jobs=jobs or processors(),
+            reopen=partial(open_archive, directory, tuple(besides), position=position),
         )
     if beyond and remembered is not None:
         report.add("host-memory", True, f"goes further, to {remembered.size}: not compared")
@@ -198,6 +210,11 @@ def verify_archive(
     ]
     report.seconds = round(time.monotonic() - started, 3)
     return report
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def view_checks(session: Session) -> Iterator[tuple[str, bool, str]]:

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ledger.aggregates.keys import SlotAdded
+from ledger.archive.reading import Archive
 from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput, KeyUnavailable, Refused
 from ledger.log.memory import HostMemory, memory_path
+from ledger.log.rows import END
 from ledger.log.sqlite import SqliteStore
 from ledger.log.store import Store
 from ledger.sealing.keyring import UnlockedKeyring
@@ -213,6 +215,31 @@ def open_restoring(
         yield Restoring(settings, store, unlocked, streams, mapper, views, memory)
     finally:
         store.close()
+
+
+def archive_opener(
+    settings: Settings, standard_input: StandardInput, archive: Archive
+) -> EventMapper:
+    """What opens an archive's rows without any store, for a slot that its log has not ended.
+
+    `keyring-foreign` for a keyring of another ledger, `slot-removed`.
+    """
+    _, unlocked = _unlock(settings, standard_input)
+    if unlocked.ledger_id != archive.ledger().id:
+        raise KeyUnavailable(
+            "keyring-foreign",
+            "The keyring belongs to another ledger than the archive's.",
+            hint="Check the archive's folder and --keyring.",
+        )
+    rows = archive.signers()
+    live = {row.public_key for row in rows} - {row.public_key for row in rows if row.change == END}
+    if unlocked.preferring(live).slot.signing_public_key not in live:
+        raise KeyUnavailable(
+            "slot-removed",
+            "The log does not know the slot that is unlocked, or calls it removed.",
+            hint="Unlock with another slot; the operator can add this one again.",
+        )
+    return EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
 
 
 @contextmanager

@@ -159,6 +159,26 @@ class EventMapper:
         """The same for a row whose leaf was checked just before."""
         return self._opened(row, associated_data_in(row.header(self.ledger_id)))
 
+    def text(self, row: LogRow) -> bytes:
+        """What is sealed in a row, packed as it was recorded; errors as `open`.
+
+        For whoever hands it on together with `access_key`, so that others can open it too.
+        """
+        cipher = self._cipher(row.topic, row.epoch, row.period, row.stream)
+        try:
+            return open_sealed(cipher, row.sealed, self.associated_data(row))
+        except Tampered as error:
+            raise Tampered(error.code, error.message, position=row.position) from error
+
+    def access_key(self, row: LogRow) -> bytes:
+        """The key that opens the `access` records of this row's stream in its month, and no more.
+
+        It is derived one way, so it tells nothing of the month's key. `key-destroyed` where that is
+        gone, `key-missing` where it is not held.
+        """
+        assert compartment_of(row.topic) is Compartment.ACCESS
+        return self._keys.access_key(row.epoch, row.period, row.stream)
+
     def _opened(self, row: LogRow, aad: bytes) -> Recorded:
         position, stream, version, topic, epoch, period, recorded_at, sealed, _ = row
         try:

@@ -108,7 +108,17 @@ class Follower:
         self._book: SignerBook | None = None
         self.commits = 0
         """How many commits were checked."""
-        self._audit_streams: dict[bytes, bytes] = {}
+        self.audit_streams: dict[bytes, bytes] = {}
+        """The one stream that each auditor signed in, where the stream key is not at hand."""
+
+    def signers_digest(self, reading: LogReading, size: int) -> bytes:
+        """The digest of the signer rows that a head of this size rests on."""
+        return signers_digest(self._ledger.id, self.book(reading).rows, size)
+
+    def take_up(self, commits: int, audit_streams: dict[bytes, bytes]) -> None:
+        """Go on from where others have followed the log, with what they met on the way."""
+        self.commits = commits
+        self.audit_streams = audit_streams
 
     def book(self, reading: LogReading) -> SignerBook:
         """The signer rows as they stand in this snapshot, checked once for each change."""
@@ -339,9 +349,9 @@ class Follower:
         """The one stream that this auditor may sign in; None where it is somebody else's."""
         if self._audit_stream_of is not None:
             return self._audit_stream_of(auditor)
-        found = self._audit_streams.get(auditor)
-        if found is None and rows and rows[0].stream not in self._audit_streams.values():
-            found = self._audit_streams[auditor] = rows[0].stream
+        found = self.audit_streams.get(auditor)
+        if found is None and rows and rows[0].stream not in self.audit_streams.values():
+            found = self.audit_streams[auditor] = rows[0].stream
         return found
 
 

@@ -8,7 +8,7 @@ log is another one, the rows of the commit that goes across tell it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ledger.log.following import CheckedHead
@@ -28,10 +28,12 @@ class Mark:
 class Marks:
     """The sizes that are asked for, and what was found at those that were reached."""
 
-    def __init__(self, sizes: Iterable[int]) -> None:
-        self._waiting = sorted({size for size in sizes if size > 0}, reverse=True)
+    def __init__(self, sizes: Iterable[int], found: Mapping[int, Mark] | None = None) -> None:
+        """`found` is what others have noted already, as far as they walked."""
+        self.found: dict[int, Mark] = dict(found or {})
+        asked = {size for size in sizes if size > 0}
+        self._waiting = sorted(asked - self.found.keys(), reverse=True)
         self._rows: list[LogRow] = []
-        self.found: dict[int, Mark] = {}
 
     def next(self) -> int:
         """Where to stop next; 0 where nothing is asked for any more."""

@@ -5,6 +5,10 @@ and each stream's versions must be dense. At the end the tables must hold as man
 as were followed, in the same snapshot: a row that was put beside another at its position, or before
 the first, has no place in the tree and would otherwise be seen by nobody.
 
+With several jobs, stretches of a long log are checked at once (`ledger.log.stretches`). What they
+find whole is taken from them; where they find something, one process follows the log from its
+beginning, and the report is always its.
+
 Whose an auditor's stream is takes the stream key to say. Without it an auditor must keep to one
 stream and share it with nobody; one who only ever signed in the stream of another who never did is
 seen by hosts that unlock, not here.
@@ -23,6 +27,7 @@ from ledger.log.following import PAGE_ROWS, CheckedHead, Follower
 from ledger.log.marks import Mark, Marks
 from ledger.log.rows import LedgerRow, LogRow
 from ledger.log.store import LogReading, LogSource
+from ledger.log.stretches import STRETCH_ROWS, Joined, Pool, Reopen, joined_stretches, processes
 
 _LEAST = -(2**63)
 
@@ -56,16 +61,70 @@ def verify_log(
     remembered: CheckedHead | None = None,
     marks: Iterable[int] = (),
     progress: Callable[[int, int], None] | None = None,
+    jobs: int = 1,
+    reopen: Reopen | None = None,
+    stretch_rows: int = STRETCH_ROWS,
+    pool: Pool = processes,
 ) -> Verification:
     """Check every row, commit and signature; damage is reported, never raised.
 
     `pinned` is the ledger id that somebody wrote down; `remembered` this host's memory. Without
     either, a rolled-back or foreign database cannot be told from the true one, and the check
-    of that name says so. `marks` are further sizes at which somebody outside knows the root.
+    of that name says so. `marks` are further sizes at which somebody outside knows the root. With
+    several `jobs`, `reopen` opens the same log in other processes; a log of fewer than two
+    stretches is not worth their start.
     """
+    sizes = frozenset([*marks, *([] if remembered is None else [remembered.size])])
+    if jobs > 1 and reopen is not None:
+        joined = _joined(store, reopen, sizes, jobs, stretch_rows, pool, progress)
+        if joined is not None:
+            found = _verify(store, pinned, remembered, sizes, progress, joined)
+            if found.ok:
+                return found
+    return _verify(store, pinned, remembered, sizes, progress, Joined())
+
+
+def _joined(
+    store: LogSource,
+    reopen: Reopen,
+    marks: frozenset[int],
+    jobs: int,
+    stretch_rows: int,
+    pool: Pool,
+    progress: Callable[[int, int], None] | None,
+) -> Joined | None:
+    """What several processes found whole of the log; None where they did not, or it is short."""
+    try:
+        with store.reading() as reading:
+            ledger, size = reading.ledger(), reading.extent().size
+    except Tampered:
+        return None
+    if ledger is None or not ledger.is_sound or size < 2 * stretch_rows:
+        return None
+    return joined_stretches(
+        reopen,
+        ledger,
+        size,
+        jobs=jobs,
+        marks=marks,
+        progress=progress,
+        stretch_rows=stretch_rows,
+        pool=pool,
+    )
+
+
+def _verify(
+    store: LogSource,
+    pinned: bytes | None,
+    remembered: CheckedHead | None,
+    marks: frozenset[int],
+    progress: Callable[[int, int], None] | None,
+    joined: Joined,
+) -> Verification:
+    """Follow the log to its end from where others have followed it already."""
     checks: list[Check] = []
-    head = CheckedHead()
-    marked = Marks([*marks, remembered.size if remembered is not None else 0])
+    head = joined.head
+    marked = Marks(marks, joined.marks)
     try:
         with store.reading() as reading:
             ledger = reading.ledger()
@@ -75,13 +134,14 @@ def verify_log(
         if not ledger.is_sound:
             raise Tampered("altered-ledger", "The ledger's row is none that this version writes.")
         checks.append(_pinned(ledger, pinned))
-        versions = Versions()
+        versions = Versions(joined.versions)
 
         def observe(rows: list[LogRow]) -> None:
             versions.see(rows)
             marked.see(rows)
 
         follower = Follower(ledger, every_signature=True, observe=observe)
+        follower.take_up(joined.commits, joined.audit_streams)
         while True:
             with store.reading() as reading:
                 moved = follower.follow(reading, head, until=marked.next())
@@ -108,8 +168,9 @@ def verify_log(
 class Versions:
     """That each stream's versions are dense."""
 
-    def __init__(self) -> None:
-        self._newest: dict[bytes, int] = {}
+    def __init__(self, newest: dict[bytes, int] | None = None) -> None:
+        """`newest` are those of the rows before."""
+        self._newest = {} if newest is None else newest
 
     def see(self, rows: list[LogRow]) -> None:
         """Take in the next rows; `stream-gap` where a stream lacks one."""

@@ -70,6 +70,10 @@ class KeySet(Confidential):
             cipher = held.access[place] = AESGCM(key)
         return cipher
 
+    def access_key(self, epoch: int, period: int, stream: bytes) -> bytes:
+        """The key itself of one access stream in one month, to be handed over; errors as above."""
+        return self._access_key(self._held, epoch, period, stream)
+
     def _access_key(self, held: _Held, epoch: int, period: int, stream: bytes) -> bytes:
         first_period = self._first_periods.get(epoch)
         if first_period is None:

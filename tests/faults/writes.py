@@ -76,6 +76,7 @@ WRITES = {
 }
 ELSEWHERE = {
     "init": "test_kills.py",
+    "audit pack": "test_pack_faults.py",
     "key host forget": "test_hosts_behind.py",
     "app apply": "test_kills.py",
     "credential get": "test_kills.py",

@@ -74,7 +74,7 @@ ALLOWED = {
 """What an auditor is for."""
 
 KEYLESS = {
-    "init", "doctor", "log verify", "log checkpoint", "log events", "log proof", "store migrate",
+    "init", "doctor", "log verify", "log checkpoint", "log events", "log proof", "audit pack", "store migrate",
     "log witness init", "log witness show", "log witness sign", "log witness stamp",
     "backup verify", "backup restore", "backup drill", "key restore", "key sheet",
     "key shares verify", "key shares restore", "key passphrase",

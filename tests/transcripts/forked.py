@@ -63,7 +63,8 @@ def forked_program() -> Iterator[dict[str, str]]:
         ) as server:
             assert server.stdout is not None
             assert server.stdout.readline() == b"ready\n"
-            yield {_PLACE: str(place), "PATH": folder}
+            # What the interpreter has comes after it, for pages that run `python`.
+            yield {_PLACE: str(place), "PATH": f"{folder}:{Path(sys.executable).parent}"}
             server.communicate()
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import click
 
 from ledger.errors import InvalidInput
+from tools.cli.audit_pack import pack
 from tools.cli.command import Run, command
 
 ACCESS_COLUMNS = {
@@ -45,6 +46,9 @@ LIMIT_DEFAULT = 100
 @click.group()
 def audit() -> None:
     """Ask who read what and who changed what."""
+
+
+audit.add_command(pack)
 
 
 @command(

@@ -69,6 +69,12 @@ log.add_command(witness)
     multiple=True,
     help="The root certificate (PEM) of a time-stamping authority to trust; repeatable.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="By so many processes, if the log is long; as many as there are processors unless told.",
+)
 @click.pass_context
 def verify(
     context: click.Context,
@@ -76,6 +82,7 @@ def verify(
     run: Run,
     archive: Path | None,
     ledger_id: str | None,
+    jobs: int | None,
     views: bool,
     accept_new_memory: bool,
     anchors: tuple[str, ...],
@@ -100,9 +107,9 @@ def verify(
         accept(settings, run.standard_input, run.acting())
     pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
     if archive is not None:
-        report = verify_archive(settings, archive, (), pinned, anchors=given)
+        report = verify_archive(settings, archive, (), pinned, anchors=given, jobs=jobs)
     else:
-        report = verify_store(settings, pinned, given)
+        report = verify_store(settings, pinned, given, jobs)
     if views and report.ok:
         with run.session(operator=False) as session:
             for name, ok, detail in view_checks(session):

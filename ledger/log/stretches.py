@@ -1,0 +1,249 @@
+"""A log checked by several processes at once, each a stretch of it at a time.
+
+    targets   0 ────────── 40,000 ────────── 80,000 ────────── 120,000      the head at the start
+    stretch     ◀──── one ────▶◀──── another ────▶◀──── a third ────▶
+                     heads: the first at each target or after it
+
+A process begins a stretch with the head there *as the store tells it*, follows rows and heads to
+the head where it ends (`ledger.log.following`, every signature), and answers what it came to.
+Then stretches are put together in order: each must begin with exactly what the one before it came
+to (frontier, time, epoch), its streams must go on with their next version, and each auditor must
+keep to one stream. So the head at which they end was followed from the first row, by the same code
+and with the same rules as one process follows it.
+
+Nothing is told of damage here. Wherever something does not fit, or a process ends, the answer is
+None, and the log is followed by one process, whose findings stand. So it costs time to be damaged,
+and never changes what is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from heapq import merge
+from itertools import pairwise
+from multiprocessing import get_context
+from typing import Any
+
+from ledger.errors import LedgerError
+from ledger.log.following import CheckedHead, Follower
+from ledger.log.marks import Mark
+from ledger.log.rows import LedgerRow, LogRow
+from ledger.log.store import LogReading, LogSource
+from ledger.tree import unpack_frontier
+
+STRETCH_ROWS = 40_000
+_WAITING = 2
+"""Stretches that are handed out for each process: one that is checked, and the next."""
+Reopen = Callable[[], LogSource]
+"""Opens the same log in another process; it is handed over as it is, so it must be picklable."""
+Pool = Callable[..., Executor]
+"""Makes what works: as the executors of the standard library are made."""
+Progress = Callable[[int, int], None]
+
+
+def processes(jobs: int, **how: Any) -> Executor:
+    """So many processes, each an interpreter of its own: nothing that is open here is in them."""
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), **how)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What one process came to."""
+
+    begin: CheckedHead
+    """As the store tells it; to be compared with what the stretch before came to."""
+    end: CheckedHead
+    commits: int
+    versions: Mapping[bytes, tuple[int, int]]
+    """The first and the newest version of each stream, all between them there."""
+    audit_streams: Mapping[bytes, bytes]
+    """By auditor's key."""
+
+
+@dataclass(slots=True)
+class Joined:
+    """Stretches put together, from the first row on."""
+
+    head: CheckedHead = field(default_factory=CheckedHead)
+    commits: int = 0
+    versions: dict[bytes, int] = field(default_factory=dict)
+    audit_streams: dict[bytes, bytes] = field(default_factory=dict)
+    marks: dict[int, Mark] = field(default_factory=dict)
+    """What was found at the sizes that were to be looked at."""
+
+    def take(self, stretch: Stretch) -> bool:
+        """Put the next one behind; False where it does not go on from here."""
+        if stretch.begin != self.head:
+            return False
+        self.head = stretch.end
+        self.commits += stretch.commits
+        return self._take_versions(stretch) and self._take_auditors(stretch)
+
+    def mark(self, size: int) -> bool:
+        """Note what the log says here; False where no head has this size."""
+        if self.head.size != size:
+            return False  # one that is remembered and not there is for one process to name
+        self.marks[size] = Mark(size, self.head.frontier.root(), self.head.recorded_at)
+        return True
+
+    def _take_versions(self, stretch: Stretch) -> bool:
+        known = self.versions
+        for stream, (first, newest) in stretch.versions.items():
+            if known.get(stream, 0) + 1 != first:
+                return False
+            known[stream] = newest
+        return True
+
+    def _take_auditors(self, stretch: Stretch) -> bool:
+        for auditor, stream in stretch.audit_streams.items():
+            known = self.audit_streams.get(auditor)
+            if known is None and stream not in self.audit_streams.values():
+                self.audit_streams[auditor] = stream
+            elif known != stream:
+                return False
+        return True
+
+
+def joined_stretches(
+    reopen: Reopen,
+    ledger: LedgerRow,
+    size: int,
+    *,
+    jobs: int,
+    marks: Collection[int] = (),
+    progress: Progress | None = None,
+    stretch_rows: int = STRETCH_ROWS,
+    pool: Pool = processes,
+) -> Joined | None:
+    """The log followed up to a head of about this size, by so many processes; None where not.
+
+    `marks` are sizes at which it is to be told what the log says; at each there must be a head.
+    """
+    targets = _targets(size, stretch_rows, marks)
+    joined = Joined()
+    try:
+        with pool(jobs, initializer=_open, initargs=(reopen, ledger)) as executor:
+            for target, stretch in _checked(executor, targets, _WAITING * jobs):
+                if stretch is None or not joined.take(stretch):
+                    executor.shutdown(wait=False, cancel_futures=True)
+                    return None
+                if target in marks and not joined.mark(target):
+                    executor.shutdown(wait=False, cancel_futures=True)
+                    return None
+                if progress is not None:
+                    progress(joined.head.size, size)
+    except BrokenProcessPool:
+        return None
+    return joined
+
+
+def _targets(size: int, stretch_rows: int, marks: Collection[int]) -> Iterator[int]:
+    """Where stretches begin and end, one by one: nobody has looked yet whether a size is true."""
+    before = 0
+    yield before
+    marked = sorted(mark for mark in marks if 0 < mark < size)
+    for target in merge(range(stretch_rows, size, stretch_rows), marked, (size,)):
+        if target > before:
+            yield target
+            before = target
+
+
+def _checked(
+    executor: Executor, targets: Iterator[int], waiting_max: int
+) -> Iterator[tuple[int, Stretch | None]]:
+    """The stretches in order, only so many of them handed out at a time."""
+    waiting: list[tuple[int, Future[Stretch | None]]] = []
+    for begin, end in pairwise(targets):
+        waiting.append((end, executor.submit(_check, begin, end)))
+        if len(waiting) >= waiting_max:
+            target, future = waiting.pop(0)
+            yield target, future.result()
+    for target, future in waiting:
+        yield target, future.result()
+
+
+_opened: list[tuple[LogSource, LedgerRow]] = []
+"""What a process that works has open, for all its stretches."""
+
+
+def _open(reopen: Reopen, ledger: LedgerRow) -> None:
+    _opened[:] = [(reopen(), ledger)]
+
+
+def _check(begin: int, end: int) -> Stretch | None:
+    ((source, ledger),) = _opened
+    return check_stretch(source, ledger, begin, end)
+
+
+def check_stretch(source: LogSource, ledger: LedgerRow, begin: int, end: int) -> Stretch | None:
+    """Follow the log between the heads at two targets; None where something does not hold."""
+    versions = _Versions()
+    follower = Follower(ledger, every_signature=True, observe=versions.see)
+    try:
+        with source.reading() as reading:
+            head = first = _told_head(reading, follower, begin)
+            size = _size_at(reading, end)
+        if head is None or first is None or size is None:
+            return None
+        while head.size < size:
+            with source.reading() as reading:
+                head = follower.follow(reading, head, until=size)
+    except LedgerError:
+        return None
+    if not versions.dense or head.size != size:
+        return None
+    return Stretch(first, head, follower.commits, versions.spans(), follower.audit_streams)
+
+
+class _Versions:
+    """That versions are dense within a stretch, wherever each stream begins in it."""
+
+    def __init__(self) -> None:
+        self.dense = True
+        self._first: dict[bytes, int] = {}
+        self._newest: dict[bytes, int] = {}
+
+    def see(self, rows: list[LogRow]) -> None:
+        newest = self._newest
+        for row in rows:
+            before = newest.get(row.stream)
+            if before is None:
+                self._first[row.stream] = row.version
+            elif row.version != before + 1:
+                self.dense = False
+            newest[row.stream] = row.version
+
+    def spans(self) -> dict[bytes, tuple[int, int]]:
+        return {stream: (first, self._newest[stream]) for stream, first in self._first.items()}
+
+
+def _size_at(reading: LogReading, target: int) -> int | None:
+    """The size of the first head at a target or after it; None where there is none."""
+    if target == 0:
+        return 0
+    found = reading.commits_after(target - 1, 1)
+    return found[0].size if found and found[0].is_sound else None
+
+
+def _told_head(reading: LogReading, follower: Follower, target: int) -> CheckedHead | None:
+    """The head there as the store tells it; None where it cannot be one."""
+    size = _size_at(reading, target)
+    if not size:
+        return None if size is None else CheckedHead()
+    commit, rows = reading.commit_at(size), reading.rows_after(size - 1, 1)
+    if (
+        commit is None
+        or not commit.is_sound
+        or not rows
+        or not rows[0].is_sound
+        or rows[0].position != size
+    ):
+        return None
+    frontier = unpack_frontier(commit.size, commit.frontier)
+    if frontier is None:
+        return None
+    signers = follower.signers_digest(reading, size)
+    return CheckedHead(frontier, rows[0].recorded_at, rows[0].following_epoch, signers)

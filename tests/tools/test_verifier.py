@@ -1,0 +1,662 @@
+"""The stand-alone verifier: every rule of the pages, and packs by somebody who wishes it ill."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgpack
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tools.forged_pack import (
+    BEGUN_AT,
+    LEDGER,
+    Forged,
+    Row,
+    key_of,
+    note,
+    plain,
+    public,
+    stream,
+    tell,
+)
+from tools import verifier
+
+SOURCE = Path(verifier.__file__)
+MEMORY_BYTES_MAX = 400 * 1024**2
+_LIMITED = f"""
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_AS, ({MEMORY_BYTES_MAX}, {MEMORY_BYTES_MAX}))
+sys.argv = ["verify.py", *sys.argv[1:]]
+runpy.run_path({str(SOURCE)!r}, run_name="__main__")
+"""
+
+
+def failing(folder: Path, **how) -> list[tuple[str, str, int | None]]:
+    """The checks that fail; the program says the same."""
+    report = verifier.verify(folder, **how)
+    json.dumps(report.as_document())
+    verifier.printed(report)
+    return [
+        (one["name"], one["detail"], one.get("position")) for one in report.checks if not one["ok"]
+    ]
+
+
+def run(*arguments: object, script: Path = SOURCE, **how) -> subprocess.CompletedProcess:
+    words = [sys.executable, "-I", str(script), *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, **how)
+
+
+@pytest.fixture
+def pack(tmp_path):
+    return plain().write(tmp_path / "pack")
+
+
+def test_it_imports_nothing_but_the_standard_library_and_one_other():
+    found = set()
+    for node in ast.walk(ast.parse(SOURCE.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            found.add(node.module.partition(".")[0])
+    assert found - set(sys.stdlib_module_names) == {"cryptography"}
+
+
+def test_a_copy_of_it_checks_the_pack_that_it_lies_in(pack):
+    shutil.copy(SOURCE, pack / "verify.py")
+    tell(pack)
+    done = run(script=pack / "verify.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("This pack holds.\n")
+    told = json.loads(run("--json", "--ledger-id", LEDGER.hex(), script=pack / "verify.py").stdout)
+    assert told["ok"]
+    assert (told["size"], told["epochs"], told["heads"], told["pinned"]) == (6, 2, 4, True)
+    assert told["topics"]["epoch.started"] == 2
+    assert [(one["class"], one["from"], one["heads"]) for one in told["signers"]] == [
+        ("operator", 1, 2),
+        ("auditor", 3, 1),
+        ("auditor", 3, 0),
+        ("operator", 3, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["/nowhere/at/all"], 2),
+        (["--ledger-id", "12"], 2),
+        (["--witness", "nobody"], 2),
+        (["--witness", "a+00000000+AAAA"], 2),
+        (["--anchors", "/nowhere/at/all"], 2),
+        (["--unknown"], 2),
+        (["--ledger-id", "00" * 32], 8),
+    ],
+)
+def test_wrong_words_are_exit_2_and_another_ledger_is_exit_8(pack, arguments, code):
+    where = [] if arguments[0].startswith("/") else [pack]
+    done = run(*where, *arguments)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
+def altered(**changes):
+    position = changes.pop("at")
+    return lambda forged: forged.alter(position, **changes)
+
+
+def signers_are(*rows):
+    return lambda forged: setattr(forged, "signers", list(rows))
+
+
+ANN = ("ann", "operator", "begin", 0, "ann")
+BEN = ("ben", "operator", "begin", 2, "ann")
+CLEO = ("cleo", "auditor", "begin", 2, "ann")
+RULES = {
+    "position": (altered(at=4, position=5), "a row stands at another's position", 4),
+    "first position": (altered(at=1, position=0), "a row stands at another's position", 1),
+    "time": (altered(at=4, recorded_at=BEGUN_AT), "a row's time does not grow", 4),
+    "same time": (altered(at=4, recorded_at=BEGUN_AT + 3), "a row's time does not grow", 4),
+    "negative time": (altered(at=1, recorded_at=-5), "a row's time does not grow", 1),
+    "period": (altered(at=3, period=202612), "a row's period is not its month", 3),
+    "time of no calendar": (
+        altered(at=6, recorded_at=2**63 - 1),
+        "a row's period is not its month",
+        6,
+    ),
+    "epoch too early": (altered(at=4, epoch=2), "a row is sealed under a wrong epoch", 4),
+    "epoch too late": (altered(at=5, epoch=1), "a row is sealed under a wrong epoch", 5),
+    "first epoch": (altered(at=1, epoch=0), "a row is sealed under a wrong epoch", 1),
+    "version left out": (altered(at=5, version=3), "a stream lacks a row", 5),
+    "version twice": (altered(at=5, version=1), "a stream lacks a row", 5),
+    "version 0": (altered(at=3, version=0), "a stream lacks a row", 3),
+    "another ledger's": (
+        altered(at=3, ledger=bytes(32)),
+        "a header is of another format or ledger",
+        3,
+    ),
+    "auditor's topic": (
+        altered(at=6, topic="access.granted"),
+        "an auditor signed what only an operator may",
+        6,
+    ),
+    "auditor's two streams": (
+        lambda forged: setattr(forged, "heads", [(2, "ann"), (4, "ben"), (6, "cleo")]),
+        "an auditor signed what only an operator may",
+        6,
+    ),
+    "rows beyond": (
+        lambda forged: setattr(forged, "heads", [(2, "ann"), (3, "ben")]),
+        "a row lies beyond the last head",
+        4,
+    ),
+    "heads shrink": (
+        lambda forged: setattr(forged, "heads", [(3, "ann"), (2, "ann"), (6, "ann")]),
+        "heads.bin does not grow in size",
+        2,
+    ),
+    "same head twice": (
+        lambda forged: setattr(forged, "heads", [(2, "ann"), (2, "ann"), (6, "ann")]),
+        "heads.bin does not grow in size",
+        2,
+    ),
+    "a stranger signs": (
+        lambda forged: setattr(forged, "heads", [(2, "ann"), (6, "eve")]),
+        "a head is not signed by one who may",
+        6,
+    ),
+    "another root": (
+        lambda forged: forged.told_roots.update({5: bytes(32)}),
+        "a head's root is not that of its rows",
+        5,
+    ),
+    "signed before its beginning": (
+        lambda forged: setattr(forged, "heads", [(2, "ben"), (6, "ann")]),
+        "a head is not signed by one who may",
+        2,
+    ),
+    "signed after its end": (
+        signers_are(ANN, BEN, CLEO, ("ben", "operator", "end", 2, "ann")),
+        "a head is not signed by one who may",
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_each_rule_of_the_log_is_kept_by_a_check(tmp_path, name):
+    change, detail, position = RULES[name]
+    forged = plain()
+    change(forged)
+    found = failing(forged.write(tmp_path / "pack"))
+    named = "log"
+    if detail.startswith("heads.bin"):  # met where signers are looked at, before the rows
+        named = "signers"
+    assert (named, detail, position) in found, found
+
+
+SIGNERS = {
+    "none": (signers_are(), "nobody may sign"),
+    "first an auditor": (
+        signers_are(("ann", "auditor", "begin", 0, "ann")),
+        "a signer was not introduced by an operator",
+    ),
+    "another key first": (
+        signers_are(("ben", "operator", "begin", 0, "ben")),
+        "a signer was not introduced by an operator",
+    ),
+    "first introduced by another": (
+        signers_are(("ann", "operator", "begin", 0, "ben")),
+        "a signer was not introduced by an operator",
+    ),
+    "by a stranger": (
+        signers_are(ANN, ("ben", "operator", "begin", 2, "eve"), CLEO),
+        "a signer was not introduced by an operator",
+    ),
+    "by an auditor": (
+        signers_are(ANN, CLEO, ("ben", "operator", "begin", 3, "cleo")),
+        "a signer was not introduced by an operator",
+    ),
+    "by one who has ended": (
+        signers_are(
+            ANN,
+            BEN,
+            CLEO,
+            ("ben", "operator", "end", 3, "ann"),
+            ("dora", "auditor", "begin", 3, "ben"),
+        ),
+        "a signer was not introduced by an operator",
+    ),
+    "begun twice": (signers_are(ANN, BEN, CLEO, BEN), "a signer was not introduced by an operator"),
+    "ended twice": (
+        signers_are(ANN, BEN, CLEO, *[("ben", "operator", "end", 3, "ann")] * 2),
+        "a signer was not introduced by an operator",
+    ),
+    "ended as another class": (
+        signers_are(ANN, BEN, CLEO, ("ben", "auditor", "end", 3, "ann")),
+        "a signer was not introduced by an operator",
+    ),
+    "ended without having begun": (
+        signers_are(ANN, BEN, CLEO, ("dora", "auditor", "end", 3, "ann")),
+        "a signer was not introduced by an operator",
+    ),
+    "at a size without a head": (
+        signers_are(ANN, BEN, CLEO, ("dora", "auditor", "begin", 4, "ann")),
+        "a signer's row is not signed by whom it names",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIGNERS)
+def test_each_rule_of_signers_is_kept_by_a_check(tmp_path, name):
+    change, detail = SIGNERS[name]
+    forged = plain()
+    change(forged)
+    assert [one[:2] for one in failing(forged.write(tmp_path / "pack"))] == [("signers", detail)]
+
+
+def test_auditors_do_not_share_a_stream(tmp_path):
+    forged = plain()
+    forged.rows.append(Row(7, stream(3), 2, "audit.queried", epoch=2))
+    forged.heads.append((7, "dora"))
+    found = failing(forged.write(tmp_path / "pack"))
+    assert found == [("log", "an auditor signed what only an operator may", 7)]
+
+
+def test_an_auditor_keeps_to_one_stream(tmp_path):
+    forged = plain()
+    forged.rows.append(Row(7, stream(4), 1, "audit.queried", epoch=2))
+    forged.heads.append((7, "cleo"))
+    found = failing(forged.write(tmp_path / "pack"))
+    assert found == [("log", "an auditor signed what only an operator may", 7)]
+
+
+def test_a_head_between_others_may_be_missing(tmp_path):
+    forged = plain()
+    forged.heads.pop(2)
+    forged.heads[-1] = (6, "ann")
+    assert failing(forged.write(tmp_path / "pack")) == []
+
+
+@pytest.mark.parametrize("name", ["rows.bin", "heads.bin", "ledger.json", "checkpoint.txt"])
+def test_no_bit_of_the_evidence_can_be_turned(pack, name):
+    """Not even by whoever makes the manifest fit."""
+    path = pack / name
+    content = path.read_bytes()
+    for at in range(0, len(content), 5):
+        turned = bytearray(content)
+        turned[at] ^= 1 << at % 8
+        path.write_bytes(turned)
+        tell(pack)
+        assert failing(pack) != [], at
+    path.write_bytes(content)
+    tell(pack)
+    assert failing(pack) == []
+
+
+@pytest.mark.parametrize("name", ["rows.bin", "heads.bin", "ledger.json", "checkpoint.txt"])
+def test_a_file_cut_off_anywhere_does_not_hold(pack, name):
+    path = pack / name
+    content = path.read_bytes()
+    for length in range(0, len(content), 7):
+        path.write_bytes(content[:length])
+        tell(pack)
+        assert failing(pack) != [], length
+
+
+@pytest.mark.parametrize("name", ["report.txt", "verify.py", "manifest.json"])
+def test_a_file_that_proves_nothing_is_held_to_the_manifest(pack, name):
+    path = pack / name
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"1", b"2", 1) if name == "manifest.json" else content + b"x")
+    assert "files" in {one[0] for one in failing(pack)}
+
+
+def manifest(**changes):
+    def change(folder):
+        path = folder / "manifest.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+def entry(name="rows.bin", length=1, digest="00" * 32):
+    return {"bytes": length, "name": name, "sha256": digest}
+
+
+def instead(name, make):
+    def change(folder):
+        (folder / name).unlink()
+        make(folder / name)
+
+    return change
+
+
+def ledger(**changes):
+    def change(folder):
+        path = folder / "ledger.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+        tell(folder)
+
+    return change
+
+
+def signer(**changes):
+    def change(folder):
+        rows = json.loads((folder / "ledger.json").read_text())["signers"]
+        ledger(signers=[{**rows[0], **changes}, *rows[1:]])(folder)
+
+    return change
+
+
+def bytes_at(name, *turned):
+    """Bytes of a file put in another's place, and the manifest made to fit."""
+
+    def change(folder):
+        content = bytearray((folder / name).read_bytes())
+        for at, value in turned:
+            content[at] = value
+        (folder / name).write_bytes(content)
+        tell(folder)
+
+    return change
+
+
+def cut(name, length):
+    def change(folder):
+        (folder / name).write_bytes((folder / name).read_bytes()[:length])
+        tell(folder)
+
+    return change
+
+
+def nothing_recorded(folder):
+    cut("rows.bin", 0)(folder)
+    cut("heads.bin", 0)(folder)
+    signers = json.loads((folder / "ledger.json").read_text())["signers"]
+    ledger(signers=signers[:1])(folder)
+
+
+def with_file(name, content=b"[]"):
+    def change(folder):
+        (folder / name).write_bytes(content)
+        tell(folder)
+
+    return change
+
+
+_ROW_BYTES = 2 + 84 + len("audit.queried") + 32
+ILL = {
+    "a newer ledger": ledger(format=2),
+    "a signer of another class": signer(**{"class": "king"}),
+    "a signer that changes nothing": signer(change="stay"),
+    "a topic longer than its header": bytes_at("rows.bin", (2 + 67, 14)),
+    "a topic that is not ASCII": bytes_at("rows.bin", (2 + 68, 0xFF)),
+    "the last row left out": cut("rows.bin", -_ROW_BYTES),
+    "nothing recorded": nothing_recorded,
+    "access without commitments": with_file("access.jsonl"),
+    "commitments without access": with_file("commitments.json"),
+    "anchors that are no text": with_file("anchors.txt", b"\xff\xff"),
+    "no manifest": lambda folder: (folder / "manifest.json").unlink(),
+    "no rows": lambda folder: (folder / "rows.bin").unlink(),
+    "a file more": lambda folder: (folder / "more").write_text("x"),
+    "a folder more": lambda folder: (folder / "more").mkdir(),
+    "rows are a link": instead("rows.bin", lambda path: path.symlink_to("/dev/zero")),
+    "rows are a link to rows": lambda folder: (
+        (folder / "rows.bin").rename(folder.parent / "rows"),
+        (folder / "rows.bin").symlink_to(folder.parent / "rows"),
+    ),
+    "a manifest that is a link": instead(
+        "manifest.json", lambda path: path.symlink_to("/etc/passwd")
+    ),
+    "rows are a pipe": instead("rows.bin", os.mkfifo),
+    "rows are a folder": instead("rows.bin", Path.mkdir),
+    "a path out of the folder": manifest(files=[entry("../rows.bin")]),
+    "an absolute path": manifest(files=[entry("/etc/passwd")]),
+    "a name that is no text": manifest(files=[entry(7)]),
+    "a file named twice": manifest(files=[entry(), entry()]),
+    "files that are no list": manifest(files={"rows.bin": 1}),
+    "a negative length": manifest(files=[entry(length=-1)]),
+    "a length that is true": manifest(files=[entry(length=True)]),
+    "a newer format": manifest(format=2),
+    "a head of another root": manifest(root="11" * 32),
+    "a head of another size": manifest(size=5),
+    "a size that is huge": manifest(size=10**30),
+    "another ledger": manifest(ledger_id="22" * 32),
+    "a key more": manifest(more=1),
+    "nested too deep": lambda folder: (folder / "manifest.json").write_text("[" * 30_000),
+    "a number without end": lambda folder: (folder / "manifest.json").write_text("9" * 9_000),
+    "a float": lambda folder: (folder / "manifest.json").write_text('{"format": 1e400}'),
+    "not a number": lambda folder: (folder / "manifest.json").write_text("NaN"),
+    "a key twice": lambda folder: (folder / "manifest.json").write_text('{"format":1,"format":1}'),
+    "no text": lambda folder: (folder / "manifest.json").write_bytes(b"\xff\xfe"),
+    "an empty manifest": lambda folder: (folder / "manifest.json").write_bytes(b""),
+    "a manifest without end": lambda folder: os.truncate(folder / "manifest.json", 2**40),
+    "a ledger without end": lambda folder: os.truncate(folder / "ledger.json", 2**40),
+    "a checkpoint without end": lambda folder: os.truncate(folder / "checkpoint.txt", 2**40),
+    "rows without end": lambda folder: os.truncate(folder / "rows.bin", 2**40),
+    "heads without end": lambda folder: os.truncate(folder / "heads.bin", 2**40),
+    "signers that are none": lambda folder: (folder / "ledger.json").write_text(
+        json.dumps({"format": 1, "id": "00" * 32, "salt": "00" * 16, "signers": [7]})
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ILL)
+def test_an_ill_pack_gets_a_verdict_within_little_memory(pack, name):
+    ILL[name](pack)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", _LIMITED, str(pack), "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 8, done
+    assert done.stderr == ""
+    assert not json.loads(done.stdout)["ok"]
+
+
+def test_many_rows_take_no_more_memory_than_their_streams(tmp_path):
+    forged = Forged([Row(n, stream(1), n) for n in range(1, 3001)], [(3000, "ann")])
+    folder = forged.write(tmp_path / "pack")
+    done = run(folder, "--json")
+    assert json.loads(done.stdout)["size"] == 3000
+
+
+def test_a_rows_length_is_not_believed(pack):
+    for length in (b"\xff\xff", b"\x00\x00", b"\x00\x53"):
+        content = (pack / "rows.bin").read_bytes()
+        (pack / "rows.bin").write_bytes(length + content[2:])
+        tell(pack)
+        assert [one[0] for one in failing(pack)] == ["log"]
+
+
+# Records
+
+
+NO_RECORDS = {
+    "nothing": b"",
+    "something behind": b"\xc0\xc0",
+    "too deep": b"\x91" * 40 + b"\xc0",
+    "a float": b"\xcb" + bytes(8),
+    "an extension": b"\xd4\x01\x00",
+    "a kind that is none": b"\xc1",
+    "a number as key": b"\x81\x01\x01",
+    "a key twice": b"\x82\xa1a\x01\xa1a\x02",
+    "text cut off": b"\xa5abc",
+    "text that is none": b"\xa1\xff",
+    "bytes cut off": b"\xc4\x09abc",
+    "an array that ends": b"\x93\x01\x02",
+    "an array of too many": b"\xdd\xff\xff\xff\xff",
+    "a map of too many": b"\xdf\xff\xff\xff\xff",
+    "a number cut off": b"\xcf\x01",
+}
+
+
+@pytest.mark.parametrize("name", NO_RECORDS)
+def test_what_is_no_record_is_not_read_as_one(name):
+    with pytest.raises(verifier.Damage):
+        verifier.unpacked(NO_RECORDS[name])
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(),
+        lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(), inner, max_size=20),
+        max_leaves=60,
+    )
+)
+def test_records_are_read_as_the_library_writes_them(value):
+    try:
+        assert verifier.unpacked(msgpack.packb(value)) == value
+    except verifier.Damage as damage:
+        assert "deeply" in damage.detail
+
+
+@pytest.mark.parametrize("size", [1, 40, 300, 70_000])
+def test_long_records_are_read_as_the_library_writes_them(size):
+    for value in ("x" * size, list(range(size)), {str(n): n for n in range(size)}):
+        assert verifier.unpacked(msgpack.packb(value)) == value
+    told = {"base64": base64.b64encode(bytes(size)).decode()}
+    assert verifier.unpacked(msgpack.packb(bytes(size))) == told
+
+
+def sealed_row(text: bytes) -> tuple[verifier.Row, bytes, bytes]:
+    """A row, its key, and what is sealed in it."""
+    row, key = Row(1, stream(1), 1, "access.granted"), bytes(range(32))
+    header = row.header()
+    sealed = bytes(12) + AESGCM(key).encrypt(bytes(12), text, header[:34] + header[42:-8])
+    (read,) = verifier.rows_of(
+        io.BytesIO(len(header).to_bytes(2, "big") + header + hashlib.sha256(sealed).digest()),
+        LEDGER,
+    )
+    return read, key, sealed
+
+
+def test_padding_is_held_to_the_page():
+    row, key, sealed = sealed_row(b"\x00\x00\x00\x01\xc0" + bytes(59))
+    assert verifier.unsealed(row, key, sealed) == b"\xc0"
+    for wrong in (
+        b"\x00\x00\x00\x01\xc0" + bytes(58),
+        b"\x00\x00\x00\x01\xc0" + bytes(58) + b"\x01",
+        b"\x00\x00\x00\x3d" + bytes(60),
+        b"\xff\xff\xff\xff" + bytes(60),
+    ):
+        with pytest.raises(verifier.Damage):
+            verifier.unsealed(*sealed_row(wrong))
+
+
+def test_one_text_stands_for_some_bytes_in_base64():
+    assert verifier._base64("AAA=") == bytes(2)
+    for wrong in ("AAB=", "AAA", "AA A=", "AAA=\n", 7, None):
+        with pytest.raises(verifier.Damage):
+            verifier._base64(wrong)
+
+
+def test_what_json_cannot_tell_is_no_record():
+    with pytest.raises(verifier.Damage):
+        verifier.canonical({"a": b""})
+    assert verifier.canonical(True) != verifier.canonical(1)
+
+
+# Anchors
+
+
+def cosigned(text: str, name: str, at: int, key=None) -> str:
+    message = f"cosignature/v1\ntime {at}\n{text}".encode()
+    signature = (key or key_of(name)).sign(message)
+    key_hash = hashlib.sha256(name.encode() + b"\n\x04" + public(name)).digest()[:4]
+    content = key_hash + at.to_bytes(8, "big") + signature
+    return f"\u2014 {name} {base64.b64encode(content).decode()}\n"
+
+
+def verifier_key(name: str) -> str:
+    content = b"\x04" + public(name)
+    key_hash = hashlib.sha256(name.encode() + b"\n" + content).digest()[:4]
+    return f"{name}+{key_hash.hex()}+{base64.b64encode(content).decode()}"
+
+
+def told(folder: Path, *arguments: object) -> dict:
+    done = run(folder, "--json", *arguments)
+    assert done.returncode in {0, 8}, done
+    return json.loads(done.stdout)
+
+
+def test_kept_heads_and_cosignatures_say_up_to_where_the_log_is_anchored(pack, tmp_path):
+    forged, kept = plain(), tmp_path / "kept"
+    kept.write_text(
+        forged.note(3, "ben")
+        + forged.note(5, "ann")
+        + cosigned(forged.text(5).decode(), "wren", 1_800_000_000)
+    )
+    found = told(pack, "--anchors", kept)
+    assert (found["ok"], found["anchored_to"], found["witnessed_to"]) == (True, 5, None)
+    found = told(pack, "--anchors", kept, "--witness", verifier_key("wren"))
+    assert (found["ok"], found["anchored_to"], found["witnessed_to"]) == (True, 5, 5)
+    assert "2027-01-15T08:00:00.000000Z" in found["checks"][-1]["detail"]
+    shutil.copy(kept, pack / "anchors.txt")
+    tell(pack)
+    assert told(pack)["anchored_to"] == 5
+
+
+ANCHORS = {
+    "of another root": (lambda forged: note(other_root(forged), "ann"), "another log"),
+    "of another ledger": (
+        lambda forged: note(
+            forged.text(5).decode().replace("credledger/", "credledger/00", 1), "ann"
+        ),
+        "another ledger",
+    ),
+    "by a stranger": (lambda forged: note(forged.text(5).decode(), "eve"), "one who may"),
+    "by one who might not yet": (lambda forged: forged.note(2, "ben"), "one who may"),
+    "with a forged cosignature": (
+        lambda forged: (
+            forged.note(5, "ann")
+            + cosigned(forged.text(5).decode(), "wren", 1_800_000_000, key_of("eve"))
+        ),
+        "cosignature",
+    ),
+    "with no base64": (lambda forged: forged.note(5, "ann").replace("=", "*"), "base64"),
+}
+
+
+def other_root(forged: Forged) -> str:
+    lines = forged.text(5).decode().split("\n")
+    lines[2] = base64.b64encode(bytes(32)).decode()
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("name", ANCHORS)
+def test_an_anchor_that_is_not_this_logs_does_not_hold(pack, tmp_path, name):
+    make, word = ANCHORS[name]
+    kept = tmp_path / "kept"
+    kept.write_text(make(plain()))
+    found = told(pack, "--anchors", kept, "--witness", verifier_key("wren"))
+    (check,) = [one for one in found["checks"] if not one["ok"]]
+    assert check["name"] == "anchors"
+    assert word in check["detail"]
+
+
+def test_an_anchor_beyond_the_pack_or_of_an_unknown_kind_proves_nothing_and_harms_nothing(
+    pack, tmp_path
+):
+    longer = plain()
+    longer.rows.append(Row(7, stream(5), 1, epoch=2))
+    kept = tmp_path / "kept"
+    kept.write_text("timestamp\nabc\n" + longer.note(7, "ann"))
+    found = told(pack, "--anchors", kept)
+    assert (found["ok"], found["anchored_to"]) == (True, None)
+    assert found["checks"][-1]["detail"].startswith("0 of 1 ")
+    assert found["checks"][-1]["detail"].endswith("1 of a kind not known here")

@@ -1,0 +1,115 @@
+"""`credledger audit pack`: evidence that is checked on another machine, without the ledger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ledger.errors import InvalidInput
+from tools.cli.command import Run, command
+from tools.show import print_note
+
+if TYPE_CHECKING:
+    from tools.packs import Opener
+
+CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
+
+
+@command(
+    None,
+    "pack",
+    example="credledger audit pack /media/handover/november",
+    appends=True,
+    answers='{"directory", "position", "root", "bytes", "digest", "accesses", "anchored_to",'
+    ' "checks": [{"name", "ok", "detail"}]}',
+)
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--until",
+    type=click.IntRange(1),
+    metavar="POSITION",
+    help="Up to the last head at this position or before; else up to the newest.",
+)
+@click.option("--with-access", is_flag=True, help="Open the access records in it (unlocks).")
+@click.option("--anchors", metavar="FILE", help="Heads that somebody kept, to go with it.")
+@click.option(
+    "--archive",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Pack the log of an archive of `backup create` instead of the store's.",
+)
+def pack(
+    run: Run,
+    directory: Path,
+    until: int | None,
+    with_access: bool,
+    anchors: str | None,
+    archive: Path | None,
+) -> None:
+    """Write evidence of the whole log for somebody who has neither the ledger nor a key.
+
+    DIR is a new folder, or an empty one. It holds the rows' headers and digests, all signed heads,
+    who may sign, a report and a verifier that needs Python and `cryptography` only; nothing that is
+    sealed. With --with-access, an operator's or auditor's unlock opens the access records, which is
+    recorded, and each lies there with what anybody needs to compare it with the log. Before the
+    folder gets its name, the verifier must have confirmed all of it.
+    """
+    from tools.packs import create_pack, log_source, read_anchors
+
+    acting = run.acting()
+    settings = run.settings()
+    kept = None if anchors is None else read_anchors(anchors, run.standard_input)
+    told: dict[str, Any] = {"until": until, "archive": str(archive) if archive else None}
+    question = {name: value for name, value in told.items() if value is not None}
+    asked = "pack " + json.dumps(question, ensure_ascii=False)
+    if not with_access:
+        if acting.reason:
+            raise InvalidInput("usage", "Only --with-access records anything, hence a reason.")
+        with log_source(settings, archive) as source:
+            document = create_pack(
+                settings, source, directory, until=until, anchors=kept, opener=None
+            )
+    elif archive is not None:
+        document = _of_archive(run, directory, archive, until, kept)
+    else:
+        from tools.packs import Opener
+
+        with run.session(operator=False) as session:
+            opener = Opener(session.mapper, lambda rows: session.record_query(acting, asked, rows))
+            document = create_pack(
+                settings, session.store, directory, until=until, anchors=kept, opener=opener
+            )
+    _print(run, document)
+
+
+def _of_archive(
+    run: Run, directory: Path, archive: Path, until: int | None, kept: bytes | None
+) -> dict[str, Any]:
+    """An archive cannot be appended to, so nothing records that its access is opened."""
+    from ledger.archive.reading import open_archive
+    from tools.packs import Opener, create_pack
+    from tools.wiring import archive_opener
+
+    settings, opened = run.settings(), open_archive(archive)
+    mapper = archive_opener(settings, run.standard_input, opened)
+    opener: Opener = Opener(mapper, lambda _: _unrecorded())
+    return create_pack(settings, opened, directory, until=until, anchors=kept, opener=opener)
+
+
+def _unrecorded() -> None:
+    print_note(
+        "An archive cannot be written to: that its access records are opened is not recorded."
+    )
+
+
+def _print(run: Run, document: dict[str, Any]) -> None:
+    if run.json:
+        run.print(document)
+        return
+    run.print(document.pop("checks"), CHECK_COLUMNS)
+    run.print(document)
+    if document["accesses"] is not None:
+        print_note("Who has this pack can read who asked for what: hand it over as you would that.")
