@@ -22,7 +22,12 @@ EMPTY_ROOT = _sha256(b"").digest()
 
 def leaf_hash(header: bytes, sealed: bytes) -> bytes:
     """The leaf of one row: 32 bytes."""
-    return _sha256(LEAF_PREFIX + header + _sha256(sealed).digest()).digest()
+    return leaf_hash_by_digest(header, _sha256(sealed).digest())
+
+
+def leaf_hash_by_digest(header: bytes, sealed_digest: bytes) -> bytes:
+    """The same where only the SHA-256 of the sealed bytes is at hand."""
+    return _sha256(LEAF_PREFIX + header + sealed_digest).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

@@ -8,14 +8,16 @@ who writes to the database can stop this answer and not change it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.aggregates.application import Application, ApplicationEvent, fold_application
 from ledger.aggregates.mapping import mapping_from
+from ledger.aggregates.roles import NO_ROLES, Roles, fold_roles
 from ledger.codec.mapper import EventMapper
 from ledger.identifiers import application_key
+from ledger.log.rows import LogRow
 from ledger.log.store import Store
 from projections.documents import (
     Standing,
@@ -26,6 +28,62 @@ from projections.documents import (
 )
 from projections.streams import Walk
 from projections.view import Progress
+
+_PREFIXES = ("application.", "credential.", "role.")
+
+
+class Past(NamedTuple):
+    """What stood at one moment."""
+
+    position: int
+    """Of the last event that counts."""
+    recorded_at: int | None
+    """When it was recorded, microseconds UTC; None before the first."""
+    applications: dict[str, Application]
+    """The live ones by key."""
+    mappings: list[tuple[Standing, Application]]
+    """What was set in them, in order of names."""
+    roles: Roles
+
+
+def past_at(
+    store: Store,
+    mapper: EventMapper,
+    *,
+    position: int | None = None,
+    at: int | None = None,
+    progress: Progress | None = None,
+    application: bytes | None = None,
+) -> Past:
+    """What stood after the last event at or before a position or time; neither given is now.
+
+    `at` is microseconds UTC; a position beyond the log is its end. With the stream of one
+    `application` no other is folded.
+    """
+    states: dict[str, Application] = {}
+    mappings: dict[bytes, Standing] = {}
+    roles = NO_ROLES
+    if position is None and at is None:
+        with store.reading() as reading:
+            position = reading.last_position()
+    walk = Walk(store, mapper, until=at, until_position=position, progress=progress)
+    for recorded in walk.events(_PREFIXES, wanted=_of(application)):
+        if isinstance(recorded.event, ApplicationEvent):
+            key = application_key(recorded.event.application)
+            state = fold_application(states.get(key), recorded)
+            if state is not None:
+                states[key] = state
+        elif recorded.topic.startswith("role."):
+            roles = fold_roles(roles, recorded) or roles
+        else:
+            mapping = mapping_from(recorded)
+            if mapping is None or mapping.secret is None:
+                mappings.pop(recorded.stream, None)
+            else:
+                mappings[recorded.stream] = lean(standing(mapping))
+    live = {key: state for key, state in states.items() if not state.deleted}
+    counting = _counting(mappings.values(), live)
+    return Past(walk.position, walk.recorded_at, live, counting, roles)
 
 
 def state_at(
@@ -38,36 +96,17 @@ def state_at(
 ) -> dict[str, Any]:
     """`{"position", "at", "applications", "credentials"}` as of a position or time.
 
-    `at` is microseconds UTC in the call, RFC 3339 in the answer: when the last event that counts
-    was recorded. Neither given is now; a position beyond the log is its end.
+    The times in the answer are RFC 3339; `at` there is when the last event that counts was
+    recorded. For the rest see `past_at`.
     """
-    states: dict[str, Application] = {}
-    mappings: dict[bytes, Standing] = {}
-    if position is None and at is None:
-        with store.reading() as reading:
-            position = reading.last_position()
-    walk = Walk(store, mapper, until=at, until_position=position, progress=progress)
-    for recorded in walk.events(("application.", "credential.")):
-        if isinstance(recorded.event, ApplicationEvent):
-            key = application_key(recorded.event.application)
-            state = fold_application(states.get(key), recorded)
-            if state is not None:
-                states[key] = state
-        else:
-            mapping = mapping_from(recorded)
-            if mapping is None or mapping.secret is None:
-                mappings.pop(recorded.stream, None)
-            else:
-                mappings[recorded.stream] = lean(standing(mapping))
-    live = {key: state for key, state in states.items() if not state.deleted}
+    past = past_at(store, mapper, position=position, at=at, progress=progress)
     return {
-        "position": walk.position,
-        "at": None if walk.recorded_at is None else time_text(walk.recorded_at),
-        "applications": [application_document(live[key]) for key in sorted(live)],
-        "credentials": [
-            mapping_document(mapping, state)
-            for mapping, state in _counting(mappings.values(), live)
+        "position": past.position,
+        "at": None if past.recorded_at is None else time_text(past.recorded_at),
+        "applications": [
+            application_document(past.applications[key]) for key in sorted(past.applications)
         ],
+        "credentials": [mapping_document(mapping, state) for mapping, state in past.mappings],
     }
 
 
@@ -79,6 +118,13 @@ def diff(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
         "applications": _difference(before["applications"], after["applications"], _named),
         "credentials": _difference(before["credentials"], after["credentials"], _owned),
     }
+
+
+def _of(application: bytes | None) -> Callable[[LogRow], bool] | None:
+    """Picks what is folded for one application by its stream; None for all."""
+    if application is None:
+        return None
+    return lambda row: row.stream == application or not row.topic.startswith("application.")
 
 
 def _difference(before: list[Any], after: list[Any], key: Any) -> dict[str, Any]:

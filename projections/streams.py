@@ -93,16 +93,19 @@ class Walk:
         self._progress = progress
 
     def events(
-        self, prefixes: tuple[str, ...], unreadable: Unreadable | None = None
+        self,
+        prefixes: tuple[str, ...],
+        unreadable: Unreadable | None = None,
+        wanted: Callable[[LogRow], bool] | None = None,
     ) -> Iterator[Recorded]:
-        """All events of these topics, oldest first.
+        """All events of these topics, oldest first; of those rows only that are `wanted`, if told.
 
         A row whose key is not held is told to `unreadable`, or raises where there is none.
         Tampered with everything that following the log finds.
         """
         for page in self._pages():
             for row in page:
-                if not row.topic.startswith(prefixes):
+                if not (row.topic.startswith(prefixes) and (wanted is None or wanted(row))):
                     continue
                 self.position, self.recorded_at = row.position, row.recorded_at
                 try:

@@ -16,7 +16,7 @@ Long answers are read in pages, so that no snapshot lasts: each page is of one m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ledger.aggregates.access import Access
@@ -43,14 +43,21 @@ from projections.documents import (
     standing,
     unreadable_access,
 )
+from projections.exposure import Exposure, Person
 from projections.history import mapping_history
+from projections.judging import Judging
 from projections.key_inventory import KeyInventory
 from projections.place import read_rows, write_rows
 from projections.rebuilding import Rebuild
+from projections.self_granted import grants_of
+from projections.streams import position_at
+from projections.unusual import Rules, unusual
 from projections.view import Progress, Serving, View, ViewKeeper, astray
 
 T = TypeVar("T")
 _PAGE = 500
+_ANY_GRANTED = AccessQuestion(outcome="granted")
+_SPANS_PAGE = 100
 
 
 class Views:
@@ -212,6 +219,86 @@ class Views:
             before = found[-1]
         return documents
 
+    def unusual(
+        self, question: AccessQuestion, rules: Rules, limit: int | None, after: int | None
+    ) -> list[dict[str, Any]]:
+        """Reads that break a rule, newest first, each with the rules that it breaks as sentences.
+
+        All granted reads of the time that is asked for are judged; times are the log's own rows'.
+        """
+        judging = Judging(self._keepers["access_history"], question, rules)
+        broken = unusual(judging.reads(), judging.known(), rules)
+        stated = rules.stated()
+        chosen = sorted((one for one in broken if judging.is_of_its_time(one, after)), reverse=True)
+        documents: list[dict[str, Any]] = []
+        for page in range(0, len(chosen), _PAGE):
+            positions = chosen[page : page + _PAGE]
+            with self._store.reading() as reading:
+                rows = reading.rows_at(positions)
+            for position in positions:
+                opened = self._opened_access(rows.get(position), position, _ANY_GRANTED)
+                if isinstance(opened, dict) or not question.fits(*opened):
+                    continue
+                told = {rule: stated[rule] for rule in broken[position]}
+                documents.append({**access_document(*opened), "unusual": told})
+                if len(documents) == limit:
+                    return documents
+        return documents
+
+    def self_granted(
+        self, question: AccessQuestion, limit: int | None, after: int | None
+    ) -> list[dict[str, Any]]:
+        """Reads by whoever gave themselves what they read with, newest first, with that grant."""
+        found: dict[int, dict[str, Any]] = {}
+        for grant in grants_of(self._store, self._mapper):
+            theirs = AccessQuestion(
+                user=grant.author, application=grant.held.application, outcome="granted"
+            )
+            for recorded, record in self._records(theirs, grant.position, grant.ended):
+                if grant.served(recorded, record) and question.fits(recorded, record):
+                    document = access_document(recorded, record)
+                    told = {**document, "self_granted": grant.as_document()}
+                    found.setdefault(recorded.position, told)
+        chosen = sorted((one for one in found if after is None or one < after), reverse=True)
+        return [found[position] for position in chosen[: limit or None]]
+
+    def _records(
+        self, question: AccessQuestion, after: int, before: int | None
+    ) -> Iterator[tuple[Recorded, Access]]:
+        """What answers a question between two positions, newest first; unreadable ones not."""
+        while True:
+            with self._keepers["access_history"].serving() as serving:
+                found = question.positions(serving, self._digests, before, _PAGE)
+                rows = serving.reading.rows_at(found)
+            for position in found:
+                if position <= after:
+                    return
+                opened = self._opened_access(rows.get(position), position, question)
+                if not isinstance(opened, dict):
+                    yield opened
+            if len(found) < _PAGE:
+                return
+            before = found[-1]
+
+    def exposure(self, user: str, since: int | None = None) -> list[dict[str, Any]]:
+        """What a person saw, by application, owner and version; `since` is microseconds UTC."""
+        claim = str(parse_claim(user))
+        keeper = self._keepers["access_history"]
+        with keeper.serving() as serving:
+            after = 0 if since is None else position_at(serving.reading, since - 1)
+            person = Person(claim, self._digests.claim(claim), after)
+            spans = person.spans(serving)
+        exposure = Exposure(self._mapper, self._streams, self._digests, person)
+        lines: list[dict[str, Any]] = []
+        for page in range(0, len(spans), _SPANS_PAGE):
+            with keeper.serving() as serving:
+                for span in spans[page : page + _SPANS_PAGE]:
+                    lines.extend(exposure.lines(serving, span))
+        return sorted(
+            lines,
+            key=lambda one: (one["application"].casefold(), one["owner"] or "", one["version"]),
+        )
+
     def changes(
         self,
         application: str | None = None,
@@ -271,6 +358,13 @@ class Views:
     def _access_in(
         self, row: LogRow | None, position: int, question: AccessQuestion
     ) -> dict[str, Any]:
+        opened = self._opened_access(row, position, question)
+        return opened if isinstance(opened, dict) else access_document(*opened)
+
+    def _opened_access(
+        self, row: LogRow | None, position: int, question: AccessQuestion
+    ) -> tuple[Recorded, Access] | dict[str, Any]:
+        """A record that answers the question, or what is told of one that cannot be opened."""
         if row is None or not row.is_sound or not row.topic.startswith("access."):
             raise astray(position)
         try:
@@ -280,7 +374,7 @@ class Views:
         record = recorded.event
         if not isinstance(record, Access) or not question.fits(recorded, record):
             raise astray(position)
-        return access_document(recorded, record)
+        return recorded, record
 
 
 def _require_newer(serving: Serving, stream: bytes, position: int) -> None:

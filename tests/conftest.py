@@ -24,6 +24,7 @@ from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import Argon2Cost, new_passphrase, passphrase
 from ledger.usecases.founding import found_ledger
 from ledger.usecases.ledger import Ledger
+from ledger.usecases.opening import open_ledger
 from projections.views import Views
 from tests.contracts.postgres_server import (  # noqa: F401 # fixtures are asked for by name
     postgres_schema,
@@ -124,7 +125,7 @@ class House:
         store = store or self.store()
         mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
         views = Views(store, mapper, unlocked.stream_names())
-        ledger = Ledger.open(
+        ledger = open_ledger(
             store,
             self.keyring_path,
             unlocked,

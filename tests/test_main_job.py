@@ -16,7 +16,7 @@ from ledger.usecases.acting import Acting
 from ledger.usecases.administration import Together
 from ledger.usecases.credentials import ImportItem
 from ledger.usecases.decisions import Asked
-from ledger.usecases.ledger import Ledger
+from ledger.usecases.opening import accept_new_memory
 from ledger.usecases.retrieval import Retrieve
 from ledger.values import FieldValue
 from projections.explanation import explain
@@ -337,7 +337,7 @@ def test_an_unreadable_memory_stops_the_host_until_an_operator_accepts_a_new_one
     assert code_of(Tampered, house.open) == "memory-unreadable"
     unlocked = unlocked_by_passphrase(house.keyring_path)
     store = house.store()
-    Ledger.accept_new_memory(
+    accept_new_memory(
         store,
         house.keyring_path,
         unlocked,

@@ -6,13 +6,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ledger.claims import parse_claim
-from ledger.errors import NotFound
+from ledger.errors import InvalidInput, NotFound
+from projections.access_questions import access_question
 from projections.moment import diff, state_at
 from projections.redecide import redecide
 from tools.show import progress
 from tools.when import parse_moment, parse_place
 
 if TYPE_CHECKING:
+    from projections.unusual import Rules
     from tools.wiring import Session
 
 
@@ -27,18 +29,24 @@ def access_rows(
     until: str | None,
     limit: int | None,
     after: int | None,
+    rules: Rules | None = None,
+    self_granted: bool = False,
 ) -> list[dict[str, Any]]:
-    """Attempts to read, newest first."""
-    return session.views.access(
-        user=_claim(user),
-        owner=_claim(owner),
-        application=application,
-        outcome=outcome,
-        since=_moment(session, since),
-        until=_moment(session, until),
-        limit=limit,
-        after=after,
-    )
+    """Attempts to read, newest first; only reads that break `rules`, or that were `self_granted`.
+
+    `beyond-the-log` where `after` is no position yet.
+    """
+    begin, end = _moment(session, since), _moment(session, until)
+    if after is not None:
+        place_of(session, str(after))
+    if rules is None and not self_granted:
+        return session.views.access(user, owner, application, outcome, begin, end, limit, after)
+    if outcome not in {None, "granted"}:
+        raise InvalidInput("granted-only", "Only what was granted is judged by these.")
+    question = access_question(user, owner, application, outcome, begin, end)
+    if rules is not None:
+        return session.views.unusual(question, rules, limit, after)
+    return session.views.self_granted(question, limit, after)
 
 
 def change_rows(
@@ -50,6 +58,15 @@ def change_rows(
         by=by if by in {None, "operator", "auditor"} else _claim(by),
         since=_moment(session, since),
     )
+
+
+def exposure_rows(
+    session: Session, claim: str, *, since: str | None, is_open: bool
+) -> list[dict[str, Any]]:
+    """What this person saw; only what was not changed since if it `is_open`."""
+    moment = None if since is None else past_moment(session, since)
+    rows = session.views.exposure(claim, moment)
+    return [row for row in rows if not (is_open and row["changed_since"])]
 
 
 def recheck_accesses(session: Session) -> dict[str, Any]:
@@ -97,6 +114,25 @@ def place_of(session: Session, text: str) -> tuple[int | None, int | None]:
             hint="`credledger status` shows the newest position.",
         )
     return position, moment
+
+
+def past_place(
+    session: Session, at: str | None, position: int | None
+) -> tuple[int | None, int | None]:
+    """The same for `--at` and `--position`; `future-time` for a moment that has not come."""
+    if at is None:
+        return place_of(session, str(position))
+    return None, past_moment(session, at)
+
+
+def past_moment(session: Session, text: str) -> int:
+    """A moment of before, microseconds UTC; `future-time` for one that has not come."""
+    moment = parse_moment(text, session.now())
+    if moment > session.now():
+        raise InvalidInput(
+            "future-time", "That moment has not come yet, so nobody knows what holds then."
+        )
+    return moment
 
 
 def _moment(session: Session, text: str | None) -> int | None:

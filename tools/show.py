@@ -44,6 +44,11 @@ def print_json(document: object) -> None:
     sys.stdout.write("\n")
 
 
+def json_text(document: object) -> str:
+    """One JSON document with its newline, as it stands in a file."""
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
 def json_line(document: object) -> str:
     """One JSON document on one line, with its newline."""
     return json.dumps(document, ensure_ascii=not _knows_all(sys.stderr)) + "\n"
@@ -166,7 +171,7 @@ def _cell(value: object, key: str) -> str:
         return _NONE
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, str) and (key == "at" or key.endswith("_at")):
+    if isinstance(value, str) and (key == "at" or key.endswith(("_at", "_seen"))):
         return to_local_text(value)
     if isinstance(value, list | tuple):
         return ", ".join(_cell(item, "") for item in value)

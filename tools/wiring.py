@@ -27,10 +27,12 @@ from ledger.sealing.keyring_file import read_keyring, refuse_beside_store
 from ledger.sealing.shares import Scheme
 from ledger.sealing.slots import Holding
 from ledger.sealing.streams import StreamNames
+from ledger.usecases import opening
 from ledger.usecases.acting import Acting
 from ledger.usecases.founding import found_ledger
 from ledger.usecases.ledger import Ledger
 from ledger.usecases.recovery_shares import SharesMade
+from projections.tiles import StoredTiles
 from projections.views import Views
 from tools.documents import StandardInput
 from tools.holdings import argon2_cost, first_holding, present_holding
@@ -128,10 +130,12 @@ def open_session(
     *,
     operator: bool = True,
     unlock: Unlock | None = None,
+    only_asks: bool = False,
 ) -> Iterator[Session]:
     """Unlock and open; `operator-needed` for an auditor's slot where an operator's is needed.
 
-    `unlock` takes the place of the keyring with its passphrase or key file.
+    `unlock` takes the place of the keyring with its passphrase or key file. With `only_asks` a
+    store in which nothing can be recorded serves, too.
     """
     store = existing_store(settings)
     try:
@@ -140,7 +144,7 @@ def open_session(
         holding, unlocked = (unlock or _unlock)(settings, standard_input)
         if operator:
             _require_operator(unlocked)
-        session = _session(settings, store, holding, unlocked)
+        session = _session(settings, store, holding, unlocked, only_asks=only_asks)
         try:
             yield session
         finally:
@@ -228,7 +232,7 @@ def accept_rollback(
 ) -> dict[str, object]:
     """Go on from the store as it is; recorded with the fork and the abandoned head."""
     with _by_operator(settings, standard_input, acting) as parts:
-        outcome = Ledger.accept_rollback(**parts)
+        outcome = opening.accept_rollback(**parts)
     return {
         "position": outcome.position,
         "fork": outcome.fork,
@@ -245,7 +249,7 @@ def revived_document(slots: Iterable[SlotAdded]) -> list[dict[str, object]]:
 def accept_new_memory(settings: Settings, standard_input: StandardInput, acting: Acting) -> int:
     """Give this host a new memory; the position where that is recorded."""
     with _by_operator(settings, standard_input, acting) as parts:
-        return Ledger.accept_new_memory(**parts)
+        return opening.accept_new_memory(**parts)
 
 
 @contextmanager
@@ -274,13 +278,18 @@ def _by_operator(
 
 
 def _session(
-    settings: Settings, store: Store, holding: Holding, unlocked: UnlockedKeyring
+    settings: Settings,
+    store: Store,
+    holding: Holding,
+    unlocked: UnlockedKeyring,
+    *,
+    only_asks: bool = False,
 ) -> Session:
     streams = unlocked.stream_names()
     mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
     views = Views(store, mapper, streams)
     memory = _memory(settings, unlocked)
-    ledger = _ledger(settings, store, unlocked, mapper, views, memory)
+    ledger = _ledger(settings, store, unlocked, mapper, views, memory, only_asks=only_asks)
     who = unlocked.without_keys()
     return Session(settings, store, holding, who, streams, mapper, ledger, views)
 
@@ -294,8 +303,9 @@ def _ledger(
     memory: HostMemory,
     *,
     of_restore: bool = False,
+    only_asks: bool = False,
 ) -> Ledger:
-    return Ledger.open(
+    return opening.open_ledger(
         store,
         settings.keyring,
         unlocked,
@@ -303,12 +313,14 @@ def _ledger(
         clock=clock,
         random=os.urandom,
         maintainers=(views,),
+        tiles=StoredTiles(store),
         memory=memory,
         mapper=mapper,
         accept_clock=settings.accept_clock,
         accept_async=settings.accept_async,
         accept_ahead=of_restore,
         accept_restoring=of_restore,
+        only_asks=only_asks,
     )
 
 

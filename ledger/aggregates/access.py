@@ -6,14 +6,12 @@ same answer: all presented claims, the restricted flag, who acted and the versio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from ledger.aggregates.event import Event, event
 
 
-@dataclass(frozen=True, slots=True)
-class Access(Event):
+class Access(Event, frozen=True):
     """What the three outcomes have in common."""
 
     application: str
@@ -43,32 +41,28 @@ class Access(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class AccessGranted(Access):
+class AccessGranted(Access, frozen=True):
     """Values were released."""
 
     TOPIC: ClassVar[str] = "access.granted"
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class AccessDenied(Access):
+class AccessDenied(Access, frozen=True):
     """The rules said no."""
 
     TOPIC: ClassVar[str] = "access.denied"
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class AccessNotSet(Access):
+class AccessNotSet(Access, frozen=True):
     """The rules said yes, but nothing was there."""
 
     TOPIC: ClassVar[str] = "access.not-set"
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class ImportCompared(Event):
+class ImportCompared(Event, frozen=True):
     """Values of mappings were compared in process with those of an import."""
 
     TOPIC: ClassVar[str] = "import.compared"
@@ -77,8 +71,7 @@ class ImportCompared(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class AuditQueried(Event):
+class AuditQueried(Event, frozen=True):
     """Somebody read the history."""
 
     TOPIC: ClassVar[str] = "audit.queried"

@@ -43,8 +43,7 @@ DEFAULT_FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ApplicationEvent(Event):
+class ApplicationEvent(Event, frozen=True):
     """Something that happened to one target application."""
 
     application: str
@@ -52,8 +51,7 @@ class ApplicationEvent(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class ApplicationCreated(ApplicationEvent):
+class ApplicationCreated(ApplicationEvent, frozen=True):
     """A target application begins."""
 
     TOPIC: ClassVar[str] = "application.created"
@@ -72,8 +70,7 @@ class ApplicationCreated(ApplicationEvent):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class ApplicationUpdated(ApplicationEvent):
+class ApplicationUpdated(ApplicationEvent, frozen=True):
     """Settings that may change did."""
 
     TOPIC: ClassVar[str] = "application.updated"
@@ -82,8 +79,7 @@ class ApplicationUpdated(ApplicationEvent):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class ApplicationFieldAdded(ApplicationEvent):
+class ApplicationFieldAdded(ApplicationEvent, frozen=True):
     """A field came to an application that may already have mappings."""
 
     TOPIC: ClassVar[str] = "application.field-added"
@@ -91,8 +87,7 @@ class ApplicationFieldAdded(ApplicationEvent):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class ApplicationGranted(ApplicationEvent):
+class ApplicationGranted(ApplicationEvent, frozen=True):
     """Somebody became administrator, member or ticket redeemer."""
 
     TOPIC: ClassVar[str] = "application.granted"
@@ -101,8 +96,7 @@ class ApplicationGranted(ApplicationEvent):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class ApplicationRevoked(ApplicationEvent):
+class ApplicationRevoked(ApplicationEvent, frozen=True):
     """Somebody is administrator, member or ticket redeemer no more."""
 
     TOPIC: ClassVar[str] = "application.revoked"
@@ -111,24 +105,21 @@ class ApplicationRevoked(ApplicationEvent):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class ApplicationOpened(ApplicationEvent):
+class ApplicationOpened(ApplicationEvent, frozen=True):
     """An individual application is open to every owner again."""
 
     TOPIC: ClassVar[str] = "application.opened"
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class ApplicationClosed(ApplicationEvent):
+class ApplicationClosed(ApplicationEvent, frozen=True):
     """An individual application is closed to all but its members, as it was before."""
 
     TOPIC: ClassVar[str] = "application.closed"
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class ApplicationDeleted(ApplicationEvent):
+class ApplicationDeleted(ApplicationEvent, frozen=True):
     """A target application ended, and its mappings with it."""
 
     TOPIC: ClassVar[str] = "application.deleted"

@@ -28,8 +28,7 @@ What is not here only tells of reading, of questions, or of recovery itself.
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class BackupCreated(Event):
+class BackupCreated(Event, frozen=True):
     """An archive of the log was written and verified."""
 
     TOPIC: ClassVar[str] = "backup.created"
@@ -46,8 +45,7 @@ class BackupCreated(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class BackupRestored(Event):
+class BackupRestored(Event, frozen=True):
     """The log goes on from an archive."""
 
     TOPIC: ClassVar[str] = "backup.restored"
@@ -61,8 +59,7 @@ class BackupRestored(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class BackupDrilled(Event):
+class BackupDrilled(Event, frozen=True):
     """An archive was restored into a scratch place, and all that it should give was there."""
 
     TOPIC: ClassVar[str] = "backup.drilled"

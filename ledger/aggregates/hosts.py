@@ -16,8 +16,7 @@ from ledger.aggregates.recorded import Recorded
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class HostSeen(Event):
+class HostSeen(Event, frozen=True):
     """A host told which keys its keyring holds."""
 
     TOPIC: ClassVar[str] = "host.seen"
@@ -30,8 +29,7 @@ class HostSeen(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class HostForgotten(Event):
+class HostForgotten(Event, frozen=True):
     """An operator said that there is no such host any more."""
 
     TOPIC: ClassVar[str] = "host.forgotten"

@@ -23,12 +23,10 @@ from ledger.sealing.slots import OPERATOR
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class KeyBackedUp(Event):
+class KeyBackedUp(Event, frozen=True, tag=2):
     """A copy of the keyring was written, read back and found to be the same."""
 
     TOPIC: ClassVar[str] = "key.backed-up"
-    SCHEMA: ClassVar[int] = 2
     path: str
     """Where it was written, on the host of who acted."""
     digest: bytes
@@ -45,8 +43,7 @@ UPCASTERS[KeyBackedUp.TOPIC] = (lambda stored: {**stored, "slots": None},)
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class KeyBackupReplaced(Event):
+class KeyBackupReplaced(Event, frozen=True):
     """An operator attested that a key backup was destroyed, or replaced by another."""
 
     TOPIC: ClassVar[str] = "key.backup-replaced"
@@ -55,8 +52,7 @@ class KeyBackupReplaced(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class KeyRestored(Event):
+class KeyRestored(Event, frozen=True):
     """A key backup was put in the keyring's place."""
 
     TOPIC: ClassVar[str] = "key.restored"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ledger.aggregates.event import UPCASTERS, Event, event
 from ledger.aggregates.hosts import Hosts, fold_hosts
@@ -11,23 +11,24 @@ from ledger.aggregates.recorded import Recorded
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.epochs import EpochCommitments, KeyName
 
+Committed = tuple[int, bytes, bytes, tuple[bytes, ...]]
+"""An epoch, and the commitments to its keys: state, secret, access[120]."""
+
 
 @event
-@dataclass(frozen=True, slots=True)
-class EpochStarted(Event):
+class EpochStarted(Event, frozen=True):
     """An epoch begins, with commitments to its keys and to those of the next one."""
 
     TOPIC: ClassVar[str] = "epoch.started"
     epoch: int
-    started: tuple[Any, ...]
+    started: Committed
     """(epoch, state, secret, access[120]) of the epoch that begins."""
-    next: tuple[Any, ...]
+    next: Committed
     """The same of the one held ready."""
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class EpochResealed(Event):
+class EpochResealed(Event, frozen=True):
     """A rotation is finished: no live mapping rests on an earlier epoch any more."""
 
     TOPIC: ClassVar[str] = "epoch.resealed"
@@ -37,18 +38,16 @@ class EpochResealed(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class EpochReplaced(Event):
+class EpochReplaced(Event, frozen=True):
     """The keys held ready for the next epoch are lost; others stand in their place from now on."""
 
     TOPIC: ClassVar[str] = "epoch.replaced"
-    next: tuple[Any, ...]
+    next: Committed
     """(epoch, state, secret, access[120]) of the one held ready now."""
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class BackupWaived(Event):
+class BackupWaived(Event, frozen=True):
     """A rotation went on without the backups that it asks for."""
 
     TOPIC: ClassVar[str] = "backup.waived"
@@ -57,8 +56,7 @@ class BackupWaived(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class KeysDestroying(Event):
+class KeysDestroying(Event, frozen=True):
     """From here on these keys may be gone from any keyring."""
 
     TOPIC: ClassVar[str] = "keys.destroying"
@@ -67,8 +65,7 @@ class KeysDestroying(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class KeysDestroyed(Event):
+class KeysDestroyed(Event, frozen=True):
     """The keyring of the host that destroys holds these keys no more."""
 
     TOPIC: ClassVar[str] = "keys.destroyed"
@@ -76,8 +73,7 @@ class KeysDestroyed(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class SlotAdded(Event):
+class SlotAdded(Event, frozen=True):
     """A way to unlock came to the keyring."""
 
     TOPIC: ClassVar[str] = "slot.added"
@@ -90,8 +86,7 @@ class SlotAdded(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class SlotRemoved(Event):
+class SlotRemoved(Event, frozen=True):
     """A slot may neither unlock nor sign any more."""
 
     TOPIC: ClassVar[str] = "slot.removed"
@@ -99,8 +94,7 @@ class SlotRemoved(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class PassphraseChanged(Event):
+class PassphraseChanged(Event, frozen=True):
     """A slot's private half was sealed anew."""
 
     TOPIC: ClassVar[str] = "passphrase.changed"
@@ -108,12 +102,10 @@ class PassphraseChanged(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class AuditorExported(Event):
+class AuditorExported(Event, frozen=True, tag=2):
     """An auditor's own keyring was written again."""
 
     TOPIC: ClassVar[str] = "auditor.exported"
-    SCHEMA: ClassVar[int] = 2
     slot: int
     half: bytes
     """Digest of the sealed private half in it; empty in events of schema 1."""
@@ -123,8 +115,7 @@ UPCASTERS[AuditorExported.TOPIC] = (lambda stored: {**stored, "half": b""},)
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class AuditorPassphraseChanged(Event):
+class AuditorPassphraseChanged(Event, frozen=True):
     """An auditor's private half was sealed anew in the auditor's own file; on that one's stream."""
 
     TOPIC: ClassVar[str] = "audit.passphrase-changed"
@@ -135,8 +126,7 @@ class AuditorPassphraseChanged(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class ClockAccepted(Event):
+class ClockAccepted(Event, frozen=True):
     """An operator confirmed a clock far ahead of the log."""
 
     TOPIC: ClassVar[str] = "clock.accepted"
@@ -144,20 +134,17 @@ class ClockAccepted(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class AsyncAccepted(Event):
+class AsyncAccepted(Event, frozen=True):
     """An operator went on although commits wait for no standby."""
 
     TOPIC: ClassVar[str] = "async.accepted"
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class RollbackAccepted(Event):
+class RollbackAccepted(Event, frozen=True, tag=2):
     """An operator goes on from a store that is not the one this host remembers."""
 
     TOPIC: ClassVar[str] = "rollback.accepted"
-    SCHEMA: ClassVar[int] = 2
     fork: int
     abandoned_size: int
     abandoned_root: bytes
@@ -170,8 +157,7 @@ UPCASTERS[RollbackAccepted.TOPIC] = (lambda stored: {**stored, "newest_epoch": 0
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class MemoryAccepted(Event):
+class MemoryAccepted(Event, frozen=True):
     """An operator gave this host a new memory after the old one had become unreadable."""
 
     TOPIC: ClassVar[str] = "memory.accepted"
@@ -304,7 +290,7 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
     return state if hosts is state.hosts else replace(state, hosts=hosts)
 
 
-def _committed(listed: tuple[Any, ...]) -> dict[int, EpochCommitments]:
+def _committed(listed: Committed) -> dict[int, EpochCommitments]:
     epoch, state, secret, access = listed
     return {epoch: EpochCommitments(epoch, state, secret, access)}
 

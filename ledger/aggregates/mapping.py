@@ -17,8 +17,7 @@ from ledger.errors import Tampered
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class CredentialSet(Event):
+class CredentialSet(Event, frozen=True):
     """Values were set."""
 
     TOPIC: ClassVar[str] = "credential.set"
@@ -27,15 +26,14 @@ class CredentialSet(Event):
     creation: int
     value_version: int
     fields: tuple[str, ...]
-    secret: bytes = field(repr=False)
+    secret: bytes
     """The values, sealed in the `secret` compartment for this very row."""
     set_at: int
     set_by: str
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class CredentialRestored(Event):
+class CredentialRestored(Event, frozen=True):
     """An earlier version's values became the current ones, unseen."""
 
     TOPIC: ClassVar[str] = "credential.restored"
@@ -44,15 +42,14 @@ class CredentialRestored(Event):
     creation: int
     value_version: int
     fields: tuple[str, ...]
-    secret: bytes = field(repr=False)
+    secret: bytes
     set_at: int
     set_by: str
     restored_version: int
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class CredentialResealed(Event):
+class CredentialResealed(Event, frozen=True):
     """The same values under a newer epoch's key."""
 
     TOPIC: ClassVar[str] = "credential.resealed"
@@ -61,14 +58,13 @@ class CredentialResealed(Event):
     creation: int
     value_version: int
     fields: tuple[str, ...]
-    secret: bytes = field(repr=False)
+    secret: bytes
     set_at: int
     set_by: str
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class CredentialDeleted(Event):
+class CredentialDeleted(Event, frozen=True):
     """Nothing is set any more."""
 
     TOPIC: ClassVar[str] = "credential.deleted"

@@ -13,8 +13,7 @@ from ledger.aggregates.recorded import Recorded
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class SharesCreated(Event):
+class SharesCreated(Event, frozen=True):
     """A slot was made whose private half is in recovery shares only."""
 
     TOPIC: ClassVar[str] = "shares.created"
@@ -25,8 +24,7 @@ class SharesCreated(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class SharesRestored(Event):
+class SharesRestored(Event, frozen=True):
     """Recovery shares unlocked the ledger, and another way to unlock was added."""
 
     TOPIC: ClassVar[str] = "shares.restored"

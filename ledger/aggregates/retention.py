@@ -19,8 +19,7 @@ from ledger.identifiers import hold_key
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class RetentionSet(Event):
+class RetentionSet(Event, frozen=True):
     """From here on access records are kept so long."""
 
     TOPIC: ClassVar[str] = "retention.set"
@@ -29,8 +28,7 @@ class RetentionSet(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class HoldSet(Event):
+class HoldSet(Event, frozen=True):
     """Nothing may be erased until this is released; why stands in the reason."""
 
     TOPIC: ClassVar[str] = "hold.set"
@@ -38,8 +36,7 @@ class HoldSet(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class HoldReleased(Event):
+class HoldReleased(Event, frozen=True):
     """This hold stops no erasure any more."""
 
     TOPIC: ClassVar[str] = "hold.released"
@@ -47,8 +44,7 @@ class HoldReleased(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class HistoryErased(Event):
+class HistoryErased(Event, frozen=True):
     """No record of the `access` compartment up to a position can be opened any more."""
 
     TOPIC: ClassVar[str] = "history.erased"

@@ -22,8 +22,7 @@ RIGHTS = (
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class RoleGranted(Event):
+class RoleGranted(Event, frozen=True):
     """A claim got a service-level right."""
 
     TOPIC: ClassVar[str] = "role.granted"
@@ -32,8 +31,7 @@ class RoleGranted(Event):
 
 
 @event
-@dataclass(frozen=True, slots=True)
-class RoleRevoked(Event):
+class RoleRevoked(Event, frozen=True):
     """A claim lost a service-level right."""
 
     TOPIC: ClassVar[str] = "role.revoked"

@@ -32,7 +32,7 @@ from ledger.errors import InvalidInput, Tampered
 from ledger.log.checkpoint import is_signed, key_hash, origin
 from ledger.log.marks import Mark
 from ledger.log.rows import SignerRow, signers_digest
-from ledger.log.signers import SignerBook
+from ledger.log.signers import SignerBook, roots_in
 from ledger.log.store import LogSource
 from ledger.log.verification import Verification
 
@@ -126,7 +126,7 @@ def walked(source: LogSource, found: Verification, *, may_be_older: bool) -> Wal
             return None
         signers = reading.signers()
         try:
-            book = SignerBook(ledger, signers, reading)
+            book = SignerBook(ledger, signers, roots_in(reading))
         except Tampered:
             book = None
     whole = any(check.name == "log" and check.ok for check in found.checks)

@@ -24,12 +24,15 @@ from __future__ import annotations
 
 import functools
 import struct
+from typing import NamedTuple
 
 FORMAT = 1
 SUITE_AES_256_GCM = 1
 
 STREAM_BYTES = 16
 _PREFIX = struct.Struct(">BB32s")
+_PLACE = struct.Struct(">Q16sQH")
+_TIME = struct.Struct(">IIq")
 _NUMBER_BYTES = 8
 """Of a position and of a time."""
 
@@ -51,6 +54,31 @@ def encode_header(
     return prefix_of(ledger_id) + packing.pack(
         position, stream, version, len(name), name, epoch, period, recorded_at
     )
+
+
+class Header(NamedTuple):
+    """What a header says."""
+
+    ledger_id: bytes
+    position: int
+    stream: bytes
+    version: int
+    topic: str
+    epoch: int
+    period: int
+    recorded_at: int
+    """Microseconds UTC."""
+
+
+def decode_header(header: bytes) -> Header:
+    """What these bytes say; `ValueError` or `struct.error` where they are no header of ours."""
+    begin, end = _PREFIX.size + _PLACE.size, len(header) - _TIME.size
+    header_format, suite, ledger_id = _PREFIX.unpack_from(header)
+    position, stream, version, length = _PLACE.unpack_from(header, _PREFIX.size)
+    if (header_format, suite, length) != (FORMAT, SUITE_AES_256_GCM, end - begin):
+        raise ValueError(header)
+    topic = header[begin:end].decode("ascii")
+    return Header(ledger_id, position, stream, version, topic, *_TIME.unpack_from(header, end))
 
 
 def associated_data_in(header: bytes) -> bytes:

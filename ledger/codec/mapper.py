@@ -1,13 +1,6 @@
 """Events to sealed rows and back.
 
-What is sealed of one event is a msgpack map, padded and encrypted under its compartment's key::
-
-    "e"  the event's fields, with "v", their schema number
-    "b"  who acted: [claim, slot, label, account, opens]
-    "r"  the reason given, as text
-    "c"  the clock's own reading in microseconds, only where it was behind the log
-    "q"  a client's retry key, only where one was given
-
+What is sealed of one event, its `content`, is padded and encrypted under its compartment's key.
 The compartment follows from the topic alone, so a row cannot choose weaker keys for itself:
 `access.`, `audit.`, `import.` and `ticket.` are `access`, all others are `state`.
 """
@@ -17,15 +10,15 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgpack
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.aggregates.actor import Actor
-from ledger.aggregates.event import Event, from_payload, payload, plain
+from ledger.aggregates.event import Event
 from ledger.aggregates.keys import EpochStarted
 from ledger.aggregates.recorded import Recorded
+from ledger.codec.content import packed, unpacked
 from ledger.codec.header import associated_data_in, encode_associated_data, encode_header
 from ledger.errors import KeyUnavailable, Tampered
 from ledger.log.rows import NO_ROW, LogRow
@@ -37,10 +30,6 @@ from ledger.tree import leaf_hash
 
 Random = Callable[[int], bytes]
 _ACCESS_PREFIXES = ("access.", "audit.", "import.", "ticket.")
-
-
-_actor = functools.lru_cache(maxsize=256)(Actor)
-"""Few people write many events."""
 
 
 class Placed(Protocol):
@@ -82,16 +71,8 @@ def text_of(
     event: Event, actor: Actor, reason: str, clock: int | None = None, request: str | None = None
 ) -> bytes:
     """What is sealed of an event: packed, and padded as its compartment asks."""
-    envelope: dict[str, Any] = {
-        "e": payload(event),
-        "b": [actor.claim, actor.slot, actor.label, actor.account, actor.opens],
-        "r": reason,
-    }
-    if clock is not None:
-        envelope["c"] = clock
-    if request is not None:
-        envelope["q"] = request
-    return padded(msgpack.packb(envelope, default=plain), compartment_of(event.TOPIC))
+    content = packed(event, actor, reason, clock, request)
+    return padded(content, compartment_of(event.TOPIC))
 
 
 class EventMapper:
@@ -182,16 +163,9 @@ class EventMapper:
         position, stream, version, topic, epoch, period, recorded_at, sealed, _ = row
         try:
             cipher = self._cipher(topic, epoch, period, stream)
-            envelope = msgpack.unpackb(open_sealed(cipher, sealed, aad), use_list=False)
-            event, actor = from_payload(topic, envelope["e"]), _actor(*envelope["b"])
-            reason = envelope["r"]
+            event, actor, reason = unpacked(topic, open_sealed(cipher, sealed, aad))
         except Tampered as error:
             raise Tampered(error.code, error.message, hint=error.hint, position=position) from error
-        except (ValueError, TypeError, LookupError, msgpack.UnpackException) as error:
-            # Whoever holds keys can seal anything: an auditor, for one, in a stream of his own.
-            raise Tampered(
-                "malformed-event", "An event is malformed inside.", position=position
-            ) from error
         if isinstance(event, EpochStarted):
             self._keys.start({event.epoch: period})
         return Recorded(

@@ -37,7 +37,7 @@ from ledger.log.rows import (
     leaves_of,
     signers_digest,
 )
-from ledger.log.signers import SignerBook
+from ledger.log.signers import SignerBook, roots_in
 from ledger.log.store import LogReading, Reading
 from ledger.log.tips import StreamTips, Tip
 from ledger.sealing.epochs import period_of
@@ -114,7 +114,7 @@ class Follower:
         """The signer rows as they stand in this snapshot, checked once for each change."""
         rows = reading.signers()
         if self._book is None or self._book.rows != rows:
-            self._book = SignerBook(self._ledger, rows, reading)
+            self._book = SignerBook(self._ledger, rows, roots_in(reading))
         return self._book
 
     def known_book(self, reading: LogReading, head: CheckedHead) -> SignerBook:

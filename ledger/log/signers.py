@@ -6,6 +6,8 @@ was live at its size. A key signs only sizes after its beginning and up to its e
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.errors import Refused, Tampered
@@ -22,11 +24,24 @@ from ledger.log.rows import (
 from ledger.log.store import LogReading
 from ledger.tree import EMPTY_ROOT, Frontier
 
+RootAt = Callable[[int], bytes | None]
+"""Tells the root of the tree at a size above 0; None where there is no head of that size."""
+
+
+def roots_in(reading: LogReading) -> RootAt:
+    """The roots that a log's heads tell; a signature over one is checked by whoever asks."""
+
+    def root_at(size: int) -> bytes | None:
+        commit = reading.commit_at(size)
+        return commit.root if commit is not None and commit.is_sound else None
+
+    return root_at
+
 
 class SignerBook:
     """The keys that may sign heads, each with the sizes it may sign."""
 
-    def __init__(self, ledger: LedgerRow, rows: tuple[SignerRow, ...], reading: LogReading) -> None:
+    def __init__(self, ledger: LedgerRow, rows: tuple[SignerRow, ...], root_at: RootAt) -> None:
         """Check every signer row; `bad-signer` where one was not introduced by a live operator.
 
         `altered-ledger` for a ledger's row that cannot be one.
@@ -37,7 +52,7 @@ class SignerBook:
         self.rows = rows
         self._spans: dict[bytes, tuple[str, int, int | None]] = {}
         for row in rows:
-            self._admit(row, reading)
+            self._admit(row, root_at)
 
     def class_at(self, public_key: bytes, size: int) -> str | None:
         """The key's class if it may sign a head of this size."""
@@ -68,17 +83,14 @@ class SignerBook:
             )
         return signer_class
 
-    def _admit(self, row: SignerRow, reading: LogReading) -> None:
+    def _admit(self, row: SignerRow, root_at: RootAt) -> None:
         if not row.is_sound:
             raise Tampered(
                 "bad-signer",
                 "A signer's row cannot be one the ledger wrote.",
                 position=_first_resting(row),
             )
-        root: bytes | None = EMPTY_ROOT
-        if row.from_size > 0:
-            commit = reading.commit_at(row.from_size)
-            root = commit.root if commit is not None and commit.is_sound else None
+        root = root_at(row.from_size) if row.from_size > 0 else EMPTY_ROOT
         signed = root is not None and is_signed(
             row.introduced_by, row.signature, row.message(self.ledger.id, root)
         )

@@ -122,6 +122,13 @@ class Snapshot:
             )
         return found
 
+    def leaves_after(self, position: int, limit: int) -> list[bytes]:
+        """The next leaves as they are stored, in order of position; unchecked."""
+        found = self.connection.execute(
+            "SELECT leaf FROM log WHERE position > ? ORDER BY position LIMIT ?", (position, limit)
+        )
+        return [leaf for (leaf,) in found]
+
     def newest_of(self, stream: bytes) -> LogRow | None:
         """The row of the highest version in this stream."""
         return next(iter(self._rows("stream = ? ORDER BY version DESC LIMIT 1", stream)), None)
@@ -156,6 +163,16 @@ class Snapshot:
     def commit_at(self, size: int) -> CommitRow | None:
         """The commit of exactly this size."""
         found = self.connection.execute(f"SELECT {_COMMIT} FROM commits WHERE size = ?", (size,))
+        return CommitRow(*found[0]) if found else None
+
+    def newest_head_by(self, signers: Sequence[bytes], size: int) -> CommitRow | None:
+        """The last commit of at least this size that names one of these signers; unchecked."""
+        marks = ", ".join("?" * len(signers))
+        found = self.connection.execute(
+            f"SELECT {_COMMIT} FROM commits WHERE size >= ? AND signer IN ({marks})"
+            " ORDER BY size DESC LIMIT 1",
+            (size, *signers),
+        )
         return CommitRow(*found[0]) if found else None
 
     def added(self, size: int) -> tuple[int, int, int]:

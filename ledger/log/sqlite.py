@@ -15,6 +15,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from ledger.log.forking import rest_while_forking
 from ledger.log.gate import Gate
 from ledger.log.migrations import Migration, migrations_of
 from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
-from ledger.log.snapshot import Snapshot
-from ledger.log.upserts import Columns, Row, row_by_row
+from ledger.log.snapshot import INSERT_ROW, Snapshot
+from ledger.log.upserts import Columns, Row, in_groups, repeated, with_values
 
 LOCK_TIMEOUT_S = 30.0
 _LOCK_POLL_S = 0.001
@@ -64,9 +65,22 @@ class SqliteConnection:
         except sqlite3.Error as error:
             raise _translated(error) from error
 
+    def insert(self, sql: str, rows: Sequence[Row]) -> None:
+        """Run a statement that inserts one row of values for all of these, many of them at once.
+
+        The driver lets go of the interpreter's lock for each statement, and whoever else is busy
+        in this process takes it: a statement for each row would wait for them as often.
+        """
+        try:
+            for group in in_groups(rows):
+                values = tuple(chain.from_iterable(group))
+                self.raw.execute(repeated(sql, len(group)), values)
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
     def upsert(self, table: str, columns: Columns, rows: Sequence[Row]) -> None:
         """Put rows into a table whose key is its first column."""
-        self.executemany(row_by_row(table, columns), rows)
+        self.insert(with_values(table, columns), rows)
 
 
 class SqliteSnapshot(Snapshot):
@@ -87,7 +101,7 @@ class SqliteSnapshot(Snapshot):
     def insert_rows(self, rows: Sequence[LogRow]) -> None:
         """Append events in order."""
         self.connection.require_transaction()
-        super().insert_rows(rows)
+        self.connection.insert(INSERT_ROW, rows)
 
     def insert_commit(self, row: CommitRow) -> None:
         """Append the signed head of this transaction."""
@@ -226,10 +240,7 @@ class SqliteStore:
 
     def _connect(self) -> SqliteConnection:
         try:
-            raw = sqlite3.connect(
-                self.path, timeout=10, isolation_level=None, check_same_thread=False
-            )
-            raw.execute("PRAGMA journal_mode = WAL")
+            raw = self._raw()
             raw.execute("PRAGMA synchronous = FULL")
             raw.execute("PRAGMA cache_size = -16384")
             raw.execute("PRAGMA trusted_schema = OFF")
@@ -240,6 +251,28 @@ class SqliteStore:
         connection = SqliteConnection(raw)
         _refuse_newer(connection, self._steps())
         return connection
+
+    def _raw(self) -> sqlite3.Connection:
+        """A connection; where nothing may be written beside the file, one that only reads it.
+
+        A write-ahead log needs a file beside the database even of readers. Where there is none and
+        none may be made, as on a medium that is read-only, the file holds everything by itself.
+        """
+
+        def connected(place: str, *, uri: bool) -> sqlite3.Connection:
+            return sqlite3.connect(
+                place, timeout=10, isolation_level=None, check_same_thread=False, uri=uri
+            )
+
+        try:
+            raw = connected(str(self.path), uri=False)
+            raw.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code not in _READ_ONLY or self.path.with_name(f"{self.path.name}-wal").exists():
+                raise
+            return connected(f"{self.path.as_uri()}?immutable=1", uri=True)
+        return raw
 
     def _steps(self) -> list[Migration]:
         return [

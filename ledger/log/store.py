@@ -125,6 +125,14 @@ class Reading(LogReading, Protocol):
         """The next rows of one stream in order of version."""
         ...
 
+    def leaves_after(self, position: int, limit: int) -> list[bytes]:
+        """The next leaves as they are stored, in order of position; unchecked."""
+        ...
+
+    def newest_head_by(self, signers: Sequence[bytes], size: int) -> CommitRow | None:
+        """The last commit of at least this size that names one of these signers; unchecked."""
+        ...
+
     def topics_between(self, after: int, until: int) -> dict[str, int]:
         """How many rows of each topic there are after a position, up to another."""
         ...

@@ -29,7 +29,7 @@ from ledger.log.folds import Folds
 from ledger.log.following import CheckedHead
 from ledger.log.rows import AUDITOR, EPOCH_STARTED, LogRow, SignerRow
 from ledger.log.signed_rows import signed_row
-from ledger.log.signers import HeadSigner, SignerBook
+from ledger.log.signers import HeadSigner, SignerBook, roots_in
 from ledger.log.store import Reading
 from ledger.log.tips import Tip, is_remembered
 from ledger.log.walk import Walk
@@ -262,7 +262,7 @@ class Transaction:
         row = signer.introduce(public_key, signer_class, change, self.head.frontier)
         rows = (*self._reading.signers(), *self.new_signers, row)
         try:
-            SignerBook(signer.ledger, rows, self._reading)
+            SignerBook(signer.ledger, rows, roots_in(self._reading))
         except Tampered as error:
             # A signer row stays for ever, so one that others would not believe is never written.
             raise Conflict(

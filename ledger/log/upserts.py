@@ -1,22 +1,25 @@
 """Rows put into a view's table: a new one is inserted, one of the same key gives way.
 
 The first column is the key. Its statements are made here once for each table, in the two forms
-that engines are quick with: one row for each set of parameters, or one array for each column.
+that engines are quick with: many rows of values, or one array for each column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 Columns = Mapping[str, type[int] | type[bytes]]
 Row = Sequence[object]
 _ARRAYS = {int: "int8[]", bytes: "bytea[]"}
+_TOGETHER = (256, 64, 16, 4, 1)
+_ONE_ROW = re.compile(r"(?<=VALUES )(\([?, ]+\))")
 
 
-def row_by_row(table: str, columns: Columns) -> str:
-    """The statement that is run once for each row."""
-    return _row_by_row(table, tuple(columns))
+def with_values(table: str, columns: Columns) -> str:
+    """The statement for one row of values; `repeated` makes one for many of it."""
+    return _with_values(table, tuple(columns))
 
 
 def by_arrays(table: str, columns: Columns) -> str:
@@ -30,8 +33,24 @@ def arrays(rows: Iterable[Row]) -> list[list[object]]:
     return [list(column) for column in zip(*newest.values(), strict=True)]
 
 
+def in_groups(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """The rows in order, in groups of few different lengths: engines keep a statement for each."""
+    at = 0
+    while at < len(rows):
+        size = next(size for size in _TOGETHER if size <= len(rows) - at)
+        yield rows[at : at + size]
+        at += size
+
+
 @lru_cache(maxsize=256)
-def _row_by_row(table: str, names: tuple[str, ...]) -> str:
+def repeated(statement: str, rows: int) -> str:
+    """A statement that inserts one row of values, made to insert so many at once."""
+    before, row, after = _ONE_ROW.split(statement, maxsplit=1)
+    return f"{before}{', '.join([row] * rows)}{after}"
+
+
+@lru_cache(maxsize=256)
+def _with_values(table: str, names: tuple[str, ...]) -> str:
     return _upsert(table, names, f"VALUES ({', '.join('?' for _ in names)})")
 
 

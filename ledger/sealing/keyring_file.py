@@ -200,11 +200,39 @@ def create_private_file(path: Path, content: bytes) -> None:
     FileExistsError where something is, other kinds of OSError where it cannot be written.
     """
     clear_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    temporary = _beside(path)
     try:
         _write_new(temporary, content)
         _link(temporary, path)
         _sync_folder(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def private_file(path: Path, room: int) -> Iterator[Callable[[bytes], None]]:
+    """The same in two steps: that it can be written shows at once, and `write` gives it its name.
+
+    So many bytes of `room` are taken up on the disk meanwhile. Where nothing is written, nothing
+    is there afterwards.
+    """
+    clear_leftovers(path)
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, "exists")
+    temporary = _beside(path)
+
+    def write(content: bytes) -> None:
+        with temporary.open("r+b") as file:
+            file.write(content)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+        _link(temporary, path)
+        _sync_folder(path)
+
+    try:
+        _write_new(temporary, bytes(room))
+        yield write
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -264,6 +292,10 @@ def _replace_file(path: Path, content: bytes) -> None:
         _take_place(temporary, path)
     except OSError as error:
         raise _not_writable() from error
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
 
 
 def _temporary(path: Path) -> Path:

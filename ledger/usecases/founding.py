@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.aggregates.actor import Actor
-from ledger.aggregates.keys import EpochStarted, SlotAdded
+from ledger.aggregates.keys import Committed, EpochStarted, SlotAdded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, NotFound, Tampered
 from ledger.log.following import rolled_back
@@ -122,7 +122,7 @@ def found_ledger(
     return Founded(unlocked.ledger_id, 1)
 
 
-def committed(keys: EpochKeys) -> tuple[object, ...]:
+def committed(keys: EpochKeys) -> Committed:
     """An epoch's commitments as its event lists them."""
     told = commitments(keys)
     return (told.epoch, told.state, told.secret, told.access)

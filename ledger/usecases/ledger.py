@@ -1,12 +1,11 @@
 """The open ledger: every use case as one method, each durable when it returns.
 
-Opening checks the keyring against the log, the log against this host's memory, and every row
-since that memory. Reading policy and mappings goes to the log itself, never to a view.
+It is opened by `ledger.usecases.opening`. Reading policy and mappings goes to the log itself, never
+to a view.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,37 +15,27 @@ from ledger.aggregates.access import AuditQueried
 from ledger.aggregates.application import Application, Field
 from ledger.aggregates.backups import Backups
 from ledger.aggregates.keys import (
-    AsyncAccepted,
-    ClockAccepted,
     KeyHistory,
-    MemoryAccepted,
     RollbackAccepted,
     SlotAdded,
 )
 from ledger.aggregates.restoration import ApplicationStep, MappingStep, RolesStep
 from ledger.aggregates.roles import Roles
 from ledger.claims import Claim, parse_claim
-from ledger.codec.mapper import EventMapper
 from ledger.errors import (
     InvalidInput,
-    KeyUnavailable,
     LedgerError,
-    NotFound,
-    Refused,
     Tampered,
     Unavailable,
 )
 from ledger.identifiers import field_key
-from ledger.log.following import CheckedHead, forked, require_continued, rolled_back
-from ledger.log.host_file import ThisHost, this_host
-from ledger.log.memory import HostMemory
-from ledger.log.rows import END, CommitRow, LedgerRow
-from ledger.log.signers import HeadSigner, names_itself
-from ledger.log.store import Maintainer, ServerState, Store
+from ledger.log.host_file import ThisHost
+from ledger.log.proof_document import InclusionProof
+from ledger.log.proving import Prover
+from ledger.log.rows import CommitRow
 from ledger.log.transaction import Request, Transaction
-from ledger.log.writer import AHEAD_MAX_US, Writer
+from ledger.log.writer import Writer
 from ledger.policy import Caller, Verb, decide
-from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.keys import KeySet
 from ledger.sealing.slots import Argon2Cost, Holding
 from ledger.usecases.acting import Acting, checked_reason
@@ -69,21 +58,21 @@ from ledger.usecases.credentials import (
 )
 from ledger.usecases.decisions import Asked
 from ledger.usecases.desk import Desk
-from ledger.usecases.fitting import epoch_ahead, require_fit
-from ledger.usecases.founding import unnamed
+from ledger.usecases.fitting import epoch_ahead
 from ledger.usecases.held_keys import HeldKeys
-from ledger.usecases.hosts import Herald, HostKeeper
-from ledger.usecases.key_backups import KeyBackups, require_not_behind
+from ledger.usecases.hosts import HostKeeper
+from ledger.usecases.key_backups import KeyBackups
+from ledger.usecases.leaving import Leave
 from ledger.usecases.next_epoch import NextEpoch
 from ledger.usecases.outcomes import (
     ImportOutcome,
+    LeavingOutcome,
     LedgerStatus,
     MappingOutcome,
     Outcome,
     RestorationOutcome,
     RestorePreview,
     Retrieved,
-    RollbackOutcome,
     RotationOutcome,
     SlotOutcome,
 )
@@ -98,11 +87,10 @@ from ledger.usecases.restoration import (
 from ledger.usecases.retention import Retainer
 from ledger.usecases.retrieval import Retrieve, opened
 from ledger.usecases.rotation import EPOCHS_PAST, Progress, Rotation
-from ledger.usecases.slots import KeyringEvent, SlotKeeper, SlotRemoval
+from ledger.usecases.slots import SlotKeeper, SlotRemoval
 from ledger.values import FIELDS_MAX, FieldValue
 
 T = TypeVar("T")
-CLOCKS_APART_MAX_US = 5 * 60 * 1_000_000
 
 
 class Ledger:
@@ -115,8 +103,9 @@ class Ledger:
         held: HeldKeys,
         host: ThisHost | None,
         clock: Callable[[], int],
+        prover: Prover,
     ) -> None:
-        """Use `open`."""
+        """Use `ledger.usecases.opening`."""
         self.changes = ApplicationChanges(desk)
         """Changes of applications as requests, for `change_together`."""
         self.key_backups = KeyBackups(desk, writer, held)
@@ -135,138 +124,7 @@ class Ledger:
         self.hosts = HostKeeper(desk, writer, host)
         """Which hosts hold which epochs, as far as they have told."""
         self._clock = clock
-
-    @classmethod
-    def open(
-        cls,
-        store: Store,
-        keyring_path: Path,
-        unlocked: UnlockedKeyring,
-        *,
-        account: str,
-        clock: Callable[[], int],
-        random: Callable[[int], bytes],
-        mapper: EventMapper,
-        maintainers: Sequence[Maintainer] = (),
-        memory: HostMemory | None = None,
-        accept_clock: bool = False,
-        accept_async: bool = False,
-        accept_ahead: bool = False,
-        accept_restoring: bool = False,
-    ) -> Ledger:
-        """Check keyring, memory and log against each other, before anything is written.
-
-        With `accept_ahead` the keyring may be any number of epochs ahead of the log; that is for
-        whoever records a `RollbackAccepted` next. With `accept_restoring` the store may be one that
-        is being restored; that is for whoever restores. The newest head's signature is checked even
-        where the memory knows that head already.
-
-        Raises `keyring-foreign`, `keyring-behind`, `slot-removed` (key unavailable);
-        `altered-ledger`, `rolled-back`, `forked` and every finding of the row checks (tampered);
-        and of a server `role-too-narrow`, `store-async`, `clocks-apart` (unavailable).
-        """
-        row = _ledger_row(store, unlocked, memory, accept_restoring=accept_restoring)
-        unlocked = unlocked.preferring(_live_signing_keys(store))
-        streams = unlocked.stream_names()
-        box = unlocked.secret_box()
-        desk = Desk(unlocked.without_keys(), streams, box, mapper, account, random)
-        held = HeldKeys(keyring_path, unlocked, mapper, desk.box)
-        host = None
-        if unlocked.is_operator:
-            host = this_host(keyring_path, unlocked.ledger_id, random)
-        writer = Writer(
-            store,
-            mapper,
-            HeadSigner(row, unlocked.signing_key, unlocked.slot.opens),
-            clock=clock,
-            random=random,
-            access_stream_name=streams.access,
-            audit_stream_of=streams.audit,
-            keyring_stream=streams.keyring(),
-            keys=held,
-            herald=None if host is None else Herald(desk, held, host),
-            maintainers=maintainers,
-            memory=memory,
-            accept_clock=accept_clock,
-        )
-        mapper.learn_by(lambda: writer.look(_nothing))
-        server = store.server()
-        if server is not None:
-            _refuse_server(server, clock(), accept_clock=accept_clock, accept_async=accept_async)
-        _refuse_rollback(store, writer.head)
-        ledger = cls(desk, writer, held, host, clock)
-        writer.catch_up()
-        writer.check_signers()
-        ledger._check_keyring(ahead=accept_ahead)
-        far_ahead = clock() > writer.head.recorded_at + AHEAD_MAX_US
-        if accept_clock and far_ahead and unlocked.is_operator:
-            writer.run(KeyringEvent(desk, Acting(), ClockAccepted(clock())))
-        if server is not None and not server.outlives_failover and unlocked.is_operator:
-            writer.run(KeyringEvent(desk, Acting(), AsyncAccepted()))
-        return ledger
-
-    @classmethod
-    def accept_rollback(
-        cls,
-        store: Store,
-        keyring_path: Path,
-        unlocked: UnlockedKeyring,
-        *,
-        acting: Acting,
-        memory: HostMemory,
-        **settings: Any,
-    ) -> RollbackOutcome:
-        """Go on from the store as it is, although this host remembers another head.
-
-        The whole log is checked from its beginning; fork and abandoned head are recorded.
-        """
-        if not unlocked.is_operator:
-            raise Refused("operator-needed", "Only an operator's unlock may do this.")
-        abandoned = memory.recall()
-        fresh = memory.anew()
-        ledger = cls.open(
-            store, keyring_path, unlocked, memory=fresh, accept_ahead=True, **settings
-        )
-        try:
-            if abandoned is None:
-                abandoned = ledger._writer.head
-            fork = min(abandoned.size, ledger._writer.head.size)
-            event = RollbackAccepted(
-                fork, abandoned.size, abandoned.frontier.root(), ledger.epoch_ahead()
-            )
-            position = ledger._writer.run(KeyringEvent(ledger._desk, acting, event))
-            revived = ledger.revived()
-        finally:
-            ledger.close()
-        memory.replace_by(fresh)
-        return RollbackOutcome(position, fork, abandoned.size, revived)
-
-    @classmethod
-    def accept_new_memory(
-        cls,
-        store: Store,
-        keyring_path: Path,
-        unlocked: UnlockedKeyring,
-        *,
-        acting: Acting,
-        memory: HostMemory,
-        **settings: Any,
-    ) -> int:
-        """Give this host a new memory in place of an unreadable one; the position of the record.
-
-        The whole log is checked from its beginning, and the new memory is its head.
-        """
-        if not unlocked.is_operator:
-            raise Refused("operator-needed", "Only an operator's unlock may do this.")
-        fresh = memory.anew()
-        ledger = cls.open(store, keyring_path, unlocked, memory=fresh, **settings)
-        try:
-            event = MemoryAccepted(ledger._writer.head.size)
-            position = ledger._writer.run(KeyringEvent(ledger._desk, acting, event))
-        finally:
-            ledger.close()
-        memory.replace_by(fresh)
-        return position
+        self._prover = prover
 
     def close(self) -> None:
         """Finish what waits and keep the head in this host's memory.
@@ -324,6 +182,23 @@ class Ledger:
         """One service-level right less."""
         request = ChangeRoles(self._desk, acting, right, parse_claim(claim), revoke=True)
         return self._writer.run(request)
+
+    def leave(
+        self,
+        acting: Acting,
+        claim: Claim,
+        applications: Callable[[], Sequence[str]],
+        *,
+        exposed: int,
+        only_look: bool = False,
+    ) -> LeavingOutcome:
+        """Every role and right of a claim taken, in one transaction; see `usecases.leaving`.
+
+        `applications` lists the IDs of all there are. With `only_look` it says what would be taken.
+        """
+        head = self._writer.catch_up()
+        request = Leave(self._desk, acting, claim, applications(), head, exposed, only_look)
+        return self._look(request.decide) if only_look else self._writer.run(request)
 
     def application(self, application: str) -> Application:
         """The application as it is; `no-such-application` if there is none."""
@@ -463,6 +338,14 @@ class Ledger:
         """The same for a coroutine; who is cancelled gets nothing, though a record may stand."""
         request = self._retrieval(caller, application, restricted, fields, reason)
         return opened(await self._writer.run_async(request))
+
+    def receipt(self, position: int) -> InclusionProof:
+        """That what was recorded at this position stands in the signed log; appends nothing.
+
+        Made of a retrieval that was answered, it is what nobody can deny later. It holds no name,
+        reason or value: what is in clear of the row, hashes and signatures.
+        """
+        return self._prover.inclusion(position)
 
     def check_batch(self, acting: Acting, items: Sequence[ImportItem]) -> list[LedgerError | None]:
         """For each mapping what keeps it from being imported; nothing is appended."""
@@ -672,15 +555,6 @@ class Ledger:
         """Read through a transaction that is never written."""
         return self._writer.look(look)
 
-    def _check_keyring(self, *, ahead: bool) -> None:
-        require_not_behind(self._desk, self._writer, self._held.unlocked)
-        if self.key_history().current == 0:
-            raise Tampered("no-epoch", "The log does not begin with an epoch.", position=1)
-        unlocked = self._desk.unlocked
-        self._held.give_up(self.key_history)
-        history = self.key_history()
-        require_fit(replace(self._held.unlocked, slot=unlocked.slot), history, ahead=ahead)
-
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
@@ -690,85 +564,3 @@ class _Asking:
 
     def decide(self, transaction: Transaction) -> int:
         return self.ask(transaction)
-
-
-def _nothing(_: Transaction) -> None:
-    """A look at the log for what is learned on the way."""
-
-
-def _ledger_row(
-    store: Store, unlocked: UnlockedKeyring, memory: HostMemory | None, *, accept_restoring: bool
-) -> LedgerRow:
-    row, own = None, True
-    with contextlib.suppress(NotFound), store.reading() as reading:
-        row = reading.ledger()
-        if reading.is_restoring() and not accept_restoring:
-            raise Unavailable(
-                "store-restoring",
-                "An archive is being restored into this store, and has not come to its end.",
-                hint="Run the same `credledger backup restore DIR` again; it goes on where it"
-                " stopped.",
-            )
-        if row is None and any(reading.counts()):
-            raise unnamed()
-        own = row is None or row.id == unlocked.ledger_id or names_itself(row, reading.signers())
-    if row is None:
-        if memory is not None and memory.recall() is not None:
-            raise rolled_back(0)
-        raise NotFound(
-            "no-ledger",
-            "There is no ledger at this store.",
-            hint="Run `credledger init` with this keyring: it goes on where one was cut off.",
-        )
-    if not row.is_sound:
-        raise Tampered("altered-ledger", "The ledger's row is none that this version writes.")
-    if not own:
-        raise Tampered("altered-ledger", "The ledger's row is not that of its first signer.")
-    if row.id != unlocked.ledger_id:
-        raise KeyUnavailable(
-            "keyring-foreign",
-            "The keyring belongs to another ledger than this store's.",
-            hint="Check --store and --keyring.",
-        )
-    return row
-
-
-def _live_signing_keys(store: Store) -> set[bytes]:
-    """Keys that began and did not end; unchecked, good for choosing what is checked then."""
-    with store.reading() as reading:
-        rows = reading.signers()
-    ended = {row.public_key for row in rows if row.change == END}
-    return {row.public_key for row in rows} - ended
-
-
-def _refuse_server(
-    server: ServerState, clock_us: int, *, accept_clock: bool, accept_async: bool
-) -> None:
-    if server.lacking:
-        raise Unavailable(
-            "role-too-narrow",
-            f"The database role cannot record anything: it lacks {', '.join(server.lacking)}.",
-            hint="The owner runs `credledger store migrate --writer ROLE`, or connect as a writer.",
-        )
-    if not (server.outlives_failover or accept_async):
-        raise Unavailable(
-            "store-async",
-            "The database has standbys, and a commit waits for none of them.",
-            hint="Set synchronous_standby_names, or give --accept-async, which is recorded.",
-        )
-    if abs(server.clock_us - clock_us) > CLOCKS_APART_MAX_US and not accept_clock:
-        raise Unavailable(
-            "clocks-apart",
-            "The clocks of this host and of the database are more than 5 minutes apart.",
-            hint="Set both; if this host's is right, run once with --accept-clock.",
-        )
-
-
-def _refuse_rollback(store: Store, remembered: CheckedHead) -> None:
-    if remembered.size == 0:
-        return
-    with store.reading() as reading:
-        require_continued(reading.extent(), remembered)
-        same = reading.commit_at(remembered.size)
-    if same is not None and same.root != remembered.frontier.root():
-        raise forked(remembered)

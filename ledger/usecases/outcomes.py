@@ -22,6 +22,18 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class LeavingOutcome:
+    """What was taken from somebody who leaves, or would be."""
+
+    position: int
+    """Of the last event, or of the head where nothing was appended."""
+    roles: tuple[tuple[str, str], ...]
+    """Application and role of each."""
+    rights: tuple[str, ...]
+    """Service-level ones."""
+
+
+@dataclass(frozen=True, slots=True)
 class MappingOutcome:
     """A change of a credential mapping."""
 

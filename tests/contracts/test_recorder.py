@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -48,8 +47,7 @@ from tests.faults.test_tampering import attack
 NOBODY = Actor("operator", 1, "first", "tester@host", "operator")
 
 
-@dataclass(frozen=True, slots=True)
-class Opaque(Event):
+class Opaque(Event, frozen=True):
     """Bytes that mean nothing to the ledger."""
 
 

@@ -18,7 +18,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import LedgerError, Refused, Tampered
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
-from ledger.usecases.ledger import Ledger
+from ledger.usecases.opening import accept_rollback
 from ledger.values import FieldValue
 from tests.conftest import unlocked_by_passphrase
 from tests.faults.test_tampering import attack, failed, recompute_leaves
@@ -221,7 +221,7 @@ def roll_back(house):
         f"DELETE FROM commits WHERE size > {put_back_to}",
     )
     unlocked = unlocked_by_passphrase(house.keyring_path)
-    Ledger.accept_rollback(
+    accept_rollback(
         house.store(),
         house.keyring_path,
         unlocked,

@@ -53,6 +53,9 @@ WRITES = {
     ),
     "role grant": Write(_GRANT, ("role.granted",)),
     "role revoke": Write(("role", "revoke", *_GRANT[2:]), ("role.revoked",), _GRANT),
+    "leaver": Write(
+        ("leaver", "service:nightly", "--yes"), ("application.revoked", "audit.queried")
+    ),
     "key hold set": Write(_HOLD, ("hold.set",), again=5),
     "key hold release": Write(
         ("key", "hold", "release", "case-7"), ("hold.released",), _HOLD, again=3
@@ -62,6 +65,9 @@ WRITES = {
     ),
     "audit access": Write(("audit", "access"), ("audit.queried",)),
     "audit changes": Write(("audit", "changes", "--app", "Reports"), ("audit.queried",)),
+    "audit recheck": Write(("audit", "recheck"), ("audit.queried",)),
+    "audit who-can": Write(("audit", "who-can", "--all"), ("audit.queried",)),
+    "audit exposure": Write(("audit", "exposure", "user:ann"), ("audit.queried",)),
     "audit explain": Write(("audit", "explain", "6"), ("audit.queried",)),
     "replay rebuild": Write(("replay", "rebuild"), ()),
 }
@@ -106,7 +112,6 @@ READS = {
     "app export",
     "app list",
     "app show",
-    "audit recheck",
     "credential history",
     "credential list",
     "doctor",
@@ -114,6 +119,7 @@ READS = {
     "key status",
     "log checkpoint",
     "log events",
+    "log proof",
     "log witness show",
     "replay diff",
     "replay state",

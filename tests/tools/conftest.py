@@ -101,3 +101,31 @@ def payroll(cli):
         "Password:password",
     )
     return cli
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def anywhere(request, bare):
+    """A ledger without applications, on each kind of store."""
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgres_server")
+        schema = request.getfixturevalue("postgres_schema")
+        bare.environment["CREDLEDGER_STORE"] = f"{server.dsn()}&ledger={schema}"
+    bare.ok("init", "--label", "alice")
+    return bare
+
+
+def auditor_of(cli: Cli) -> Cli:
+    """Makes an auditor's keyring of a ledger, and gives who runs commands with it."""
+    file, key = cli.home / "auditor/keyring", cli.home / "auditor/key"
+    file.parent.mkdir(mode=0o700)
+    cli.ok(
+        "key", "slot", "add", "key-file", "--auditor", "--label", "ada",
+        "--auditor-file", str(file), "--new-key-file", str(key),
+    )  # fmt: skip
+    auditor = Cli(cli.home)
+    auditor.environment = {
+        **cli.environment,
+        "CREDLEDGER_KEYRING": str(file),
+        "CREDLEDGER_KEY_FILE": str(key),
+    }
+    return auditor

@@ -24,8 +24,8 @@ from tools.bench.latencies import latency_facts
 from tools.bench.machine import machine, versions
 from tools.bench.places import Place, places
 from tools.bench.readers import reader_facts
-from tools.bench.recovery import recovery_facts
-from tools.bench.sizes import at_size, compared
+from tools.bench.recovery import recovery_facts, rotation_facts
+from tools.bench.sizes import at_size, beside_short
 from tools.bench.tables import facts_table, lines_table, sizes_table
 from tools.bench.works import lines
 from tools.show import progress
@@ -76,11 +76,17 @@ def main(runs: int, events: int, store: str | None, out: Path) -> None:
 
 def _grown_facts(place: Place, events: int) -> Iterator[Fact]:
     """One ledger with a short log and with a long one."""
-    with Grown(place) as grown, progress(f"{place.name}: growing") as show:
-        facts = [fact for size in (_SHORT, events) for fact in at_size(grown, size, show)]
-        facts.extend(recovery_facts(grown))
-    yield from facts
-    yield from compared(facts)
+    with (
+        Grown(place) as grown,
+        Grown(place) as short,
+        progress(f"{place.name}: growing") as show,
+    ):
+        for size in (_SHORT, events):
+            yield from at_size(grown, size, show)
+        short.grow(_SHORT, show)
+        yield from beside_short(short, grown)
+        yield from recovery_facts(grown)
+        yield from rotation_facts(place, show)
 
 
 def _beside_facts(place: Place, runs: int) -> Iterator[Fact]:

@@ -134,6 +134,11 @@ class Grown:
                 self._record(session.ledger, records)
             return (self.size - counted) / (time.perf_counter() - started)
 
+    def equip(self, mappings: int, progress: Progress) -> None:
+        """Make so many mappings and their applications, and no other events."""
+        with self.opened() as session:
+            self._equip(session.ledger, mappings, progress)
+
     def _equip(self, ledger: Ledger, mappings: int, progress: Progress) -> None:
         """Make the applications and mappings that a log of this length has."""
         applications = application_of(mappings - 1) + 1

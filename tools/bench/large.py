@@ -21,7 +21,7 @@ from tools.bench.figures import Fact
 from tools.bench.grown import Grown
 from tools.bench.machine import machine, versions
 from tools.bench.places import PostgresqlPlace, SqlitePlace, places
-from tools.bench.sizes import at_size, compared, sizes_to
+from tools.bench.sizes import at_size, beside_short, sizes_to
 from tools.bench.tables import sizes_table
 from tools.show import progress
 
@@ -47,12 +47,16 @@ def main(events: int, engine: str | None, store: str | None, out: Path) -> None:
         engines = ", ".join(place.version() for place in found)
         for place in found:
             here: list[Fact] = []
-            with Grown(place) as grown:
+            with Grown(place) as grown, Grown(place) as short:
                 for size in sizes_to(events):
                     with progress(f"{place.name}: to {size:,} events") as show:
                         here.extend(at_size(grown, size, show))
+                        if short.size:
+                            here.extend(beside_short(short, grown))
+                        else:
+                            short.grow(size, show)
                     _write(out, engines, [*facts, *here])
-            facts.extend([*here, *compared(here)])
+            facts.extend(here)
             place.clean()
     _write(out, engines, facts)
     console = Console(width=160)

@@ -6,7 +6,7 @@ import os
 import platform
 from importlib.metadata import version
 
-_LIBRARIES = ("cryptography", "eventsourcing", "msgpack", "psycopg")
+_LIBRARIES = ("cryptography", "eventsourcing", "msgpack", "msgspec", "psycopg")
 
 
 def machine() -> str:

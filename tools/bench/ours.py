@@ -22,6 +22,7 @@ from ledger.usecases.acting import Acting
 from ledger.usecases.credentials import ImportItem
 from ledger.usecases.founding import found_ledger
 from ledger.usecases.ledger import Ledger
+from ledger.usecases.opening import open_ledger
 from ledger.values import FieldValue
 from projections.moment import state_at
 from projections.views import Views
@@ -93,7 +94,7 @@ class Ours:
         unlocked = read_keyring(self.keyring).unlock(passphrase(_PASSPHRASE))
         mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
         views = Views(self.store, mapper, unlocked.stream_names())
-        ledger = Ledger.open(
+        ledger = open_ledger(
             self.store,
             self.keyring,
             unlocked,

@@ -21,6 +21,8 @@ from ledger.policy import RULES_VERSION
 PEOPLE = 5000
 MAPPINGS_MAX = 100_000
 MAPPINGS_MIN = 2000
+OWNERS_OF_FIRST = 200
+"""So many owners has each of the first ten applications."""
 FIELDS = ("Windows User Name", "Windows Password")
 FREQUENT, RARE = "user:frequent", "user:rare"
 _OF_THEIR_OWN = (FREQUENT, RARE)
@@ -35,7 +37,7 @@ def mappings_at(size: int) -> int:
 
 def application_of(mapping: int) -> int:
     """The number of the application that a mapping belongs to."""
-    return mapping // 200 if mapping < MAPPINGS_MIN else mapping // 10
+    return mapping // OWNERS_OF_FIRST if mapping < MAPPINGS_MIN else mapping // 10
 
 
 def application_name(number: int) -> str:

@@ -12,20 +12,27 @@ from ledger.usecases.acting import Acting
 from tools.bench.commands import finished
 from tools.bench.figures import Fact
 from tools.bench.grown import Grown
+from tools.bench.places import Place
+from tools.show import Progress
 
 _RESEALED = {"SQLite": 20_000.0, "PostgreSQL": 10_000.0}
 _RESTORED = 50_000.0
+_MAPPINGS = 20_000
+
+
+def rotation_facts(place: Place, progress: Progress) -> Iterator[Fact]:
+    """A rotation of a ledger that holds applications and mappings and little else."""
+    with Grown(place) as grown:
+        grown.equip(_MAPPINGS, progress)
+        rate = _rotated(grown)
+    what = f"mappings sealed anew in a rotation of {_MAPPINGS:,}"
+    yield Fact(place.name, what, rate, "/s", None, _RESEALED[place.name])
 
 
 def recovery_facts(grown: Grown) -> Iterator[Fact]:
     """A rotation of all mappings; then an archive, restored into a new place with its views."""
     engine, size = grown.place.name, grown.size
-    with grown.opened() as session:
-        started = time.perf_counter()
-        outcome = session.ledger.rotate(Acting(), without_backup=True)
-        rate = outcome.resealed / (time.perf_counter() - started)
-    what = "mappings sealed anew in a rotation"
-    yield Fact(engine, what, rate, "/s", size, _RESEALED[engine])
+    yield Fact(engine, "mappings sealed anew, one event in ten", _rotated(grown), "/s", size)
     folder = Path(tempfile.mkdtemp(prefix="credledger-bench-backup-"))
     try:
         archive = str(folder / "archive")
@@ -48,3 +55,11 @@ def recovery_facts(grown: Grown) -> Iterator[Fact]:
         yield Fact(engine, "backup restore, peak memory", restored.peak_mib, "MiB", size, 300.0)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _rotated(grown: Grown) -> float:
+    """How many mappings a second a rotation seals anew."""
+    with grown.opened() as session:
+        started = time.perf_counter()
+        outcome = session.ledger.rotate(Acting(), without_backup=True)
+        return outcome.resealed / (time.perf_counter() - started)

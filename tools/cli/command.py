@@ -5,13 +5,15 @@
     def show(run: Run, application: str) -> None: ...
 
 The decorator adds `--json` and the settings to each command, `--reason` where it appends,
-`--as`/`--with` where somebody can be acted for, and `--yes` where it destroys. A command gets one
+`--as`/`--with` where somebody can be acted for, `--require-record` where it asks about the history,
+and `--yes` where it destroys. A command gets one
 `Run`: parse with click, call one function, print with `run.print`.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ledger.errors import InvalidInput
+from ledger.errors import InvalidInput, Unavailable
 from tools import prompts, show
 from tools.documents import StandardInput
 from tools.settings import Given, Settings, decide
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 REASON_LENGTH_MAX = 1024
 WITH_JSON = "With --json: "
 """How the shape of a command's JSON answer begins in its help."""
+UNWRITABLE = {"store-not-writable"}
+"""Codes of a store in which this process can record nothing, whatever it does."""
 JSON_WANTED = "credledger.json"
 """Where the program notes that `--json` stood before the subcommand."""
 _SETTINGS = tuple(field.name for field in fields(Given))
@@ -49,27 +53,72 @@ class Run:
     with_claims: tuple[str, ...]
     yes: bool
     standard_input: StandardInput
+    require_record: bool = False
 
     def settings(self) -> Settings:
         """All settings, decided."""
         return decide(self.given)
 
     @contextmanager
-    def session(self, *, operator: bool = True, unlock: Unlock | None = None) -> Iterator[Session]:
+    def session(
+        self, *, operator: bool = True, unlock: Unlock | None = None, only_asks: bool = False
+    ) -> Iterator[Session]:
         """The open ledger; an auditor's unlock is refused unless `operator` is False.
 
-        `unlock` takes the place of the keyring with its passphrase or key file.
+        `unlock` takes the place of the keyring with its passphrase or key file; for `only_asks` see
+        `asking`.
         """
         from tools.wiring import open_session
 
         with open_session(
-            self.settings(), self.standard_input, operator=operator, unlock=unlock
+            self.settings(),
+            self.standard_input,
+            operator=operator,
+            unlock=unlock,
+            only_asks=only_asks,
         ) as session:
             yield session
         missed = session.ledger.unremembered
         if missed is not None:
             show.print_note(f"What was recorded stands, but: {missed.message}")
             show.print_note(f"  {missed.hint}")
+
+    @contextmanager
+    def asking(self) -> Iterator[Session]:
+        """The open ledger for a question of an operator's or auditor's about its history.
+
+        A store in which nothing can be recorded serves. Whom an operator acts for needs the right
+        to read the history; an auditor acts for nobody.
+        """
+        from ledger.policy import Verb
+        from ledger.usecases.desk import not_allowed
+
+        with self.session(operator=self.as_claim is not None, only_asks=True) as session:
+            if not session.ledger.allowed(self.acting(), Verb.READ_HISTORY):
+                raise not_allowed()
+            yield session
+
+    def record(
+        self, session: Session, question: str, asked: Mapping[str, object], rows: int
+    ) -> None:
+        """Record a question before it is answered; said on standard error where it cannot be.
+
+        With --require-record it is `query-unrecorded` instead, and nothing is answered.
+        """
+        told = {name: value for name, value in asked.items() if value is not None}
+        text = json.dumps(told, ensure_ascii=False) if told else ""
+        try:
+            session.record_query(self.acting(), f"{question} {text}".strip(), rows)
+        except Unavailable as error:
+            if error.code not in UNWRITABLE:
+                raise
+            if self.require_record:
+                raise Unavailable(
+                    "query-unrecorded",
+                    "The question cannot be recorded in this store, so it is not answered.",
+                    hint="Ask where the ledger is written, or without --require-record.",
+                ) from error
+            show.print_note("This question was not recorded: nothing can be written to this store.")
 
     def caller(self) -> Caller | None:
         """Whom the operator acts for; None when acting as the slot itself."""
@@ -146,6 +195,7 @@ def command(
     example: str,
     appends: bool = False,
     acts: bool = False,
+    asks: bool = False,
     destroys: bool = False,
     new_passphrase: bool = False,
     answers: str = "",
@@ -153,6 +203,7 @@ def command(
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make a function a command; its first argument is the `Run`.
 
+    One that `asks` about the history is recorded as a question.
     `answers` is the shape of its JSON answer, for help and reference.
     """
 
@@ -164,7 +215,11 @@ def command(
 
         decorated: Callable[..., None] = body
         for option in _options(
-            appends=appends, acts=acts, destroys=destroys, new_passphrase=new_passphrase
+            appends=appends or asks,
+            acts=acts,
+            asks=asks,
+            destroys=destroys,
+            new_passphrase=new_passphrase,
         ):
             decorated = option(decorated)
         made = click.command(
@@ -214,7 +269,7 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _options(
-    *, appends: bool, acts: bool, destroys: bool, new_passphrase: bool
+    *, appends: bool, acts: bool, asks: bool, destroys: bool, new_passphrase: bool
 ) -> Iterator[Callable[[Callable[..., None]], Callable[..., None]]]:
     yield settings_options
     if new_passphrase:
@@ -232,6 +287,10 @@ def _options(
     yield click.option("--json", is_flag=True, help="Print one JSON document.")
     if appends:
         yield click.option("--reason", default="", metavar="TEXT", help="Why; is recorded.")
+    if asks:
+        yield click.option(
+            "--require-record", is_flag=True, help="Answer only if the question can be recorded."
+        )
     if destroys:
         yield click.option("--yes", is_flag=True, help="Do not ask.")
     if acts:
@@ -260,5 +319,6 @@ def _run(context: click.Context, arguments: dict[str, Any]) -> Run:
         as_claim=arguments.pop("as_claim", None),
         with_claims=arguments.pop("with_claims", ()),
         yes=bool(arguments.pop("yes", False)),
+        require_record=bool(arguments.pop("require_record", False)),
         standard_input=StandardInput(),
     )

@@ -93,12 +93,19 @@ def set_(
 @click.argument("application", metavar="APP")
 @click.option("--field", metavar="NAME", help="Print this field's value only.")
 @click.option("--restricted", is_flag=True, help="Ask explicitly for a restricted application.")
-def get(run: Run, application: str, field: str | None, restricted: bool) -> None:
-    """Get credentials for somebody; recorded before anything is released."""
+@click.option("--receipt", metavar="FILE", help="Write a proof of the record to a new file.")
+def get(
+    run: Run, application: str, field: str | None, restricted: bool, receipt: str | None
+) -> None:
+    """Get credentials for somebody; recorded before anything is released.
+
+    A receipt proves to anybody that the attempt was recorded; `log proof --check` checks it.
+    """
+    from tools.receipts import receipt_in
     from tools.shapes import retrieved_document
 
     caller = run.required_caller()
-    with run.session() as session:
+    with run.session() as session, receipt_in(receipt, session.ledger.receipt) as keep:
         found = session.ledger.retrieve(
             caller,
             application,
@@ -106,6 +113,7 @@ def get(run: Run, application: str, field: str | None, restricted: bool) -> None
             fields=None if field is None else (field,),
             reason=run.checked_reason(),
         )
+        keep(found.position)
     if run.json:
         run.print(retrieved_document(found))
     elif field is not None:

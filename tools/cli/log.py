@@ -24,6 +24,7 @@ EVENT_COLUMNS = {
     "epoch": "Epoch",
 }
 EVENTS_DEFAULT = 1000
+POSITION = click.IntRange(1, 2**63 - 1)
 
 
 @click.group()
@@ -143,6 +144,66 @@ def checkpoint(run: Run, out: str | None) -> None:
         run.print(document)
     elif out is None:
         click.echo(document["note"], nl=False)
+
+
+@command(
+    log,
+    "proof",
+    example="credledger log proof 4711 --out proof.json",
+    answers="the proof itself (docs/reference/proof-format.md); with --check"
+    ' {"ok", "ledger_id", "pinned", "position", "topic", "recorded_at", "sealed_sha256", "size",'
+    ' "root", "signer", "signer_class"}, or "from_size" and "from_root" in place of the row',
+)
+@click.argument("position", required=False, type=POSITION)
+@click.option("--size", type=POSITION, metavar="SIZE", help="Prove it in the log of this size.")
+@click.option(
+    "--from", "first", type=POSITION, metavar="SIZE", help="Prove that the log grew from this."
+)
+@click.option("--to", "second", type=POSITION, metavar="SIZE", help="Up to this size.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there.")
+@click.option("--check", metavar="FILE|-", help="Check a proof instead, without any store.")
+@click.option("--ledger-id", metavar="ID", help="The pinned ledger id, in hex.")
+def proof(
+    run: Run,
+    position: int | None,
+    size: int | None,
+    first: int | None,
+    second: int | None,
+    out: Path | None,
+    check: str | None,
+    ledger_id: str | None,
+) -> None:
+    """Prove to anybody that a row was recorded, or that the log only grew.
+
+    POSITION is proven to be in the newest log that an operator signed for, or in that of --size.
+    With --from, the newer signed log is proven to begin with the older one. The proof is one JSON
+    document, which --check checks on any machine.
+    """
+    from tools.proof_checking import check_proof
+    from tools.proving import prove_growth, prove_row, write_proof
+    from tools.show import print_json, print_note
+    from tools.verifying import parse_ledger_id
+
+    if [position, first, check].count(None) != 2:
+        raise InvalidInput("usage", "Give a POSITION, or --from, or --check.")
+    misplaced = (size and not position, second and not first, out and check)
+    if any(misplaced):
+        raise InvalidInput("usage", "--size is for a POSITION, --to for --from, --out for both.")
+    pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
+    if check is not None:
+        run.print(check_proof(check, run.standard_input, pinned))
+        if pinned is None:
+            print_note("Compare the ledger id with the one that init printed, or give --ledger-id.")
+        return
+    if first is not None:
+        made = prove_growth(run.settings(), first, second, pinned)
+    else:
+        assert position is not None
+        made = prove_row(run.settings(), position, size, pinned)
+    if out is not None:
+        write_proof(made, out)
+    if out is None or run.json:
+        print_json(made.as_document())
 
 
 @command(

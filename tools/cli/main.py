@@ -36,6 +36,10 @@ PLACES = {
     "role": ("tools.cli.role:role", "Service-level rights."),
     "key": ("tools.cli.key:key", "Epochs, slots and passphrases of the keyring."),
     "audit": ("tools.cli.audit:audit", "Who read what, who changed what, and why."),
+    "leaver": (
+        "tools.cli.leaver:leaver",
+        "Take every role and right from a claim, and list what it saw that was not changed since.",
+    ),
     "log": ("tools.cli.log:log", "The event log itself, checked without any key."),
     "store": ("tools.cli.store:store", "The place that the ledger is kept in."),
     "backup": ("tools.cli.backup:backup", "Archives of the database: create, verify, restore."),

@@ -48,7 +48,7 @@ from ledger.log.postgresql.connections import Link
 from ledger.log.postgresql.errors import STANDBY_CANCELLED, forked, is_lost, translated, unconfirmed
 from ledger.log.rows import LogRow
 from ledger.log.snapshot import INSERT_ROW, LOG_COLUMNS, Snapshot
-from ledger.log.upserts import Columns, Row, arrays, by_arrays, row_by_row
+from ledger.log.upserts import Columns, Row, arrays, by_arrays, with_values
 
 FEW_ROWS = 4
 _COPY = f"COPY log ({LOG_COLUMNS}) FROM STDIN (FORMAT BINARY)".encode()
@@ -89,7 +89,7 @@ class PostgresqlConnection:
         if len(rows) > FEW_ROWS:
             self.executemany(by_arrays(table, columns), [arrays(rows)])
         else:
-            self.executemany(row_by_row(table, columns), rows)
+            self.executemany(with_values(table, columns), rows)
 
     def run(self, statement: bytes, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement in the driver's own form and return all its rows."""

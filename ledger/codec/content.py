@@ -1,0 +1,79 @@
+"""What is sealed of one event, before it is padded and encrypted.
+
+A msgpack map::
+
+    "e"  the event's fields, with "v", their schema number
+    "b"  who acted: [claim, slot, label, account, opens]
+    "r"  the reason given, as text
+    "c"  the clock's own reading in microseconds, only where it was behind the log
+    "q"  a client's retry key, only where one was given
+
+Whoever holds keys can seal anything, an auditor for one in a stream of his own, so what comes out
+of a row that opened is looked at as strictly as anything from outside.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from ledger.aggregates.actor import Actor
+from ledger.aggregates.event import Event, Payload, class_of, from_payload
+from ledger.errors import Tampered
+
+E = TypeVar("E")
+
+
+class _Stored(msgspec.Struct, Generic[E], frozen=True, omit_defaults=True, gc=False):
+    """The map, with an event of one class or the payload of one."""
+
+    e: E
+    b: tuple[str, int, str, str, str]
+    r: str
+    c: int | None = None
+    q: str | None = None
+
+
+class Content(NamedTuple):
+    """What a row tells that opened."""
+
+    event: Event
+    actor: Actor
+    reason: str
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_payload_in = msgspec.msgpack.Decoder(_Stored[Payload])
+_actor = functools.lru_cache(maxsize=256)(Actor)
+"""Few people write many events."""
+
+
+def packed(
+    event: Event, actor: Actor, reason: str, clock: int | None = None, request: str | None = None
+) -> bytes:
+    """The map's bytes."""
+    author = (actor.claim, actor.slot, actor.label, actor.account, actor.opens)
+    return _pack(_Stored(event, author, reason, clock, request))
+
+
+def unpacked(topic: str, text: bytes) -> Content:
+    """What the bytes tell; `unknown-topic`, or `malformed-event` where they are no such map."""
+    decoder = _decoder(topic)
+    try:
+        try:
+            stored = decoder.decode(text)
+            event = stored.e
+        except msgspec.ValidationError:  # of an older schema, or of none
+            older = _payload_in.decode(text)
+            event = from_payload(topic, older.e)
+            return Content(event, _actor(*older.b), older.r)
+    except (ValueError, RecursionError) as error:
+        raise Tampered("malformed-event", "An event is malformed inside.") from error
+    return Content(event, _actor(*stored.b), stored.r)
+
+
+@functools.cache
+def _decoder(topic: str) -> msgspec.msgpack.Decoder[_Stored[Event]]:
+    return msgspec.msgpack.Decoder(_Stored[class_of(topic)])  # type: ignore[misc] # made at run time

@@ -1,0 +1,138 @@
+"""What an auditor's keyring may do of everything there is: each command, the right answer."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from tests.tools.conftest import Cli, auditor_of
+from tools.cli.main import PROGRAM, program
+from tools.reference import leaves
+
+OPERATORS = {
+    "app create": ("x", "--kind", "group"),
+    "app update": ("payroll", "--name", "x"),
+    "app delete": ("payroll", "--yes"),
+    "app grant": ("payroll", "member", "user:x"),
+    "app revoke": ("payroll", "member", "user:x"),
+    "app apply": ("{file}",),
+    "credential set": ("payroll", "--owner", "user:ann", "--values", "-"),
+    "credential get": ("payroll", "--as", "user:ann"),
+    "credential restore": ("payroll", "--owner", "user:ann", "--version", "1"),
+    "credential delete": ("payroll", "--owner", "user:ann", "--yes"),
+    "credential delete-all": ("--owner", "user:ann", "--yes"),
+    "credential import": ("{file}", "--format", "csv"),
+    "exec": ("payroll", "--as", "user:ann", "--", "true"),
+    "role grant": ("auditor", "user:x"),
+    "role revoke": ("auditor", "user:x"),
+    "leaver": ("user:ann", "--yes"),
+    "key rotate": ("--without-backup",),
+    "key replace-next": ("--yes",),
+    "key backup": ("{home}/backup",),
+    "key backup attest-replaced": ("1",),
+    "key backup list": (),
+    "key host forget": ("1",),
+    "key hold set": ("case",),
+    "key hold release": ("case",),
+    "key retention set": ("--access-older-than", "400"),
+    "key retention apply": ("--yes",),
+    "key slot add": ("key-file", "--new-key-file", "{home}/new"),
+    "key slot remove": ("1", "--yes"),
+    "key slot export-auditor": ("2", "{home}/exported"),
+    "key shares create": ("2/3",),
+    "log accept-rollback": ("--reason", "x", "--yes"),
+    "replay restore": ("--at", "now", "--all", "--yes"),
+    "backup create": ("{home}/archive",),
+}
+"""With words that an operator could say; each is refused an auditor."""
+
+ALLOWED = {
+    "status": (),
+    "app list": (),
+    "app show": ("payroll",),
+    "app export": (),
+    "role list": (),
+    "credential list": (),
+    "credential history": ("payroll", "--owner", "user:ann"),
+    "audit access": (),
+    "audit changes": (),
+    "audit explain": ("{refusal}",),
+    "audit recheck": (),
+    "audit who-can": ("--all",),
+    "audit exposure": ("user:ann",),
+    "key status": (),
+    "key slot list": (),
+    "key hold list": (),
+    "key host list": (),
+    "key retention show": (),
+    "replay state": ("--at", "now"),
+    "replay diff": ("1", "now"),
+    "replay rebuild": (),
+}
+"""What an auditor is for."""
+
+KEYLESS = {
+    "init", "doctor", "log verify", "log checkpoint", "log events", "log proof", "store migrate",
+    "log witness init", "log witness show", "log witness sign", "log witness stamp",
+    "backup verify", "backup restore", "backup drill", "key restore", "key sheet",
+    "key shares verify", "key shares restore", "key passphrase",
+}  # fmt: skip
+"""Those that open nothing, say what they find whoever asks, or are about a keyring's own file."""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """A ledger with something of everything, and the auditor's own keyring."""
+    home = tmp_path_factory.mktemp("house")
+    cli = Cli(home)
+    cli.ok("init", "--label", "alice")
+    cli.ok("app", "create", "payroll", "--kind", "individual", "--field", "P:password")
+    cli.set("payroll", "user:ann", P="canary-5d21")
+    cli.ok("credential", "get", "payroll", "--as", "user:ann")
+    refused = cli.fails(4, "access-denied", "credential", "get", "nothing", "--as", "user:bob")
+    (home / "file").write_text("")
+    return cli, {"home": home, "file": home / "file", "refusal": refused["position"]}
+
+
+@pytest.fixture(scope="module")
+def auditor(house):
+    return auditor_of(house[0])
+
+
+def words(house, name, said):
+    return (*name.split(), *(word.format(**house[1]) for word in said))
+
+
+def test_every_command_is_one_of_the_three():
+    """Nobody adds a command without saying whose it is."""
+    there = {
+        path.removeprefix(f"{PROGRAM} ")
+        for path, _ in leaves(program, click.Context(program, info_name=PROGRAM))
+    }
+    assert there == {*OPERATORS, *ALLOWED, *KEYLESS}
+    assert len(there) == len(OPERATORS) + len(ALLOWED) + len(KEYLESS)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operators_command_is_refused_an_auditor(house, auditor, name):
+    """With the error that says what is needed, exit 4, no answer and nothing in the log."""
+    cli, _ = house
+    position = cli.ok("status")["position"]
+    values = b'{"P": "x"}' if name == "credential set" else b""
+    answer = auditor(*words(house, name, OPERATORS[name]), stdin=values)
+    assert (answer.code, answer.error["code"]) == (4, "operator-needed"), answer
+    assert answer.out == b""
+    assert cli.ok("status")["position"] == position
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_an_auditors_command_answers_without_a_value(house, auditor, name):
+    """And leaves the record of a question at most."""
+    cli, _ = house
+    position = cli.ok("status")["position"]
+    answer = auditor(*words(house, name, ALLOWED[name]))
+    assert answer.code == 0, answer.err
+    assert b"canary-5d21" not in answer.out
+    topics = [one["topic"] for one in cli.ok("log", "events", "--after", str(position))]
+    asked = name.startswith("audit ")
+    assert topics == (["audit.queried"] if asked else [])

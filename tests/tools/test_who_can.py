@@ -1,0 +1,176 @@
+"""`audit who-can` of now and of any moment, on each kind of store."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from tests.tools.conftest import auditor_of
+from tools.csv_table import csv_cell
+
+ROW = {
+    "application", "claim", "through", "restricted_through", "credential_owner", "set",
+}  # fmt: skip
+
+
+@pytest.fixture
+def staffed(anywhere):
+    """An open, a closed and a restricted application, with something set in each."""
+    cli, field = anywhere, ("--field", "Password:password")
+    cli.ok("app", "create", "Mail", "--kind", "individual", *field)
+    members = ("--member", "user:bob", "--member", "group:pay")
+    cli.ok("app", "create", "Payroll", "--kind", "individual", *members, *field)
+    vault = ("--kind", "group", "--restricted", "--member", "group:pay")
+    cli.ok("app", "create", "Vault", *vault, *field)
+    cli.set("Mail", "user:alice", Password="m")
+    cli.set("Payroll", "user:bob", Password="p")
+    cli.set("Payroll", "user:carol", Password="p")
+    cli.set("Vault", None, Password="v")
+    cli.ok("role", "grant", "restricted-access", "user:alice")
+    return cli
+
+
+def short(rows):
+    return [(one["application"], one["claim"], one["through"], one["set"]) for one in rows]
+
+
+def asked(cli):
+    """What was recorded of the questions so far."""
+    rows = [one for one in cli.ok("log", "events") if one["topic"] == "audit.queried"]
+    return len(rows)
+
+
+def test_one_application_says_who_and_through_what(staffed):
+    """Members by name, groups as the claim, owners of an open application by what they have."""
+    rows = staffed.ok("audit", "who-can", "payroll")
+    assert all(set(row) == ROW for row in rows)
+    assert short(rows) == [
+        ("Payroll", "group:pay", "group:pay", True),
+        ("Payroll", "user:bob", "user:bob", True),
+    ]
+    assert [row["credential_owner"] for row in rows] == [None, "user:bob"]
+    answer = staffed("audit", "who-can", "mail")
+    assert short(answer.json) == [("Mail", "user:alice", "user:alice", True)]
+    assert "Mail is open" in answer.err
+    (row,) = staffed.ok("audit", "who-can", "vault")
+    assert (row["claim"], row["through"], row["restricted_through"]) == (
+        "user:alice", "group:pay", "user:alice",
+    )  # fmt: skip
+
+
+def test_one_person_is_told_by_application_and_claim(staffed):
+    """With the groups that are given; what is open is told though nothing is set."""
+    assert short(staffed.ok("audit", "who-can", "--user", "user:carol")) == [
+        ("Mail", "user:carol", "user:carol", False)
+    ]
+    with_group = ("audit", "who-can", "--user", "user:carol", "--with", "group:pay")
+    assert short(staffed.ok(*with_group)) == [
+        ("Mail", "user:carol", "user:carol", False),
+        ("Payroll", "user:carol", "group:pay", True),
+    ]
+    alice = staffed.ok("audit", "who-can", "--user", "USER:Alice".lower(), "--with", "group:pay")
+    assert [row["restricted_through"] for row in alice] == [None, None, "user:alice"]
+    only = staffed.ok(*with_group, "--owner", "user:carol")
+    assert [row["credential_owner"] for row in only] == ["user:carol"] * 2
+
+
+def test_everything_is_the_three_together(staffed):
+    """The whole matrix, in order of applications."""
+    every = staffed.ok("audit", "who-can", "--all")
+    single = [staffed.ok("audit", "who-can", one) for one in ("Mail", "Payroll", "Vault")]
+    assert every == [row for rows in single for row in rows]
+    assert short(staffed.ok("audit", "who-can", "--all", "--owner", "user:carol")) == [
+        ("Mail", "user:carol", "user:carol", False),
+        ("Payroll", "user:carol", "group:pay", True),
+    ]
+
+
+def test_a_moment_is_told_as_it_was(staffed):
+    """What was granted, set and deleted since changes nothing about then; now says the same."""
+    then = staffed.ok("status")["position"]
+    before = {
+        question: staffed.ok("audit", "who-can", *question)
+        for question in (("payroll",), ("--all",), ("--user", "user:bob", "--with", "group:pay"))
+    }
+    staffed.ok("app", "revoke", "payroll", "member", "user:bob")
+    staffed.ok("app", "grant", "payroll", "member", "user:mallory")
+    staffed.ok("app", "grant", "vault", "member", "user:alice")
+    staffed.ok("role", "revoke", "restricted-access", "user:alice")
+    staffed.ok("credential", "delete", "payroll", "--owner", "user:carol", "--yes")
+    staffed.ok("app", "delete", "mail", "--yes")
+    for question, rows in before.items():
+        assert staffed.ok("audit", "who-can", *question, "--position", str(then)) == rows
+        assert staffed.ok("audit", "who-can", *question) != rows
+        newest = str(staffed.ok("status")["position"])
+        now = staffed.ok("audit", "who-can", *question)
+        assert staffed.ok("audit", "who-can", *question, "--position", newest) == now
+    assert staffed.ok("audit", "who-can", "--all", "--at", "now") == staffed.ok(
+        "audit", "who-can", "--all"
+    )
+    assert staffed.ok("audit", "who-can", "--all", "--at", "2001-01-01T00:00:00Z") == []
+
+
+def test_a_question_off_the_mark_is_refused_and_not_recorded(staffed):
+    """Nothing, two things, two moments, one to come, an owner where there is none."""
+    before = asked(staffed)
+    who = ("audit", "who-can")
+    staffed.fails(2, "who-can-what", *who)
+    staffed.fails(2, "who-can-what", *who, "payroll", "--all")
+    staffed.fails(2, "who-can-what", *who, "--all", "--user", "user:bob")
+    staffed.fails(2, "with-without-as", *who, "payroll", "--with", "group:pay")
+    staffed.fails(2, "two-moments", *who, "--all", "--at", "now", "--position", "3")
+    staffed.fails(2, "future-time", *who, "--all", "--at", "2999-01-01T00:00:00Z")
+    staffed.fails(2, "invalid-time", *who, "--all", "--at", "whenever")
+    staffed.fails(3, "beyond-the-log", *who, "--all", "--position", "100000")
+    staffed.fails(2, "usage", *who, "--all", "--position", "0")
+    staffed.fails(2, "owner-not-used", *who, "vault", "--owner", "user:bob")
+    staffed.fails(2, "invalid-owner", *who, "payroll", "--owner", "group:pay")
+    staffed.fails(2, "invalid-claim", *who, "--user", "nobody")
+    staffed.fails(3, "no-such-application", *who, "nothing")
+    staffed.fails(3, "no-such-application", *who, "vault", "--position", "2")
+    staffed.fails(2, "usage", *who, "--all", "--unknown-filter", "x")
+    assert staffed("audit", "who-can", "--all", "--csv").code == 2
+    assert asked(staffed) == before
+
+
+def test_csv_is_for_spreadsheets_and_safe_there(staffed):
+    """A claim that a spreadsheet would run gets an apostrophe; nothing else is changed."""
+    staffed.ok("app", "grant", "payroll", "member", "=HYPERLINK(1)#group:x")
+    answer = staffed("audit", "who-can", "--all", "--csv", json_wanted=False)
+    assert answer.code == 0
+    heading, *rows = csv.reader(io.StringIO(answer.text, newline=""))
+    assert set(heading) == ROW
+    assert len(rows) == len(staffed.ok("audit", "who-can", "--all"))
+    assert answer.text.count("\r\n") == len(rows) + 1
+    claim = "'=HYPERLINK(1)#group:x"
+    assert ["Payroll", claim, claim, "", "", "yes"] in rows
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
+def test_a_cell_that_is_a_formula_becomes_text(text):
+    """Each of the characters that begin one."""
+    assert csv_cell(text) == f"'{text}"
+    assert csv_cell(f"a{text}") == f"a{text}"
+
+
+def test_an_auditor_asks_and_is_recorded_before_the_answer(staffed):
+    """The same rows from the auditor's own keyring, each question in the log with its filter."""
+    auditor = auditor_of(staffed)
+    for question in (("payroll",), ("--all",), ("--user", "user:bob", "--position", "9")):
+        before = asked(staffed)
+        rows = auditor.ok("audit", "who-can", *question)
+        assert asked(staffed) == before + 1
+        assert rows == staffed.ok("audit", "who-can", *question)
+    assert staffed.ok("log", "verify")["ok"]
+
+
+def test_an_operator_asks_for_somebody_who_may_read_the_history(staffed):
+    """Whoever holds the right of an auditor; nobody else, and an auditor acts for nobody."""
+    question = ("audit", "who-can", "payroll", "--as", "user:ada")
+    staffed.fails(4, "not-allowed", *question)
+    staffed.ok("role", "grant", "auditor", "group:audit")
+    staffed.fails(4, "not-allowed", *question)
+    assert staffed.ok(*question, "--with", "group:audit")
+    auditor_of(staffed).fails(4, "operator-needed", *question, "--with", "group:audit")

@@ -1,0 +1,32 @@
+"""Answers as CSV, safe to be opened in a spreadsheet.
+
+RFC 4180: comma, double quotes, CR LF, a first line of names, UTF-8. A spreadsheet takes a cell that
+begins with `=`, `+`, `-`, `@`, a tab or a carriage return for a formula, and names come from people
+who are not trusted with the reader's computer, so such a cell gets an apostrophe before it. Whoever
+needs texts exactly as they are takes `--json`.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def print_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
+    """Print rows of JSON-shaped dicts on standard output; the names of columns come first."""
+    writer = csv.writer(sys.stdout, lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerows([csv_cell(row.get(column)) for column in columns] for row in rows)
+
+
+def csv_cell(value: object) -> str:
+    """One value of a JSON-shaped dict; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,0 +1,43 @@
+"""What `leaver` takes from a claim, and what is left to be done for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ledger.claims import parse_claim
+
+if TYPE_CHECKING:
+    from ledger.usecases.acting import Acting
+    from tools.wiring import Session
+
+
+def leave(session: Session, acting: Acting, claim: str, *, dry_run: bool) -> dict[str, Any]:
+    """Take everything, or show it; with what they saw and what is theirs."""
+    leaving = parse_claim(claim)
+    to_change = [row for row in session.views.exposure(str(leaving)) if not row["changed_since"]]
+    own = session.views.credentials(owner=str(leaving), now=session.now())
+    outcome = session.ledger.leave(
+        acting,
+        leaving,
+        lambda: listed(session),
+        exposed=len(to_change),
+        only_look=dry_run,
+    )
+    if dry_run:
+        session.record_query(acting, f"leaver {leaving} --dry-run", len(to_change))
+    return {
+        "claim": str(leaving),
+        "dry_run": dry_run,
+        "position": outcome.position,
+        "revoked": [
+            {"application": application, "role": role} for application, role in outcome.roles
+        ],
+        "rights": list(outcome.rights),
+        "to_change": to_change,
+        "own": [{"application": row["application"], "version": row["version"]} for row in own],
+    }
+
+
+def listed(session: Session) -> list[str]:
+    """The IDs of all applications."""
+    return [state.application for state in session.views.applications()]

@@ -1,0 +1,178 @@
+"""What `audit who-can` asks of the read side: of now, or of any moment.
+
+Now is asked of the log's own policy (applications and rights as a read would find them) and of the
+view of what is set. A moment is folded from the log up to there, every row checked into a signed
+head on the way.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ledger.claims import Claim, parse_claim, parse_owner
+from ledger.errors import InvalidInput, NotFound
+from ledger.identifiers import application_key
+from ledger.policy import Caller
+from projections.moment import past_at
+from projections.who_can import Way, every_owner_may, way_of, ways
+from tools.questions import past_place
+from tools.show import progress
+
+if TYPE_CHECKING:
+    from ledger.aggregates.application import Application
+    from ledger.aggregates.roles import Roles
+    from tools.wiring import Session
+
+COLUMNS = {
+    "application": "Application",
+    "claim": "Claim",
+    "through": "Through",
+    "restricted_through": "Restricted through",
+    "credential_owner": "Owner",
+    "set": "Set",
+}
+_NAMED_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which part of the whole matrix is asked for, and of when."""
+
+    application: str | None = None
+    user: str | None = None
+    further: tuple[str, ...] = ()
+    """What the user presents besides, such as groups."""
+    everything: bool = False
+    owner: str | None = None
+    at: str | None = None
+    position: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `who-can-what` unless exactly one thing is asked for."""
+        if (self.application, self.user, self.everything or None).count(None) != 2:
+            raise InvalidInput(
+                "who-can-what",
+                "Ask about one application, about one person, or about all.",
+                hint="Give an ID, or --user CLAIM, or --all.",
+            )
+        if self.further and self.user is None:
+            raise InvalidInput("with-without-user", "--with needs --user.")
+        if self.at is not None and self.position is not None:
+            raise InvalidInput("two-moments", "--at and --position name two moments.")
+
+    def as_filter(self) -> dict[str, object]:
+        """What is recorded of the question."""
+        said = {
+            "app": self.application,
+            "user": self.user,
+            "with": list(self.further) or None,
+            "all": self.everything or None,
+            "owner": self.owner,
+            "at": self.at,
+            "position": self.position,
+        }
+        return {name: value for name, value in said.items() if value is not None}
+
+
+def who_can(session: Session, wanted: Wanted) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows, and the IDs of those applications asked about in which every owner may read."""
+    owner = None if wanted.owner is None else parse_owner(wanted.owner)
+    facts = _facts(session, wanted)
+    if wanted.application is not None and owner is not None and facts.applications[0].is_group:
+        raise InvalidInput(
+            "owner-not-used", "A group application has one shared set and no owners."
+        )
+    if wanted.user is not None:
+        claims = [parse_claim(text) for text in (wanted.user, *wanted.further)]
+        found = list(_of_person(facts, Caller(claims[0], tuple(claims[1:])), owner))
+        return [way.as_document() for way in found], []
+    rows = [
+        way.as_document()
+        for state in facts.applications
+        for way in ways(state, facts.roles, facts.owners(state), owner)
+    ]
+    is_open = [one.application for one in facts.applications if every_owner_may(one, facts.roles)]
+    return rows, [] if owner else is_open
+
+
+def open_sentence(applications: list[str]) -> str | None:
+    """What must be said besides the rows; None where nothing must."""
+    if not applications:
+        return None
+    named, further = ", ".join(applications[:_NAMED_MAX]), len(applications) - _NAMED_MAX
+    if further > 0:
+        named += f" and {further} more"
+    verb = "is" if len(applications) == 1 else "are"
+    return (
+        f"{named} {verb} open: every user and service may read their own credentials there;"
+        " listed are those who have some."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the rules rest on at one moment."""
+
+    applications: Sequence[Application]
+    """Those that are asked about."""
+    roles: Roles
+    owners: Callable[[Application], Collection[str | None]]
+    """Who has something set there; of one person's own, no more than theirs need be told."""
+
+
+def _of_person(facts: _Facts, caller: Caller, owner: Claim | None) -> Iterator[Way]:
+    for state in facts.applications:
+        # Most applications are none of theirs, so what is set there is not looked up at first.
+        way = way_of(state, facts.roles, caller, ())
+        if way is not None and owner in {None, way.owner}:
+            set_there = way_of(state, facts.roles, caller, facts.owners(state))
+            yield set_there or way
+
+
+def _facts(session: Session, wanted: Wanted) -> _Facts:
+    if wanted.at is None and wanted.position is None:
+        return _now(session, wanted)
+    position, moment = past_place(session, wanted.at, wanted.position)
+    stream = None
+    if wanted.application is not None:
+        stream = session.streams.application(application_key(wanted.application))
+    with progress("Replaying") as show:
+        past = past_at(
+            session.store,
+            session.mapper,
+            position=position,
+            at=moment,
+            progress=show,
+            application=stream,
+        )
+    if stream is not None and not past.applications:
+        raise NotFound("no-such-application", "There was no target application of this ID then.")
+    owners = defaultdict[str, set[str | None]](set)
+    for mapping, state in past.mappings:
+        owners[state.key].add(mapping.owner)
+    applications = [past.applications[key] for key in sorted(past.applications)]
+    return _Facts(applications, past.roles, lambda state: owners[state.key])
+
+
+def _now(session: Session, wanted: Wanted) -> _Facts:
+    """The present: policy as a read would find it, and what is set by its view."""
+    roles = session.ledger.roles()
+    if wanted.application is not None:
+        applications = [session.ledger.application(wanted.application)]
+    else:
+        applications = session.views.applications()
+    if not wanted.everything:
+        return _Facts(applications, roles, lambda state: _owners(session, state, wanted.user))
+    owners = defaultdict[str, set[str | None]](set)
+    for row in session.views.credentials():
+        owners[application_key(row["application"])].add(row["owner"])
+    return _Facts(applications, roles, lambda state: owners[state.key])
+
+
+def _owners(session: Session, state: Application, user: str | None) -> set[str | None]:
+    asked = None if state.is_group or user is None else user
+    rows = session.views.credentials(application=state.application, owner=asked)
+    return {row["owner"] for row in rows}
