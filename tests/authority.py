@@ -145,9 +145,11 @@ def served(answer) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 answer(self, body)
+
+        do_GET = do_POST  # noqa: N815 # what a redirect makes of a question
 
         def log_message(self, *_):
             """Silent."""

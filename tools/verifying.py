@@ -76,7 +76,7 @@ class Report:
         self, judgements: Sequence[Judgement], marks: Mapping[int, Mark], *, of_archive: bool
     ) -> None:
         """What came of the anchors; `proven_to` is from here on what they prove."""
-        from tools.anchors import anchor_checks, anchored_facts, newest_counted
+        from tools.anchor_checks import anchor_checks, anchored_facts, newest_counted
 
         newest = newest_counted(judgements)
         self.proven_to = 0 if newest is None else newest.head.size
@@ -291,7 +291,7 @@ def _hold_against(
     *,
     of_archive: bool,
 ) -> None:
-    from tools.anchors import judged
+    from tools.anchor_checks import judged
 
     judgements = judged(source, found, kept, anchors.trusted, may_be_older=of_archive)
     report.take_in_anchors(judgements, found.marks, of_archive=of_archive)

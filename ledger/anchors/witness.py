@@ -22,7 +22,7 @@ from ledger.anchors.cosignature import cosign
 from ledger.anchors.witness_folder import Seen, WitnessFolder
 from ledger.errors import Tampered
 from ledger.log.checkpoint import head_text, note
-from ledger.log.following import CheckedHead, Follower, forked, require_continued
+from ledger.log.following import CheckedHead, Follower, forked
 from ledger.log.rows import CommitRow
 from ledger.log.store import LogSource
 
@@ -100,7 +100,6 @@ def _follower(source: LogSource, seen: Seen) -> Follower:
         ledger = reading.ledger()
         if ledger is None or ledger.id != seen.ledger_id:
             raise Tampered("another-ledger", "The log is not that of the witness's ledger.")
-        require_continued(reading.extent(), seen.head)
         then = reading.commit_at(seen.head.size) if seen.head.size else None
         # A head that was taken away is no fork: the tree that goes on from it says the same.
         if then is not None and then.root != seen.head.frontier.root():

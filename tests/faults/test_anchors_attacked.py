@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from ledger.anchors.signed_note import NoteSignature, read_notes
+from ledger.log.checkpoint import key_hash
 from ledger.log.rows import OPERATOR, CommitRow, LogRow, signers_digest
 from ledger.log.signers import HeadSigner
 from ledger.log.snapshot import LOG_COLUMNS
@@ -140,6 +142,10 @@ def rewrite(kept: Kept, size: int, count: int) -> None:
 
 def _insert(house, row: LogRow, commit: CommitRow) -> None:
     house.sql(f"INSERT INTO log ({LOG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", *row)
+    _insert_commit(house, commit)
+
+
+def _insert_commit(house, commit: CommitRow) -> None:
     house.sql(
         "INSERT INTO commits (size, root, frontier, signer, signature) VALUES (?, ?, ?, ?, ?)",
         *commit,
@@ -252,6 +258,36 @@ def test_the_end_of_a_key_taken_out_is_found_though_the_rows_are_the_same(kept):
     failed = kept.found()
     assert ("bad-signature", failed[0][1]) == failed[0]
     assert failed[0][1] > kept.sizes[0]
+
+
+def test_a_removal_undone_over_the_same_rows_is_found(kept):
+    """The ended key signs the true rows anew, as if it had never ended, to go on from there."""
+    house, (first, last) = kept.house, kept.sizes
+    attack(house, "DELETE FROM signers WHERE change = 'end'")
+    attack(house, f"DELETE FROM commits WHERE size > {first}")
+    with house.store().reading() as reading:
+        ledger, signers = reading.ledger(), reading.signers()
+    frontier = Frontier().extend(row.leaf for row in stored_rows(house))
+    signer = HeadSigner(ledger, kept.stolen.signing_key, OPERATOR)
+    _insert_commit(house, signer.commit(frontier, signers_digest(ledger.id, signers, last)))
+    plain = kept.cli.ok("log", "verify")
+    assert (plain["ok"], plain["size"]) == (True, last)
+    assert kept.found() == [("bad-signer", last)]
+
+
+def test_a_checkpoint_that_an_ended_key_signs_is_none(kept, tmp_path):
+    """It tells the true root, and counts for nothing."""
+    (*_, note) = read_notes(kept.anchors.read_bytes())
+    key = kept.stolen.signing_key
+    ledger_id = read_keyring(kept.house.keyring_path).ledger_id
+    line = NoteSignature(
+        note.signatures[0].name,
+        key_hash(ledger_id, key.public_key().public_bytes_raw()),
+        key.sign(note.text),
+    )
+    kept.anchors = tmp_path / "plain"
+    kept.anchors.write_text(f"{note.text.decode()}\n{line.line()}")
+    assert kept.found() == [("anchor-signature", kept.sizes[-1])]
 
 
 def test_an_altered_row_below_an_anchor_is_found_with_a_leaf_that_fits(kept):

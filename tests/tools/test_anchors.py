@@ -406,16 +406,23 @@ def test_an_authority_that_answers_wrongly_slowly_or_not_at_all_changes_nothing(
 
 
 def test_an_authority_is_not_followed_elsewhere(watched, authority):
-    with served(
-        lambda handler, request: replying(authority.answer(request))(handler, request)
-    ) as to:
+    """Though a true stamp lies there."""
+    (note,) = read_notes(watched.anchors.read_bytes())
+    stamp = authority.answer(time_stamps.stamp_request(note.text))
+    asked = []
+
+    def stamped(handler, request):
+        asked.append(request)
+        replying(stamp)(handler, request)
+
+    with served(stamped) as elsewhere:
 
         def moved(handler, _):
             handler.send_response(302)
-            handler.send_header("Location", to)
+            handler.send_header("Location", elsewhere)
             handler.send_header("Content-Length", "0")
             handler.end_headers()
 
         with served(moved) as url:
             unchanged(watched, 7, "authority-unreachable", "--url", url, "--root", "root.pem")
-    assert authority.asked == []
+    assert asked == []

@@ -154,6 +154,9 @@ ALTERED = {
     "a row": "UPDATE log SET recorded_at = recorded_at + 1 WHERE position = {last}",
     "a leaf": "UPDATE log SET leaf = zeroblob(32) WHERE position = {last}",
     "a signature": "UPDATE commits SET signature = zeroblob(64) WHERE size = {last}",
+    "a signature below the newest": (
+        "UPDATE commits SET signature = zeroblob(64) WHERE size = {last} - 1"
+    ),
     "a signer": "UPDATE commits SET signer = zeroblob(32) WHERE size = {last}",
     "a root": "UPDATE commits SET root = zeroblob(32) WHERE size = {last}",
     "the newest head": "DELETE FROM commits WHERE size = {last}",
@@ -170,6 +173,14 @@ def test_anything_that_is_not_as_it_was_signed_is_refused(house, witness, clock,
     grow(house, "A", "B")
     attack(house, ALTERED[name].format(last=size_of(house)))
     refused(witness, store, clock)
+
+
+def test_a_head_that_was_seen_and_is_no_longer_signed_is_not_signed_again(house, witness, clock):
+    store = house.store()
+    sign(witness, store, clock)
+    size = size_of(house)
+    attack(house, f"UPDATE commits SET signature = zeroblob(64) WHERE size = {size}")
+    assert refused(witness, store, clock) == ("bad-signature", size)
 
 
 def test_a_head_between_others_that_is_gone_is_no_fork(house, witness, clock):
