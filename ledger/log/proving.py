@@ -22,7 +22,7 @@ from ledger.log.proof_document import ConsistencyProof, InclusionProof, Introduc
 from ledger.log.rows import AUDITOR, NO_ROW, CommitRow, LedgerRow, LogRow
 from ledger.log.signers import SignerBook, roots_in
 from ledger.log.store import Reading, Store
-from ledger.log.subtrees import LogSubtrees, NoTiles, Tiles
+from ledger.log.subtrees import LogSubtrees, NoTiles, Progress, Tiles
 from ledger.proofs import Subtrees, SubtreesByEdge, consistency_path, inclusion_path
 from ledger.tree import EMPTY_ROOT, Frontier, unpack_frontier
 
@@ -33,8 +33,15 @@ Path = Callable[[Subtrees], list[bytes]]
 class Prover:
     """Makes proofs of one ledger; may be kept and asked again."""
 
-    def __init__(self, store: Store, ledger: LedgerRow, tiles: Tiles | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        ledger: LedgerRow,
+        tiles: Tiles | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         self._store = store
+        self._progress = progress or _unseen
         self._ledger = ledger
         self._tiles = tiles or NoTiles()
         self._follower = Follower(ledger)
@@ -109,7 +116,7 @@ class Prover:
         """
 
         def attempt() -> P:
-            subtrees = LogSubtrees(self._store, head.size, self._tiles)
+            subtrees = LogSubtrees(self._store, head.size, self._tiles, self._progress)
             subtrees.look_along(along)
             made = proof(tuple(path(SubtreesByEdge(subtrees, *edges))))
             made.require_fit()
@@ -167,6 +174,7 @@ class Prover:
                 if moved.size == reached.size:
                     break
                 reached = moved
+                self._progress(reached.size, head.size)
         except Tampered as error:
             return error
         return found
@@ -214,3 +222,7 @@ def _require_class(reading: Reading, book: SignerBook, head: CommitRow, row: Log
         "An auditor signed the head of that size, which proves auditors' rows only.",
         hint=f"An operator signed for size {newer.size}." if newer else "Leave the size out.",
     )
+
+
+def _unseen(done: int, total: int) -> None:
+    """Nobody watches."""

@@ -15,7 +15,7 @@ root. Leaves are read as they are stored, for the same reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ledger.errors import Tampered
@@ -29,6 +29,8 @@ PAGE_TILES = 512
 """So many are made and kept at a time; for the lowest 8192 leaves are read in one snapshot."""
 
 
+Progress = Callable[[int, int], None]
+"""Told how many leaves were read, of how many; 0 where nobody knows."""
 Range = tuple[int, int, int]
 """A level, the first number in it, and how many."""
 
@@ -66,10 +68,12 @@ class NoTiles:
 class LogSubtrees:
     """All perfect subtrees of the first `size` leaves of a log."""
 
-    def __init__(self, store: Store, size: int, tiles: Tiles) -> None:
+    def __init__(self, store: Store, size: int, tiles: Tiles, progress: Progress) -> None:
         self._store = store
         self._size = size
         self._tiles = tiles
+        self._progress = progress
+        self._read = 0
         self._found: dict[Place, bytes] = {}
         self._held: dict[Place, list[bytes]] = {}
 
@@ -126,4 +130,6 @@ class LogSubtrees:
             raise Tampered("missing-row", "A row is missing from the log.")
         if not all(type(leaf) is bytes and len(leaf) == HASH_BYTES for leaf in leaves):
             raise Tampered("altered-row", "A row cannot be one the ledger wrote.")
+        self._read += count
+        self._progress(self._read, 0)
         return leaves

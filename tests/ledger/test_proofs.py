@@ -146,7 +146,8 @@ def test_an_inclusion_proof_is_of_one_index_in_one_size(size, data):
     assert included_root(mine, other, size, path) != root
     assert included_root(mine, index, index, path) is None
     assert included_root(mine, index, size, [*path, root]) is None
-    assert not path or included_root(mine, index, size, path[1:]) != root
+    assert not path or included_root(mine, index, size, path[:-1]) is None
+    assert not path or included_root(mine, index, size, path[1:]) is None
 
 
 @given(SIZES, st.data())
