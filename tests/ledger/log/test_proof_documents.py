@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.errors import InvalidInput, LedgerError, NotFound, Tampered
@@ -127,6 +127,7 @@ def test_no_part_can_be_altered(name):
             assert isinstance(found, InvalidInput | Tampered), way
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_character_can_be_altered(data):
     """Any one character of any text in a proof."""
