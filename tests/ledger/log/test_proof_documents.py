@@ -8,6 +8,7 @@ ever. They were made once by::
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import sys
@@ -202,6 +203,21 @@ def test_what_does_not_hold_has_a_reason(name):
     change, code = WRONG[name]
     found = refusal(change(GOLDEN["the first row"]))
     assert (found.family, found.code) == ("tampered", code)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("the last row", "head"), ("growth over all", "from"), ("no growth", "to")]
+)
+def test_each_head_needs_its_signature(name, part):
+    """One bit changed in it leaves a note that is written as notes are, and signed by nobody."""
+    document = GOLDEN[name]
+    line = document[part]["note"].splitlines()[-1]
+    told = bytearray(base64.b64decode(line.split(" ")[-1]))
+    told[20] ^= 1
+    other = line.rpartition(" ")[0] + " " + base64.b64encode(told).decode()
+    changed = altered(document, (part, "note"), lambda note: note.replace(line, other))
+    found = refusal(changed)
+    assert (found.family, found.code) == ("tampered", "bad-signature")
 
 
 def test_another_rows_sealed_bytes_do_not_fit(prover):
