@@ -182,6 +182,7 @@ def test_a_newer_version_is_told():
 
 WRONG = {
     "another index": (lambda one: one | {"index": 3}, "proof-altered"),
+    "an index with a point": (lambda one: one | {"index": float(one["index"])}, "proof-altered"),
     "no path": (lambda one: one | {"path": []}, "proof-row-astray"),
     "a hash more": (lambda one: one | {"path": [*one["path"], "00" * 32]}, "proof-row-astray"),
     "hashes in another order": (lambda one: one | {"path": one["path"][::-1]}, "proof-row-astray"),
