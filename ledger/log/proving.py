@@ -68,6 +68,7 @@ class Prover:
             trust = self._trust(reading, book, head)
             row = reading.row_at(position)
             _require_class(reading, book, head, row)
+            subtrees = self._subtrees(reading, head, position - 1)
         header, digest = self._in_clear(row, position, head)
 
         def proof(path: tuple[bytes, ...]) -> InclusionProof:
@@ -76,7 +77,7 @@ class Prover:
         def path(subtrees: Subtrees) -> list[bytes]:
             return inclusion_path(subtrees, position - 1, head.size)
 
-        return self._checked(proof, path, position - 1, head, self._edge(head))
+        return self._checked(subtrees, proof, path, position - 1, head, self._edge(head))
 
     def consistency(self, first: int, second: int | None = None) -> ConsistencyProof:
         """That the log of the second size begins with that of the first; both are signed sizes.
@@ -92,6 +93,7 @@ class Prover:
             new = _head(reading, second) if second else _newest(reading, book, first) or old
             book.require(old)
             trust = self._trust(reading, book, new)
+            subtrees = self._subtrees(reading, new, old.size - 1)
 
         def proof(path: tuple[bytes, ...]) -> ConsistencyProof:
             return ConsistencyProof(trust, old, new, path)
@@ -100,10 +102,11 @@ class Prover:
             return consistency_path(subtrees, old.size, new.size)
 
         edges = (self._edge(old), self._edge(new))
-        return self._checked(proof, path, old.size - 1, new, *edges)
+        return self._checked(subtrees, proof, path, old.size - 1, new, *edges)
 
     def _checked(
         self,
+        subtrees: LogSubtrees,
         proof: Callable[[tuple[bytes, ...]], P],
         path: Path,
         along: int,
@@ -115,21 +118,26 @@ class Prover:
         `along` is the index of the leaf beside whose way to the root the path lies.
         """
 
-        def attempt() -> P:
-            subtrees = LogSubtrees(self._store, head.size, self._tiles, self._progress)
-            subtrees.look_along(along)
+        def attempt(subtrees: LogSubtrees) -> P:
             made = proof(tuple(path(SubtreesByEdge(subtrees, *edges))))
             made.require_fit()
             return made
 
         try:
-            return attempt()
+            return attempt(subtrees)
         except Tampered:
             self._tiles.forget()
+        with self._store.reading() as reading:
+            subtrees = self._subtrees(reading, head, along)
         try:
-            return attempt()
+            return attempt(subtrees)
         except Tampered as error:
             raise self._damage(head, error) from error
+
+    def _subtrees(self, reading: Reading, head: CommitRow, along: int) -> LogSubtrees:
+        subtrees = LogSubtrees(self._store, head.size, self._tiles, self._progress)
+        subtrees.look_along(reading, along)
+        return subtrees
 
     def _trust(self, reading: Reading, book: SignerBook, head: CommitRow) -> Trust:
         """All signer rows that the head rests on, each with the root that it was signed over."""
