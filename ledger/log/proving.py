@@ -141,8 +141,8 @@ class Prover:
 
     def _trust(self, reading: Reading, book: SignerBook, head: CommitRow) -> Trust:
         """All signer rows that the head rests on, each with the root that it was signed over."""
-        key = (book.rows, head)
-        if self._trusted is None or self._trusted[0] != key:
+        key, known = (book.rows, head), self._trusted
+        if known is None or known[0] != key:
             book.require(head)
             root_at = roots_in(reading)
             signers = tuple(
@@ -150,8 +150,8 @@ class Prover:
                 for row in book.rows
                 if row.from_size < head.size
             )
-            self._trusted = key, Trust(self._ledger, signers)
-        return self._trusted[1]
+            known = self._trusted = key, Trust(self._ledger, signers)
+        return known[1]
 
     def _in_clear(self, row: LogRow | None, position: int, head: CommitRow) -> tuple[bytes, bytes]:
         """Header and digest of the row as it lies there."""
