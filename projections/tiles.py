@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ledger.errors import LedgerError
-from ledger.log.store import Store
+from ledger.log.store import Reading, Store
 from ledger.log.subtrees import Range
 from ledger.proofs import Place
 from ledger.tree import HASH_BYTES
@@ -35,14 +35,13 @@ class StoredTiles:
         self._is_readable = True
         self._is_writable = True
 
-    def roots(self, ranges: Sequence[Range]) -> Mapping[Place, bytes]:
+    def roots(self, reading: Reading, ranges: Sequence[Range]) -> Mapping[Place, bytes]:
         """Those of the tiles in these ranges that are here, in one look."""
         if not (ranges and self._is_readable):
             return {}
         asked = [part for level, first, count in ranges for part in (level, first, first + count)]
         try:
-            with self._store.reading() as reading:
-                found = reading.connection.execute(" UNION ALL ".join([_READ] * len(ranges)), asked)
+            found = reading.connection.execute(" UNION ALL ".join([_READ] * len(ranges)), asked)
         except LedgerError:
             self._is_readable = False
             return {}

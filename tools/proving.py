@@ -11,7 +11,7 @@ from ledger.log.proof_document import Proof
 from ledger.log.proving import Prover
 from projections.tiles import StoredTiles
 from tools.settings import Settings
-from tools.show import json_text
+from tools.show import json_text, progress
 from tools.stores import existing_store, required_ledger
 
 
@@ -42,6 +42,7 @@ def _prover(settings: Settings, pinned: bytes | None) -> Iterator[Prover]:
         ledger = required_ledger(store)
         if pinned not in {None, ledger.id}:
             raise Tampered("altered-ledger", "The store is not that of the pinned ledger.")
-        yield Prover(store, ledger, StoredTiles(store))
+        with progress("Proving") as show:
+            yield Prover(store, ledger, StoredTiles(store), show)
     finally:
         store.close()

@@ -22,7 +22,7 @@ from ledger.log.proof_document import ConsistencyProof, InclusionProof, Introduc
 from ledger.log.rows import AUDITOR, NO_ROW, CommitRow, LedgerRow, LogRow
 from ledger.log.signers import SignerBook, roots_in
 from ledger.log.store import Reading, Store
-from ledger.log.subtrees import LogSubtrees, NoTiles, Tiles
+from ledger.log.subtrees import LogSubtrees, NoTiles, Progress, Tiles
 from ledger.proofs import Subtrees, SubtreesByEdge, consistency_path, inclusion_path
 from ledger.tree import EMPTY_ROOT, Frontier, unpack_frontier
 
@@ -33,8 +33,15 @@ Path = Callable[[Subtrees], list[bytes]]
 class Prover:
     """Makes proofs of one ledger; may be kept and asked again."""
 
-    def __init__(self, store: Store, ledger: LedgerRow, tiles: Tiles | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        ledger: LedgerRow,
+        tiles: Tiles | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         self._store = store
+        self._progress = progress or _unseen
         self._ledger = ledger
         self._tiles = tiles or NoTiles()
         self._follower = Follower(ledger)
@@ -61,6 +68,7 @@ class Prover:
             trust = self._trust(reading, book, head)
             row = reading.row_at(position)
             _require_class(reading, book, head, row)
+            subtrees = self._subtrees(reading, head, position - 1)
         header, digest = self._in_clear(row, position, head)
 
         def proof(path: tuple[bytes, ...]) -> InclusionProof:
@@ -69,7 +77,7 @@ class Prover:
         def path(subtrees: Subtrees) -> list[bytes]:
             return inclusion_path(subtrees, position - 1, head.size)
 
-        return self._checked(proof, path, position - 1, head, self._edge(head))
+        return self._checked(subtrees, proof, path, position - 1, head, self._edge(head))
 
     def consistency(self, first: int, second: int | None = None) -> ConsistencyProof:
         """That the log of the second size begins with that of the first; both are signed sizes.
@@ -85,6 +93,7 @@ class Prover:
             new = _head(reading, second) if second else _newest(reading, book, first) or old
             book.require(old)
             trust = self._trust(reading, book, new)
+            subtrees = self._subtrees(reading, new, old.size - 1)
 
         def proof(path: tuple[bytes, ...]) -> ConsistencyProof:
             return ConsistencyProof(trust, old, new, path)
@@ -93,10 +102,11 @@ class Prover:
             return consistency_path(subtrees, old.size, new.size)
 
         edges = (self._edge(old), self._edge(new))
-        return self._checked(proof, path, old.size - 1, new, *edges)
+        return self._checked(subtrees, proof, path, old.size - 1, new, *edges)
 
     def _checked(
         self,
+        subtrees: LogSubtrees,
         proof: Callable[[tuple[bytes, ...]], P],
         path: Path,
         along: int,
@@ -108,26 +118,31 @@ class Prover:
         `along` is the index of the leaf beside whose way to the root the path lies.
         """
 
-        def attempt() -> P:
-            subtrees = LogSubtrees(self._store, head.size, self._tiles)
-            subtrees.look_along(along)
+        def attempt(subtrees: LogSubtrees) -> P:
             made = proof(tuple(path(SubtreesByEdge(subtrees, *edges))))
             made.require_fit()
             return made
 
         try:
-            return attempt()
+            return attempt(subtrees)
         except Tampered:
             self._tiles.forget()
+        with self._store.reading() as reading:
+            subtrees = self._subtrees(reading, head, along)
         try:
-            return attempt()
+            return attempt(subtrees)
         except Tampered as error:
             raise self._damage(head, error) from error
 
+    def _subtrees(self, reading: Reading, head: CommitRow, along: int) -> LogSubtrees:
+        subtrees = LogSubtrees(self._store, head.size, self._tiles, self._progress)
+        subtrees.look_along(reading, along)
+        return subtrees
+
     def _trust(self, reading: Reading, book: SignerBook, head: CommitRow) -> Trust:
         """All signer rows that the head rests on, each with the root that it was signed over."""
-        key = (book.rows, head)
-        if self._trusted is None or self._trusted[0] != key:
+        key, known = (book.rows, head), self._trusted
+        if known is None or known[0] != key:
             book.require(head)
             root_at = roots_in(reading)
             signers = tuple(
@@ -135,8 +150,8 @@ class Prover:
                 for row in book.rows
                 if row.from_size < head.size
             )
-            self._trusted = key, Trust(self._ledger, signers)
-        return self._trusted[1]
+            known = self._trusted = key, Trust(self._ledger, signers)
+        return known[1]
 
     def _in_clear(self, row: LogRow | None, position: int, head: CommitRow) -> tuple[bytes, bytes]:
         """Header and digest of the row as it lies there."""
@@ -167,6 +182,7 @@ class Prover:
                 if moved.size == reached.size:
                     break
                 reached = moved
+                self._progress(reached.size, head.size)
         except Tampered as error:
             return error
         return found
@@ -214,3 +230,7 @@ def _require_class(reading: Reading, book: SignerBook, head: CommitRow, row: Log
         "An auditor signed the head of that size, which proves auditors' rows only.",
         hint=f"An operator signed for size {newer.size}." if newer else "Leave the size out.",
     )
+
+
+def _unseen(done: int, total: int) -> None:
+    """Nobody watches."""

@@ -15,11 +15,11 @@ root. Leaves are read as they are stored, for the same reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ledger.errors import Tampered
-from ledger.log.store import Store
+from ledger.log.store import Reading, Store
 from ledger.proofs import Place, perfect_root
 from ledger.tree import HASH_BYTES
 
@@ -29,6 +29,8 @@ PAGE_TILES = 512
 """So many are made and kept at a time; for the lowest 8192 leaves are read in one snapshot."""
 
 
+Progress = Callable[[int, int], None]
+"""Told how many leaves were read, of how many; 0 where nobody knows."""
 Range = tuple[int, int, int]
 """A level, the first number in it, and how many."""
 
@@ -36,8 +38,11 @@ Range = tuple[int, int, int]
 class Tiles(Protocol):
     """Whoever keeps tiles; none of the three ever fails."""
 
-    def roots(self, ranges: Sequence[Range]) -> Mapping[Place, bytes]:
-        """Those of the tiles in these ranges that are kept, in one look."""
+    def roots(self, reading: Reading, ranges: Sequence[Range]) -> Mapping[Place, bytes]:
+        """Those of the tiles in these ranges that are kept, in one look.
+
+        The snapshot may be of no further use after it.
+        """
         ...
 
     def keep(self, roots: Mapping[Place, bytes]) -> None:
@@ -52,7 +57,7 @@ class Tiles(Protocol):
 class NoTiles:
     """Where nobody keeps tiles."""
 
-    def roots(self, ranges: Sequence[Range]) -> Mapping[Place, bytes]:  # noqa: ARG002
+    def roots(self, reading: Reading, ranges: Sequence[Range]) -> Mapping[Place, bytes]:  # noqa: ARG002
         """None."""
         return {}
 
@@ -66,18 +71,28 @@ class NoTiles:
 class LogSubtrees:
     """All perfect subtrees of the first `size` leaves of a log."""
 
-    def __init__(self, store: Store, size: int, tiles: Tiles) -> None:
+    def __init__(self, store: Store, size: int, tiles: Tiles, progress: Progress) -> None:
         self._store = store
         self._size = size
         self._tiles = tiles
+        self._progress = progress
+        self._read = 0
         self._found: dict[Place, bytes] = {}
         self._held: dict[Place, list[bytes]] = {}
 
-    def look_along(self, index: int) -> None:
-        """Look at once for all tiles that a path beside this leaf is made of."""
+    def look_along(self, reading: Reading, index: int) -> None:
+        """Read in one snapshot what a path beside this leaf is made of, as far as it is kept.
+
+        The snapshot may be of no further use after it.
+        """
+        lowest = (0, index >> TILE_LEVELS)
+        _, first, count = self._under(*lowest)
+        leaves = reading.leaves_after(first, count)
+        if len(leaves) == count and _are_leaves(leaves):
+            self._held[lowest] = leaves
         levels = range(TILE_LEVELS, self._size.bit_length(), TILE_LEVELS)
         ranges = [self._under(level, index >> level + TILE_LEVELS) for level in levels]
-        self._found |= self._tiles.roots([one for one in ranges if one[2] > 0])
+        self._found |= self._tiles.roots(reading, [one for one in ranges if one[2] > 0])
 
     def root(self, level: int, index: int) -> bytes:
         """The root of one subtree; `missing-row` or `altered-row` where leaves are not there."""
@@ -101,7 +116,8 @@ class LogSubtrees:
         wanted = [(level, number) for number in range(first, first + count)]
         found: dict[Place, bytes] = {one: self._found[one] for one in wanted if one in self._found}
         if len(found) < count:
-            found |= self._tiles.roots([(level, first, count)])
+            with self._store.reading() as reading:
+                found |= self._tiles.roots(reading, [(level, first, count)])
         lacking = [number for _, number in (one for one in wanted if one not in found)]
         while lacking:
             begin = lacking[0]
@@ -124,6 +140,13 @@ class LogSubtrees:
             leaves = reading.leaves_after(first, count)
         if len(leaves) != count:
             raise Tampered("missing-row", "A row is missing from the log.")
-        if not all(type(leaf) is bytes and len(leaf) == HASH_BYTES for leaf in leaves):
+        if not _are_leaves(leaves):
             raise Tampered("altered-row", "A row cannot be one the ledger wrote.")
+        self._read += count
+        self._progress(self._read, 0)
         return leaves
+
+
+def _are_leaves(leaves: Sequence[bytes]) -> bool:
+    """Whether each can be a leaf: databases are not strict."""
+    return all(type(leaf) is bytes and len(leaf) == HASH_BYTES for leaf in leaves)

@@ -379,6 +379,22 @@ def test_nothing_is_released_where_the_record_does_not_fit(base, tmp_path, conte
     assert CANARY.encode() in host.run(*GET).out
 
 
+def test_an_answer_on_a_full_disk_has_a_whole_receipt_or_says_that_it_has_none(base, tmp_path):
+    """What was recorded is answered; what has no room for a receipt before that is not recorded."""
+    position = base.position()
+    for host, ended in full_everywhere(base, tmp_path, *GET, "--receipt", "receipt.json"):
+        recorded, receipt = bool(host.topics(position)), host.home / "receipt.json"
+        if ended.code == 7 and ended.error["code"] == "receipt-not-writable":
+            assert not recorded
+        else:
+            require_honest(ended, recorded)
+        if receipt.exists():
+            assert host.ok("log", "proof", "--check", "receipt.json")["position"] == position + 1
+        elif ended.code == 0:
+            assert b"there is no receipt" in ended.err
+        host.is_whole()
+
+
 def test_a_store_without_room_says_that_it_is_full(base, tmp_path):
     """SQLite's own word becomes `store-full`, and nothing is recorded."""
     host = base.copy(tmp_path / "host")

@@ -167,6 +167,27 @@ def test_nothing_is_released_by_a_killed_command_without_its_record(on_both, tmp
     assert seen == {True, False}
 
 
+def test_a_killed_read_leaves_a_whole_receipt_or_none(on_both, tmp_path):
+    """One that is there holds, and is of the record; the next read makes one without repair."""
+    get = ("credential", "get", "Reports", "--as", "service:nightly", "--receipt", "receipt.json")
+    position = on_both.position()
+    seen = set()
+    for host, ended in killed_everywhere(on_both, tmp_path, *get):
+        receipt, there = host.home / "receipt.json", host.topics(position)
+        if receipt.exists():
+            found = host.ok("log", "proof", "--check", "receipt.json")
+            assert (found["position"], there) == (position + 1, ["access.granted"])
+            receipt.unlink()
+        else:
+            assert b"canary" not in ended.both
+        seen.add(bool(there))
+        host.is_whole()
+        assert b"canary-91c4" in host.run(*get).out
+        assert host.ok("log", "proof", "--check", "receipt.json")["position"] > position
+        assert [one.name for one in host.home.glob(".receipt*")] == []
+    assert seen == {True, False}
+
+
 READS = """
 import os
 from ledger.claims import parse_claim

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.codec.header import encode_associated_data, encode_header
+from ledger.codec.header import decode_header, encode_associated_data, encode_header
 from ledger.identifiers import ledger_id_of
 from ledger.log.checkpoint import head_text, note
 from ledger.log.rows import (
@@ -195,9 +195,29 @@ def test_headers_and_leaves(vector):
     place = (ledger, vector["position"], stream, vector["version"], vector["topic"],
              vector["epoch"], vector["period"], vector["recorded_at"])  # fmt: skip
     assert encode_header(*place) == from_the_page.header(*place) == header
+    assert decode_header(header) == place
     assert encode_associated_data(ledger, *place[2:7]) == aad
     assert aad == header[:34] + header[42:-8]
     assert leaf_hash(header, sealed) == from_the_page.leaf(header, sealed) == leaf
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: b"\x02" + header[1:],
+        lambda header: header[:1] + b"\x02" + header[2:],
+        lambda header: header + b"\0",
+        lambda header: header[:-1],
+        lambda header: header[:68] + b"\xff" + header[69:],
+        lambda header: header[:40],
+    ],
+    ids=["format", "suite", "longer", "shorter", "topic", "cut off"],
+)
+def test_what_is_no_header_is_not_read_as_one(change):
+    """Another format or suite, or a length that does not fit its topic."""
+    header = bytes.fromhex(vectors()["headers"][0]["header"])
+    with pytest.raises((ValueError, struct.error)):
+        decode_header(change(header))
 
 
 REFUSED = {

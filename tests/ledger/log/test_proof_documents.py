@@ -8,6 +8,7 @@ ever. They were made once by::
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import sys
@@ -15,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.errors import InvalidInput, LedgerError, NotFound, Tampered
@@ -127,6 +128,7 @@ def test_no_part_can_be_altered(name):
             assert isinstance(found, InvalidInput | Tampered), way
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_character_can_be_altered(data):
     """Any one character of any text in a proof."""
@@ -180,6 +182,7 @@ def test_a_newer_version_is_told():
 
 WRONG = {
     "another index": (lambda one: one | {"index": 3}, "proof-altered"),
+    "an index with a point": (lambda one: one | {"index": float(one["index"])}, "proof-altered"),
     "no path": (lambda one: one | {"path": []}, "proof-row-astray"),
     "a hash more": (lambda one: one | {"path": [*one["path"], "00" * 32]}, "proof-row-astray"),
     "hashes in another order": (lambda one: one | {"path": one["path"][::-1]}, "proof-row-astray"),
@@ -201,6 +204,21 @@ def test_what_does_not_hold_has_a_reason(name):
     change, code = WRONG[name]
     found = refusal(change(GOLDEN["the first row"]))
     assert (found.family, found.code) == ("tampered", code)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("the last row", "head"), ("growth over all", "from"), ("no growth", "to")]
+)
+def test_each_head_needs_its_signature(name, part):
+    """One bit changed in it leaves a note that is written as notes are, and signed by nobody."""
+    document = GOLDEN[name]
+    line = document[part]["note"].splitlines()[-1]
+    told = bytearray(base64.b64decode(line.split(" ")[-1]))
+    told[20] ^= 1
+    other = line.rpartition(" ")[0] + " " + base64.b64encode(told).decode()
+    changed = altered(document, (part, "note"), lambda note: note.replace(line, other))
+    found = refusal(changed)
+    assert (found.family, found.code) == ("tampered", "bad-signature")
 
 
 def test_another_rows_sealed_bytes_do_not_fit(prover):
