@@ -30,7 +30,7 @@ from ledger.identifiers import application_key
 from ledger.log.rows import LogRow
 from ledger.log.store import Connection, Reading, Store
 from ledger.sealing.streams import StreamNames
-from projections.access_history import AccessHistory
+from projections.access_history import OUTCOME_NUMBERS, AccessHistory
 from projections.access_questions import AccessQuestion, access_question
 from projections.application_catalogue import ApplicationCatalogue
 from projections.applications import Applications
@@ -279,6 +279,20 @@ class Views:
             if len(found) < _PAGE:
                 return
             before = found[-1]
+
+    def attempts_between(self, after: int, until: int) -> dict[str, int]:
+        """How many attempts of each outcome lie between two positions, by the view's own count."""
+        with self._keepers["access_history"].serving() as serving:
+            found = serving.reading.connection.execute(
+                f"SELECT outcome, count(*) FROM {serving.table}"
+                " WHERE position > ? AND position <= ? GROUP BY outcome",
+                (max(after, serving.floor), until),
+            )
+        counted = dict(found)
+        return {
+            topic.removeprefix("access."): counted.get(number, 0)
+            for topic, number in OUTCOME_NUMBERS.items()
+        }
 
     def exposure(self, user: str, since: int | None = None) -> list[dict[str, Any]]:
         """What a person saw, by application, owner and version; `since` is microseconds UTC."""

@@ -60,6 +60,7 @@ ALLOWED = {
     "audit recheck": (),
     "audit who-can": ("--all",),
     "audit exposure": ("user:ann",),
+    "audit review": ("--list",),
     "key status": (),
     "key slot list": (),
     "key hold list": (),

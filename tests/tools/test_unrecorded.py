@@ -19,6 +19,7 @@ QUESTIONS = (
     ("audit", "explain", "{denied}"),
     ("audit", "recheck"),
     ("audit", "exposure", "user:alice"),
+    ("audit", "access", "--unusual", "--bulk", "2/1h"),
     ("audit", "who-can", "--all"),
     ("audit", "who-can", "payroll", "--position", "4"),
 )
