@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contracts.postgres_server import private_server
 from tests.tools.conftest import Cli
 
 NOBODY = 65534
@@ -148,3 +149,16 @@ def test_where_it_can_be_recorded_it_must_be(anywhere):
             assert "not recorded" not in answer.err
             (event,) = anywhere.ok("log", "events", "--after", str(before))
             assert event["topic"] == "audit.queried"
+
+
+def test_a_replica_answers_and_says_so(bare):
+    """A standby of the primary serves whoever only asks, from a host of its own."""
+    with private_server() as primary:
+        bare.environment["CREDLEDGER_STORE"] = f"{primary.dsn()}&ledger=contoso"
+        bare.ok("init", "--label", "alice")
+        denied = fill(bare)
+        with private_server(primary) as standby:
+            asker = Cli(bare.home)
+            store = f"{standby.dsn()}&ledger=contoso"
+            asker.environment = {**bare.environment, "CREDLEDGER_STORE": store}
+            check(bare, asker, denied)
