@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
 import pytest
 
 from tests.contracts.postgres_server import private_server
@@ -162,3 +164,17 @@ def test_a_replica_answers_and_says_so(bare):
             store = f"{standby.dsn()}&ledger=contoso"
             asker.environment = {**bare.environment, "CREDLEDGER_STORE": store}
             check(bare, asker, denied)
+
+
+def test_a_full_disk_is_no_store_that_cannot_be_written(cli, monkeypatch):
+    """Whoever could be recorded if there were room is told nothing."""
+    fill(cli)
+    for lock in (cli.home / "store").glob("*.lock"):
+        lock.unlink()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", full)
+    answer = cli("audit", "access")
+    assert (answer.code, answer.error["code"], answer.out) == (7, "store-full", b"")
