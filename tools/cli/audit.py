@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.exposure import exposure
+from tools.cli.review import review
+from tools.cli.who_can import who_can
 
 ACCESS_COLUMNS = {
     "position": "Position",
@@ -28,33 +29,16 @@ CHANGES_COLUMNS = {
     "detail": "Detail",
     "reason": "Reason",
 }
-EXPOSURE_COLUMNS = {
-    "application": "Application",
-    "owner": "Owner",
-    "version": "Version",
-    "first_seen": "First seen",
-    "last_seen": "Last seen",
-    "times": "Times",
-    "changed_since": "Changed since",
-    "set": "Still set",
-}
-REVIEW_COLUMNS = {
-    "position": "Position",
-    "recorded_at": "Recorded",
-    "by": "By",
-    "after": "After",
-    "until": "Until",
-    "granted": "Granted",
-    "denied": "Denied",
-    "not_set": "Not set",
-    "note": "Note",
-}
 LIMIT_DEFAULT = 100
 
 
 @click.group()
 def audit() -> None:
     """Ask who read what and who changed what."""
+
+
+for _part in (exposure, review, who_can):
+    audit.add_command(_part)
 
 
 @command(
@@ -190,114 +174,3 @@ def recheck(context: click.Context, /, run: Run) -> None:
     run.print(document)
     if document["wrong"]:
         context.exit(8)
-
-
-@command(
-    audit,
-    "who-can",
-    example="credledger audit who-can payroll --at yesterday --csv",
-    asks=True,
-    acts=True,
-    answers=(
-        '[{"application", "claim", "through", "restricted_through", "credential_owner", "set"}]'
-    ),
-)
-@click.argument("application", metavar="[APP]", required=False)
-@click.option("--user", metavar="CLAIM", help="What this person could read.")
-@click.option("--all", "everything", is_flag=True, help="Everybody in every application.")
-@click.option("--owner", metavar="CLAIM", help="Only credentials of this owner.")
-@click.option("--at", metavar="TIME", help="As of then; now unless told.")
-@click.option("--position", type=click.IntRange(1), help="As of this position.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, safe for spreadsheets.")
-def who_can(
-    run: Run,
-    application: str | None,
-    user: str | None,
-    everything: bool,
-    owner: str | None,
-    at: str | None,
-    position: int | None,
-    as_csv: bool,
-) -> None:
-    """List who could read what at a moment, and through which claim."""
-    from tools.csv_table import print_csv
-    from tools.show import print_note
-    from tools.who_can import COLUMNS, Wanted, open_sentence
-    from tools.who_can import who_can as asked
-
-    if as_csv and run.json:
-        raise InvalidInput("two-formats", "--csv and --json are two formats; choose one.")
-    # The further claims are the person's that is asked about, if one is.
-    further = () if user is None else run.with_claims
-    run = run if user is None else replace(run, with_claims=())
-    wanted = Wanted(application, user, further, everything, owner, at, position)
-    with run.asking() as session:
-        rows, is_open = asked(session, wanted)
-        run.record(session, "who-can", wanted.as_filter(), len(rows))
-    if as_csv:
-        print_csv(rows, list(COLUMNS))
-    else:
-        run.print(rows, COLUMNS)
-    sentence = open_sentence(is_open)
-    if sentence is not None:
-        print_note(sentence)
-
-
-@command(
-    audit,
-    "exposure",
-    example="credledger audit exposure user:alice --open",
-    asks=True,
-    answers=(
-        '[{"application", "owner", "version", "first_seen", "last_seen", "times",'
-        ' "changed_since", "set"}]'
-    ),
-)
-@click.argument("claim")
-@click.option("--since", metavar="TIME", help="Only what was seen from then on.")
-@click.option("--open", "is_open", is_flag=True, help="Only what was not changed since.")
-def exposure(run: Run, claim: str, since: str | None, is_open: bool) -> None:
-    """List what a person saw, and whether it was changed since."""
-    from tools.questions import exposure_rows
-    from tools.retaining import erased_in_answer
-    from tools.show import print_note
-
-    asked = {"claim": claim, "since": since, "open": is_open or None}
-    with run.asking() as session:
-        rows = exposure_rows(session, claim, since=since, is_open=is_open)
-        erased = erased_in_answer(session, rows=len(rows), limit=0, since=since, after=None)
-        run.record(session, "exposure", asked, len(rows))
-    run.print(rows, EXPOSURE_COLUMNS)
-    if erased is not None:
-        print_note(erased)
-
-
-@command(
-    audit,
-    "review",
-    example="credledger audit review --until yesterday --note 'quarterly review, nothing odd'",
-    asks=True,
-    answers=(
-        '{"position", "after", "until", "granted", "denied", "not_set", "note"}; with --list a list'
-        ' of these with "recorded_at" and "by"'
-    ),
-)
-@click.option("--until", metavar="TIME", help="Up to when attempts to read were reviewed.")
-@click.option("--note", metavar="TEXT", help="What was found; is recorded.")
-@click.option("--list", "listed", is_flag=True, help="List the reviews so far.")
-def review(run: Run, until: str | None, note: str | None, listed: bool) -> None:
-    """Sign off a review of all attempts to read since the last one."""
-    from tools.reviewing import checked_note, review_rows, sign_off
-
-    if listed and (until, note) == (None, None):
-        with run.asking() as session:
-            rows = review_rows(session)
-            run.record(session, "review --list", {}, len(rows))
-        run.print(rows, REVIEW_COLUMNS)
-        return
-    if listed or until is None or note is None:
-        raise InvalidInput("review-what", "Give --until and --note to sign off, or only --list.")
-    checked_note(note)
-    with run.session(operator=False) as session:
-        document = sign_off(session, run.acting(), until, note)
-    run.print(document)
