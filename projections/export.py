@@ -43,6 +43,8 @@ TOLD = frozenset(
         *("missing", "detail", "on_behalf_of", "compared", "unchanged"),
         # questions
         *("filter", "rows"),
+        # reviews
+        *("granted", "denied", "not_set", "note"),
         # keys, slots and hosts
         *("epoch", "mappings", "lacking", "keys", "slot", "label", "opens", "public_key"),
         *("signing_key", "reading", "fork", "abandoned_size"),

@@ -30,7 +30,7 @@ from ledger.identifiers import application_key
 from ledger.log.rows import LogRow
 from ledger.log.store import Connection, Reading, Store
 from ledger.sealing.streams import StreamNames
-from projections.access_history import AccessHistory
+from projections.access_history import OUTCOME_NUMBERS, AccessHistory
 from projections.access_questions import AccessQuestion, access_question
 from projections.application_catalogue import ApplicationCatalogue
 from projections.applications import Applications
@@ -188,6 +188,29 @@ class Views:
             documents, key=lambda one: (one["application"].casefold(), one["owner"] or "")
         )
 
+    def owners(self, state: Application) -> set[str | None]:
+        """Who has something set in an application as it is; None for a group's shared set.
+
+        Each mapping is opened from the newest row of its stream, many of them at once.
+        """
+        found: set[str | None] = set()
+        last, application = b"", self._digests.application(state.application)
+        while True:
+            with self._keepers["credential_view"].serving() as serving:
+                page = serving.reading.connection.execute(
+                    f"SELECT stream, position FROM {serving.table}"
+                    " WHERE application = ? AND stream > ? ORDER BY stream LIMIT ?",
+                    (application, last, _PAGE),
+                )
+                for mapping in self._mappings(serving, page):
+                    if compared(mapping.application) != state.key:
+                        raise astray(mapping.recorded.position)
+                    if mapping.counts_in(state.creation):
+                        found.add(mapping.owner)
+            if len(page) < _PAGE:
+                return found
+            last = bytes(page[-1][0])
+
     def access(
         self,
         user: str | None = None,
@@ -280,6 +303,20 @@ class Views:
                 return
             before = found[-1]
 
+    def attempts_between(self, after: int, until: int) -> dict[str, int]:
+        """How many attempts of each outcome lie between two positions, by the view's own count."""
+        with self._keepers["access_history"].serving() as serving:
+            found = serving.reading.connection.execute(
+                f"SELECT outcome, count(*) FROM {serving.table}"
+                " WHERE position > ? AND position <= ? GROUP BY outcome",
+                (max(after, serving.floor), until),
+            )
+        counted = dict(found)
+        return {
+            topic.removeprefix("access."): counted.get(number, 0)
+            for topic, number in OUTCOME_NUMBERS.items()
+        }
+
     def exposure(self, user: str, since: int | None = None) -> list[dict[str, Any]]:
         """What a person saw, by application, owner and version; `since` is microseconds UTC."""
         claim = str(parse_claim(user))
@@ -345,14 +382,44 @@ class Views:
                 return answers
             last = bytes(found[-1][0])
 
+    def _mappings(
+        self, serving: Serving, page: Sequence[tuple[Any, ...]]
+    ) -> Iterator[CredentialMapping]:
+        """The mappings that rows of the view point at, as `_mapping` finds each."""
+        if not page:
+            return
+        streams = [bytes(stream) for stream, _ in page]
+        marks = ", ".join("?" * len(streams))
+        newest = serving.reading.connection.execute(
+            f"SELECT stream, max(version) FROM log WHERE stream IN ({marks}) GROUP BY stream",
+            streams,
+        )
+        versions = {bytes(stream): version for stream, version in newest}
+        rows = serving.reading.rows_at([position for _, position in page])
+        for stream, (_, position) in zip(streams, page, strict=True):
+            row = rows.get(position)
+            if row is not None and (row.stream, row.version) == (stream, versions.get(stream)):
+                mapping = self._mapping_in(row, position)
+                if mapping is None:
+                    raise astray(position)
+            else:
+                mapping = self._mapping(serving, stream, position)
+            if mapping is not None:
+                yield mapping
+
     def _mapping(self, serving: Serving, stream: bytes, position: int) -> CredentialMapping | None:
         """The mapping that a row points at; None if it was deleted since the view's position."""
         newest = serving.reading.newest_of(stream)
-        if newest is None or not (newest.is_sound and newest.topic.startswith("credential.")):
-            raise astray(position)
-        mapping = mapping_from(self._mapper.open(newest))
-        if mapping is None or mapping.secret is None or newest.position != position:
+        mapping = self._mapping_in(newest, position)
+        if newest is None or mapping is None or newest.position != position:
             _require_newer(serving, stream, position)
+        return mapping
+
+    def _mapping_in(self, row: LogRow | None, position: int) -> CredentialMapping | None:
+        """What the newest row of a mapping's stream tells; None where nothing is set."""
+        if row is None or not (row.is_sound and row.topic.startswith("credential.")):
+            raise astray(position)
+        mapping = mapping_from(self._mapper.open(row))
         return mapping if mapping is not None and mapping.secret is not None else None
 
     def _access_in(

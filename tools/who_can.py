@@ -173,6 +173,7 @@ def _now(session: Session, wanted: Wanted) -> _Facts:
 
 
 def _owners(session: Session, state: Application, user: str | None) -> set[str | None]:
-    asked = None if state.is_group or user is None else user
-    rows = session.views.credentials(application=state.application, owner=asked)
+    if state.is_group or user is None:
+        return session.views.owners(state)
+    rows = session.views.credentials(application=state.application, owner=user)
     return {row["owner"] for row in rows}

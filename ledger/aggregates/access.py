@@ -79,4 +79,19 @@ class AuditQueried(Event, frozen=True):
     rows: int
 
 
+@event
+class AuditReviewed(Event, frozen=True):
+    """Somebody looked through the attempts to read of a time and signed that off."""
+
+    TOPIC: ClassVar[str] = "audit.reviewed"
+    after: int
+    """The position that the review before it ended with; 0 for the first."""
+    until: int
+    """The last position that was reviewed."""
+    granted: int
+    denied: int
+    not_set: int
+    note: str
+
+
 OUTCOMES = {"granted": AccessGranted, "denied": AccessDenied, "not-set": AccessNotSet}

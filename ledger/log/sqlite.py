@@ -10,6 +10,7 @@ and opened anew after a fork.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -34,6 +35,7 @@ _LOCK_POLL_S = 0.001
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 
 
@@ -269,7 +271,11 @@ class SqliteStore:
             raw.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if code not in _READ_ONLY or self.path.with_name(f"{self.path.name}-wal").exists():
+            # A folder that is merely full may be written to, and whoever cannot record is told so.
+            effective = os.access in os.supports_effective_ids
+            may_write = os.access(self.path.parent, os.W_OK, effective_ids=effective)
+            log = self.path.with_name(f"{self.path.name}-wal")
+            if code not in _READ_ONLY or may_write or log.exists():
                 raise
             return connected(f"{self.path.as_uri()}?immutable=1", uri=True)
         return raw
@@ -297,6 +303,8 @@ class SqliteStore:
             except Timeout as error:
                 raise _locked_too_long() from error
             except OSError as error:
+                if error.errno in _NO_ROOM:
+                    raise _full() from error
                 raise Unavailable(
                     "store-not-writable", "The store's folder cannot be written."
                 ) from error
@@ -348,6 +356,10 @@ def _refuse_newer(connection: SqliteConnection, steps: Sequence[Migration]) -> N
         )
 
 
+def _full() -> Unavailable:
+    return Unavailable("store-full", "The disk of the store is full; nothing was recorded.")
+
+
 def _locked_too_long() -> Unavailable:
     return Unavailable(
         "store-locked",
@@ -369,7 +381,7 @@ def _translated(error: sqlite3.Error) -> LedgerError:
     if code in _LOCKED:
         return _locked_too_long()
     if code == sqlite3.SQLITE_FULL:
-        return Unavailable("store-full", "The disk of the store is full; nothing was recorded.")
+        return _full()
     if code in _READ_ONLY:
         return Unavailable("store-not-writable", "The store's file cannot be opened or written.")
     if code == sqlite3.SQLITE_CONSTRAINT:

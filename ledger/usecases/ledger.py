@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ledger.aggregates.access import AuditQueried
+from ledger.aggregates.access import AuditQueried, AuditReviewed
 from ledger.aggregates.application import Application, Field
 from ledger.aggregates.backups import Backups
 from ledger.aggregates.keys import (
@@ -87,7 +87,7 @@ from ledger.usecases.restoration import (
 from ledger.usecases.retention import Retainer
 from ledger.usecases.retrieval import Retrieve, opened
 from ledger.usecases.rotation import EPOCHS_PAST, Progress, Rotation
-from ledger.usecases.slots import SlotKeeper, SlotRemoval
+from ledger.usecases.slots import AuditorsOwnEvent, SlotKeeper, SlotRemoval
 from ledger.values import FIELDS_MAX, FieldValue
 
 T = TypeVar("T")
@@ -372,6 +372,10 @@ class Ledger:
             return transaction.append(stream, event, actor, acting.reason).position
 
         return self._writer.run(_Asking(ask))
+
+    def record_review(self, acting: Acting, review: AuditReviewed) -> int:
+        """Record that accesses were reviewed, in the unlocked slot's own stream; the position."""
+        return self._writer.run(AuditorsOwnEvent(self._desk, acting, review))
 
     def add_slot(
         self,

@@ -111,7 +111,7 @@ class EndSlot:
 
 @dataclass(frozen=True, slots=True)
 class AuditorsOwnEvent:
-    """One fact that an auditor may record: on the stream of the key that signs."""
+    """One fact that an auditor may record, and an operator too: on the key's own stream."""
 
     desk: Desk
     acting: Acting

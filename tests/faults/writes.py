@@ -68,6 +68,9 @@ WRITES = {
     "audit recheck": Write(("audit", "recheck"), ("audit.queried",)),
     "audit who-can": Write(("audit", "who-can", "--all"), ("audit.queried",)),
     "audit exposure": Write(("audit", "exposure", "user:ann"), ("audit.queried",)),
+    "audit review": Write(
+        ("audit", "review", "--until", "now", "--note", "fine"), ("audit.reviewed",)
+    ),
     "audit explain": Write(("audit", "explain", "6"), ("audit.queried",)),
     "audit export": Write(
         ("audit", "export", "--format", "jsonl", "--limit", "1"), ("audit.queried",)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import InvalidInput
+from projections.access_questions import access_question
 from projections.unusual import BULK, FIRST_TIME, OUT_OF_HOURS, Read, Rules, unusual
 from tools.unusual_rules import BULK_DEFAULT, DAYS_DEFAULT, HOURS_DEFAULT, parse_rules
 
@@ -112,3 +113,19 @@ def test_the_rules_are_read_as_people_write_them():
     for bulk in ("50", "1/10m", "50/0m", "50/10", "-3/1h", ""):
         with pytest.raises(InvalidInput, match="Bulk"):
             parse_rules(HOURS_DEFAULT, DAYS_DEFAULT, bulk)
+
+
+def test_what_was_given_before_the_span_is_known(busy):
+    """Also where the read before lies outside of all that is judged."""
+    rows = busy.views.access(user="user:alice", outcome="granted", limit=0)
+    assert len(rows) > 1
+    assert len({(one["application"], one["owner"]) for one in rows}) == 1
+    newest = datetime.fromisoformat(rows[0]["recorded_at"])
+    since = round(newest.timestamp() * SECOND)
+    # A span of one microsecond, so that the reads before are not judged with it.
+    rules = Rules(time(0), time(0), 0, 6, 50, 1 / SECOND)
+    question = access_question("user:alice", None, None, None, since, None)
+    assert busy.views.unusual(question, rules, None, None) == []
+    every = access_question("user:alice", None, None, None, None, None)
+    told = busy.views.unusual(every, rules, None, None)
+    assert [one["position"] for one in told] == [rows[-1]["position"]]

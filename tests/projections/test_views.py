@@ -263,3 +263,23 @@ def test_history_tells_versions_and_events_of_one_mapping(busy):
         "deleted",
     ]
     assert busy.views.history("payroll", "user:nobody") == []
+
+
+def test_owners_are_those_of_the_list_and_checked_alike(busy):
+    """Of each application; a row that points at an older event, or another mapping, is astray."""
+    for state in busy.views.applications():
+        listed = busy.views.credentials(application=state.application)
+        assert busy.views.owners(state) == {one["owner"] for one in listed}
+    payroll = busy.ledger.application("Payroll")
+    table = busy.table("credential_view")
+    stream = busy.ledger._desk.streams.mapping("payroll", "user:alice")
+    (position,) = busy.sql(f"SELECT position FROM {table} WHERE stream = ?", stream)[0]
+    bobs = busy.ledger._desk.streams.mapping("payroll", "user:bob")
+    older = busy.sql("SELECT min(position) FROM log WHERE stream = ?", stream)[0][0]
+    other = busy.sql("SELECT max(position) FROM log WHERE stream = ?", bobs)[0][0]
+    for wrong in (older, other):
+        assert wrong != position
+        busy.sql(f"UPDATE {table} SET position = ? WHERE stream = ?", wrong, stream)
+        with pytest.raises(Tampered) as caught:
+            busy.views.owners(payroll)
+        assert caught.value.code == "view-astray"

@@ -62,6 +62,7 @@ ALLOWED = {
     "audit exposure": ("user:ann",),
     "audit export": ("--format", "jsonl", "--limit", "3"),
     "audit report": ("{home}/report.html",),
+    "audit review": ("--list",),
     "key status": (),
     "key slot list": (),
     "key hold list": (),

@@ -96,6 +96,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(office):
     shown = office.ok("leaver", BOB, "--dry-run")
     assert held(office) == before
     assert topics_after(office, position) == ["audit.queried"]
+    assert shown["position"] == position
     done = office.ok("leaver", BOB, "--yes")
     for key in ("revoked", "rights", "to_change", "own"):
         assert shown[key] == done[key]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
 import pytest
 
+from tests.contracts.postgres_server import private_server
 from tests.tools.conftest import Cli
 
 NOBODY = 65534
@@ -19,6 +22,7 @@ QUESTIONS = (
     ("audit", "explain", "{denied}"),
     ("audit", "recheck"),
     ("audit", "exposure", "user:alice"),
+    ("audit", "access", "--unusual", "--bulk", "2/1h"),
     ("audit", "who-can", "--all"),
     ("audit", "who-can", "payroll", "--position", "4"),
 )
@@ -147,3 +151,30 @@ def test_where_it_can_be_recorded_it_must_be(anywhere):
             assert "not recorded" not in answer.err
             (event,) = anywhere.ok("log", "events", "--after", str(before))
             assert event["topic"] == "audit.queried"
+
+
+def test_a_replica_answers_and_says_so(bare):
+    """A standby of the primary serves whoever only asks, from a host of its own."""
+    with private_server() as primary:
+        bare.environment["CREDLEDGER_STORE"] = f"{primary.dsn()}&ledger=contoso"
+        bare.ok("init", "--label", "alice")
+        denied = fill(bare)
+        with private_server(primary) as standby:
+            asker = Cli(bare.home)
+            store = f"{standby.dsn()}&ledger=contoso"
+            asker.environment = {**bare.environment, "CREDLEDGER_STORE": store}
+            check(bare, asker, denied)
+
+
+def test_a_full_disk_is_no_store_that_cannot_be_written(cli, monkeypatch):
+    """Whoever could be recorded if there were room is told nothing."""
+    fill(cli)
+    for lock in (cli.home / "store").glob("*.lock"):
+        lock.unlink()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", full)
+    answer = cli("audit", "access")
+    assert (answer.code, answer.error["code"], answer.out) == (7, "store-full", b"")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
-
 import click
 
 from ledger.errors import InvalidInput
 from tools.cli.audit_pack import pack
 from tools.cli.command import Run, command
+from tools.cli.export import export
+from tools.cli.exposure import exposure
+from tools.cli.report import report
+from tools.cli.review import review
+from tools.cli.who_can import who_can
 
 ACCESS_COLUMNS = {
     "position": "Position",
@@ -30,16 +32,6 @@ CHANGES_COLUMNS = {
     "detail": "Detail",
     "reason": "Reason",
 }
-EXPOSURE_COLUMNS = {
-    "application": "Application",
-    "owner": "Owner",
-    "version": "Version",
-    "first_seen": "First seen",
-    "last_seen": "Last seen",
-    "times": "Times",
-    "changed_since": "Changed since",
-    "set": "Still set",
-}
 LIMIT_DEFAULT = 100
 
 
@@ -48,7 +40,8 @@ def audit() -> None:
     """Ask who read what and who changed what."""
 
 
-audit.add_command(pack)
+for _part in (export, exposure, pack, report, review, who_can):
+    audit.add_command(_part)
 
 
 @command(
@@ -184,156 +177,3 @@ def recheck(context: click.Context, /, run: Run) -> None:
     run.print(document)
     if document["wrong"]:
         context.exit(8)
-
-
-@command(
-    audit,
-    "who-can",
-    example="credledger audit who-can payroll --at yesterday --csv",
-    asks=True,
-    acts=True,
-    answers=(
-        '[{"application", "claim", "through", "restricted_through", "credential_owner", "set"}]'
-    ),
-)
-@click.argument("application", metavar="[APP]", required=False)
-@click.option("--user", metavar="CLAIM", help="What this person could read.")
-@click.option("--all", "everything", is_flag=True, help="Everybody in every application.")
-@click.option("--owner", metavar="CLAIM", help="Only credentials of this owner.")
-@click.option("--at", metavar="TIME", help="As of then; now unless told.")
-@click.option("--position", type=click.IntRange(1), help="As of this position.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, safe for spreadsheets.")
-def who_can(
-    run: Run,
-    application: str | None,
-    user: str | None,
-    everything: bool,
-    owner: str | None,
-    at: str | None,
-    position: int | None,
-    as_csv: bool,
-) -> None:
-    """List who could read what at a moment, and through which claim."""
-    from tools.csv_table import print_csv
-    from tools.show import print_note
-    from tools.who_can import COLUMNS, Wanted, open_sentence
-    from tools.who_can import who_can as asked
-
-    if as_csv and run.json:
-        raise InvalidInput("two-formats", "--csv and --json are two formats; choose one.")
-    # The further claims are the person's that is asked about, if one is.
-    further = () if user is None else run.with_claims
-    run = run if user is None else replace(run, with_claims=())
-    wanted = Wanted(application, user, further, everything, owner, at, position)
-    with run.asking() as session:
-        rows, is_open = asked(session, wanted)
-        run.record(session, "who-can", wanted.as_filter(), len(rows))
-    if as_csv:
-        print_csv(rows, list(COLUMNS))
-    else:
-        run.print(rows, COLUMNS)
-    sentence = open_sentence(is_open)
-    if sentence is not None:
-        print_note(sentence)
-
-
-@command(
-    audit,
-    "export",
-    example="credledger audit export --format ocsf --after 4711",
-    asks=True,
-    answers='{"format", "rows", "unreadable", "position", "out"}, where --out is given',
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["ocsf", "jsonl"]),
-    required=True,
-    help="OCSF events, or the rows as they are.",
-)
-@click.option(
-    "--after",
-    type=click.IntRange(0),
-    metavar="POSITION",
-    help="Go on behind this row, the last one that was given.",
-)
-@click.option("--until", metavar="TIME")
-@click.option("--limit", type=click.IntRange(0), default=0, help="0 is all, which is the default.")
-@click.option(
-    "--out", metavar="FILE", help="Write there; goes on behind the last row of a file that exists."
-)
-def export(
-    run: Run, form: str, after: int | None, until: str | None, limit: int, out: str | None
-) -> None:
-    """Give every row of the log out, one line of JSON each, in order of position.
-
-    Access and administration, for a SIEM. The last row's position is where to go on.
-    """
-    from tools.exports import Asked, export_log
-    from tools.show import print_note
-
-    with run.asking() as session:
-        asked = Asked(form, after, until, limit or None)
-        document = export_log(session, partial(run.record, session, "export"), asked, out)
-    rows, position = document["rows"], document["position"]
-    counted = "1 row" if rows == 1 else f"{rows} rows"
-    said = f"Exported {counted}, up to position {position}."
-    if out is None:
-        print_note(said if not rows else f"{said} Go on with --after {position}.")
-    else:
-        run.print(document, sentence=said)
-
-
-@command(
-    audit,
-    "exposure",
-    example="credledger audit exposure user:alice --open",
-    asks=True,
-    answers=(
-        '[{"application", "owner", "version", "first_seen", "last_seen", "times",'
-        ' "changed_since", "set"}]'
-    ),
-)
-@click.argument("claim")
-@click.option("--since", metavar="TIME", help="Only what was seen from then on.")
-@click.option("--open", "is_open", is_flag=True, help="Only what was not changed since.")
-def exposure(run: Run, claim: str, since: str | None, is_open: bool) -> None:
-    """List what a person saw, and whether it was changed since."""
-    from tools.questions import exposure_rows
-    from tools.retaining import erased_in_answer
-    from tools.show import print_note
-
-    asked = {"claim": claim, "since": since, "open": is_open or None}
-    with run.asking() as session:
-        rows = exposure_rows(session, claim, since=since, is_open=is_open)
-        erased = erased_in_answer(session, rows=len(rows), limit=0, since=since, after=None)
-        run.record(session, "exposure", asked, len(rows))
-    run.print(rows, EXPOSURE_COLUMNS)
-    if erased is not None:
-        print_note(erased)
-
-
-@command(
-    audit,
-    "report",
-    example="credledger audit report november.html --since 2026-11-01 --until 2026-12-01",
-    asks=True,
-    answers='{"path", "position", "rows", "bytes"}',
-)
-@click.argument("file", metavar="FILE.html")
-@click.option("--since", metavar="TIME", help="Accesses and changes from here on; else all.")
-@click.option("--until", metavar="TIME", help="The log up to here; else all.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
-def report(run: Run, file: str, since: str | None, until: str | None, force: bool) -> None:
-    """Write one page for people: accesses, refusals, exposure, changes, keys, backups.
-
-    It fetches nothing, runs nothing, and prints. The log is checked first.
-    """
-    from tools.reports import write_report
-
-    with run.asking() as session:
-        record = partial(run.record, session, "report")
-        document = write_report(session, record, file, since, until, force=force)
-    run.print(
-        document, sentence=f"Wrote {document['path']}, up to position {document['position']}."
-    )

@@ -1,0 +1,85 @@
+"""Access reviews that were signed off, from the streams of those who did.
+
+A review lies in the own stream of the slot that was unlocked, which no other slot's signature can
+write to, so who reviewed is told by the stream. These streams hold an auditor's questions, too,
+which are passed over unopened. They are read without the tree: whether the newest of one were
+taken away, `log verify` tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from ledger.aggregates.access import AuditReviewed
+from ledger.aggregates.keys import SlotAdded
+from ledger.aggregates.recorded import Recorded
+from ledger.codec.mapper import EventMapper
+from ledger.errors import KeyUnavailable, Tampered
+from ledger.log.store import Store
+from ledger.sealing.streams import StreamNames
+from projections.documents import time_text
+from projections.streams import know_newest
+
+_PAGE = 500
+
+
+class Review(NamedTuple):
+    """One review, and the slot that signed it."""
+
+    slot: SlotAdded
+    recorded: Recorded
+    event: AuditReviewed
+
+    def as_document(self) -> dict[str, Any]:
+        """What `audit review --list` tells."""
+        return {
+            "position": self.recorded.position,
+            "recorded_at": time_text(self.recorded.recorded_at),
+            "by": f"{self.slot.opens}:{self.slot.slot}/{self.slot.label}",
+            **reviewed_document(self.event),
+        }
+
+
+def reviewed_document(event: AuditReviewed) -> dict[str, Any]:
+    """What was reviewed."""
+    return {
+        "after": event.after,
+        "until": event.until,
+        "granted": event.granted,
+        "denied": event.denied,
+        "not_set": event.not_set,
+        "note": event.note,
+    }
+
+
+def reviews(
+    store: Store, mapper: EventMapper, streams: StreamNames, slots: Iterable[SlotAdded]
+) -> list[Review]:
+    """All reviews that can be opened, oldest first; the record of one may be erased with others."""
+    know_newest(store, mapper)
+    found = [one for slot in slots for one in _of_slot(store, mapper, streams, slot)]
+    return sorted(found, key=lambda one: one.recorded.position)
+
+
+def _of_slot(
+    store: Store, mapper: EventMapper, streams: StreamNames, slot: SlotAdded
+) -> Iterator[Review]:
+    stream, version = streams.audit(slot.signing_key), 0
+    while True:
+        with store.reading() as reading:
+            rows = reading.stream_rows(stream, version, _PAGE)
+        for row in rows:
+            version += 1
+            if row.version != version:
+                raise Tampered("stream-gap", "A stream lacks an event.", position=row.position)
+            if row.topic != AuditReviewed.TOPIC:
+                continue
+            try:
+                recorded = mapper.open(row)
+            except KeyUnavailable:
+                continue
+            if isinstance(recorded.event, AuditReviewed):
+                yield Review(slot, recorded, recorded.event)
+        if len(rows) < _PAGE:
+            return

@@ -1,0 +1,47 @@
+"""`credledger audit exposure`: what one person saw, and whether it was changed since."""
+
+from __future__ import annotations
+
+import click
+
+from tools.cli.command import Run, command
+
+EXPOSURE_COLUMNS = {
+    "application": "Application",
+    "owner": "Owner",
+    "version": "Version",
+    "first_seen": "First seen",
+    "last_seen": "Last seen",
+    "times": "Times",
+    "changed_since": "Changed since",
+    "set": "Still set",
+}
+
+
+@command(
+    None,
+    "exposure",
+    example="credledger audit exposure user:alice --open",
+    asks=True,
+    answers=(
+        '[{"application", "owner", "version", "first_seen", "last_seen", "times",'
+        ' "changed_since", "set"}]'
+    ),
+)
+@click.argument("claim")
+@click.option("--since", metavar="TIME", help="Only what was seen from then on.")
+@click.option("--open", "is_open", is_flag=True, help="Only what was not changed since.")
+def exposure(run: Run, claim: str, since: str | None, is_open: bool) -> None:
+    """List what a person saw, and whether it was changed since."""
+    from tools.questions import exposure_rows
+    from tools.retaining import erased_in_answer
+    from tools.show import print_note
+
+    asked = {"claim": claim, "since": since, "open": is_open or None}
+    with run.asking() as session:
+        rows = exposure_rows(session, claim, since=since, is_open=is_open)
+        erased = erased_in_answer(session, rows=len(rows), limit=0, since=since, after=None)
+        run.record(session, "exposure", asked, len(rows))
+    run.print(rows, EXPOSURE_COLUMNS)
+    if erased is not None:
+        print_note(erased)

@@ -1,0 +1,35 @@
+"""`credledger audit report`: one page for people."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from tools.cli.command import Run, command
+
+
+@command(
+    None,
+    "report",
+    example="credledger audit report november.html --since 2026-11-01 --until 2026-12-01",
+    asks=True,
+    answers='{"path", "position", "rows", "bytes"}',
+)
+@click.argument("file", metavar="FILE.html")
+@click.option("--since", metavar="TIME", help="Accesses and changes from here on; else all.")
+@click.option("--until", metavar="TIME", help="The log up to here; else all.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def report(run: Run, file: str, since: str | None, until: str | None, force: bool) -> None:
+    """Write one page for people: accesses, refusals, exposure, changes, keys, backups.
+
+    It fetches nothing, runs nothing, and prints. The log is checked first.
+    """
+    from tools.reports import write_report
+
+    with run.asking() as session:
+        record = partial(run.record, session, "report")
+        document = write_report(session, record, file, since, until, force=force)
+    run.print(
+        document, sentence=f"Wrote {document['path']}, up to position {document['position']}."
+    )

@@ -1,0 +1,61 @@
+"""`credledger audit who-can`: who could read what, and through which claim."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+
+from ledger.errors import InvalidInput
+from tools.cli.command import Run, command
+
+
+@command(
+    None,
+    "who-can",
+    example="credledger audit who-can payroll --at yesterday --csv",
+    asks=True,
+    acts=True,
+    answers=(
+        '[{"application", "claim", "through", "restricted_through", "credential_owner", "set"}]'
+    ),
+)
+@click.argument("application", metavar="[APP]", required=False)
+@click.option("--user", metavar="CLAIM", help="What this person could read.")
+@click.option("--all", "everything", is_flag=True, help="Everybody in every application.")
+@click.option("--owner", metavar="CLAIM", help="Only credentials of this owner.")
+@click.option("--at", metavar="TIME", help="As of then; now unless told.")
+@click.option("--position", type=click.IntRange(1), help="As of this position.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, safe for spreadsheets.")
+def who_can(
+    run: Run,
+    application: str | None,
+    user: str | None,
+    everything: bool,
+    owner: str | None,
+    at: str | None,
+    position: int | None,
+    as_csv: bool,
+) -> None:
+    """List who could read what at a moment, and through which claim."""
+    from tools.csv_table import print_csv
+    from tools.show import print_note
+    from tools.who_can import COLUMNS, Wanted, open_sentence
+    from tools.who_can import who_can as asked
+
+    if as_csv and run.json:
+        raise InvalidInput("two-formats", "--csv and --json are two formats; choose one.")
+    # The further claims are the person's that is asked about, if one is.
+    further = () if user is None else run.with_claims
+    run = run if user is None else replace(run, with_claims=())
+    wanted = Wanted(application, user, further, everything, owner, at, position)
+    with run.asking() as session:
+        rows, is_open = asked(session, wanted)
+        run.record(session, "who-can", wanted.as_filter(), len(rows))
+    if as_csv:
+        print_csv(rows, list(COLUMNS))
+    else:
+        run.print(rows, COLUMNS)
+    sentence = open_sentence(is_open)
+    if sentence is not None:
+        print_note(sentence)
