@@ -42,7 +42,9 @@ def filled(prepared):
 
 def back_up_database(ledger) -> None:
     head = ledger.head()
-    event = BackupCreated(FULL, head.size, head.root, bytes(32), 1000, "/media/tape")
+    event = BackupCreated(
+        FULL, head.size, head.root, bytes(32), 1000, "/media/tape", base_elsewhere=False
+    )
     ledger.record_backup(Acting(), event)
 
 
@@ -115,6 +117,28 @@ def test_a_change_between_the_look_and_the_lock_is_seen(filled, tmp_path, monkey
     monkeypatch.undo()
     assert filled.status().epoch == 1
     back_up_database(filled)
+    assert filled.rotate(Acting()).epoch == 2
+
+
+def test_a_key_backup_that_is_attested_replaced_meanwhile_is_none(filled, tmp_path, monkeypatch):
+    """What was found before the lock is asked for again under it."""
+    from ledger.usecases import rotation
+
+    back_up_keyring(filled, tmp_path)
+    back_up_database(filled)
+    look, copies = rotation.lacking, filled.key_backups
+
+    def looked(desk, writer):
+        found = look(desk, writer)
+        copies.attest_replaced(Acting(), copies.history().newest().position)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rotation, "lacking", looked)
+        with pytest.raises(Refused) as caught:
+            filled.rotate(Acting())
+    assert (caught.value.code, filled.status().epoch) == ("key-backup-needed", 1)
+    back_up_keyring(filled, tmp_path)
     assert filled.rotate(Acting()).epoch == 2
 
 
