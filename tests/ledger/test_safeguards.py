@@ -9,6 +9,7 @@ import pytest
 from ledger.aggregates.backups import FULL, BackupCreated
 from ledger.aggregates.event import from_payload
 from ledger.aggregates.key_backups import KeyBackedUp
+from ledger.aggregates.keys import SlotRemoved
 from ledger.claims import parse_claim
 from ledger.errors import NotFound, Refused
 from ledger.policy import Caller
@@ -236,6 +237,44 @@ def test_a_key_backup_that_no_live_slot_opens_is_none(house, tmp_path):
     back_up_keyring(ledger, tmp_path)
     assert ledger.rotate(Acting()).epoch == 2
     ledger.close()
+
+
+def test_a_slot_that_was_mislaid_is_rotated_past_with_backups_only(house, tmp_path):
+    """Its removal was finished, so a later one without the word for it starts rotations anew."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    ledger.add_slot(Acting(), label="ben", holding=BENS, opens=OPERATOR, cost=CHEAP)
+    ended = ledger.remove_slot(Acting(), 2, mislaid=True).position
+    for code, back_up in (
+        ("database-backup-needed", back_up_database),
+        ("key-backup-needed", lambda ledger: back_up_keyring(ledger, tmp_path)),
+    ):
+        size = ledger.head().size
+        with pytest.raises(Refused) as caught:
+            ledger.remove_slot(Acting(), 2, mislaid=False)
+        assert (caught.value.code, ledger.head().size) == (code, size)
+        back_up(ledger)
+    removal = ledger.remove_slot(Acting(), 2, mislaid=False)
+    assert (removal.position, removal.rotated_to) == (ended, 3)
+    ledger.close()
+
+
+def test_a_slot_that_cannot_be_removed_is_told_of_before_any_backup(house):
+    """Nobody makes two backups to be told that there is no such slot."""
+    ledger = house.open()
+    with pytest.raises(NotFound) as caught:
+        ledger.remove_slot(Acting(), 9, mislaid=False)
+    assert caught.value.code == "no-such-slot"
+    with pytest.raises(Refused) as refusal:
+        ledger.remove_slot(Acting(), 1, mislaid=False)
+    assert refusal.value.code == "own-slot"
+    ledger.close()
+
+
+def test_a_removal_recorded_before_it_told_of_mislaid_slots_was_none_of_these():
+    """What was cut off then is gone on with as it was."""
+    event = from_payload(SlotRemoved.TOPIC, {"v": 1, "slot": 2})
+    assert event == SlotRemoved(2, mislaid=False)
 
 
 def test_a_slot_that_was_never_recorded_opens_no_key_backup(house, tmp_path, monkeypatch):
