@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ledger.claims import parse_claim
 from ledger.errors import KeyUnavailable
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
-from ledger.sealing.keyring_file import read_keyring
+from ledger.sealing.keyring_file import read_keyring, update_keyring_file
 from ledger.sealing.slots import key_file
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
-from tests.conftest import CHEAP
+from tests.conftest import CHEAP, unlocked_by_passphrase
+from tests.faults.test_hosts_at_once import another_host
 
 ALICE = Caller(parse_claim("user:alice"))
 BENS, CYS = key_file(bytes(range(32))), key_file(bytes(range(1, 33)))
@@ -73,3 +76,23 @@ def test_a_process_whose_own_slot_is_removed_stops(house, running):
     assert running.head().size == size
     assert got(running) == "first"
     removed.close()
+
+
+def test_what_the_log_did_not_choose_is_let_go_though_the_file_cannot_be_written(house, tmp_path):
+    """Another host was first; this one opens the ledger all the same, and the file stays."""
+    behind = another_host(house, tmp_path / "other")
+    held = unlocked_by_passphrase(behind.keyring_path)
+    ledger = house.open()
+    ledger.rotate(Acting(), without_backup=True)
+    ledger.close()
+    after = held.with_next_epoch(os.urandom)
+    update_keyring_file(behind.keyring_path, held, lambda _: (after.keyring, after.root, None))
+    content = behind.keyring_path.read_bytes()
+    lock = behind.keyring_path.with_name("keyring.lock")
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    opened = behind.open()
+    assert [keys.epoch for keys in opened._held.unlocked.epochs] == [1, 2]
+    opened.create_application(Acting(), "CRM", kind="individual")
+    opened.close()
+    assert behind.keyring_path.read_bytes() == content
