@@ -58,6 +58,7 @@ _DETAILS = (
     "path",
     "backup",
     "directory",
+    "base_elsewhere",
     "lacking",
     "mappings",
     "keys",

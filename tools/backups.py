@@ -93,7 +93,7 @@ def create_backup(
         recorded = session.ledger.recorded_archives() if some else frozenset()
         with progress("Archiving") as show:
             created = create_archive(session.store, folder, taken, recorded, show)
-        events = [_created(part, folder) for part in created.parts]
+        events = [_created(part, folder, base_elsewhere) for part in created.parts]
         session.ledger.record_backup(acting, *events)
     manifest = created.parts[-1]
     document = {
@@ -247,14 +247,16 @@ def _taken(session: Session, newest: Kept | None) -> Taken:
         return take(reading, views=views, after=after, previous=previous)
 
 
-def _created(part: Manifest, folder: ArchiveFolder) -> BackupCreated:
+def _created(part: Manifest, folder: ArchiveFolder, base_elsewhere: bool) -> BackupCreated:
+    is_full = part.previous is None
     return BackupCreated(
-        FULL if part.previous is None else INCREMENTAL,
+        FULL if is_full else INCREMENTAL,
         part.head.size,
         part.head.root,
         part.digest,
         part.stored_bytes,
         str(folder.path),
+        base_elsewhere and not is_full,
     )
 
 
@@ -316,25 +318,36 @@ def _require_ours(session: Session, archive: Archive) -> None:
 def _require_base(session: Session, directory: Path) -> None:
     """`archive-base-missing` unless all that an archive would go on from is found.
 
-    It is looked for where it was put, in the folder of the new one, and beside that.
+    It is looked for where archives were put, in the folder of the new one, and beside that. Each
+    manifest names the one that it goes on from: of two that were written at once, the log tells
+    only which was recorded first.
     """
     backups, ours = session.ledger.backups(), ArchiveFolder(directory)
     places = [*(ArchiveFolder(Path(one)) for one in backups.directories), ours, *ours.beside()]
     found = {
-        manifest.digest
+        manifest.digest: manifest
         for folder in places
         for manifest in folder.readable_manifests()
         if folder.holds_all(manifest)
     }
-    for one in backups.chain:
-        if one.digest not in found:
-            raise NotFound(
-                "archive-base-missing",
-                f"The archive up to position {one.position} is not in {one.directory}: without it"
-                " nothing that goes on from it can be restored.",
-                hint="Make a full one, without --since-backup; if that archive is kept elsewhere,"
-                " say so with --base-elsewhere.",
-            )
+    put = {one.digest: f"in {one.directory}" for one in backups.chain}
+    wanted = (backups.newest.digest, backups.newest.position) if backups.newest else None
+    while wanted is not None:
+        digest, position = wanted
+        manifest = found.get(digest)
+        if manifest is None:
+            raise _base_missing(position, put.get(digest, "where archives were put"))
+        wanted = None if manifest.previous is None else (manifest.previous, manifest.after)
+
+
+def _base_missing(position: int, where: str) -> NotFound:
+    return NotFound(
+        "archive-base-missing",
+        f"The archive up to position {position} is not {where}: without it nothing that goes on"
+        " from it can be restored.",
+        hint="Make a full one, without --since-backup; if that archive is kept elsewhere, say so"
+        " with --base-elsewhere.",
+    )
 
 
 def _no_backup() -> NotFound:

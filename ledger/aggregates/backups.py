@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ledger.aggregates.event import Event, event
+from ledger.aggregates.event import UPCASTERS, Event, event
 from ledger.aggregates.recorded import Recorded
 
 FULL, INCREMENTAL = "full", "incremental"
@@ -32,6 +32,7 @@ class BackupCreated(Event, frozen=True):
     """An archive of the log was written and verified."""
 
     TOPIC: ClassVar[str] = "backup.created"
+    SCHEMA: ClassVar[int] = 2
     kind: str
     """`full` or `incremental`."""
     position: int
@@ -42,6 +43,12 @@ class BackupCreated(Event, frozen=True):
     archive_bytes: int
     directory: str
     """Where the operator put it."""
+    base_elsewhere: bool
+    """Whether nobody looked for what it goes on from, because somebody vouched that it is kept
+    elsewhere; false in events of schema 1, which do not tell."""
+
+
+UPCASTERS[BackupCreated.TOPIC] = (lambda stored: {**stored, "base_elsewhere": False},)
 
 
 @event
@@ -90,7 +97,7 @@ class Backups:
     newest: Kept | None = None
     """The archive that reaches furthest: written, or restored from, which proves it as well."""
     chain: tuple[Kept, ...] = ()
-    """That one, and before it all that it goes on from, from a full one on."""
+    """That one, and before it all that were recorded since the last full one, and that one."""
     drilled: Kept | None = None
     directories: tuple[str, ...] = ()
     """Where archives were put or found, each once, the oldest first."""
@@ -102,13 +109,13 @@ def fold_backups(state: Backups | None, recorded: Recorded) -> Backups | None:
     match recorded.event:
         case BackupCreated() | BackupRestored() as kept:
             known = state.directories
+            directories = known if kept.directory in known else (*known, kept.directory)
+            state = replace(state, directories=directories)
             newest = _kept(kept, recorded, kept.kind)
-            return replace(
-                state,
-                newest=newest,
-                chain=(newest,) if kept.kind == FULL else (*state.chain, newest),
-                directories=known if kept.directory in known else (*known, kept.directory),
-            )
+            if state.newest is not None and newest.position < state.newest.position:
+                return state  # of two that were written at once, the shorter one was recorded last
+            chain = (newest,) if kept.kind == FULL else (*state.chain, newest)
+            return replace(state, newest=newest, chain=chain)
         case BackupDrilled() as drilled:
             return replace(state, drilled=_kept(drilled, recorded))
     return state

@@ -90,7 +90,14 @@ class SlotRemoved(Event, frozen=True):
     """A slot may neither unlock nor sign any more."""
 
     TOPIC: ClassVar[str] = "slot.removed"
+    SCHEMA: ClassVar[int] = 2
     slot: int
+    mislaid: bool
+    """Whether nobody else was said to have it, so that no rotation was to follow; false in events
+    of schema 1, which do not tell."""
+
+
+UPCASTERS[SlotRemoved.TOPIC] = (lambda stored: {**stored, "mislaid": False},)
 
 
 @event
@@ -180,6 +187,8 @@ class KeyHistory:
     removed: frozenset[int] = frozenset()
     removed_where: dict[int, int] = field(default_factory=dict)
     """The position of each slot's end."""
+    mislaid: frozenset[int] = frozenset()
+    """Removed slots that nobody else was said to have."""
     started_where: dict[int, int] = field(default_factory=dict)
     """The position of each epoch's start."""
     resealed: int = 1
@@ -280,10 +289,11 @@ def fold_keys(state: KeyHistory | None, recorded: Recorded) -> KeyHistory | None
         case AuditorExported(slot=slot, half=half) if half:
             newest = (recorded.position, half)
             return replace(state, exported={**state.exported, slot: newest})
-        case SlotRemoved(slot=slot):
+        case SlotRemoved(slot=slot, mislaid=mislaid):
             return replace(
                 state,
                 removed=state.removed | {slot},
+                mislaid=state.mislaid | {slot} if mislaid else state.mislaid,
                 removed_where={**state.removed_where, slot: recorded.position},
             )
     hosts = fold_hosts(state.hosts, recorded)

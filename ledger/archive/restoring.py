@@ -6,7 +6,8 @@ Each page ends with a commit of the ledger and is one transaction of the store, 
 store holds a whole log, only a shorter one; the last page makes all durable. A restore that was
 killed is run again: what is there must be the archive's beginning, and it goes on after that. Until
 it is recorded that the restore came to its end, the store bears a mark, and nobody opens the ledger
-in it: a log that is whole but shorter would give out values of before, and would be appended to.
+in it: a log that is whole but shorter would give out values of before, and would be appended to. So
+a ledger without the mark is gone on with by nobody either, however the archive begins.
 Views are folded in the same transaction by the same fold as live appends, as far as the keyring
 opens the rows.
 """
@@ -77,8 +78,9 @@ class Restoration:
     def run(self, progress: Progress) -> CheckedHead:
         """Check and insert everything; the head that the store then ends with.
 
-        `store-not-empty` where the store holds anything but the archive's beginning; every finding
-        of the row checks (tampered), with the store ending before it.
+        `store-not-empty` where the store holds anything but what a restore of this archive that was
+        cut off has brought; every finding of the row checks (tampered), with the store ending
+        before it.
         """
         there = self._there()
         head, total = CheckedHead(), self._archive.last_position()
@@ -159,7 +161,8 @@ class Restoration:
                 return _There(0)
             size = self._archive.last_position() if self._recorded else self._size(reading)
             fits = (
-                ledger == self._archive.ledger()
+                (self._recorded or reading.is_restoring())
+                and ledger == self._archive.ledger()
                 and (size == 0 or reading.commit_at(size) == self._archive.commit_at(size))
                 and reading.signers()
                 == tuple(row for row in self._archive.signers() if row.from_size < size)
@@ -197,7 +200,7 @@ class _There:
 def _not_empty() -> Conflict:
     return Conflict(
         "store-not-empty",
-        "The store holds something else than the beginning of this archive.",
+        "The store holds something else than what was restored of this archive so far.",
         hint="Restore into an empty place: a new file, or a schema that is not there yet.",
     )
 

@@ -51,8 +51,8 @@ _HINT_EMPTY = (
     " restore DIR`, with --key-backup if the keyring is lost too."
 )
 _HINT = (
-    "If an older copy was put back on purpose, run `credledger log accept-rollback`;"
-    " otherwise keep a copy and find out who changed it."
+    "Check --store: after a move the ledger is elsewhere. If an older copy was put back on purpose,"
+    " run `credledger log accept-rollback`; otherwise keep a copy and find out who changed it."
 )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ledger.aggregates.mapping import NEW_VALUE_TOPICS, VALUE_TOPICS
 from ledger.errors import Tampered
 from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, SignerRow
 from ledger.log.store import Connection
@@ -35,17 +34,6 @@ _COUNTS = "SELECT (SELECT count(*) FROM log), (SELECT count(*) FROM commits)"
 _ADDED = (
     "SELECT (SELECT count(*) FROM log WHERE position > ?), (SELECT max(position) FROM log),"
     " (SELECT max(size) FROM commits)"
-)
-
-
-# A value lives on where its own row was sealed anew, before another value was set.
-_VALUES_LEFT = (
-    "SELECT count(*) FROM log AS made WHERE position <= ? AND epoch < ? AND topic IN (?, ?)"
-    " AND NOT EXISTS (SELECT 1 FROM log AS anew WHERE anew.stream = made.stream"
-    " AND anew.version > made.version AND anew.topic = ? AND anew.epoch >= ?"
-    " AND NOT EXISTS (SELECT 1 FROM log AS other WHERE other.stream = made.stream"
-    " AND other.version > made.version AND other.version < anew.version"
-    " AND other.topic IN (?, ?)))"
 )
 
 
@@ -138,12 +126,6 @@ class Snapshot:
         return self._rows(
             "stream = ? AND version > ? ORDER BY version LIMIT ?", stream, after_version, limit
         )
-
-    def values_left(self, until: int, epoch: int) -> int:
-        """How many values set up to this position are sealed under keys before this epoch only."""
-        new, resealed = NEW_VALUE_TOPICS, VALUE_TOPICS[-1]
-        asked = (until, epoch, *new, resealed, epoch, *new)
-        return int(self.connection.execute(_VALUES_LEFT, asked)[0][0])
 
     def topics_between(self, after: int, until: int) -> dict[str, int]:
         """How many rows of each topic there are after a position, up to another."""

@@ -137,10 +137,6 @@ class Reading(LogReading, Protocol):
         """How many rows of each topic there are after a position, up to another."""
         ...
 
-    def values_left(self, until: int, epoch: int) -> int:
-        """How many values set up to this position are sealed under keys before this epoch only."""
-        ...
-
 
 class Writing(Reading, Protocol):
     """A snapshot that holds the lock and may append."""

@@ -382,7 +382,8 @@ def _refuse_loss(backup: UnlockedKeyring, present: Keyring, history: KeyHistory)
         raise Conflict(
             "keyring-not-lost",
             "The keyring that is there opens as the key backup does, and holds all of its keys.",
-            hint="There is nothing to restore; nothing was changed.",
+            hint="There is no keyring to restore, and nothing was changed; `credledger backup restore`"
+            " does without --key-backup here.",
         )
 
 

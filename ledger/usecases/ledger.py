@@ -408,19 +408,20 @@ class Ledger:
     ) -> SlotRemoval:
         """One way to unlock less, and unless it was mislaid two epochs of keys further on.
 
-        Killed between the two, the same call goes on with the rotations.
+        Killed between the two, the same call goes on with the rotations. So it does where the slot
+        was mislaid until now, but then backups are asked for: no rotation has begun.
         """
         history = self.key_history()
+        self._slots.require_removable(slot, history)
         ended = history.removed_where.get(slot)
-        unfinished = (
-            ended is not None and not mislaid and history.started_since(ended) < EPOCHS_PAST
-        )
-        if not (mislaid or without_backup or unfinished):
+        left = ended is not None and not mislaid and history.started_since(ended) < EPOCHS_PAST
+        cut_off = left and slot not in history.mislaid
+        if not (mislaid or without_backup or cut_off):
             self._rotation.require_backups(acting)
-        if ended is not None and unfinished:
+        if ended is not None and left:
             removal = SlotRemoval(slot, ended, recorded=True)
         else:
-            removal = self._slots.remove(acting, slot)
+            removal = self._slots.remove(acting, slot, mislaid=mislaid)
         if mislaid:
             return removal
         rotated = self._rotation.run_past(acting, removal.position, progress)

@@ -14,7 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ledger.aggregates.mapping import VALUE_TOPICS, CredentialMapping, mapping_from
+from ledger.aggregates.mapping import (
+    NEW_VALUE_TOPICS,
+    VALUE_TOPICS,
+    CredentialMapping,
+    CredentialResealed,
+    mapping_from,
+)
 from ledger.errors import Tampered
 from ledger.log.pace import Pace
 from ledger.log.rows import LogRow
@@ -64,6 +70,23 @@ def resting(desk: Desk, writer: Writer, pace: Pace, *, until: int, epoch: int) -
     for rows, reached in _value_rows(desk, writer, pace, until, epoch):
         live, ended = _newest(desk, writer, rows)
         yield Page(live, ended, reached)
+
+
+def values_of(desk: Desk, writer: Writer, first: int, before: int) -> int:
+    """How many values only the keys of these epochs open: from the first on, before the other.
+
+    Both are epochs to which everything was resealed, or the first of all. So whatever was current
+    then came into the first epoch, or lived on in the other one, by one row that carries it on.
+    """
+    walk = Walk(writer.store.reading, writer.signer.ledger, writer.catch_up(), desk.streams.audit)
+    count = 0
+    for page in walk.after_position(0):
+        for row in page:
+            if row.topic in NEW_VALUE_TOPICS:
+                count += first <= row.epoch < before
+            elif row.topic == CredentialResealed.TOPIC:
+                count += (row.epoch == first) - (row.epoch == before)
+    return count
 
 
 def is_live(desk: Desk, transaction: Transaction, creation: Creation) -> bool:

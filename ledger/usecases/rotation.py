@@ -44,7 +44,7 @@ from ledger.usecases.destruction import IntendDestruction, RecordDestruction
 from ledger.usecases.founding import committed
 from ledger.usecases.held_keys import HeldKeys, drop
 from ledger.usecases.outcomes import RotationOutcome
-from ledger.usecases.resting import Creation, Found, is_live, resting
+from ledger.usecases.resting import Creation, Found, is_live, resting, values_of
 from ledger.usecases.safeguards import Safeguards, lacking
 
 EPOCHS_PAST = 2
@@ -213,20 +213,18 @@ class Rotation:
         history = self._history()
         _, ended = self._reseal(acting, history, _silent)
         self._writer.run(IntendDestruction(self._desk, acting, history.current, ended))
-        return self._finish_destruction(acting, rotated, history.current)
+        return self._finish_destruction(acting, rotated)
 
     def finish_destruction(self, acting: Acting, rotated: RotationOutcome) -> RotationOutcome:
         """Destroy the keys of values that an earlier intent named, and no others."""
         self._require_operator()
         return self._finish_destruction(acting, rotated)
 
-    def _finish_destruction(
-        self, acting: Acting, rotated: RotationOutcome, before: int | None = None
-    ) -> RotationOutcome:
-        """Do what was intended; `before` is the epoch below which values are counted as gone.
+    def _finish_destruction(self, acting: Acting, rotated: RotationOutcome) -> RotationOutcome:
+        """Do what was intended, and count what is gone by it.
 
-        Without it that is the one after the newest that is destroyed. Intents name all epochs up to
-        some one, so a value is gone if no row carries it from there on.
+        Intents name all epochs up to some one that no earlier intent named, so a value is gone by
+        them if no row carries it from there on, and one carries it from their first epoch on.
         """
         history = self._history()
         keys = history.values_destroying
@@ -236,9 +234,7 @@ class Rotation:
         epochs = tuple(sorted({*rotated.destroyed, *(name.epoch for name in keys)}))
         if not epochs:
             return rotated  # another process was first
-        before = before or epochs[-1] + 1
-        with self._writer.store.reading() as reading:
-            gone = reading.values_left(history.started_where[before], before)
+        gone = values_of(self._desk, self._writer, epochs[0], epochs[-1] + 1)
         return replace(rotated, destroyed=epochs, values_gone=gone)
 
     def _history(self) -> KeyHistory:

@@ -8,7 +8,8 @@ people lose credentials by. So a rotation begins only where
   that it holds ready and the rotation starts, and a slot opens that backup which is live still.
 
 The log is looked through outside the lock; under it only what was appended since. Both times each
-row is checked into a signed head: a change cannot be made to pass for a read.
+row is checked into a signed head: a change cannot be made to pass for a read. Key backups are asked
+for again under the lock, where one that was counted on may have been attested replaced.
 """
 
 from __future__ import annotations
@@ -41,8 +42,7 @@ class Lacking(NamedTuple):
 def lacking(desk: Desk, writer: Writer) -> Lacking:
     """Look through the log, in pages."""
     newest = writer.look(LookAtBackups(desk).decide).newest
-    history = writer.look(lambda view: key_backup_history(desk, view))
-    missing = () if history.sufficing() else (KEYRING,)
+    missing = writer.look(lambda view: _lacking_keyring(desk, view))
     changed, seen = look_through(desk, writer, 0 if newest is None else newest.position)
     return Lacking(missing if changed is None else (DATABASE, *missing), seen)
 
@@ -66,9 +66,10 @@ class Safeguards:
 
         `database-backup-needed`, `key-backup-needed`.
         """
-        missing = self.lacking.backups
-        unseen = () if DATABASE in missing else transaction.rows_after(self.lacking.seen)
-        if first_change(unseen) is not None:
+        missing = _lacking_keyring(self.desk, transaction)
+        changed = DATABASE in self.lacking.backups
+        unseen = () if changed else transaction.rows_after(self.lacking.seen)
+        if changed or first_change(unseen) is not None:
             missing = (DATABASE, *missing)
         if not missing:
             return
@@ -80,6 +81,10 @@ class Safeguards:
             self.desk.actor(self.acting),
             self.acting.reason,
         )
+
+
+def _lacking_keyring(desk: Desk, view: Transaction) -> tuple[str, ...]:
+    return () if key_backup_history(desk, view).sufficing() else (KEYRING,)
 
 
 def _needed(backup: str) -> Refused:

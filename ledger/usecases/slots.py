@@ -96,6 +96,7 @@ class EndSlot:
     desk: Desk
     acting: Acting
     slot: int
+    mislaid: bool
 
     def decide(self, transaction: Transaction) -> int:
         """Append it; `no-such-slot` or `slot-removed-already` where there is nothing to end."""
@@ -103,7 +104,7 @@ class EndSlot:
         transaction.add_signer(known.signing_key, known.opens, END)
         return transaction.append(
             self.desk.streams.keyring(),
-            SlotRemoved(self.slot),
+            SlotRemoved(self.slot, self.mislaid),
             self.desk.actor(self.acting),
             self.acting.reason,
         ).position
@@ -230,17 +231,24 @@ class SlotKeeper:
             _hand_over(auditor_file, exported)
         return SlotOutcome(slot.id, position)
 
-    def remove(self, acting: Acting, slot_id: int) -> SlotRemoval:
-        """End a slot; keys are rotated by whoever asks for this.
-
-        Finishes a removal that was cut off, and takes away a slot that was never recorded.
-        """
+    def require_removable(self, slot_id: int, history: KeyHistory) -> None:
+        """`own-slot`, and `no-such-slot` for one that neither log nor file has ever had."""
         if slot_id == self._desk.unlocked.slot.id:
             raise Refused(
                 "own-slot", "A slot cannot remove itself.", hint="Unlock with another slot."
             )
-        end = EndSlot(self._desk, acting, slot_id)
+        in_file = {slot.id for slot in self._held.unlocked.keyring.slots}
+        if slot_id not in in_file | history.slots.keys():
+            require_live_slot(history, slot_id)
+
+    def remove(self, acting: Acting, slot_id: int, *, mislaid: bool = False) -> SlotRemoval:
+        """End a slot; keys are rotated by whoever asks for this, unless it was `mislaid`.
+
+        Finishes a removal that was cut off, and takes away a slot that was never recorded.
+        """
+        end = EndSlot(self._desk, acting, slot_id, mislaid)
         with self._changing() as (file, history):
+            self.require_removable(slot_id, history)
             _require_next_epoch(file.held, history)
             if all(slot.id != slot_id for slot in file.held.keyring.slots):
                 require_live_slot(history, slot_id)

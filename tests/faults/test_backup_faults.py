@@ -9,35 +9,20 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 
 import pytest
 
 from ledger.log.host_file import host_path
+from tests.faults.archives import emptied, small
 from tests.faults.killing import STEP
-from tests.faults.running import KILLED, Host, Nursery, settle_in
+from tests.faults.running import KILLED, Host, Nursery
 
 BOUNDARIES_MAX = 600
 CANARY = "canary-77aa"
 VALUES = json.dumps({"User": "ann", "Password": CANARY}).encode()
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")
-SMALL = """
-import os, sys
-from ledger.archive import segment
-from tools.cli.main import run
-segment.SEGMENT_ROWS = 3
-code = run({arguments})
-sys.stdout.flush()
-sys.stderr.flush()
-os._exit(code)
-"""
 EVERY, EVERY_ON_SERVER = 3 * STEP, 17 * STEP
 """One boundary in so many is tried; on a server there are many more."""
-
-
-def small(*arguments: str) -> str:
-    """A command with segments of three rows."""
-    return SMALL.format(arguments=repr([*arguments, "--json"]))
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +58,6 @@ def base_on_server(nursery, tmp_path_factory, postgres_server):
     host.create_database()
     yield filled(host)
     host.drop_database()
-
-
-def emptied(base: Host, home) -> Host:
-    """The same host with its database lost."""
-    if base.server is None:
-        host = base.copy(home)
-        shutil.rmtree(host.store.parent)
-        return host
-    shutil.copytree(base.home, home, ignore=shutil.ignore_patterns("streams"))
-    settle_in(home / "keys" / "keyring")
-    host = Host(base.nursery, home, server=base.server)
-    host.create_database()
-    return host
 
 
 def at_each_boundary(make, tmp_path, script, how="kill_at", step=1):

@@ -336,6 +336,17 @@ def test_a_host_killed_while_it_tells_is_seen_once(base, tmp_path):
     assert numbers == {True}
 
 
+def test_a_list_without_hosts_says_why(base, tmp_path):
+    """Beside the empty table, and not in an answer for programs."""
+    host = base.copy(tmp_path / "host")
+    asked = ("key", "host", "list")
+    told = host.run(*asked, as_json=False)
+    assert (told.code, told.out.count(b"\n")) == (0, 1)
+    assert b"No host has told" in told.err
+    told = host.run(*asked)
+    assert (told.json, told.err) == ([], b"")
+
+
 def test_doctor_names_the_hosts_behind_and_what_mends_it(on_both, tmp_path):
     """The command line: a host that stays behind is named until it is mended or forgotten."""
     first = on_both.copy(tmp_path / "first")

@@ -149,7 +149,9 @@ def back_up(ledger, folder):
     folder.mkdir()
     ledger.key_backups.create(Acting(), folder / "keyring", ())
     head = ledger.head()
-    event = BackupCreated(FULL, head.size, head.root, bytes(32), 1000, "/media/tape")
+    event = BackupCreated(
+        FULL, head.size, head.root, bytes(32), 1000, "/media/tape", base_elsewhere=False
+    )
     ledger.record_backup(Acting(), event)
 
 

@@ -18,7 +18,7 @@ from ledger.aggregates.backups import (
     Backups,
     fold_backups,
 )
-from ledger.aggregates.event import topics
+from ledger.aggregates.event import from_payload, topics
 from ledger.claims import parse_claim
 from ledger.errors import Refused
 from ledger.log import walk
@@ -42,7 +42,9 @@ ONE, TWO, THREE = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
 
 
 def created(position: int, digest: bytes = ONE, kind: str = FULL) -> BackupCreated:
-    return BackupCreated(kind, position, bytes(32), digest, 1000, f"/backup/{position}")
+    return BackupCreated(
+        kind, position, bytes(32), digest, 1000, f"/backup/{position}", base_elsewhere=False
+    )
 
 
 def folded(*events) -> Backups:
@@ -62,6 +64,22 @@ def test_the_newest_archive_is_what_was_written_or_restored_from_last():
     restored = BackupRestored(FULL, 12, bytes(32), THREE, 20, "/backup/12")
     state = folded(created(5), restored)
     assert (state.newest.position, state.newest.digest) == (12, THREE)
+
+
+def test_of_two_archives_written_at_once_the_one_that_reaches_further_is_gone_on_from():
+    """Whichever was recorded last; and where the other was put is known all the same."""
+    state = folded(created(5), created(9, TWO), created(7, THREE, INCREMENTAL))
+    assert (state.newest.position, [one.digest for one in state.chain]) == (9, [TWO])
+    assert state.directories == ("/backup/5", "/backup/9", "/backup/7")
+    again = folded(created(5), created(5, TWO))
+    assert again.newest.digest == TWO
+
+
+def test_an_archive_recorded_before_anybody_could_vouch_had_its_base_looked_for():
+    """Events of schema 1 do not tell."""
+    told = {"kind": FULL, "position": 5, "root": bytes(32), "digest": ONE, "archive_bytes": 1000}
+    stored = {"v": 1, **told, "directory": "/backup/5"}
+    assert from_payload(BackupCreated.TOPIC, stored) == created(5)
 
 
 def test_a_drill_is_no_backup():

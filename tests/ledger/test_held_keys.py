@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ledger.claims import parse_claim
 from ledger.errors import KeyUnavailable
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
-from ledger.sealing.keyring_file import read_keyring
+from ledger.sealing.keyring_file import read_keyring, update_keyring_file
 from ledger.sealing.slots import key_file
 from ledger.usecases.acting import Acting
+from ledger.usecases.held_keys import HeldKeys
 from ledger.values import FieldValue
-from tests.conftest import CHEAP
+from tests.conftest import CHEAP, unlocked_by_passphrase
+from tests.faults.test_hosts_at_once import another_host
 
 ALICE = Caller(parse_claim("user:alice"))
 BENS, CYS = key_file(bytes(range(32))), key_file(bytes(range(1, 33)))
@@ -73,3 +77,48 @@ def test_a_process_whose_own_slot_is_removed_stops(house, running):
     assert running.head().size == size
     assert got(running) == "first"
     removed.close()
+
+
+def test_what_the_log_did_not_choose_is_let_go_though_the_file_cannot_be_written(house, tmp_path):
+    """Another host was first; this one opens the ledger all the same, and the file stays."""
+    behind = another_host(house, tmp_path / "other")
+    held = unlocked_by_passphrase(behind.keyring_path)
+    ledger = house.open()
+    ledger.rotate(Acting(), without_backup=True)
+    ledger.close()
+    after = held.with_next_epoch(os.urandom)
+    update_keyring_file(behind.keyring_path, held, lambda _: (after.keyring, after.root, None))
+    content = behind.keyring_path.read_bytes()
+    lock = behind.keyring_path.with_name("keyring.lock")
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    opened = behind.open()
+    assert [keys.epoch for keys in opened._held.unlocked.epochs] == [1, 2]
+    opened.create_application(Acting(), "CRM", kind="individual")
+    opened.close()
+    assert behind.keyring_path.read_bytes() == content
+
+
+def test_keys_that_another_process_has_the_log_choose_meanwhile_are_kept(house):
+    """Whoever waited for the file asks the log once the file is his, and takes none for astray."""
+    older = house.keyring_path.read_bytes()
+    ledger = house.open()
+    ledger.rotate(Acting(), without_backup=True)
+    ledger.close()
+    house.keyring_path.write_bytes(older)
+    ledger, other = house.open(), house.open()
+    changing = HeldKeys.changing
+
+    def waiting(self, **how):
+        patched.undo()
+        assert other.next_epoch.replace(Acting()).epoch == 3
+        return changing(self, **how)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(HeldKeys, "changing", waiting)
+        ledger._held.destroy(ledger.key_history)
+    held = unlocked_by_passphrase(house.keyring_path)
+    assert [keys.epoch for keys in held.epochs] == [1, 2, 3]
+    assert ledger.rotate(Acting(), without_backup=True).epoch == 3
+    ledger.close()
+    other.close()

@@ -560,6 +560,21 @@ def test_a_rotation_passes_over_what_ended_and_is_destroyed(filled):
     require_whole(filled, 3)
 
 
+def test_what_is_gone_already_is_not_counted_again(filled):
+    """A later destruction counts what only its own keys opened: lived on, set, or restored."""
+    ledger = filled.open()
+    assert rotate(ledger, destroy_previous=True).values_gone == 3
+    assert rotate(ledger, destroy_previous=True).values_gone == 0
+    rotate(ledger)
+    ledger.set_credentials(Acting(), "CRM", LIVE[0], values("next"))
+    ledger.set_credentials(Acting(), "CRM", LIVE[0], values("after that"))
+    ledger.restore_credentials(Acting(), "CRM", LIVE[0], version=3)
+    outcome = rotate(ledger, destroy_previous=True)
+    # What lived on until then, and both that were set since; what was restored lives on.
+    assert (outcome.destroyed, outcome.values_gone) == ((3, 4), 3)
+    ledger.close()
+
+
 def test_every_host_drops_destroyed_keys_when_it_opens(filled, tmp_path):
     other = another_host(filled, tmp_path / "other")
     rotating = filled.open()

@@ -9,6 +9,7 @@ import pytest
 from ledger.aggregates.backups import FULL, BackupCreated
 from ledger.aggregates.event import from_payload
 from ledger.aggregates.key_backups import KeyBackedUp
+from ledger.aggregates.keys import SlotRemoved
 from ledger.claims import parse_claim
 from ledger.errors import NotFound, Refused
 from ledger.policy import Caller
@@ -42,7 +43,9 @@ def filled(prepared):
 
 def back_up_database(ledger) -> None:
     head = ledger.head()
-    event = BackupCreated(FULL, head.size, head.root, bytes(32), 1000, "/media/tape")
+    event = BackupCreated(
+        FULL, head.size, head.root, bytes(32), 1000, "/media/tape", base_elsewhere=False
+    )
     ledger.record_backup(Acting(), event)
 
 
@@ -115,6 +118,28 @@ def test_a_change_between_the_look_and_the_lock_is_seen(filled, tmp_path, monkey
     monkeypatch.undo()
     assert filled.status().epoch == 1
     back_up_database(filled)
+    assert filled.rotate(Acting()).epoch == 2
+
+
+def test_a_key_backup_that_is_attested_replaced_meanwhile_is_none(filled, tmp_path, monkeypatch):
+    """What was found before the lock is asked for again under it."""
+    from ledger.usecases import rotation
+
+    back_up_keyring(filled, tmp_path)
+    back_up_database(filled)
+    look, copies = rotation.lacking, filled.key_backups
+
+    def looked(desk, writer):
+        found = look(desk, writer)
+        copies.attest_replaced(Acting(), copies.history().newest().position)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rotation, "lacking", looked)
+        with pytest.raises(Refused) as caught:
+            filled.rotate(Acting())
+    assert (caught.value.code, filled.status().epoch) == ("key-backup-needed", 1)
+    back_up_keyring(filled, tmp_path)
     assert filled.rotate(Acting()).epoch == 2
 
 
@@ -212,6 +237,44 @@ def test_a_key_backup_that_no_live_slot_opens_is_none(house, tmp_path):
     back_up_keyring(ledger, tmp_path)
     assert ledger.rotate(Acting()).epoch == 2
     ledger.close()
+
+
+def test_a_slot_that_was_mislaid_is_rotated_past_with_backups_only(house, tmp_path):
+    """Its removal was finished, so a later one without the word for it starts rotations anew."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    ledger.add_slot(Acting(), label="ben", holding=BENS, opens=OPERATOR, cost=CHEAP)
+    ended = ledger.remove_slot(Acting(), 2, mislaid=True).position
+    for code, back_up in (
+        ("database-backup-needed", back_up_database),
+        ("key-backup-needed", lambda ledger: back_up_keyring(ledger, tmp_path)),
+    ):
+        size = ledger.head().size
+        with pytest.raises(Refused) as caught:
+            ledger.remove_slot(Acting(), 2, mislaid=False)
+        assert (caught.value.code, ledger.head().size) == (code, size)
+        back_up(ledger)
+    removal = ledger.remove_slot(Acting(), 2, mislaid=False)
+    assert (removal.position, removal.rotated_to) == (ended, 3)
+    ledger.close()
+
+
+def test_a_slot_that_cannot_be_removed_is_told_of_before_any_backup(house):
+    """Nobody makes two backups to be told that there is no such slot."""
+    ledger = house.open()
+    with pytest.raises(NotFound) as caught:
+        ledger.remove_slot(Acting(), 9, mislaid=False)
+    assert caught.value.code == "no-such-slot"
+    with pytest.raises(Refused) as refusal:
+        ledger.remove_slot(Acting(), 1, mislaid=False)
+    assert refusal.value.code == "own-slot"
+    ledger.close()
+
+
+def test_a_removal_recorded_before_it_told_of_mislaid_slots_was_none_of_these():
+    """What was cut off then is gone on with as it was."""
+    event = from_payload(SlotRemoved.TOPIC, {"v": 1, "slot": 2})
+    assert event == SlotRemoved(2, mislaid=False)
 
 
 def test_a_slot_that_was_never_recorded_opens_no_key_backup(house, tmp_path, monkeypatch):

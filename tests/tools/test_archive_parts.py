@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+import tools.backups
 from tests.tools.test_backups import create, lose, worked  # noqa: F401 # a fixture
 from tests.tools.test_recovery_findings import found
 from tests.tools.test_restored_keys import password
@@ -86,8 +87,37 @@ def test_an_archive_whose_base_is_gone_does_not_count_unless_somebody_vouches(wo
     assert "database-backup-old" in found(worked)
     worked.fails(2, "usage", "backup", "create", str(worked.archives / "x"), "--base-elsewhere")
     part = worked.ok(*create_part, "--base-elsewhere")
+    told = [one for one in worked.ok("audit", "changes") if one["event"] == "backup.created"]
+    assert [one["detail"]["base_elsewhere"] for one in told] == [False, True]
     assert "database-backup-old" not in found(worked)
     assert worked.ok("backup", "verify", part["directory"], "--part", str(away))["ok"]
+
+
+def test_a_base_is_looked_for_by_what_names_it_not_by_what_was_recorded_before(worked):  # noqa: F811
+    """An operator writes a full archive while another goes on from the one before it."""
+    create(worked, "first")
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    take = tools.backups._taken
+
+    def meanwhile(*asked):
+        patched.undo()
+        create(worked, "second")
+        worked.set("payroll", "user:ann", User="ann", Password="p-3")
+        return take(*asked)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tools.backups, "_taken", meanwhile)
+        create(worked, "part", "--since-backup")
+    following = ("backup", "create", str(worked.archives / "next"), "--since-backup")
+    shutil.move(worked.archives / "first", worked.home.parent / "vault")
+    worked.fails(3, "archive-base-missing", *following)
+    shutil.move(worked.home.parent / "vault", worked.archives / "first")
+    shutil.rmtree(worked.archives / "second")
+    made = worked.ok(*following)
+    lose(worked)
+    others = [option for name in ("first", "part") for option in ("--part", worked.archives / name)]
+    assert worked.ok("backup", "restore", made["directory"], *map(str, others))["ok"]
+    assert password(worked) == "p-3"
 
 
 def test_a_base_that_was_moved_beside_the_new_archive_is_found(worked):  # noqa: F811

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tools.backups
+from ledger.archive.restoring import finish
 from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.sqlite import SqliteStore
 from ledger.usecases.ledger import Ledger
@@ -79,11 +80,41 @@ def test_killed_near_its_end_a_restore_is_finished_by_the_same_command(
     worked.fails(5, "store-not-empty", *command)
 
 
+def store_of(cli):
+    url = cli.environment["CREDLEDGER_STORE"]
+    file = url.removeprefix("sqlite://")
+    return SqliteStore(Path(file)) if file != url else PostgresqlStore(url)
+
+
+def test_a_whole_ledger_is_no_place_to_restore_into_though_the_archive_begins_like_it(
+    worked,  # noqa: F811
+    monkeypatch,
+):
+    """As where a copy of the database was put back: cut off there, it would be open to all."""
+    older = create(worked, "one")
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    newer = create(worked, "two", "--since-backup")
+    forget(worked)
+    lose(worked)
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "record_backup", killed)
+        with pytest.raises(Killed):
+            worked("backup", "restore", older["directory"])
+    store = store_of(worked)
+    finish(store)
+    size = older["position"]
+    for archive in (newer, older):
+        worked.fails(5, "store-not-empty", "backup", "restore", archive["directory"])
+        with store.reading() as reading:
+            assert reading.extent()[:2] == (size, size)
+            assert not reading.is_restoring()
+    store.close()
+    assert password(worked) == "p-1"
+
+
 def test_a_store_of_before_the_mark_is_opened_as_it_is(worked):  # noqa: F811
     """Its tables are made by whoever migrates it, and nobody has to."""
-    url = worked.environment["CREDLEDGER_STORE"]
-    file = url.removeprefix("sqlite://")
-    store = SqliteStore(Path(file)) if file != url else PostgresqlStore(url)
+    store = store_of(worked)
     with store.writing() as writing:
         writing.connection.execute("DROP TABLE restoring")
         writing.connection.execute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tools import show
 from tools.cli.command import Run, command
 
 HOST_COLUMNS = {
@@ -39,6 +40,11 @@ def host_list(run: Run) -> None:
     with run.session(operator=False) as session:
         documents = host_documents(session)
     run.print(documents, HOST_COLUMNS)
+    if not (documents or run.json):
+        show.print_note(
+            "No host has told what its keyring holds: there is only the one on which the ledger was"
+            " founded, or others have recorded nothing yet."
+        )
 
 
 @command(
