@@ -49,11 +49,12 @@ TOLD = frozenset(
         *("epoch", "mappings", "lacking", "keys", "slot", "label", "opens", "public_key"),
         *("signing_key", "reading", "fork", "abandoned_size"),
         *("abandoned_root", "newest_epoch", "size", "threshold", "count", "added", "path"),
-        *("digest", "epochs", "generation", "slots", "backup", "kept", "host", "newest"),
+        *("digest", "epochs", "generation", "slots", "backup", "kept", "host", "newest", "mislaid"),
         # keeping and erasing
         *("days", "hold", "until"),
         # backups of the database
-        *("position", "root", "archive_bytes", "directory", "remembered", "milliseconds"),
+        *("position", "root", "archive_bytes", "directory", "base_elsewhere", "remembered"),
+        "milliseconds",
     }
 )
 """The fields of events that leave the ledger."""

@@ -374,6 +374,7 @@ ACTIONS: Mapping[str, Action] = {
     "host.seen": Action(Class.ENTITY, 3, "Update", _host),
     "host.forgotten": Action(Class.ENTITY, 7, "Unenroll", _host),
     "audit.queried": Action(Class.API, 2, "Read", _operation),
+    "audit.reviewed": Action(Class.API, 2, "Read", _operation),
     "backup.created": Action(Class.API, 1, "Create", _operation),
     "backup.drilled": Action(Class.API, 2, "Read", _operation),
     "backup.restored": Action(Class.API, 3, "Update", _operation, _MEDIUM),

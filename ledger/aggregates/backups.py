@@ -28,11 +28,10 @@ What is not here only tells of reading, of questions, or of recovery itself.
 
 
 @event
-class BackupCreated(Event, frozen=True):
+class BackupCreated(Event, frozen=True, tag=2):
     """An archive of the log was written and verified."""
 
     TOPIC: ClassVar[str] = "backup.created"
-    SCHEMA: ClassVar[int] = 2
     kind: str
     """`full` or `incremental`."""
     position: int

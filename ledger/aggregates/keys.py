@@ -86,11 +86,10 @@ class SlotAdded(Event, frozen=True):
 
 
 @event
-class SlotRemoved(Event, frozen=True):
+class SlotRemoved(Event, frozen=True, tag=2):
     """A slot may neither unlock nor sign any more."""
 
     TOPIC: ClassVar[str] = "slot.removed"
-    SCHEMA: ClassVar[int] = 2
     slot: int
     mislaid: bool
     """Whether nobody else was said to have it, so that no rotation was to follow; false in events
