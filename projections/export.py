@@ -14,7 +14,7 @@ Sealed values never are, and neither are commitments to keys, of which an epoch 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from msgspec import structs
@@ -155,12 +155,12 @@ def _nothing() -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     match value:
+        case None | bool() | int() | str():
+            return value
         case bytes():
             return value.hex()
         case tuple() | list():
             return [_plain(one) for one in value]
-        case Mapping():
+        case dict():
             return {str(key): _plain(one) for key, one in value.items()}
-        case None | bool() | int() | str():
-            return value
     return str(value)  # an auditor can seal anything in a stream of his own

@@ -22,6 +22,7 @@ this program only.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -221,6 +222,7 @@ def _user(text: str) -> dict[str, Any]:
     return {"name": claim.value, "uid": text, "type_id": number, "type": caption, **domain}
 
 
+@functools.lru_cache(maxsize=4096)
 def _claim(text: str) -> Claim | None:
     """None for what is no claim: an auditor can seal anything in a stream of his own."""
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import stat
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
@@ -13,6 +15,7 @@ import pytest
 
 import tools.report
 from projections.report_access import OUTCOMES, QUARTER_US
+from tests.faults.running import ROOT
 from tests.tools.conftest import Cli
 from tests.tools.test_retention import later, old  # noqa: F401 # fixtures
 from tools.report.charts import by_name, over_time, ticks
@@ -267,6 +270,25 @@ def test_an_empty_ledger_has_a_page_too(bare):
     assert "Nobody tried to read anything in this time." in page.said
     assert "No value that is set was seen by anybody." in page.said
     assert page.tags["svg"] == 0
+
+
+def test_only_a_report_loads_what_a_report_needs(used):
+    """Reading a credential and exporting do not wait for it."""
+    told = "import sys; from tools.cli.main import run; run(sys.argv[1:]); print(*sys.modules)"
+    for command in (
+        ("credential", "get", "payroll", "--as", "user:ann"),
+        ("audit", "export", "--format", "ocsf"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", told, *command],
+            env={**used.environment, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        loaded = set(done.stdout.splitlines()[-1].split())
+        assert "tools.cli.main" in loaded
+        assert not loaded & {"jinja2", "pygal", "markupsafe", "tools.report", "jsonschema"}
 
 
 def test_every_section_has_its_template():
