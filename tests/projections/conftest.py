@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
 from ledger.aggregates.access import AccessDenied, AccessGranted
 from ledger.aggregates.application import make_field
