@@ -422,3 +422,22 @@ def test_a_second_run_for_the_same_place_is_refused(prepared_file, tmp_path):
     thread.join()
     assert failing(tmp_path / "pack") == []
     assert unlocked_by_passphrase(house.keyring_path)
+
+
+def test_what_a_witness_cosigned_counts_for_whoever_checks_the_pack(worked):  # noqa: F811
+    """Written by `log witness`, read by a verifier that shares nothing with it."""
+    ledger_id, witness = worked.ok("status")["ledger_id"], str(worked.home / "w")
+    made = worked.ok(
+        "log", "witness", "init", witness, "--ledger-id", ledger_id, "--name", "w.example"
+    )
+    anchors = worked.home / "anchors"
+    size = worked.ok("log", "witness", "sign", witness, "--out", str(anchors))["size"]
+    worked.ok("credential", "get", "payroll", "--as", "user:ann")
+    _, folder = packed(worked, "witnessed", "--anchors", str(anchors))
+    told = run(folder, "--json", "--witness", made["witness_key"])
+    assert json.loads(told.stdout)["witnessed_to"] == size
+    text = anchors.read_text().rstrip("\n")
+    altered = worked.home / "altered"
+    altered.write_text(f"{text[:-8]}AAAAAA==\n")
+    wrong = run(folder, "--json", "--anchors", str(altered), "--witness", made["witness_key"])
+    assert wrong.returncode == 8
