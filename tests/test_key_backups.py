@@ -6,9 +6,9 @@ import hashlib
 import os
 import re
 import shutil
-from dataclasses import fields
 
 import pytest
+from msgspec import structs
 
 from ledger.aggregates.keys import SlotAdded
 from ledger.errors import Conflict, InvalidInput, KeyUnavailable, NotFound, Refused, Unavailable
@@ -572,4 +572,4 @@ def test_no_word_of_a_share_is_in_any_stored_byte(sqlite_house):
 
 
 def vars_of(event):
-    return {entry.name: getattr(event, entry.name) for entry in fields(event)}
+    return structs.asdict(event)
