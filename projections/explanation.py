@@ -17,7 +17,7 @@ from projections.documents import access_document, erased_access
 from projections.streams import signed_row
 
 _WHY = {
-    "no-such-application": "There was no target application of this ID.",
+    "no-such-application": "There was no target application of this ID; it may have been mistyped.",
     "not-a-member": "The caller held none of the application's member claims.",
     "not-an-owner": "Only a user or a service owns credentials; the caller was neither.",
     "restricted-request-needed": "The application is restricted and the request was a plain one.",

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ledger.claims import parse_claim
-
 if TYPE_CHECKING:
+    from ledger.claims import Claim
     from ledger.usecases.acting import Acting
     from tools.wiring import Session
 
 
-def leave(session: Session, acting: Acting, claim: str, *, dry_run: bool) -> dict[str, Any]:
+def leave(session: Session, acting: Acting, leaving: Claim, *, dry_run: bool) -> dict[str, Any]:
     """Take everything, or show it; with what they saw and what is theirs."""
-    leaving = parse_claim(claim)
     to_change = [row for row in session.views.exposure(str(leaving)) if not row["changed_since"]]
     own = session.views.credentials(owner=str(leaving), now=session.now())
     outcome = session.ledger.leave(

@@ -99,7 +99,7 @@ def sqlite_path(store: str) -> Path | None:
     if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment or not absolute:
         raise InvalidInput(
             "invalid-store",
-            "The store must be written sqlite:///ABSOLUTE/PATH or postgresql://....",
+            "A store is written sqlite:///ABSOLUTE/PATH or postgresql://USER@HOST/DATABASE.",
             hint="For example --store sqlite:///var/lib/credledger/ledger.db.",
         )
     path = Path("/" + unquote(parts.path).lstrip("/"))

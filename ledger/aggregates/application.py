@@ -345,7 +345,11 @@ def field_of(state: Application, name: str) -> Field:
     for field in state.fields:
         if field_key(field.name) == wanted:
             return field
-    raise _invalid("unknown-field", "The application has no field of that name.")
+    raise _invalid(
+        "unknown-field",
+        "The application has no field of that name.",
+        "`credledger app show` lists the fields; nothing was changed.",
+    )
 
 
 def check_values(state: Application, values: Mapping[str, FieldValue]) -> dict[str, FieldValue]:

@@ -200,7 +200,7 @@ class _There:
 def _not_empty() -> Conflict:
     return Conflict(
         "store-not-empty",
-        "The store holds something else than what was restored of this archive so far.",
+        "The store is not empty, and holds something else than a restore of this archive.",
         hint="Restore into an empty place: a new file, or a schema that is not there yet.",
     )
 

@@ -42,6 +42,7 @@ Change = Callable[[UnlockedKeyring], tuple[Keyring, bytes, T]]
 NOTHING = GivenUp()
 _LOCK_TIMEOUT_S = 30.0
 _LEFTOVER = r"\.{name}\.[0-9a-f]{{16}}\.new"
+_WHEN_LOST = {"keyring": "; if it is lost, `credledger key restore SRC` puts a backup back"}
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
@@ -62,7 +63,8 @@ def read_private(path: Path, what: str, *, bytes_max: int = BYTES_MAX) -> bytes:
         raise KeyUnavailable(
             f"{what}-missing",
             f"The {what.replace('-', ' ')} is not there or cannot be read.",
-            hint=f"Check where the {what.replace('-', ' ')} lies and who may read it.",
+            hint=f"Check where the {what.replace('-', ' ')} lies and who may read it"
+            f"{_WHEN_LOST.get(what, '')}.",
         ) from error
 
 

@@ -153,7 +153,8 @@ def opened(release: Release) -> Retrieved:
     if record.detail == "unknown-field":
         raise InvalidInput(
             "unknown-field",
-            "The application has no field of that name.",
+            f"The application has no field of that name; the record is {release.position}.",
+            hint="`credledger app show` lists the fields; nothing was released.",
             position=release.position,
         )
     if isinstance(record, AccessDenied):

@@ -96,7 +96,8 @@ def _needed(backup: str) -> Refused:
         )
     return Refused(
         "key-backup-needed",
-        "No key backup of this epoch holds the next one and opens by a live slot; no keys were"
-        " rotated.",
-        hint="Run `credledger key backup DEST`; --without-backup goes on, and is recorded.",
+        "No key backup on record counts for this rotation; no keys were rotated.",
+        hint="Run `credledger key backup DEST`: one counts if it was made since the last rotation,"
+        " from a keyring that can rotate, and a slot that is still there opens it."
+        " --without-backup goes on, and is recorded.",
     )

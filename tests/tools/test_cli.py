@@ -425,6 +425,7 @@ def test_audit_answers_and_records_that_it_was_asked(payroll):
     explained = payroll.ok("audit", "explain", str(refused["position"]))
     assert explained["detail"] == "no-such-application"
     assert explained["mend"]
+    assert "mistyped" in explained["why"]
     changes = payroll.ok("audit", "changes", "--app", "payroll", "--by", "operator")
     assert changes[0]["event"] == "application.created"
     topics = [one["topic"] for one in payroll.ok("log", "events")]
@@ -616,3 +617,27 @@ def test_reference_pages_are_those_the_code_makes():
     folder = root / "docs/reference"
     assert (folder / "cli.md").read_text(encoding="utf-8") == command_page()
     assert (folder / "errors.md").read_text(encoding="utf-8") == error_page(root)
+
+
+def test_a_mistyped_field_is_told_with_its_record_and_where_the_names_stand(payroll):
+    """Whoever reads learns that this was recorded; whoever sets, that nothing was changed."""
+    before = payroll.ok("status")["position"]
+    words = ("credential", "get", "payroll", "--as", "user:a", "--field", "Pasword")
+    read = payroll.fails(2, "unknown-field", *words)
+    assert read["message"].endswith(f"the record is {before + 1}.")
+    assert "nothing was changed" not in read["hint"]
+    words = ("credential", "set", "payroll", "--owner", "user:a", "--values", "-")
+    written = payroll.fails(2, "unknown-field", *words, stdin=b'{"User": "a", "Pasword": "b"}')
+    assert "nothing was changed" in written["hint"]
+    assert all("credledger app show" in told["hint"] for told in (read, written))
+    assert payroll.ok("status")["position"] == before + 1
+
+
+def test_a_lost_keyring_leads_to_its_backup(payroll):
+    """The hint names the command that brings a keyring back; a key file's does not."""
+    lost = payroll.fails(
+        6, "keyring-missing", "status", "--keyring", f"{payroll.home}/none/keyring"
+    )
+    assert "credledger key restore" in lost["hint"]
+    lost = payroll.fails(6, "key-file-missing", "status", "--key-file", f"{payroll.home}/none")
+    assert "key restore" not in lost["hint"]

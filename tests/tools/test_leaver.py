@@ -45,6 +45,12 @@ def held(cli):
     return roles + [("", one["right"], one["claim"]) for one in cli.ok("role", "list")]
 
 
+def test_a_claim_that_is_none_is_refused_before_anybody_is_asked(office):
+    """Without --yes and without a terminal it is the claim that is wrong, not the consent."""
+    told = office.fails(2, "invalid-claim", "leaver", "bob")
+    assert "user:alice" in told["hint"]
+
+
 def topics_after(cli, position):
     return [one["topic"] for one in cli.ok("log", "events", "--after", str(position))]
 

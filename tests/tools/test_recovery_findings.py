@@ -170,7 +170,8 @@ def test_key_backups_that_no_live_slot_opens_are_named_and_so_are_older_ones(wor
         assert (removed.code, "Make a new key backup" in removed.err) == (0, True)
     assert of_keys(worked) == ["key-backup-opens-nothing"]
     worked.ok("backup", "create", str(worked.archives / "two"))
-    worked.fails(4, "key-backup-needed", "key", "rotate")
+    told = worked.fails(4, "key-backup-needed", "key", "rotate")
+    assert "a slot that is still there" in told["hint"]
     worked.ok("key", "backup", str(safe / "two"))
     assert found(worked) == []
     listed = worked.ok("key", "backup", "list")

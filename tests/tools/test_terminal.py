@@ -45,6 +45,10 @@ def test_prompts_hide_what_is_masked(payroll):
     assert CANARY not in shown
     code, shown = typed(("app", "delete", "payroll"), ["n"], payroll.environment)
     assert (code, "all its credentials?" in shown) == (2, True)
+    for owner, asked in ((("--owner", "user:a"), " of user:a"), ((), "")):
+        words = ("credential", "delete", "payroll", *owner)
+        code, shown = typed(words, ["n"], payroll.environment)
+        assert (code, f"Delete the credentials{asked} in payroll?" in shown) == (2, True)
     code, shown = typed(("app", "list"), [], payroll.environment)
     assert (code, "individual" in shown) == (0, True)
 

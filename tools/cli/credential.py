@@ -228,7 +228,8 @@ def delete(run: Run, application: str, owner: str | None) -> None:
     from tools.shapes import mapping_document
 
     whose = run.owner(owner)
-    run.consent(f"Delete the credentials of {owner or 'that owner'} in {application}?")
+    named = f" of {owner}" if owner else ""
+    run.consent(f"Delete the credentials{named} in {application}?")
     with run.session() as session:
         outcome = session.ledger.delete_credentials(run.acting(), application, whose)
     run.print(mapping_document(outcome), sentence="Deleted.")

@@ -22,10 +22,12 @@ from tools.cli.command import Run, command
 @click.option("--dry-run", is_flag=True, help="Show it; change nothing.")
 def leaver(run: Run, claim: str, dry_run: bool) -> None:
     """Take every role and right from a claim, and list what it saw that was not changed since."""
+    from ledger.claims import parse_claim
     from tools.leaving import leave
 
+    leaving = parse_claim(claim)
     if not dry_run:
         run.consent(f"Take every role and right from {claim}?")
     with run.session() as session:
-        document = leave(session, run.acting(), claim, dry_run=dry_run)
+        document = leave(session, run.acting(), leaving, dry_run=dry_run)
     run.print(document)
