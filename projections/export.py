@@ -8,18 +8,24 @@ holds it: with these two anybody can have it proven later that this very row is 
 not depend on when the export was made, so the same row is the same document for ever; only one
 that was erased, or whose key is gone, comes later with less in it, and says so.
 
+Who did something is told by the event, but an auditor's keys seal any author. Each slot's questions
+lie in a stream that only its own signature can write to; a row there that names somebody else is
+told without its contents.
+
 What of an event is told stands in `TOLD`, name by name: a field that nobody put there is not told.
 Sealed values never are, and neither are commitments to keys, of which an epoch has hundreds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from msgspec import structs
 
 from ledger.aggregates.event import Event
+from ledger.aggregates.keys import SlotAdded
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.retention import KEEPS_ALL, Retention
 from ledger.codec.mapper import EventMapper, compartment_of
@@ -61,6 +67,10 @@ TOLD = frozenset(
 WITHHELD = frozenset({"secret", "started", "next", "half", "before", "after"})
 """Those that do not: sealed values, commitments to keys, and digests of sealed private halves."""
 _TIMES = frozenset({"set_at", "reading"})
+FOREIGN_AUTHOR = "foreign-author"
+Askers = Mapping[bytes, SlotAdded]
+"""By stream: the slot whose signature alone can write to it."""
+NOBODY: Askers = MappingProxyType({})
 
 
 class Exported(NamedTuple):
@@ -80,6 +90,7 @@ def exported(
     until: int | None = None,
     until_position: int | None = None,
     retention: Retention = KEEPS_ALL,
+    askers: Askers = NOBODY,
     progress: Progress | None = None,
 ) -> Iterator[Exported]:
     """Every row beyond the position `after`, each checked into a signed head.
@@ -96,13 +107,20 @@ def exported(
         progress=progress,
     )
     for checked in walk.rows():
-        yield exported_row(checked, mapper.ledger_id.hex(), retention)
+        yield exported_row(checked, mapper.ledger_id.hex(), retention, askers)
 
 
-def exported_row(checked: CheckedRow, ledger_id: str, retention: Retention = KEEPS_ALL) -> Exported:
-    """One row with its document; without contents where it was erased or does not open."""
+def exported_row(
+    checked: CheckedRow,
+    ledger_id: str,
+    retention: Retention = KEEPS_ALL,
+    askers: Askers = NOBODY,
+) -> Exported:
+    """One row with its document; without contents where it was erased, does not open, or lies."""
     row = checked.row
     recorded, why = readable(checked, retention)
+    if recorded is not None and not _is_by(recorded, askers.get(row.stream)):
+        recorded, why = None, FOREIGN_AUTHOR
     document = {
         "ledger_id": ledger_id,
         "position": row.position,
@@ -127,6 +145,13 @@ def readable(checked: CheckedRow, retention: Retention) -> tuple[Recorded | None
         if erasure is not None:
             return None, erasure.why
     return (content, None) if isinstance(content, Recorded) else (None, content.code)
+
+
+def _is_by(recorded: Recorded, asker: SlotAdded | None) -> bool:
+    """Whether the author that an event names can be the slot whose stream it lies in."""
+    if asker is None:
+        return True  # whatever else there is, operators signed for
+    return (recorded.actor.slot, recorded.actor.opens) == (asker.slot, asker.opens)
 
 
 def told(event: Event) -> dict[str, Any]:

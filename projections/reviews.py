@@ -31,6 +31,11 @@ class Review(NamedTuple):
     recorded: Recorded
     event: AuditReviewed
 
+    @property
+    def reached(self) -> int:
+        """The last position that it can have reviewed; whoever signs it may name any number."""
+        return min(self.event.until, self.recorded.position - 1)
+
     def as_document(self) -> dict[str, Any]:
         """What `audit review --list` tells."""
         return {

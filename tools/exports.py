@@ -107,6 +107,7 @@ def _export(
 def _rows(session: Session, span: Span) -> Iterator[Exported]:
     if not span.rows:
         return
+    slots = session.ledger.key_history().slots.values()
     with progress("Exporting") as show:
         yield from exported(
             session.store,
@@ -115,6 +116,7 @@ def _rows(session: Session, span: Span) -> Iterator[Exported]:
             until=span.until,
             until_position=span.last,
             retention=session.ledger.retention.state(),
+            askers={session.streams.audit(one.signing_key): one for one in slots},
             progress=show,
         )
 

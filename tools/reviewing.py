@@ -34,7 +34,7 @@ def sign_off(session: Session, acting: Acting, until: str, note: str) -> dict[st
     moment = past_moment(session, until)
     with session.store.reading() as reading:
         last = position_at(reading, moment)
-    before = max((one.event.until for one in _reviews(session)), default=0)
+    before = max((one.reached for one in _reviews(session)), default=0)
     if last <= before:
         raise InvalidInput(
             "reviewed-already",

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import binascii
 import hashlib
 import json
 import os
@@ -471,7 +470,8 @@ def signers_of(pack: Pack) -> Signers:
     rows = []
     for entry in told["signers"]:
         _shaped(entry, name, keys)
-        if entry["class"] not in {"operator", "auditor"} or entry["change"] not in {"begin", "end"}:
+        # Compared, not looked up: somebody may have put a list there, which has no hash.
+        if entry["class"] not in ("operator", "auditor") or entry["change"] not in ("begin", "end"):
             raise Damage("a signer's row has another form than the page tells")
         rows.append(
             Signer(
@@ -658,7 +658,7 @@ class Records:
         if not isinstance(told, dict) or told.get("position") != row.position:
             raise Damage("access.jsonl tells of another record than the log's next")
         if set(told) == {"position", "unopened"}:
-            if told["unopened"] not in {"key-destroyed", "key-missing"}:
+            if told["unopened"] not in ("key-destroyed", "key-missing"):
                 raise Damage("a record is left closed for no reason that is known")
             self.unopened[told["unopened"]] = self.unopened.get(told["unopened"], 0) + 1
             return
@@ -854,10 +854,11 @@ def witness(text: str) -> Witness:
     told, _, encoded = rest.partition("+")
     try:
         content = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
+        found = Witness(name, content[1:])
+        fits = (content[:1], len(content), found.key_hash.hex()) == (_NOTE_COSIGNATURE, 33, told)
+    except ValueError as error:  # of base64, or of a name that is no text
         raise Unusable("A witness is given as NAME+HASH+KEY.") from error
-    found = Witness(name, content[1:])
-    if (content[:1], len(content)) != (_NOTE_COSIGNATURE, 33) or found.key_hash.hex() != told:
+    if not fits:
         raise Unusable("A witness is given as NAME+HASH+KEY.")
     return found
 
@@ -1105,7 +1106,12 @@ def printed(report: Report) -> str:
             lines.append(f"           {heads}, from position {one['from']} {until}")
         lines += [f"rows       {many:8} {topic}" for topic, many in facts["topics"].items()]
     lines += ["", "This pack holds." if report.ok else "THIS PACK DOES NOT HOLD."]
-    return "\n".join(line.encode("ascii", "backslashreplace").decode() for line in lines)
+    return "\n".join(_spelled(line) for line in lines)
+
+
+def _spelled(line: str) -> str:
+    """One line of printable ASCII: a topic or a name may hold what moves a terminal's cursor."""
+    return "".join(one if one.isascii() and one.isprintable() else ascii(one)[1:-1] for one in line)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

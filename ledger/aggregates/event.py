@@ -62,10 +62,18 @@ def from_payload(topic: str, stored: Payload) -> Event:
     """The event of a payload of any schema; `unknown-topic` or `malformed-event` if it is none."""
     cls = class_of(topic)
     try:
-        lifts = UPCASTERS.get(topic, ())[stored["v"] - 1 :]
+        lifts = UPCASTERS.get(topic, ())[_schema(stored) - 1 :]
         for lift in lifts:
             stored = lift(stored)
         newest = {**stored, "v": stored["v"] + len(lifts)}
         return msgspec.convert(newest, cls, builtin_types=(bytes,))
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise Tampered("malformed-event", "An event's payload does not fit its topic.") from error
+
+
+def _schema(stored: Payload) -> int:
+    """Its number; true would count as 1, and a number below 1 from the end of the lifts."""
+    schema = stored["v"]
+    if type(schema) is not int or schema < 1:
+        raise ValueError(schema)
+    return schema

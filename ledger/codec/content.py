@@ -9,14 +9,18 @@ A msgpack map::
     "q"  a client's retry key, only where one was given
 
 Whoever holds keys can seal anything, an auditor for one in a stream of his own, so what comes out
-of a row that opened is looked at as strictly as anything from outside.
+of a row that opened is looked at as strictly as anything from outside. A key that comes twice is
+refused, because the next reader of the same bytes might believe the other one. That is seen from
+what was read being packed again: nearly all rows come out as they were, and only those that do not
+are looked at key by key.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import msgpack
 import msgspec
 
 from ledger.aggregates.actor import Actor
@@ -26,7 +30,14 @@ from ledger.errors import Tampered
 E = TypeVar("E")
 
 
-class _Stored(msgspec.Struct, Generic[E], frozen=True, omit_defaults=True, gc=False):
+class _Stored(
+    msgspec.Struct,
+    Generic[E],
+    frozen=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    gc=False,
+):
     """The map, with an event of one class or the payload of one."""
 
     e: E
@@ -67,11 +78,26 @@ def unpacked(topic: str, text: bytes) -> Content:
             event = stored.e
         except msgspec.ValidationError:  # of an older schema, or of none
             older = _payload_in.decode(text)
+            _require_keys_once(text)
             event = from_payload(topic, older.e)
             return Content(event, _actor(*older.b), older.r)
+        if _pack(stored) != text:
+            _require_keys_once(text)
     except (ValueError, RecursionError) as error:
         raise Tampered("malformed-event", "An event is malformed inside.") from error
     return Content(event, _actor(*stored.b), stored.r)
+
+
+def _require_keys_once(text: bytes) -> None:
+    """ValueError where a key comes twice in a map, at whatever depth."""
+    msgpack.unpackb(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice")
+    return found
 
 
 @functools.cache

@@ -14,7 +14,28 @@ from ledger.sealing.envelope import padded
 EVENT = {"v": 1, "filter": "", "rows": 1}
 BY = ["auditor", 2, "audit", "ben@host", "auditor"]
 WHOLE = {"e": EVENT, "b": BY, "r": ""}
+
+
+def twice(packed: bytes, **other: object) -> bytes:
+    """The map with some keys a second time."""
+    further = b"".join(msgpack.packb(one) for pair in other.items() for one in pair)
+    return bytes([packed[0] + len(other)]) + packed[1:] + further
+
+
+def with_event(packed: bytes) -> bytes:
+    return b"\x83\xa1e" + packed + msgpack.packb({"b": BY, "r": ""})[1:]
+
+
 MALFORMED = {
+    "a reason twice": twice(msgpack.packb(WHOLE), r="another"),
+    "an event twice": twice(msgpack.packb(WHOLE), e=EVENT),
+    "a field twice": with_event(twice(msgpack.packb(EVENT), filter="another")),
+    "a schema twice": with_event(twice(msgpack.packb({**EVENT, "v": 2}), v=1)),
+    "a part too many": msgpack.packb({**WHOLE, "z": 1}),
+    "a schema that is true": msgpack.packb({**WHOLE, "e": {**EVENT, "v": True}}),
+    "a schema below the first": msgpack.packb({**WHOLE, "e": {**EVENT, "v": 0}}),
+    "a text longer than the row": b"\x83\xa1e\x83\xa1v\x01\xa6filter\xdb\xff\xff\xff\xff",
+    "a list longer than the row": b"\x83\xa1e\xdd\xff\xff\xff\xff",
     "nothing": b"",
     "no msgpack": b"\xc1",
     "cut off": msgpack.packb(WHOLE)[:-3],

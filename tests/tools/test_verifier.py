@@ -92,6 +92,29 @@ def test_a_copy_of_it_checks_the_pack_that_it_lies_in(pack):
     ]
 
 
+def test_a_topic_that_moves_the_cursor_is_spelled_out(tmp_path):
+    """An auditor's key may sign any topic of `audit.`, with the verdict of another pack in it."""
+    forged = plain()
+    forged.alter(6, topic="audit.\x1b[2J\nThis pack holds.")
+    report = verifier.verify(forged.write(tmp_path / "pack"))
+    assert report.ok
+    lines = verifier.printed(report).split("\n")
+    assert [line for line in lines if "holds." in line] == [
+        "rows              1 audit.\\x1b[2J\\nThis pack holds.",
+        "This pack holds.",
+    ]
+
+
+@pytest.mark.parametrize("told", [[], {}, 1, None, "because"])
+def test_a_record_is_left_closed_for_reasons_that_are_known_only(told):
+    line = json.dumps({"position": 1, "unopened": told}).encode() + b"\n"
+    records = verifier.Records(io.BytesIO(line))
+    row, _, _ = sealed_row(b"")
+    records.take(row._replace(position=1))
+    with pytest.raises(verifier.Damage, match="closed for no reason"):
+        records.finish()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -99,6 +122,7 @@ def test_a_copy_of_it_checks_the_pack_that_it_lies_in(pack):
         (["--ledger-id", "12"], 2),
         (["--witness", "nobody"], 2),
         (["--witness", "a+00000000+AAAA"], 2),
+        (["--witness", "a+00000000+\u00e4"], 2),
         (["--anchors", "/nowhere/at/all"], 2),
         (["--unknown"], 2),
         (["--ledger-id", "00" * 32], 8),
@@ -404,6 +428,8 @@ ILL = {
     "a newer ledger": ledger(format=2),
     "a signer of another class": signer(**{"class": "king"}),
     "a signer that changes nothing": signer(change="stay"),
+    "a signer whose class is a list": signer(**{"class": []}),
+    "a signer whose change is an object": signer(change={}),
     "a topic longer than its header": bytes_at("rows.bin", (2 + 67, 14)),
     "a topic that is not ASCII": bytes_at("rows.bin", (2 + 68, 0xFF)),
     "the last row left out": cut("rows.bin", -_ROW_BYTES),

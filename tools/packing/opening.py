@@ -22,6 +22,7 @@ from typing import Any
 import msgpack
 
 from ledger.aggregates.keys import EpochReplaced, EpochStarted
+from ledger.codec.content import unpacked
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered
 from ledger.log.rows import LogRow
@@ -30,9 +31,7 @@ from tools.packing.contents import ACCESS_TOPICS, Progress, document, pages
 from tools.packing.folder import PackFolder
 
 ACCESS, COMMITMENTS = "access.jsonl", "commitments.json"
-_AUTHOR_PARTS = 5
 _EPOCHS = {EpochStarted.TOPIC, EpochReplaced.TOPIC}
-_MALFORMED = (ValueError, TypeError, LookupError, msgpack.UnpackException)
 Told = Callable[[LogRow, dict[str, Any]], None]
 """Told of each record that was opened."""
 
@@ -72,24 +71,18 @@ def _record(mapper: EventMapper, row: LogRow) -> dict[str, Any]:
     return {
         "key": key.hex(),
         "position": row.position,
-        "record": _unpacked(text, row.position),
+        "record": _unpacked(row, text),
         "sealed": _base64(row.sealed),
     }
 
 
-def _unpacked(text: bytes, position: int) -> dict[str, Any]:
+def _unpacked(row: LogRow, text: bytes) -> dict[str, Any]:
     """The map that is sealed in a row; whoever holds keys could have sealed something else."""
     try:
-        record = msgpack.unpackb(text)
-    except _MALFORMED:
-        record = None
-    if not (
-        isinstance(record, dict)
-        and isinstance(record.get("e"), dict)
-        and isinstance(by := record.get("b"), list)
-        and len(by) == _AUTHOR_PARTS
-    ):
-        raise Tampered("malformed-event", "An event is malformed inside.", position=position)
+        unpacked(row.topic, text)  # an event of its topic, so each part has the type it should
+    except Tampered as error:
+        raise Tampered(error.code, error.message, hint=error.hint, position=row.position) from error
+    record: dict[str, Any] = msgpack.unpackb(text)
     return record
 
 

@@ -1,0 +1,104 @@
+"""An auditor with a program of his own: his keys seal and sign anything in his own stream."""
+
+from __future__ import annotations
+
+import json
+
+import msgpack
+import pytest
+
+from ledger.aggregates.access import AuditQueried, AuditReviewed
+from ledger.aggregates.actor import Actor
+from ledger.sealing.compartments import Compartment
+from ledger.sealing.envelope import padded
+from tests.faults.hosts import with_auditor
+from tests.faults.test_tampering import command_line
+
+AUDITOR = Actor("auditor", 2, "cleo2", "tester@host", "auditor")
+
+
+class Sealed:
+    """An event in the auditor's own stream, or bytes in place of one."""
+
+    def __init__(self, stream, event, actor=AUDITOR, text=None):
+        self.stream, self.event, self.actor, self.text = stream, event, actor, text
+
+    def decide(self, transaction):
+        text = None if self.text is None else padded(self.text, Compartment.ACCESS)
+        at = transaction.recorded_at()
+        return transaction._append(self.stream, self.event, self.actor, "", at, text=text).position
+
+
+def seal(house, event, **how):
+    unlocked = house.auditor
+    ledger = house.open_with(unlocked, remember=False)
+    stream = ledger._desk.streams.audit(unlocked.slot.signing_public_key)
+    position = ledger._writer.run(Sealed(stream, event, **how))
+    ledger.close()
+    return position
+
+
+@pytest.fixture
+def audited(house):
+    _, house.auditor = with_auditor(house, 2)
+    return house
+
+
+def exported(cli, form: str, after: int) -> dict:
+    answer = cli("audit", "export", "--format", form, "--after", str(after), "--limit", "1")
+    assert answer.code == 0, answer.err
+    return json.loads(answer.out)
+
+
+def test_a_review_of_what_is_yet_to_come_keeps_nobody_from_reviewing_it(audited):
+    """It counts up to where it was signed; the list shows what he said."""
+    cli = command_line(audited)
+    position = seal(audited, AuditReviewed(0, 2**63, 0, 0, 0, "all there ever is"))
+    assert cli.ok("audit", "review", "--list")[0]["until"] == 2**63
+    review = cli.ok("audit", "review", "--until", "now", "--note", "what came since")
+    assert review["after"] == position - 1
+    assert review["until"] >= position
+
+
+@pytest.mark.parametrize("form", ["jsonl", "ocsf"])
+def test_what_an_auditor_seals_in_an_operators_name_is_not_told_as_the_operators(audited, form):
+    """The row is told, and that its author is not who signed; the true one's are told as ever."""
+    cli = command_line(audited)
+    operator = Actor("user:petra", 1, "alice", "petra@hq", "operator")
+    false = seal(audited, AuditQueried("what petra asked", 1), actor=operator)
+    true = seal(audited, AuditQueried("what cleo asked", 1))
+    told = json.dumps(exported(cli, form, false - 1))
+    assert "petra" not in told
+    assert "foreign-author" in told
+    assert "auditor:2/tester@host" in json.dumps(exported(cli, form, true - 1))
+    review = cli.ok("audit", "review", "--until", "now", "--note", "fine")
+    assert "operator:1/" in json.dumps(exported(cli, form, review["position"] - 1))
+
+
+DEEP, LONG = b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff"
+NO_EVENTS = {
+    "nested deep": DEEP,
+    "longer than all memory": LONG,
+    "a field longer than all memory": b"\x83\xa1e\x83\xa1v\x01\xa6filter" + LONG,
+    "no text": b"\x83\xa1e\x83\xa1v\x01\xa6filter\xa1\xff",
+    "a key twice": b"\x84" + msgpack.packb({"e": 1, "b": 2, "r": 3})[1:] + b"\xa1r\x01",
+}
+
+
+@pytest.mark.parametrize("name", NO_EVENTS)
+def test_what_is_no_event_in_an_auditors_stream_is_named_where_it_is_opened(audited, name):
+    """The log holds, since he may sign there; administration and reads go on."""
+    cli = command_line(audited)
+    position = seal(audited, AuditReviewed(0, 1, 0, 0, 0, "x"), text=NO_EVENTS[name])
+    for words in (
+        ("audit", "export", "--format", "jsonl"),
+        ("audit", "export", "--format", "ocsf"),
+        ("audit", "review", "--list"),
+        ("audit", "report", str(cli.home / "report.html")),
+    ):
+        answer = cli(*words)
+        assert (answer.code, answer.error["code"]) == (8, "malformed-event"), answer
+        assert answer.error["position"] == position
+    assert cli.ok("log", "verify", "--views")["ok"]
+    assert cli.ok("audit", "recheck")["wrong"] == []
+    cli.ok("app", "create", "Mail", "--kind", "individual")
