@@ -26,7 +26,8 @@ from ledger.usecases.restoration import RestoreApplication, RestoreMappings, Res
 from ledger.values import FieldValue
 from projections.moment import state_at
 from projections.redecide import redecide
-from tools.restoring import carry_out, change_rows, plan_for
+from tools.differences import RESTORING, difference_rows
+from tools.restoring import carry_out, plan_for
 from tools.when import to_text
 
 OPERATOR = Acting(reason="by mistake")
@@ -247,7 +248,7 @@ CHANGES = {
 def test_whatever_was_changed_comes_back(filled, name):
     then, values, roles = filled.position, filled.values(), filled.ledger.roles().held
     CHANGES[name](filled.ledger)
-    assert change_rows(filled.plan(then).difference)
+    assert difference_rows(filled.plan(then).difference, RESTORING)
     undone(filled, then, values=values)
     assert filled.ledger.roles().held == roles
 
@@ -299,7 +300,7 @@ def test_a_field_added_since_stays_and_is_told(filled):
     state = filled.ledger.application("CRM")
     assert (state.name, [one.name for one in state.fields]) == ("CRM", ["Password", "PIN"])
     assert filled.plan(then, "CRM").plan.is_empty
-    assert "field stays" in [row["action"] for row in change_rows(told)]
+    assert "field stays" in [row["action"] for row in difference_rows(told, RESTORING)]
 
 
 def test_rights_come_back_with_everything_only(filled):

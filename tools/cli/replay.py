@@ -72,11 +72,25 @@ def state(run: Run, at: str | None, position: int | None) -> None:
 @click.argument("after", metavar="B")
 def diff(run: Run, before: str, after: str) -> None:
     """Show what changed between two times or positions."""
+    from tools import show
+    from tools.differences import HAPPENED, difference_rows
     from tools.questions import difference
 
     with run.session(operator=False) as session:
         document = difference(session, before, after)
-    run.print(document)
+    if run.json:
+        run.print(document)
+        return
+    places = (
+        f"{one['position']}, {show.printed(one['at'], 'at')}"
+        for one in (document["from"], document["to"])
+    )
+    show.print_line(f"From position {' to position '.join(places)}")
+    rows = difference_rows(document, HAPPENED)
+    if rows:
+        show.print_table(rows, CHANGE_COLUMNS)
+    else:
+        show.print_line("Nothing differs.")
 
 
 @command(
@@ -140,14 +154,14 @@ def restore(
 def _show(run: Run, difference: dict[str, Any], done: dict[str, Any] | None) -> None:
     """The difference; for people a line for each change."""
     from tools import show
-    from tools.restoring import change_rows
+    from tools.differences import RESTORING, difference_rows
 
     if run.json:
         run.print({**difference, "done": done})
         return
     place = difference["to"]
     show.print_line(f"Back to position {place['position']}, {show.printed(place['at'], 'at')}")
-    rows = change_rows(difference)
+    rows = difference_rows(difference, RESTORING)
     if rows:
         show.print_table(rows, CHANGE_COLUMNS)
     else:
@@ -157,11 +171,11 @@ def _show(run: Run, difference: dict[str, Any], done: dict[str, Any] | None) -> 
 def _ask(run: Run, difference: dict[str, Any], question: str) -> None:
     """Show what is to be consented to, its beginning at least, then ask."""
     from tools import show
+    from tools.differences import RESTORING, difference_rows
     from tools.prompts import on_terminal
-    from tools.restoring import change_rows
 
     if not run.yes and not run.json and on_terminal():
-        rows = change_rows(difference)
+        rows = difference_rows(difference, RESTORING)
         show.print_table(rows[:_SHOWN_MAX], CHANGE_COLUMNS)
         if len(rows) > _SHOWN_MAX:
             show.print_line(f"... and {len(rows) - _SHOWN_MAX} more; --dry-run shows all.")
