@@ -24,8 +24,8 @@ from ledger.errors import InvalidInput
 
 FILE_BYTES_MAX = 64 * 1024 * 1024
 FILE_LINES_MAX = 1_000_000
-"""Those of 140,000 heads with a cosignature each. Split into short ones, a file takes up to 45 times
-its length in memory."""
+"""Those of 140,000 heads with a cosignature each. Split into short ones, a file takes up to 45
+times its length in memory."""
 TEXT_BYTES_MAX = 4096
 LINE_BYTES_MAX = 128 * 1024
 """Of one signature line; a time stamp brings its certificates along."""
