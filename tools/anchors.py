@@ -20,6 +20,7 @@ from ledger.anchors.cosignature import parse_witness_key
 from ledger.anchors.head import noted_head
 from ledger.anchors.signed_note import (
     FILE_BYTES_MAX,
+    FILE_LINES_MAX,
     SignedNote,
     read_notes,
     unknown_anchor,
@@ -86,7 +87,7 @@ def add_note(place: Path, note: str) -> None:
         try:
             descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
             with os.fdopen(descriptor, "r+b") as file:
-                kept = _kept_bytes(file.read(FILE_BYTES_MAX + 1), len(added))
+                kept = _kept_bytes(file.read(FILE_BYTES_MAX + 1), added)
                 file.truncate(kept)
                 file.seek(kept)
                 file.write(added)
@@ -98,12 +99,13 @@ def add_note(place: Path, note: str) -> None:
             raise _not_writable() from error
 
 
-def _kept_bytes(content: bytes, more: int) -> int:
+def _kept_bytes(content: bytes, added: bytes) -> int:
     """How much of the file stays: all, but for a note that was cut off at its end."""
-    if len(content) + more > FILE_BYTES_MAX:
+    lines = content.count(b"\n") + added.count(b"\n")
+    if len(content) + len(added) > FILE_BYTES_MAX or lines > FILE_LINES_MAX:
         raise InvalidInput(
             "too-large",
-            f"The file with anchors would exceed {FILE_BYTES_MAX} bytes.",
+            f"The file with anchors would exceed {FILE_BYTES_MAX} bytes or {FILE_LINES_MAX} lines.",
             hint="Begin a new file; `log verify --anchors` takes any number of them.",
         )
     kept = whole_bytes(content)

@@ -23,6 +23,9 @@ from dataclasses import dataclass
 from ledger.errors import InvalidInput
 
 FILE_BYTES_MAX = 64 * 1024 * 1024
+FILE_LINES_MAX = 1_000_000
+"""Those of 140,000 heads with a cosignature each. Split into short ones, a file takes up to 45
+times its length in memory."""
 TEXT_BYTES_MAX = 4096
 LINE_BYTES_MAX = 128 * 1024
 """Of one signature line; a time stamp brings its certificates along."""
@@ -76,6 +79,8 @@ def read_notes(content: bytes) -> list[SignedNote]:
     """All notes of a file; `unknown-anchor` with the line for what is none."""
     if len(content) > FILE_BYTES_MAX:
         raise InvalidInput("too-large", f"The file with anchors exceeds {FILE_BYTES_MAX} bytes.")
+    if content.count(b"\n") > FILE_LINES_MAX:
+        raise InvalidInput("too-large", f"The file with anchors exceeds {FILE_LINES_MAX} lines.")
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

@@ -7,10 +7,11 @@ import json
 import msgpack
 import pytest
 
-from ledger.aggregates.access import AuditQueried, AuditReviewed
+from ledger.aggregates.access import AccessDenied, AuditQueried, AuditReviewed
 from ledger.aggregates.actor import Actor
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import padded
+from ledger.sealing.epochs import period_of
 from tests.faults.hosts import with_auditor
 from tests.faults.test_tampering import command_line
 
@@ -102,3 +103,26 @@ def test_what_is_no_event_in_an_auditors_stream_is_named_where_it_is_opened(audi
     assert cli.ok("log", "verify", "--views")["ok"]
     assert cli.ok("audit", "recheck")["wrong"] == []
     cli.ok("app", "create", "Mail", "--kind", "individual")
+
+
+def test_what_is_no_event_among_the_accesses_is_named_and_not_packed(audited):
+    """An operator's keys sealed a map that has an author and is no access."""
+    cli = command_line(audited)
+    ledger = audited.open()
+    text = msgpack.packb({"e": {"v": 1, "rows": 1.5}, "b": list("abcde"), "r": ""})
+
+    class Access:
+        def decide(self, transaction):
+            sealed = padded(text, Compartment.ACCESS)
+            stream = transaction._equipment.access_streams.current(1, period_of(audited.clock()))
+            at, by = transaction.recorded_at(), Actor("operator", 1, "alice", "a@b")
+            nothing = dict.fromkeys(AccessDenied.__struct_fields__)
+            event = AccessDenied(**{**nothing, "application": "Mail", "caller": "user:ann"})
+            return transaction._append(stream, event, by, "", at, text=sealed).position
+
+    position = ledger._writer.run(Access())
+    ledger.close()
+    answer = cli("audit", "pack", str(cli.home / "pack"), "--with-access")
+    assert (answer.code, answer.error["code"]) == (8, "malformed-event")
+    assert answer.error["position"] == position
+    assert not (cli.home / "pack").exists()

@@ -138,10 +138,12 @@ def test_two_that_add_to_one_file_wait_for_each_other(watched, monkeypatch):
 
 
 def test_a_file_that_would_grow_without_end_is_refused(watched, monkeypatch):
-    monkeypatch.setattr("tools.anchors.FILE_BYTES_MAX", watched.anchors.stat().st_size + 10)
     before = watched.anchors.read_bytes()
-    watched.fails(2, "too-large", "log", "witness", "sign", "w", "--out", "anchors")
-    assert watched.anchors.read_bytes() == before
+    for limit, value in (("BYTES", len(before) + 10), ("LINES", before.count(b"\n") + 1)):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"tools.anchors.FILE_{limit}_MAX", value)
+            watched.fails(2, "too-large", "log", "witness", "sign", "w", "--out", "anchors")
+        assert watched.anchors.read_bytes() == before
 
 
 # Anchors.

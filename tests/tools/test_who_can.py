@@ -148,7 +148,7 @@ def test_csv_is_for_spreadsheets_and_safe_there(staffed):
     assert ["Payroll", claim, claim, "", "", "yes"] in rows
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "\uff1d1"])
 def test_a_cell_that_is_a_formula_becomes_text(text):
     """Each of the characters that begin one."""
     assert csv_cell(text) == f"'{text}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from ledger.anchors.head import noted_head
 from ledger.anchors.signed_note import (
     FILE_BYTES_MAX,
+    FILE_LINES_MAX,
     NoteSignature,
     SignedNote,
     read_notes,
@@ -131,3 +133,16 @@ def test_a_note_of_anything_but_a_head_of_a_ledger_is_refused(name):
     with pytest.raises(InvalidInput) as caught:
         noted_head(note)
     assert caught.value.code == "unknown-anchor"
+
+
+@pytest.mark.parametrize("line", ["\n", "a\n", "a\n\n\u2014 x AAAAAAA=\n"])
+def test_a_file_of_nothing_but_short_lines_is_refused_before_it_is_split(line):
+    """Its lines would take many times its length in memory."""
+    whole = (line * (FILE_LINES_MAX // line.count("\n") + 1)).encode()
+    tracemalloc.start()
+    with pytest.raises(InvalidInput) as caught:
+        read_notes(whole)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert caught.value.code == "too-large"
+    assert peak < len(whole)
