@@ -8,6 +8,9 @@ What cannot be judged is `unreadable`: a record that was erased or whose key is 
 decided by rules that this version does not know, and every one behind a piece of policy whose key
 is not held.
 
+A record that was found right is right again where the very same record is met while the policy's
+states and the mapping are the very same objects; deciding is a pure function of these (decision 6).
+
 The whole log is checked into its signed heads on the way, whichever rows it is then asked about: a
 record or a piece of policy that was taken away, moved or put in ends the recheck as *tampered*.
 """
@@ -15,6 +18,7 @@ record or a piece of policy that was taken away, moved or put in ends the rechec
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ledger.aggregates.access import Access
@@ -35,7 +39,12 @@ from projections.documents import time_text
 from projections.streams import Walk
 from projections.view import Progress
 
+_RIGHT_MAX = 100_000
+_CLAIMS_KEPT = 10_000
 _PREFIXES = ("application.", "role.", "credential.", "access.")
+
+
+_claim = lru_cache(_CLAIMS_KEPT)(parse_claim)
 
 
 class Facts(NamedTuple):
@@ -53,6 +62,17 @@ class Facts(NamedTuple):
     missing: tuple[str, ...]
 
 
+class _Basis(NamedTuple):
+    """What a record rests on, by identity."""
+
+    application: str
+    """Its key, under which there may be no application."""
+    state: Application | None
+    roles: Roles
+    place: tuple[str, str | None]
+    mapping: CredentialMapping | None
+
+
 class Redecision:
     """The policy as folded so far, and what was found."""
 
@@ -64,6 +84,7 @@ class Redecision:
         self._states: dict[str, Application] = {}
         self._roles = Roles()
         self._mappings: dict[tuple[str, str | None], CredentialMapping] = {}
+        self._right: dict[Access, _Basis] = {}
         self._blind = False
 
     def see(self, recorded: Recorded) -> None:
@@ -113,6 +134,8 @@ class Redecision:
             self._unreadable(recorded.position, "unknown-rules")
             return
         self.checked += 1
+        if self._is_right_again(record):
+            return
         stated = _stated(recorded, record)
         if record.claims[:1] != (record.caller,):
             self._wrong(recorded, stated.outcome, "denied", "caller-not-presented")
@@ -130,9 +153,29 @@ class Redecision:
         if differing:
             why = f"{recomputed.detail}: differs in {', '.join(differing)}"
             self._wrong(recorded, stated.outcome, recomputed.outcome, why)
+        else:
+            self._keep(record)
+
+    def _is_right_again(self, record: Access) -> bool:
+        basis = self._right.get(record)
+        return (
+            basis is not None
+            and self._states.get(basis.application) is basis.state
+            and self._roles is basis.roles
+            and self._mappings.get(basis.place) is basis.mapping
+        )
+
+    def _keep(self, record: Access) -> None:
+        if len(self._right) >= _RIGHT_MAX:
+            self._right.clear()
+        key = compared(record.application)
+        place = key, record.owner
+        self._right[record] = _Basis(
+            key, self._states.get(key), self._roles, place, self._mappings.get(place)
+        )
 
     def _decide(self, record: Access) -> Facts:
-        claims = [parse_claim(text) for text in record.claims]
+        claims = [_claim(text) for text in record.claims]
         caller = Caller(claims[0], tuple(claims[1:]))
         state = self._states.get(compared(record.application))
         decision = decide_get(

@@ -16,7 +16,7 @@ from ledger.aggregates.keys import SlotAdded
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered
-from ledger.log.store import Store
+from ledger.log.store import Reading, Store
 from ledger.sealing.streams import StreamNames
 from projections.documents import time_text
 from projections.streams import know_newest
@@ -65,6 +65,38 @@ def reviews(
     know_newest(store, mapper)
     found = [one for slot in slots for one in _of_slot(store, mapper, streams, slot)]
     return sorted(found, key=lambda one: one.recorded.position)
+
+
+def newest_review(
+    store: Store, mapper: EventMapper, streams: StreamNames, slots: Iterable[SlotAdded]
+) -> Review | None:
+    """The last review that can be opened; None where there is none.
+
+    Looked up by topic, so it costs a look at each stream's index and opens what it tells.
+    """
+    know_newest(store, mapper)
+    with store.reading() as reading:
+        newest = [_newest_of(reading, mapper, streams, slot) for slot in slots]
+    return max(filter(None, newest), key=lambda one: one.recorded.position, default=None)
+
+
+def _newest_of(
+    reading: Reading, mapper: EventMapper, streams: StreamNames, slot: SlotAdded
+) -> Review | None:
+    stream = streams.audit(slot.signing_key)
+    versions = reading.connection.execute(
+        "SELECT version FROM log WHERE stream = ? AND topic = ? ORDER BY version DESC",
+        (stream, AuditReviewed.TOPIC),
+    )
+    for (version,) in versions:
+        for row in reading.stream_rows(stream, version - 1, 1):
+            try:
+                recorded = mapper.open(row)
+            except KeyUnavailable:  # erased with the records of its month
+                continue
+            if isinstance(recorded.event, AuditReviewed):
+                return Review(slot, recorded, recorded.event)
+    return None
 
 
 def _of_slot(

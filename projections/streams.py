@@ -15,7 +15,7 @@ a host before it decides something by them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from ledger.aggregates.recorded import Recorded
@@ -28,6 +28,8 @@ from ledger.log.store import Reading, Store
 
 S = TypeVar("S")
 _STREAM_PAGE_ROWS = 500
+_SHORT_VERSIONS = 8
+"""So many events of each are read together with those of other streams."""
 _WALK_PAGE_ROWS = 4000
 Unreadable = Callable[[LogRow, KeyUnavailable], None]
 """Told of a row whose key is not held."""
@@ -35,13 +37,25 @@ Unreadable = Callable[[LogRow, KeyUnavailable], None]
 
 def stream_events(reading: Reading, mapper: EventMapper, stream: bytes) -> Iterator[Recorded]:
     """All events of one stream, oldest first, each opened from its own row, none left out."""
+    page = reading.stream_rows(stream, 0, _STREAM_PAGE_ROWS)
+    return _events(reading, mapper, stream, page, _STREAM_PAGE_ROWS)
+
+
+def _events(
+    reading: Reading, mapper: EventMapper, stream: bytes, page: list[LogRow], whole: int
+) -> Iterator[Recorded]:
+    """Those of a page and of what follows it; a `whole` page may not be the last."""
     version = 0
-    while page := reading.stream_rows(stream, version, _STREAM_PAGE_ROWS):
+    while True:
         for row in page:
             version += 1
             if row.version != version:
                 raise Tampered("stream-gap", "A stream lacks an event.", position=row.position)
             yield mapper.open(row)
+        if len(page) < whole:
+            return
+        whole = _STREAM_PAGE_ROWS
+        page = reading.stream_rows(stream, version, whole)
 
 
 def fold_stream(
@@ -55,6 +69,24 @@ def fold_stream(
     for recorded in stream_events(reading, mapper, stream):
         state = fold(state, recorded)
     return state
+
+
+def fold_streams(
+    reading: Reading,
+    mapper: EventMapper,
+    streams: Sequence[bytes],
+    fold: Callable[[S | None, Recorded], S | None],
+) -> dict[bytes, S | None]:
+    """The folds of many streams; those that are short are read together."""
+    found = reading.rows_of(streams, _SHORT_VERSIONS)
+    states: dict[bytes, S | None] = {}
+    for stream in streams:
+        state: S | None = None
+        page = found.get(stream, [])
+        for recorded in _events(reading, mapper, stream, page, _SHORT_VERSIONS):
+            state = fold(state, recorded)
+        states[stream] = state
+    return states
 
 
 def know_newest(store: Store, mapper: EventMapper) -> None:

@@ -11,12 +11,13 @@ time; who and what are compared only, so digests serve as well as names.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import NamedTuple
 
 FIRST_TIME, OUT_OF_HOURS, BULK = "first-time", "out-of-hours", "bulk"
+RULES = (FIRST_TIME, OUT_OF_HOURS, BULK)
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND_US = 1_000_000
@@ -79,6 +80,30 @@ class Rules:
         return day and (begins <= at < ends if begins < ends else at >= begins or at < ends)
 
 
+class Watch:
+    """Judges one read after the other, in order of time."""
+
+    def __init__(self, rules: Rules, known: Iterable[tuple[bytes, bytes, bytes]] = ()) -> None:
+        """`known` is what was given to whom before the first of them."""
+        self._rules = rules
+        self._given = set(known)
+        self._recent: dict[bytes, deque[Read]] = defaultdict(deque)
+        self._told: dict[bytes, int] = {}
+        """The last of each person's reads that was told as bulk."""
+
+    def see(self, read: Read) -> Iterator[tuple[int, str]]:
+        """What this read makes unusual, itself or earlier ones: positions and rules, each once."""
+        if read.what not in self._given:
+            self._given.add(read.what)
+            yield read.position, FIRST_TIME
+        if not self._rules.in_hours(read.recorded_at):
+            yield read.position, OUT_OF_HOURS
+        for one in _bulk(self._recent[read.who], read, self._rules):
+            if one.position > self._told.get(one.who, 0):
+                self._told[one.who] = one.position
+                yield one.position, BULK
+
+
 def unusual(
     reads: Iterable[Read], known: Iterable[tuple[bytes, bytes, bytes]], rules: Rules
 ) -> dict[int, tuple[str, ...]]:
@@ -87,18 +112,12 @@ def unusual(
     `reads` are in order of time; `known` is what was given to whom before the first of them.
     """
     broken: dict[int, set[str]] = defaultdict(set)
-    given = set(known)
-    recent: dict[bytes, deque[Read]] = defaultdict(deque)
+    watch = Watch(rules, known)
     for read in reads:
-        if read.what not in given:
-            given.add(read.what)
-            broken[read.position].add(FIRST_TIME)
-        if not rules.in_hours(read.recorded_at):
-            broken[read.position].add(OUT_OF_HOURS)
-        for one in _bulk(recent[read.who], read, rules):
-            broken[one.position].add(BULK)
+        for position, rule in watch.see(read):
+            broken[position].add(rule)
     return {
-        position: tuple(rule for rule in (FIRST_TIME, OUT_OF_HOURS, BULK) if rule in rules_broken)
+        position: tuple(rule for rule in RULES if rule in rules_broken)
         for position, rules_broken in broken.items()
     }
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ledger.aggregates.access import Access
-from ledger.aggregates.application import Application
+from ledger.aggregates.application import Application, fold_application
 from ledger.aggregates.mapping import CredentialMapping, mapping_from
 from ledger.aggregates.recorded import Recorded
 from ledger.claims import parse_claim
@@ -50,7 +50,7 @@ from projections.key_inventory import KeyInventory
 from projections.place import read_rows, write_rows
 from projections.rebuilding import Rebuild
 from projections.self_granted import grants_of
-from projections.streams import position_at
+from projections.streams import fold_streams, position_at
 from projections.unusual import Rules, unusual
 from projections.view import Progress, Serving, View, ViewKeeper, astray
 
@@ -139,17 +139,27 @@ class Views:
 
     def applications(self) -> list[Application]:
         """All live applications, in order of their IDs."""
-        applications = Applications(self._mapper)
-
-        def answer(serving: Serving, stream: bytes, position: int, creation: int) -> Any:
-            state = applications.get(serving.reading, stream)
-            if state is None or state.creation != creation:
-                _require_newer(serving, stream, position)
-            return state
-
-        live: list[Application] = self._answers(
-            "application_catalogue", "stream, position, creation", {}, answer
-        )
+        live: list[Application] = []
+        last = b""
+        while True:
+            with self._keepers["application_catalogue"].serving() as serving:
+                page = serving.reading.connection.execute(
+                    f"SELECT stream, position, creation FROM {serving.table}"
+                    " WHERE stream > ? ORDER BY stream LIMIT ?",
+                    (last, _PAGE),
+                )
+                streams = [bytes(stream) for stream, *_ in page]
+                states = fold_streams(serving.reading, self._mapper, streams, fold_application)
+                for stream, (_, position, creation) in zip(streams, page, strict=True):
+                    state = states[stream]
+                    is_live = state is not None and not state.deleted
+                    if state is None or not is_live or state.creation != creation:
+                        _require_newer(serving, stream, position)
+                    if state is not None and is_live:
+                        live.append(state)
+            if len(page) < _PAGE:
+                break
+            last = streams[-1]
         return sorted(live, key=lambda state: state.key)
 
     def credentials(
@@ -210,6 +220,26 @@ class Views:
             if len(page) < _PAGE:
                 return found
             last = bytes(page[-1][0])
+
+    def set_for_groups(self, states: Sequence[Application]) -> set[str]:
+        """The keys of those group applications that have their shared set, many at once."""
+        named = {self._streams.mapping(state.key, None): state for state in states}
+        streams = list(named)
+        found: set[str] = set()
+        for page in range(0, len(streams), _PAGE):
+            some = streams[page : page + _PAGE]
+            marks = ", ".join("?" * len(some))
+            with self._keepers["credential_view"].serving() as serving:
+                rows = serving.reading.connection.execute(
+                    f"SELECT stream, position FROM {serving.table} WHERE stream IN ({marks})", some
+                )
+                for mapping in self._mappings(serving, rows):
+                    state = named[mapping.recorded.stream]
+                    if (compared(mapping.application), mapping.owner) != (state.key, None):
+                        raise astray(mapping.recorded.position)
+                    if mapping.counts_in(state.creation):
+                        found.add(state.key)
+        return found
 
     def access(
         self,

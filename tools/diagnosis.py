@@ -15,6 +15,7 @@ from tools.file_findings import file_findings, recorded_file_findings
 from tools.findings import ERROR, WARNING, Finding
 from tools.key_backups import last_key_backup
 from tools.recovery_findings import recovery_findings
+from tools.reviewing import last_review, review_findings
 from tools.when import to_text
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def status_document(session: Session) -> dict[str, Any]:
         "views": session.views.status(),
         "last_database_backup": _last_backup(session),
         "last_key_backup": last_key_backup(session),
+        "last_access_review": last_review(session),
         "warnings": [finding.code for finding in session_findings(session)],
     }
 
@@ -108,6 +110,7 @@ def session_findings(session: Session) -> Iterator[Finding]:
             "Set the system's clock; recorded times go on from the last one until then.",
         )
     yield from _epoch_findings(session)
+    yield from review_findings(session)
     if session.settings.sqlite_path is None:
         yield from _server_findings(session)
 

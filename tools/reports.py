@@ -15,6 +15,7 @@ from ledger.sealing.keyring_file import create_private_file, replace_private_fil
 from projections.report import Section, fold_report
 from projections.report_access import Accesses, ByApplication, ByPerson, Exposure, Refusals
 from projections.report_keeping import BackupsMade, Changes, Epochs
+from projections.report_unusual import Unusual
 from projections.streams import position_at
 from tools.exports import Recording
 from tools.settings import real_path
@@ -30,6 +31,7 @@ SECTIONS: tuple[type[Section], ...] = (
     ByApplication,
     ByPerson,
     Refusals,
+    Unusual,
     Exposure,
     Changes,
     Epochs,

@@ -8,7 +8,7 @@ head on the way.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,7 @@ def who_can(session: Session, wanted: Wanted) -> tuple[list[dict[str, Any]], lis
     rows = [
         way.as_document()
         for state in facts.applications
-        for way in ways(state, facts.roles, facts.owners(state), owner)
+        for way in ways(state, facts.roles, facts.owners_in(state), owner)
     ]
     is_open = [one.application for one in facts.applications if every_owner_may(one, facts.roles)]
     return rows, [] if owner else is_open
@@ -119,17 +119,19 @@ class _Facts:
     applications: Sequence[Application]
     """Those that are asked about."""
     roles: Roles
-    owners: Callable[[Application], Collection[str | None]]
-    """Who has something set there; of one person's own, no more than theirs need be told."""
+    owners: Mapping[str, Collection[str | None]]
+    """Who has something set in the application of a key, as far as the question needs it."""
+
+    def owners_in(self, state: Application) -> Collection[str | None]:
+        """Who has something set there."""
+        return self.owners.get(state.key, ())
 
 
 def _of_person(facts: _Facts, caller: Caller, owner: Claim | None) -> Iterator[Way]:
     for state in facts.applications:
-        # Most applications are none of theirs, so what is set there is not looked up at first.
-        way = way_of(state, facts.roles, caller, ())
+        way = way_of(state, facts.roles, caller, facts.owners_in(state))
         if way is not None and owner in {None, way.owner}:
-            set_there = way_of(state, facts.roles, caller, facts.owners(state))
-            yield set_there or way
+            yield way
 
 
 def _facts(session: Session, wanted: Wanted) -> _Facts:
@@ -154,26 +156,33 @@ def _facts(session: Session, wanted: Wanted) -> _Facts:
     for mapping, state in past.mappings:
         owners[state.key].add(mapping.owner)
     applications = [past.applications[key] for key in sorted(past.applications)]
-    return _Facts(applications, past.roles, lambda state: owners[state.key])
+    return _Facts(applications, past.roles, owners)
 
 
 def _now(session: Session, wanted: Wanted) -> _Facts:
     """The present: policy as a read would find it, and what is set by its view."""
     roles = session.ledger.roles()
     if wanted.application is not None:
-        applications = [session.ledger.application(wanted.application)]
-    else:
-        applications = session.views.applications()
-    if not wanted.everything:
-        return _Facts(applications, roles, lambda state: _owners(session, state, wanted.user))
+        state = session.ledger.application(wanted.application)
+        return _Facts([state], roles, {state.key: session.views.owners(state)})
+    applications = session.views.applications()
+    if wanted.user is not None:
+        return _Facts(applications, roles, _theirs(session, wanted, applications))
     owners = defaultdict[str, set[str | None]](set)
     for row in session.views.credentials():
         owners[application_key(row["application"])].add(row["owner"])
-    return _Facts(applications, roles, lambda state: owners[state.key])
+    return _Facts(applications, roles, owners)
 
 
-def _owners(session: Session, state: Application, user: str | None) -> set[str | None]:
-    if state.is_group or user is None:
-        return session.views.owners(state)
-    rows = session.views.credentials(application=state.application, owner=user)
-    return {row["owner"] for row in rows}
+def _theirs(
+    session: Session, wanted: Wanted, applications: Sequence[Application]
+) -> Mapping[str, Collection[str | None]]:
+    """What of one person's own is set where, and what of the groups that they are members by."""
+    presented = {parse_claim(text) for text in (wanted.user or "", *wanted.further)}
+    groups = [one for one in applications if one.is_group and not presented.isdisjoint(one.members)]
+    found: dict[str, set[str | None]] = {
+        key: {None} for key in session.views.set_for_groups(groups)
+    }
+    for row in session.views.credentials(owner=wanted.user):
+        found[application_key(row["application"])] = {row["owner"]}
+    return found

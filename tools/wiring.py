@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,7 @@ class Restoring:
 
     settings: Settings
     store: Store
+    holding: Holding = field(repr=False)
     unlocked: UnlockedKeyring = field(repr=False)
     streams: StreamNames = field(repr=False)
     mapper: EventMapper = field(repr=False)
@@ -185,6 +186,22 @@ class Restoring:
         finally:
             ledger.close()
 
+    @contextmanager
+    def asked(self) -> Iterator[Session]:
+        """The restored ledger, to be asked and not written to."""
+        with self.opened(self.memory) as ledger:
+            who = self.unlocked.without_keys()
+            yield Session(
+                self.settings,
+                self.store,
+                self.holding,
+                who,
+                self.streams,
+                self.mapper,
+                ledger,
+                self.views,
+            )
+
 
 @contextmanager
 def open_restoring(
@@ -200,21 +217,65 @@ def open_restoring(
     store = store_of(settings)
     try:
         _keep_apart(settings)
-        _, unlocked = (unlock or _unlock)(settings, standard_input)
+        holding, unlocked = (unlock or _unlock)(settings, standard_input)
         _require_operator(unlocked)
-        if unlocked.ledger_id != ledger_id:
-            raise KeyUnavailable(
-                "keyring-foreign",
-                "The keyring belongs to another ledger than the archive's.",
-                hint="Check the archive's folder and --keyring.",
-            )
-        streams = unlocked.stream_names()
-        mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
-        views = Views(store, mapper, streams)
-        memory = _memory(settings, unlocked)
-        yield Restoring(settings, store, unlocked, streams, mapper, views, memory)
+        _require_ledger(unlocked, ledger_id)
+        yield _restoring(settings, store, holding, unlocked)
     finally:
         store.close()
+
+
+@contextmanager
+def open_scratch(
+    settings: Settings,
+    standard_input: StandardInput,
+    ledger_id: bytes,
+    folder: Path,
+    *,
+    operator: bool,
+) -> Iterator[Restoring]:
+    """The same with an empty store in a file of that folder, for whoever asks, an auditor too.
+
+    What a host keeps beside its keyring lies in the folder as well; the keyring does not, and
+    neither it nor this host's memory is written to. `operator-needed` where an `operator` is.
+    """
+    holding, unlocked = _unlock(settings, standard_input)
+    if operator:
+        _require_operator(unlocked)
+    _require_ledger(unlocked, ledger_id)
+    file = folder / "ledger.db"
+    apart = replace(
+        settings,
+        store=f"sqlite://{file}",
+        keyring=folder / "no-keyring",
+        accept_clock=False,
+        accept_async=False,
+    )
+    store = SqliteStore(file, migration_packages=MIGRATIONS)
+    try:
+        store.create()
+        yield _restoring(apart, store, holding, unlocked)
+    finally:
+        store.close()
+
+
+def _restoring(
+    settings: Settings, store: Store, holding: Holding, unlocked: UnlockedKeyring
+) -> Restoring:
+    streams = unlocked.stream_names()
+    mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
+    views = Views(store, mapper, streams)
+    memory = _memory(settings, unlocked)
+    return Restoring(settings, store, holding, unlocked, streams, mapper, views, memory)
+
+
+def _require_ledger(unlocked: UnlockedKeyring, ledger_id: bytes) -> None:
+    if unlocked.ledger_id != ledger_id:
+        raise KeyUnavailable(
+            "keyring-foreign",
+            "The keyring belongs to another ledger than the archive's.",
+            hint="Check the archive's folder and --keyring.",
+        )
 
 
 def archive_opener(
@@ -225,12 +286,7 @@ def archive_opener(
     `keyring-foreign` for a keyring of another ledger, `slot-removed`.
     """
     _, unlocked = _unlock(settings, standard_input)
-    if unlocked.ledger_id != archive.ledger().id:
-        raise KeyUnavailable(
-            "keyring-foreign",
-            "The keyring belongs to another ledger than the archive's.",
-            hint="Check the archive's folder and --keyring.",
-        )
+    _require_ledger(unlocked, archive.ledger().id)
     rows = archive.signers()
     live = {row.public_key for row in rows} - {row.public_key for row in rows if row.change == END}
     if unlocked.preferring(live).slot.signing_public_key not in live:

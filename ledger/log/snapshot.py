@@ -6,17 +6,19 @@ Databases are not strict, so what is counted with here is looked at first: a num
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TypeVar
 
 from ledger.errors import Tampered
 from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, SignerRow
 from ledger.log.store import Connection
 
+T = TypeVar("T")
 LOG_COLUMNS = ", ".join(LogRow._fields)
 INSERT_ROW = f"INSERT INTO log ({LOG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _TOGETHER = (1, 10, 100)
-"""So many positions are asked for at once: few forms of one statement, which engines keep."""
+"""So many places are asked for at once: few forms of one statement, which engines keep."""
 _COMMIT = ", ".join(CommitRow._fields)
 _SIGNER = "public_key, class, change, from_size, introduced_by, signature"
 _EXTENT = (
@@ -99,15 +101,17 @@ class Snapshot:
     def rows_at(self, positions: Sequence[int]) -> dict[int, LogRow]:
         """The rows at these positions, by position; those that are not there are left out."""
         found: dict[int, LogRow] = {}
-        left = positions
-        while left:
-            asked = next((many for many in _TOGETHER if many >= len(left)), _TOGETHER[-1])
-            some, left = left[:asked], left[asked:]
-            marks = ", ".join("?" * asked)
-            padded = [*some, *[some[-1]] * (asked - len(some))]
-            found.update(
-                (row.position, row) for row in self._rows(f"position IN ({marks})", *padded)
-            )
+        for marks, some in _together(positions):
+            found.update((row.position, row) for row in self._rows(f"position IN ({marks})", *some))
+        return found
+
+    def rows_of(self, streams: Sequence[bytes], versions: int) -> dict[bytes, list[LogRow]]:
+        """The first rows of each of these streams in order of version, at most so many of each."""
+        found: dict[bytes, list[LogRow]] = {}
+        for marks, some in _together(streams):
+            condition = f"stream IN ({marks}) AND version <= ? ORDER BY stream, version"
+            for row in self._rows(condition, *some, versions):
+                found.setdefault(bytes(row.stream), []).append(row)
         return found
 
     def leaves_after(self, position: int, limit: int) -> list[bytes]:
@@ -202,6 +206,15 @@ class Snapshot:
     def _rows(self, condition: str, *parameters: object) -> list[LogRow]:
         sql = f"SELECT {LOG_COLUMNS} FROM log WHERE {condition}"
         return list(map(_log_row, self.connection.execute(sql, parameters)))
+
+
+def _together(wanted: Sequence[T]) -> Iterator[tuple[str, Sequence[T]]]:
+    """The marks of a statement and what stands for them, the last repeated where there is less."""
+    left = list(wanted)
+    while left:
+        asked = next((many for many in _TOGETHER if many >= len(left)), _TOGETHER[-1])
+        some, left = left[:asked], left[asked:]
+        yield ", ".join("?" * asked), some + some[-1:] * (asked - len(some))
 
 
 def _number(value: object) -> int:

@@ -125,6 +125,10 @@ class Reading(LogReading, Protocol):
         """The next rows of one stream in order of version."""
         ...
 
+    def rows_of(self, streams: Sequence[bytes], versions: int) -> dict[bytes, list[LogRow]]:
+        """The first rows of each of these streams in order of version, at most so many of each."""
+        ...
+
     def leaves_after(self, position: int, limit: int) -> list[bytes]:
         """The next leaves as they are stored, in order of position; unchecked."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from itertools import product
 
 import pytest
 
@@ -137,6 +138,22 @@ def test_rows_are_found_by_their_positions_together(store, count):
     with store.reading() as reading:
         assert reading.rows_at(asked) == {n: row(n) for n in asked}
         assert reading.rows_at([900, 2, 0]) == {2: row(2)}
+
+
+@pytest.mark.parametrize("count", [1, 9, 10, 99, 250])
+def test_the_first_rows_of_many_streams_are_found_together(store, count):
+    """In order of version, so many of each and no more; of a stream that there is not, nothing."""
+    streams = [bytes([1, number]) * 8 for number in range(count)]
+    rows = [
+        row(4 + at)._replace(stream=stream, version=version)
+        for at, (version, stream) in enumerate(product((1, 2, 3), streams))
+    ]
+    with store.writing() as writing:
+        writing.insert_rows(rows)
+        writing.insert_commit(commit(3 + len(rows)))
+    with store.reading() as reading:
+        found = reading.rows_of([*reversed(streams), b"nobody's"], 2)
+    assert found == {one: [r for r in rows if r.stream == one and r.version < 3] for one in streams}
 
 
 def test_nothing_stays_of_a_writing_that_failed(place, store):

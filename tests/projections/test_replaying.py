@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 
+from ledger.aggregates.application import make_field
 from ledger.errors import NotFound
 from projections.explanation import explain
 from projections.moment import diff, state_at
@@ -13,6 +14,7 @@ from projections.redecide import redecide
 from tests.projections.conftest import (
     FULL,
     OPERATOR,
+    PAIR,
     LackingMapper,
     caller,
     owner,
@@ -113,6 +115,47 @@ def test_a_record_that_differs_in_any_respect_should_not_have_been(busy, change,
     (wrong,) = found["wrong"]
     assert wrong["position"] == position
     assert told in wrong["why"]
+
+
+ALICE = owner("user:alice")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ledger: ledger.set_credentials(OPERATOR, "Payroll", ALICE, FULL),
+        lambda ledger: ledger.delete_credentials(OPERATOR, "Payroll", ALICE),
+        lambda ledger: ledger.delete_application(OPERATOR, "Payroll"),
+        lambda ledger: ledger.update_application(
+            OPERATOR, "Payroll", changes={}, add_fields=[make_field("Further", "key")]
+        ),
+    ],
+)
+def test_what_was_right_is_wrong_once_what_it_rests_on_has_changed(busy, change):
+    """The very same record, before a change and after it."""
+    record = honest(busy)
+    busy.append_access(record)
+    assert redecide(busy.store, busy.mapper)["wrong"] == []
+    change(busy.ledger)
+    position = busy.append_access(record)
+    found = redecide(busy.store, busy.mapper)
+    assert [one["position"] for one in found["wrong"]] == [position]
+
+
+def test_a_right_that_was_taken_away_makes_the_same_record_wrong(busy):
+    """Restricted reads rest on roles, too."""
+    ledger = busy.ledger
+    ledger.create_application(OPERATOR, "Vault", kind="individual", restricted=True)
+    ledger.set_credentials(OPERATOR, "Vault", ALICE, PAIR)
+    ledger.role_grant(OPERATOR, "restricted-access", "user:alice")
+    position = busy.read(caller("user:alice"), "Vault", restricted=True)
+    with busy.store.reading() as reading:
+        record = busy.mapper.open(reading.row_at(position)).event
+    busy.append_access(record)
+    ledger.role_revoke(OPERATOR, "restricted-access", "user:alice")
+    position = busy.append_access(record)
+    found = redecide(busy.store, busy.mapper)
+    assert [one["position"] for one in found["wrong"]] == [position]
 
 
 def test_rules_of_another_version_cannot_be_judged(busy):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import InvalidInput
 from projections.access_questions import access_question
-from projections.unusual import BULK, FIRST_TIME, OUT_OF_HOURS, Read, Rules, unusual
+from projections.unusual import BULK, FIRST_TIME, OUT_OF_HOURS, Read, Rules, Watch, unusual
 from tools.unusual_rules import BULK_DEFAULT, DAYS_DEFAULT, HOURS_DEFAULT, parse_rules
 
 SECOND = 1_000_000
@@ -129,3 +129,11 @@ def test_what_was_given_before_the_span_is_known(busy):
     every = access_question("user:alice", None, None, None, None, None)
     told = busy.views.unusual(every, rules, None, None)
     assert [one["position"] for one in told] == [rows[-1]["position"]]
+
+
+def test_a_crowd_that_thins_out_and_fills_again_is_told_each_once():
+    """Reads that lie in two spans are one rule broken each."""
+    watch = Watch(ALWAYS, [(b"w", b"a", b"o")])
+    reads = [read(1, 0), read(2, 8), read(3, 9), read(4, 18), read(5, 18)]
+    told = [one for each in reads for one in watch.see(each)]
+    assert told == [(position, BULK) for position in range(1, 6)]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.tools.conftest import auditor_of
+from tests.tools.test_retention import DAY_US
+from tools.wiring import Session
 
 
 @pytest.fixture
@@ -95,3 +99,27 @@ def test_many_questions_of_an_auditor_hide_no_review(read, auditor_of_it):
     rows = auditor_of_it.ok("audit", "review", "--list")
     assert [one["after"] for one in rows] == [0, *(one["until"] for one in rows[:-1])]
     assert len(rows) == 3
+
+
+def test_status_tells_the_last_review_and_doctor_one_that_is_old(read, auditor_of_it, monkeypatch):
+    """None before the first; found old after 90 days, and no more once another is made."""
+
+    def codes(days):
+        now = time.time_ns() // 1000 + days * DAY_US
+        monkeypatch.setattr(Session, "now", lambda _: now)
+        return [one["code"] for one in read("doctor").json["findings"]]
+
+    assert read.ok("status")["last_access_review"] is None
+    assert "review-old" not in codes(91)
+    monkeypatch.undo()
+    sign(read)
+    second = sign(auditor_of_it)
+    told = read.ok("status")["last_access_review"]
+    assert told == auditor_of_it.ok("status")["last_access_review"]
+    assert (told["position"], told["until"]) == (second["position"], second["until"])
+    assert told["by"] == "auditor:2/ada"
+    assert "review-old" not in codes(89)
+    assert "review-old" in codes(91)
+    monkeypatch.undo()
+    sign(read)
+    assert read.ok("status")["last_access_review"]["by"] == "operator:1/alice"

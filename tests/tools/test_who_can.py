@@ -174,3 +174,23 @@ def test_an_operator_asks_for_somebody_who_may_read_the_history(staffed):
     staffed.fails(4, "not-allowed", *question)
     assert staffed.ok(*question, "--with", "group:audit")
     auditor_of(staffed).fails(4, "operator-needed", *question, "--with", "group:audit")
+
+
+def test_one_persons_answer_is_their_part_of_the_whole(staffed):
+    """Also in applications with many events, and in groups with and without something set."""
+    for number in range(20):
+        staffed.ok("app", "update", "Vault", "--name", f"Vault {number}")
+        staffed.ok("app", "grant", "Payroll", "member", f"user:bob-{number}")
+    staffed.ok("app", "create", "Empty", "--kind", "group", "--member", "group:pay")
+    staffed.ok("app", "create", "Others", "--kind", "group", "--member", "group:ops")
+    staffed.set("Others", None, **{"Windows User Name": "u", "Windows Password": "p"})
+    staffed.ok("app", "create", "Gone", "--kind", "individual")
+    staffed.ok("app", "delete", "Gone", "--yes")
+    at = str(staffed.ok("status")["position"])
+    for who in (("user:bob",), ("user:alice", "--with", "group:pay"), ("user:bob-19",)):
+        question = ("audit", "who-can", "--user", *who)
+        assert staffed.ok(*question) == staffed.ok(*question, "--position", at)
+    with_pay = staffed.ok("audit", "who-can", "--user", "user:alice", "--with", "group:pay")
+    assert [(one["application"], one["set"]) for one in with_pay] == [
+        ("Empty", False), ("Mail", True), ("Payroll", False), ("Vault", True),
+    ]  # fmt: skip

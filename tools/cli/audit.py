@@ -49,6 +49,7 @@ for _part in (export, exposure, pack, report, review, who_can):
     "access",
     example="credledger audit access --user user:alice --since 7d",
     asks=True,
+    of_archives=True,
 )
 @click.option("--user", metavar="CLAIM", help="The caller, or on whose behalf.")
 @click.option("--owner", metavar="CLAIM", help="Whose credentials.")
@@ -137,6 +138,7 @@ def access(
     "changes",
     example="credledger audit changes --app payroll --since monday",
     asks=True,
+    of_archives=True,
 )
 @click.option("--app", "application", metavar="ID")
 @click.option("--by", metavar="CLAIM", help="Who changed.")
@@ -151,7 +153,7 @@ def changes(run: Run, application: str | None, by: str | None, since: str | None
     run.print(rows, CHANGES_COLUMNS)
 
 
-@command(audit, "explain", example="credledger audit explain 4711", asks=True)
+@command(audit, "explain", example="credledger audit explain 4711", asks=True, of_archives=True)
 @click.argument("position", type=click.IntRange(1))
 def explain(run: Run, position: int) -> None:
     """Explain why an attempt was granted or refused, as of then."""
@@ -165,7 +167,7 @@ def explain(run: Run, position: int) -> None:
     run.print(document)
 
 
-@command(audit, "recheck", example="credledger audit recheck --json", asks=True)
+@command(audit, "recheck", example="credledger audit recheck --json", asks=True, of_archives=True)
 @click.pass_context
 def recheck(context: click.Context, /, run: Run) -> None:
     """Decide every access again from the log alone; exit 8 if one should not have been."""

@@ -15,8 +15,9 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,6 +55,8 @@ class Run:
     yes: bool
     standard_input: StandardInput
     require_record: bool = False
+    archive: Path | None = None
+    """An archive that is asked instead of the store."""
 
     def settings(self) -> Settings:
         """All settings, decided."""
@@ -88,15 +91,29 @@ class Run:
         """The open ledger for a question of an operator's or auditor's about its history.
 
         A store in which nothing can be recorded serves. Whom an operator acts for needs the right
-        to read the history; an auditor acts for nobody.
+        to read the history; an auditor acts for nobody. An archive is asked in a scratch place.
         """
         from ledger.policy import Verb
         from ledger.usecases.desk import not_allowed
 
-        with self.session(operator=self.as_claim is not None, only_asks=True) as session:
+        with self._asked() as session:
             if not session.ledger.allowed(self.acting(), Verb.READ_HISTORY):
                 raise not_allowed()
             yield session
+
+    def _asked(self) -> AbstractContextManager[Session]:
+        operator = self.as_claim is not None
+        if self.archive is None:
+            return self.session(operator=operator, only_asks=True)
+        if self.require_record:
+            raise Unavailable(
+                "query-unrecorded",
+                "The question cannot be recorded in this store, so it is not answered.",
+                hint="Nothing is ever recorded in an archive: ask it without --require-record.",
+            )
+        from tools.archived import open_archived
+
+        return open_archived(self.settings(), self.standard_input, self.archive, operator=operator)
 
     def record(
         self, session: Session, question: str, asked: Mapping[str, object], rows: int
@@ -105,6 +122,9 @@ class Run:
 
         With --require-record it is `query-unrecorded` instead, and nothing is answered.
         """
+        if self.archive is not None:
+            show.print_note("This question was not recorded: an archive was asked.")
+            return
         told = {name: value for name, value in asked.items() if value is not None}
         text = json.dumps(told, ensure_ascii=False) if told else ""
         try:
@@ -196,6 +216,7 @@ def command(
     appends: bool = False,
     acts: bool = False,
     asks: bool = False,
+    of_archives: bool = False,
     destroys: bool = False,
     new_passphrase: bool = False,
     answers: str = "",
@@ -203,14 +224,15 @@ def command(
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make a function a command; its first argument is the `Run`.
 
-    One that `asks` about the history is recorded as a question.
+    One that `asks` about the history is recorded as a question; one `of_archives` can be asked of
+    an archive as well.
     `answers` is the shape of its JSON answer, for help and reference.
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
         def body(**arguments: Any) -> None:
-            run = _run(click.get_current_context(), arguments)
+            run = _run(click.get_current_context(), arguments, of_archives=of_archives)
             function(run, **arguments)
 
         decorated: Callable[..., None] = body
@@ -218,6 +240,7 @@ def command(
             appends=appends or asks,
             acts=acts,
             asks=asks,
+            of_archives=of_archives,
             destroys=destroys,
             new_passphrase=new_passphrase,
         ):
@@ -269,7 +292,13 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _options(
-    *, appends: bool, acts: bool, asks: bool, destroys: bool, new_passphrase: bool
+    *,
+    appends: bool,
+    acts: bool,
+    asks: bool,
+    of_archives: bool,
+    destroys: bool,
+    new_passphrase: bool,
 ) -> Iterator[Callable[[Callable[..., None]], Callable[..., None]]]:
     yield settings_options
     if new_passphrase:
@@ -291,6 +320,13 @@ def _options(
         yield click.option(
             "--require-record", is_flag=True, help="Answer only if the question can be recorded."
         )
+    if of_archives:
+        yield click.option(
+            "--archive",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="Ask an archive of `backup create` instead of the store; is not recorded.",
+        )
     if destroys:
         yield click.option("--yes", is_flag=True, help="Do not ask.")
     if acts:
@@ -304,7 +340,7 @@ def _options(
         yield click.option("--as", "as_claim", metavar="CLAIM", help="For whom you act.")
 
 
-def _run(context: click.Context, arguments: dict[str, Any]) -> Run:
+def _run(context: click.Context, arguments: dict[str, Any], *, of_archives: bool) -> Run:
     """Take the shared options out of `arguments`; those after the subcommand win."""
     inherited = context.find_root().obj
     given = inherited if isinstance(inherited, Given) else Given()
@@ -320,5 +356,6 @@ def _run(context: click.Context, arguments: dict[str, Any]) -> Run:
         with_claims=arguments.pop("with_claims", ()),
         yes=bool(arguments.pop("yes", False)),
         require_record=bool(arguments.pop("require_record", False)),
+        archive=arguments.pop("archive", None) if of_archives else None,
         standard_input=StandardInput(),
     )

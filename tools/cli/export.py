@@ -14,6 +14,7 @@ from tools.cli.command import Run, command
     "export",
     example="credledger audit export --format ocsf --after 4711",
     asks=True,
+    of_archives=True,
     answers='{"format", "rows", "unreadable", "position", "out"}, where --out is given',
 )
 @click.option(

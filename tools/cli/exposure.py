@@ -23,6 +23,7 @@ EXPOSURE_COLUMNS = {
     "exposure",
     example="credledger audit exposure user:alice --open",
     asks=True,
+    of_archives=True,
     answers=(
         '[{"application", "owner", "version", "first_seen", "last_seen", "times",'
         ' "changed_since", "set"}]'

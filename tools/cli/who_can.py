@@ -15,6 +15,7 @@ from tools.cli.command import Run, command
     "who-can",
     example="credledger audit who-can payroll --at yesterday --csv",
     asks=True,
+    of_archives=True,
     acts=True,
     answers=(
         '[{"application", "claim", "through", "restricted_through", "credential_owner", "set"}]'

@@ -1,0 +1,132 @@
+"""Questions asked of an archive: the same answers, nothing recorded, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+
+import pytest
+
+from tests.tools.conftest import auditor_of
+
+QUESTIONS = (
+    ("audit", "access"),
+    ("audit", "access", "--unusual", "--bulk", "2/1h"),
+    ("audit", "access", "--self-granted"),
+    ("audit", "changes"),
+    ("audit", "explain", "{denied}"),
+    ("audit", "recheck"),
+    ("audit", "exposure", "user:ann"),
+    ("audit", "who-can", "mail"),
+    ("audit", "who-can", "--all"),
+    ("audit", "who-can", "--user", "user:ann"),
+    ("audit", "who-can", "--user", "user:ann", "--position", "4"),
+)
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    """Where temporary files go."""
+    place = tmp_path / "scratch"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    return place
+
+
+@pytest.fixture
+def archived(anywhere):
+    """A read and a refusal in an archive, and one read more in the store; with its auditor."""
+    cli = anywhere
+    cli.ok("app", "create", "Mail", "--kind", "individual", "--field", "Password:password")
+    cli.set("Mail", "user:ann", Password="m")
+    cli.ok("credential", "get", "Mail", "--as", "user:ann")
+    cli.denied = cli.fails(4, "access-denied", "credential", "get", "None", "--as", "user:ann")
+    cli.auditor = auditor_of(cli)
+    cli.archive = str(cli.home / "archive")
+    cli.answers = [cli.ok(*said(cli, question)) for question in QUESTIONS]
+    cli.ok("backup", "create", cli.archive)
+    cli.ok("credential", "get", "Mail", "--as", "user:ann")
+    return cli
+
+
+def said(cli, question):
+    return [word.format(denied=cli.denied["position"]) for word in question]
+
+
+def keyrings(cli):
+    return [(cli.home / place / "keyring").read_bytes() for place in ("keys", "auditor")]
+
+
+def test_each_answers_as_the_store_did_and_is_not_recorded(archived, scratch):
+    """For an operator and for an auditor; said on standard error; no file is left anywhere."""
+    before = archived.ok("status")["position"]
+    before_that = keyrings(archived)
+    for who in (archived, archived.auditor):
+        for question, expected in zip(QUESTIONS, archived.answers, strict=True):
+            answer = who(*said(archived, question), "--archive", archived.archive)
+            assert answer.code == 0, answer.err
+            assert answer.json == expected, question
+            assert "was not recorded: an archive was asked" in answer.err
+            assert list(scratch.iterdir()) == []
+    assert archived.ok("status")["position"] == before
+    assert keyrings(archived) == before_that
+
+
+def test_it_needs_no_store(archived, scratch):
+    """The keyring and the archive are enough."""
+    archived.environment["CREDLEDGER_STORE"] = f"sqlite://{archived.home}/nowhere/ledger.db"
+    (row, *_) = archived.ok(
+        "audit", "access", "--outcome", "granted", "--archive", archived.archive
+    )
+    assert row["application"] == "Mail"
+    assert list(scratch.iterdir()) == []
+
+
+def test_an_export_of_an_archive_ends_where_it_does(archived):
+    """Every row that the archive has, and the later ones not."""
+    answer = archived("audit", "export", "--format", "jsonl", "--archive", archived.archive)
+    rows = [json.loads(line) for line in answer.out.splitlines()]
+    assert answer.code == 0
+    assert [one["position"] for one in rows] == list(range(1, len(rows) + 1))
+    assert "access.granted" in {one["event"] for one in rows}
+    assert len(rows) < archived.ok("status")["position"]
+
+
+def test_whoever_requires_a_record_is_refused(archived, scratch):
+    """Before the archive is read."""
+    ask = ("audit", "access", "--require-record", "--archive")
+    archived.fails(7, "query-unrecorded", *ask, archived.archive)
+    archived.fails(7, "query-unrecorded", *ask, str(archived.home / "none"))
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_damaged_archive_answers_nothing(archived, scratch):
+    """Exit 8, and nothing on standard output; where there is none, exit 3."""
+    (segment,) = (archived.home / "archive").glob("*.segment")
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.chmod(0o600)
+    segment.write_bytes(content)
+    answer = archived("audit", "access", "--archive", archived.archive)
+    assert (answer.code, answer.out) == (8, b"")
+    archived.fails(3, "no-archive", "audit", "recheck", "--archive", str(archived.home / "none"))
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_keyring_of_another_ledger_opens_nothing(archived, bare, tmp_path, scratch):
+    """Told as that, and nothing is left."""
+    del bare
+    archived.environment["CREDLEDGER_KEYRING"] = f"{tmp_path}/other/keyring"
+    archived.environment["CREDLEDGER_KEY_FILE"] = f"{tmp_path}/other-key/key"
+    archived.environment["CREDLEDGER_STORE"] = f"sqlite://{tmp_path}/other-store/ledger.db"
+    archived.ok("init", "--label", "eve")
+    ask = ("audit", "access", "--archive", archived.archive)
+    archived.fails(6, "keyring-foreign", *ask)
+    assert list(scratch.iterdir()) == []
+
+
+def test_without_a_scratch_place_it_says_so(archived, monkeypatch):
+    """Exit 7, and what to name instead."""
+    monkeypatch.setattr(tempfile, "tempdir", str(archived.home / "none"))
+    ask = ("audit", "access", "--archive", archived.archive)
+    assert "TMPDIR" in archived.fails(7, "scratch-not-writable", *ask)["hint"]
