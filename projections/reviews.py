@@ -16,10 +16,11 @@ from ledger.aggregates.keys import SlotAdded
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered
+from ledger.log.rows import LogRow
 from ledger.log.store import Reading, Store
 from ledger.sealing.streams import StreamNames
 from projections.documents import time_text
-from projections.streams import know_newest
+from projections.streams import AUTHORS_DOING, know_newest
 
 _PAGE = 500
 
@@ -90,13 +91,24 @@ def _newest_of(
     )
     for (version,) in versions:
         for row in reading.stream_rows(stream, version - 1, 1):
-            try:
-                recorded = mapper.open(row)
-            except KeyUnavailable:  # erased with the records of its month
-                continue
-            if isinstance(recorded.event, AuditReviewed):
-                return Review(slot, recorded, recorded.event)
+            review = _review_in(row, mapper, slot)
+            if review is not None:
+                return review
     return None
+
+
+def _review_in(row: LogRow, mapper: EventMapper, slot: SlotAdded) -> Review | None:
+    """None where it was erased with the records of its month, or its author sealed no event."""
+    try:
+        recorded = mapper.open(row)
+    except KeyUnavailable:
+        return None
+    except Tampered as error:
+        if error.code not in AUTHORS_DOING:
+            raise
+        return None
+    event = recorded.event
+    return Review(slot, recorded, event) if isinstance(event, AuditReviewed) else None
 
 
 def _of_slot(
@@ -112,11 +124,8 @@ def _of_slot(
                 raise Tampered("stream-gap", "A stream lacks an event.", position=row.position)
             if row.topic != AuditReviewed.TOPIC:
                 continue
-            try:
-                recorded = mapper.open(row)
-            except KeyUnavailable:
-                continue
-            if isinstance(recorded.event, AuditReviewed):
-                yield Review(slot, recorded, recorded.event)
+            review = _review_in(row, mapper, slot)
+            if review is not None:
+                yield review
         if len(rows) < _PAGE:
             return
