@@ -88,8 +88,7 @@ def decide_get(
         return Decision(allowed=False, detail="restricted-request-needed", through=through)
     if restricted and roles.holder("restricted-access", caller.claims) is None:
         return Decision(allowed=False, detail="restricted-access-needed", through=through)
-    known = {field_key(field.name) for field in application.fields}
-    if any(_field_key(name) not in known for name in fields):
+    if fields and not _has_all(application, fields):
         return Decision(allowed=False, detail="unknown-field", through=through)
     return Decision(
         allowed=True, detail="member" if application.is_group else "owner", through=through
@@ -150,6 +149,11 @@ _ADMINISTRATORS = frozenset(
     }
 )
 _OWNERS = frozenset({Verb.SET_CREDENTIALS, Verb.DELETE_CREDENTIALS})
+
+
+def _has_all(application: Application, fields: tuple[str, ...]) -> bool:
+    known = {field_key(field.name) for field in application.fields}
+    return all(_field_key(name) in known for name in fields)
 
 
 def _member(application: Application, caller: Caller) -> Claim | None:
