@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -67,7 +68,7 @@ class _Count:
     last: int = 0
 
 
-class _ByName(Section):
+class _ByName(Section, ABC):
     """Attempts counted under a name that each of them has."""
 
     def __init__(self) -> None:
@@ -99,8 +100,9 @@ class _ByName(Section):
             "more": len(order[LISTED:]),
         }
 
+    @abstractmethod
     def _named(self, record: Access) -> tuple[str, str]:
-        raise NotImplementedError
+        """What attempts are counted by, and how that is shown."""
 
 
 class ByApplication(_ByName):

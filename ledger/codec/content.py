@@ -102,4 +102,5 @@ def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 
 @functools.cache
 def _decoder(topic: str) -> msgspec.msgpack.Decoder[_Stored[Event]]:
-    return msgspec.msgpack.Decoder(_Stored[class_of(topic)])  # type: ignore[misc] # made at run time
+    stored: Any = _Stored  # its event's class is known when it is asked for, and not before
+    return msgspec.msgpack.Decoder(stored[class_of(topic)])
