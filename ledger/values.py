@@ -77,8 +77,8 @@ class FieldValue:
         same = hmac.compare_digest(self.as_bytes(), other.as_bytes())
         return same and self.is_text == other.is_text
 
-    # A hash would tell of the secret. This is the language's own way to have none; a checker takes it
-    # for an error, because it is told that every object has one.
+    # A hash would tell of the secret. This is the language's own way to have none; checkers take it
+    # for an error, because they are told that every object has one.
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> Never:
