@@ -235,7 +235,8 @@ def test_a_backup_is_not_written_where_no_folder_is(house):
 def test_a_medium_that_reads_otherwise_is_not_relied_upon(house, monkeypatch):
     """What does not come back as it was written is not recorded; nor is what others may read."""
     reading = key_backup_file.read_private
-    monkeypatch.setattr(key_backup_file, "read_private", lambda *what: reading(*what)[:-1] + b"\0")
+    otherwise = lambda *what, **how: reading(*what, **how)[:-1] + b"\0"
+    monkeypatch.setattr(key_backup_file, "read_private", otherwise)
     before = size(house)
     assert refusal(lambda: back_up(house), Unavailable).code == "key-backup-differs"
     monkeypatch.undo()

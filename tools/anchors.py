@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.x509 import Certificate
-from filelock import FileLock, Timeout
 
 from ledger.anchors.comparing import Kept, Trusted, kept_heads
 from ledger.anchors.cosignature import parse_witness_key
@@ -26,8 +25,8 @@ from ledger.anchors.signed_note import (
     unknown_anchor,
     whole_bytes,
 )
-from ledger.anchors.witness_folder import sync_folder
 from ledger.errors import InvalidInput, Unavailable
+from ledger.private_files import locked, sync_folder
 from tools.documents import StandardInput, read_bytes
 
 LOCK_TIMEOUT_S = 60.0
@@ -120,19 +119,12 @@ def _kept_bytes(content: bytes, added: bytes) -> int:
 @contextlib.contextmanager
 def writing(place: Path) -> Iterator[None]:
     """Nobody else adds to the file meanwhile; `anchors-busy` after a minute."""
-    lock = FileLock(place.with_name(f"{place.name}.lock"), timeout=LOCK_TIMEOUT_S, mode=0o600)
     if not place.parent.is_dir():
         raise _not_writable()  # the lock would make the folder, and a slip of the pen stay unseen
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise Unavailable("anchors-busy", "Another process adds to the file of anchors.") from error
-    except OSError as error:
-        raise _not_writable() from error
-    try:
+    busy = Unavailable("anchors-busy", "Another process adds to the file of anchors.")
+    lock = place.with_name(f"{place.name}.lock")
+    with locked(lock, LOCK_TIMEOUT_S, busy=busy, not_writable=_not_writable()):
         yield
-    finally:
-        lock.release()
 
 
 def replace_notes(place: Path, notes: Sequence[SignedNote]) -> None:

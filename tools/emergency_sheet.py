@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import Conflict, Unavailable
-from ledger.sealing.keyring_file import create_private_file
+from ledger.private_files import create_private_file
 from tools.key_backups import backup_document
 from tools.settings import real_path
 from tools.show import printable

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ledger.private_files import clear_leftovers, read_private
 from ledger.sealing import slots
-from ledger.sealing.keyring_file import clear_leftovers, create_key_file, read_private
+from ledger.sealing.keyring_file import create_key_file
 from ledger.sealing.slots import KEY_FILE_BYTES, Argon2Cost, Holding
 from tools import prompts
 from tools.documents import StandardInput

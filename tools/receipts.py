@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ledger.errors import Conflict, LedgerError, Tampered, Unavailable
 from ledger.log.proof_document import InclusionProof
-from ledger.sealing.keyring_file import private_file
+from ledger.private_files import private_file
 from tools.settings import real_path
 from tools.show import json_text, print_note
 

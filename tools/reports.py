@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import Conflict, InvalidInput, Tampered, Unavailable
-from ledger.sealing.keyring_file import create_private_file, replace_private_file
+from ledger.private_files import create_private_file, replace_private_file
 from projections.report import Section, fold_report
 from projections.report_access import Accesses, ByApplication, ByPerson, Exposure, Refusals
 from projections.report_keeping import BackupsMade, Changes, Epochs

@@ -20,8 +20,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,13 +31,17 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from filelock import FileLock, Timeout
 
 from ledger.anchors.cosignature import WitnessKey
 from ledger.errors import Conflict, KeyUnavailable, NotFound, Tampered, Unavailable
 from ledger.log.checkpoint import is_signed
 from ledger.log.following import CheckedHead
-from ledger.sealing.keyring_file import create_private_file, read_private
+from ledger.private_files import (
+    create_private_file,
+    locked,
+    read_private,
+    replace_private_file,
+)
 from ledger.tree import unpack_frontier
 
 LOCK_TIMEOUT_S = 60.0
@@ -80,20 +82,10 @@ class WitnessFolder:
             self.remember(seen, key)
         return seen
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> contextlib.AbstractContextManager[None]:
         """Nobody else signs with this folder meanwhile; `witness-busy` after a minute."""
-        lock = FileLock(self.path / "lock", timeout=LOCK_TIMEOUT_S, mode=0o600)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise Unavailable("witness-busy", "Another process signs with this witness.") from error
-        except OSError as error:
-            raise _not_writable() from error
-        try:
-            yield
-        finally:
-            lock.release()
+        busy = Unavailable("witness-busy", "Another process signs with this witness.")
+        return locked(self.path / "lock", LOCK_TIMEOUT_S, busy=busy, not_writable=_not_writable())
 
     def recall(self) -> Seen:
         """What the witness has seen; `no-witness`, `witness-damaged`, `witness-newer`."""
@@ -130,12 +122,8 @@ class WitnessFolder:
         """Keep this in place of what was kept; durable on return. Under the lock."""
         line = json.dumps(_told(seen)).encode() + b"\n"
         content = line + base64.b64encode(key.sign(_LABEL + line)) + b"\n"
-        temporary = self.path / "memory.new"
         try:
-            temporary.unlink(missing_ok=True)  # left by a kill
-            create_private_file(temporary, content)
-            temporary.replace(self._memory)
-            sync_folder(self.path)
+            replace_private_file(self._memory, content)
         except OSError as error:
             raise _not_writable() from error
 
@@ -196,15 +184,6 @@ def _seen(told: dict[str, Any]) -> Seen:
     recorded_at, epoch, signed_at = numbers
     head = CheckedHead(frontier, recorded_at, epoch, bytes.fromhex(told["signers"]))
     return Seen(ledger_id, WitnessKey(str(told["name"]), public_key), head, signed_at)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _damaged() -> Tampered:

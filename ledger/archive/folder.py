@@ -29,6 +29,7 @@ from ledger.archive.manifest import (
     parse_manifest,
 )
 from ledger.errors import Conflict, LedgerError, NotFound, Refused, Tampered, Unavailable
+from ledger.private_files import sync_folder
 
 _NAME = r"part-\d{16,19}-\d{16,19}"
 _MANIFEST = re.compile(rf"{_NAME}\.manifest")
@@ -164,11 +165,7 @@ class ArchiveFolder:
         """Make the names in the folder durable, and its own in the folder above."""
         try:
             for path in (self.path, self.path.parent):
-                folder = os.open(path, os.O_RDONLY)
-                try:
-                    os.fsync(folder)
-                finally:
-                    os.close(folder)
+                sync_folder(path)
         except OSError as error:
             raise not_writable(error) from error
 

@@ -39,6 +39,7 @@ from ledger.errors import LedgerError, Tampered, Unavailable
 from ledger.log.following import CheckedHead
 from ledger.log.forking import rest_while_forking
 from ledger.log.tips import Tip
+from ledger.private_files import sync_folder
 from ledger.tree import unpack_frontier
 
 _HEAD = "ledger_id, size, frontier, recorded_at, epoch, signers, mac"
@@ -204,11 +205,7 @@ class HostMemory:
             self.forget()
             fresh.path.replace(self.path)
             self._complete_to = kept.size
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self.path.parent)
         except OSError as error:
             raise _not_writable() from error
 

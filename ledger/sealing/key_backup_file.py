@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ledger.errors import Conflict, InvalidInput, KeyUnavailable, LedgerError, Refused, Unavailable
-from ledger.sealing.keyring import Keyring, parse_keyring
-from ledger.sealing.keyring_file import create_private_file, read_private
+from ledger.private_files import create_private_file, read_private
+from ledger.sealing.keyring import BYTES_MAX, Keyring, parse_keyring
 
 WHAT = "key-backup"
 PATH_LENGTH_MAX = 4096
@@ -118,7 +118,7 @@ def remove_key_backup(path: Path) -> None:
 
 def read_key_backup(path: Path) -> tuple[Keyring, bytes]:
     """A key backup and its bytes; `key-backup-missing`, `-too-open`, `-damaged`."""
-    content = read_private(path, WHAT)
+    content = read_private(path, WHAT, bytes_max=BYTES_MAX)
     try:
         return parse_keyring(content), content
     except KeyUnavailable as error:
@@ -134,7 +134,7 @@ def read_key_backup(path: Path) -> tuple[Keyring, bytes]:
 
 def _is_there(path: Path, content: bytes) -> bool:
     try:
-        return read_private(path, WHAT) == content
+        return read_private(path, WHAT, bytes_max=BYTES_MAX) == content
     except LedgerError:
         return False
 

@@ -10,30 +10,29 @@ No change may drop or alter a key that the file held: what is written is opened 
 first and compared. The exceptions are named one by one by whoever has asked the log: keys that it
 calls destroyed or about to be, and epochs held ready that it did not choose.
 
-A key file is made beside its place and then linked there, so that it is whole or absent too. A key
-backup is written likewise:
-
-    .NAME.<16 hex digits>.new, fsync ── link ──▶ NAME, fsync of the folder, the first name goes
-
-Where a backup is put in the keyring's place, what was there stays as `NAME.replaced-1`, `-2` ...
+A key file is made as every private file is (`ledger.private_files`), and so is a key backup. Where
+a backup is put in the keyring's place, what was there stays as `NAME.replaced-1`, `-2` ...
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
-import re
-import secrets
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock, Timeout
-
 from ledger.errors import Conflict, KeyUnavailable, Unavailable
+from ledger.private_files import (
+    create_private_file,
+    link,
+    locked,
+    read_private,
+    real_place,
+    sync_folder,
+    write_new,
+)
 from ledger.sealing.keyring import BYTES_MAX, GivenUp, Keyring, UnlockedKeyring, parse_keyring
 
 T = TypeVar("T")
@@ -41,41 +40,22 @@ Change = Callable[[UnlockedKeyring], tuple[Keyring, bytes, T]]
 """Of what the file holds now: the new keyring, the root that opens it, and an answer."""
 NOTHING = GivenUp()
 _LOCK_TIMEOUT_S = 30.0
-_LEFTOVER = r"\.{name}\.[0-9a-f]{{16}}\.new"
-_WHEN_LOST = {"keyring": "; if it is lost, `credledger key restore SRC` puts a backup back"}
-_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-
-
-def read_private(path: Path, what: str, *, bytes_max: int = BYTES_MAX) -> bytes:
-    """A file's content if nobody else may read it; `WHAT-missing`, `WHAT-too-open` otherwise."""
-    try:
-        # A pipe with a name would be waited for without end; opened like this it reads as empty.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
-            if stat.S_IMODE(status.st_mode) & 0o077:
-                raise KeyUnavailable(
-                    f"{what}-too-open",
-                    f"The {what.replace('-', ' ')} may be read by others than its owner.",
-                    hint="Run `chmod 600` on it, and consider who has read it until now.",
-                )
-            return file.read(bytes_max + 1)
-    except OSError as error:
-        raise KeyUnavailable(
-            f"{what}-missing",
-            f"The {what.replace('-', ' ')} is not there or cannot be read.",
-            hint=f"Check where the {what.replace('-', ' ')} lies and who may read it"
-            f"{_WHEN_LOST.get(what, '')}.",
-        ) from error
+_WHEN_LOST = "; if it is lost, `credledger key restore SRC` puts a backup back"
 
 
 def read_keyring(path: Path) -> Keyring:
     """Read and parse; see `keyring.parse_keyring`."""
-    return parse_keyring(read_private(path, "keyring"))
+    return parse_keyring(keyring_bytes(path))
+
+
+def keyring_bytes(path: Path) -> bytes:
+    """What the file holds; `keyring-missing`, `keyring-too-open` as `read_private` has them."""
+    return read_private(path, "keyring", bytes_max=BYTES_MAX, when_lost=_WHEN_LOST)
 
 
 def create_keyring_file(path: Path, keyring: Keyring) -> None:
     """Write a keyring where none is; `keyring-exists` otherwise; durable on return."""
-    path = _real(path)
+    path = real_place(path)
     _make_folder(path)
     with _locked(path):
         require_free(path)
@@ -115,7 +95,7 @@ def changing(path: Path, unlocked: UnlockedKeyring, *, wait: bool = True) -> Ite
 
     `keyring-locked` where another process does not let go of it, at once if nobody is to `wait`.
     """
-    path = _real(path)
+    path = real_place(path)
     with _locked(path, _LOCK_TIMEOUT_S if wait else 0):
         yield KeyringFile(path, read_keyring(path).opened_by(unlocked))
 
@@ -136,7 +116,7 @@ class KeyringPlace:
 
     def content(self) -> bytes | None:
         """What lies there; None where nothing does. Errors as `read_private`."""
-        return read_private(self.path, "keyring") if os.path.lexists(self.path) else None
+        return keyring_bytes(self.path) if os.path.lexists(self.path) else None
 
     def free_name(self) -> Path | None:
         """What the file that is there will go by when another takes its place; None without one."""
@@ -160,7 +140,7 @@ class KeyringPlace:
             yield
             try:
                 if aside is not None:
-                    _link(self.path, aside)
+                    link(self.path, aside)
                 _take_place(temporary, self.path)
             except OSError as error:
                 raise _not_writable() from error
@@ -171,7 +151,7 @@ class KeyringPlace:
 @contextlib.contextmanager
 def placing(path: Path) -> Iterator[KeyringPlace]:
     """The place of a keyring under its lock; the folder is made if need be."""
-    path = _real(path)
+    path = real_place(path)
     _make_folder(path)
     with _locked(path):
         yield KeyringPlace(path)
@@ -182,7 +162,7 @@ def create_key_file(path: Path, content: bytes) -> None:
 
     `key-file-exists` where something is, `key-file-not-writable` where it cannot be written.
     """
-    place = _real(path)
+    place = real_place(path)
     try:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         create_private_file(place, content)
@@ -196,82 +176,15 @@ def create_key_file(path: Path, content: bytes) -> None:
         ) from error
 
 
-def create_private_file(path: Path, content: bytes) -> None:
-    """Write a file where none is, whole or not at all, mode 0600; durable on return.
-
-    FileExistsError where something is, other kinds of OSError where it cannot be written.
-    """
-    _put_private_file(path, content, _link)
-
-
-def replace_private_file(path: Path, content: bytes) -> None:
-    """The same in the place of whatever is there, which stays as it is until then."""
-    _put_private_file(path, content, _rename)
-
-
-def _put_private_file(path: Path, content: bytes, put: Callable[[Path, Path], None]) -> None:
-    clear_leftovers(path)
-    temporary = _beside(path)
-    try:
-        _write_new(temporary, content)
-        put(temporary, path)
-        _sync_folder(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def private_file(path: Path, room: int) -> Iterator[Callable[[bytes], None]]:
-    """The same in two steps: that it can be written shows at once, and `write` gives it its name.
-
-    So many bytes of `room` are taken up on the disk meanwhile. Where nothing is written, nothing
-    is there afterwards.
-    """
-    clear_leftovers(path)
-    if os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, "exists")
-    temporary = _beside(path)
-
-    def write(content: bytes) -> None:
-        with temporary.open("r+b") as file:
-            file.write(content)
-            file.truncate()
-            file.flush()
-            os.fsync(file.fileno())
-        _link(temporary, path)
-        _sync_folder(path)
-
-    try:
-        _write_new(temporary, bytes(room))
-        yield write
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def clear_leftovers(path: Path) -> None:
-    """Take away what a kill left while `create_private_file` made this file, or had made it."""
-    place = _real(path)
-    left = re.compile(_LEFTOVER.format(name=re.escape(place.name)))
-    with contextlib.suppress(OSError):
-        for entry in place.parent.iterdir():
-            if left.fullmatch(entry.name):
-                entry.unlink(missing_ok=True)
-
-
 def refuse_beside_store(keyring: Path, store: Path) -> None:
     """Keyring and database must not share a folder: whoever copies one must not get both."""
-    ours, theirs = _real(keyring).parent, _real(store).parent
+    ours, theirs = real_place(keyring).parent, real_place(store).parent
     if ours == theirs or theirs in ours.parents:
         raise KeyUnavailable(
             "keyring-beside-store",
             "The keyring lies in the database's folder or below it.",
             hint="Keep the keyring in a folder of its own, best on another disk.",
         )
-
-
-def _real(path: Path) -> Path:
-    # Unlike Path.resolve this never fails, not even on links that lead in a circle.
-    return Path(os.path.realpath(path))
 
 
 def _make_folder(path: Path) -> None:
@@ -281,19 +194,12 @@ def _make_folder(path: Path) -> None:
         raise _not_writable() from error
 
 
-@contextlib.contextmanager
-def _locked(path: Path, timeout_s: float = _LOCK_TIMEOUT_S) -> Iterator[None]:
-    lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=timeout_s, mode=0o600)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise Unavailable("keyring-locked", "Another process changes the keyring.") from error
-    except OSError as error:
-        raise _not_writable() from error
-    try:
-        yield
-    finally:
-        lock.release()
+def _locked(
+    path: Path, timeout_s: float = _LOCK_TIMEOUT_S
+) -> contextlib.AbstractContextManager[None]:
+    busy = Unavailable("keyring-locked", "Another process changes the keyring.")
+    lock = path.with_name(f"{path.name}.lock")
+    return locked(lock, timeout_s, busy=busy, not_writable=_not_writable())
 
 
 def _replace_file(path: Path, content: bytes) -> None:
@@ -305,10 +211,6 @@ def _replace_file(path: Path, content: bytes) -> None:
         raise _not_writable() from error
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
-
-
 def _temporary(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
 
@@ -316,48 +218,14 @@ def _temporary(path: Path) -> Path:
 def _write_temporary(temporary: Path, content: bytes) -> None:
     try:
         temporary.unlink(missing_ok=True)  # left by a kill; nobody else writes under the lock
-        _write_new(temporary, content)
+        write_new(temporary, content)
     except OSError as error:
         raise _not_writable() from error
 
 
 def _take_place(temporary: Path, path: Path) -> None:
     temporary.replace(path)
-    _sync_folder(path)
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _rename(temporary: Path, path: Path) -> None:
-    temporary.replace(path)
-
-
-def _link(temporary: Path, path: Path) -> None:
-    """Give the file its name; FileExistsError where something has it."""
-    try:
-        os.link(temporary, path)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        # No hard links here, as on many a stick: the look before the rename has to do.
-        if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, "exists") from error
-        temporary.replace(path)
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def _not_writable() -> Unavailable:

@@ -54,7 +54,7 @@ from ledger.sealing.key_backup_file import (
     write_key_backup,
 )
 from ledger.sealing.keyring import Keyring, UnlockedKeyring, parse_keyring
-from ledger.sealing.keyring_file import placing, read_private
+from ledger.sealing.keyring_file import keyring_bytes, placing
 from ledger.sealing.slots import AUDITOR, OPERATOR, Holding
 from ledger.usecases.acting import Acting
 from ledger.usecases.backups import LookAtBackups
@@ -163,7 +163,7 @@ class KeyBackups:
         with self._held.changing() as file:
             history = self._writer.look(self._desk.key_history)
             drop(file, history)
-            content = read_private(self._keyring, "keyring")
+            content = keyring_bytes(self._keyring)
             held = file.held
             # Nobody changes the file meanwhile, so what is copied is what was opened.
             assert parse_keyring(content) == held.keyring

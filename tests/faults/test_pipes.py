@@ -7,7 +7,8 @@ import os
 import pytest
 
 from ledger.errors import InvalidInput, KeyUnavailable
-from ledger.sealing.keyring_file import read_keyring, read_private
+from ledger.private_files import read_private
+from ledger.sealing.keyring_file import read_keyring
 from tools.documents import StandardInput, read_bytes
 
 
@@ -22,7 +23,7 @@ def test_a_pipe_is_no_keyring_and_no_key_file(pipe):
     with pytest.raises(KeyUnavailable) as caught:
         read_keyring(pipe)
     assert caught.value.code == "keyring-damaged"
-    assert read_private(pipe, "key-file") == b""
+    assert read_private(pipe, "key-file", bytes_max=10) == b""
 
 
 def test_a_pipe_is_no_file_with_a_passphrase_values_or_applications(pipe):

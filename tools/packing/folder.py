@@ -22,6 +22,7 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 from ledger.errors import Conflict, Unavailable
+from ledger.private_files import sync_folder
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BUFFER_BYTES = 1024**2
@@ -125,9 +126,9 @@ class PackFolder:
     def publish(self) -> None:
         """Give the draft its name; durable on return."""
         with _as_ours():
-            _sync(self.draft)
+            sync_folder(self.draft)
             self.draft.rename(self.path)  # an empty folder gives way
-            _sync(self.path.parent)
+            sync_folder(self.path.parent)
 
     def _require_empty(self) -> None:
         with _as_ours():
@@ -169,11 +170,3 @@ def _as_ours() -> Iterator[None]:
         yield
     except OSError as error:
         raise not_writable(error) from error
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger import private_files
 from ledger.errors import Conflict, KeyUnavailable, LedgerError, Unavailable
 from ledger.sealing import keyring_file
 from ledger.sealing.keyring import _wrap
@@ -201,7 +202,7 @@ def test_a_key_file_is_whole_or_absent(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(keyring_file.os, "fsync", full)
+        patched.setattr(private_files.os, "fsync", full)
         call = lambda: create_key_file(path, b"k" * 32)
         assert _code(call, Unavailable) == "key-file-not-writable"
     assert list(path.parent.iterdir()) == []
@@ -218,7 +219,7 @@ def test_a_key_file_can_be_made_where_there_are_no_hard_links(tmp_path, monkeypa
     def refuse(*_names, **_how):
         raise OSError(1, "Operation not permitted")
 
-    monkeypatch.setattr(keyring_file.os, "link", refuse)
+    monkeypatch.setattr(private_files.os, "link", refuse)
     path = tmp_path / "key"
     create_key_file(path, b"k" * 32)
     assert path.read_bytes() == b"k" * 32
@@ -268,7 +269,7 @@ def test_a_disk_that_is_full_leaves_the_old_file(path, unlocked, monkeypatch):
         raise OSError(28, "No space left on device")
 
     before = path.read_bytes()
-    monkeypatch.setattr(keyring_file.os, "fsync", full)
+    monkeypatch.setattr(private_files.os, "fsync", full)
     call = lambda: update_keyring_file(path, unlocked, _bump(unlocked))
     assert _code(call, Unavailable) == "keyring-not-writable"
     assert path.read_bytes() == before
@@ -323,9 +324,10 @@ POINTS = {
 DYING = (
     ADDING
     + """
+from ledger import private_files
 from ledger.sealing import keyring_file
 owner, name = sys.argv[4].split(".")
-target = {"os": keyring_file.os, "Path": Path}[owner]
+target = {"os": private_files.os, "Path": Path}[owner]
 real, left, after = getattr(target, name), int(sys.argv[5]), sys.argv[6] == "True"
 armed = []
 
