@@ -13,15 +13,13 @@ from __future__ import annotations
 import itertools
 import zlib
 
-import click
 import pytest
 
+from tests.commands import all_commands
 from tests.faults.accepted import ACCEPTANCES
 from tests.faults.killing import STEP, killed_everywhere, moments_of, spread, untouched
 from tests.faults.running import KILLED
 from tests.faults.writes import ELSEWHERE, READS, VALUES, WRITES
-from tools.cli.main import PROGRAM, program
-from tools.reference import leaves
 
 ROLE = "writer_of_killed_migrations"
 NEXT = ("app", "grant", "payroll", "administrator", "user:next")
@@ -36,10 +34,7 @@ def moments(host, tmp_path, *arguments):
 
 def test_every_command_that_writes_is_tried_somewhere():
     """All commands there are: those killed here, those killed elsewhere, and those that read."""
-    there = {
-        path.removeprefix(f"{PROGRAM} ")
-        for path, _ in leaves(program, click.Context(program, info_name=PROGRAM))
-    }
+    there = all_commands()
     assert there == {*WRITES, *ELSEWHERE, *READS}
     assert len(there) == len(WRITES) + len(ELSEWHERE) + len(READS)
 

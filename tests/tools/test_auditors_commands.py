@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import click
 import pytest
 
+from tests.commands import all_commands
 from tests.tools.conftest import Cli, auditor_of
-from tools.cli.main import PROGRAM, program
-from tools.reference import leaves
 
 OPERATORS = {
     "app create": ("x", "--kind", "group"),
@@ -108,10 +106,7 @@ def words(house, name, said):
 
 def test_every_command_is_one_of_the_three():
     """Nobody adds a command without saying whose it is."""
-    there = {
-        path.removeprefix(f"{PROGRAM} ")
-        for path, _ in leaves(program, click.Context(program, info_name=PROGRAM))
-    }
+    there = all_commands()
     assert there == {*OPERATORS, *ALLOWED, *KEYLESS}
     assert len(there) == len(OPERATORS) + len(ALLOWED) + len(KEYLESS)
 
