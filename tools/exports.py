@@ -28,6 +28,7 @@ from ledger.errors import Conflict, InvalidInput, NotFound, Unavailable
 from projections.export import Exported, exported
 from projections.ocsf import ocsf_document
 from projections.streams import position_at
+from tools.questions import Recording
 from tools.settings import real_path
 from tools.show import progress
 from tools.when import parse_moment
@@ -43,8 +44,6 @@ _FORMATS: Mapping[str, Callable[[Exported], dict[str, Any]]] = {
     JSONL: lambda row: row.document,
 }
 Write = Callable[[str], object]
-Recording = Callable[[Mapping[str, object], int], None]
-"""Records what is asked for, and how many rows of the log that is."""
 
 
 class Asked(NamedTuple):

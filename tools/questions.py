@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ledger.claims import parse_claim
@@ -16,6 +17,9 @@ from tools.when import parse_moment, parse_place
 if TYPE_CHECKING:
     from projections.unusual import Rules
     from tools.wiring import Session
+
+Recording = Callable[[Mapping[str, object], int], None]
+"""Records what is asked for, and how many rows of the log that is, before it is answered."""
 
 
 def access_rows(

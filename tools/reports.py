@@ -17,7 +17,7 @@ from projections.report_access import Accesses, ByApplication, ByPerson, Exposur
 from projections.report_keeping import BackupsMade, Changes, Epochs
 from projections.report_unusual import Unusual
 from projections.streams import position_at
-from tools.exports import Recording
+from tools.questions import Recording
 from tools.settings import real_path
 from tools.show import progress
 from tools.verifying import verify_store
