@@ -12,6 +12,7 @@ import click
 
 from ledger.errors import InvalidInput, NotFound
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,7 @@ HISTORY_COLUMNS = {
 owner_option = click.option("--owner", metavar="CLAIM", help="Whose credentials.")
 
 
-@click.group()
+@click.group(cls=Noun)
 def credential() -> None:
     """Manage the credentials of owners in applications."""
 
