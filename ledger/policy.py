@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ledger.aggregates.application import Application
-from ledger.aggregates.issuers import Issuers
+from ledger.aggregates.issuers import NO_ISSUERS, Issuers
 from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.roles import Roles
 from ledger.claims import OWNER_TYPES, Claim
@@ -74,15 +74,16 @@ class Decision:
 def decide_get(
     application: Application | None,
     roles: Roles,
-    issuers: Issuers,
     caller: Caller,
     *,
     restricted: bool,
     fields: tuple[str, ...] = (),
+    issuers: Issuers = NO_ISSUERS,
 ) -> Decision:
     """Whether the caller gets the credentials that are theirs in this application.
 
     `fields` are those asked for by name; one that the application does not have is refused.
+    `issuers` are those trusted at this position; where none are told, no token is believed.
     """
     if not is_believed(issuers, caller):
         return Decision(allowed=False, detail="issuer-not-trusted")
@@ -127,10 +128,10 @@ def decide(
     verb: Verb,
     application: Application | None,
     roles: Roles,
-    issuers: Issuers,
     caller: Caller | None,
     *,
     owner: Claim | None = None,
+    issuers: Issuers = NO_ISSUERS,
 ) -> Decision:
     """Whether a caller may do something besides reading; no caller is the operator."""
     if caller is None:
