@@ -88,6 +88,7 @@ from ledger.usecases.retention import Retainer
 from ledger.usecases.retrieval import Retrieve, opened
 from ledger.usecases.rotation import EPOCHS_PAST, Progress, Rotation
 from ledger.usecases.slots import AuditorsOwnEvent, SlotKeeper, SlotRemoval
+from ledger.usecases.trust import TrustKeeper
 from ledger.values import FIELDS_MAX, FieldValue
 
 T = TypeVar("T")
@@ -123,6 +124,8 @@ class Ledger:
         """How long access records are kept, and their erasure."""
         self.hosts = HostKeeper(desk, writer, host)
         """Which hosts hold which epochs, as far as they have told."""
+        self.trust = TrustKeeper(desk, writer, held, clock)
+        """Issuers of tokens, and the service's key pair."""
         self._clock = clock
         self._prover = prover
 
@@ -228,7 +231,8 @@ class Ledger:
                 else application
             )
             roles = self._desk.roles(view)
-            return decide(verb, found, roles, acting.caller, owner=owner).allowed
+            issuers = self._desk.issuers(view)
+            return decide(verb, found, roles, acting.caller, owner=owner, issuers=issuers).allowed
 
         return self._look(look)
 
@@ -364,7 +368,7 @@ class Ledger:
         """Record that the history was read; the position."""
 
         def ask(transaction: Transaction) -> int:
-            actor = self._desk.actor(acting)
+            actor = self._desk.actor(transaction, acting)
             event = AuditQueried(filter, rows)
             if self._desk.unlocked.is_operator:
                 return transaction.append_access(event, actor, acting.reason).position

@@ -82,7 +82,7 @@ class StartEpoch:
         transaction.append(
             self.desk.streams.keyring(),
             EpochStarted(self.started.epoch, committed(self.started), committed(self.following)),
-            self.desk.actor(self.acting),
+            self.desk.actor(transaction, self.acting),
             self.acting.reason,
         )
         return True
@@ -124,7 +124,7 @@ class Reseal:
         fits &= period_of(transaction.recorded_at()) == self.period
         if not fits:
             return Resealed(0, (), len(self.prepared))
-        actor = self.desk.actor(self.acting)
+        actor = self.desk.actor(transaction, self.acting)
         lives = Lives(self.desk, transaction)
         resealed, ended = 0, []
         for row, event in self.prepared:
@@ -154,7 +154,7 @@ class FinishRotation:
             transaction.append(
                 self.desk.streams.keyring(),
                 EpochResealed(self.epoch, self.resealed),
-                self.desk.actor(self.acting),
+                self.desk.actor(transaction, self.acting),
                 self.acting.reason,
             )
 

@@ -34,6 +34,7 @@ PLACES = {
     "credential": ("tools.cli.credential:credential", "Credentials of owners in applications."),
     "exec": ("tools.cli.exec:exec_command", "Run a program with credentials."),
     "role": ("tools.cli.role:role", "Service-level rights."),
+    "issuer": ("tools.cli.issuer:issuer", "Trusted issuers of tokens."),
     "key": ("tools.cli.key:key", "Epochs, slots and passphrases of the keyring."),
     "audit": ("tools.cli.audit:audit", "Who read what, who changed what, and why."),
     "leaver": (
