@@ -15,7 +15,7 @@ import pytest
 from ledger.log.host_file import host_path
 from tests.faults.archives import emptied, small
 from tests.faults.killing import STEP
-from tests.faults.running import KILLED, Host, Nursery
+from tests.faults.running import KILLED, Host
 
 BOUNDARIES_MAX = 600
 CANARY = "canary-77aa"
@@ -23,12 +23,6 @@ VALUES = json.dumps({"User": "ann", "Password": CANARY}).encode()
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")
 EVERY, EVERY_ON_SERVER = 3 * STEP, 17 * STEP
 """One boundary in so many is tried; on a server there are many more."""
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as started:
-        yield started
 
 
 def filled(host: Host) -> Host:

@@ -17,7 +17,7 @@ import pytest
 
 from ledger.sealing.keyring_file import read_keyring
 from tests.faults.killing import killed_everywhere
-from tests.faults.running import Host, Nursery
+from tests.faults.running import Host
 from tests.faults.test_full_disk import UNRECORDED, full_everywhere
 
 PASSPHRASES = {"first": "seven herons cross the lake", "second": "two otters share one stone"}
@@ -38,12 +38,6 @@ class Told:
 
     host: Host
     words: list[str]
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as started:
-        yield started
 
 
 def make(host):

@@ -15,7 +15,7 @@ import sqlite3
 import pytest
 
 from ledger.sealing.keyring_file import read_keyring
-from tests.faults.running import Host, Nursery
+from tests.faults.running import Host
 
 PASSPHRASES = {
     "first": "seven herons cross the lake",
@@ -31,12 +31,6 @@ SET = ("credential", "set", "payroll", "--owner", "user:bob", "--values", "-")
 ADD = ("key", "slot", "add", "passphrase", "--argon2-memory", "19")
 CHANGE = ("key", "passphrase", "--argon2-memory", "19", "--new-passphrase-file")
 DAMAGED = {"keyring-damaged", "keyring-newer"}
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
