@@ -8,8 +8,9 @@ What cannot be judged is `unreadable`: a record that was erased or whose key is 
 decided by rules that this version does not know, and every one behind a piece of policy whose key
 is not held.
 
-A record that was found right is right again where the very same record is met while the policy's
-states and the mapping are the very same objects; deciding is a pure function of these (decision 6).
+A record that was found right is right again where the very same text is opened from another row
+while the policy's states and the mapping are the very same objects; deciding is a pure function of
+these (decision 6), and the same text is the same record.
 
 The whole log is checked into its signed heads on the way, whichever rows it is then asked about: a
 record or a piece of policy that was taken away, moved or put in ends the recheck as *tampered*.
@@ -40,6 +41,8 @@ from projections.streams import Walk
 from projections.view import Progress
 
 _RIGHT_MAX = 100_000
+_RIGHT_BYTES_MAX = 2048
+"""A record that is longer is decided each time, so that few of them do not fill the memory."""
 _CLAIMS_KEPT = 10_000
 _PREFIXES = ("application.", "role.", "credential.", "access.")
 
@@ -84,8 +87,28 @@ class Redecision:
         self._states: dict[str, Application] = {}
         self._roles = Roles()
         self._mappings: dict[tuple[str, str | None], CredentialMapping] = {}
-        self._right: dict[Access, _Basis] = {}
+        self._right: dict[tuple[str, bytes], _Basis] = {}
+        self._met: tuple[str, bytes] | None = None
+        """Topic and text of the access that is decided next."""
         self._blind = False
+
+    def knows(self, row: LogRow, text: bytes) -> bool:
+        """Whether this is an access that is right again; then it is counted, and done with.
+
+        Where one was judged, no later one is erased: what is erased is all up to some position.
+        """
+        self._met = met = row.topic, text
+        basis = self._right.get(met)
+        if (
+            basis is None
+            or self._states.get(basis.application) is not basis.state
+            or self._roles is not basis.roles
+            or self._mappings.get(basis.place) is not basis.mapping
+            or self._blind
+        ):
+            return False
+        self.checked += 1
+        return True
 
     def see(self, recorded: Recorded) -> None:
         """Fold one event, or decide one access again."""
@@ -134,8 +157,6 @@ class Redecision:
             self._unreadable(recorded.position, "unknown-rules")
             return
         self.checked += 1
-        if self._is_right_again(record):
-            return
         stated = _stated(recorded, record)
         if record.claims[:1] != (record.caller,):
             self._wrong(recorded, stated.outcome, "denied", "caller-not-presented")
@@ -156,21 +177,14 @@ class Redecision:
         else:
             self._keep(record)
 
-    def _is_right_again(self, record: Access) -> bool:
-        basis = self._right.get(record)
-        return (
-            basis is not None
-            and self._states.get(basis.application) is basis.state
-            and self._roles is basis.roles
-            and self._mappings.get(basis.place) is basis.mapping
-        )
-
     def _keep(self, record: Access) -> None:
+        if self._met is None or len(self._met[1]) > _RIGHT_BYTES_MAX:
+            return
         if len(self._right) >= _RIGHT_MAX:
             self._right.clear()
         key = compared(record.application)
         place = key, record.owner
-        self._right[record] = _Basis(
+        self._right[self._met] = _Basis(
             key, self._states.get(key), self._roles, place, self._mappings.get(place)
         )
 
@@ -245,7 +259,8 @@ def redecide(
     """`{"checked", "wrong", "unreadable"}` over the whole log; erased records are unreadable."""
     redecision = Redecision(retention)
     walk = Walk(store, mapper, progress=progress)
-    for recorded in walk.events(_PREFIXES, unreadable=redecision.pass_over):
+    events = walk.events(_PREFIXES, unreadable=redecision.pass_over, known=redecision.knows)
+    for recorded in events:
         redecision.see(recorded)
     return {
         "checked": redecision.checked,
