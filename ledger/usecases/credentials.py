@@ -248,7 +248,8 @@ class ImportBatch:
             raise InvalidInput("batch-too-large", f"A batch holds at most {IMPORT_BATCH_MAX}.")
         if self.acting.caller is not None:
             raise not_allowed()
-        imported = unchanged = compared = 0
+        changed: list[bool] = []
+        compared = 0
         last = transaction.head.size
         for item in self.items:
             application, owner = _target(
@@ -264,18 +265,18 @@ class ImportBatch:
             if mapping is not None and mapping.counts_in(application.creation):
                 compared += 1
                 if self._is_current(mapping, values):
-                    unchanged += 1
+                    changed.append(False)
                     continue
             last = _set(
                 self.desk, self.acting, transaction, application, owner, mapping, values
             ).position
-            imported += 1
+            changed.append(True)
         if compared:
-            record = ImportCompared(compared=compared, unchanged=unchanged)
+            record = ImportCompared(compared=compared, unchanged=changed.count(False))
             last = transaction.append_access(
                 record, self.desk.actor(transaction, self.acting), self.acting.reason
             ).position
-        return ImportOutcome(imported, unchanged, last)
+        return ImportOutcome(tuple(changed), last)
 
     def _is_current(self, mapping: CredentialMapping, values: dict[str, FieldValue]) -> bool:
         if mapping.secret is None or set(mapping.fields) != set(values):

@@ -74,9 +74,19 @@ class RestorationOutcome:
 class ImportOutcome:
     """One batch of an import."""
 
-    imported: int
-    unchanged: int
+    changed: tuple[bool, ...]
+    """Of each mapping, in the order given: whether it was set, or had these values already."""
     last_position: int
+
+    @property
+    def imported(self) -> int:
+        """How many mappings were set."""
+        return sum(self.changed)
+
+    @property
+    def unchanged(self) -> int:
+        """How many had these values already."""
+        return len(self.changed) - self.imported
 
 
 @dataclass(frozen=True, slots=True)
