@@ -202,7 +202,7 @@ class Redecision:
             state = None if asked is None else self._states.get(compared(asked))
             caller = _caller(event.claims, recorded.actor.token)
             decision = decide_issue(
-                state, self._roles, self._issuers, caller, bound=asked is not None
+                state, self._roles, caller, bound=asked is not None, issuers=self._issuers
             )
         except InvalidInput as error:
             self._wrong(recorded, stated, "not-issued", error.code)
@@ -336,10 +336,10 @@ class Redecision:
             decision = decide_get(
                 state,
                 self._roles,
-                self._issuers,
                 caller,
                 restricted=record.restricted,
                 fields=record.requested,
+                issuers=self._issuers,
             )
         else:
             ticket = attempt.ticket
@@ -347,11 +347,11 @@ class Redecision:
             decision = decide_redemption(
                 state,
                 self._roles,
-                self._issuers,
                 caller,
                 ticket,
                 Moment(attempt.event.reading, attempt.recorded.recorded_at),
                 fields=record.requested,
+                issuers=self._issuers,
             )
         behalf = None if attempt is None or user is None else str(user.claim)
         return self._facts(record, state, decision, user, behalf)

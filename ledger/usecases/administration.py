@@ -38,7 +38,7 @@ class CreateApplication:
         present = self.desk.application(transaction, self.application)
         roles = self.desk.roles(transaction)
         issuers = self.desk.issuers(transaction)
-        if not decide(Verb.CREATE_APPLICATION, None, roles, issuers, caller).allowed:
+        if not decide(Verb.CREATE_APPLICATION, None, roles, caller, issuers=issuers).allowed:
             raise not_allowed()
         settings = dict(self.settings)
         if caller is not None:
@@ -91,7 +91,7 @@ class ChangeRoles:
         """Append the change; nothing where it is so already."""
         roles = self.desk.roles(transaction)
         issuers = self.desk.issuers(transaction)
-        if not decide(Verb.MANAGE_ROLES, None, roles, issuers, self.acting.caller).allowed:
+        if not decide(Verb.MANAGE_ROLES, None, roles, self.acting.caller, issuers=issuers).allowed:
             raise not_allowed()
         change = rights.revoke if self.revoke else rights.grant
         events = change(roles, self.right, self.claim)
@@ -177,5 +177,7 @@ def _append(
 ) -> Outcome:
     position = transaction.next_position - 1
     for happened in events:
-        position = transaction.append(stream, happened, desk.actor(transaction, acting), acting.reason).position
+        position = transaction.append(
+            stream, happened, desk.actor(transaction, acting), acting.reason
+        ).position
     return Outcome(application, bool(events), transaction.version(stream), position)

@@ -35,6 +35,7 @@ PLACES = {
     "exec": ("tools.cli.exec:exec_command", "Run a program with credentials."),
     "ticket": ("tools.cli.ticket:ticket", "Tickets: a service reads once for a user."),
     "role": ("tools.cli.role:role", "Service-level rights."),
+    "issuer": ("tools.cli.issuer:issuer", "Trusted issuers of tokens."),
     "key": ("tools.cli.key:key", "Epochs, slots and passphrases of the keyring."),
     "audit": ("tools.cli.audit:audit", "Who read what, who changed what, and why."),
     "leaver": (

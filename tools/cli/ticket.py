@@ -37,9 +37,11 @@ def issue(run: Run, application: str | None) -> None:
     from tools.show import print_line, print_note
     from tools.when import to_local_text
 
-    caller = run.required_caller()
+    run.require_caller()
     with run.session() as session:
-        issued = session.ledger.issue_ticket(caller, application, reason=run.checked_reason())
+        issued = session.ledger.issue_ticket(
+            run.required_caller(), application, reason=run.checked_reason()
+        )
     document = ticket_document(issued)
     if run.json:
         run.print(document)
@@ -76,11 +78,11 @@ def redeem(
     from tools.receipts import receipt_in
     from tools.tickets_input import read_ticket
 
-    caller = run.required_caller()
+    run.require_caller()
     text = read_ticket(ticket_file, run.standard_input)
     with run.session() as session, receipt_in(receipt, session.ledger.receipt) as keep:
         found = session.ledger.redeem_ticket(
-            caller,
+            run.required_caller(),
             application,
             text,
             fields=None if field is None else (field,),
