@@ -8,10 +8,10 @@ import os
 import pytest
 from msgspec.structs import replace
 
-from ledger.aggregates.access import AccessGranted
-from ledger.aggregates.tickets import TicketExpired, TicketIssued, TicketRedeemed, TicketRefused
+from ledger.aggregates.tickets import TicketIssued, TicketRedeemed
 from ledger.errors import LedgerError
-from ledger.usecases.acting import Acting
+from projections.documents import time_text
+from projections.explanation import explain
 from projections.redecide import redecide
 from tests.projections.conftest import OPERATOR, PAIR, caller, opened, owner
 
@@ -231,4 +231,88 @@ def test_what_was_issued_long_ago_is_not_held(world):
     assert len(whys(world)) == 1
 
 
-__all__ = ["AccessGranted", "Acting", "TicketExpired", "TicketRefused"]
+# Explanations
+
+
+def test_a_redemption_is_explained_with_its_ticket(world):
+    """From the position of the access as from that of what became of the ticket."""
+    ledger = world.ledger
+    issued = ledger.issue_ticket(caller("user:alice", "group:finance"), "Finance")
+    found = ledger.redeem_ticket(PORTAL, "Finance", issued.ticket.reveal())
+    told = explain(world.store, world.mapper, found.position)
+    assert explain(world.store, world.mapper, found.position - 1) == told
+    assert (told["outcome"], told["detail"], told["mend"]) == ("granted", "redeemer", None)
+    assert "a redeemer" in told["why"]
+    assert told["ticket"] == {
+        "user": "user:alice",
+        "claims": ["user:alice", "group:finance"],
+        "through": "group:finance",
+        "application": "Finance",
+        "issued": issued.position,
+        "issued_at": time_text(issued.issued_at),
+        "expires_at": time_text(issued.expires_at),
+        "redeemed_at": told["ticket"]["redeemed_at"],
+    }
+
+
+def test_a_direct_read_has_no_ticket_to_tell_of(world):
+    """Its explanation is what it was."""
+    told = explain(world.store, world.mapper, world.read(ALICE, "Mail"))
+    assert "ticket" not in told
+
+
+def test_every_attempt_and_issue_is_explained_in_a_sentence(world):
+    """Each reason has one, and what can be mended has a command."""
+    try_all(world)
+    mends = {}
+    for recorded in events(world):
+        if recorded.topic.startswith(("access.", "ticket.")):
+            told = explain(world.store, world.mapper, recorded.position)
+            assert told["why"].endswith("."), told
+            key = told["outcome"], told["detail"], "ticket" in told
+            mends[key] = told["mend"]
+    assert mends == {
+        ("not-issued", "no-such-application", False): "credledger app create Nowhere"
+        " --kind individual --ticketing",
+        ("not-issued", "not-ticketing", False): "credledger app show Plain",
+        ("not-issued", "not-a-member", False): "credledger app grant Finance member user:alice",
+        ("issued", "issued", False): None,
+        ("denied", "not-a-redeemer", True): "credledger app grant Mail ticket-redeemer service:x",
+        ("denied", "ticket-for-another-application", True): "credledger ticket issue"
+        " --as user:alice --app Finance",
+        ("denied", "not-ticketing", True): "credledger app show Plain",
+        ("denied", "no-such-application", True): "credledger app create Nowhere --kind individual",
+        ("denied", "no-such-ticket", True): None,
+        ("not-set", "not-set", True): "credledger credential set Mail --owner user:carol",
+        ("denied", "unknown-field", True): "credledger app show Mail",
+        ("granted", "redeemer", True): None,
+        ("denied", "ticket-used", True): "credledger ticket issue --as user:alice --app Mail",
+        ("denied", "not-a-member", True): "credledger app grant Finance member user:alice",
+        ("denied", "ticket-expired", True): "credledger ticket issue --as user:alice --app Mail",
+        ("granted", "owner", False): None,
+    }
+
+
+# Questions
+
+
+def test_both_parties_find_it_in_the_history(world):
+    """`audit access --user` matches the redeemer and the user alike."""
+    _, access = redeemed(world)
+    for user in ("user:alice", "service:portal"):
+        (row,) = world.views.access(user=user)
+        assert (row["position"], row["on_behalf_of"]) == (access.position, "user:alice")
+
+
+def test_both_parties_have_seen_it(world):
+    """What a redeemer was given is exposed to the redeemer, too."""
+    redeemed(world)
+    for user in ("user:alice", "service:portal"):
+        (line,) = world.views.exposure(user)
+        assert (line["application"], line["owner"], line["times"]) == ("Mail", "user:alice", 1)
+
+
+def test_views_are_the_same_when_they_are_rebuilt(world):
+    """Tickets' own events are none of theirs."""
+    try_all(world)
+    assert all(one["same"] for one in world.views.rebuild())
