@@ -13,6 +13,8 @@ from ledger.errors import LedgerError
 from projections.documents import time_text
 from projections.explanation import explain
 from projections.redecide import redecide
+from projections.report import fold_report
+from projections.report_tickets import Tickets
 from tests.projections.conftest import OPERATOR, PAIR, caller, opened, owner
 
 ALICE, PORTAL, STRANGER = caller("user:alice"), caller("service:portal"), caller("service:x")
@@ -316,3 +318,19 @@ def test_views_are_the_same_when_they_are_rebuilt(world):
     """Tickets' own events are none of theirs."""
     try_all(world)
     assert all(one["same"] for one in world.views.rebuild())
+
+
+def test_a_report_counts_tickets_and_for_whom_they_were_redeemed(world):
+    """Under the redeemer's name, with the users told apart."""
+    try_all(world)
+    section = Tickets()
+    fold_report(world.store, world.mapper, (section,), last=world.size)
+    told = section.told()
+    assert (told["issued"], told["not_issued"]) == (5, 3)
+    by_name = {row["name"]: row for row in told["rows"]}
+    assert set(by_name) == {"service:portal", "service:two", "service:x"}
+    portal = by_name["service:portal"]
+    assert (portal["redeemed"], portal["users"], portal["expired"]) == (2, 1, 1)
+    kinds = [one.topic for one in events(world)]
+    for became in ("redeemed", "refused", "expired"):
+        assert told[became] == kinds.count(f"ticket.{became}")
