@@ -33,6 +33,7 @@ PLACES = {
     "app": ("tools.cli.app:app", "Target applications."),
     "credential": ("tools.cli.credential:credential", "Credentials of owners in applications."),
     "exec": ("tools.cli.exec:exec_command", "Run a program with credentials."),
+    "ticket": ("tools.cli.ticket:ticket", "Tickets: a service reads once for a user."),
     "role": ("tools.cli.role:role", "Service-level rights."),
     "issuer": ("tools.cli.issuer:issuer", "Trusted issuers of tokens."),
     "key": ("tools.cli.key:key", "Epochs, slots and passphrases of the keyring."),
