@@ -17,11 +17,14 @@ from xml.etree import ElementTree as ET
 
 import pygal
 from markupsafe import Markup
+from pygal.etree import etree
 from pygal.style import Style
 
 # It puts itself between every later import of this process, for maps that nobody here asks for, and
 # in a way that newer versions of Python pass over and older ones warn of.
 sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != pygal.__name__]
+# Where lxml is installed it would draw with that; what is taken away below knows one kind of tree.
+etree.to_etree()
 
 _DROPPED = {"script", "style", "defs", "title", "comment"}
 _DROPPED_CLASSES = {"titles", "overlay", "text-overlay", "tooltip-overlay", "background"}
