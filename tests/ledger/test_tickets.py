@@ -11,6 +11,8 @@ from contextlib import closing
 
 import pytest
 
+from ledger.aggregates.issuers import Settings
+from ledger.aggregates.presented import PresentedToken
 from ledger.claims import parse_claim
 from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
 from ledger.policy import Caller
@@ -646,3 +648,64 @@ def test_a_used_ticket_whose_records_were_erased_stays_used(house, ledger, froze
     frozen.now = began + SECOND_US
     for ticket in (used, unused):
         assert refused(ledger, PORTAL, "Mail", ticket).event.detail == "no-such-ticket"
+
+
+# Tokens
+
+
+STS = "https://sts.contoso.example"
+KEYS = '{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
+
+
+def by_token(position, text, *groups, application=""):
+    """A caller for whom a token of the issuer spoke, verified by the settings of that position."""
+    who = caller(f"{STS}#{text}", *(f"{STS}#{one}" for one in groups))
+    return Caller(who.claim, who.groups, PresentedToken(STS, position, application))
+
+
+@pytest.fixture
+def trusting(ledger):
+    """Where the issuer's settings stand; its users and services have what ours have."""
+    settings = Settings(audience="ledger", algorithms=("EdDSA",), keys=KEYS, keys_url="")
+    ledger.trust.add(OPERATOR, STS, settings)
+    ledger.grant(OPERATOR, "Mail", "ticket-redeemer", f"{STS}#service:portal")
+    ledger.set_credentials(OPERATOR, "Mail", parse_claim(f"{STS}#user:petra"), PAIR)
+    return ledger.trust.issuers().get(STS).position
+
+
+def nothing_wrong(ledger):
+    return redecide(ledger._writer.store, ledger._desk.mapper)["wrong"] == []
+
+
+def test_tokens_speak_for_user_and_redeemer(ledger, trusting):
+    """Both are recorded with what was known of their tokens, and decided again by it."""
+    petra, portal = by_token(trusting, "user:petra"), by_token(trusting, "service:portal")
+    issued = ledger.issue_ticket(petra, "Mail")
+    found = ledger.redeem_ticket(portal, "Mail", issued.ticket.reveal())
+    assert found.owner == f"{STS}#user:petra"
+    assert recorded(ledger, issued.position).actor.token == petra.token
+    for position in (found.position - 1, found.position):
+        assert recorded(ledger, position).actor.token == portal.token
+    assert nothing_wrong(ledger)
+
+
+def test_a_ticket_ends_with_the_trust_in_whoever_spoke_for_its_user(ledger, trusting):
+    """An issuer that was removed speaks for nobody, neither user nor redeemer."""
+    petra, portal = by_token(trusting, "user:petra"), by_token(trusting, "service:portal")
+    theirs, ours = issue(ledger, petra), issue(ledger)
+    ledger.trust.remove(OPERATOR, STS)
+    assert refused(ledger, PORTAL, "Mail", theirs).event.detail == "issuer-not-trusted"
+    assert refused(ledger, portal, "Mail", ours).event.detail == "issuer-not-trusted"
+    with pytest.raises(Refused) as caught:
+        ledger.issue_ticket(petra)
+    assert recorded(ledger, caught.value.position).event.detail == "issuer-not-trusted"
+    assert nothing_wrong(ledger)
+
+
+def test_a_token_for_one_application_makes_tickets_for_that_one(ledger, trusting):
+    """What the user's token was not for is not got by way of a ticket either."""
+    petra = by_token(trusting, "user:petra", application="Finance")
+    ticket = issue(ledger, petra)
+    record = refused(ledger, PORTAL, "Mail", ticket)
+    assert record.event.detail == "token-for-another-application"
+    assert nothing_wrong(ledger)
