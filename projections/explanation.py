@@ -141,7 +141,7 @@ def _ticket(attempt: Redemption, issued: TicketIssued | None) -> dict[str, Any]:
         "issued": attempt.issued,
         "issued_at": None if issued is None else time_text(issued.issued_at),
         "expires_at": None if expires_at is None else time_text(expires_at),
-        "redeemed_at": time_text(attempt.reading),
+        "asked_at": time_text(attempt.reading),
     }
 
 

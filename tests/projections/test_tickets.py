@@ -253,7 +253,7 @@ def test_a_redemption_is_explained_with_its_ticket(world):
         "issued": issued.position,
         "issued_at": time_text(issued.issued_at),
         "expires_at": time_text(issued.expires_at),
-        "redeemed_at": told["ticket"]["redeemed_at"],
+        "asked_at": told["ticket"]["asked_at"],
     }
 
 
