@@ -4,7 +4,8 @@ Rules 1, in words: an operator (who unlocks the keyring) may do everything but r
 reads only as owner (individual) or member (group), plus `restricted-access` and an explicit
 request where the application is restricted. No right implies reading. Administrators of an
 application manage it and set, restore and delete credentials there; owners set and delete their
-own.
+own. Whom a token speaks for is believed only where the token's issuer is trusted, by the settings
+that verified it, and a token that is bound to an application counts there and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ledger.aggregates.application import Application
+from ledger.aggregates.issuers import Issuers
+from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.roles import Roles
 from ledger.claims import OWNER_TYPES, Claim
 from ledger.errors import InvalidInput
-from ledger.identifiers import field_key
+from ledger.identifiers import application_key, field_key
 
 RULES_VERSION = 1
 
@@ -42,6 +45,8 @@ class Caller:
 
     claim: Claim
     groups: tuple[Claim, ...] = ()
+    token: PresentedToken | None = None
+    """The verified token that says so; None where the operator or the system does."""
 
     def __post_init__(self) -> None:
         # Callers are kept and compared, so whatever sequence was given is made one that can be.
@@ -69,6 +74,7 @@ class Decision:
 def decide_get(
     application: Application | None,
     roles: Roles,
+    issuers: Issuers,
     caller: Caller,
     *,
     restricted: bool,
@@ -78,8 +84,12 @@ def decide_get(
 
     `fields` are those asked for by name; one that the application does not have is refused.
     """
+    if not is_believed(issuers, caller):
+        return Decision(allowed=False, detail="issuer-not-trusted")
     if application is None or application.deleted:
         return Decision(allowed=False, detail="no-such-application")
+    if not is_for(caller, application.key):
+        return Decision(allowed=False, detail="token-for-another-application")
     through = _member(application, caller)
     if through is None:
         may_own = application.is_group or caller.claim.type in OWNER_TYPES
@@ -95,6 +105,19 @@ def decide_get(
     )
 
 
+def is_believed(issuers: Issuers, caller: Caller | None) -> bool:
+    """Whether the token that speaks for a caller, if one does, is believed as things stand."""
+    if caller is None or caller.token is None:
+        return True
+    return issuers.stands_behind(caller.token, caller.claims)
+
+
+def is_for(caller: Caller | None, key: str | None) -> bool:
+    """Whether a caller's token, if it is bound to an application, is for the one of this key."""
+    bound = "" if caller is None or caller.token is None else caller.token.application
+    return not bound or (key is not None and application_key(bound) == key)
+
+
 def owner_for(application: Application, caller: Caller) -> Claim | None:
     """Whose credentials this caller's are: their own, or the group's shared ones."""
     return None if application.is_group else caller.claim
@@ -104,6 +127,7 @@ def decide(
     verb: Verb,
     application: Application | None,
     roles: Roles,
+    issuers: Issuers,
     caller: Caller | None,
     *,
     owner: Claim | None = None,
@@ -111,6 +135,10 @@ def decide(
     """Whether a caller may do something besides reading; no caller is the operator."""
     if caller is None:
         return Decision(allowed=True, detail="operator")
+    if not is_believed(issuers, caller):
+        return Decision(allowed=False, detail="issuer-not-trusted")
+    if not is_for(caller, None if application is None else application.key):
+        return Decision(allowed=False, detail="token-for-another-application")
     full = roles.holder("full-control", caller.claims)
     if full is not None:
         return Decision(allowed=True, detail="full-control", through=full)

@@ -2,7 +2,7 @@
 
 What is sealed of one event, its `content`, is padded and encrypted under its compartment's key.
 The compartment follows from the topic alone, so a row cannot choose weaker keys for itself:
-`access.`, `audit.`, `import.` and `ticket.` are `access`, all others are `state`.
+`access.`, `audit.`, `import.`, `ticket.` and `token.` are `access`, all others are `state`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ledger.sealing.keys import KeySet
 from ledger.tree import leaf_hash
 
 Random = Callable[[int], bytes]
-_ACCESS_PREFIXES = ("access.", "audit.", "import.", "ticket.")
+_ACCESS_PREFIXES = ("access.", "audit.", "import.", "ticket.", "token.")
 
 
 class Placed(Protocol):

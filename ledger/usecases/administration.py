@@ -37,7 +37,8 @@ class CreateApplication:
         caller = self.acting.caller
         present = self.desk.application(transaction, self.application)
         roles = self.desk.roles(transaction)
-        if not decide(Verb.CREATE_APPLICATION, None, roles, caller).allowed:
+        issuers = self.desk.issuers(transaction)
+        if not decide(Verb.CREATE_APPLICATION, None, roles, issuers, caller).allowed:
             raise not_allowed()
         settings = dict(self.settings)
         if caller is not None:
@@ -89,7 +90,8 @@ class ChangeRoles:
     def decide(self, transaction: Transaction) -> Outcome:
         """Append the change; nothing where it is so already."""
         roles = self.desk.roles(transaction)
-        if not decide(Verb.MANAGE_ROLES, None, roles, self.acting.caller).allowed:
+        issuers = self.desk.issuers(transaction)
+        if not decide(Verb.MANAGE_ROLES, None, roles, issuers, self.acting.caller).allowed:
             raise not_allowed()
         change = rights.revoke if self.revoke else rights.grant
         events = change(roles, self.right, self.claim)
@@ -175,5 +177,5 @@ def _append(
 ) -> Outcome:
     position = transaction.next_position - 1
     for happened in events:
-        position = transaction.append(stream, happened, desk.actor(acting), acting.reason).position
+        position = transaction.append(stream, happened, desk.actor(transaction, acting), acting.reason).position
     return Outcome(application, bool(events), transaction.version(stream), position)

@@ -79,11 +79,11 @@ class RestoreCredentials:
             fields=tuple(values),
             secret=self.desk.seal_values(transaction, stream, CredentialRestored.TOPIC, values),
             set_at=transaction.recorded_at(),
-            set_by=self.desk.actor(self.acting).claim,
+            set_by=self.desk.actor(transaction, self.acting).claim,
             restored_version=source.value_version,
         )
         recorded = transaction.append(
-            stream, restored, self.desk.actor(self.acting), self.acting.reason
+            stream, restored, self.desk.actor(transaction, self.acting), self.acting.reason
         )
         return MappingOutcome(
             application.application, restored.owner, latest + 1, recorded.position
@@ -173,7 +173,7 @@ class DeleteCredentials:
         recorded = transaction.append(
             self.desk.mapping_stream(application, owner),
             deleted,
-            self.desk.actor(self.acting),
+            self.desk.actor(transaction, self.acting),
             self.acting.reason,
         )
         return MappingOutcome(
@@ -273,7 +273,7 @@ class ImportBatch:
         if compared:
             record = ImportCompared(compared=compared, unchanged=unchanged)
             last = transaction.append_access(
-                record, self.desk.actor(self.acting), self.acting.reason
+                record, self.desk.actor(transaction, self.acting), self.acting.reason
             ).position
         return ImportOutcome(imported, unchanged, last)
 
@@ -317,7 +317,7 @@ def _set(
         fields=tuple(values),
         secret=desk.seal_values(transaction, stream, CredentialSet.TOPIC, values),
         set_at=transaction.recorded_at(),
-        set_by=desk.actor(acting).claim,
+        set_by=desk.actor(transaction, acting).claim,
     )
-    recorded = transaction.append(stream, happened, desk.actor(acting), acting.reason)
+    recorded = transaction.append(stream, happened, desk.actor(transaction, acting), acting.reason)
     return MappingOutcome(application.application, happened.owner, version, recorded.position)

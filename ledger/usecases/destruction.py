@@ -51,7 +51,7 @@ class IntendDestruction:
 
     def _append(self, transaction: Transaction, event: KeysDestroying) -> None:
         transaction.append(
-            self.desk.streams.keyring(), event, self.desk.actor(self.acting), self.acting.reason
+            self.desk.streams.keyring(), event, self.desk.actor(transaction, self.acting), self.acting.reason
         )
 
 
@@ -69,7 +69,7 @@ class RecordDestruction:
             transaction.append(
                 self.desk.streams.keyring(),
                 KeysDestroyed(self.keys),
-                self.desk.actor(self.acting),
+                self.desk.actor(transaction, self.acting),
                 self.acting.reason,
             )
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from ledger.aggregates.access import AuditQueried, AuditReviewed
 from ledger.aggregates.application import Application, Field
 from ledger.aggregates.backups import Backups
+from ledger.aggregates.issuers import Issuers
 from ledger.aggregates.keys import (
     KeyHistory,
     RollbackAccepted,
@@ -208,6 +209,10 @@ class Ledger:
         """Who holds which service-level right."""
         return self._look(self._desk.roles)
 
+    def issuers(self) -> Issuers:
+        """Whose tokens are trusted."""
+        return self._look(self._desk.issuers)
+
     def key_history(self) -> KeyHistory:
         """Epochs and slots as the log tells them."""
         return self._look(self._desk.key_history)
@@ -228,7 +233,8 @@ class Ledger:
                 else application
             )
             roles = self._desk.roles(view)
-            return decide(verb, found, roles, acting.caller, owner=owner).allowed
+            issuers = self._desk.issuers(view)
+            return decide(verb, found, roles, issuers, acting.caller, owner=owner).allowed
 
         return self._look(look)
 
@@ -364,7 +370,7 @@ class Ledger:
         """Record that the history was read; the position."""
 
         def ask(transaction: Transaction) -> int:
-            actor = self._desk.actor(acting)
+            actor = self._desk.actor(transaction, acting)
             event = AuditQueried(filter, rows)
             if self._desk.unlocked.is_operator:
                 return transaction.append_access(event, actor, acting.reason).position

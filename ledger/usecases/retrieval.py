@@ -58,6 +58,7 @@ class Retrieve:
         decision = decide_get(
             application,
             desk.roles(transaction),
+            desk.issuers(transaction),
             asked.caller,
             restricted=asked.restricted,
             fields=asked.fields,
@@ -77,7 +78,7 @@ class Retrieve:
             mapping,
             page,
             self.reason,
-            text_of(record, desk.slot, self.reason),
+            text_of(record, desk.author(asked.caller), self.reason),
             desk.mapper.associated_data(mapping.recorded),
         )
         desk.decisions.keep(asked, desk.policy(transaction, application), released)
@@ -85,7 +86,9 @@ class Retrieve:
 
     def _released(self, transaction: Transaction, known: Released) -> Release:
         text = known.text if known.reason == self.reason else None
-        recorded = transaction.append_access(known.record, self.desk.slot, self.reason, text)
+        recorded = transaction.append_access(
+            known.record, self.desk.author(self.asked.caller), self.reason, text
+        )
         return Release(
             known.record,
             recorded.position,
@@ -98,7 +101,9 @@ class Retrieve:
     def _withheld(
         self, transaction: Transaction, record: Access, credential_page: str | None
     ) -> Release:
-        recorded = transaction.append_access(record, self.desk.slot, self.reason)
+        recorded = transaction.append_access(
+            record, self.desk.author(self.asked.caller), self.reason
+        )
         return Release(record, recorded.position, credential_page=credential_page)
 
     def _record(

@@ -82,7 +82,7 @@ class KeyringEvent:
             raise Conflict("slot-removed-already", "The slot was removed before.")
         if self.signer is not None:
             transaction.add_signer(*self.signer)
-        stream, actor = self.desk.streams.keyring(), self.desk.actor(self.acting)
+        stream, actor = self.desk.streams.keyring(), self.desk.actor(transaction, self.acting)
         position = transaction.append(stream, self.event, actor, self.acting.reason).position
         if self.also is not None:
             position = transaction.append(stream, self.also, actor, self.acting.reason).position
@@ -105,7 +105,7 @@ class EndSlot:
         return transaction.append(
             self.desk.streams.keyring(),
             SlotRemoved(self.slot, self.mislaid),
-            self.desk.actor(self.acting),
+            self.desk.actor(transaction, self.acting),
             self.acting.reason,
         ).position
 
@@ -122,7 +122,7 @@ class AuditorsOwnEvent:
         """Append it; the position."""
         stream = self.desk.streams.audit(self.desk.unlocked.slot.signing_public_key)
         return transaction.append(
-            stream, self.event, self.desk.actor(self.acting), self.acting.reason
+            stream, self.event, self.desk.actor(transaction, self.acting), self.acting.reason
         ).position
 
 
