@@ -201,8 +201,10 @@ def remove(state: Issuers, issuer: str) -> tuple[Event, ...]:
 def _check(state: Issuers, issuer: str, settings: Settings) -> None:
     _check_texts(settings)
     unknown = [name for name in settings.algorithms if name not in ALGORITHMS]
-    if unknown or not settings.algorithms or len(set(settings.algorithms)) < len(
-        settings.algorithms
+    if (
+        unknown
+        or not settings.algorithms
+        or len(set(settings.algorithms)) < len(settings.algorithms)
     ):
         raise InvalidInput(
             "invalid-algorithm",
@@ -240,7 +242,12 @@ def _require_only_speaker(state: Issuers, issuer: str) -> None:
 def _check_texts(settings: Settings) -> None:
     optional = (settings.groups_claim, settings.application_claim)
     for text in (settings.audience, settings.user_claim, *filter(None, optional)):
-        if not text or len(text) > TEXT_LENGTH_MAX or not text.isprintable() or text != text.strip():
+        if (
+            not text
+            or len(text) > TEXT_LENGTH_MAX
+            or not text.isprintable()
+            or text != text.strip()
+        ):
             raise InvalidInput(
                 "invalid-issuer-setting",
                 f"Audience and claim names are printable, of 1 to {TEXT_LENGTH_MAX} characters.",

@@ -116,7 +116,17 @@ class EventMapper:
         leaf = leaf_hash(header, sealed)
         row = LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
         recorded = Recorded(
-            position, stream, version, topic, epoch, period, recorded_at, event, actor, reason
+            position,
+            stream,
+            version,
+            topic,
+            epoch,
+            period,
+            recorded_at,
+            event,
+            actor,
+            reason,
+            request,
         )
         return row, recorded
 
@@ -183,14 +193,12 @@ class EventMapper:
         position, stream, version, topic, epoch, period, recorded_at, sealed, _ = row
         try:
             cipher = self._cipher(topic, epoch, period, stream)
-            event, actor, reason = unpacked(topic, open_sealed(cipher, sealed, aad))
+            told = unpacked(topic, open_sealed(cipher, sealed, aad))
         except Tampered as error:
             raise Tampered(error.code, error.message, hint=error.hint, position=position) from error
-        if isinstance(event, EpochStarted):
-            self._keys.start({event.epoch: period})
-        return Recorded(
-            position, stream, version, topic, epoch, period, recorded_at, event, actor, reason
-        )
+        if isinstance(told.event, EpochStarted):
+            self._keys.start({told.event.epoch: period})
+        return Recorded(position, stream, version, topic, epoch, period, recorded_at, *told)
 
     def hold(self, epochs: Iterable[EpochKeys]) -> None:
         """Seal and open with these keys from now on, and with no others."""

@@ -36,7 +36,7 @@ from ledger.log.proving import Prover
 from ledger.log.rows import CommitRow
 from ledger.log.transaction import Request, Transaction
 from ledger.log.writer import Writer
-from ledger.policy import Caller, Verb, decide
+from ledger.policy import Caller, Verb, decide, decide_get
 from ledger.sealing.keys import KeySet
 from ledger.sealing.slots import Argon2Cost, Holding
 from ledger.usecases.acting import Acting, checked_reason
@@ -235,6 +235,25 @@ class Ledger:
             roles = self._desk.roles(view)
             issuers = self._desk.issuers(view)
             return decide(verb, found, roles, issuers, acting.caller, owner=owner).allowed
+
+        return self._look(look)
+
+    def may_get(self, caller: Caller, application: Application | str) -> bool:
+        """Whether this caller would be let at values there, in a request that suits its kind.
+
+        Whether there are any is not looked at, and nothing is appended: only a retrieval is one.
+        """
+
+        def look(view: Transaction) -> bool:
+            found = (
+                self._desk.application(view, application)
+                if isinstance(application, str)
+                else application
+            )
+            restricted = found is not None and found.restricted
+            roles, issuers = self._desk.roles(view), self._desk.issuers(view)
+            decision = decide_get(found, roles, issuers, caller, restricted=restricted, fields=())
+            return decision.allowed
 
         return self._look(look)
 

@@ -85,7 +85,10 @@ class SetPolicy:
         changed = retention_of(self.desk, transaction).days != self.days
         if changed:
             transaction.append(
-                stream, RetentionSet(self.days), self.desk.actor(transaction, self.acting), self.acting.reason
+                stream,
+                RetentionSet(self.days),
+                self.desk.actor(transaction, self.acting),
+                self.acting.reason,
             )
         version = transaction.version(stream)
         return Outcome(None, changed, version, transaction.next_position - 1)
