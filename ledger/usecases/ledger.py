@@ -35,7 +35,7 @@ from ledger.log.proof_document import InclusionProof
 from ledger.log.proving import Prover
 from ledger.log.rows import CommitRow
 from ledger.log.transaction import Request, Transaction
-from ledger.log.writer import Writer
+from ledger.log.writer import Watch, Writer
 from ledger.policy import Caller, Verb, decide, decide_get
 from ledger.sealing.keys import KeySet
 from ledger.sealing.slots import Argon2Cost, Holding
@@ -141,6 +141,13 @@ class Ledger:
     def unremembered(self) -> Unavailable | None:
         """Why this host's memory could not be written when it was last tried; None if it could."""
         return self._writer.unremembered
+
+    def watch_commits(self, watch: Watch) -> None:
+        """Enter this for each commit, with the number of requests that share it; it must not fail.
+
+        It is left without an exception where the commit is durable.
+        """
+        self._writer.watch = watch
 
     def create_application(self, acting: Acting, application: str, **settings: Any) -> Outcome:
         """A new target application; settings as `aggregates.application.create`, claims as text."""

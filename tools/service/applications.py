@@ -132,6 +132,7 @@ async def show(
 
 async def fields(counter: Counter, question: Question[bodies.Application]) -> answers.FieldsShown:
     """Its fields, for those who may see its settings or get from it."""
+
     def work() -> Application:
         if counter.ledger.may_get(question.caller, question.named):
             return counter.ledger.application(question.named)
@@ -151,6 +152,7 @@ async def claims(counter: Counter, question: Question[bodies.Application]) -> an
 
 async def mine(counter: Counter, question: Question[bodies.Nothing]) -> answers.ApplicationsUsable:
     """Those that the caller may get from."""
+
     def work() -> list[Application]:
         return [
             state

@@ -17,6 +17,7 @@ from ledger.errors import InvalidInput
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting, RetryKey
 from tools.service.bodies import Body
+from tools.service.callers import Tokens
 
 if TYPE_CHECKING:
     from ledger.usecases.ledger import Ledger
@@ -63,6 +64,7 @@ class Counter:
 
     session: Session
     threads: Executor
+    tokens: Tokens
 
     @property
     def ledger(self) -> Ledger:

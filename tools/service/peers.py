@@ -38,9 +38,7 @@ NOBODY = Peer("unknown")
 def peer_of(connection: socket.socket) -> Peer:
     """The peer of a connected socket."""
     if connection.family == socket.AF_UNIX:
-        packed = connection.getsockopt(
-            socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
-        )
+        packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         _, uid, _ = _CREDENTIALS.unpack(packed)
         return Peer(f"unix:{uid}", uid, account_claim(uid))
     try:

@@ -36,7 +36,7 @@ class Connection(HttpToolsProtocol):
         self.head_since: float | None = None
         """When the head that is not complete yet began, by the loop's clock."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as it has it
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Look who it is; one too many is let go at once."""
         super().connection_made(transport)
         self.head_since = self.loop.time()
@@ -60,7 +60,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._head_bytes = 0
         self.head_since = self.loop.time()
-        self.scope[PEER] = self.peer  # type: ignore[typeddict-unknown-key] # ours, for the door
+        self.scope[PEER] = self.peer  # type: ignore[literal-required] # ours, for the door
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
