@@ -36,8 +36,9 @@ class Connection(HttpToolsProtocol):
         self.head_since: float | None = None
         """When the head that is not complete yet began, by the loop's clock."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look who it is; one too many is let go at once."""
+        assert isinstance(transport, asyncio.Transport)
         super().connection_made(transport)
         self.head_since = self.loop.time()
         descriptor = transport.get_extra_info("socket").fileno()

@@ -18,6 +18,7 @@ import signal
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -152,9 +153,13 @@ class Service:
         callers = Callers(service.caller_rate, service.address_rate)
         self._door = Door(self.seal, callers, self._metrics, journal)
         self._servers: list[_Server] = []
+        self.listening = threading.Event()
+        """Set once it answers."""
+        self.address: tuple[str, int] | None = None
+        """Where it listens over TCP, if it does."""
 
     async def serve(self) -> None:
-        """Answer until a signal says to stop."""
+        """Answer until `stop`."""
         service, loop = self._service, asyncio.get_running_loop()
         runs, places = [], []
         context = None if service.tls is None else service.tls.context()
@@ -164,14 +169,14 @@ class Service:
         if service.listen is not None:
             listening = _tcp_socket(service.listen)
             runs.append(self._run(listening, context))
-            host, port = listening.getsockname()[:2]
-            places.append(f"{'http' if context is None else 'https'}://{Address(host, port)}")
+            self.address = listening.getsockname()[:2]
+            scheme = "http" if context is None else "https"
+            places.append(f"{scheme}://{Address(*self.address)}")
         if service.metrics is not None:
             _serve_metrics(service.metrics, self._metrics)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
         background = [loop.create_task(work) for work in (self._watch_heads(), self.seal.settle())]
         self._journal.listening(places, sealed=self.seal.is_sealed)
+        self.listening.set()
         try:
             await asyncio.gather(*runs)
         finally:
@@ -179,7 +184,7 @@ class Service:
                 task.cancel()
 
     def stop(self) -> None:
-        """Take no more connections, and end once what is in hand is answered."""
+        """Take no more connections, and end once what is in hand is answered; on the loop."""
         self._journal.stopping()
         for server in self._servers:
             server.should_exit = True
@@ -231,9 +236,16 @@ def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
     try:
         if unlock:
             journal.unsealed(running.seal.open(None))
-        uvloop.run(running.serve())
+        uvloop.run(_until_signal(running))
     finally:
         running.close()
+
+
+async def _until_signal(running: Service) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.stop)
+    await running.serve()
 
 
 def _unix_socket(path: Path) -> socket.socket:
@@ -250,6 +262,7 @@ def _unix_socket(path: Path) -> socket.socket:
     except OSError as error:
         made.close()
         raise _cannot_listen(str(path), error) from error
+    made.listen(BACKLOG)
     made.setblocking(False)
     return made
 
@@ -273,6 +286,7 @@ def _tcp_socket(address: Address) -> socket.socket:
     except OSError as error:
         made.close()
         raise _cannot_listen(str(address), error) from error
+    made.listen(BACKLOG)
     made.setblocking(False)
     return made
 
