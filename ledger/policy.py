@@ -17,7 +17,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ledger.aggregates.application import Application
-from ledger.aggregates.issuers import Issuers
+from ledger.aggregates.issuers import NO_ISSUERS, Issuers
 from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.roles import Roles
 from ledger.aggregates.tickets import TicketState
@@ -89,15 +89,16 @@ class Moment(NamedTuple):
 def decide_get(
     application: Application | None,
     roles: Roles,
-    issuers: Issuers,
     caller: Caller,
     *,
     restricted: bool,
     fields: tuple[str, ...] = (),
+    issuers: Issuers = NO_ISSUERS,
 ) -> Decision:
     """Whether the caller gets the credentials that are theirs in this application.
 
     `fields` are those asked for by name; one that the application does not have is refused.
+    `issuers` are those trusted at this position; where none are told, no token is believed.
     """
     if not is_believed(issuers, caller):
         return Decision(allowed=False, detail="issuer-not-trusted")
@@ -130,7 +131,7 @@ def decide_issue(
         return Decision(allowed=False, detail="not-an-owner")
     if not bound:
         return Decision(allowed=True, detail="unbound")
-    decision = decide_get(application, roles, issuers, caller, restricted=False)
+    decision = decide_get(application, roles, caller, restricted=False, issuers=issuers)
     if decision.allowed and application is not None and not application.ticketing:
         return Decision(allowed=False, detail="not-ticketing", through=decision.through)
     return decision
@@ -174,7 +175,9 @@ def decide_redemption(
     ):
         return Decision(allowed=False, detail="ticket-for-another-application", through=through)
     user = user_of(ticket)
-    decision = decide_get(application, roles, issuers, user, restricted=False, fields=fields)
+    decision = decide_get(
+        application, roles, user, restricted=False, fields=fields, issuers=issuers
+    )
     detail = "redeemer" if decision.allowed else decision.detail
     return Decision(decision.allowed, detail, through, decision.through)
 
@@ -207,10 +210,10 @@ def decide(
     verb: Verb,
     application: Application | None,
     roles: Roles,
-    issuers: Issuers,
     caller: Caller | None,
     *,
     owner: Claim | None = None,
+    issuers: Issuers = NO_ISSUERS,
 ) -> Decision:
     """Whether a caller may do something besides reading; no caller is the operator."""
     if caller is None:

@@ -211,10 +211,10 @@ class Redecision:
         decision = decide_get(
             state,
             self._roles,
-            self._issuers,
             caller,
             restricted=record.restricted,
             fields=record.requested,
+            issuers=self._issuers,
         )
         through = str(decision.through) if decision.through else None
         if state is None or state.deleted:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ledger.aggregates.application import Application
-from ledger.aggregates.issuers import NO_ISSUERS
 from ledger.aggregates.roles import Roles
 from ledger.claims import LOCAL, OWNER_TYPES, Claim, parse_claim
 from ledger.policy import Caller, decide_get, owner_for
@@ -107,9 +106,7 @@ class _Asked:
     def way(self, caller: Caller) -> Way | None:
         """Yes and how, or None; restricted applications are asked as they demand it."""
         restricted = self.application.restricted
-        decision = decide_get(
-            self.application, self.roles, NO_ISSUERS, caller, restricted=restricted
-        )
+        decision = decide_get(self.application, self.roles, caller, restricted=restricted)
         if not decision.allowed or decision.through is None:
             return None
         owner = owner_for(self.application, caller)

@@ -52,6 +52,10 @@ class StreamNames(Confidential):
         """The one stream of the database's backups."""
         return self._name(b"backups")
 
+    def token(self, issuer: str, token_id: str) -> bytes:
+        """The stream of one token that is good for one use."""
+        return self._name(b"token", issuer.encode(), token_id.encode())
+
     def access(self, run: bytes) -> bytes:
         """The access stream of one run of one process."""
         return self._name(b"access", run)

@@ -39,7 +39,7 @@ class CreateApplication:
         present = self.desk.application(transaction, self.application)
         roles = self.desk.roles(transaction)
         issuers = self.desk.issuers(transaction)
-        if not decide(Verb.CREATE_APPLICATION, None, roles, issuers, caller).allowed:
+        if not decide(Verb.CREATE_APPLICATION, None, roles, caller, issuers=issuers).allowed:
             raise not_allowed()
         stream = self.desk.streams.application(application_key(self.application))
         done = self.desk.repeated(transaction, self.acting, stream)
@@ -98,7 +98,7 @@ class ChangeRoles:
         """Append the change; nothing where it is so already."""
         roles = self.desk.roles(transaction)
         issuers = self.desk.issuers(transaction)
-        if not decide(Verb.MANAGE_ROLES, None, roles, issuers, self.acting.caller).allowed:
+        if not decide(Verb.MANAGE_ROLES, None, roles, self.acting.caller, issuers=issuers).allowed:
             raise not_allowed()
         change = rights.revoke if self.revoke else rights.grant
         events = change(roles, self.right, self.claim)

@@ -125,9 +125,9 @@ class Desk:
             verb,
             found,
             self.roles(transaction),
-            self.issuers(transaction),
             acting.caller,
             owner=owner,
+            issuers=self.issuers(transaction),
         )
         if not decision.allowed:
             raise not_allowed()

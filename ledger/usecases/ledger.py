@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from ledger.aggregates.access import AuditQueried, AuditReviewed
 from ledger.aggregates.application import Application, Field
 from ledger.aggregates.backups import Backups
-from ledger.aggregates.issuers import Issuers
 from ledger.aggregates.keys import (
     KeyHistory,
     RollbackAccepted,
@@ -92,6 +91,7 @@ from ledger.usecases.retrieval import Retrieve, opened
 from ledger.usecases.rotation import EPOCHS_PAST, Progress, Rotation
 from ledger.usecases.slots import AuditorsOwnEvent, SlotKeeper, SlotRemoval
 from ledger.usecases.tickets import IssueTicket, RedeemTicket, handed_over
+from ledger.usecases.trust import TrustKeeper
 from ledger.values import FIELDS_MAX, FieldValue
 
 T = TypeVar("T")
@@ -127,6 +127,8 @@ class Ledger:
         """How long access records are kept, and their erasure."""
         self.hosts = HostKeeper(desk, writer, host)
         """Which hosts hold which epochs, as far as they have told."""
+        self.trust = TrustKeeper(desk, writer, held, clock)
+        """Issuers of tokens, and the service's key pair."""
         self._clock = clock
         self._prover = prover
 
@@ -219,10 +221,6 @@ class Ledger:
         """Who holds which service-level right."""
         return self._look(self._desk.roles)
 
-    def issuers(self) -> Issuers:
-        """Whose tokens are trusted."""
-        return self._look(self._desk.issuers)
-
     def key_history(self) -> KeyHistory:
         """Epochs and slots as the log tells them."""
         return self._look(self._desk.key_history)
@@ -244,7 +242,7 @@ class Ledger:
             )
             roles = self._desk.roles(view)
             issuers = self._desk.issuers(view)
-            return decide(verb, found, roles, issuers, acting.caller, owner=owner).allowed
+            return decide(verb, found, roles, acting.caller, owner=owner, issuers=issuers).allowed
 
         return self._look(look)
 
@@ -262,7 +260,7 @@ class Ledger:
             )
             restricted = found is not None and found.restricted
             roles, issuers = self._desk.roles(view), self._desk.issuers(view)
-            decision = decide_get(found, roles, issuers, caller, restricted=restricted, fields=())
+            decision = decide_get(found, roles, caller, restricted=restricted, issuers=issuers)
             return decision.allowed
 
         return self._look(look)

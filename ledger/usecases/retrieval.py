@@ -59,10 +59,10 @@ class Retrieve:
         decision = decide_get(
             application,
             desk.roles(transaction),
-            desk.issuers(transaction),
             asked.caller,
             restricted=asked.restricted,
             fields=asked.fields,
+            issuers=desk.issuers(transaction),
         )
         if application is None or not decision.allowed:
             return self._withheld(transaction, self._record(application, decision, None), None)

@@ -12,72 +12,19 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.errors import Refused, Unavailable
 from ledger.policy import Caller
 from tools.service.peers import Peer
 from tools.service.shares import Shares
 
+if TYPE_CHECKING:
+    from ledger.tokens.verifier import TokenVerifier, VerifiedCaller
+
 _REFUSED_RATE = 10.0
 _REFUSED_BURST = 50
 _SCHEME = b"bearer "
-
-
-class Verified(Protocol):
-    """A verified token."""
-
-    @property
-    def caller(self) -> Caller:
-        """For whom it speaks."""
-        ...
-
-    @property
-    def application(self) -> str | None:
-        """The ID by the request or the token, which agree."""
-        ...
-
-
-class Tokens(Protocol):
-    """What verifies tokens."""
-
-    def known(self, token: bytes, application: str | None) -> Verified | None:
-        """A token that was verified before, at once; None if it has to be verified."""
-        ...
-
-    def verify(self, token: bytes, application: str | None, source: str) -> Verified:
-        """The whole check, which takes its time; `token-refused`."""
-        ...
-
-    def settle(self) -> None:
-        """Write down what is known of refused tokens by now."""
-        ...
-
-    def public_keys(self) -> bytes:
-        """The JWKS of the keys that tokens may be encrypted to."""
-        ...
-
-
-class NoTokens:
-    """Where no issuer is trusted, no token is."""
-
-    def known(self, token: bytes, application: str | None) -> Verified | None:
-        """None."""
-        return None
-
-    def verify(self, token: bytes, application: str | None, source: str) -> Verified:
-        """`token-refused`."""
-        raise Refused("token-refused", "The token is not accepted.")
-
-    def settle(self) -> None:
-        """Nothing is pending."""
-
-    def close(self) -> None:
-        """Nothing is pending."""
-
-    def public_keys(self) -> bytes:
-        """None."""
-        return b'{"keys":[]}'
 
 
 class Identified(NamedTuple):
@@ -110,7 +57,7 @@ class Callers:
         peer: Peer,
         token: bytes | None,
         application: str | None,
-        tokens: Tokens,
+        verifier: TokenVerifier,
         threads: Executor,
     ) -> Identified:
         """Whose it is; `no-caller`, `token-refused`, `too-many-requests`."""
@@ -119,9 +66,9 @@ class Callers:
                 raise no_caller()
             found = Identified(Caller(peer.claim), application)
         else:
-            verified = tokens.known(token, application)
+            verified = verifier.known(token, application=application)
             if verified is None:
-                verified = await self._verified(peer, token, application, tokens, threads)
+                verified = await self._verified(peer, token, application, verifier, threads)
             found = Identified(verified.caller, verified.application)
         _wait(self._callers.wait_s(str(found.caller.claim)))
         return found
@@ -131,13 +78,14 @@ class Callers:
         peer: Peer,
         token: bytes,
         application: str | None,
-        tokens: Tokens,
+        verifier: TokenVerifier,
         threads: Executor,
-    ) -> Verified:
+    ) -> VerifiedCaller:
         _wait(self._refused.wait_s(peer.source))
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            threads, lambda: tokens.verify(token, application, peer.source)
+            threads,
+            lambda: verifier.verify(token, application=application, source=peer.source),
         )
 
 

@@ -17,9 +17,9 @@ from ledger.errors import InvalidInput
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting, RetryKey
 from tools.service.bodies import Body
-from tools.service.callers import Tokens
 
 if TYPE_CHECKING:
+    from ledger.tokens.verifier import TokenVerifier
     from ledger.usecases.ledger import Ledger
     from tools.wiring import Session
 
@@ -64,7 +64,7 @@ class Counter:
 
     session: Session
     threads: Executor
-    tokens: Tokens
+    verifier: TokenVerifier
 
     @property
     def ledger(self) -> Ledger:

@@ -37,6 +37,7 @@ BODY_S_MAX = 30.0
 IN_HAND_MAX = 1000
 """Requests that are worked on at once."""
 RETRY_KEY_LENGTH_MAX = 128
+_NO_KEYS = b'{"keys":[]}'
 _PROBLEM = b"application/problem+json"
 _JSON = b"application/json"
 _ONCE = (b"authorization", b"content-type", b"content-length", b"idempotency-key")
@@ -150,7 +151,7 @@ class Door:
         asked_in, answered_in = self._forms(headers)
         body = asked_in.decode(operation.body, await _read(headers, receive))
         caller, application = await self._callers.identify(
-            peer, token, getattr(body, "application", None), counter.tokens, counter.threads
+            peer, token, getattr(body, "application", None), counter.verifier, counter.threads
         )
         retry = _retry(operation, headers.get(b"idempotency-key"), body, application)
         question = Question(body, caller, application, retry, answered_in.has_bytes)
@@ -198,7 +199,10 @@ class Door:
         return Answered(200, _JSON, self._described)
 
     async def _public_keys(self) -> Answered:
-        return Answered(200, b"application/jwk-set+json", self._seal.counter.tokens.public_keys())
+        counter = self._seal.counter
+        newest = (await counter.wait(counter.ledger.trust.published)).newest()
+        jwks = _NO_KEYS if newest is None else newest.jwks.encode()
+        return Answered(200, b"application/jwk-set+json", jwks)
 
 
 def _require_method(scope: Scope, method: bytes) -> None:

@@ -17,10 +17,9 @@ from contextlib import AbstractContextManager, ExitStack
 
 from ledger.errors import Conflict, LedgerError, Unavailable
 from tools.documents import StandardInput
-from tools.service.callers import NoTokens
 from tools.service.counter import Counter
 from tools.settings import Settings
-from tools.wiring import Unlock, open_session
+from tools.wiring import Unlock, open_session, token_verifier
 
 READY_S = 1.0
 """How long the answer to whether it is ready is good for."""
@@ -70,9 +69,9 @@ class Seal:
                 opening = open_session(self.settings, StandardInput(), unlock=unlock)
                 session = stack.enter_context(opening)
                 session.ledger.watch_commits(self._watch)
-                tokens = NoTokens()
-                stack.callback(tokens.close)
-                self._counter = Counter(session, self.threads, tokens)
+                verifier = token_verifier(session.ledger)
+                stack.callback(verifier.close)
+                self._counter = Counter(session, self.threads, verifier)
                 self._stack = stack.pop_all()
             return session.unlocked.slot.id
 
@@ -100,7 +99,7 @@ class Seal:
             await asyncio.sleep(SETTLE_S)
             if self._counter is not None:
                 with contextlib.suppress(LedgerError):
-                    await self._counter.wait(self._counter.tokens.settle)
+                    await self._counter.wait(self._counter.verifier.settle)
 
     def close(self) -> str:
         """Finish what waits, and let go of the ledger and its keys.
