@@ -114,29 +114,32 @@ class Door:
 
     async def _answered(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
         try:
-            if self._in_hand > IN_HAND_MAX:
-                raise Unavailable("too-busy", "Too much is asked at once; nothing was done.")
-            plain = self._plain.get(path)
-            if plain is not None:
-                _require_method(scope, b"GET")
-                return await plain()
-            self._callers.let_in(peer)
-            if path == UNSEAL_PATH:
-                return await self._unseal(scope, peer, receive)
-            operation = OPERATIONS.get(path)
-            if operation is None:
-                raise NotFound(
-                    "no-such-path",
-                    "There is no operation of this path.",
-                    hint="`GET /openapi.json` describes all there are.",
-                )
-            return await self._operate(operation, scope, peer, receive)
+            return await self._answer(scope, path, peer, receive)
         except LedgerError as error:
             return _failed(error)
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 # its text may hold anything
             return _failed(_unexpected(error))
+
+    async def _answer(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
+        if self._in_hand > IN_HAND_MAX:
+            raise Unavailable("too-busy", "Too much is asked at once; nothing was done.")
+        plain = self._plain.get(path)
+        if plain is not None:
+            _require_method(scope, b"GET")
+            return await plain()
+        self._callers.let_in(peer)
+        if path == UNSEAL_PATH:
+            return await self._unseal(scope, peer, receive)
+        operation = OPERATIONS.get(path)
+        if operation is None:
+            raise NotFound(
+                "no-such-path",
+                "There is no operation of this path.",
+                hint="`GET /openapi.json` describes all there are.",
+            )
+        return await self._operate(operation, scope, peer, receive)
 
     async def _operate(
         self, operation: Operation, scope: Scope, peer: Peer, receive: Receive
