@@ -1,7 +1,8 @@
 """Field values: text or bytes that never print, and the types that fields have.
 
 A value in JSON is a string (kept exactly as given), or bytes as `{"base64": "..."}`, or on input
-`{"file": "PATH"}`; forms that have bytes of their own give those. Nothing is parsed as a certificate or key. At most 64 KiB each, 32 fields.
+`{"file": "PATH"}`; a form that has bytes of its own gives those. Nothing is parsed as a certificate
+or key. At most 64 KiB each, 32 fields.
 """
 
 from __future__ import annotations
