@@ -56,6 +56,8 @@ class Content(NamedTuple):
     event: Event
     actor: Actor
     reason: str
+    request: str | None
+    """A client's retry key."""
 
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -83,12 +85,12 @@ def unpacked(topic: str, text: bytes) -> Content:
             older = _payload_in.decode(text)
             _require_keys_once(text)
             event = from_payload(topic, older.e)
-            return Content(event, _actor(*older.b, older.t), older.r)
+            return Content(event, _actor(*older.b, older.t), older.r, older.q)
         if _pack(stored) != text:
             _require_keys_once(text)
     except (ValueError, RecursionError) as error:
         raise Tampered("malformed-event", "An event is malformed inside.") from error
-    return Content(event, _actor(*stored.b, stored.t), stored.r)
+    return Content(event, _actor(*stored.b, stored.t), stored.r, stored.q)
 
 
 def _require_keys_once(text: bytes) -> None:

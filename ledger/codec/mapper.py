@@ -116,7 +116,17 @@ class EventMapper:
         leaf = leaf_hash(header, sealed)
         row = LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
         recorded = Recorded(
-            position, stream, version, topic, epoch, period, recorded_at, event, actor, reason
+            position,
+            stream,
+            version,
+            topic,
+            epoch,
+            period,
+            recorded_at,
+            event,
+            actor,
+            reason,
+            request,
         )
         return row, recorded
 
@@ -185,14 +195,12 @@ class EventMapper:
         """The event that `text` gave of a row; `malformed-event` or `unknown-topic` if none."""
         position, stream, version, topic, epoch, period, recorded_at, _, _ = row
         try:
-            event, actor, reason = unpacked(topic, text)
+            told = unpacked(topic, text)
         except Tampered as error:
             raise Tampered(error.code, error.message, hint=error.hint, position=position) from error
-        if isinstance(event, EpochStarted):
-            self._keys.start({event.epoch: period})
-        return Recorded(
-            position, stream, version, topic, epoch, period, recorded_at, event, actor, reason
-        )
+        if isinstance(told.event, EpochStarted):
+            self._keys.start({told.event.epoch: period})
+        return Recorded(position, stream, version, topic, epoch, period, recorded_at, *told)
 
     def hold(self, epochs: Iterable[EpochKeys]) -> None:
         """Seal and open with these keys from now on, and with no others."""

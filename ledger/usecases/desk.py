@@ -189,6 +189,19 @@ class Desk:
         place = self.mapper.associated_data(carrying)
         return unpack_values(self.box.open(carrying.epoch, secret, place))
 
+    def repeated(self, transaction: Transaction, acting: Acting, stream: bytes) -> Recorded | None:
+        """The last event that the very same request appended when it was sent before, if it was.
+
+        Nobody but who sent it is told. `retry-key-reused` where the key came with another request.
+        """
+        if acting.retry is None:
+            return None
+        author = self.actor(transaction, acting).claim
+        for recorded in reversed(transaction.history(stream)):
+            if recorded.actor.claim == author and acting.retry.is_of(recorded.request):
+                return recorded
+        return None
+
     def versions(self, transaction: Transaction, stream: bytes) -> Iterator[CredentialMapping]:
         """A mapping at each of its events, oldest first."""
         for recorded in transaction.history(stream):

@@ -35,8 +35,8 @@ from ledger.log.proof_document import InclusionProof
 from ledger.log.proving import Prover
 from ledger.log.rows import CommitRow
 from ledger.log.transaction import Request, Transaction
-from ledger.log.writer import Writer
-from ledger.policy import Caller, Verb, decide
+from ledger.log.writer import Watch, Writer
+from ledger.policy import Caller, Verb, decide, decide_get
 from ledger.sealing.keys import KeySet
 from ledger.sealing.slots import Argon2Cost, Holding
 from ledger.sealing.tickets import new_ticket, parse_ticket
@@ -145,6 +145,13 @@ class Ledger:
         """Why this host's memory could not be written when it was last tried; None if it could."""
         return self._writer.unremembered
 
+    def watch_commits(self, watch: Watch) -> None:
+        """Enter this for each commit, with the number of requests that share it; it must not fail.
+
+        It is left without an exception where the commit is durable.
+        """
+        self._writer.watch = watch
+
     def create_application(self, acting: Acting, application: str, **settings: Any) -> Outcome:
         """A new target application; settings as `aggregates.application.create`, claims as text."""
         return self._writer.run(self.changes.create(acting, application, **settings))
@@ -244,6 +251,25 @@ class Ledger:
             roles = NO_ROLES if nobody else self._desk.roles(view)
             issuers = NO_ISSUERS if nobody else self._desk.issuers(view)
             return decide(verb, found, roles, acting.caller, owner=owner, issuers=issuers).allowed
+
+        return self._look(look)
+
+    def may_get(self, caller: Caller, application: Application | str) -> bool:
+        """Whether this caller would be let at values there, in a request that suits its kind.
+
+        Whether there are any is not looked at, and nothing is appended: only a retrieval is one.
+        """
+
+        def look(view: Transaction) -> bool:
+            found = (
+                self._desk.application(view, application)
+                if isinstance(application, str)
+                else application
+            )
+            restricted = found is not None and found.restricted
+            roles, issuers = self._desk.roles(view), self._desk.issuers(view)
+            decision = decide_get(found, roles, caller, restricted=restricted, issuers=issuers)
+            return decision.allowed
 
         return self._look(look)
 
