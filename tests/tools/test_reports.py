@@ -394,3 +394,25 @@ def test_unusual_reads_are_counted_by_rule_and_person(used, monkeypatch):
     assert ["user:ann", "0", "0", "50"] in told
     assert ["user:new", "1", "0", "0"] in told
     assert not [row for row in told if row[0] == "user:cid"]
+
+
+def test_who_gave_themselves_what_they_read_with_is_told_by_grant(used):
+    """As `audit access --self-granted` tells it; grants of before the time asked about count."""
+    used.ok("role", "grant", "full-control", "user:kim")
+    _, page = report(used)
+    assert "Granted by the reader" in page.said
+    assert not [row for row in page.rows if row[0] == "user:kim"]
+    granted = ("app", "grant", "Reports", "member", "group:kims", "--as", "user:kim")
+    position = used.ok(*granted)["position"]
+    get = ("credential", "get", "Reports", "--as", "user:kim", "--with", "group:kims")
+    first, second = (used.ok(*get)["position"] for _ in range(2))
+    rows = used.ok("audit", "access", "--self-granted")
+    assert [one["position"] for one in rows] == [second, first]
+    for name, since, times in (
+        ("all", (), "2"),
+        ("late", ("--since", rows[0]["recorded_at"]), "1"),
+    ):
+        _, page = report(used, *since, name=f"{name}.html")
+        (row,) = [row for row in page.rows if row[0] == "user:kim" and len(row) == 8]
+        assert row[1:4] == ["Reports", "member", "group:kims"]
+        assert row[5:7] == [str(position), times]
