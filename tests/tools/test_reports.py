@@ -19,7 +19,7 @@ from projections.unusual import Rules
 from tests.faults.running import ROOT
 from tests.tools.conftest import Cli
 from tests.tools.test_retention import later, old  # noqa: F401 # fixtures
-from tools.report.charts import by_name, over_time, ticks
+from tools.report.charts import by_name, cut, over_time, ticks
 from tools.report.periods import columns
 from tools.reports import SECTIONS
 
@@ -375,6 +375,30 @@ def test_a_drawing_is_the_same_each_time_and_names_each_bar():
     columns_drawn = over_time(["01 Nov", "02 Nov"], ["2026-11-01", "2026-11-02"], counts)
     assert "2026-11-02: 1 denied" in columns_drawn
     assert ">01 Nov<" in columns_drawn
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("user:anna", "user:anna"),
+        ("user:annabella", "user:anna…"),
+        ("user:wwwwwwwww", "user:ww…"),
+        ("\u5de5" * 9, "\u5de5" * 4 + "…"),
+        ("a" + "\u0301" * 99, "a" + "\u0301" * 8 + "…"),
+        ("", ""),
+    ],
+)
+def test_a_label_is_cut_by_its_width(name, shown):
+    """Ten usual letters, or fewer wide ones; marks that take no room are counted too."""
+    assert cut(name, 10) == shown
+
+
+def test_a_label_of_wide_letters_keeps_to_its_room():
+    """The drawing narrows it; one of usual letters stays as it is."""
+    counts = {outcome: [1, 1] for outcome in OUTCOMES}
+    drawn = by_name(["user:anna", "user:wwww"], counts)
+    assert drawn.count('textLength="70.2"') == 2
+    assert re.search(r'textLength="70.2"[^>]*>user:wwww<', drawn)
 
 
 def test_unusual_reads_are_counted_by_rule_and_person(used, monkeypatch):
