@@ -85,7 +85,6 @@ _VALUES = {
     "first_at": AT,
     "last_at": AT,
     "made_at": AT,
-    "expires_at": AT,
     "kids": ("a", "b"),
     "jwks": '{"keys":[]}',
 }
