@@ -22,6 +22,8 @@ ADMINISTRATION = (
     "application.",
     "credential.",
     "role.",
+    "issuer.",
+    "service-key.",
     "slot.",
     "epoch.",
     "passphrase.",
@@ -66,6 +68,8 @@ _DETAILS = (
     "hold",
     "until",
     "newest",
+    "issuer",
+    "kids",
 )
 
 

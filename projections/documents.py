@@ -105,6 +105,7 @@ def access_document(recorded: Recorded, record: Access) -> dict[str, Any]:
         "authenticated_by": recorded.actor.authenticated_by,
         "reason": recorded.reason,
         "detail": record.detail,
+        "acting_party": token.acting or None if (token := recorded.actor.token) else None,
     }
 
 
@@ -133,4 +134,5 @@ def _closed_access(row: LogRow, outcome: str, detail: str) -> dict[str, Any]:
         "authenticated_by": None,
         "reason": None,
         "detail": detail,
+        "acting_party": None,
     }

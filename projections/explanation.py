@@ -17,6 +17,9 @@ from projections.documents import access_document, erased_access
 from projections.streams import signed_row
 
 _WHY = {
+    "issuer-not-trusted": "The token's issuer was not trusted there, or by other settings than"
+    " those that verified the token.",
+    "token-for-another-application": "The token was bound to another application.",
     "no-such-application": "There was no target application of this ID; it may have been mistyped.",
     "not-a-member": "The caller held none of the application's member claims.",
     "not-an-owner": "Only a user or a service owns credentials; the caller was neither.",
@@ -70,6 +73,8 @@ def _mend(record: Access) -> str | None:
             return _command("app", "create", application, "--kind", "individual")
         case "not-a-member":
             return _command("app", "grant", application, "member", caller)
+        case "issuer-not-trusted":
+            return _command("issuer", "list")
         case "not-an-owner":
             return _command("app", "show", application)
         case "restricted-request-needed":

@@ -2,7 +2,9 @@
 
 The policy is folded from the beginning, and at each access record the same pure rules are asked
 with the inputs that the record holds. A record that says otherwise in any respect (outcome, claim
-that matched, owner, creation, mapping, version, fields) should not have been.
+that matched, owner, creation, mapping, version, fields) should not have been. Neither should
+whatever was changed for somebody whose token was not believed there: its issuer was not trusted, or
+by other settings than those that verified it.
 
 What cannot be judged is `unreadable`: a record that was erased or whose key is not held, one
 decided by rules that this version does not know, and every one behind a piece of policy whose key
@@ -24,7 +26,9 @@ from typing import Any, NamedTuple
 from ledger.aggregates.access import Access
 from ledger.aggregates.application import Application, ApplicationEvent, field_of, fold_application
 from ledger.aggregates.event import Event
+from ledger.aggregates.issuers import NO_ISSUERS, Issuers, fold_issuers
 from ledger.aggregates.mapping import CredentialMapping, mapping_from
+from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.retention import KEEPS_ALL, Retention
 from ledger.aggregates.roles import Roles, fold_roles
@@ -41,7 +45,7 @@ from projections.view import Progress
 
 _RIGHT_MAX = 100_000
 _CLAIMS_KEPT = 10_000
-_PREFIXES = ("application.", "role.", "credential.", "access.")
+_PREFIXES = ("application.", "role.", "credential.", "issuer.", "access.")
 
 
 _claim = lru_cache(_CLAIMS_KEPT)(parse_claim)
@@ -69,6 +73,7 @@ class _Basis(NamedTuple):
     """Its key, under which there may be no application."""
     state: Application | None
     roles: Roles
+    issuers: Issuers
     place: tuple[str, str | None]
     mapping: CredentialMapping | None
 
@@ -83,12 +88,15 @@ class Redecision:
         self.unreadable: list[dict[str, Any]] = []
         self._states: dict[str, Application] = {}
         self._roles = Roles()
+        self._issuers = NO_ISSUERS
         self._mappings: dict[tuple[str, str | None], CredentialMapping] = {}
-        self._right: dict[Access, _Basis] = {}
+        self._right: dict[tuple[Access, PresentedToken | None], _Basis] = {}
         self._blind = False
 
     def see(self, recorded: Recorded) -> None:
         """Fold one event, or decide one access again."""
+        if recorded.actor.token is not None and not isinstance(recorded.event, Access):
+            self._judge_author(recorded, recorded.actor.token)
         match recorded.event:
             case ApplicationEvent(application=application):
                 key = compared(application)
@@ -100,6 +108,8 @@ class Redecision:
                     self._judge(recorded, access)
             case _ if recorded.topic.startswith("role."):
                 self._roles = fold_roles(self._roles, recorded) or self._roles
+            case _ if recorded.topic.startswith("issuer."):
+                self._issuers = fold_issuers(self._issuers, recorded) or self._issuers
             case _ if recorded.topic.startswith("credential."):
                 mapping = mapping_from(recorded)
                 if mapping is not None:
@@ -134,14 +144,15 @@ class Redecision:
             self._unreadable(recorded.position, "unknown-rules")
             return
         self.checked += 1
-        if self._is_right_again(record):
+        token = recorded.actor.token
+        if self._is_right_again(record, token):
             return
         stated = _stated(recorded, record)
         if record.claims[:1] != (record.caller,):
             self._wrong(recorded, stated.outcome, "denied", "caller-not-presented")
             return
         try:
-            recomputed = self._decide(record)
+            recomputed = self._decide(record, token)
         except InvalidInput as error:
             self._wrong(recorded, stated.outcome, "denied", error.code)
             return
@@ -154,29 +165,48 @@ class Redecision:
             why = f"{recomputed.detail}: differs in {', '.join(differing)}"
             self._wrong(recorded, stated.outcome, recomputed.outcome, why)
         else:
-            self._keep(record)
+            self._keep(record, token)
 
-    def _is_right_again(self, record: Access) -> bool:
-        basis = self._right.get(record)
+    def _judge_author(self, recorded: Recorded, token: PresentedToken) -> None:
+        """Note a change whose author's token was not believed at its position."""
+        if self._blind:
+            self._unreadable(recorded.position, "policy-unreadable")
+            return
+        try:
+            author = _claim(recorded.actor.claim)
+        except InvalidInput as error:
+            self._wrong(recorded, recorded.topic, "not-allowed", error.code)
+            return
+        if not self._issuers.stands_behind(token, (author,)):
+            self._wrong(recorded, recorded.topic, "not-allowed", "issuer-not-trusted")
+
+    def _is_right_again(self, record: Access, token: PresentedToken | None) -> bool:
+        basis = self._right.get((record, token))
         return (
             basis is not None
             and self._states.get(basis.application) is basis.state
             and self._roles is basis.roles
+            and self._issuers is basis.issuers
             and self._mappings.get(basis.place) is basis.mapping
         )
 
-    def _keep(self, record: Access) -> None:
+    def _keep(self, record: Access, token: PresentedToken | None) -> None:
         if len(self._right) >= _RIGHT_MAX:
             self._right.clear()
         key = compared(record.application)
         place = key, record.owner
-        self._right[record] = _Basis(
-            key, self._states.get(key), self._roles, place, self._mappings.get(place)
+        self._right[record, token] = _Basis(
+            key,
+            self._states.get(key),
+            self._roles,
+            self._issuers,
+            place,
+            self._mappings.get(place),
         )
 
-    def _decide(self, record: Access) -> Facts:
+    def _decide(self, record: Access, token: PresentedToken | None) -> Facts:
         claims = [_claim(text) for text in record.claims]
-        caller = Caller(claims[0], tuple(claims[1:]))
+        caller = Caller(claims[0], tuple(claims[1:]), token)
         state = self._states.get(compared(record.application))
         decision = decide_get(
             state,
@@ -184,6 +214,7 @@ class Redecision:
             caller,
             restricted=record.restricted,
             fields=record.requested,
+            issuers=self._issuers,
         )
         through = str(decision.through) if decision.through else None
         if state is None or state.deleted:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ledger.aggregates.keys import SlotAdded
 from ledger.archive.reading import Archive
@@ -40,6 +40,9 @@ from tools.documents import StandardInput
 from tools.holdings import argon2_cost, first_holding, present_holding
 from tools.settings import Settings, account
 from tools.stores import MIGRATIONS, existing_store, store_of
+
+if TYPE_CHECKING:
+    from ledger.tokens.verifier import TokenVerifier
 
 SHARES_LABEL = "recovery shares"
 """What the slot of recovery shares is called unless told otherwise."""
@@ -69,6 +72,14 @@ class Session:
     def record_query(self, acting: Acting, question: str, rows: int) -> None:
         """Record that the history was read."""
         self.ledger.record_query(acting, question, rows)
+
+
+def token_verifier(ledger: Ledger) -> TokenVerifier:
+    """What verifies tokens for this process; close it before the ledger."""
+    from ledger.tokens.verifier import TokenVerifier
+    from tools.jwks_over_https import fetch_jwks
+
+    return TokenVerifier(ledger.trust, fetch_jwks, clock)
 
 
 def clock() -> int:

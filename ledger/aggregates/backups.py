@@ -14,6 +14,7 @@ CONFIGURATION = (
     "credential.",
     "role.",
     "issuer.",
+    "service-key.",
     "epoch.",
     "slot.",
     "passphrase.",

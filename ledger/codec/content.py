@@ -7,6 +7,7 @@ A msgpack map::
     "r"  the reason given, as text
     "c"  the clock's own reading in microseconds, only where it was behind the log
     "q"  a client's retry key, only where one was given
+    "t"  what is recorded of the token that spoke for the claim, only where one did
 
 Whoever holds keys can seal anything, an auditor for one in a stream of his own, so what comes out
 of a row that opened is looked at as strictly as anything from outside. A key that comes twice is
@@ -25,6 +26,7 @@ import msgspec
 
 from ledger.aggregates.actor import Actor
 from ledger.aggregates.event import Event, Payload, class_of, from_payload
+from ledger.aggregates.presented import PresentedToken
 from ledger.errors import Tampered
 
 E = TypeVar("E")
@@ -45,6 +47,7 @@ class _Stored(
     r: str
     c: int | None = None
     q: str | None = None
+    t: PresentedToken | None = None
 
 
 class Content(NamedTuple):
@@ -53,6 +56,8 @@ class Content(NamedTuple):
     event: Event
     actor: Actor
     reason: str
+    request: str | None
+    """A client's retry key."""
 
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -66,7 +71,7 @@ def packed(
 ) -> bytes:
     """The map's bytes."""
     author = (actor.claim, actor.slot, actor.label, actor.account, actor.opens)
-    return _pack(_Stored(event, author, reason, clock, request))
+    return _pack(_Stored(event, author, reason, clock, request, actor.token))
 
 
 def unpacked(topic: str, text: bytes) -> Content:
@@ -80,12 +85,12 @@ def unpacked(topic: str, text: bytes) -> Content:
             older = _payload_in.decode(text)
             _require_keys_once(text)
             event = from_payload(topic, older.e)
-            return Content(event, _actor(*older.b), older.r)
+            return Content(event, _actor(*older.b, older.t), older.r, older.q)
         if _pack(stored) != text:
             _require_keys_once(text)
     except (ValueError, RecursionError) as error:
         raise Tampered("malformed-event", "An event is malformed inside.") from error
-    return Content(event, _actor(*stored.b), stored.r)
+    return Content(event, _actor(*stored.b, stored.t), stored.r, stored.q)
 
 
 def _require_keys_once(text: bytes) -> None:

@@ -2,7 +2,7 @@
 
 What is sealed of one event, its `content`, is padded and encrypted under its compartment's key.
 The compartment follows from the topic alone, so a row cannot choose weaker keys for itself:
-`access.`, `audit.`, `import.` and `ticket.` are `access`, all others are `state`.
+`access.`, `audit.`, `import.`, `ticket.` and `token.` are `access`, all others are `state`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ledger.sealing.keys import KeySet
 from ledger.tree import leaf_hash
 
 Random = Callable[[int], bytes]
-_ACCESS_PREFIXES = ("access.", "audit.", "import.", "ticket.")
+_ACCESS_PREFIXES = ("access.", "audit.", "import.", "ticket.", "token.")
 
 
 class Placed(Protocol):
@@ -116,7 +116,17 @@ class EventMapper:
         leaf = leaf_hash(header, sealed)
         row = LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
         recorded = Recorded(
-            position, stream, version, topic, epoch, period, recorded_at, event, actor, reason
+            position,
+            stream,
+            version,
+            topic,
+            epoch,
+            period,
+            recorded_at,
+            event,
+            actor,
+            reason,
+            request,
         )
         return row, recorded
 
@@ -183,14 +193,12 @@ class EventMapper:
         position, stream, version, topic, epoch, period, recorded_at, sealed, _ = row
         try:
             cipher = self._cipher(topic, epoch, period, stream)
-            event, actor, reason = unpacked(topic, open_sealed(cipher, sealed, aad))
+            told = unpacked(topic, open_sealed(cipher, sealed, aad))
         except Tampered as error:
             raise Tampered(error.code, error.message, hint=error.hint, position=position) from error
-        if isinstance(event, EpochStarted):
-            self._keys.start({event.epoch: period})
-        return Recorded(
-            position, stream, version, topic, epoch, period, recorded_at, event, actor, reason
-        )
+        if isinstance(told.event, EpochStarted):
+            self._keys.start({told.event.epoch: period})
+        return Recorded(position, stream, version, topic, epoch, period, recorded_at, *told)
 
     def hold(self, epochs: Iterable[EpochKeys]) -> None:
         """Seal and open with these keys from now on, and with no others."""

@@ -1,8 +1,8 @@
 """The newest row of every stream that decisions rest on, as this host has checked it.
 
 A signed tree says what the whole log is, but nobody reads the whole log before each release. So
-that a single row cannot be taken out of a policy's or a mapping's stream unseen, the host keeps
-for each stream outside the `access` compartment a *tip*:
+that a single row cannot be taken out of the stream of a policy, a mapping or a ticket unseen, the
+host keeps for each of these, all streams outside the `access` compartment and tickets', a *tip*:
 
     version    of the newest row
     position   of the newest row
@@ -26,6 +26,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from ledger.aggregates.tickets import ONE_TIME_TOPICS
 from ledger.codec.mapper import compartment_of
 from ledger.errors import Tampered
 from ledger.log.rows import LogRow
@@ -55,8 +56,8 @@ def run_on(before: bytes, leaf: bytes) -> bytes:
 
 
 def is_remembered(topic: str) -> bool:
-    """Whether streams of this topic have tips: all but those of the access compartment."""
-    return compartment_of(topic) is not Compartment.ACCESS
+    """Whether streams of this topic have tips: tickets' own, and all outside of `access`."""
+    return topic in ONE_TIME_TOPICS or compartment_of(topic) is not Compartment.ACCESS
 
 
 class Remembered(Protocol):

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Random = Callable[[int], bytes]
 Clock = Callable[[], int]
+Watch = Callable[[int], contextlib.AbstractContextManager[object]]
 
 AHEAD_MAX_US = 31 * 24 * 3600 * 1_000_000
 _MEMORY_INTERVAL_US = 1_000_000
@@ -119,6 +120,8 @@ class Writer:
         self._accept_clock = accept_clock
         self._line = Line()
         self._mailboxes: Mailboxes | None = None
+        self.watch: Watch = _unwatched
+        """What is entered for each commit, with the number of its requests, and left after it."""
         self._thread: threading.Thread | None = None
         self._closed = False
         self._start_guard = threading.Lock()
@@ -271,7 +274,7 @@ class Writer:
         failures: list[tuple[Answer, BaseException]] = []
         transaction: Transaction | None = None
         try:
-            with self._at_head() as (writing, checked):
+            with self.watch(len(batch)), self._at_head() as (writing, checked):
                 clock_reading = self._clock_reading()
                 self._know_keys(writing, checked)
                 transaction = Transaction(
@@ -473,6 +476,10 @@ class Writer:
                 return
             self._tips.remembered(tips)
             self.unremembered = None
+
+
+def _unwatched(_: int) -> contextlib.AbstractContextManager[object]:
+    return contextlib.nullcontext()
 
 
 def _closed() -> Unavailable:

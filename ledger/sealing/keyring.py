@@ -9,11 +9,13 @@ r"""The keyring: one root that wraps all keys, and the slots that open the root.
         "next_slot"   ids are never used twice
         "wrapped"     nonce (12) || AES-256-GCM under HKDF-Expand(root, ...) of a msgpack map
                       {"stream": key, "epochs": [[epoch, state, secret|nil, [120 access|nil]]]}
+                      and, where there are any, "service": [[made at, EC PKCS #8, RSA PKCS #8]]
 
 The associated data of `wrapped` is a digest of all other entries, so the whole file is
 authenticated by the root. The epochs held include the *next* one, not yet started.
 
-An auditor's keyring is a second file of this format with its own root and without `secret` keys;
+An auditor's keyring is a second file of this format with its own root, without `secret` keys and
+without the service's pairs;
 the operator's file keeps that slot's public and sealed private half as opaque bytes.
 
 The checksum finds accidents, not attackers, and whoever can write the file can seal a root of
@@ -54,6 +56,7 @@ from ledger.sealing.epochs import (
 )
 from ledger.sealing.keys import KeySet
 from ledger.sealing.secrets import SecretBox
+from ledger.sealing.service_keys import PAIRS_KEPT, ServicePair, pair_from
 from ledger.sealing.slots import (
     AUDITOR,
     OPERATOR,
@@ -89,6 +92,8 @@ class GivenUp(NamedTuple):
     """Destroyed, or about to be."""
     epochs: frozenset[int] = frozenset()
     """Never started: held ready, but the log chose another host's."""
+    pairs: frozenset[int] = frozenset()
+    """The service's pairs, by when they were made, that a newer one took the place of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,29 +148,30 @@ class Keyring:
         if slot is None:
             raise KeyUnavailable("slot-removed", "The slot that is unlocked was removed.")
         try:
-            stream_key, epochs = _unwrap(self, unlocked.root)
+            kept = _unwrap(self, unlocked.root)
         except KeyUnavailable:
             return self._under_new_root(slot, unlocked)
         return replace(
             unlocked,
             keyring=self,
             slot=slot,
-            stream_key=stream_key,
-            epochs=epochs,
+            stream_key=kept.stream_key,
+            epochs=kept.epochs,
+            service=kept.service,
             holding=None,
             further=(),
         )
 
     def with_slots(self, slots: tuple[Slot, ...], root: bytes) -> Keyring:
         """The same keys under the same root, for other slots."""
-        stream_key, epochs = _unwrap(self, root)
+        kept = _unwrap(self, root)
         next_slot = max([self.next_slot, *(slot.id + 1 for slot in slots)])
-        return _wrap(replace(self, slots=slots, next_slot=next_slot), root, stream_key, epochs)
+        return _wrap(replace(self, slots=slots, next_slot=next_slot), root, *kept)
 
     def bumped(self, root: bytes, generation: int) -> Keyring:
         """The same with another generation."""
-        stream_key, epochs = _unwrap(self, root)
-        return _wrap(replace(self, generation=generation), root, stream_key, epochs)
+        kept = _unwrap(self, root)
+        return _wrap(replace(self, generation=generation), root, *kept)
 
     def with_keys_of(
         self, before: UnlockedKeyring, root: bytes, given_up: GivenUp
@@ -175,13 +181,14 @@ class Keyring:
         What is given up need not be held. It goes on where `before` stands: its slot, or that slot
         as it was before if it is gone.
         """
-        stream_key, epochs = _unwrap(self, root)
+        stream_key, epochs, service = _unwrap(self, root)
         ours = {keys.epoch: keys for keys in epochs}
         kept = hmac.compare_digest(stream_key, before.stream_key) and all(
             keys.epoch in ours and ours[keys.epoch].keeps(keys.without(given_up.keys))
             for keys in before.epochs
             if keys.epoch not in given_up.epochs
         )
+        kept &= all(pair in service or pair.made_at in given_up.pairs for pair in before.service)
         if not kept:
             raise KeyUnavailable(
                 "keyring-would-lose-keys",
@@ -190,7 +197,13 @@ class Keyring:
             )
         slot = next((slot for slot in self.slots if slot.id == before.slot.id), before.slot)
         return replace(
-            before, keyring=self, slot=slot, root=root, stream_key=stream_key, epochs=epochs
+            before,
+            keyring=self,
+            slot=slot,
+            root=root,
+            stream_key=stream_key,
+            epochs=epochs,
+            service=service,
         )
 
     def seen_by(self, unlocked: UnlockedKeyring) -> tuple[EpochKeys, ...] | None:
@@ -200,7 +213,7 @@ class Keyring:
         whatever that slot's passphrase is here: a root is sealed to the slot's public half.
         """
         with contextlib.suppress(KeyUnavailable):
-            return _unwrap(self, unlocked.root)[1]
+            return _unwrap(self, unlocked.root).epochs
         theirs, holding = unlocked.slot, unlocked.holding
         for ours in self.slots:
             if holding is None or (ours.id, ours.public_key) != (theirs.id, theirs.public_key):
@@ -211,7 +224,7 @@ class Keyring:
                 sealed_signing_key=ours.sealed_signing_key,
             )
             with contextlib.suppress(KeyUnavailable):
-                return _unwrap(self, open_slot(self.ledger_id, same, holding).root)[1]
+                return _unwrap(self, open_slot(self.ledger_id, same, holding).root).epochs
         return None
 
     def _under_new_root(self, slot: Slot, unlocked: UnlockedKeyring) -> UnlockedKeyring:
@@ -248,14 +261,12 @@ class Keyring:
         return b"credledger/v1/keyring" + hashlib.sha256(msgpack.packb(self._clear())).digest()
 
     def _unwrapped(self, opened: OpenedSlot) -> UnlockedKeyring:
-        stream_key, epochs = _unwrap(self, opened.root)
         return UnlockedKeyring(
             self,
             opened.slot,
             opened.root,
             opened.signing_key,
-            stream_key,
-            epochs,
+            *_unwrap(self, opened.root),
             private_key=opened.private_key,
         )
 
@@ -270,6 +281,8 @@ class UnlockedKeyring(Confidential):
     signing_key: Ed25519PrivateKey = field(repr=False)
     stream_key: bytes = field(repr=False)
     epochs: tuple[EpochKeys, ...] = field(repr=False)
+    service: tuple[ServicePair, ...] = field(default=(), repr=False)
+    """The service's pairs, oldest first; the last one is published."""
     holding: Holding | None = field(default=None, repr=False)
     further: tuple[Slot, ...] = ()
     """Slots that the same holding may open too and that were not tried."""
@@ -288,7 +301,7 @@ class UnlockedKeyring(Confidential):
 
     def without_keys(self) -> UnlockedKeyring:
         """Who unlocked, and none of the keys of any epoch, neither open nor wrapped."""
-        return replace(self, keyring=replace(self.keyring, wrapped=b""), epochs=())
+        return replace(self, keyring=replace(self.keyring, wrapped=b""), epochs=(), service=())
 
     def key_set(self) -> KeySet:
         """Ciphers of `state` and `access`."""
@@ -320,7 +333,7 @@ class UnlockedKeyring(Confidential):
             generation=generation,
             next_slot=max(self.keyring.next_slot, next_slot),
         )
-        return replace(self, keyring=_wrap(ours, self.root, self.stream_key, self.epochs))
+        return replace(self, keyring=self._wrapping(ours))
 
     def add_slot(
         self,
@@ -422,7 +435,8 @@ class UnlockedKeyring(Confidential):
             for slot in self.keyring.slots
             if slot.id not in gone
         )
-        keyring = _wrap(replace(self.keyring, slots=slots), root, self.stream_key, self.epochs)
+        bare = replace(self.keyring, slots=slots)
+        keyring = _wrap(bare, root, self.stream_key, self.epochs, self.service)
         own = next(slot for slot in slots if slot.id == self.slot.id)
         return replace(self, keyring=keyring, slot=own, root=root)
 
@@ -452,8 +466,21 @@ class UnlockedKeyring(Confidential):
         )
 
     def _with_epochs(self, epochs: tuple[EpochKeys, ...]) -> UnlockedKeyring:
-        keyring = _wrap(self.keyring, self.root, self.stream_key, epochs)
-        return replace(self, keyring=keyring, epochs=epochs)
+        changed = replace(self, epochs=epochs)
+        return replace(changed, keyring=changed._wrapping(self.keyring))  # noqa: SLF001 # our own
+
+    def with_service_pair(self, pair: ServicePair, known: int | None) -> UnlockedKeyring:
+        """The same with a newer pair, and besides it the one that is `known` to be published.
+
+        `known` tells when that was made; any other is left out.
+        """
+        self._require_operator()
+        before = tuple(one for one in self.service if one.made_at == known)
+        changed = replace(self, service=(*before, pair)[-PAIRS_KEPT:])
+        return replace(changed, keyring=changed._wrapping(self.keyring))  # noqa: SLF001 # our own
+
+    def _wrapping(self, keyring: Keyring) -> Keyring:
+        return _wrap(keyring, self.root, self.stream_key, self.epochs, self.service)
 
     def change_holding(
         self, old: Holding, new: Holding, *, random: Random, cost: Argon2Cost
@@ -604,18 +631,33 @@ def _check_types(value: Any) -> None:
             raise TypeError(entry.name)
 
 
+class _Wrapped(NamedTuple):
+    """What the root wraps."""
+
+    stream_key: bytes
+    epochs: tuple[EpochKeys, ...]
+    service: tuple[ServicePair, ...]
+
+
 def _wrap(
-    keyring: Keyring, root: bytes, stream_key: bytes, epochs: tuple[EpochKeys, ...]
+    keyring: Keyring,
+    root: bytes,
+    stream_key: bytes,
+    epochs: tuple[EpochKeys, ...],
+    service: tuple[ServicePair, ...] = (),
 ) -> Keyring:
     listed = [[keys.epoch, keys.state, keys.secret, list(keys.access)] for keys in epochs]
-    text = msgpack.packb({"stream": stream_key, "epochs": listed})
+    document: dict[str, Any] = {"stream": stream_key, "epochs": listed}
+    if service:
+        document["service"] = [pair.stored() for pair in service]
+    text = msgpack.packb(document)
     # The nonce is a function of the generation-bound content under a key used for nothing else.
     nonce = hashlib.sha256(root + keyring._binding() + text).digest()[:_NONCE_BYTES]  # noqa: SLF001
     sealed = _cipher(root).encrypt(nonce, text, keyring._binding())  # noqa: SLF001
     return replace(keyring, wrapped=nonce + sealed)
 
 
-def _unwrap(keyring: Keyring, root: bytes) -> tuple[bytes, tuple[EpochKeys, ...]]:
+def _unwrap(keyring: Keyring, root: bytes) -> _Wrapped:
     sealed = keyring.wrapped
     try:
         text = _cipher(root).decrypt(
@@ -624,7 +666,11 @@ def _unwrap(keyring: Keyring, root: bytes) -> tuple[bytes, tuple[EpochKeys, ...]
             keyring._binding(),  # noqa: SLF001
         )
         document = msgpack.unpackb(text)
-        return _key_from(document["stream"]), _epochs_from(document["epochs"])
+        return _Wrapped(
+            _key_from(document["stream"]),
+            _epochs_from(document["epochs"]),
+            _pairs_from(document.get("service", [])),
+        )
     except (InvalidTag, ValueError, TypeError, KeyError) as error:
         raise _damaged() from error
 
@@ -635,6 +681,14 @@ def _epochs_from(listed: Any) -> tuple[EpochKeys, ...]:
     if not numbers or numbers != sorted(set(numbers)):
         raise ValueError("no rising epochs")
     return epochs
+
+
+def _pairs_from(listed: Any) -> tuple[ServicePair, ...]:
+    pairs = tuple(pair_from(entry) for entry in listed)
+    times = [pair.made_at for pair in pairs]
+    if len(pairs) > PAIRS_KEPT or times != sorted(set(times)):
+        raise ValueError("no rising pairs")
+    return pairs
 
 
 def _epoch_from(epoch: Any, state: Any, secret: Any, access: Any) -> EpochKeys:

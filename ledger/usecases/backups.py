@@ -40,7 +40,7 @@ class RecordBackup:
         """Append them; the position of the last. `operator-needed` for an auditor."""
         if not self.desk.unlocked.is_operator:
             raise Refused("operator-needed", "Only an operator's unlock may do this.")
-        actor, reason = self.desk.actor(self.acting), self.acting.reason
+        actor, reason = self.desk.actor(transaction, self.acting), self.acting.reason
         if self.rollback is not None:
             transaction.append(self.desk.streams.keyring(), self.rollback, actor, reason)
         stream = self.desk.streams.backups()

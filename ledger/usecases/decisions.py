@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ledger.aggregates.access import Access
 from ledger.aggregates.application import Application, fold_application
+from ledger.aggregates.issuers import Issuers, fold_issuers
 from ledger.aggregates.mapping import CredentialMapping
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.roles import Roles, fold_roles
@@ -59,10 +60,16 @@ class Policy(NamedTuple):
     application: Application
     roles_stream: bytes
     roles: Roles | None
+    issuers_stream: bytes
+    issuers: Issuers | None
 
     def is_as(self, other: Policy) -> bool:
         """Whether these are the other's very objects."""
-        return self.application is other.application and self.roles is other.roles
+        return (
+            self.application is other.application
+            and self.roles is other.roles
+            and self.issuers is other.issuers
+        )
 
     def stands(self, transaction: Transaction) -> bool:
         """Whether the folds give these very objects."""
@@ -70,6 +77,7 @@ class Policy(NamedTuple):
         return (
             application is self.application
             and transaction.load(self.roles_stream, fold_roles) is self.roles
+            and transaction.load(self.issuers_stream, fold_issuers) is self.issuers
         )
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 from ledger.aggregates.actor import Actor
 from ledger.aggregates.application import Application, fold_application
+from ledger.aggregates.issuers import NO_ISSUERS, Issuers, fold_issuers
 from ledger.aggregates.keys import KeyHistory, fold_keys
 from ledger.aggregates.mapping import CredentialMapping, mapping_from
+from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.roles import NO_ROLES, Roles, fold_roles
 from ledger.claims import Claim
@@ -17,7 +19,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput, NotFound, Refused, Tampered
 from ledger.identifiers import application_key
 from ledger.log.transaction import Transaction
-from ledger.policy import Verb, decide
+from ledger.policy import Caller, Verb, decide, is_believed
 from ledger.sealing.envelope import NONCE_BYTES
 from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.secrets import SecretBox
@@ -48,11 +50,24 @@ class Desk:
         slot = self.unlocked.slot
         return _actor(slot.opens, slot.id, slot.label, self.account, slot.opens)
 
-    def actor(self, acting: Acting) -> Actor:
-        """The author of what is appended."""
+    def author(self, caller: Caller) -> Actor:
+        """The slot as the author of an access record, with the token that spoke for the caller."""
         slot = self.unlocked.slot
-        claim = str(acting.caller.claim) if acting.caller else slot.opens
-        return _actor(claim, slot.id, slot.label, self.account, slot.opens)
+        return _actor(slot.opens, slot.id, slot.label, self.account, slot.opens, caller.token)
+
+    def actor(self, transaction: Transaction, acting: Acting) -> Actor:
+        """The author of what is appended.
+
+        `not-allowed` where a token spoke for who acts and is not believed at this position: nothing
+        is ever appended in the name of somebody whom a token merely claims to be.
+        """
+        slot, caller = self.unlocked.slot, acting.caller
+        if caller is None:
+            return _actor(slot.opens, slot.id, slot.label, self.account, slot.opens)
+        if caller.token is not None and not is_believed(self.issuers(transaction), caller):
+            raise not_allowed()
+        claim = str(caller.claim)
+        return _actor(claim, slot.id, slot.label, self.account, slot.opens, caller.token)
 
     def application(self, transaction: Transaction, application: str) -> Application | None:
         """The application as its stream tells it, deleted ones included."""
@@ -73,14 +88,20 @@ class Desk:
         """The service-level rights."""
         return transaction.load(self.streams.roles(), fold_roles) or NO_ROLES
 
+    def issuers(self, transaction: Transaction) -> Issuers:
+        """Whose tokens are trusted."""
+        return transaction.load(self.streams.issuers(), fold_issuers) or NO_ISSUERS
+
     def policy(self, transaction: Transaction, application: Application) -> Policy:
         """The states that decisions about this application rest on, as the transaction has them."""
-        roles_stream = self.streams.roles()
+        roles_stream, issuers_stream = self.streams.roles(), self.streams.issuers()
         return Policy(
             self.streams.application(application.key),
             application,
             roles_stream,
             transaction.load(roles_stream, fold_roles),
+            issuers_stream,
+            transaction.load(issuers_stream, fold_issuers),
         )
 
     def key_history(self, transaction: Transaction) -> KeyHistory:
@@ -100,7 +121,14 @@ class Desk:
         The operator is told the truth; anybody else is refused alike whether it exists or not.
         """
         found = self.application(transaction, application)
-        decision = decide(verb, found, self.roles(transaction), acting.caller, owner=owner)
+        decision = decide(
+            verb,
+            found,
+            self.roles(transaction),
+            acting.caller,
+            owner=owner,
+            issuers=self.issuers(transaction),
+        )
         if not decision.allowed:
             raise not_allowed()
         if found is None or found.deleted:
@@ -161,6 +189,19 @@ class Desk:
         place = self.mapper.associated_data(carrying)
         return unpack_values(self.box.open(carrying.epoch, secret, place))
 
+    def repeated(self, transaction: Transaction, acting: Acting, stream: bytes) -> Recorded | None:
+        """The last event that the very same request appended when it was sent before, if it was.
+
+        Nobody but who sent it is told. `retry-key-reused` where the key came with another request.
+        """
+        if acting.retry is None:
+            return None
+        author = self.actor(transaction, acting).claim
+        for recorded in reversed(transaction.history(stream)):
+            if recorded.actor.claim == author and acting.retry.is_of(recorded.request):
+                return recorded
+        return None
+
     def versions(self, transaction: Transaction, stream: bytes) -> Iterator[CredentialMapping]:
         """A mapping at each of its events, oldest first."""
         for recorded in transaction.history(stream):
@@ -170,8 +211,15 @@ class Desk:
 
 
 @functools.lru_cache(maxsize=256)
-def _actor(claim: str, slot: int, label: str, account: str, opens: str) -> Actor:
-    return Actor(claim, slot, label, account, opens)
+def _actor(
+    claim: str,
+    slot: int,
+    label: str,
+    account: str,
+    opens: str,
+    token: PresentedToken | None = None,
+) -> Actor:
+    return Actor(claim, slot, label, account, opens, token)
 
 
 def no_such_application() -> NotFound:

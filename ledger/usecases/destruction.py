@@ -51,7 +51,10 @@ class IntendDestruction:
 
     def _append(self, transaction: Transaction, event: KeysDestroying) -> None:
         transaction.append(
-            self.desk.streams.keyring(), event, self.desk.actor(self.acting), self.acting.reason
+            self.desk.streams.keyring(),
+            event,
+            self.desk.actor(transaction, self.acting),
+            self.acting.reason,
         )
 
 
@@ -69,7 +72,7 @@ class RecordDestruction:
             transaction.append(
                 self.desk.streams.keyring(),
                 KeysDestroyed(self.keys),
-                self.desk.actor(self.acting),
+                self.desk.actor(transaction, self.acting),
                 self.acting.reason,
             )
 

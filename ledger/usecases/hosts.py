@@ -88,7 +88,7 @@ class ForgetHost:
         return transaction.append(
             self.desk.streams.keyring(),
             HostForgotten(known.host),
-            self.desk.actor(self.acting),
+            self.desk.actor(transaction, self.acting),
             self.acting.reason,
         ).position
 

@@ -111,7 +111,7 @@ class AttestReplaced:
         return transaction.append(
             self.desk.streams.keyring(),
             KeyBackupReplaced(self.backup),
-            self.desk.actor(self.acting),
+            self.desk.actor(transaction, self.acting),
             self.acting.reason,
         ).position
 

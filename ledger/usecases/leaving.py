@@ -49,7 +49,7 @@ class Leave:
         position = transaction.next_position - 1
         if not self.only_look:
             asked = AuditQueried(f"leaver {self.claim}", self.exposed)
-            actor = self.desk.actor(self.acting)
+            actor = self.desk.actor(transaction, self.acting)
             position = transaction.append_access(asked, actor, self.acting.reason).position
         return LeavingOutcome(position, tuple(taken), held)
 
@@ -72,7 +72,7 @@ class Leave:
             stream = self.desk.streams.application(key)
             for role in held:
                 for happened in applications.revoke(state, role, self.claim):
-                    actor = self.desk.actor(self.acting)
+                    actor = self.desk.actor(transaction, self.acting)
                     transaction.append(stream, happened, actor, self.acting.reason)
         return [(state.application, role) for role in held]
 
@@ -82,7 +82,7 @@ class Leave:
         if not self.only_look:
             for right in held:
                 for happened in rights.revoke(roles, right, self.claim):
-                    actor = self.desk.actor(self.acting)
+                    actor = self.desk.actor(transaction, self.acting)
                     stream = self.desk.streams.roles()
                     transaction.append(stream, happened, actor, self.acting.reason)
         return held

@@ -54,7 +54,7 @@ class ReplaceNext:
         return transaction.append(
             self.desk.streams.keyring(),
             EpochReplaced(committed(self.keys)),
-            self.desk.actor(self.acting),
+            self.desk.actor(transaction, self.acting),
             self.acting.reason,
         ).position
 

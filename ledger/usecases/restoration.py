@@ -170,7 +170,7 @@ class RestoreMappings:
             fields=source.fields,
             secret=secret,
             set_at=transaction.recorded_at(),
-            set_by=desk.actor(self.acting).claim,
+            set_by=desk.actor(transaction, self.acting).claim,
             restored_version=source.value_version,
         )
 
@@ -189,7 +189,7 @@ def _append_all(
     stream: bytes,
     events: Sequence[Event],
 ) -> int:
-    actor, position = request.desk.actor(request.acting), transaction.next_position - 1
+    actor, position = request.desk.actor(transaction, request.acting), transaction.next_position - 1
     for happened in events:
         position = transaction.append(stream, happened, actor, request.acting.reason).position
     return position

@@ -85,7 +85,10 @@ class SetPolicy:
         changed = retention_of(self.desk, transaction).days != self.days
         if changed:
             transaction.append(
-                stream, RetentionSet(self.days), self.desk.actor(self.acting), self.acting.reason
+                stream,
+                RetentionSet(self.days),
+                self.desk.actor(transaction, self.acting),
+                self.acting.reason,
             )
         version = transaction.version(stream)
         return Outcome(None, changed, version, transaction.next_position - 1)
@@ -119,7 +122,7 @@ class ChangeHold:
         recorded = transaction.append(
             self.desk.streams.keyring(),
             HoldReleased(name) if self.release else HoldSet(name),
-            self.desk.actor(self.acting),
+            self.desk.actor(transaction, self.acting),
             self.acting.reason,
         )
         return HoldOutcome(name, recorded.position)
@@ -143,7 +146,7 @@ class Erase:
             )
         if not erasable.keys:
             return erasable, None
-        stream, actor = self.desk.streams.keyring(), self.desk.actor(self.acting)
+        stream, actor = self.desk.streams.keyring(), self.desk.actor(transaction, self.acting)
         transaction.append(stream, KeysDestroying(erasable.keys), actor, self.acting.reason)
         recorded = transaction.append(
             stream, HistoryErased(erasable.until), actor, self.acting.reason

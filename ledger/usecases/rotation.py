@@ -82,7 +82,7 @@ class StartEpoch:
         transaction.append(
             self.desk.streams.keyring(),
             EpochStarted(self.started.epoch, committed(self.started), committed(self.following)),
-            self.desk.actor(self.acting),
+            self.desk.actor(transaction, self.acting),
             self.acting.reason,
         )
         return True
@@ -122,7 +122,7 @@ class Reseal:
         fits &= period_of(transaction.recorded_at()) == self.period
         if not fits:
             return Resealed(0, (), len(self.prepared))
-        actor = self.desk.actor(self.acting)
+        actor = self.desk.actor(transaction, self.acting)
         resealed, ended = 0, []
         for row, event in self.prepared:
             if not transaction.stands_at(row.stream, row.version, row.leaf):
@@ -151,7 +151,7 @@ class FinishRotation:
             transaction.append(
                 self.desk.streams.keyring(),
                 EpochResealed(self.epoch, self.resealed),
-                self.desk.actor(self.acting),
+                self.desk.actor(transaction, self.acting),
                 self.acting.reason,
             )
 

@@ -78,7 +78,7 @@ class Safeguards:
         transaction.append(
             self.desk.streams.keyring(),
             BackupWaived(missing),
-            self.desk.actor(self.acting),
+            self.desk.actor(transaction, self.acting),
             self.acting.reason,
         )
 

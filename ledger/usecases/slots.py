@@ -82,7 +82,7 @@ class KeyringEvent:
             raise Conflict("slot-removed-already", "The slot was removed before.")
         if self.signer is not None:
             transaction.add_signer(*self.signer)
-        stream, actor = self.desk.streams.keyring(), self.desk.actor(self.acting)
+        stream, actor = self.desk.streams.keyring(), self.desk.actor(transaction, self.acting)
         position = transaction.append(stream, self.event, actor, self.acting.reason).position
         if self.also is not None:
             position = transaction.append(stream, self.also, actor, self.acting.reason).position
@@ -105,7 +105,7 @@ class EndSlot:
         return transaction.append(
             self.desk.streams.keyring(),
             SlotRemoved(self.slot, self.mislaid),
-            self.desk.actor(self.acting),
+            self.desk.actor(transaction, self.acting),
             self.acting.reason,
         ).position
 
@@ -122,7 +122,7 @@ class AuditorsOwnEvent:
         """Append it; the position."""
         stream = self.desk.streams.audit(self.desk.unlocked.slot.signing_public_key)
         return transaction.append(
-            stream, self.event, self.desk.actor(self.acting), self.acting.reason
+            stream, self.event, self.desk.actor(transaction, self.acting), self.acting.reason
         ).position
 
 
@@ -204,7 +204,7 @@ class SlotKeeper:
 
         with self._changing() as (file, history):
             if not recovering:
-                _require_next_epoch(file.held, history)
+                require_next_epoch(file.held, history)
             held = self._known(file.held, history)
             if not recovering:
                 _require_all_slots(held.keyring, history)
@@ -249,7 +249,7 @@ class SlotKeeper:
         end = EndSlot(self._desk, acting, slot_id, mislaid)
         with self._changing() as (file, history):
             self.require_removable(slot_id, history)
-            _require_next_epoch(file.held, history)
+            require_next_epoch(file.held, history)
             if all(slot.id != slot_id for slot in file.held.keyring.slots):
                 require_live_slot(history, slot_id)
             held = self._known(file.held, history)
@@ -298,7 +298,7 @@ class SlotKeeper:
         """Seal the unlocked slot's private half anew; an auditor's in the auditor's own file."""
         with self._changing() as (file, history):
             if file.held.is_operator:
-                _require_next_epoch(file.held, history)
+                require_next_epoch(file.held, history)
             held = self._known(file.held, history)
             keyring = held.change_holding(old, new, random=self._desk.random, cost=cost)
             event: Request[int] = KeyringEvent(self._desk, acting, PassphraseChanged(held.slot.id))
@@ -397,7 +397,7 @@ def require_live_slot(history: KeyHistory, slot: int) -> SlotAdded:
     return known
 
 
-def _require_next_epoch(held: UnlockedKeyring, history: KeyHistory) -> None:
+def require_next_epoch(held: UnlockedKeyring, history: KeyHistory) -> None:
     """`keyring-not-newest` where the epoch that the next rotation starts is not held."""
     following = history.current + 1
     committed = history.committed[following]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ledger.aggregates.issuers import NO_ISSUERS, Issuers
 from ledger.aggregates.roles import NO_ROLES, Roles
 from ledger.claims import parse_claim
 from ledger.policy import Caller
@@ -22,9 +23,15 @@ NEWEST = object()
 class States:
     """What a transaction's folds give."""
 
-    def __init__(self, application: object, roles: object, newest: object = NEWEST):
+    def __init__(
+        self,
+        application: object,
+        roles: object,
+        newest: object = NEWEST,
+        issuers: object = NO_ISSUERS,
+    ):
         self.standing: set[str] = set()
-        self._states = {b"a": application, b"r": roles}
+        self._states = {b"a": application, b"r": roles, b"i": issuers}
         self._newest = newest
 
     def load(self, stream: bytes, fold: object) -> object:
@@ -39,7 +46,7 @@ def application(key: str = "crm"):
 
 
 def policy(state: object, roles: object = NO_ROLES) -> Policy:
-    return Policy(b"a", state, b"r", roles)
+    return Policy(b"a", state, b"r", roles, b"i", NO_ISSUERS)
 
 
 def released(secret: bytes = b"sealed", reason: str = "") -> Released:
@@ -62,6 +69,7 @@ def test_a_release_is_found_under_the_very_states_it_was_decided_under():
     assert kept.of(asked(), "crm", States(crm, Roles())) is None
     assert kept.of(asked(), "crm", States(crm, None)) is None
     assert kept.of(asked(), "crm", States(crm, NO_ROLES, object())) is None
+    assert kept.of(asked(), "crm", States(crm, NO_ROLES, issuers=Issuers())) is None
     assert kept.of(asked(), "erp", States(crm, NO_ROLES)) is None
     assert kept.of(asked("crm"), "crm", States(crm, NO_ROLES)) is None
 

@@ -63,7 +63,7 @@ class Recording:
 
     def decide(self, transaction: Transaction) -> int:
         """Append them; the position of the last."""
-        actor = self.desk.actor(Acting())
+        actor = self.desk.actor(transaction, Acting())
         for record in self.records:
             position = transaction.append_access(record, actor, "").position
         return position

@@ -41,7 +41,7 @@ class SaveMany:
 
     def decide(self, transaction: Transaction) -> None:
         """Append them."""
-        actor = self._desk.actor(Acting())
+        actor = self._desk.actor(transaction, Acting())
         for number in range(1000):
             transaction.append_access(AuditQueried("x" * 120, number), actor, "")
 

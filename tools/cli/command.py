@@ -5,9 +5,9 @@
     def show(run: Run, application: str) -> None: ...
 
 The decorator adds `--json` and the settings to each command, `--reason` where it appends,
-`--as`/`--with` where somebody can be acted for, `--require-record` where it asks about the history,
-and `--yes` where it destroys. A command gets one
-`Run`: parse with click, call one function, print with `run.print`.
+`--as`/`--with` and `--token-file` where somebody can be acted for, `--require-record` where it asks
+about the history, and `--yes` where it destroys. A command gets one `Run`: parse with click, call
+one function, print with `run.print`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tools.settings import Given, Settings, decide
 if TYPE_CHECKING:
     from ledger.claims import Claim
     from ledger.policy import Caller
+    from ledger.tokens.verifier import VerifiedCaller
     from ledger.usecases.acting import Acting
     from tools.wiring import Session, Unlock
 
@@ -57,6 +58,10 @@ class Run:
     require_record: bool = False
     archive: Path | None = None
     """An archive that is asked instead of the store."""
+    token_file: str | None = None
+    """Where the token lies as whose subject is acted; `-` is standard input."""
+    verified: VerifiedCaller | None = None
+    """Whom the token speaks for, once a session has verified it."""
 
     def settings(self) -> Settings:
         """All settings, decided."""
@@ -80,6 +85,8 @@ class Run:
             unlock=unlock,
             only_asks=only_asks,
         ) as session:
+            if self.token_file is not None:
+                self._verify(session, self.token_file)
             yield session
         missed = session.ledger.unremembered
         if missed is not None:
@@ -102,7 +109,13 @@ class Run:
             yield session
 
     def _asked(self) -> AbstractContextManager[Session]:
-        operator = self.as_claim is not None
+        operator = self.as_claim is not None or self.token_file is not None
+        if self.archive is not None and self.token_file is not None:
+            raise InvalidInput(
+                "token-for-archive",
+                "A token is verified where its refusal can be recorded, not in an archive.",
+                hint="Ask the archive without --token-file, or the ledger itself.",
+            )
         if self.archive is None:
             return self.session(operator=operator, only_asks=True)
         if self.require_record:
@@ -140,8 +153,28 @@ class Run:
                 ) from error
             show.print_note("This question was not recorded: nothing can be written to this store.")
 
+    def _verify(self, session: Session, place: str) -> None:
+        from tools.token_input import read_token, verified_caller
+
+        self._refuse_two_callers()
+        self.verified = verified_caller(session, read_token(place, self.standard_input))
+
+    def _refuse_two_callers(self) -> None:
+        if self.as_claim is not None or self.with_claims:
+            raise InvalidInput(
+                "two-callers",
+                "A token says whom it speaks for; --as and --with would say it again.",
+                hint="Give either --token-file or --as.",
+            )
+
     def caller(self) -> Caller | None:
-        """Whom the operator acts for; None when acting as the slot itself."""
+        """Whom the operator acts for; None when acting as the slot itself.
+
+        A token's subject is known within a session only, which verifies it.
+        """
+        if self.token_file is not None:
+            assert self.verified is not None
+            return self.verified.caller
         from ledger.claims import parse_claim, parse_owner
         from ledger.policy import Caller
 
@@ -152,15 +185,20 @@ class Run:
             return None
         return Caller(parse_owner(self.as_claim), groups)
 
-    def required_caller(self) -> Caller:
-        """Whom the operator acts for; `caller-required` when nobody was named."""
-        caller = self.caller()
-        if caller is None:
+    def require_caller(self) -> None:
+        """`caller-required` when nobody was named for whom the operator could act."""
+        if self.token_file is None and self.caller() is None:
             raise InvalidInput(
                 "caller-required",
                 "Credentials are read for somebody only.",
                 hint="Name who reads with --as, for example --as user:alice.",
             )
+
+    def required_caller(self) -> Caller:
+        """Whom the operator acts for; `caller-required` when nobody was named."""
+        self.require_caller()
+        caller = self.caller()
+        assert caller is not None
         return caller
 
     def acting(self) -> Acting:
@@ -338,6 +376,9 @@ def _options(
             help="A further claim of whom you act for; repeatable.",
         )
         yield click.option("--as", "as_claim", metavar="CLAIM", help="For whom you act.")
+        yield click.option(
+            "--token-file", metavar="FILE", help="Act as a token's subject; - is stdin."
+        )
 
 
 def _run(context: click.Context, arguments: dict[str, Any], *, of_archives: bool) -> Run:
@@ -357,5 +398,6 @@ def _run(context: click.Context, arguments: dict[str, Any], *, of_archives: bool
         yes=bool(arguments.pop("yes", False)),
         require_record=bool(arguments.pop("require_record", False)),
         archive=arguments.pop("archive", None) if of_archives else None,
+        token_file=arguments.pop("token_file", None),
         standard_input=StandardInput(),
     )

@@ -106,10 +106,10 @@ def get(
     from tools.receipts import receipt_in
     from tools.shapes import retrieved_document
 
-    caller = run.required_caller()
+    run.require_caller()
     with run.session() as session, receipt_in(receipt, session.ledger.receipt) as keep:
         found = session.ledger.retrieve(
-            caller,
+            run.required_caller(),
             application,
             restricted=restricted,
             fields=None if field is None else (field,),

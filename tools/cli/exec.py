@@ -39,10 +39,13 @@ def exec_command(
     to_variables = parse_assignments(variables, "--env")
     to_files = parse_assignments(files, "--file")
     require_program(program)
-    caller = run.required_caller()
+    run.require_caller()
     with run.session() as session:
         found = session.ledger.retrieve(
-            caller, application, restricted=restricted, reason=run.checked_reason()
+            run.required_caller(),
+            application,
+            restricted=restricted,
+            reason=run.checked_reason(),
         )
     with environment_with(found.fields, to_variables, to_files) as (environment, _):
         become(program, environment)

@@ -11,6 +11,7 @@ from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
 from tools.cli.key_backup import backup, restore
 from tools.cli.key_host import host
+from tools.cli.key_service import service
 from tools.cli.key_shares import shares
 from tools.cli.key_sheet import sheet
 from tools.cli.retention import hold, retention
@@ -40,7 +41,7 @@ def key() -> None:
     """Manage epochs, slots, passphrases, and how long access records are kept."""
 
 
-for _part in (backup, restore, shares, sheet, host, retention, hold):
+for _part in (backup, restore, service, shares, sheet, host, retention, hold):
     key.add_command(_part)
 
 

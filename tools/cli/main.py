@@ -33,7 +33,10 @@ PLACES = {
     "app": ("tools.cli.app:app", "Target applications."),
     "credential": ("tools.cli.credential:credential", "Credentials of owners in applications."),
     "exec": ("tools.cli.exec:exec_command", "Run a program with credentials."),
+    "serve": ("tools.cli.serve:serve", "Answer applications over HTTP."),
+    "unseal": ("tools.cli.serve:unseal", "Unlock the ledger of a service that waits sealed."),
     "role": ("tools.cli.role:role", "Service-level rights."),
+    "issuer": ("tools.cli.issuer:issuer", "Trusted issuers of tokens."),
     "key": ("tools.cli.key:key", "Epochs, slots and passphrases of the keyring."),
     "audit": ("tools.cli.audit:audit", "Who read what, who changed what, and why."),
     "leaver": (

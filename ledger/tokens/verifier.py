@@ -1,0 +1,307 @@
+"""Who shows a token: verified whole, once, and then known until it expires.
+
+    bytes ─▶ known? ─▶ taken apart ─▶ decrypted ─▶ issuer ─▶ key ─▶ signature ─▶ claims ─▶ caller
+               │
+               └──▶ the same caller, if the issuer's settings are still those and it has not expired
+
+Whatever is wrong with a token, the answer is the same one: `token-refused`, without a word of why.
+Why is in the log, see `refusals.py`.
+
+A verified caller is not a decision. It is a `Caller` that carries what the token said, and whether
+its issuer is trusted is decided again under the ledger's lock, at the position of what is then
+recorded. So what is kept here may be a second behind, and nothing is released by it that should
+not be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ledger.aggregates.event import Event
+from ledger.aggregates.issuers import NO_ISSUERS, Issuer, Issuers
+from ledger.aggregates.presented import PresentedToken
+from ledger.aggregates.token_use import TokenRefused
+from ledger.errors import InvalidInput, Refused
+from ledger.identifiers import application_key
+from ledger.policy import Caller
+from ledger.sealing.service_keys import ServicePair
+from ledger.tokens import checking
+from ledger.tokens.compact import TOKEN_BYTES_MAX, Encrypted, Signed, take_apart
+from ledger.tokens.doubt import NotBelievedError
+from ledger.tokens.issuer_keys import Fetch, IssuerKeys
+from ledger.tokens.jose import DecryptingKey, decrypted, decrypting_keys, is_signed_by
+from ledger.tokens.refusals import Refusals, shown_source
+
+KNOWN_MAX = 10_000
+LOOK_US = 1_000_000
+"""How old the knowledge of who is trusted may be when a known token is shown again."""
+
+
+class Trust(Protocol):
+    """What a verifier asks of the ledger."""
+
+    def issuers(self) -> Issuers:
+        """Whose tokens are trusted now."""
+        ...
+
+    def service_pairs(self) -> tuple[ServicePair, ...]:
+        """The service's key pairs, newest last."""
+        ...
+
+    def use_once(self, caller: Caller) -> bool:
+        """Whether this is the first use of a caller's token, which is recorded then."""
+        ...
+
+    def record_refused(self, events: tuple[Event, ...]) -> None:
+        """Record refused tokens."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedCaller:
+    """Somebody for whom a trusted issuer's token spoke."""
+
+    caller: Caller
+    """With the token's claims, to be given to use cases as it is."""
+    application: str | None = None
+    """The application ID that the request or the token names; None if neither does."""
+
+    @property
+    def authenticated_by(self) -> str:
+        """How the caller is known."""
+        assert self.caller.token is not None
+        return f"token:{self.caller.token.issuer}"
+
+    @property
+    def acting(self) -> str:
+        """Who acts for the caller, as the token names them; empty for nobody."""
+        assert self.caller.token is not None
+        return self.caller.token.acting
+
+    @property
+    def expires_at(self) -> int:
+        """Microseconds UTC."""
+        assert self.caller.token is not None
+        return self.caller.token.expires_at
+
+
+@dataclass(slots=True)
+class _Identity:
+    """Whose a token is, as far as that was verified when it was refused."""
+
+    issuer: Issuer | None = None
+    claims: checking.Claims = field(default_factory=dict, repr=False)
+
+
+class TokenVerifier:
+    """Verifies tokens for one process; any number of threads may ask."""
+
+    def __init__(self, trust: Trust, fetch: Fetch, clock: Callable[[], int]) -> None:
+        self._trust = trust
+        self._clock = clock
+        self._keys = IssuerKeys(fetch, clock)
+        self._refusals = Refusals(trust.record_refused, clock)
+        self._guard = threading.Lock()
+        self._known: OrderedDict[bytes, Caller] = OrderedDict()
+        self._issuers = NO_ISSUERS
+        self._looked_at = 0
+        self._opening_guard = threading.Lock()
+        self._opening: tuple[tuple[int, ...], tuple[DecryptingKey, ...]] = ((), ())
+
+    def known(self, token: bytes, *, application: str | None = None) -> VerifiedCaller | None:
+        """Who shows a token that was verified before; None where it has to be verified.
+
+        It takes no input or output and no look at a signature, so an event loop may ask.
+        """
+        if len(token) > TOKEN_BYTES_MAX:
+            return None
+        digest, now = hashlib.sha256(token).digest(), self._clock()
+        with self._guard:
+            caller = self._known.get(digest)
+            if caller is None or not 0 <= now - self._looked_at < LOOK_US:
+                return None
+            if not self._still(caller, now):
+                del self._known[digest]
+                return None
+            self._known.move_to_end(digest)
+        try:
+            return _for(caller, application)
+        except NotBelievedError:
+            return None
+
+    def verify(
+        self, token: bytes, *, application: str | None = None, source: str = ""
+    ) -> VerifiedCaller:
+        """Who shows this token; `token-refused` for every doubt, which is recorded.
+
+        `application` is the ID that the request names, and the token's must be the same. `source`
+        is where the token came from. It may fetch keys, look at the log and append to it.
+        """
+        issuers = self._look(token)
+        known = self.known(token, application=application)
+        if known is not None:
+            return known
+        identity = _Identity()
+        try:
+            caller = self._verified(token, issuers, identity)
+            verified = _for(caller, application)
+            self._keep(token, caller, issuers)
+        except NotBelievedError as doubt:
+            self._note(token, doubt, identity, source)
+            raise token_refused() from doubt
+        return verified
+
+    def settle(self) -> None:
+        """Record summaries of refused tokens whose minute is over; ask every few seconds."""
+        self._refusals.settle()
+
+    def close(self) -> None:
+        """Record what was counted and is not recorded yet, and forget everybody."""
+        with self._guard:
+            self._known.clear()
+        self._refusals.settle(everything=True)
+
+    def _look(self, token: bytes) -> Issuers:
+        """Whose tokens are trusted: as of now, unless this one was verified a moment ago."""
+        now = self._clock()
+        with self._guard:
+            recent = 0 <= now - self._looked_at < LOOK_US
+            if recent and hashlib.sha256(token).digest() in self._known:
+                return self._issuers
+        issuers = self._trust.issuers()
+        with self._guard:
+            if issuers.version != self._issuers.version:
+                self._known = OrderedDict(
+                    (digest, caller)
+                    for digest, caller in self._known.items()
+                    if issuers.stands_behind(_token(caller), caller.claims)
+                )
+            self._issuers, self._looked_at = issuers, now
+        return issuers
+
+    def _still(self, caller: Caller, now: int) -> bool:
+        """Whether a caller that was verified before would be verified again."""
+        token = _token(caller)
+        issuer = self._issuers.trusted.get(token.issuer)
+        return (
+            issuer is not None
+            and issuer.position == token.settings
+            and checking.within(token, issuer, now)
+        )
+
+    def _verified(self, token: bytes, issuers: Issuers, identity: _Identity) -> Caller:
+        outside = take_apart(token)
+        signed = self._opened(outside)
+        algorithm, kid = checking.check_signed_header(signed.header)
+        issuer = issuers.trusted.get(checking.issuer_named(signed.claims))
+        if issuer is None:
+            raise NotBelievedError("issuer-not-trusted")
+        if algorithm not in issuer.settings.algorithms:
+            raise NotBelievedError("algorithm-not-allowed")
+        checking.check_type(signed.header, issuer)
+        if not is_signed_by(signed.text, algorithm, self._keys.find(issuer, algorithm, kid)):
+            raise NotBelievedError("bad-signature")
+        identity.issuer, identity.claims = issuer, signed.claims
+        if issuer.settings.requires_encryption and outside is signed:
+            raise NotBelievedError("unencrypted")
+        found = checking.believed(signed.claims, issuer, self._clock())
+        return Caller(found.claim, found.groups, found.token)
+
+    def _opened(self, outside: Signed | Encrypted) -> Signed:
+        """The signed token, out of its encryption if there is one; never two layers of that."""
+        if isinstance(outside, Signed):
+            return outside
+        algorithm, kid = checking.check_encrypted_header(outside.header)
+        for key in self._decrypting_keys():
+            if kid in {None, key.kid}:
+                text = decrypted(outside.text, algorithm, key)
+                if text is not None:
+                    inside = take_apart(text)
+                    if isinstance(inside, Signed):
+                        return inside
+                    raise NotBelievedError("malformed")
+        raise NotBelievedError("undecryptable")
+
+    def _decrypting_keys(self) -> tuple[DecryptingKey, ...]:
+        pairs = self._trust.service_pairs()
+        made = tuple(pair.made_at for pair in pairs)
+        with self._opening_guard:
+            if self._opening[0] != made:
+                keys = [key for pair in reversed(pairs) for key in decrypting_keys(pair)]
+                self._opening = (made, tuple(keys))
+            return self._opening[1]
+
+    def _keep(self, token: bytes, caller: Caller, issuers: Issuers) -> None:
+        """Know a caller from now on; of a token that is good for one use, take that one."""
+        issuer = issuers.trusted[_token(caller).issuer]
+        if issuer.settings.refuses_replay:
+            if not self._trust.use_once(caller):
+                raise NotBelievedError("replayed")
+            return
+        with self._guard:
+            self._known[hashlib.sha256(token).digest()] = caller
+            while len(self._known) > KNOWN_MAX:
+                self._known.popitem(last=False)
+
+    def _note(
+        self, token: bytes, doubt: NotBelievedError, identity: _Identity, source: str
+    ) -> None:
+        issuer = identity.issuer
+        if issuer is None:
+            self._refusals.unverified(doubt.why, source)
+            return
+        refused = TokenRefused(
+            issuer.issuer,
+            _claim_text(identity.claims, issuer),
+            _id_text(identity.claims),
+            doubt.why,
+            shown_source(source),
+        )
+        self._refusals.verified(refused, hashlib.sha256(token).digest())
+
+
+def _for(caller: Caller, application: str | None) -> VerifiedCaller:
+    """The caller for the application that the request or the token names; for both, the same."""
+    bound = _token(caller).application
+    if application is None or not bound:
+        return VerifiedCaller(caller, application or bound or None)
+    try:
+        same = application_key(application) == application_key(bound)
+    except InvalidInput:
+        same = False
+    if not same:
+        raise NotBelievedError("other-application")
+    return VerifiedCaller(caller, application)
+
+
+def _token(caller: Caller) -> PresentedToken:
+    assert caller.token is not None
+    return caller.token
+
+
+def _claim_text(claims: checking.Claims, issuer: Issuer) -> str | None:
+    try:
+        return str(checking.user_of(claims, issuer))
+    except NotBelievedError:
+        return None
+
+
+def _id_text(claims: checking.Claims) -> str:
+    try:
+        return checking.name_in(claims, "jti")
+    except NotBelievedError:
+        return ""
+
+
+def token_refused() -> Refused:
+    """The one answer to every token that is not believed."""
+    return Refused(
+        "token-refused",
+        "The token is refused.",
+        hint="Get a new token from its issuer; the ledger's operator can see why.",
+    )

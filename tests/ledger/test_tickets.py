@@ -1,0 +1,515 @@
+"""Tickets: issued to a user, good once and in time, for a redeemer of the application only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import threading
+
+import pytest
+
+from ledger.claims import parse_claim
+from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
+from ledger.policy import Caller
+from ledger.sealing.tickets import Ticket, new_ticket, parse_ticket
+from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
+
+OPERATOR = Acting(reason="set-up")
+SECOND_US = 1_000_000
+PAIR = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("canary-7f3a")}
+
+
+def caller(text, *groups):
+    return Caller(parse_claim(text), tuple(parse_claim(group) for group in groups))
+
+
+ALICE, BOB = caller("user:alice"), caller("user:bob")
+PORTAL, STRANGER = caller("service:portal"), caller("service:stranger")
+
+
+def fill(house):
+    """An individual and a group application with tickets, and one without."""
+    ledger = house.open()
+    try:
+        redeemers = ("service:portal", "group:portals")
+        ledger.create_application(
+            OPERATOR, "Mail", kind="individual", ticketing=True, ticket_redeemers=redeemers
+        )
+        ledger.create_application(
+            OPERATOR,
+            "Finance",
+            kind="group",
+            ticketing=True,
+            members=("group:finance",),
+            ticket_redeemers=redeemers,
+            ticket_timeout_s=60,
+        )
+        ledger.create_application(OPERATOR, "Plain", kind="individual")
+        for name in ("user:alice", "user:bob"):
+            for application in ("Mail", "Plain"):
+                ledger.set_credentials(OPERATOR, application, parse_claim(name), PAIR)
+        ledger.set_credentials(OPERATOR, "Finance", None, PAIR)
+    finally:
+        ledger.close()
+
+
+class Standing:
+    """A clock that stands still unless a test moves it."""
+
+    def __init__(self, now):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def house(prepared):
+    made = prepared(fill)
+    made.clock = Standing(made.clock())
+    return made
+
+
+@pytest.fixture
+def frozen(house):
+    return house.clock
+
+
+def refused(ledger, who, application, text, **asked):
+    """The refusal of a redemption, and the detail that its record holds."""
+    with pytest.raises(Refused) as caught:
+        ledger.redeem_ticket(who, application, text, **asked)
+    assert caught.value.code == "access-denied"
+    return recorded(ledger, caught.value.position)
+
+
+def recorded(ledger, position):
+    with ledger._writer.store.reading() as reading:
+        return ledger._desk.mapper.open(reading.row_at(position))
+
+
+def rows_of(house):
+    return house.sql("SELECT position, topic, sealed FROM log ORDER BY position")
+
+
+def topics(house):
+    return [topic for _, topic, _ in rows_of(house)]
+
+
+def issue(ledger, who=ALICE, application=None):
+    return ledger.issue_ticket(who, application).ticket.reveal()
+
+
+# One ticket, once
+
+
+def test_a_redeemer_gets_what_the_user_would_get(house, ledger):
+    """The values are the user's own, and two rows in a line name both parties."""
+    issued = ledger.issue_ticket(ALICE, "mail", reason="open the inbox")
+    found = ledger.redeem_ticket(PORTAL, "Mail", issued.ticket.reveal(), reason="inbox")
+    assert (found.application, found.owner, found.version) == ("Mail", "user:alice", 1)
+    assert found.fields == PAIR
+    record = recorded(ledger, found.position)
+    assert record.topic == "access.granted"
+    access = record.event
+    assert (access.caller, access.on_behalf_of) == ("service:portal", "user:alice")
+    assert (access.through, access.detail) == ("service:portal", "redeemer")
+    became = recorded(ledger, found.position - 1)
+    assert became.topic == "ticket.redeemed"
+    assert (became.event.caller, became.event.on_behalf_of) == ("service:portal", "user:alice")
+    assert (became.event.issued, became.event.behalf) == (issued.position, "user:alice")
+    began = recorded(ledger, issued.position)
+    assert (began.topic, began.reason) == ("ticket.issued", "open the inbox")
+    assert (began.event.user, began.event.application) == ("user:alice", "Mail")
+    assert began.stream == became.stream != record.stream
+
+
+def test_a_ticket_is_good_once(house, ledger):
+    """Whoever comes second is refused, and the record says that it was used."""
+    ticket = issue(ledger)
+    ledger.redeem_ticket(PORTAL, "Mail", ticket)
+    for _ in range(2):
+        record = refused(ledger, PORTAL, "Mail", ticket)
+        assert record.event.detail == "ticket-used"
+        assert record.event.on_behalf_of == "user:alice"
+    assert topics(house).count("access.granted") == 1
+
+
+def test_a_group_is_read_by_the_claims_of_the_issue(ledger):
+    """A group's shared set is given for a user who presented a member's claim at issue."""
+    member = caller("user:alice", "group:finance")
+    found = ledger.redeem_ticket(PORTAL, "Finance", issue(ledger, member))
+    assert (found.owner, found.fields) == (None, PAIR)
+    record = refused(ledger, PORTAL, "Finance", issue(ledger, ALICE))
+    assert record.event.detail == "not-a-member"
+
+
+def test_the_redeemers_own_claims_give_nothing(ledger):
+    """A redeemer who is a member reads by the user's claims all the same."""
+    both = caller("service:portal", "group:finance")
+    record = refused(ledger, both, "Finance", issue(ledger, ALICE))
+    assert record.event.detail == "not-a-member"
+
+
+def test_a_redeemer_may_be_one_by_a_group(ledger):
+    """The claim that matched is recorded."""
+    found = ledger.redeem_ticket(caller("service:p2", "group:portals"), "Mail", issue(ledger))
+    assert recorded(ledger, found.position).event.through == "group:portals"
+
+
+def test_the_users_access_is_decided_at_the_redemption(ledger):
+    """A membership that was taken since the issue is of no use."""
+    member = caller("user:alice", "group:finance")
+    ticket = issue(ledger, member, "Finance")
+    ledger.revoke(OPERATOR, "Finance", "member", "group:finance")
+    assert refused(ledger, PORTAL, "Finance", ticket).event.detail == "not-a-member"
+    ledger.grant(OPERATOR, "Finance", "member", "group:finance")
+    assert ledger.redeem_ticket(PORTAL, "Finance", ticket).fields == PAIR
+
+
+def test_a_refusal_uses_nothing_up(ledger):
+    """Strangers, other applications and unknown fields leave the ticket as it is."""
+    ticket = issue(ledger, ALICE, "Mail")
+    refused(ledger, STRANGER, "Mail", ticket)
+    refused(ledger, PORTAL, "Finance", ticket)
+    with pytest.raises(InvalidInput, match="no field") as caught:
+        ledger.redeem_ticket(PORTAL, "Mail", ticket, fields=("PIN",))
+    assert caught.value.code == "unknown-field"
+    asked = ("windows password",)
+    found = ledger.redeem_ticket(PORTAL, "Mail", ticket, fields=asked)
+    assert list(found.fields) == ["Windows Password"]
+
+
+def test_nothing_set_uses_nothing_up(ledger):
+    """Where nothing is set yet the ticket is good until its time is over."""
+    carol = caller("user:carol")
+    ticket = issue(ledger, carol)
+    with pytest.raises(NotFound) as caught:
+        ledger.redeem_ticket(PORTAL, "Mail", ticket)
+    assert caught.value.code == "credentials-not-set"
+    assert recorded(ledger, caught.value.position).event.on_behalf_of == "user:carol"
+    ledger.set_credentials(OPERATOR, "Mail", parse_claim("user:carol"), PAIR)
+    assert ledger.redeem_ticket(PORTAL, "Mail", ticket).owner == "user:carol"
+
+
+# Refusals
+
+
+def test_all_refusals_are_alike_outside(house, ledger, frozen):
+    """Whatever the reason, the caller is told one thing, with a position; the record tells why."""
+    used, other, late = issue(ledger), issue(ledger, ALICE, "Mail"), issue(ledger)
+    ledger.redeem_ticket(PORTAL, "Mail", used)
+    fresh = new_ticket(os.urandom).reveal()
+    asked = [
+        (PORTAL, "Mail", used, "ticket-used"),
+        (PORTAL, "Finance", other, "ticket-for-another-application"),
+        (PORTAL, "Mail", fresh, "no-such-ticket"),
+        (PORTAL, "Mail", "clt_nonsense", "no-such-ticket"),
+        (STRANGER, "Mail", other, "not-a-redeemer"),
+        (STRANGER, "Mail", fresh, "not-a-redeemer"),
+        (PORTAL, "Plain", other, "not-ticketing"),
+        (PORTAL, "Nowhere", other, "no-such-application"),
+    ]
+    told = set()
+    for who, application, ticket, detail in asked:
+        with pytest.raises(Refused) as caught:
+            ledger.redeem_ticket(who, application, ticket)
+        error = caught.value
+        told.add((error.code, error.message.replace(str(error.position), "N"), error.hint))
+        access = recorded(ledger, error.position)
+        became = recorded(ledger, error.position - 1)
+        assert (access.topic, became.topic) == ("access.denied", "ticket.refused")
+        assert access.event.detail == became.event.detail == detail
+        assert access.event.caller == became.event.caller == str(who.claim)
+        known = None if detail == "no-such-ticket" or ticket == fresh else "user:alice"
+        assert access.event.on_behalf_of == became.event.on_behalf_of == known
+    frozen.now += 120 * SECOND_US
+    with pytest.raises(Refused) as caught:
+        ledger.redeem_ticket(PORTAL, "Mail", late)
+    error = caught.value
+    told.add((error.code, error.message.replace(str(error.position), "N"), error.hint))
+    assert len(told) == 1
+
+
+def test_a_ticket_ends_with_the_application_that_it_was_issued_for(ledger):
+    """An application created anew under the same ID is another one."""
+    ticket = issue(ledger, ALICE, "Mail")
+    ledger.delete_application(OPERATOR, "Mail")
+    assert refused(ledger, PORTAL, "Mail", ticket).event.detail == "no-such-application"
+    ledger.create_application(
+        OPERATOR, "Mail", kind="individual", ticketing=True, ticket_redeemers=("service:portal",)
+    )
+    ledger.set_credentials(OPERATOR, "Mail", parse_claim("user:alice"), PAIR)
+    record = refused(ledger, PORTAL, "Mail", ticket)
+    assert record.event.detail == "ticket-for-another-application"
+
+
+@pytest.mark.parametrize(
+    ("who", "application", "detail"),
+    [
+        (ALICE, "Nowhere", "no-such-application"),
+        (ALICE, "Plain", "not-ticketing"),
+        (ALICE, "Finance", "not-a-member"),
+        (caller("group:finance"), None, "not-an-owner"),
+    ],
+)
+def test_a_refused_issue_is_recorded(house, ledger, who, application, detail):
+    """Whoever gets no ticket is told a position, and no more."""
+    with pytest.raises(Refused) as caught:
+        ledger.issue_ticket(who, application)
+    assert caught.value.code == "access-denied"
+    record = recorded(ledger, caught.value.position)
+    assert (record.topic, record.event.detail) == ("ticket.not-issued", detail)
+    assert record.event.user == str(who.claim)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "clt_",
+        "clt_" + "A" * 42,
+        "clt_" + "A" * 44,
+        "CLT_" + "A" * 43,
+        "clt_" + "A" * 42 + "B",
+        "clt_" + "A" * 42 + "\n",
+        "clt_" + "A" * 43 + "\n",
+        "clt_" + "+" * 43,
+        "clt_" + "ſ" * 43,
+        "\udcff",
+        "'; DROP TABLE log; --",
+        "\x00" * 43,
+        "A" * 128,
+    ],
+)
+def test_hostile_texts_are_tickets_that_nobody_knows(ledger, text):
+    """Whatever is no ticket is refused like an unknown one, and is not in the record."""
+    record = refused(ledger, PORTAL, "Mail", text)
+    assert record.event.detail == "no-such-ticket"
+    assert recorded(ledger, record.position - 1).event.ticket is None
+
+
+def test_a_text_far_too_long_is_no_input(house, ledger):
+    """It is refused before anything is recorded."""
+    before = topics(house)
+    with pytest.raises(InvalidInput) as caught:
+        ledger.redeem_ticket(PORTAL, "Mail", "A" * 129)
+    assert caught.value.code == "invalid-ticket"
+    assert topics(house) == before
+
+
+# Time
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_ticket_is_good_until_its_time_is_over(ledger, frozen, bound):
+    """A microsecond before the timeout it is good, and at the timeout it is not."""
+    issued = [ledger.issue_ticket(ALICE, "Mail" if bound else None) for _ in range(3)]
+    tickets = [one.ticket.reveal() for one in issued]
+    began = frozen.now
+    assert {one.issued_at for one in issued} == {began}
+    assert {one.expires_at for one in issued} == {began + 120 * SECOND_US if bound else None}
+    frozen.now = began + 120 * SECOND_US - 1
+    assert ledger.redeem_ticket(PORTAL, "Mail", tickets[0]).owner == "user:alice"
+    frozen.now += 1
+    assert refused(ledger, PORTAL, "Mail", tickets[1]).event.detail == "ticket-expired"
+    frozen.now += 1
+    assert refused(ledger, PORTAL, "Mail", tickets[2]).event.detail == "ticket-expired"
+
+
+def test_each_application_has_its_timeout(ledger, frozen):
+    """An unbound ticket lives as long as the application that it is redeemed for says."""
+    ticket = issue(ledger, caller("user:alice", "group:finance"))
+    frozen.now += 60 * SECOND_US
+    assert refused(ledger, PORTAL, "Finance", ticket).event.detail == "ticket-expired"
+
+
+def test_what_was_told_at_issue_is_never_exceeded(ledger, frozen):
+    """A longer timeout comes too late for a bound ticket, a shorter one does not."""
+    longer, shorter = issue(ledger, ALICE, "Mail"), issue(ledger, ALICE, "Mail")
+    ledger.update_application(OPERATOR, "Mail", changes={"ticket_timeout_s": 5})
+    frozen.now += 5 * SECOND_US
+    assert refused(ledger, PORTAL, "Mail", shorter).event.detail == "ticket-expired"
+    ledger.update_application(OPERATOR, "Mail", changes={"ticket_timeout_s": 600})
+    frozen.now += 115 * SECOND_US
+    assert refused(ledger, PORTAL, "Mail", longer).event.detail == "ticket-expired"
+
+
+def test_expiry_is_recorded_once_in_the_tickets_own_stream(house, ledger, frozen):
+    """Who comes too late ends the ticket; who comes again is refused."""
+    ticket = issue(ledger)
+    frozen.now += 121 * SECOND_US
+    first = refused(ledger, PORTAL, "Mail", ticket)
+    became = recorded(ledger, first.position - 1)
+    assert (became.topic, became.version) == ("ticket.expired", 2)
+    assert (became.event.caller, became.event.on_behalf_of) == ("service:portal", "user:alice")
+    refused(ledger, PORTAL, "Mail", ticket)
+    assert topics(house)[-4:] == [
+        "ticket.expired", "access.denied", "ticket.refused", "access.denied",
+    ]  # fmt: skip
+
+
+def test_a_clock_set_back_revives_nothing_that_was_noticed(ledger, frozen):
+    """Once the log says that a ticket expired, it has."""
+    ticket = issue(ledger)
+    frozen.now += 121 * SECOND_US
+    refused(ledger, PORTAL, "Mail", ticket)
+    frozen.now -= 120 * SECOND_US
+    assert refused(ledger, PORTAL, "Mail", ticket).event.detail == "ticket-expired"
+
+
+def test_a_clock_set_back_revives_nothing_that_was_over_by_the_log(ledger, frozen):
+    """A ticket is as old as the log has grown since, whatever the clock says."""
+    ticket = issue(ledger)
+    frozen.now += 3600 * SECOND_US
+    ledger.retrieve(ALICE, "Mail")
+    frozen.now -= 3599 * SECOND_US
+    assert refused(ledger, PORTAL, "Mail", ticket).event.detail == "ticket-expired"
+
+
+def test_a_clock_far_before_the_issue_is_not_believed(ledger, frozen):
+    """Five minutes is what two hosts' clocks may be apart."""
+    tickets = [issue(ledger), issue(ledger)]
+    frozen.now -= 300 * SECOND_US
+    assert ledger.redeem_ticket(PORTAL, "Mail", tickets[0]).owner == "user:alice"
+    frozen.now -= 1
+    assert refused(ledger, PORTAL, "Mail", tickets[1]).event.detail == "ticket-expired"
+
+
+def test_a_log_ahead_of_the_clock_does_not_lengthen_life(ledger, frozen):
+    """Deadlines go by the clock's reading, though recorded times hardly move."""
+    frozen.now += 3600 * SECOND_US
+    ledger.retrieve(ALICE, "Mail")
+    frozen.now -= 3600 * SECOND_US
+    good, late = issue(ledger), issue(ledger)
+    frozen.now += 119 * SECOND_US
+    assert ledger.redeem_ticket(PORTAL, "Mail", good).owner == "user:alice"
+    frozen.now += SECOND_US
+    assert refused(ledger, PORTAL, "Mail", late).event.detail == "ticket-expired"
+
+
+# Two at once
+
+
+def test_of_many_at_once_exactly_one_wins(house, ledger):
+    """Threads of one process share a batch; one of them redeems."""
+    ticket = issue(ledger)
+    start, won, lost = threading.Barrier(12), [], []
+
+    def redeem():
+        start.wait()
+        try:
+            won.append(ledger.redeem_ticket(PORTAL, "Mail", ticket).position)
+        except Refused as error:
+            lost.append(error.position)
+
+    threads = [threading.Thread(target=redeem) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(won), len(lost)) == (1, 11)
+    assert recorded(ledger, won[0]).topic == "access.granted"
+    assert topics(house).count("ticket.redeemed") == 1
+
+
+def test_of_two_openings_exactly_one_wins(house, ledger):
+    """Another opening of the ledger, as another process has it, sees what the first one did."""
+    other = house.open()
+    try:
+        for first, second in ((ledger, other), (other, ledger)):
+            ticket = issue(ledger)
+            assert first.redeem_ticket(PORTAL, "Mail", ticket).owner == "user:alice"
+            assert refused(second, PORTAL, "Mail", ticket).event.detail == "ticket-used"
+    finally:
+        other.close()
+
+
+def test_coroutines_issue_and_redeem(ledger):
+    """What the service calls does the same."""
+
+    async def both():
+        issued = await ledger.issue_ticket_async(ALICE, "Mail")
+        text = issued.ticket.reveal()
+        asked = [ledger.redeem_ticket_async(PORTAL, "Mail", text) for _ in range(4)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    answers = asyncio.run(both())
+    assert [one.owner for one in answers if not isinstance(one, LedgerError)] == ["user:alice"]
+    assert {one.code for one in answers if isinstance(one, LedgerError)} == {"access-denied"}
+
+
+# What is stored, and by whom it is believed
+
+
+def test_the_ticket_is_nowhere_in_the_store(house, ledger):
+    """Neither its text nor its bits lie in any row, in clear or sealed."""
+    issued = ledger.issue_ticket(ALICE)
+    ledger.redeem_ticket(PORTAL, "Mail", issued.ticket.reveal())
+    ledger.close()
+    text, bits = issued.ticket.reveal().encode(), issued.ticket._bits
+    opened = [ledger._desk.mapper.text(row) for row in _all_rows(ledger)]
+    assert not any(text in one or text[4:] in one or bits in one for one in opened)
+    if not house.on_server:
+        folder = house.store_path.parents[1]
+        content = b"".join(one.read_bytes() for one in folder.rglob("*") if one.is_file())
+        assert text not in content and text[4:] not in content and bits not in content
+
+
+def _all_rows(ledger):
+    with ledger._writer.store.reading() as reading:
+        return [row for row in reading.rows_after(0, 10_000) if row.topic.startswith("ticket.")]
+
+
+def test_a_redemption_that_was_taken_away_is_missed(house, ledger):
+    """Whoever deletes the row that ended a ticket does not get it redeemed again."""
+    ticket = issue(ledger)
+    found = ledger.redeem_ticket(PORTAL, "Mail", ticket)
+    ledger.close()
+    for (name,) in (
+        []
+        if house.on_server
+        else house.sql("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'log'")
+    ):
+        house.sql(f"DROP TRIGGER {name}")
+    house.sql("DELETE FROM log WHERE position = ?", found.position - 1)
+    again = house.open()
+    try:
+        with pytest.raises(LedgerError) as caught:
+            again.redeem_ticket(PORTAL, "Mail", ticket)
+        assert caught.value.family == "tampered"
+    finally:
+        again.close()
+
+
+def test_a_ticket_prints_as_dots_and_does_not_pickle():
+    """It leaves by `reveal` alone."""
+    ticket = new_ticket(os.urandom)
+    assert f"{ticket}{ticket!r}{ticket!s}{[ticket]}" == "•••" * 3 + "[•••]"
+    with pytest.raises(TypeError):
+        pickle.dumps(ticket)
+    with pytest.raises(TypeError):
+        hash(ticket)
+
+
+def test_a_text_reads_back_to_its_ticket():
+    """And no other text does."""
+    bits = os.urandom(32)
+    ticket = Ticket(bits)
+    assert parse_ticket(ticket.reveal()) == ticket
+    assert len(ticket.reveal()) == 47
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    near = [ticket.reveal()[:-1] + letter for letter in letters]
+    assert [parse_ticket(one) for one in near].count(ticket) == 1
+    assert sum(parse_ticket(one) is not None for one in near) == 16
+
+
+def test_the_randomness_is_the_one_handed_in():
+    """A ticket has 256 bits of it, and nothing else."""
+    asked = []
+    ticket = new_ticket(lambda count: asked.append(count) or bytes(range(count)))
+    assert asked == [32]
+    assert ticket.reveal() == "clt_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"

@@ -1,0 +1,33 @@
+"""Acting as a token's subject: reading the token, and having it verified like the service does."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from ledger.errors import InvalidInput
+from ledger.tokens.compact import TOKEN_BYTES_MAX
+from tools.documents import StandardInput, read_bytes
+from tools.settings import account
+from tools.wiring import token_verifier
+
+if TYPE_CHECKING:
+    from ledger.tokens.verifier import VerifiedCaller
+    from tools.wiring import Session
+
+_LINE_END = b"\r\n"
+
+
+def read_token(place: str, standard_input: StandardInput) -> bytes:
+    """The token in a file or on standard input; line ends after it are dropped."""
+    content = read_bytes(place, "the token", TOKEN_BYTES_MAX + len(_LINE_END), standard_input)
+    token = content.rstrip(_LINE_END)
+    if not token:
+        raise InvalidInput("empty-token", "The file holds no token.")
+    return token
+
+
+def verified_caller(session: Session, token: bytes) -> VerifiedCaller:
+    """Whom the token speaks for; `token-refused`, which is recorded before it is told."""
+    with closing(token_verifier(session.ledger)) as verifier:
+        return verifier.verify(token, source=account())
