@@ -122,7 +122,12 @@ def decide_get(
 
 
 def decide_issue(
-    application: Application | None, roles: Roles, issuers: Issuers, caller: Caller, *, bound: bool
+    application: Application | None,
+    roles: Roles,
+    caller: Caller,
+    *,
+    bound: bool,
+    issuers: Issuers = NO_ISSUERS,
 ) -> Decision:
     """Whether the caller gets a ticket: `bound` to an application, or good for any."""
     if not is_believed(issuers, caller):
@@ -140,12 +145,12 @@ def decide_issue(
 def decide_redemption(
     application: Application | None,
     roles: Roles,
-    issuers: Issuers,
     redeemer: Caller,
     ticket: TicketState | None,
     moment: Moment,
     *,
     fields: tuple[str, ...] = (),
+    issuers: Issuers = NO_ISSUERS,
 ) -> Decision:
     """Whether a redeemer gets by this ticket what its user would get in this application.
 
@@ -174,9 +179,8 @@ def decide_redemption(
         or ticket.creation != application.creation
     ):
         return Decision(allowed=False, detail="ticket-for-another-application", through=through)
-    user = user_of(ticket)
     decision = decide_get(
-        application, roles, user, restricted=False, fields=fields, issuers=issuers
+        application, roles, user_of(ticket), restricted=False, fields=fields, issuers=issuers
     )
     detail = "redeemer" if decision.allowed else decision.detail
     return Decision(decision.allowed, detail, through, decision.through)

@@ -3,7 +3,8 @@
 A grant is one's own if its author is the claim that later reads, whatever claim it was given to:
 an administrator who makes a group of theirs a member has made themselves one. It counts for reads
 at which it still stood and its claim was presented; of a membership, those that it let through.
-Creating an application with oneself in it is such a grant, too.
+Creating an application with oneself in it is such a grant, too. Making oneself a redeemer counts
+for what was read with somebody's ticket.
 
 Authors are claims that somebody acted as. An operator who acts as nobody reads with `--as` for
 whomever the rules allow, and needs no role for it: each record names the slot that was unlocked.
@@ -31,6 +32,7 @@ from projections.digests import compared
 from projections.streams import Walk
 
 MEMBER, ADMINISTRATOR, RESTRICTED = "member", "administrator", "restricted-access"
+REDEEMER = "ticket-redeemer"
 _SLOTS = ("operator", "auditor")
 
 
@@ -59,8 +61,11 @@ class Grant:
             return False
         if self.held.application not in {None, compared(record.application)}:
             return False
-        if self.held.role == MEMBER:
-            return record.through == self.held.claim
+        if self.held.role in {MEMBER, REDEEMER}:
+            # Of a redemption, `through` is the redeemer's claim, and of a direct read the member's.
+            by_ticket = record.on_behalf_of is not None
+            is_meant = by_ticket is (self.held.role == REDEEMER)
+            return is_meant and record.through == self.held.claim
         if self.held.role == RESTRICTED and not record.restricted:
             return False
         return self.held.claim in record.claims
@@ -107,8 +112,9 @@ def _given(recorded: Recorded) -> Iterator[Held]:
             key = compared(created.application)
             yield from (Held(key, MEMBER, _canonical(one)) for one in created.members)
             yield from (Held(key, ADMINISTRATOR, _canonical(one)) for one in created.administrators)
+            yield from (Held(key, REDEEMER, _canonical(one)) for one in created.ticket_redeemers)
         case ApplicationGranted(application=application, role=role, claim=claim):
-            if role in {MEMBER, ADMINISTRATOR}:
+            if role in {MEMBER, ADMINISTRATOR, REDEEMER}:
                 yield Held(compared(application), role, _canonical(claim))
         case RoleGranted(right=right, claim=claim):
             if right == RESTRICTED:

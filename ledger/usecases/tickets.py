@@ -74,9 +74,9 @@ class IssueTicket:
         decision = decide_issue(
             application,
             desk.roles(transaction),
-            desk.issuers(transaction),
             caller,
             bound=asked is not None,
+            issuers=desk.issuers(transaction),
         )
         shown = None if asked is None else display_name(asked)
         if application is not None and not application.deleted:
@@ -134,11 +134,11 @@ class RedeemTicket:
         decision = decide_redemption(
             application,
             desk.roles(transaction),
-            desk.issuers(transaction),
             asked.caller,
             state,
             moment,
             fields=asked.fields,
+            issuers=desk.issuers(transaction),
         )
         owner = None
         if application is not None and state is not None:

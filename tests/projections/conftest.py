@@ -80,7 +80,7 @@ class World:
             desk: object
 
             def decide(self, transaction):
-                actor = self.desk.actor(Acting())
+                actor = self.desk.actor(transaction, Acting())
                 return transaction.append_access(record, actor, "forged").position
 
         return self.ledger._writer.run(Forged(self.ledger._desk))

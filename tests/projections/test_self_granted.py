@@ -66,7 +66,16 @@ def test_administrators_need_only_present_the_claim():
     (grant,) = folded(granted("administrator", "group:ops"))
     assert grant.served(*read(2))
     assert not grant.served(*read(2, claims=(KIM,)))
-    assert folded(ApplicationGranted("Till", "ticket-redeemer", KIM)) == []
+
+
+def test_a_redeemers_role_serves_what_was_read_by_ticket():
+    """And no read of one's own; a membership serves no read by ticket."""
+    (grant,) = folded(granted("ticket-redeemer"))
+    assert grant.served(*read(2, on_behalf_of="user:ann"))
+    assert not grant.served(*read(2))
+    assert not grant.served(*read(2, on_behalf_of="user:ann", through="group:ops"))
+    (member,) = folded(granted())
+    assert not member.served(*read(2, on_behalf_of="user:ann"))
 
 
 @pytest.mark.parametrize(
@@ -94,9 +103,17 @@ def test_what_was_given_anew_by_somebody_else_is_theirs():
 
 
 def test_whoever_creates_gives_all_that_is_named_then():
-    """Members and administrators of the creation are its author's grants."""
+    """Members, administrators and redeemers of the creation are its author's grants."""
     (created,) = create(
-        None, "Till", kind="group", members=(claim(KIM),), administrators=(claim(KIM),)
+        None,
+        "Till",
+        kind="group",
+        ticketing=True,
+        members=(claim(KIM),),
+        administrators=(claim(KIM),),
+        ticket_redeemers=(claim(KIM),),
     )
     assert isinstance(created, ApplicationCreated)
-    assert [one.held.role for one in folded(created)] == ["member", "administrator"]
+    assert [one.held.role for one in folded(created)] == [
+        "member", "administrator", "ticket-redeemer",
+    ]  # fmt: skip

@@ -5,13 +5,13 @@ Values come from a hidden prompt, a file or standard input; never from arguments
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from ledger.errors import InvalidInput, NotFound
+from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.released import print_released
 from tools.show import print_note
 
 if TYPE_CHECKING:
@@ -104,7 +104,6 @@ def get(
     A receipt proves to anybody that the attempt was recorded; `log proof --check` checks it.
     """
     from tools.receipts import receipt_in
-    from tools.shapes import retrieved_document
 
     run.require_caller()
     with run.session() as session, receipt_in(receipt, session.ledger.receipt) as keep:
@@ -116,22 +115,7 @@ def get(
             reason=run.checked_reason(),
         )
         keep(found.position)
-    if run.json:
-        run.print(retrieved_document(found))
-    elif field is not None:
-        value = next(iter(found.fields.values()), None)
-        if value is None:
-            raise NotFound(
-                "field-not-set",
-                "That field was added later and has no value yet.",
-                hint="Set the credentials again with every field.",
-            )
-        _write_value(value)
-    else:
-        for name, value in found.fields.items():
-            sys.stdout.write(f"{name}: ")
-            sys.stdout.flush()
-            _write_value(value, newline=True)
+    print_released(run, found, field)
 
 
 @command(
@@ -345,14 +329,3 @@ def _values(
     if place is not None:
         return read_values(place, run.standard_input)
     return ask_values(session.ledger.application(application))
-
-
-def _write_value(value: FieldValue, *, newline: bool = False) -> None:
-    content = value.reveal()
-    sys.stdout.flush()
-    if isinstance(content, str):
-        content = content.encode("utf-8", "surrogateescape") + b"\n"
-    elif newline:
-        content += b"\n"
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()

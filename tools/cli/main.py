@@ -33,6 +33,7 @@ PLACES = {
     "app": ("tools.cli.app:app", "Target applications."),
     "credential": ("tools.cli.credential:credential", "Credentials of owners in applications."),
     "exec": ("tools.cli.exec:exec_command", "Run a program with credentials."),
+    "ticket": ("tools.cli.ticket:ticket", "Tickets: a service reads once for a user."),
     "serve": ("tools.cli.serve:serve", "Answer applications over HTTP."),
     "unseal": ("tools.cli.serve:unseal", "Unlock the ledger of a service that waits sealed."),
     "role": ("tools.cli.role:role", "Service-level rights."),

@@ -18,7 +18,8 @@ from tools.cli.command import Run, command
     of_archives=True,
     acts=True,
     answers=(
-        '[{"application", "claim", "through", "restricted_through", "credential_owner", "set"}]'
+        '[{"application", "claim", "through", "restricted_through", "credential_owner", "set",'
+        ' "by_ticket"}]'
     ),
 )
 @click.argument("application", metavar="[APP]", required=False)

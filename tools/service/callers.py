@@ -105,19 +105,10 @@ def no_caller() -> Refused:
     )
 
 
-class TooMany(Unavailable):
-    """More than a share."""
-
-    def __init__(self, wait_s: float) -> None:
-        super().__init__(
+def _wait(seconds: float) -> None:
+    if seconds > 0:
+        raise Unavailable(
             "too-many-requests",
             "More is asked than one caller or address may.",
             hint="Come again after the time that Retry-After names; nothing was done.",
         )
-        self.wait_s = wait_s
-        """Until one more request is in the share."""
-
-
-def _wait(seconds: float) -> None:
-    if seconds > 0:
-        raise TooMany(seconds)

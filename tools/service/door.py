@@ -20,7 +20,7 @@ import msgspec
 from ledger.errors import InvalidInput, LedgerError, NotFound, Unavailable
 from ledger.usecases.acting import RetryKey
 from tools.service import bodies
-from tools.service.callers import Callers, TooMany, bearer, no_caller
+from tools.service.callers import Callers, bearer, no_caller
 from tools.service.counter import Question
 from tools.service.description import description
 from tools.service.forms import BODY_BYTES_MAX, Form, forms_for
@@ -114,29 +114,32 @@ class Door:
 
     async def _answered(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
         try:
-            if self._in_hand > IN_HAND_MAX:
-                raise Unavailable("too-busy", "Too much is asked at once; nothing was done.")
-            plain = self._plain.get(path)
-            if plain is not None:
-                _require_method(scope, b"GET")
-                return await plain()
-            self._callers.let_in(peer)
-            if path == UNSEAL_PATH:
-                return await self._unseal(scope, peer, receive)
-            operation = OPERATIONS.get(path)
-            if operation is None:
-                raise NotFound(
-                    "no-such-path",
-                    "There is no operation of this path.",
-                    hint="`GET /openapi.json` describes all there are.",
-                )
-            return await self._operate(operation, scope, peer, receive)
+            return await self._answer(scope, path, peer, receive)
         except LedgerError as error:
-            return _failed(error)
+            return _failed(error, b"GET" if path in self._plain else b"POST")
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 # its text may hold anything
-            return _failed(_unexpected(error))
+            return _failed(_unexpected(error), b"POST")
+
+    async def _answer(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
+        if self._in_hand > IN_HAND_MAX:
+            raise Unavailable("too-busy", "Too much is asked at once; nothing was done.")
+        plain = self._plain.get(path)
+        if plain is not None:
+            _require_method(scope, b"GET")
+            return await plain()
+        self._callers.let_in(peer)
+        if path == UNSEAL_PATH:
+            return await self._unseal(scope, peer, receive)
+        operation = OPERATIONS.get(path)
+        if operation is None:
+            raise NotFound(
+                "no-such-path",
+                "There is no operation of this path.",
+                hint="`GET /openapi.json` describes all there are.",
+            )
+        return await self._operate(operation, scope, peer, receive)
 
     async def _operate(
         self, operation: Operation, scope: Scope, peer: Peer, receive: Receive
@@ -207,19 +210,11 @@ class Door:
 
 def _require_method(scope: Scope, method: bytes) -> None:
     if scope["method"].encode() != method:
-        raise WrongMethod(method)
-
-
-class WrongMethod(InvalidInput):
-    """Another method than the path takes."""
-
-    def __init__(self, allowed: bytes) -> None:
-        super().__init__(
+        raise InvalidInput(
             "method-not-allowed",
-            f"This path takes {allowed.decode()} only.",
+            f"This path takes {method.decode()} only.",
             hint="`GET /openapi.json` describes what there is.",
         )
-        self.allowed = allowed
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:
@@ -289,13 +284,13 @@ def _asked(body: bodies.Body, application: str | None) -> str:
     return hashlib.sha256(msgspec.msgpack.encode((application, body))).hexdigest()[:32]
 
 
-def _failed(error: LedgerError) -> Answered:
+def _failed(error: LedgerError, allowed: bytes) -> Answered:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     status = status_of(error)
-    if isinstance(error, TooMany):
-        headers = ((b"retry-after", str(max(1, round(error.wait_s))).encode()),)
-    elif isinstance(error, WrongMethod):
-        headers = ((b"allow", error.allowed),)
+    if status == 429:
+        headers = ((b"retry-after", b"1"),)  # no share is smaller than one request a second
+    elif status == 405:
+        headers = ((b"allow", allowed),)
     elif status == 401:
         refused = b', error="invalid_token"' if error.code == "token-refused" else b""
         headers = ((b"www-authenticate", b'Bearer realm="credledger"' + refused),)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -38,14 +38,14 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look who it is; one too many is let go at once."""
-        assert isinstance(transport, asyncio.Transport)
-        super().connection_made(transport)
+        made = cast("asyncio.Transport", transport)  # uvloop's do as that class does
+        super().connection_made(made)
         self.head_since = self.loop.time()
         descriptor = transport.get_extra_info("socket").fileno()
         with socket.socket(fileno=socket.dup(descriptor)) as connected:
             self.peer = peer_of(connected)
         if len(self.connections) > CONNECTIONS_MAX:
-            transport.close()
+            made.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless a head has become too large."""

@@ -19,7 +19,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -119,16 +119,14 @@ class ServiceSettings:
 def parse_address(text: str) -> Address:
     """`HOST:PORT` with an IP address; `invalid-address`."""
     host, colon, port = text.rpartition(":")
-    try:
+    with contextlib.suppress(ValueError):
         address = ip_address(host.removeprefix("[").removesuffix("]"))
-        if not colon or not 0 <= int(port) <= 65535:
-            raise ValueError(text)
-    except ValueError:
-        raise InvalidInput(
-            "invalid-address",
-            "An address is written IP:PORT, such as 127.0.0.1:8443 or [::1]:8443.",
-        ) from None
-    return Address(str(address), int(port))
+        if colon and 0 <= int(port) <= 65535:
+            return Address(str(address), int(port))
+    raise InvalidInput(
+        "invalid-address",
+        "An address is written IP:PORT, such as 127.0.0.1:8443 or [::1]:8443.",
+    )
 
 
 class _Server(uvicorn.Server):
