@@ -176,7 +176,9 @@ def test_an_empty_file_imports_nothing(host, content):
     """There is nothing wrong with it either."""
     ended, recorded = offer(host, content)
     assert (ended.code, recorded) == (0, 0)
-    assert ended.json == {"imported": 0, "unchanged": 0, "rejected": [], "last_position": None}
+    told = ended.json
+    assert (told["imported"], told["unchanged"], told["last_position"]) == (0, 0, None)
+    assert told["rejected"] == told["applications"] == told["left_out"] == []
 
 
 def test_what_is_no_file_is_refused_or_empty(host):

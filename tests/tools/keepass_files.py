@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 from lxml import etree
 from pykeepass import PyKeePass, create_database
+from pykeepass.kdbx_parsing import common
 
 PASSWORD = "two owls keep watch"
 
@@ -30,7 +31,16 @@ def cheap(made: PyKeePass) -> None:
 def rewritten(path: Path, change: Callable[[bytes], bytes]) -> None:
     """Put another XML document into a database, sealed as it was."""
     made = PyKeePass(str(path), password=PASSWORD)
-    parser = etree.XMLParser(resolve_entities=False, huge_tree=True)
-    text = change(etree.tostring(made.tree))
-    made.kdbx.body.payload.xml = etree.parse(io.BytesIO(text), parser)
-    made.save()
+    text = change(etree.tostring(made.tree).replace(b' Protected="True"', b""))
+    with (
+        patch.object(common.UnprotectedStream, "_encode", lambda self, tree, *_: tree),
+        patch.object(common.XML, "_encode", lambda *_: text),
+    ):
+        made.save()
+
+
+def packed_as(path: Path, packed: bytes) -> None:
+    """Put other compressed bytes into a database, sealed as its own were."""
+    made = PyKeePass(str(path), password=PASSWORD)
+    with patch.object(common.Decompressed, "_encode", lambda *_: packed):
+        made.save()

@@ -31,6 +31,9 @@ from tools.sources import keepass_reader
 from tools.sources.entry import SOURCE_BYTES_MAX, Entry, Gone
 
 KEY_FILE_BYTES_MAX = 1024 * 1024
+MEMORY_BYTES_MAX = 3 * 1024**3
+"""Of address space: a database of the greatest size with 1 GiB to try its password fits."""
+CPU_S_MAX = 120
 _PURPOSE = "a KeePass database"
 
 
@@ -82,9 +85,10 @@ class KeePassFile:
 
     def _read(self) -> bytes:
         asked = {"content": self._content, "password": self._password, "key_file": self._key_file}
+        limits = (str(MEMORY_BYTES_MAX), str(CPU_S_MAX))
         # -I: neither the folder it runs in nor the environment can put other code in its way.
         done = subprocess.run(
-            [sys.executable, "-I", "-m", keepass_reader.__name__],
+            [sys.executable, "-I", "-m", keepass_reader.__name__, *limits],
             input=bytes(msgpack.packb(asked)),
             capture_output=True,
             env=handed_on(),

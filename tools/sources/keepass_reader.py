@@ -2,7 +2,8 @@
 
 Standard input is one msgpack map `{"content", "password", "key_file"}`. Standard output is one map
 for each entry, `{"path", "values", "protected", "in_bin", "wrong"}`; `wrong` is a sentence where
-the entry cannot be used. Nothing is printed otherwise; how it failed is the exit code.
+the entry cannot be used. Nothing is printed otherwise; how it failed is the exit code. Its
+arguments are the limits: bytes of address space, seconds of CPU.
 
 It imports nothing of ours, and the libraries only once the limits stand.
 """
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
 DAMAGED, LOCKED, NOT_KEEPASS, MISSING, TOO_COSTLY = 11, 12, 13, 14, 15
-MEMORY_BYTES_MAX = 3 * 1024**3
-"""Of address space: a database of the greatest size with 1 GiB to try its password fits."""
-CPU_S_MAX = 120
 _REFERENCE = "{REF:"
 
 
@@ -43,9 +41,9 @@ class _Strict(logging.Handler):
 
 def main() -> None:
     """Answer for one database and end."""
-    limit = (CPU_S_MAX, CPU_S_MAX)
-    resource.setrlimit(resource.RLIMIT_CPU, limit)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+    memory, seconds = (int(text) for text in sys.argv[1:])
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     asked = msgpack.unpackb(sys.stdin.buffer.read())
     # Neither an error's text nor a library's warning is for anybody's eyes: either may hold values.
