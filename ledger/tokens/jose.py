@@ -12,12 +12,12 @@ keyring, never from a token's header.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from joserfc import jwe, jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
@@ -160,18 +160,23 @@ def _verifying_key(entry: Any) -> VerifyingKey | None:
     kept = {name: entry[name] for name in names}
     if not all(isinstance(value, str) for value in kept.values()):
         raise ValueError("a member is no text")
+    if kind == "RSA":
+        _require_sound(kept)
     key = JWKRegistry.import_key(kept)
     assert isinstance(key, RSAKey | ECKey | OKPKey)
-    _require_sound(key)
     return VerifyingKey(kid, serves, kept, key)
 
 
-def _require_sound(key: Key) -> None:
-    raw = key.public_key
-    if isinstance(raw, RSAPublicKey):
-        exponent = raw.public_numbers().e
-        if raw.key_size not in _RSA_BITS or exponent < 3 or exponent % 2 == 0:
-            raise ValueError("a weak key")
+def _require_sound(entry: Mapping[str, str]) -> None:
+    """ValueError for an RSA key that is weak, before anything is done with it."""
+    modulus, exponent = (_number(entry[name]) for name in ("n", "e"))
+    if modulus.bit_length() not in _RSA_BITS or exponent < 3 or exponent % 2 == 0:
+        raise ValueError("a weak key")
+
+
+def _number(text: str) -> int:
+    raw = text.encode()
+    return int.from_bytes(base64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4)), "big")
 
 
 def _invalid(message: str) -> InvalidInput:

@@ -28,6 +28,8 @@ class Write:
 
 _GRANT = ("role", "grant", "auditor", "user:ada")
 _HOLD = ("key", "hold", "set", "case-7")
+_STS = "https://sts.contoso.example"
+_TRUST = ("issuer", "add", _STS, "--audience", "credledger", "--keys-url", f"{_STS}/keys")
 _SET = ("credential", "set", "payroll", "--owner", "user:ann", "--values", "-")
 WRITES = {
     "app create": Write(
@@ -53,6 +55,11 @@ WRITES = {
     ),
     "role grant": Write(_GRANT, ("role.granted",)),
     "role revoke": Write(("role", "revoke", *_GRANT[2:]), ("role.revoked",), _GRANT),
+    "issuer add": Write(_TRUST, ("issuer.added",)),
+    "issuer update": Write(
+        ("issuer", "update", _STS, "--clock-skew", "60"), ("issuer.changed",), _TRUST
+    ),
+    "issuer remove": Write(("issuer", "remove", _STS), ("issuer.removed",), _TRUST, again=3),
     "leaver": Write(
         ("leaver", "service:nightly", "--yes"), ("application.revoked", "audit.queried")
     ),
@@ -97,6 +104,7 @@ ELSEWHERE = {
     "key restore": "test_key_holding.py",
     "key retention apply": "../ledger/test_retention.py",
     "key rotate": "test_torture.py",
+    "key service rotate": "../ledger/test_service_keys.py",
     "key shares create": "test_key_holding.py",
     "key shares restore": "test_key_holding.py",
     "key slot add": "test_kills.py",
@@ -117,6 +125,8 @@ READS = {
     "key hold list",
     "key host list",
     "key retention show",
+    "key service jwks",
+    "key service list",
     "key sheet",
     "key shares verify",
     "app export",
@@ -125,6 +135,8 @@ READS = {
     "credential history",
     "credential list",
     "doctor",
+    "issuer list",
+    "issuer show",
     "key slot list",
     "key status",
     "log checkpoint",
