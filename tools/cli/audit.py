@@ -127,7 +127,8 @@ def access(
         )
         erased = erased_in_answer(session, rows=len(rows), limit=limit, since=since, after=after)
         run.record(session, "access", asked, len(rows))
-    marks = {"unusual": "Unusual"} if unusual else {}
+    marks = {"on_behalf_of": "For"} if any(row["on_behalf_of"] for row in rows) else {}
+    marks |= {"unusual": "Unusual"} if unusual else {}
     marks |= {"self_granted": "Self-granted"} if self_granted else {}
     run.print(rows, ACCESS_COLUMNS | marks)
     if erased is not None:
