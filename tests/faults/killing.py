@@ -1,8 +1,8 @@
 """The ledger that commands are killed at, and where they are.
 
 A command is killed at its first boundary, then at a later one, and so on until it completes
-untouched, each time on a fresh copy; `running` says what counts as one. One in `STEP` is tried, or
-each of them with `pytest --torture`.
+untouched, each time on a fresh copy; `running` says what counts as one. One in `STEP` is tried and
+the last one, or each of them with `pytest --torture`.
 
 With a server there are three times as many boundaries and each ledger is a database, so there the
 kills are spread: over what is said around each COMMIT, and over everything else. Where they fall
@@ -25,11 +25,14 @@ PASSPHRASES = {
     "third": "nine auditors count the owls",
 }
 BOUNDARIES_MAX = 200
-STEP = 1 if os.environ.get("CREDLEDGER_TORTURE") else 4
+TORTURED = bool(os.environ.get("CREDLEDGER_TORTURE"))
+STEP = 1 if TORTURED else 6
 """One boundary in so many is tried in a file; with `pytest --torture` each of them."""
+CLOSE = 1 if TORTURED else 3
+"""The same where what a kill may leave behind lies close together."""
 UNREACHED = 1_000_000
-AROUND_COMMIT = 3
-ELSEWHERE = 2
+FEW, MORE = (2, 1), (3, 2)
+"""How many kills on a server fall around commits and elsewhere, besides the last moment."""
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")
 APPLICATIONS = """
 [application."payroll"]
@@ -72,22 +75,28 @@ def make_base(host):
 def killed_everywhere(base, tmp_path, *arguments, step=STEP, **how):
     """A fresh copy for each boundary with the command killed there, and what it had printed."""
     if base.server is not None:
-        yield from killed_here_and_there(base, tmp_path, *arguments, **how)
+        yield from killed_here_and_there(base, tmp_path, *arguments, close=step < STEP, **how)
         return
     for number in itertools.count(1, step):
         host = base.copy(tmp_path / str(number))
         ended = host.run(*arguments, kill_at=number, **how)
         if ended.code != KILLED:
             assert ended.code == 0, ended
-            assert number > 5, "hardly any boundary was met"
-            return
+            break
         assert number < BOUNDARIES_MAX
+        yield host, ended
+    last = len(host.boundaries())
+    assert last > 5, "hardly any boundary was met"
+    if last > number - step:
+        host = base.copy(tmp_path / "last")
+        ended = host.run(*arguments, kill_at=last, **how)
+        assert ended.code == KILLED, ended
         yield host, ended
 
 
-def killed_here_and_there(base, tmp_path, *arguments, **how):
+def killed_here_and_there(base, tmp_path, *arguments, close=False, **how):
     """The same at moments that lie apart, the last one among them."""
-    for moment in moments_of(base, tmp_path, *arguments, **how):
+    for moment in moments_of(base, tmp_path, *arguments, close=close, **how):
         host = base.copy(tmp_path / str(moment))
         ended = host.run(*arguments, kill_at=moment, **how)
         assert ended.code == KILLED, ended
@@ -96,17 +105,21 @@ def killed_here_and_there(base, tmp_path, *arguments, **how):
         host.drop_database()
 
 
-def moments_of(base, tmp_path, *arguments, **how):
-    """Some of the boundaries that an untouched run meets, and some of the waits between them."""
+def moments_of(base, tmp_path, *arguments, close=False, **how):
+    """Some of the boundaries that an untouched run meets, and some of the waits between them.
+
+    They are more where what a kill may leave behind lies `close` together.
+    """
     met = untouched(base, tmp_path, *arguments, **how)
     moments = {"COMMIT": [], "": []}
     for number, name in enumerate(met, 1):
         kind = moments["COMMIT" if "COMMIT" in name else ""]
         kind += [number, number + 0.5] if name.startswith("before sending") else [number]
     shift = zlib.crc32(" ".join(arguments).encode()) / 2**32
-    around = AROUND_COMMIT if moments["COMMIT"] else 0
+    count = MORE if close or TORTURED else FEW
+    around = count[0] if moments["COMMIT"] else 0
     some = spread(moments["COMMIT"], around, shift)
-    some += spread(moments[""], AROUND_COMMIT + ELSEWHERE - around, shift)
+    some += spread(moments[""], sum(count) - around, shift)
     return sorted({*some, len(met)})
 
 
