@@ -31,8 +31,8 @@ STEP = 1 if TORTURED else 6
 CLOSE = 1 if TORTURED else 3
 """The same where what a kill may leave behind lies close together."""
 UNREACHED = 1_000_000
-AROUND_COMMIT, ELSEWHERE = (3, 2) if TORTURED else (2, 1)
-"""How many kills on a server fall there, besides the last moment."""
+FEW, MORE = (2, 1), (3, 2)
+"""How many kills on a server fall around commits and elsewhere, besides the last moment."""
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")
 APPLICATIONS = """
 [application."payroll"]
@@ -75,7 +75,7 @@ def make_base(host):
 def killed_everywhere(base, tmp_path, *arguments, step=STEP, **how):
     """A fresh copy for each boundary with the command killed there, and what it had printed."""
     if base.server is not None:
-        yield from killed_here_and_there(base, tmp_path, *arguments, **how)
+        yield from killed_here_and_there(base, tmp_path, *arguments, close=step < STEP, **how)
         return
     for number in itertools.count(1, step):
         host = base.copy(tmp_path / str(number))
@@ -94,9 +94,9 @@ def killed_everywhere(base, tmp_path, *arguments, step=STEP, **how):
         yield host, ended
 
 
-def killed_here_and_there(base, tmp_path, *arguments, **how):
+def killed_here_and_there(base, tmp_path, *arguments, close=False, **how):
     """The same at moments that lie apart, the last one among them."""
-    for moment in moments_of(base, tmp_path, *arguments, **how):
+    for moment in moments_of(base, tmp_path, *arguments, close=close, **how):
         host = base.copy(tmp_path / str(moment))
         ended = host.run(*arguments, kill_at=moment, **how)
         assert ended.code == KILLED, ended
@@ -105,17 +105,21 @@ def killed_here_and_there(base, tmp_path, *arguments, **how):
         host.drop_database()
 
 
-def moments_of(base, tmp_path, *arguments, **how):
-    """Some of the boundaries that an untouched run meets, and some of the waits between them."""
+def moments_of(base, tmp_path, *arguments, close=False, **how):
+    """Some of the boundaries that an untouched run meets, and some of the waits between them.
+
+    They are more where what a kill may leave behind lies `close` together.
+    """
     met = untouched(base, tmp_path, *arguments, **how)
     moments = {"COMMIT": [], "": []}
     for number, name in enumerate(met, 1):
         kind = moments["COMMIT" if "COMMIT" in name else ""]
         kind += [number, number + 0.5] if name.startswith("before sending") else [number]
     shift = zlib.crc32(" ".join(arguments).encode()) / 2**32
-    around = AROUND_COMMIT if moments["COMMIT"] else 0
+    count = MORE if close or TORTURED else FEW
+    around = count[0] if moments["COMMIT"] else 0
     some = spread(moments["COMMIT"], around, shift)
-    some += spread(moments[""], AROUND_COMMIT + ELSEWHERE - around, shift)
+    some += spread(moments[""], sum(count) - around, shift)
     return sorted({*some, len(met)})
 
 
