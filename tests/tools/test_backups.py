@@ -327,6 +327,22 @@ def test_an_altered_view_digest_is_found_when_it_is_folded_anew(worked):
     assert [view["same"] for view in answer["views"]] == [None] * 4
 
 
+def test_an_altered_view_digest_keeps_a_restore_from_its_end(worked):
+    """Nobody opens the store until the same command has come to it with a good manifest."""
+    made = create(worked, "one")
+    path = next((worked.archives / "one").glob("*.manifest"))
+    good = path.read_bytes()
+    document = json.loads(good.splitlines()[0])
+    document["views"][0]["digest"] = "0" * 64
+    _rewrite(path, document)
+    lose(worked)
+    worked.fails(8, "view-differs", "backup", "restore", made["directory"])
+    worked.fails(7, "store-restoring", "app", "list")
+    path.write_bytes(good)
+    assert worked.ok("backup", "restore", made["directory"])["ok"]
+    assert worked.ok("log", "verify", "--views")["ok"]
+
+
 def _rewrite(path, document) -> None:
     import hashlib
 

@@ -183,3 +183,13 @@ def test_erasure_is_final_once_no_key_backup_from_before_stands(old):
     old.ok("key", "backup", "attest-replaced", str(made))
     shown = old.ok("key", "retention", "show")
     assert (shown["key_backups"], shown["final"]) == ([], True)
+
+
+def test_an_archive_with_erased_records_is_drilled_to_the_same_views(old):
+    """Their rows do not open, so the views are folded past them from what the log tells."""
+    old.ok("key", "retention", "set", "--access-older-than", "31")
+    assert old.ok("key", "retention", "apply", "--yes")["records"] == 3
+    old.ok("credential", "get", "payroll", "--as", "user:alice")
+    old.ok("backup", "create", str(old.home.parent / "archive"))
+    drilled = old.ok("backup", "drill")
+    assert [view["same"] for view in drilled["views"]] == [True] * 4
