@@ -58,7 +58,7 @@ lock: | .venv/bin/python
 	$(BIN)/python -m pip install --quiet pip-tools
 	printf 'setuptools>=77\nwheel\n' > .venv/build.in
 	$(LOCK) -o requirements.lock pyproject.toml .venv/build.in
-	$(LOCK) --extra test -o requirements-test.lock pyproject.toml .venv/build.in
+	$(LOCK) --extra client --extra keepass --extra service --extra test -o requirements-test.lock pyproject.toml .venv/build.in
 
 clean:
 	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info build

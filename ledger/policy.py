@@ -6,18 +6,22 @@ request where the application is restricted. No right implies reading. Administr
 application manage it and set, restore and delete credentials there; owners set and delete their
 own. Whom a token speaks for is believed only where the token's issuer is trusted, by the settings
 that verified it, and a token that is bound to an application counts there and nowhere else.
+A ticket gives one of the application's redeemers, once and in time, what the user it was issued to
+would get: by the claims presented at issue and the rules at the redemption.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from ledger.aggregates.application import Application
 from ledger.aggregates.issuers import NO_ISSUERS, Issuers
 from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.roles import Roles
-from ledger.claims import OWNER_TYPES, Claim
+from ledger.aggregates.tickets import TicketState
+from ledger.claims import OWNER_TYPES, Claim, parse_claim
 from ledger.errors import InvalidInput
 from ledger.identifiers import application_key, field_key
 
@@ -47,6 +51,8 @@ class Caller:
     groups: tuple[Claim, ...] = ()
     token: PresentedToken | None = None
     """The verified token that says so; None where the operator or the system does."""
+    peer: int | None = None
+    """The number of the account that the system says is at a socket's other end, if it does."""
 
     def __post_init__(self) -> None:
         # Callers are kept and compared, so whatever sequence was given is made one that can be.
@@ -69,6 +75,17 @@ class Decision:
     allowed: bool
     detail: str
     through: Claim | None = None
+    behalf: Claim | None = None
+    """Of a redemption: the claim through which the user may read."""
+
+
+class Moment(NamedTuple):
+    """When something is decided, in microseconds UTC."""
+
+    reading: int
+    """The clock's."""
+    recorded_at: int
+    """The time of the record."""
 
 
 def decide_get(
@@ -104,6 +121,77 @@ def decide_get(
     return Decision(
         allowed=True, detail="member" if application.is_group else "owner", through=through
     )
+
+
+def decide_issue(
+    application: Application | None,
+    roles: Roles,
+    caller: Caller,
+    *,
+    bound: bool,
+    issuers: Issuers = NO_ISSUERS,
+) -> Decision:
+    """Whether the caller gets a ticket: `bound` to an application, or good for any."""
+    if not is_believed(issuers, caller):
+        return Decision(allowed=False, detail="issuer-not-trusted")
+    if caller.claim.type not in OWNER_TYPES:
+        return Decision(allowed=False, detail="not-an-owner")
+    if not bound:
+        return Decision(allowed=True, detail="unbound")
+    decision = decide_get(application, roles, caller, restricted=False, issuers=issuers)
+    if decision.allowed and application is not None and not application.ticketing:
+        return Decision(allowed=False, detail="not-ticketing", through=decision.through)
+    return decision
+
+
+def decide_redemption(
+    application: Application | None,
+    roles: Roles,
+    redeemer: Caller,
+    ticket: TicketState | None,
+    moment: Moment,
+    *,
+    fields: tuple[str, ...] = (),
+    issuers: Issuers = NO_ISSUERS,
+) -> Decision:
+    """Whether a redeemer gets by this ticket what its user would get in this application.
+
+    Without a `ticket` it is one that nobody knows. Nothing is ever restricted here: an application
+    is ticketing or restricted.
+    """
+    if not is_believed(issuers, redeemer):
+        return Decision(allowed=False, detail="issuer-not-trusted")
+    if application is None or application.deleted:
+        return Decision(allowed=False, detail="no-such-application")
+    if not is_for(redeemer, application.key):
+        return Decision(allowed=False, detail="token-for-another-application")
+    if not application.ticketing:
+        return Decision(allowed=False, detail="not-ticketing")
+    through = _first(redeemer.claims, application.ticket_redeemers)
+    if through is None:
+        return Decision(allowed=False, detail="not-a-redeemer")
+    if ticket is None:
+        return Decision(allowed=False, detail="no-such-ticket", through=through)
+    if ticket.is_over(application.ticket_timeout_s, *moment):
+        return Decision(allowed=False, detail="ticket-expired", through=through)
+    if ticket.ended is not None:
+        return Decision(allowed=False, detail="ticket-used", through=through)
+    if ticket.application is not None and (
+        application_key(ticket.application) != application.key
+        or ticket.creation != application.creation
+    ):
+        return Decision(allowed=False, detail="ticket-for-another-application", through=through)
+    decision = decide_get(
+        application, roles, user_of(ticket), restricted=False, fields=fields, issuers=issuers
+    )
+    detail = "redeemer" if decision.allowed else decision.detail
+    return Decision(decision.allowed, detail, through, decision.through)
+
+
+def user_of(ticket: TicketState) -> Caller:
+    """Whom a ticket was issued to, with everything that was known of them then."""
+    claim, *groups = (parse_claim(text) for text in ticket.claims)
+    return Caller(claim, tuple(groups), ticket.token)
 
 
 def is_believed(issuers: Issuers, caller: Caller | None) -> bool:

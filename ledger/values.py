@@ -1,7 +1,8 @@
 """Field values: text or bytes that never print, and the types that fields have.
 
 A value in JSON is a string (kept exactly as given), or bytes as `{"base64": "..."}`, or on input
-`{"file": "PATH"}`. Nothing is parsed as a certificate or key. At most 64 KiB each, 32 fields.
+`{"file": "PATH"}`; a form that has bytes of its own gives those. Nothing is parsed as a certificate
+or key. At most 64 KiB each, 32 fields.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def unpack_values(packed: bytes) -> dict[str, FieldValue]:
 
 
 def _value_from_json(value: object, folder: Path | None) -> FieldValue:
-    if isinstance(value, str):
+    if isinstance(value, str | bytes):
         return FieldValue(value)
     if isinstance(value, dict) and len(value) == 1:
         ((form, content),) = value.items()

@@ -48,6 +48,8 @@ TOLD = frozenset(
         # attempts to read
         *("caller", "claims", "requested", "rules", "through", "mapping_position", "complete"),
         *("missing", "detail", "on_behalf_of", "compared", "unchanged"),
+        # tickets, of which nothing is told that could be held against one
+        *("user", "issued", "issued_at", "expires_at", "behalf"),
         # questions
         *("filter", "rows"),
         # reviews
@@ -68,9 +70,11 @@ TOLD = frozenset(
     }
 )
 """The fields of events that leave the ledger."""
-WITHHELD = frozenset({"secret", "started", "next", "half", "before", "after"})
-"""Those that do not: sealed values, commitments to keys, and digests of sealed private halves."""
-_TIMES = frozenset({"set_at", "reading", "first_at", "last_at", "expires_at", "made_at"})
+WITHHELD = frozenset({"secret", "started", "next", "half", "before", "after", "ticket"})
+"""Those that do not: sealed values, commitments to keys, digests of private halves and tickets."""
+_TIMES = frozenset(
+    {"set_at", "reading", "issued_at", "first_at", "last_at", "expires_at", "made_at"}
+)
 FOREIGN_AUTHOR = "foreign-author"
 Askers = Mapping[bytes, SlotAdded]
 """By stream: the slot whose signature alone can write to it."""

@@ -11,7 +11,8 @@ are always there.
     who may do what             User Access or        by whether the claim is one person's or one
                                 Group Management      that many hold
     slots and passphrases       Account Change        a slot is an account of the ledger
-    unlocking by shares         Authentication
+    unlocking by shares,        Authentication        whoever redeems a ticket stands for the
+    tickets                                           user that it was issued to
     applications, keys, policy  Entity Management
     backups, questions, risks   API Activity          operations of the ledger itself
 
@@ -28,8 +29,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from ledger.aggregates.access import Access
+from ledger.aggregates.access import Access, AccessGranted
 from ledger.aggregates.recorded import Recorded
+from ledger.aggregates.tickets import TicketEvent, TicketRedeemed
 from ledger.aggregates.token_use import TokenRefused, TokensRefused
 from ledger.claims import LOCAL, OWNER_TYPES, Claim, parse_claim
 from ledger.errors import InvalidInput
@@ -39,6 +41,8 @@ SCHEMA_VERSION = "1.5.0"
 OTHER = 99
 PRODUCT = {"name": "credledger", "vendor_name": "credledger"}
 _OWN_CLAIMS = ("operator", "auditor")
+_WHOM = ("caller", "user", "on_behalf_of", "owner", "claim", "right", "role")
+"""Fields of events that name somebody, in the order of a message."""
 
 
 class Class(Enum):
@@ -145,11 +149,12 @@ def _status(recorded: Recorded) -> dict[str, Any]:
         return {"status_id": 2, "status": "Failure", "status_code": record.why}
     if isinstance(record, TokensRefused):
         return {"status_id": 2, "status": "Failure", "status_code": "several"}
-    if not isinstance(record, Access):
+    detail = getattr(record, "detail", None) if isinstance(record, Access | TicketEvent) else None
+    if detail is None:
         return {"status_id": 1, "status": "Success"}
-    granted = recorded.topic == "access.granted"
-    number, caption = (1, "Success") if granted else (2, "Failure")
-    return {"status_id": number, "status": caption, "status_code": record.detail}
+    given = isinstance(record, AccessGranted | TicketRedeemed)
+    number, caption = (1, "Success") if given else (2, "Failure")
+    return {"status_id": number, "status": caption, "status_code": detail}
 
 
 def _metadata(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,7 +190,7 @@ def _unreadable(exported: Exported) -> dict[str, Any]:
 
 
 def _message(told: Told) -> str:
-    whom = (told.detail.get(name) for name in ("caller", "owner", "claim", "right", "role"))
+    whom = (told.detail.get(name) for name in _WHOM)
     named = [str(one) for one in (told.application, *whom) if one]
     said = _words(told.recorded.topic)
     return f"{said}: {', '.join(dict.fromkeys(named))}" if named else said
@@ -204,10 +209,12 @@ def _actor(told: Told) -> dict[str, Any]:
         "type_id": OTHER,
         "type": str(actor.opens),
     }
-    if isinstance(record, Access):
-        groups = [{"name": claim} for claim in record.claims if not _is_one_persons(claim)]
+    if isinstance(record, Access | TicketEvent):
+        asked = told.detail["caller" if "caller" in told.detail else "user"]
+        claims = (str(claim) for claim in told.detail["claims"])
+        groups = [{"name": claim} for claim in claims if not _is_one_persons(claim)]
         held = {"groups": groups} if groups else {}
-        return {**_user(record.caller), **held, "account": account}
+        return {**_user(str(asked)), **held, "account": account}
     if actor.claim in _OWN_CLAIMS:
         admin = {"type_id": 2, "type": "Admin"}
         who = {"name": str(actor.account), "uid": actor.authenticated_by}
@@ -310,6 +317,17 @@ def _unlocking(told: Told) -> dict[str, Any]:
     }
 
 
+def _ticket(told: Told) -> dict[str, Any]:
+    """Whom a ticket stands for: the user it was issued to, or nobody whom the ledger knows."""
+    user = told.detail.get("on_behalf_of") or told.detail.get("user") or "unknown"
+    return {
+        "user": _user(str(user)),
+        "service": {"name": told.application or "ledger", "uid": told.ledger_id},
+        "auth_protocol_id": OTHER,
+        "auth_protocol": "ticket",
+    }
+
+
 def _token(told: Told) -> dict[str, Any]:
     """Somebody who showed a token; of most refused ones it is not known who."""
     issuer, source = told.detail.get("issuer"), told.detail.get("source")
@@ -371,6 +389,11 @@ ACTIONS: Mapping[str, Action] = {
     "access.granted": Action(Class.DATASTORE, 1, "Read", _values),
     "access.not-set": Action(Class.DATASTORE, 1, "Read", _values),
     "access.denied": Action(Class.DATASTORE, 1, "Read", _values, _LOW),
+    "ticket.issued": Action(Class.AUTHENTICATION, OTHER, "Ticket Issue", _ticket),
+    "ticket.not-issued": Action(Class.AUTHENTICATION, OTHER, "Ticket Issue", _ticket, _LOW),
+    "ticket.redeemed": Action(Class.AUTHENTICATION, OTHER, "Ticket Redemption", _ticket),
+    "ticket.expired": Action(Class.AUTHENTICATION, OTHER, "Ticket Redemption", _ticket, _LOW),
+    "ticket.refused": Action(Class.AUTHENTICATION, OTHER, "Ticket Redemption", _ticket, _LOW),
     "import.compared": Action(Class.DATASTORE, 10, "Decrypt", _values),
     "credential.set": Action(Class.DATASTORE, 5, "Write", _values),
     "credential.restored": Action(Class.DATASTORE, 2, "Update", _values),

@@ -6,12 +6,17 @@ that matched, owner, creation, mapping, version, fields) should not have been. N
 whatever was changed for somebody whose token was not believed there: its issuer was not trusted, or
 by other settings than those that verified it.
 
+A redemption of a ticket is two rows in a line, what became of the ticket and the access, and is
+decided again from both: from the claims that its user presented at issue, and the moment that the
+first row tells. A ticket that was issued or refused is judged as well, though not counted.
+
 What cannot be judged is `unreadable`: a record that was erased or whose key is not held, one
 decided by rules that this version does not know, and every one behind a piece of policy whose key
 is not held.
 
-A record that was found right is right again where the very same record is met while the policy's
-states and the mapping are the very same objects; deciding is a pure function of these (decision 6).
+A record that was found right is right again where the very same text is opened from another row
+while the policy's states and the mapping are the very same objects; deciding is a pure function of
+these (decision 6), and the same text is the same record.
 
 The whole log is checked into its signed heads on the way, whichever rows it is then asked about: a
 record or a piece of policy that was taken away, moved or put in ends the recheck as *tampered*.
@@ -23,7 +28,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ledger.aggregates.access import Access
+from ledger.aggregates.access import Access, AccessGranted
 from ledger.aggregates.application import Application, ApplicationEvent, field_of, fold_application
 from ledger.aggregates.event import Event
 from ledger.aggregates.issuers import NO_ISSUERS, Issuers, fold_issuers
@@ -32,20 +37,41 @@ from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.retention import KEEPS_ALL, Retention
 from ledger.aggregates.roles import Roles, fold_roles
+from ledger.aggregates.tickets import (
+    Redemption,
+    TicketEvent,
+    TicketIssued,
+    TicketNotIssued,
+    TicketRedeemed,
+)
 from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput, KeyUnavailable
 from ledger.log.rows import LogRow
 from ledger.log.store import Store
-from ledger.policy import RULES_VERSION, Caller, Decision, decide_get, owner_for
+from ledger.policy import (
+    RULES_VERSION,
+    Caller,
+    Decision,
+    Moment,
+    decide_get,
+    decide_issue,
+    decide_redemption,
+    owner_for,
+    user_of,
+)
 from projections.digests import compared
 from projections.documents import time_text
 from projections.streams import Walk
+from projections.tickets import Attempt, Tickets
 from projections.view import Progress
 
 _RIGHT_MAX = 100_000
+_RIGHT_BYTES_MAX = 2048
+"""A record that is longer is decided each time, so that few of them do not fill the memory."""
 _CLAIMS_KEPT = 10_000
-_PREFIXES = ("application.", "role.", "credential.", "issuer.", "access.")
+_PREFIXES = ("application.", "role.", "credential.", "issuer.", "access.", "ticket.")
+_SECOND_US = 1_000_000
 
 
 _claim = lru_cache(_CLAIMS_KEPT)(parse_claim)
@@ -64,6 +90,7 @@ class Facts(NamedTuple):
     fields: tuple[str, ...]
     complete: bool | None
     missing: tuple[str, ...]
+    on_behalf_of: str | None
 
 
 class _Basis(NamedTuple):
@@ -90,11 +117,45 @@ class Redecision:
         self._roles = Roles()
         self._issuers = NO_ISSUERS
         self._mappings: dict[tuple[str, str | None], CredentialMapping] = {}
-        self._right: dict[tuple[Access, PresentedToken | None], _Basis] = {}
+        self._right: dict[tuple[str, bytes], _Basis] = {}
+        self._met: tuple[str, bytes] | None = None
+        """Topic and text of the access that is decided next."""
         self._blind = False
+        self._tickets = Tickets()
+        self._attempt: Attempt | None = None
+        """To redeem a ticket, told by the row just before."""
+        self._passed_over = 0
+        """The last row of a ticket that cannot be read."""
+
+    def knows(self, row: LogRow, text: bytes) -> bool:
+        """Whether this is an access that is right again; then it is counted, and done with.
+
+        Where one was judged, no later one is erased: what is erased is all up to some position.
+        What goes with a ticket is decided each time, for no ticket is redeemed twice.
+        """
+        self._met = met = row.topic, text
+        if self._attempt is not None or self._passed_over == row.position - 1:
+            return False
+        basis = self._right.get(met)
+        if (
+            basis is None
+            or self._states.get(basis.application) is not basis.state
+            or self._roles is not basis.roles
+            or self._issuers is not basis.issuers
+            or self._mappings.get(basis.place) is not basis.mapping
+            or self._blind
+        ):
+            return False
+        self.checked += 1
+        return True
 
     def see(self, recorded: Recorded) -> None:
         """Fold one event, or decide one access again."""
+        if self._attempt is not None:
+            self._require_access(recorded.position, is_access=isinstance(recorded.event, Access))
+        if isinstance(recorded.event, TicketEvent):
+            self._see_ticket(recorded, recorded.event)
+            return
         if recorded.actor.token is not None and not isinstance(recorded.event, Access):
             self._judge_author(recorded, recorded.actor.token)
         match recorded.event:
@@ -118,11 +179,74 @@ class Redecision:
 
     def pass_over(self, row: LogRow, error: KeyUnavailable) -> None:
         """Note a row whose key is not held; without all policy nothing after it can be judged."""
-        is_access = row.topic.startswith("access.")
-        if is_access and self._is_erased(row.position):
+        is_access, is_ticket = row.topic.startswith("access."), row.topic.startswith("ticket.")
+        if self._attempt is not None:
+            self._require_access(row.position, is_access=is_access)
+            self._attempt = None
+        if is_ticket:
+            self._passed_over = row.position
+        if (is_access or is_ticket) and self._is_erased(row.position):
             return
-        self._blind |= not is_access
+        if is_ticket:
+            self._tickets.close(row.position)
+        self._blind |= not (is_access or is_ticket)
         self._unreadable(row.position, error.code)
+
+    def end(self) -> None:
+        """The log ends here."""
+        if self._attempt is not None:
+            self._require_access(0, is_access=False)
+
+    def _see_ticket(self, recorded: Recorded, event: TicketEvent) -> None:
+        if self._is_erased(recorded.position):
+            self._passed_over = recorded.position
+            return
+        if isinstance(event, Redemption):
+            self._attempt = self._tickets.before(recorded, event)
+        elif isinstance(event, TicketIssued | TicketNotIssued):
+            self._judge_issue(recorded, event)
+        self._tickets.see(recorded)
+
+    def _require_access(self, position: int, *, is_access: bool) -> None:
+        """Note an attempt to redeem a ticket that no access stands behind."""
+        attempt = self._attempt
+        assert attempt is not None
+        if not is_access or position != attempt.recorded.position + 1:
+            self._wrong(attempt.recorded, attempt.recorded.topic, "none", "access-missing")
+            self._attempt = None
+
+    def _judge_issue(self, recorded: Recorded, event: TicketIssued | TicketNotIssued) -> None:
+        """Note a ticket that should not have been issued, or should have been."""
+        if self._blind:
+            self._unreadable(recorded.position, "policy-unreadable")
+            return
+        stated = recorded.topic.removeprefix("ticket.")
+        if event.claims[:1] != (event.user,):
+            self._wrong(recorded, stated, "not-issued", "caller-not-presented")
+            return
+        try:
+            asked = event.application
+            state = None if asked is None else self._states.get(compared(asked))
+            caller = _caller(event.claims, recorded.actor.token)
+            decision = decide_issue(
+                state, self._roles, caller, bound=asked is not None, issuers=self._issuers
+            )
+        except InvalidInput as error:
+            self._wrong(recorded, stated, "not-issued", error.code)
+            return
+        recomputed = "issued" if decision.allowed else "not-issued"
+        fits = recomputed == stated
+        if isinstance(event, TicketIssued):
+            bound: tuple[int | None, int | None] = (None, None)
+            if state is not None:
+                expires_at = event.issued_at + state.ticket_timeout_s * _SECOND_US
+                bound = (state.creation, expires_at)
+            fits &= (event.creation, event.expires_at) == bound
+            fits &= event.issued_at <= recorded.recorded_at
+        else:
+            fits &= event.detail == decision.detail
+        if not fits:
+            self._wrong(recorded, stated, recomputed, decision.detail)
 
     def _is_erased(self, position: int) -> bool:
         """Note an erased record, whether its key is held or not; all of one erasure are one."""
@@ -137,22 +261,24 @@ class Redecision:
         return True
 
     def _judge(self, recorded: Recorded, record: Access) -> None:
+        attempt, self._attempt = self._attempt, None
         if self._blind:
             self._unreadable(recorded.position, "policy-unreadable")
             return
         if record.rules != RULES_VERSION:
             self._unreadable(recorded.position, "unknown-rules")
             return
+        if self._is_ticket_closed(recorded.position, attempt):
+            self._unreadable(recorded.position, "ticket-unreadable")
+            return
         self.checked += 1
         token = recorded.actor.token
-        if self._is_right_again(record, token):
-            return
         stated = _stated(recorded, record)
         if record.claims[:1] != (record.caller,):
             self._wrong(recorded, stated.outcome, "denied", "caller-not-presented")
             return
         try:
-            recomputed = self._decide(record, token)
+            recomputed = self._decide(record, token, attempt)
         except InvalidInput as error:
             self._wrong(recorded, stated.outcome, "denied", error.code)
             return
@@ -161,11 +287,32 @@ class Redecision:
             for name, one, other in zip(Facts._fields, stated, recomputed, strict=True)
             if one != other
         ]
-        if differing:
+        if attempt is not None and not _agree(attempt, recorded, record):
+            self._wrong(recorded, stated.outcome, recomputed.outcome, "ticket-differs")
+        elif attempt is not None and self._is_long_over(attempt, stated):
+            return
+        elif differing:
             why = f"{recomputed.detail}: differs in {', '.join(differing)}"
             self._wrong(recorded, stated.outcome, recomputed.outcome, why)
-        else:
-            self._keep(record, token)
+        elif attempt is None:
+            self._keep(record)
+
+    def _is_ticket_closed(self, position: int, attempt: Attempt | None) -> bool:
+        """Whether what a record says of a ticket rests on a row that cannot be read."""
+        if attempt is None:
+            return self._passed_over == position - 1 > 0
+        issued = attempt.event.issued
+        return issued is not None and (
+            self._tickets.is_closed(issued) or self._retention.erasure_of(issued) is not None
+        )
+
+    def _is_long_over(self, attempt: Attempt, stated: Facts) -> bool:
+        """Whether it was refused a ticket so old that nothing need be known of it."""
+        issued = attempt.event.issued
+        is_forgotten = attempt.ticket is None and issued is not None
+        return (
+            is_forgotten and (issued or 0) <= self._tickets.forgotten and stated.outcome == "denied"
+        )
 
     def _judge_author(self, recorded: Recorded, token: PresentedToken) -> None:
         """Note a change whose author's token was not believed at its position."""
@@ -180,22 +327,14 @@ class Redecision:
         if not self._issuers.stands_behind(token, (author,)):
             self._wrong(recorded, recorded.topic, "not-allowed", "issuer-not-trusted")
 
-    def _is_right_again(self, record: Access, token: PresentedToken | None) -> bool:
-        basis = self._right.get((record, token))
-        return (
-            basis is not None
-            and self._states.get(basis.application) is basis.state
-            and self._roles is basis.roles
-            and self._issuers is basis.issuers
-            and self._mappings.get(basis.place) is basis.mapping
-        )
-
-    def _keep(self, record: Access, token: PresentedToken | None) -> None:
+    def _keep(self, record: Access) -> None:
+        if self._met is None or len(self._met[1]) > _RIGHT_BYTES_MAX:
+            return
         if len(self._right) >= _RIGHT_MAX:
             self._right.clear()
         key = compared(record.application)
         place = key, record.owner
-        self._right[record, token] = _Basis(
+        self._right[self._met] = _Basis(
             key,
             self._states.get(key),
             self._roles,
@@ -204,29 +343,56 @@ class Redecision:
             self._mappings.get(place),
         )
 
-    def _decide(self, record: Access, token: PresentedToken | None) -> Facts:
-        claims = [_claim(text) for text in record.claims]
-        caller = Caller(claims[0], tuple(claims[1:]), token)
+    def _decide(
+        self, record: Access, token: PresentedToken | None, attempt: Attempt | None
+    ) -> Facts:
+        caller = _caller(record.claims, token)
         state = self._states.get(compared(record.application))
-        decision = decide_get(
-            state,
-            self._roles,
-            caller,
-            restricted=record.restricted,
-            fields=record.requested,
-            issuers=self._issuers,
-        )
+        user: Caller | None = caller
+        if attempt is None:
+            decision = decide_get(
+                state,
+                self._roles,
+                caller,
+                restricted=record.restricted,
+                fields=record.requested,
+                issuers=self._issuers,
+            )
+        else:
+            ticket = attempt.ticket
+            user = None if ticket is None else user_of(ticket)
+            decision = decide_redemption(
+                state,
+                self._roles,
+                caller,
+                ticket,
+                Moment(attempt.event.reading, attempt.recorded.recorded_at),
+                fields=record.requested,
+                issuers=self._issuers,
+            )
+        behalf = None if attempt is None or user is None else str(user.claim)
+        return self._facts(record, state, decision, user, behalf)
+
+    def _facts(
+        self,
+        record: Access,
+        state: Application | None,
+        decision: Decision,
+        user: Caller | None,
+        behalf: str | None,
+    ) -> Facts:
         through = str(decision.through) if decision.through else None
         if state is None or state.deleted:
-            return Facts("denied", decision.detail, through, None, None, None, None, (), None, ())
-        owner = owner_for(state, caller)
+            nothing = (None, None, None, None, (), None, ())
+            return Facts("denied", decision.detail, through, *nothing, behalf)
+        owner = None if user is None else owner_for(state, user)
         text = None if owner is None else str(owner)
         mapping = self._mapping(state, text, decision)
         if mapping is None:
             outcome = "not-set" if decision.allowed else "denied"
             detail = "not-set" if decision.allowed else decision.detail
-            nothing = (None, None, (), None, ())
-            return Facts(outcome, detail, through, text, state.creation, *nothing)
+            absent = (None, None, (), None, ())
+            return Facts(outcome, detail, through, text, state.creation, *absent, behalf)
         missing = tuple(one.name for one in state.fields if one.name not in mapping.fields)
         return Facts(
             outcome="granted",
@@ -239,6 +405,7 @@ class Redecision:
             fields=_released(state, mapping, record),
             complete=not missing,
             missing=missing,
+            on_behalf_of=behalf,
         )
 
     def _mapping(
@@ -276,8 +443,10 @@ def redecide(
     """`{"checked", "wrong", "unreadable"}` over the whole log; erased records are unreadable."""
     redecision = Redecision(retention)
     walk = Walk(store, mapper, progress=progress)
-    for recorded in walk.events(_PREFIXES, unreadable=redecision.pass_over):
+    events = walk.events(_PREFIXES, unreadable=redecision.pass_over, known=redecision.knows)
+    for recorded in events:
         redecision.see(recorded)
+    redecision.end()
     return {
         "checked": redecision.checked,
         "wrong": redecision.wrong,
@@ -297,7 +466,27 @@ def _stated(recorded: Recorded, record: Access) -> Facts:
         fields=record.fields,
         complete=record.complete,
         missing=record.missing,
+        on_behalf_of=record.on_behalf_of,
     )
+
+
+def _agree(attempt: Attempt, recorded: Recorded, record: Access) -> bool:
+    """Whether what became of a ticket and the access behind it tell of the same attempt."""
+    event, ticket = attempt.event, attempt.ticket
+    return (
+        (event.caller, event.claims, event.on_behalf_of, event.application, event.detail)
+        == (record.caller, record.claims, record.on_behalf_of, record.application, record.detail)
+        and attempt.recorded.actor == recorded.actor
+        and isinstance(event, TicketRedeemed) == isinstance(record, AccessGranted)
+        and event.reading <= attempt.recorded.recorded_at
+        and (ticket is None or event.issued == ticket.position)
+        and not record.restricted
+    )
+
+
+def _caller(texts: tuple[str, ...], token: PresentedToken | None) -> Caller:
+    claim, *groups = (_claim(text) for text in texts)
+    return Caller(claim, tuple(groups), token)
 
 
 def _released(state: Application, mapping: CredentialMapping, record: Access) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 A grant is one's own if its author is the claim that later reads, whatever claim it was given to:
 an administrator who makes a group of theirs a member has made themselves one. It counts for reads
 at which it still stood and its claim was presented; of a membership, those that it let through.
-Creating an application with oneself in it is such a grant, too.
+Creating an application with oneself in it is such a grant, too. Making oneself a redeemer counts
+for what was read with somebody's ticket.
 
 Authors are claims that somebody acted as. An operator who acts as nobody reads with `--as` for
 whomever the rules allow, and needs no role for it: each record names the slot that was unlocked.
@@ -31,6 +32,7 @@ from projections.digests import compared
 from projections.streams import Walk
 
 MEMBER, ADMINISTRATOR, RESTRICTED = "member", "administrator", "restricted-access"
+REDEEMER = "ticket-redeemer"
 _SLOTS = ("operator", "auditor")
 
 
@@ -59,8 +61,11 @@ class Grant:
             return False
         if self.held.application not in {None, compared(record.application)}:
             return False
-        if self.held.role == MEMBER:
-            return record.through == self.held.claim
+        if self.held.role in {MEMBER, REDEEMER}:
+            # Of a redemption, `through` is the redeemer's claim, and of a direct read the member's.
+            by_ticket = record.on_behalf_of is not None
+            is_meant = by_ticket is (self.held.role == REDEEMER)
+            return is_meant and record.through == self.held.claim
         if self.held.role == RESTRICTED and not record.restricted:
             return False
         return self.held.claim in record.claims
@@ -78,19 +83,33 @@ class Grants:
 
     def __init__(self) -> None:
         self.found: list[Grant] = []
-        self._standing: dict[Held, Grant] = {}
+        self._standing: dict[str | None, dict[Held, Grant]] = {}
+        """By application; those of rights under None."""
 
     def see(self, recorded: Recorded) -> None:
         """Fold one event."""
         for held in _ended(recorded, self._standing):
-            grant = self._standing.pop(held, None)
+            grant = self._standing.get(held.application, {}).pop(held, None)
             if grant is not None:
                 grant.ended = recorded.position
         author = recorded.actor.claim
         for held in _given(recorded):
             if author not in _SLOTS:
-                self._standing[held] = Grant(held, author, recorded.position)
-                self.found.append(self._standing[held])
+                grant = Grant(held, author, recorded.position)
+                self._standing.setdefault(held.application, {})[held] = grant
+                self.found.append(grant)
+
+    def serving(self, recorded: Recorded, record: Access) -> Grant | None:
+        """The oldest that a read just now was made with, by whoever gave it to themselves."""
+        key = compared(record.application)
+        in_it, anywhere = self._standing.get(key, {}), self._standing.get(None, {})
+        held = [(in_it, Held(key, role, record.through or "")) for role in (MEMBER, REDEEMER)]
+        for claim in record.claims:
+            held.append((in_it, Held(key, ADMINISTRATOR, claim)))
+            held.append((anywhere, Held(None, RESTRICTED, claim)))
+        found = (standing.get(one) for standing, one in held)
+        served = [one for one in found if one is not None and one.served(recorded, record)]
+        return min(served, key=lambda one: one.position, default=None)
 
 
 def grants_of(store: Store, mapper: EventMapper) -> list[Grant]:
@@ -107,15 +126,16 @@ def _given(recorded: Recorded) -> Iterator[Held]:
             key = compared(created.application)
             yield from (Held(key, MEMBER, _canonical(one)) for one in created.members)
             yield from (Held(key, ADMINISTRATOR, _canonical(one)) for one in created.administrators)
+            yield from (Held(key, REDEEMER, _canonical(one)) for one in created.ticket_redeemers)
         case ApplicationGranted(application=application, role=role, claim=claim):
-            if role in {MEMBER, ADMINISTRATOR}:
+            if role in {MEMBER, ADMINISTRATOR, REDEEMER}:
                 yield Held(compared(application), role, _canonical(claim))
         case RoleGranted(right=right, claim=claim):
             if right == RESTRICTED:
                 yield Held(None, RESTRICTED, _canonical(claim))
 
 
-def _ended(recorded: Recorded, standing: dict[Held, Grant]) -> list[Held]:
+def _ended(recorded: Recorded, standing: dict[str | None, dict[Held, Grant]]) -> list[Held]:
     """What an event ends; a grant given anew is another one."""
     match recorded.event:
         case (
@@ -123,7 +143,7 @@ def _ended(recorded: Recorded, standing: dict[Held, Grant]) -> list[Held]:
             | ApplicationDeleted(application=application)
         ):
             key = compared(application)
-            return [held for held in standing if held.application == key]
+            return list(standing.get(key, ()))
         case ApplicationGranted() | RoleGranted():
             return list(_given(recorded))
         case ApplicationRevoked(application=application, role=role, claim=claim):

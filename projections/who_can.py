@@ -6,6 +6,9 @@ is somebody with one claim that says who they are, a user or a service, and any 
 and roles. Nobody knows here who holds a group or role, so those are told as the claim itself, and
 a stand-in presents them.
 
+A ticketing application's redeemers can read through tickets, each of them what any user can who
+has one issued, so there is one more row for each of their claims, `by_ticket`.
+
 A row is about a caller who presents its `claim`, its `through` and its `restricted_through`, and
 whose credentials are `credential_owner`, where that is told. Such callers are allowed; nobody else
 is, but in an open application every owner.
@@ -42,6 +45,8 @@ class Way(NamedTuple):
     """Whose credentials; None for a group's, and for each their own."""
     is_set: bool
     """Whether there is something to read."""
+    by_ticket: bool = False
+    """Whether only with a ticket, of whoever it was issued to."""
 
     def as_document(self) -> dict[str, Any]:
         """What `audit who-can` tells."""
@@ -52,6 +57,7 @@ class Way(NamedTuple):
             "restricted_through": _text(self.restricted_through),
             "credential_owner": _text(self.owner),
             "set": self.is_set,
+            "by_ticket": self.by_ticket,
         }
 
 
@@ -74,25 +80,52 @@ def ways(
     left = [further for further in presented if not _covered(further, shared)]
     named = [owner] if owner else _named(application, roles, owners)
     found = [way for one in named for way in asked.least(one, left).values()]
-    listed = {str(way.owner) for way in found}
+    # Somebody who is told by name with a further claim may come with the others' claims instead.
+    listed = {
+        str(way.owner)
+        for way in found
+        if {way.through, way.restricted_through} <= {way.claim, None}
+    }
     others = application.is_group or any(one not in listed for one in owners)
     found += [
         way._replace(is_set=way.is_set if application.is_group else others)
         for way in shared.values()
     ]
+    if found or (owner is None and every_owner_may(application, roles)):
+        redeemers = application.ticket_redeemers
+        found += [_by_ticket(application, one, owners, owner) for one in redeemers]
     return sorted(found, key=_order)
 
 
 def way_of(
     application: Application, roles: Roles, caller: Caller, owners: Collection[str | None]
 ) -> Way | None:
-    """The way in which one caller reads in an application; None if they may not."""
+    """The way in which one caller reads in an application as themselves; None if they may not."""
     return _Asked(application, roles, owners).way(caller)
+
+
+def way_by_ticket(
+    application: Application,
+    roles: Roles,
+    caller: Caller,
+    owners: Collection[str | None],
+    owner: Claim | None = None,
+) -> Way | None:
+    """The way in which one caller reads there with a ticket of somebody who may; None if not.
+
+    With an `owner` it is about that one's credentials only.
+    """
+    through = next((one for one in caller.claims if one in application.ticket_redeemers), None)
+    if through is None or not any(one.by_ticket for one in ways(application, roles, owners, owner)):
+        return None
+    return _by_ticket(application, through, owners, owner)._replace(claim=caller.claim)
 
 
 def every_owner_may(application: Application, roles: Roles) -> bool:
     """Whether whoever has credentials set there may read them, without being named."""
-    return not application.is_group and way_of(application, roles, Caller(SOMEBODY), ()) is not None
+    if application.is_group:
+        return False
+    return _Asked(application, roles, ()).way(Caller(SOMEBODY)) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +168,14 @@ class _Asked:
         return found
 
 
+def _by_ticket(
+    application: Application, redeemer: Claim, owners: Collection[str | None], owner: Claim | None
+) -> Way:
+    """What a redeemer reads with the ticket of somebody who may; of one owner, if told."""
+    is_set = bool(owners) if owner is None else str(owner) in owners
+    return Way(application, redeemer, redeemer, None, owner, is_set, by_ticket=True)
+
+
 def _covered(further: frozenset[Claim], found: Collection[frozenset[Claim]]) -> bool:
     """Whether these claims, or some of them, are among those found."""
     return any(
@@ -164,8 +205,9 @@ def _holders(application: Application, roles: Roles) -> set[Claim]:
     return {claim for right, claim in roles.held if right == _RESTRICTED}
 
 
-def _order(way: Way) -> tuple[str, ...]:
-    return (str(way.claim), str(way.through), _text(way.restricted_through) or "")
+def _order(way: Way) -> tuple[object, ...]:
+    restricted = _text(way.restricted_through) or ""
+    return (way.by_ticket, str(way.claim), str(way.through), restricted)
 
 
 def _text(claim: Claim | None) -> str | None:

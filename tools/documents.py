@@ -7,8 +7,10 @@ be used for one thing in a command; a second use is refused rather than left emp
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +21,7 @@ DEPTH_MAX = 16
 TOML_BYTES_MAX = 4 * 1024 * 1024
 VALUES_BYTES_MAX = 4 * 1024 * 1024
 """32 fields of 64 KiB in base64, with room for their names."""
+_BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 class StandardInput:
@@ -107,6 +110,35 @@ def parse_json(text: str, purpose: str, *, first_line: int = 1) -> Any:
         ) from error
 
 
+def parse_json_sequence(text: str, purpose: str) -> Iterator[Any]:
+    """JSON documents one after the other, numbers as they are written; `invalid-json` as above."""
+    if _depth(text) > DEPTH_MAX:
+        raise InvalidInput("invalid-json", f"The JSON with {purpose} is nested too deep.")
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_unrepeated,
+        parse_constant=_no_constant,
+        parse_int=str,
+        parse_float=str,
+    )
+    place = _skipped(text, 0)
+    while place < len(text):
+        try:
+            document, place = decoder.raw_decode(text, place)
+        except json.JSONDecodeError as error:
+            raise InvalidInput(
+                "invalid-json",
+                f"The JSON with {purpose} is malformed at line {error.lineno},"
+                f" column {error.colno}.",
+            ) from None  # the cause holds the whole document, values included
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput(
+                "invalid-json",
+                f"The JSON with {purpose} repeats a key or holds a number that is none.",
+            ) from error
+        yield document
+        place = _skipped(text, place)
+
+
 def parse_toml(text: str, purpose: str) -> dict[str, Any]:
     """A TOML document; `invalid-toml` with the place where it breaks off."""
     if _depth(text) > DEPTH_MAX:
@@ -117,6 +149,12 @@ def parse_toml(text: str, purpose: str) -> dict[str, Any]:
         raise InvalidInput(
             "invalid-toml", f"The TOML with {purpose} is malformed: {error}."
         ) from error
+
+
+def _skipped(text: str, place: int) -> int:
+    """Where the next document begins, after blanks."""
+    found = _BLANKS.match(text, place)
+    return found.end() if found else place
 
 
 def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,18 +6,21 @@ A killed import is run again with the same file: mappings whose values are curre
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ledger.errors import LedgerError
+from ledger.identifiers import application_key
 from ledger.usecases.credentials import ImportItem
-from tools.importing import ImportFile, Line, Rejected
+from tools.importing import Line, Lines, Rejected, mapping_digest
 from tools.show import progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ledger.errors import LedgerError
     from ledger.usecases.acting import Acting
     from ledger.usecases.ledger import Ledger
+    from tools.wiring import Session
 
 
 class ImportInterrupted(KeyboardInterrupt):
@@ -30,38 +33,104 @@ class ImportInterrupted(KeyboardInterrupt):
         )
 
 
-def check_lines(ledger: Ledger, acting: Acting, content: ImportFile) -> tuple[list[Rejected], int]:
-    """Every bad line, and how many lines there are; nothing is appended."""
+@dataclass(slots=True)
+class Tally:
+    """One application's mappings: those of the source, and what became of them."""
+
+    application: str
+    mappings: set[bytes] = field(default_factory=set)
+    """Digests of those in the source."""
+    imported: int = 0
+    unchanged: int = 0
+
+    def as_document(self, standing: int) -> dict[str, object]:
+        """The JSON shape; `standing` of the source's mappings are set in the ledger."""
+        return {
+            "application": self.application,
+            "source": len(self.mappings),
+            "imported": self.imported,
+            "unchanged": self.unchanged,
+            "in_ledger": standing,
+        }
+
+
+@dataclass(slots=True)
+class Tallies:
+    """What an import counted, by application."""
+
+    by_key: dict[str, Tally] = field(default_factory=dict)
+    lines: int = 0
+
+    def of(self, application: str) -> Tally:
+        """The application's, begun if need be."""
+        return self.by_key.setdefault(application_key(application), Tally(application))
+
+    @property
+    def imported(self) -> int:
+        """Mappings that were set."""
+        return sum(one.imported for one in self.by_key.values())
+
+    @property
+    def unchanged(self) -> int:
+        """Mappings that had their values already."""
+        return sum(one.unchanged for one in self.by_key.values())
+
+
+def check_lines(ledger: Ledger, acting: Acting, content: Lines, tallies: Tallies) -> list[Rejected]:
+    """Every bad line; the lines are counted, and nothing is appended."""
     rejected: list[Rejected] = []
     seen: set[bytes] = set()
-    total = 0
     with progress("Checking") as show:
         for batch in content.batches():
             rejected.extend(_findings(ledger, acting, batch, seen))
-            total += len(batch)
-            show(total, 0)
-    return rejected, total
+            for line in batch:
+                if isinstance(line, Line):
+                    tallies.of(line.application).mappings.add(line.key)
+            tallies.lines += len(batch)
+            show(tallies.lines, 0)
+    return rejected
 
 
-def import_lines(
-    ledger: Ledger, acting: Acting, content: ImportFile, total: int
-) -> tuple[int, int, int | None]:
-    """Import all lines; how many were imported, how many unchanged, and the last position."""
-    imported = unchanged = done = 0
+def import_lines(ledger: Ledger, acting: Acting, content: Lines, tallies: Tallies) -> int | None:
+    """Import all lines and count them; the last position, None without any line."""
+    done = 0
     last_position: int | None = None
     with progress("Importing") as show:
-        show(0, total)
+        show(0, tallies.lines)
         try:
             for batch in content.batches():
-                outcome = ledger.import_batch(acting, [_item(line) for line in batch])
-                imported += outcome.imported
-                unchanged += outcome.unchanged
+                items = [_item(line) for line in batch]
+                outcome = ledger.import_batch(acting, items)
+                for item, changed in zip(items, outcome.changed, strict=True):
+                    tally = tallies.of(item.application)
+                    tally.imported += changed
+                    tally.unchanged += not changed
                 done += len(batch)
                 last_position = outcome.last_position
-                show(done, total)
+                show(done, tallies.lines)
         except KeyboardInterrupt:
-            raise ImportInterrupted(imported, unchanged) from None
-    return imported, unchanged, last_position
+            raise ImportInterrupted(tallies.imported, tallies.unchanged) from None
+    return last_position
+
+
+def compared(session: Session, tallies: Tallies) -> list[dict[str, object]]:
+    """For each application, what the source holds beside what stands in the ledger now.
+
+    The ledger's side is counted from the view and opened from the log, not from what the import
+    says that it did. Applications that are not there are left out.
+    """
+    rows = []
+    for tally in tallies.by_key.values():
+        try:
+            state = session.ledger.application(tally.application)
+        except LedgerError:
+            continue  # its lines were rejected for that
+        tally.application = state.application
+        standing = {
+            mapping_digest(state.application, owner) for owner in session.views.owners(state)
+        }
+        rows.append(tally.as_document(len(tally.mappings & standing)))
+    return sorted(rows, key=lambda one: str(one["application"]).casefold())
 
 
 def _findings(
@@ -81,14 +150,16 @@ def _unfit(line: Line | Rejected, seen: set[bytes]) -> Rejected | None:
     if isinstance(line, Rejected):
         return line
     if line.key in seen:
-        return Rejected(line.number, "repeated-line", "The mapping stands in the file twice.")
+        return Rejected(
+            line.number, "repeated-line", "The mapping stands in the file twice.", line.entry
+        )
     seen.add(line.key)
     return None
 
 
 def _rejected(line: Line | Rejected, refusal: LedgerError) -> Rejected:
     assert isinstance(line, Line)
-    return Rejected(line.number, refusal.code, refusal.message)
+    return Rejected(line.number, refusal.code, refusal.message, line.entry)
 
 
 def _item(line: Line | Rejected) -> ImportItem:

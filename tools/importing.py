@@ -14,11 +14,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from ledger.claims import Claim, parse_owner
 from ledger.errors import Conflict, InvalidInput, LedgerError
@@ -43,12 +43,13 @@ class Line:
     application: str
     owner: Claim | None
     values: Mapping[str, FieldValue]
+    entry: str | None = None
+    """Where it stands in another store's file; then the number is its place in the order there."""
 
     @property
     def key(self) -> bytes:
         """A digest of (application, owner), by which repeated lines are found."""
-        text = f"{application_key(self.application)}\0{self.owner or ''}"
-        return hashlib.sha256(text.encode()).digest()[:16]
+        return mapping_digest(self.application, None if self.owner is None else str(self.owner))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,43 @@ class Rejected:
     line: int
     code: str
     message: str
+    entry: str | None = None
 
     def as_document(self) -> dict[str, object]:
         """The JSON shape."""
-        return {"line": self.line, "code": self.code, "message": self.message}
+        named = {} if self.entry is None else {"entry": self.entry}
+        return {"line": self.line, **named, "code": self.code, "message": self.message}
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something of a source that is not imported, and in how many entries it stands."""
+
+    why: str
+    application: str | None
+    key: str | None
+    entries: int
+
+    def as_document(self) -> dict[str, object]:
+        """The JSON shape."""
+        return {
+            "why": self.why,
+            "application": self.application,
+            "key": self.key,
+            "entries": self.entries,
+        }
+
+
+class Lines(Protocol):
+    """What is imported: lines that can be read more than once."""
+
+    def batches(self) -> Iterator[list[Line | Rejected]]:
+        """The lines in batches of at most `BATCH_LINES_MAX`, the same at each reading."""
+        ...
+
+    def left_out(self) -> Sequence[LeftOut]:
+        """What of the source is not imported, in a settled order."""
+        ...
 
 
 @dataclass(slots=True)
@@ -103,6 +137,10 @@ class ImportFile:
                 if batch:
                     yield batch
         self._read_before = True
+
+    def left_out(self) -> Sequence[LeftOut]:
+        """Nothing: a line is imported or rejected."""
+        return ()
 
     def _open(self) -> BinaryIO:
         if self.path is None:
@@ -154,6 +192,12 @@ def open_import(place: str, format_name: str | None, standard_input: StandardInp
             hint="Pipe it to `credledger credential import -` instead.",
         )
     return ImportFile(path, chosen)
+
+
+def mapping_digest(application: str, owner: str | None) -> bytes:
+    """What stands for one mapping while many are counted."""
+    text = f"{application_key(application)}\0{owner or ''}"
+    return hashlib.sha256(text.encode()).digest()[:16]
 
 
 def _changed() -> Conflict:

@@ -42,6 +42,28 @@ def passphrase(settings: Settings, standard_input: StandardInput) -> str:
     return _hidden("Passphrase")
 
 
+def source_password(
+    place: str | None, standard_input: StandardInput, *, key_file: bool
+) -> str | None:
+    """The password of another store's file; None where a key file alone opens it.
+
+    `no-source-password` (exit 6) where nobody can be asked.
+    """
+    if place is not None:
+        return _from_file(place, "the source's password", standard_input)
+    if on_terminal():
+        told = "Password of the file (empty where only a key file opens it)"
+        text = click.prompt(told, hide_input=True, err=True, default="", show_default=False)
+        return str(text) or None
+    if key_file:
+        return None
+    raise KeyUnavailable(
+        "no-source-password",
+        "The file to import has a password and there is no terminal to ask for it.",
+        hint="Give --source-password-file.",
+    )
+
+
 def new_passphrase(
     settings: Settings, standard_input: StandardInput, rule: str, check: Callable[[str], Holding]
 ) -> Holding:
@@ -121,7 +143,13 @@ def consent(question: str, *, yes: bool) -> None:
 
 
 def _hidden(text: str) -> str:
-    return str(click.prompt(text, hide_input=True, err=True))
+    while not (typed := _typed(text)):
+        show.print_note("Nothing was typed.")
+    return typed
+
+
+def _typed(text: str) -> str:
+    return str(click.prompt(text, hide_input=True, err=True, default="", show_default=False))
 
 
 def _from_file(place: str, purpose: str, standard_input: StandardInput) -> str:

@@ -4,6 +4,7 @@
     CREDLEDGER_KEYRING          the keyring's path
     CREDLEDGER_PASSPHRASE_FILE  a file whose text is the passphrase; - is standard input
     CREDLEDGER_KEY_FILE         a key file, instead of a passphrase
+    CREDENTIALS_DIRECTORY       systemd's, for the service: see `with_systemd_credential`
 
 Three and four slashes after `sqlite:` both mean the absolute path; relative ones are refused,
 and paths are resolved before any comparison. Keys and passphrases themselves never come from
@@ -16,7 +17,7 @@ import os
 import pwd
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -24,6 +25,8 @@ from ledger.errors import InvalidInput
 
 OWN_PREFIX = "CREDLEDGER_"
 STANDARD_INPUT = "-"
+SYSTEMD_CREDENTIALS = ("credledger.passphrase", "credledger.key")
+"""Names under which systemd hands over a passphrase, or a key file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,25 @@ def decide(given: Given, environment: Mapping[str, str] | None = None) -> Settin
         accept_clock=bool(given.accept_clock),
         accept_async=bool(given.accept_async),
     )
+
+
+def with_systemd_credential(
+    settings: Settings, environment: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings with what systemd hands to the service, where nothing else unlocks.
+
+    That is a credential named `credledger.passphrase` or `credledger.key` (systemd.exec(5)).
+    """
+    told = os.environ if environment is None else environment
+    folder = told.get("CREDENTIALS_DIRECTORY")
+    if not folder or settings.passphrase_file is not None or settings.key_file is not None:
+        return settings
+    passphrase_file, key_file = (Path(folder) / name for name in SYSTEMD_CREDENTIALS)
+    if passphrase_file.exists():
+        return replace(settings, passphrase_file=str(passphrase_file))
+    if key_file.exists():
+        return replace(settings, key_file=key_file)
+    return settings
 
 
 def sqlite_path(store: str) -> Path | None:

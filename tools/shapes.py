@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ledger.claims import Claim
     from ledger.usecases.acting import Acting
     from ledger.usecases.outcomes import (
+        IssuedTicket,
         MappingOutcome,
         Outcome,
         RestorePreview,
@@ -70,6 +71,17 @@ def retrieved_document(found: Retrieved) -> dict[str, object]:
         "complete": found.complete,
         "missing": list(found.missing),
         "position": found.position,
+    }
+
+
+def ticket_document(issued: IssuedTicket) -> dict[str, Any]:
+    """What `ticket issue` tells, the ticket itself included."""
+    return {
+        "ticket": issued.ticket.reveal(),
+        "application": issued.application,
+        "issued_at": to_text(issued.issued_at),
+        "expires_at": None if issued.expires_at is None else to_text(issued.expires_at),
+        "position": issued.position,
     }
 
 

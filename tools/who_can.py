@@ -17,7 +17,7 @@ from ledger.errors import InvalidInput, NotFound
 from ledger.identifiers import application_key
 from ledger.policy import Caller
 from projections.moment import past_at
-from projections.who_can import Way, every_owner_may, way_of, ways
+from projections.who_can import Way, every_owner_may, way_by_ticket, way_of, ways
 from tools.questions import past_place
 from tools.show import progress
 
@@ -33,6 +33,7 @@ COLUMNS = {
     "restricted_through": "Restricted through",
     "credential_owner": "Owner",
     "set": "Set",
+    "by_ticket": "By ticket",
 }
 _NAMED_MAX = 5
 
@@ -129,9 +130,13 @@ class _Facts:
 
 def _of_person(facts: _Facts, caller: Caller, owner: Claim | None) -> Iterator[Way]:
     for state in facts.applications:
-        way = way_of(state, facts.roles, caller, facts.owners_in(state))
+        owners = facts.owners_in(state)
+        way = way_of(state, facts.roles, caller, owners)
         if way is not None and owner in {None, way.owner}:
             yield way
+        by_ticket = way_by_ticket(state, facts.roles, caller, owners, owner)
+        if by_ticket is not None:
+            yield by_ticket
 
 
 def _facts(session: Session, wanted: Wanted) -> _Facts:
@@ -177,7 +182,10 @@ def _now(session: Session, wanted: Wanted) -> _Facts:
 def _theirs(
     session: Session, wanted: Wanted, applications: Sequence[Application]
 ) -> Mapping[str, Collection[str | None]]:
-    """What of one person's own is set where, and what of the groups that they are members by."""
+    """What of one person's own is set where, and what of the groups that they are members by.
+
+    Where they redeem tickets, what anybody has.
+    """
     presented = {parse_claim(text) for text in (wanted.user or "", *wanted.further)}
     groups = [one for one in applications if one.is_group and not presented.isdisjoint(one.members)]
     found: dict[str, set[str | None]] = {
@@ -185,4 +193,7 @@ def _theirs(
     }
     for row in session.views.credentials(owner=wanted.user):
         found[application_key(row["application"])] = {row["owner"]}
+    for state in applications:
+        if not presented.isdisjoint(state.ticket_redeemers):
+            found[state.key] = session.views.owners(state)
     return found

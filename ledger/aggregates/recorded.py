@@ -26,3 +26,5 @@ class Recorded(NamedTuple):
     event: Event
     actor: Actor
     reason: str
+    request: str | None = None
+    """The retry key that a client gave with it."""

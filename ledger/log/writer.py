@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Random = Callable[[int], bytes]
 Clock = Callable[[], int]
+Watch = Callable[[int], contextlib.AbstractContextManager[object]]
 
 AHEAD_MAX_US = 31 * 24 * 3600 * 1_000_000
 _MEMORY_INTERVAL_US = 1_000_000
@@ -117,8 +118,12 @@ class Writer:
         """Why this host's memory could not be written when it was last tried; None if it could."""
         self._remembered_at = 0
         self._accept_clock = accept_clock
+        self.refusal: LedgerError | None = None
+        """What every request is answered by; None in a process that may append."""
         self._line = Line()
         self._mailboxes: Mailboxes | None = None
+        self.watch: Watch = _unwatched
+        """What is entered for each commit, with the number of its requests, and left after it."""
         self._thread: threading.Thread | None = None
         self._closed = False
         self._start_guard = threading.Lock()
@@ -192,6 +197,20 @@ class Writer:
         with self.store.reading() as reading:
             self._follower.check_head(reading, self.head)
 
+    def is_live(self) -> bool:
+        """Whether the slot that is unlocked may sign after the checked head."""
+        with self.store.reading() as reading:
+            book = self._follower.known_book(reading, self.head)
+        return book.class_at(self.signer.public_key, self.head.size + 1) == self.signer.signer_class
+
+    def only_look(self, refusal: LedgerError, needed: str) -> None:
+        """Answer every request by this refusal, and looks by what the keys at hand open.
+
+        Of the keyring's stream that is a part, unless a row of the `needed` topic is beyond it.
+        """
+        self._folds.fold_as_far_as_opened(self._keyring_stream, needed)
+        self.refusal = refusal
+
     def look(self, look: Callable[[Transaction], T]) -> T:
         """Read through a transaction that is never written, at a head that was checked."""
         for _ in range(_LOOKS_MAX):
@@ -236,6 +255,9 @@ class Writer:
 
     def _join(self, request: Request[Any], answer: Answer) -> bool:
         """Stand in line; whether it may have been behind the last one that is served."""
+        if self.refusal is not None:
+            answer.set_exception(self.refusal)
+            return False
         # No lock on the way in: callers by the dozen would queue for it before they queue here.
         if self._thread is None and not self._closed:
             self._start()
@@ -271,7 +293,7 @@ class Writer:
         failures: list[tuple[Answer, BaseException]] = []
         transaction: Transaction | None = None
         try:
-            with self._at_head() as (writing, checked):
+            with self.watch(len(batch)), self._at_head() as (writing, checked):
                 clock_reading = self._clock_reading()
                 self._know_keys(writing, checked)
                 transaction = Transaction(
@@ -465,14 +487,18 @@ class Writer:
             self._remembered_at = now
             # The head first: tips may be newer than the head they are kept with, never older.
             head = self.head
-            tips = self._tips.unremembered()
+            tips, passing = self._tips.unremembered(), self._tips.passing()
             try:
-                self._memory.remember(head, tips)
+                self._memory.remember(head, tips, passing)
             except Unavailable as error:
                 self.unremembered = error
                 return
-            self._tips.remembered(tips)
+            self._tips.remembered(tips, passing)
             self.unremembered = None
+
+
+def _unwatched(_: int) -> contextlib.AbstractContextManager[object]:
+    return contextlib.nullcontext()
 
 
 def _closed() -> Unavailable:

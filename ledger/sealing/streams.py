@@ -3,7 +3,8 @@
     stream = HMAC-SHA256(stream key, for each part: length u32 || part)[:16]
 
 where the parts are the kind and what names it. The stream key stays the same for the ledger's
-life. Keys for views and for a host's memory are derived from it by HKDF-Expand (RFC 5869).
+life. Keys for views, for a host's memory and for the digests of tickets are derived from it by
+HKDF-Expand (RFC 5869).
 """
 
 from __future__ import annotations
@@ -63,6 +64,14 @@ class StreamNames(Confidential):
         """The stream of one auditor's questions; the key that signs them names it."""
         return self._name(b"audit", signing_public_key)
 
+    def ticket(self, digest: bytes) -> bytes:
+        """The stream of one ticket, named by what is stored of it."""
+        return self._named(b"ticket", digest)  # there are many, and each is asked for once or twice
+
+    def tickets_key(self) -> bytes:
+        """The key of the digests of tickets."""
+        return self._derived(b"credledger/v1/tickets")
+
     def views_key(self) -> bytes:
         """The key of all digests in views."""
         return self._derived(b"credledger/v1/views")
@@ -77,9 +86,12 @@ class StreamNames(Confidential):
     def _name(self, *parts: bytes) -> bytes:
         known = self._known.get(parts)
         if known is None:
-            text = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-            known = hmac.digest(self._key, text, "sha256")[:STREAM_BYTES]
+            known = self._named(*parts)
             if len(self._known) >= _CACHED_MAX:
                 self._known.clear()
             self._known[parts] = known
         return known
+
+    def _named(self, *parts: bytes) -> bytes:
+        text = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return hmac.digest(self._key, text, "sha256")[:STREAM_BYTES]

@@ -1,13 +1,43 @@
-"""Who acts in a use case, and why."""
+"""Who acts in a use case, why, and under which retry key."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from ledger.errors import InvalidInput
+from ledger.errors import Conflict, InvalidInput
 from ledger.policy import Caller
 
 REASON_LENGTH_MAX = 1000
+
+
+class RetryKey(NamedTuple):
+    """A client's word that this is one request, however often it is sent.
+
+    It is kept in the sealed events of the change. The same caller's request with the same key is
+    carried out once; sent again, it gets the outcome that it had.
+    """
+
+    operation: str
+    """The same key of another operation is another request."""
+    key: str
+    asked: str
+    """A digest of what was asked for, without values: a key cannot stand for another request."""
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.key} {self.asked}"
+
+    def is_of(self, request: str | None) -> bool:
+        """Whether an event carries this key; `retry-key-reused` if it does for something else."""
+        if request is None or not request.startswith(f"{self.operation} {self.key} "):
+            return False
+        if request != str(self):
+            raise Conflict(
+                "retry-key-reused",
+                "This retry key stands for another request already.",
+                hint="Take a new key for each change, and the same one only to send it again.",
+            )
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +46,12 @@ class Acting:
 
     caller: Caller | None = None
     reason: str = ""
+    retry: RetryKey | None = None
+
+    @property
+    def request(self) -> str | None:
+        """What events keep of the retry key."""
+        return None if self.retry is None else str(self.retry)
 
     def __post_init__(self) -> None:
         checked_reason(self.reason)

@@ -10,6 +10,7 @@ from ledger.aggregates import application as applications
 from ledger.aggregates import roles as rights
 from ledger.aggregates.application import Application, Field
 from ledger.aggregates.event import Event
+from ledger.aggregates.recorded import Recorded
 from ledger.claims import Claim, parse_claim
 from ledger.errors import InvalidInput
 from ledger.identifiers import application_key
@@ -40,12 +41,15 @@ class CreateApplication:
         issuers = self.desk.issuers(transaction)
         if not decide(Verb.CREATE_APPLICATION, None, roles, caller, issuers=issuers).allowed:
             raise not_allowed()
+        stream = self.desk.streams.application(application_key(self.application))
+        done = self.desk.repeated(transaction, self.acting, stream)
+        if done is not None:
+            return _once(done)
         settings = dict(self.settings)
         if caller is not None:
             named: Sequence[Claim] = settings.get("administrators", ())
             settings["administrators"] = (*named, caller.claim)
         events = applications.create(present, self.application, **settings)
-        stream = self.desk.streams.application(application_key(self.application))
         return _append(self.desk, self.acting, transaction, stream, events, self.application)
 
 
@@ -62,6 +66,9 @@ class ChangeApplication:
     def decide(self, transaction: Transaction) -> Outcome:
         """Append what the changes ask for; nothing where all is so already."""
         stream = self.desk.streams.application(application_key(self.application))
+        done = self.desk.repeated(transaction, self.acting, stream)
+        if done is not None:
+            return _once(done)
         outcome: Outcome | None = None
         changed = False
         for change in self.changes:
@@ -167,6 +174,14 @@ def _adding(field: Field) -> Change:
     return lambda state: applications.add_field(state, field)
 
 
+def _once(done: Recorded) -> Outcome:
+    """What came of a request that was carried out when it was sent before."""
+    assert isinstance(done.event, applications.ApplicationEvent)
+    return Outcome(
+        done.event.application, changed=True, version=done.version, position=done.position
+    )
+
+
 def _append(
     desk: Desk,
     acting: Acting,
@@ -177,7 +192,7 @@ def _append(
 ) -> Outcome:
     position = transaction.next_position - 1
     for happened in events:
-        position = transaction.append(
-            stream, happened, desk.actor(transaction, acting), acting.reason
-        ).position
+        actor, request = desk.actor(transaction, acting), acting.request
+        recorded = transaction.append(stream, happened, actor, acting.reason, request=request)
+        position = recorded.position
     return Outcome(application, bool(events), transaction.version(stream), position)

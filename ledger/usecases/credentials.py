@@ -12,6 +12,7 @@ from ledger.aggregates.mapping import (
     CredentialMapping,
     CredentialRestored,
     CredentialSet,
+    mapping_from,
 )
 from ledger.claims import Claim
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Refused
@@ -42,6 +43,9 @@ class SetCredentials:
             self.desk, self.acting, transaction, Verb.SET_CREDENTIALS, self.application, self.owner
         )
         values = check_values(application, self.values)
+        done = _done(self.desk, self.acting, transaction, application, owner)
+        if done is not None:
+            return done
         mapping = self.desk.mapping(transaction, application, owner)
         if self.only_check:
             return MappingOutcome(
@@ -67,7 +71,11 @@ class RestoreCredentials:
 
     def decide(self, transaction: Transaction) -> MappingOutcome:
         """Append the earlier values under a new version; `no-such-version` if there is none."""
-        application, source, latest = self._found(transaction)
+        application, owner = self._target(transaction)
+        done = _done(self.desk, self.acting, transaction, application, owner)
+        if done is not None:
+            return done
+        source, latest = self._found(transaction, application, owner)
         stream = source.recorded.stream
         assert source.secret is not None
         values = self.desk.open_values(source.recorded, source.secret)
@@ -83,7 +91,11 @@ class RestoreCredentials:
             restored_version=source.value_version,
         )
         recorded = transaction.append(
-            stream, restored, self.desk.actor(transaction, self.acting), self.acting.reason
+            stream,
+            restored,
+            self.desk.actor(transaction, self.acting),
+            self.acting.reason,
+            request=self.acting.request,
         )
         return MappingOutcome(
             application.application, restored.owner, latest + 1, recorded.position
@@ -91,7 +103,8 @@ class RestoreCredentials:
 
     def preview(self, transaction: Transaction) -> RestorePreview:
         """What `decide` would do; nothing is appended or opened."""
-        application, source, latest = self._found(transaction)
+        application, owner = self._target(transaction)
+        source, latest = self._found(transaction, application, owner)
         return RestorePreview(
             application.application,
             source.owner,
@@ -102,20 +115,18 @@ class RestoreCredentials:
             self.desk.box.holds(source.recorded.epoch),
         )
 
-    def _found(self, transaction: Transaction) -> tuple[Application, CredentialMapping, int]:
-        """The application, the mapping at the row to take the values from, and the latest version.
+    def _target(self, transaction: Transaction) -> tuple[Application, Claim | None]:
+        verb = Verb.RESTORE_CREDENTIALS
+        return _target(self.desk, self.acting, transaction, verb, self.application, self.owner)
+
+    def _found(
+        self, transaction: Transaction, application: Application, owner: Claim | None
+    ) -> tuple[CredentialMapping, int]:
+        """The mapping at the row to take the values from, and the latest version.
 
         Of several rows that carry the same version the newest is taken: its key is the last to be
         destroyed.
         """
-        application, owner = _target(
-            self.desk,
-            self.acting,
-            transaction,
-            Verb.RESTORE_CREDENTIALS,
-            self.application,
-            self.owner,
-        )
         meant: CredentialMapping | None = None
         newest: dict[int, CredentialMapping] = {}
         latest = 0
@@ -134,7 +145,7 @@ class RestoreCredentials:
                 "There are no values of that version or moment to restore.",
                 hint="`credledger credential history` lists the versions.",
             )
-        return application, newest[meant.value_version], latest
+        return newest[meant.value_version], latest
 
     def _is_meant(self, mapping: CredentialMapping) -> bool:
         if self.version is not None:
@@ -161,6 +172,9 @@ class DeleteCredentials:
             self.application,
             self.owner,
         )
+        done = _done(self.desk, self.acting, transaction, application, owner)
+        if done is not None:
+            return done
         mapping = self.desk.mapping(transaction, application, owner)
         if mapping is None or not mapping.counts_in(application.creation):
             raise NotFound("credentials-not-set", "No credentials are set there.")
@@ -175,6 +189,7 @@ class DeleteCredentials:
             deleted,
             self.desk.actor(transaction, self.acting),
             self.acting.reason,
+            request=self.acting.request,
         )
         return MappingOutcome(
             application.application, mapping.owner, mapping.value_version, recorded.position
@@ -248,7 +263,8 @@ class ImportBatch:
             raise InvalidInput("batch-too-large", f"A batch holds at most {IMPORT_BATCH_MAX}.")
         if self.acting.caller is not None:
             raise not_allowed()
-        imported = unchanged = compared = 0
+        changed: list[bool] = []
+        compared = 0
         last = transaction.head.size
         for item in self.items:
             application, owner = _target(
@@ -264,18 +280,18 @@ class ImportBatch:
             if mapping is not None and mapping.counts_in(application.creation):
                 compared += 1
                 if self._is_current(mapping, values):
-                    unchanged += 1
+                    changed.append(False)
                     continue
             last = _set(
                 self.desk, self.acting, transaction, application, owner, mapping, values
             ).position
-            imported += 1
+            changed.append(True)
         if compared:
-            record = ImportCompared(compared=compared, unchanged=unchanged)
+            record = ImportCompared(compared=compared, unchanged=changed.count(False))
             last = transaction.append_access(
                 record, self.desk.actor(transaction, self.acting), self.acting.reason
             ).position
-        return ImportOutcome(imported, unchanged, last)
+        return ImportOutcome(tuple(changed), last)
 
     def _is_current(self, mapping: CredentialMapping, values: dict[str, FieldValue]) -> bool:
         if mapping.secret is None or set(mapping.fields) != set(values):
@@ -296,6 +312,22 @@ def _target(
     meant = owner or (acting.caller.claim if acting.caller else None)
     found = desk.permitted_application(transaction, acting, verb, application, owner=meant)
     return found, desk.owner_of(found, acting, owner)
+
+
+def _done(
+    desk: Desk,
+    acting: Acting,
+    transaction: Transaction,
+    application: Application,
+    owner: Claim | None,
+) -> MappingOutcome | None:
+    """What came of the very same request when it was sent before, if it was."""
+    stream = desk.mapping_stream(application, owner)
+    mapping = mapping_from(desk.repeated(transaction, acting, stream))
+    if mapping is None or mapping.creation != application.creation:
+        return None
+    position = mapping.recorded.position
+    return MappingOutcome(application.application, mapping.owner, mapping.value_version, position)
 
 
 def _set(
@@ -319,5 +351,6 @@ def _set(
         set_at=transaction.recorded_at(),
         set_by=desk.actor(transaction, acting).claim,
     )
-    recorded = transaction.append(stream, happened, desk.actor(transaction, acting), acting.reason)
+    actor = desk.actor(transaction, acting)
+    recorded = transaction.append(stream, happened, actor, acting.reason, request=acting.request)
     return MappingOutcome(application.application, happened.owner, version, recorded.position)

@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 from ledger.aggregates.access import AuditQueried, AuditReviewed
 from ledger.aggregates.application import Application, Field
 from ledger.aggregates.backups import Backups
+from ledger.aggregates.issuers import NO_ISSUERS
 from ledger.aggregates.keys import (
     KeyHistory,
     RollbackAccepted,
     SlotAdded,
 )
 from ledger.aggregates.restoration import ApplicationStep, MappingStep, RolesStep
-from ledger.aggregates.roles import Roles
+from ledger.aggregates.roles import NO_ROLES, Roles
 from ledger.claims import Claim, parse_claim
 from ledger.errors import (
     InvalidInput,
@@ -34,10 +35,11 @@ from ledger.log.proof_document import InclusionProof
 from ledger.log.proving import Prover
 from ledger.log.rows import CommitRow
 from ledger.log.transaction import Request, Transaction
-from ledger.log.writer import Writer
-from ledger.policy import Caller, Verb, decide
+from ledger.log.writer import Watch, Writer
+from ledger.policy import Caller, Verb, decide, decide_get
 from ledger.sealing.keys import KeySet
 from ledger.sealing.slots import Argon2Cost, Holding
+from ledger.sealing.tickets import new_ticket, parse_ticket
 from ledger.usecases.acting import Acting, checked_reason
 from ledger.usecases.administration import ApplicationChanges, ChangeRoles, Together
 from ledger.usecases.backups import (
@@ -66,6 +68,7 @@ from ledger.usecases.leaving import Leave
 from ledger.usecases.next_epoch import NextEpoch
 from ledger.usecases.outcomes import (
     ImportOutcome,
+    IssuedTicket,
     LeavingOutcome,
     LedgerStatus,
     MappingOutcome,
@@ -88,6 +91,7 @@ from ledger.usecases.retention import Retainer
 from ledger.usecases.retrieval import Retrieve, opened
 from ledger.usecases.rotation import EPOCHS_PAST, Progress, Rotation
 from ledger.usecases.slots import AuditorsOwnEvent, SlotKeeper, SlotRemoval
+from ledger.usecases.tickets import IssueTicket, RedeemTicket, handed_over
 from ledger.usecases.trust import TrustKeeper
 from ledger.values import FIELDS_MAX, FieldValue
 
@@ -140,6 +144,13 @@ class Ledger:
     def unremembered(self) -> Unavailable | None:
         """Why this host's memory could not be written when it was last tried; None if it could."""
         return self._writer.unremembered
+
+    def watch_commits(self, watch: Watch) -> None:
+        """Enter this for each commit, with the number of requests that share it; it must not fail.
+
+        It is left without an exception where the commit is durable.
+        """
+        self._writer.watch = watch
 
     def create_application(self, acting: Acting, application: str, **settings: Any) -> Outcome:
         """A new target application; settings as `aggregates.application.create`, claims as text."""
@@ -211,6 +222,11 @@ class Ledger:
         """Who holds which service-level right."""
         return self._look(self._desk.roles)
 
+    def require_all_opened(self) -> None:
+        """`auditor-file-behind` for an auditor's keyring that lacks epochs and was let in."""
+        if self._writer.refusal is not None:
+            raise self._writer.refusal
+
     def key_history(self) -> KeyHistory:
         """Epochs and slots as the log tells them."""
         return self._look(self._desk.key_history)
@@ -230,9 +246,30 @@ class Ledger:
                 if isinstance(application, str)
                 else application
             )
-            roles = self._desk.roles(view)
-            issuers = self._desk.issuers(view)
+            # Rights are somebody's; whoever acts for nobody may have a keyring that is behind them.
+            nobody = acting.caller is None
+            roles = NO_ROLES if nobody else self._desk.roles(view)
+            issuers = NO_ISSUERS if nobody else self._desk.issuers(view)
             return decide(verb, found, roles, acting.caller, owner=owner, issuers=issuers).allowed
+
+        return self._look(look)
+
+    def may_get(self, caller: Caller, application: Application | str) -> bool:
+        """Whether this caller would be let at values there, in a request that suits its kind.
+
+        Whether there are any is not looked at, and nothing is appended: only a retrieval is one.
+        """
+
+        def look(view: Transaction) -> bool:
+            found = (
+                self._desk.application(view, application)
+                if isinstance(application, str)
+                else application
+            )
+            restricted = found is not None and found.restricted
+            roles, issuers = self._desk.roles(view), self._desk.issuers(view)
+            decision = decide_get(found, roles, caller, restricted=restricted, issuers=issuers)
+            return decision.allowed
 
         return self._look(look)
 
@@ -329,6 +366,53 @@ class Ledger:
         """
         request = self._retrieval(caller, application, restricted, fields, reason)
         return opened(self._writer.run(request))
+
+    def issue_ticket(
+        self, caller: Caller, application: str | None = None, *, reason: str = ""
+    ) -> IssuedTicket:
+        """A ticket for the caller, good for one application or for any; recorded durably.
+
+        `access-denied`, with the record's position, where the caller gets none.
+        """
+        request = self._issue(caller, application, reason)
+        return handed_over(self._writer.run(request), request.ticket)
+
+    async def issue_ticket_async(
+        self, caller: Caller, application: str | None = None, *, reason: str = ""
+    ) -> IssuedTicket:
+        """The same for a coroutine; who is cancelled gets none, though one may be recorded."""
+        request = self._issue(caller, application, reason)
+        return handed_over(await self._writer.run_async(request), request.ticket)
+
+    def redeem_ticket(
+        self,
+        caller: Caller,
+        application: str,
+        ticket: str,
+        *,
+        fields: Sequence[str] | None = None,
+        reason: str = "",
+    ) -> Retrieved:
+        """What the user of a ticket would get, given to a redeemer, once.
+
+        Recorded durably, and the ticket ended, before anything is opened. Raises as `retrieve`:
+        `access-denied` alike for a ticket that is unknown, used, too old or of another application.
+        """
+        request = self._redemption(caller, application, ticket, fields, reason)
+        return opened(self._writer.run(request))
+
+    async def redeem_ticket_async(
+        self,
+        caller: Caller,
+        application: str,
+        ticket: str,
+        *,
+        fields: Sequence[str] | None = None,
+        reason: str = "",
+    ) -> Retrieved:
+        """The same for a coroutine; who is cancelled gets nothing, though the ticket may end."""
+        request = self._redemption(caller, application, ticket, fields, reason)
+        return opened(await self._writer.run_async(request))
 
     async def retrieve_async(
         self,
@@ -553,16 +637,37 @@ class Ledger:
         fields: Sequence[str] | None,
         reason: str,
     ) -> Retrieve:
-        if fields is not None and len(fields) > FIELDS_MAX:
-            raise InvalidInput("too-many-fields", f"There are at most {FIELDS_MAX} fields.")
-        for name in fields or ():
-            field_key(name)
-        asked = Asked(caller, application, restricted, tuple(fields or ()))
+        asked = _asked(caller, application, restricted, fields)
         return Retrieve(self._desk, asked, checked_reason(reason))
+
+    def _issue(self, caller: Caller, application: str | None, reason: str) -> IssueTicket:
+        ticket = new_ticket(self._desk.random)
+        return IssueTicket(self._desk, caller, application, ticket, checked_reason(reason))
+
+    def _redemption(
+        self,
+        caller: Caller,
+        application: str,
+        ticket: str,
+        fields: Sequence[str] | None,
+        reason: str,
+    ) -> RedeemTicket:
+        asked = _asked(caller, application, restricted=False, fields=fields)
+        return RedeemTicket(self._desk, asked, parse_ticket(ticket), checked_reason(reason))
 
     def _look(self, look: Callable[[Transaction], T]) -> T:
         """Read through a transaction that is never written."""
         return self._writer.look(look)
+
+
+def _asked(
+    caller: Caller, application: str, restricted: bool, fields: Sequence[str] | None
+) -> Asked:
+    if fields is not None and len(fields) > FIELDS_MAX:
+        raise InvalidInput("too-many-fields", f"There are at most {FIELDS_MAX} fields.")
+    for name in fields or ():
+        field_key(name)
+    return Asked(caller, application, restricted, tuple(fields or ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ledger.aggregates.keys import SlotAdded
+from ledger.sealing.tickets import Ticket
 from ledger.values import FieldValue
 
 
@@ -74,9 +75,19 @@ class RestorationOutcome:
 class ImportOutcome:
     """One batch of an import."""
 
-    imported: int
-    unchanged: int
+    changed: tuple[bool, ...]
+    """Of each mapping, in the order given: whether it was set, or had these values already."""
     last_position: int
+
+    @property
+    def imported(self) -> int:
+        """How many mappings were set."""
+        return sum(self.changed)
+
+    @property
+    def unchanged(self) -> int:
+        """How many had these values already."""
+        return len(self.changed) - self.imported
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,20 @@ class Retrieved:
     missing: tuple[str, ...]
     position: int
     """Position of the access record, durable before the values were opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedTicket:
+    """A ticket in its user's hands, and the record that says so."""
+
+    ticket: Ticket
+    application: str | None
+    """The only one it is good for; None for any."""
+    issued_at: int
+    """Microseconds UTC, by the clock's reading."""
+    expires_at: int | None
+    """Microseconds UTC; None where each application's timeout decides."""
+    position: int
 
 
 @dataclass(frozen=True, slots=True)

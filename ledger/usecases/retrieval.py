@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ledger.aggregates.access import OUTCOMES, Access, AccessDenied
 from ledger.aggregates.application import Application, field_of
 from ledger.aggregates.mapping import CredentialMapping
+from ledger.claims import Claim
 from ledger.codec.mapper import text_of
 from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
 from ledger.identifiers import application_key, display_name
@@ -109,47 +110,63 @@ class Retrieve:
     def _record(
         self, application: Application | None, decision: Decision, mapping: CredentialMapping | None
     ) -> Access:
-        outcome = "denied"
-        released: tuple[str, ...] = ()
-        missing: tuple[str, ...] = ()
-        detail = decision.detail
-        if decision.allowed and application is not None:
-            outcome = "not-set"
-            if mapping is not None:
-                outcome = "granted"
-                released = self._fields(application, mapping)
-                missing = tuple(
-                    field.name for field in application.fields if field.name not in mapping.fields
-                )
-            else:
-                detail = "not-set"
-        live = application is not None and not application.deleted
-        owner = owner_for(application, self.asked.caller) if live and application else None
-        return OUTCOMES[outcome](
-            application=application.application
-            if live and application
-            else display_name(self.asked.application),
-            owner=str(owner) if owner else None,
-            caller=str(self.asked.caller.claim),
-            claims=tuple(str(claim) for claim in self.asked.caller.claims),
-            restricted=self.asked.restricted,
-            requested=self.asked.fields,
-            rules=RULES_VERSION,
-            through=str(decision.through) if decision.through else None,
-            creation=application.creation if live and application else None,
-            mapping_position=mapping.recorded.position if mapping else None,
-            value_version=mapping.value_version if mapping else None,
-            fields=released,
-            complete=not missing if mapping else None,
-            missing=missing,
-            detail=detail,
-        )
+        owner = None if application is None else owner_for(application, self.asked.caller)
+        return access_record(self.asked, application, decision, mapping, owner)
 
-    def _fields(self, application: Application, mapping: CredentialMapping) -> tuple[str, ...]:
-        if not self.asked.fields:
-            return mapping.fields
-        wanted = dict.fromkeys(field_of(application, name).name for name in self.asked.fields)
-        return tuple(name for name in wanted if name in mapping.fields)
+
+def access_record(
+    asked: Asked,
+    application: Application | None,
+    decision: Decision,
+    mapping: CredentialMapping | None,
+    owner: Claim | None,
+    on_behalf_of: str | None = None,
+) -> Access:
+    """What is recorded of a decision, with every input of it.
+
+    `owner` is whose credentials they are, where there is such an application; without a `mapping`
+    nothing is released.
+    """
+    outcome = "denied"
+    released: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    detail = decision.detail
+    if decision.allowed and application is not None:
+        outcome = "not-set"
+        if mapping is not None:
+            outcome = "granted"
+            released = _fields(asked, application, mapping)
+            missing = tuple(
+                field.name for field in application.fields if field.name not in mapping.fields
+            )
+        else:
+            detail = "not-set"
+    live = application if application is not None and not application.deleted else None
+    return OUTCOMES[outcome](
+        application=display_name(asked.application) if live is None else live.application,
+        owner=str(owner) if live is not None and owner else None,
+        caller=str(asked.caller.claim),
+        claims=tuple(str(claim) for claim in asked.caller.claims),
+        restricted=asked.restricted,
+        requested=asked.fields,
+        rules=RULES_VERSION,
+        through=str(decision.through) if decision.through else None,
+        creation=None if live is None else live.creation,
+        mapping_position=mapping.recorded.position if mapping else None,
+        value_version=mapping.value_version if mapping else None,
+        fields=released,
+        complete=not missing if mapping else None,
+        missing=missing,
+        detail=detail,
+        on_behalf_of=on_behalf_of,
+    )
+
+
+def _fields(asked: Asked, application: Application, mapping: CredentialMapping) -> tuple[str, ...]:
+    if not asked.fields:
+        return mapping.fields
+    wanted = dict.fromkeys(field_of(application, name).name for name in asked.fields)
+    return tuple(name for name in wanted if name in mapping.fields)
 
 
 def opened(release: Release) -> Retrieved:
@@ -163,12 +180,7 @@ def opened(release: Release) -> Retrieved:
             position=release.position,
         )
     if isinstance(record, AccessDenied):
-        raise Refused(
-            "access-denied",
-            f"Access is refused; the reference number is {release.position}.",
-            hint="Give the reference number to the ledger's operator, who can have it explained.",
-            position=release.position,
-        )
+        raise denied(release.position)
     place, keys = release.secret_place, release.keys
     if mapping is None or mapping.secret is None or place is None or keys is None:
         raise _not_set(release)
@@ -181,6 +193,16 @@ def opened(release: Release) -> Retrieved:
         complete=bool(record.complete),
         missing=record.missing,
         position=release.position,
+    )
+
+
+def denied(position: int) -> Refused:
+    """The one answer to whoever may not, whatever the reason."""
+    return Refused(
+        "access-denied",
+        f"Access is refused; the reference number is {position}.",
+        hint="Give the reference number to the ledger's operator, who can have it explained.",
+        position=position,
     )
 
 

@@ -92,6 +92,8 @@ ELSEWHERE = {
     "credential get": "test_kills.py",
     "credential import": "test_kills.py",
     "exec": "test_kills.py",
+    "ticket issue": "test_ticket_faults.py",
+    "ticket redeem": "test_ticket_faults.py",
     "backup create": "test_backup_faults.py",
     "backup drill": "test_backup_faults.py",
     "backup restore": "test_backup_faults.py",

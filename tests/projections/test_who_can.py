@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import combinations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ledger.aggregates.application import create
 from ledger.claims import parse_claim
 from ledger.policy import Caller, decide_get, owner_for
-from projections.who_can import SOMEBODY, every_owner_may, way_of, ways
+from projections.who_can import SOMEBODY, every_owner_may, way_by_ticket, way_of, ways
 from tests.ledger.recording import claim, folded, rights
 
 OWNERS = ("user:alice", "user:bob", "service:etl")
@@ -52,6 +52,16 @@ def meant(way, who):
     return presented <= set(who.claims) and way.owner in {None, who.claim}
 
 
+PAY, OPS, ALICE = (parse_claim(one) for one in ("group:pay", "group:ops", "user:alice"))
+BY_NAME_OR_BY_GROUP = (
+    application(restricted=True, members=(PAY, OPS)),
+    frozenset({("restricted-access", ALICE), ("restricted-access", PAY)}),
+    frozenset({str(ALICE)}),
+)
+"""Alice is told by name, as one of `ops`; as one of `pay` she is one of the others."""
+
+
+@example(*BY_NAME_OR_BY_GROUP, False)
 @given(applications, held, owners, st.booleans())
 def test_it_says_yes_exactly_where_the_rules_grant(asked, holds, with_something, is_set):
     """Of every caller, with whatever claims; and that something is set exactly where it is."""
@@ -136,6 +146,7 @@ def test_a_restricted_application_takes_a_member_and_the_right():
         "restricted_through": "user:bob",
         "credential_owner": None,
         "set": True,
+        "by_ticket": False,
     }
 
 
@@ -144,6 +155,28 @@ def test_administrators_read_nothing():
     asked = application("group", administrators=(claim("user:ada"),), members=(claim("group:x"),))
     everything = rights(("full-control", "user:ada"), ("all-applications", "user:ada"))
     assert told(ways(asked, everything, {None})) == [("group:x", "group:x", None, True)]
+
+
+@given(applications, held, owners, st.none() | st.sampled_from(OWNERS).map(parse_claim))
+def test_a_redeemer_reads_by_ticket_exactly_where_somebody_may(asked, holds, there, owner):
+    """A ticket is worth what its user may, and there is one row for each redeemer's claim."""
+    roles, portal = replace(rights(), held=holds), claim("service:portal")
+    plain = replace(asked, restricted=False)
+    ticketing = replace(plain, ticketing=True, ticket_redeemers=frozenset({portal}))
+    somebody = [
+        who
+        for who in CALLERS
+        if decide_get(ticketing, roles, who, restricted=False).allowed
+        and (owner is None or (who.claim == owner and not ticketing.is_group))
+    ]
+    direct = ways(plain, roles, there, owner)
+    found = ways(ticketing, roles, there, owner)
+    assert told([one for one in found if not one.by_ticket]) == told(direct)
+    assert [one.claim for one in found if one.by_ticket] == [portal] * bool(somebody)
+    way = way_by_ticket(ticketing, roles, Caller(portal), there, owner)
+    assert (way is not None) is bool(somebody)
+    assert way is None or (way.owner, way.through) == (owner, portal)
+    assert way_by_ticket(ticketing, roles, Caller(claim("user:zoe")), there, owner) is None
 
 
 def test_many_claims_are_asked_in_reasonable_time():

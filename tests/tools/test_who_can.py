@@ -12,6 +12,7 @@ from tools.csv_table import csv_cell
 
 ROW = {
     "application", "claim", "through", "restricted_through", "credential_owner", "set",
+    "by_ticket",
 }  # fmt: skip
 
 
@@ -145,14 +146,23 @@ def test_csv_is_for_spreadsheets_and_safe_there(staffed):
     assert len(rows) == len(staffed.ok("audit", "who-can", "--all"))
     assert answer.text.count("\r\n") == len(rows) + 1
     claim = "'=HYPERLINK(1)#group:x"
-    assert ["Payroll", claim, claim, "", "", "yes"] in rows
+    assert ["Payroll", claim, claim, "", "", "yes", "no"] in rows
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "\uff1d1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\uff1d1"])
 def test_a_cell_that_is_a_formula_becomes_text(text):
     """Each of the characters that begin one."""
     assert csv_cell(text) == f"'{text}"
     assert csv_cell(f"a{text}") == f"a{text}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("\t=1", r"\u0009=1"), ("\r\nx", r"\u000d\u000ax"), ("user:a\u202eb", r"user:a\u202eb")],
+)
+def test_what_moves_a_reader_or_his_spreadsheet_is_spelled_out_in_a_cell(text, told):
+    """Control characters and those that turn a line around."""
+    assert csv_cell(text) == told
 
 
 def test_an_auditor_asks_and_is_recorded_before_the_answer(staffed):
@@ -194,3 +204,34 @@ def test_one_persons_answer_is_their_part_of_the_whole(staffed):
     assert [(one["application"], one["set"]) for one in with_pay] == [
         ("Empty", False), ("Mail", True), ("Payroll", False), ("Vault", True),
     ]  # fmt: skip
+
+
+def test_redeemers_are_told_to_read_by_ticket(staffed):
+    """Of the application, of the redeemer, of one owner and of an earlier moment alike."""
+    update = ("app", "create", "Portal", "--kind", "individual", "--ticketing")
+    staffed.ok(*update, "--ticket-redeemer", "service:portal", "--field", "Password:password")
+    before = staffed.set("Portal", "user:alice", Password="x")["position"]
+    by_ticket = {
+        "application": "Portal",
+        "claim": "service:portal",
+        "through": "service:portal",
+        "restricted_through": None,
+        "credential_owner": None,
+        "set": True,
+        "by_ticket": True,
+    }
+    direct, ticket = staffed.ok("audit", "who-can", "portal")
+    assert (direct["claim"], direct["by_ticket"]) == ("user:alice", False)
+    assert ticket == by_ticket
+    of_user = staffed.ok("audit", "who-can", "--user", "service:portal")
+    assert by_ticket in of_user
+    owner = ("--owner", "user:alice")
+    assert {**by_ticket, "credential_owner": "user:alice"} in staffed.ok(
+        "audit", "who-can", "portal", *owner
+    )
+    (found,) = staffed.ok("audit", "who-can", "--user", "service:portal", *owner)
+    assert found == {**by_ticket, "credential_owner": "user:alice"}
+    staffed.ok("app", "revoke", "Portal", "ticket-redeemer", "service:portal")
+    assert len(staffed.ok("audit", "who-can", "portal")) == 1
+    then = staffed.ok("audit", "who-can", "portal", "--position", str(before))
+    assert by_ticket in then

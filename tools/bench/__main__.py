@@ -18,6 +18,7 @@ from rich.console import Console
 
 from tools.bench.commands import help_fact
 from tools.bench.figures import Fact
+from tools.bench.floor_walks import walking_facts
 from tools.bench.grown import Grown
 from tools.bench.history import History
 from tools.bench.latencies import latency_facts
@@ -25,6 +26,7 @@ from tools.bench.machine import machine, versions
 from tools.bench.places import Place, places
 from tools.bench.readers import reader_facts
 from tools.bench.recovery import recovery_facts, rotation_facts
+from tools.bench.service import MAPPINGS, service_facts
 from tools.bench.sizes import at_size, beside_short
 from tools.bench.tables import facts_table, lines_table, sizes_table
 from tools.bench.works import lines
@@ -55,6 +57,7 @@ def main(runs: int, events: int, store: str | None, out: Path) -> None:
         facts = [help_fact(runs)]
         for place in found:
             facts.extend(_grown_facts(place, events))
+            facts.extend(list(walking_facts(place, facts)))
             facts.extend(_beside_facts(place, runs))
     console = Console(width=160)
     console.print(f"{machine()}; {engines}; {versions()}; medians of {runs}")
@@ -95,6 +98,9 @@ def _beside_facts(place: Place, runs: int) -> Iterator[Fact]:
         grown.grow(_BESIDE, show)
         yield from latency_facts(grown, runs)
         yield from reader_facts(grown)
+    with Grown(place) as grown, progress(f"{place.name}: making mappings") as show:
+        grown.equip(MAPPINGS, show)
+        yield from service_facts(grown)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@ Values come from a hidden prompt, a file or standard input; never from arguments
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from ledger.errors import InvalidInput, NotFound
+from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
+from tools.cli.released import print_released
+from tools.show import print_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from tools.wiring import Session
 
 REJECTED_SHOWN_MAX = 20
+FORMATS = ("jsonl", "csv", "keepass", "vault")
 LIST_COLUMNS = {
     "application": "Application",
     "owner": "Owner",
@@ -40,7 +43,7 @@ HISTORY_COLUMNS = {
 owner_option = click.option("--owner", metavar="CLAIM", help="Whose credentials.")
 
 
-@click.group()
+@click.group(cls=Noun)
 def credential() -> None:
     """Manage the credentials of owners in applications."""
 
@@ -102,7 +105,6 @@ def get(
     A receipt proves to anybody that the attempt was recorded; `log proof --check` checks it.
     """
     from tools.receipts import receipt_in
-    from tools.shapes import retrieved_document
 
     run.require_caller()
     with run.session() as session, receipt_in(receipt, session.ledger.receipt) as keep:
@@ -114,22 +116,7 @@ def get(
             reason=run.checked_reason(),
         )
         keep(found.position)
-    if run.json:
-        run.print(retrieved_document(found))
-    elif field is not None:
-        value = next(iter(found.fields.values()), None)
-        if value is None:
-            raise NotFound(
-                "field-not-set",
-                "That field was added later and has no value yet.",
-                hint="Set the credentials again with every field.",
-            )
-        _write_value(value)
-    else:
-        for name, value in found.fields.items():
-            sys.stdout.write(f"{name}: ")
-            sys.stdout.flush()
-            _write_value(value, newline=True)
+    print_released(run, found, field)
 
 
 @command(
@@ -265,37 +252,72 @@ def delete_all(run: Run, owner: str) -> None:
     example="credledger credential import people.csv --format csv --reason 'migration'",
     appends=True,
     acts=True,
+    answers='{"imported", "unchanged", "rejected": [{"line", "entry"?, "code", "message"}],'
+    ' "left_out": [{"why", "application", "key", "entries"}], "applications": [{"application",'
+    ' "source", "imported", "unchanged", "in_ledger"}], "dry_run", "last_position", "destroy"}',
 )
-@click.argument("file", metavar="FILE|-")
+@click.argument("file", metavar="FILE|DIR|-")
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(["jsonl", "csv"]),
+    type=click.Choice(FORMATS),
     help="Of the file; follows from its name unless given.",
 )
+@click.option("--map", "rules_place", metavar="FILE.toml", help="Where entries belong.")
+@click.option("--dry-run", is_flag=True, help="Only check, count and show.")
+@click.option("--source-password-file", metavar="FILE|-", help="Holds a KeePass file's password.")
+@click.option("--source-key-file", metavar="FILE", help="Opens a KeePass file, too.")
 @click.pass_context
-def import_(context: click.Context, /, run: Run, file: str, format_name: str | None) -> None:
-    """Set credentials for many owners; with any bad line nothing is imported."""
-    from tools.import_run import check_lines, import_lines
-    from tools.importing import open_import
+def import_(
+    context: click.Context,
+    /,
+    run: Run,
+    file: str,
+    format_name: str | None,
+    rules_place: str | None,
+    dry_run: bool,
+    source_password_file: str | None,
+    source_key_file: str | None,
+) -> None:
+    """Set credentials for many owners; with any bad line nothing is imported.
 
-    content = open_import(file, format_name, run.standard_input)
+    Takes lines of JSON or CSV, a KeePass database, or answers of Vault's or OpenBao's
+    `kv get -format=json`. Ends with counts for each application beside those of the file, and with
+    the file that is now to be destroyed.
+    """
+    from tools.import_run import Tallies, check_lines, compared, import_lines
+    from tools.sources.choosing import Told, open_source
+
+    told = Told(format_name, rules_place, source_password_file, source_key_file)
+    source = open_source(file, told, run.standard_input)
+    tallies = Tallies()
+    last_position: int | None = None
     with run.session() as session:
-        acting = run.acting()
-        rejected, total = check_lines(session.ledger, acting, content)
-        document: dict[str, object] = {"imported": 0, "unchanged": 0}
-        last_position: int | None = None
-        if not rejected:
-            imported, unchanged, last_position = import_lines(
-                session.ledger, acting, content, total
-            )
-            document = {"imported": imported, "unchanged": unchanged}
-    document["rejected"] = [line.as_document() for line in rejected]
-    if not run.json and len(rejected) > REJECTED_SHOWN_MAX:
-        document["rejected"] = [line.as_document() for line in rejected[:REJECTED_SHOWN_MAX]]
-        document["further_rejected"] = len(rejected) - REJECTED_SHOWN_MAX
-    document["last_position"] = last_position
-    run.print(document)
+        acting, ledger = run.acting(), session.ledger
+        content = source.lines(ledger.application)
+        rejected = check_lines(ledger, acting, content, tallies)
+        if not rejected and not dry_run:
+            last_position = import_lines(ledger, acting, content, tallies)
+        rows = compared(session, tallies) if acting.caller is None else []
+    listed = [line.as_document() for line in rejected]
+    shown = listed if run.json else listed[:REJECTED_SHOWN_MAX]
+    further = {"further_rejected": len(listed) - len(shown)} if len(shown) < len(listed) else {}
+    done = last_position is not None
+    run.print(
+        {
+            "imported": tallies.imported,
+            "unchanged": tallies.unchanged,
+            "rejected": shown,
+            **further,
+            "left_out": [one.as_document() for one in content.left_out()],
+            "applications": rows,
+            "dry_run": dry_run,
+            "last_position": last_position,
+            "destroy": source.path if done else None,
+        }
+    )
+    if done and source.path is not None and not run.json:
+        print_note(f"Destroy {source.path}: what is sealed now stands there in clear.")
     if rejected:
         context.exit(2)
 
@@ -308,14 +330,3 @@ def _values(
     if place is not None:
         return read_values(place, run.standard_input)
     return ask_values(session.ledger.application(application))
-
-
-def _write_value(value: FieldValue, *, newline: bool = False) -> None:
-    content = value.reveal()
-    sys.stdout.flush()
-    if isinstance(content, str):
-        content = content.encode("utf-8", "surrogateescape") + b"\n"
-    elif newline:
-        content += b"\n"
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()

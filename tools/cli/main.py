@@ -33,6 +33,9 @@ PLACES = {
     "app": ("tools.cli.app:app", "Target applications."),
     "credential": ("tools.cli.credential:credential", "Credentials of owners in applications."),
     "exec": ("tools.cli.exec:exec_command", "Run a program with credentials."),
+    "ticket": ("tools.cli.ticket:ticket", "Tickets: a service reads once for a user."),
+    "serve": ("tools.cli.serve:serve", "Answer applications over HTTP."),
+    "unseal": ("tools.cli.serve:unseal", "Unlock the ledger of a service that waits sealed."),
     "role": ("tools.cli.role:role", "Service-level rights."),
     "issuer": ("tools.cli.issuer:issuer", "Trusted issuers of tokens."),
     "key": ("tools.cli.key:key", "Epochs, slots and passphrases of the keyring."),
@@ -180,7 +183,7 @@ def _interrupted(error: BaseException) -> InvalidInput:
     # Click hands an interruption on as the cause of its own.
     cause = error.__cause__ if isinstance(error, click.Abort) else error
     told = str(cause) if isinstance(cause, KeyboardInterrupt) else ""
-    hint = f"What was recorded stands; `{PROGRAM} status` shows how far the log goes."
+    hint = f"What was recorded stands; `{PROGRAM} status` shows it where there is a ledger."
     return InvalidInput("interrupted", told or "Interrupted.", hint=hint)
 
 

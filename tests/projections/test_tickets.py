@@ -1,0 +1,336 @@
+"""What the read side tells of tickets: decided again, explained, found, exported, reported."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import pytest
+from msgspec.structs import replace
+
+from ledger.aggregates.tickets import TicketIssued, TicketRedeemed
+from ledger.errors import LedgerError
+from projections.documents import time_text
+from projections.explanation import explain
+from projections.redecide import redecide
+from projections.report import fold_report
+from projections.report_tickets import Tickets
+from tests.projections.conftest import OPERATOR, PAIR, caller, opened, owner
+
+ALICE, PORTAL, STRANGER = caller("user:alice"), caller("service:portal"), caller("service:x")
+
+
+def fill(house):
+    with opened(house) as world:
+        ledger = world.ledger
+        ledger.create_application(
+            OPERATOR,
+            "Mail",
+            kind="individual",
+            ticketing=True,
+            ticket_redeemers=("service:portal",),
+        )
+        ledger.create_application(OPERATOR, "Plain", kind="individual", members=("user:alice",))
+        ledger.create_application(
+            OPERATOR,
+            "Finance",
+            kind="group",
+            ticketing=True,
+            members=("group:finance",),
+            ticket_redeemers=("service:portal", "group:portals"),
+        )
+        for name in ("user:alice", "user:bob"):
+            ledger.set_credentials(OPERATOR, "Mail", owner(name), PAIR)
+        ledger.set_credentials(OPERATOR, "Finance", None, PAIR)
+
+
+@pytest.fixture
+def world(prepared):
+    with opened(prepared(fill)) as world:
+        yield world
+
+
+def try_all(world):
+    """Every way in which a ticket is issued or not, redeemed or refused."""
+    ledger = world.ledger
+
+    def redeem(who, application, ticket, **asked):
+        with contextlib.suppress(LedgerError):
+            ledger.redeem_ticket(who, application, ticket, **asked)
+
+    member = caller("user:alice", "group:finance")
+    for application in ("Nowhere", "Plain", "Finance"):
+        with contextlib.suppress(LedgerError):
+            ledger.issue_ticket(ALICE, application)
+    bound = ledger.issue_ticket(ALICE, "Mail").ticket.reveal()
+    free = ledger.issue_ticket(member, reason="free").ticket.reveal()
+    group = ledger.issue_ticket(member, "Finance").ticket.reveal()
+    carol = ledger.issue_ticket(caller("user:carol"), "Mail").ticket.reveal()
+    late = ledger.issue_ticket(ALICE, "Mail").ticket.reveal()
+    redeem(STRANGER, "Mail", bound)
+    redeem(PORTAL, "Finance", bound)
+    redeem(PORTAL, "Plain", bound)
+    redeem(PORTAL, "Nowhere", bound)
+    redeem(PORTAL, "Mail", "nonsense")
+    redeem(PORTAL, "Mail", carol)
+    redeem(PORTAL, "Mail", bound, fields=("PIN",))
+    redeem(PORTAL, "Mail", bound, fields=("windows password",))
+    redeem(PORTAL, "Mail", bound)
+    redeem(caller("service:two", "group:portals"), "Finance", free)
+    ledger.revoke(OPERATOR, "Finance", "member", "group:finance")
+    redeem(PORTAL, "Finance", group)
+    ledger.grant(OPERATOR, "Finance", "member", "group:finance")
+    redeem(PORTAL, "Finance", group)
+    world.house.clock.offset_us += 120_000_000
+    redeem(PORTAL, "Mail", late)
+    redeem(PORTAL, "Mail", late)
+    world.read(ALICE, "Mail")
+
+
+def events(world):
+    with world.store.reading() as reading:
+        rows = reading.rows_after(0, 10_000)
+    return [world.mapper.open(row) for row in rows]
+
+
+def append(world, *forged):
+    """Events as only somebody with the keys could write them: (None or a stream, event)."""
+
+    class Forged:
+        def decide(self, transaction):
+            actor = world.ledger._desk.slot
+            for stream, event in forged:
+                if stream is None:
+                    transaction.append_access(event, actor, "forged")
+                else:
+                    transaction.append(stream, event, actor, "forged")
+            return transaction.next_position - 1
+
+    return world.ledger._writer.run(Forged())
+
+
+def rechecked(world):
+    return redecide(world.store, world.mapper)
+
+
+# Recheck
+
+
+def test_every_redemption_is_decided_again_with_the_same_answer(world):
+    """All refusals, expiries and issues, too; nothing is found wrong, and nothing unreadable."""
+    try_all(world)
+    found = rechecked(world)
+    attempts = [one for one in events(world) if one.topic.startswith("access.")]
+    assert found == {"checked": len(attempts), "wrong": [], "unreadable": []}
+    kinds = {one.topic for one in events(world) if one.topic.startswith("ticket.")}
+    assert kinds == {
+        "ticket.issued", "ticket.not-issued", "ticket.redeemed", "ticket.refused", "ticket.expired",
+    }  # fmt: skip
+
+
+def last_pair(world):
+    """The last redemption, and the access that it gave."""
+    found = events(world)
+    at = max(i for i, one in enumerate(found) if isinstance(one.event, TicketRedeemed))
+    return found[at], found[at + 1]
+
+
+def redeemed(world):
+    ticket = world.ledger.issue_ticket(ALICE, "Mail")
+    world.ledger.redeem_ticket(PORTAL, "Mail", ticket.ticket.reveal())
+    return last_pair(world)
+
+
+def whys(world):
+    return [one["why"] for one in rechecked(world)["wrong"]]
+
+
+def test_a_ticket_redeemed_twice_is_found(world):
+    """Somebody with the keys who lets a ticket be used again is told of."""
+    became, access = redeemed(world)
+    append(world, (became.stream, became.event), (None, access.event))
+    assert whys(world)[0].startswith("ticket-used: differs in outcome")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"caller": "service:x", "claims": ("service:x",)}, "not-a-redeemer: differs"),
+        ({"on_behalf_of": "user:bob"}, "ticket-differs"),
+        ({"reading": -1}, "ticket-expired: differs"),
+        ({"ticket": bytes(32), "issued": None}, "no-such-ticket: differs"),
+        ({"issued": 3}, "ticket-differs"),
+        ({"application": "Finance"}, "ticket-differs"),
+    ],
+)
+def test_a_redemption_that_should_not_have_been_is_found(world, change, why):
+    """Another redeemer, user, time, ticket or application than the rules allow."""
+    issued = world.ledger.issue_ticket(ALICE, "Mail")
+    other = world.ledger.issue_ticket(ALICE, "Mail")
+    world.ledger.redeem_ticket(PORTAL, "Mail", other.ticket.reveal())
+    became, access = last_pair(world)
+    digest = issued.ticket.digest(world.ledger._desk.streams.tickets_key())
+    event = replace(became.event, ticket=digest, issued=issued.position)
+    if "reading" in change:
+        change = {"reading": event.reading - 301_000_000}
+    event = replace(event, **change)
+    both = {name: change[name] for name in ("caller", "claims") if name in change}
+    stream = world.ledger._desk.streams.ticket(digest)
+    append(world, (stream, event), (None, replace(access.event, **both)))
+    assert any(one.startswith(why) for one in whys(world)), whys(world)
+
+
+def test_an_access_for_somebody_without_a_ticket_is_found(world):
+    """Nobody reads on somebody's behalf but by a ticket."""
+    _, access = redeemed(world)
+    append(world, (None, access.event))
+    assert len(whys(world)) == 1
+
+
+def test_a_redemption_without_an_access_is_found(world):
+    """In the middle of the log and at its end."""
+    became, _ = redeemed(world)
+    append(world, (became.stream, became.event))
+    assert whys(world) == ["access-missing"]
+    world.ledger.role_grant(OPERATOR, "auditor", "user:ada")
+    append(world, (became.stream, became.event))
+    assert whys(world) == ["access-missing"] * 2
+    world.read(ALICE, "Mail")
+    assert whys(world) == ["access-missing", "ticket-differs"]
+
+
+def test_a_ticket_that_should_not_have_been_issued_is_found(world):
+    """For somebody who is no member, with another end, or of another creation."""
+    redeemed(world)
+    issued = next(one for one in events(world) if isinstance(one.event, TicketIssued)).event
+    forged = [
+        replace(issued, application="Finance", ticket=os.urandom(32)),
+        replace(issued, expires_at=issued.expires_at + 1, ticket=os.urandom(32)),
+        replace(issued, creation=issued.creation + 1, ticket=os.urandom(32)),
+        replace(issued, user="user:bob", ticket=os.urandom(32)),
+    ]
+    for event in forged:
+        append(world, (world.ledger._desk.streams.ticket(event.ticket), event))
+    assert len(whys(world)) == len(forged)
+
+
+def test_what_was_issued_long_ago_is_not_held(world):
+    """A refusal of a ticket of more than a day ago is right, whoever it was; a release is not."""
+    ticket = world.ledger.issue_ticket(ALICE, "Mail")
+    world.house.clock.offset_us += 25 * 3600 * 1_000_000
+    with pytest.raises(LedgerError):
+        world.ledger.redeem_ticket(PORTAL, "Mail", ticket.ticket.reveal())
+    world.ledger.issue_ticket(ALICE, "Mail")
+    assert rechecked(world)["wrong"] == []
+    with pytest.raises(LedgerError):
+        world.ledger.redeem_ticket(PORTAL, "Mail", ticket.ticket.reveal())
+    assert rechecked(world)["wrong"] == []
+    became, access = redeemed(world)
+    digest = ticket.ticket.digest(world.ledger._desk.streams.tickets_key())
+    event = replace(became.event, ticket=digest, issued=ticket.position)
+    stream = world.ledger._desk.streams.ticket(digest)
+    append(world, (stream, event), (None, access.event))
+    assert len(whys(world)) == 1
+
+
+# Explanations
+
+
+def test_a_redemption_is_explained_with_its_ticket(world):
+    """From the position of the access as from that of what became of the ticket."""
+    ledger = world.ledger
+    issued = ledger.issue_ticket(caller("user:alice", "group:finance"), "Finance")
+    found = ledger.redeem_ticket(PORTAL, "Finance", issued.ticket.reveal())
+    told = explain(world.store, world.mapper, found.position)
+    assert explain(world.store, world.mapper, found.position - 1) == told
+    assert (told["outcome"], told["detail"], told["mend"]) == ("granted", "redeemer", None)
+    assert "a redeemer" in told["why"]
+    assert told["ticket"] == {
+        "user": "user:alice",
+        "claims": ["user:alice", "group:finance"],
+        "through": "group:finance",
+        "application": "Finance",
+        "issued": issued.position,
+        "issued_at": time_text(issued.issued_at),
+        "expires_at": time_text(issued.expires_at),
+        "asked_at": told["ticket"]["asked_at"],
+    }
+
+
+def test_a_direct_read_has_no_ticket_to_tell_of(world):
+    """Its explanation is what it was."""
+    told = explain(world.store, world.mapper, world.read(ALICE, "Mail"))
+    assert "ticket" not in told
+
+
+def test_every_attempt_and_issue_is_explained_in_a_sentence(world):
+    """Each reason has one, and what can be mended has a command."""
+    try_all(world)
+    mends = {}
+    for recorded in events(world):
+        if recorded.topic.startswith(("access.", "ticket.")):
+            told = explain(world.store, world.mapper, recorded.position)
+            assert told["why"].endswith("."), told
+            key = told["outcome"], told["detail"], "ticket" in told
+            mends[key] = told["mend"]
+    assert mends == {
+        ("not-issued", "no-such-application", False): "credledger app create Nowhere"
+        " --kind individual --ticketing",
+        ("not-issued", "not-ticketing", False): "credledger app show Plain",
+        ("not-issued", "not-a-member", False): "credledger app grant Finance member user:alice",
+        ("issued", "issued", False): None,
+        ("denied", "not-a-redeemer", True): "credledger app grant Mail ticket-redeemer service:x",
+        ("denied", "ticket-for-another-application", True): "credledger ticket issue"
+        " --as user:alice --app Finance",
+        ("denied", "not-ticketing", True): "credledger app show Plain",
+        ("denied", "no-such-application", True): "credledger app create Nowhere --kind individual",
+        ("denied", "no-such-ticket", True): None,
+        ("not-set", "not-set", True): "credledger credential set Mail --owner user:carol",
+        ("denied", "unknown-field", True): "credledger app show Mail",
+        ("granted", "redeemer", True): None,
+        ("denied", "ticket-used", True): "credledger ticket issue --as user:alice --app Mail",
+        ("denied", "not-a-member", True): "credledger app grant Finance member user:alice",
+        ("denied", "ticket-expired", True): "credledger ticket issue --as user:alice --app Mail",
+        ("granted", "owner", False): None,
+    }
+
+
+# Questions
+
+
+def test_both_parties_find_it_in_the_history(world):
+    """`audit access --user` matches the redeemer and the user alike."""
+    _, access = redeemed(world)
+    for user in ("user:alice", "service:portal"):
+        (row,) = world.views.access(user=user)
+        assert (row["position"], row["on_behalf_of"]) == (access.position, "user:alice")
+
+
+def test_both_parties_have_seen_it(world):
+    """What a redeemer was given is exposed to the redeemer, too."""
+    redeemed(world)
+    for user in ("user:alice", "service:portal"):
+        (line,) = world.views.exposure(user)
+        assert (line["application"], line["owner"], line["times"]) == ("Mail", "user:alice", 1)
+
+
+def test_views_are_the_same_when_they_are_rebuilt(world):
+    """Tickets' own events are none of theirs."""
+    try_all(world)
+    assert all(one["same"] for one in world.views.rebuild())
+
+
+def test_a_report_counts_tickets_and_for_whom_they_were_redeemed(world):
+    """Under the redeemer's name, with the users told apart."""
+    try_all(world)
+    section = Tickets()
+    fold_report(world.store, world.mapper, (section,), last=world.size)
+    told = section.told()
+    assert (told["issued"], told["not_issued"]) == (5, 3)
+    by_name = {row["name"]: row for row in told["rows"]}
+    assert set(by_name) == {"service:portal", "service:two", "service:x"}
+    portal = by_name["service:portal"]
+    assert (portal["redeemed"], portal["users"], portal["expired"]) == (2, 1, 1)
+    kinds = [one.topic for one in events(world)]
+    for became in ("redeemed", "refused", "expired"):
+        assert told[became] == kinds.count(f"ticket.{became}")

@@ -1,0 +1,277 @@
+"""The Python client, at a service over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ipaddress
+import logging
+import pickle
+import socket
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Refused, Unavailable
+from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
+from tests.tools.client.losing_proxy import LosingProxy
+from tests.tools.service.conftest import ME, VALUES, running
+from tools.client import AsyncClient, Client, Server, calls
+from tools.client.problems import error_of
+from tools.service.server import Tls
+
+CANARY = VALUES["Windows Password"]
+NEW = {"Windows User Name": "CONTOSO\\me", "Windows Password": "canary-new"}
+
+
+def at(service) -> str:
+    return f"unix://{service.socket}"
+
+
+def code_of(kind, work) -> str:
+    with pytest.raises(kind) as caught:
+        work()
+    assert CANARY not in repr(caught.value)
+    return caught.value.code
+
+
+def test_a_job_gets_its_password_in_three_lines(service):
+    with Client(at(service)) as ledger:
+        password = ledger.get("payroll")["Windows Password"].reveal()
+    assert password == CANARY
+
+
+def test_the_same_is_awaited(service):
+    async def job():
+        async with AsyncClient(at(service)) as ledger:
+            await ledger.set("payroll", NEW, reason="changed")
+            return await ledger.get("payroll", fields=("Windows Password",))
+
+    found = asyncio.run(job())
+    assert found.version == 2
+    assert {name: value.reveal() for name, value in found.fields.items()} == {
+        "Windows Password": "canary-new"
+    }
+
+
+def test_a_value_never_prints(service, caplog, capsys):
+    """Neither in a text, nor in a log, nor pickled."""
+    caplog.set_level(logging.DEBUG)
+    with Client(at(service)) as ledger:
+        found = ledger.get("payroll")
+        call = calls.set_("payroll", found.fields)
+        ledger.send(call)
+        print(found, found.fields, call, ledger, f"{found['Windows Password']}")  # noqa: T201
+    assert CANARY not in caplog.text + "".join(capsys.readouterr())
+    with pytest.raises(TypeError):
+        pickle.dumps(found)
+
+
+def test_bytes_stay_bytes(service):
+    given = {**NEW, "Windows Password": FieldValue(b"\x00\xff")}
+    with Client(at(service)) as ledger:
+        ledger.set("payroll", given)
+        assert ledger.get("payroll")["Windows Password"].reveal() == b"\x00\xff"
+
+
+def test_a_change_whose_answer_is_lost_happens_once(service):
+    """It is sent again under its retry key, and tells the first outcome."""
+    with LosingProxy(service.socket, losing=2) as proxy, Client(proxy.address) as ledger:
+        changed = ledger.set("payroll", NEW)
+    assert changed.version == 2
+    assert len(proxy.requests) == 3
+    keys = {line for one in proxy.requests for line in one.split(b"\r\n") if b"dempotency" in line}
+    assert len(keys) == 1
+    with Client(at(service)) as ledger:
+        assert len(ledger.send(calls.history("payroll"))) == 2
+
+
+def test_the_same_is_so_awaited(service):
+    async def job(address):
+        async with AsyncClient(address) as ledger:
+            return await ledger.set("payroll", NEW)
+
+    with LosingProxy(service.socket, losing=1) as proxy:
+        assert asyncio.run(job(proxy.address)).version == 2
+    assert len(proxy.requests) == 2
+
+
+def test_what_has_no_retry_key_is_not_sent_twice(service):
+    """A ticket's redemption may have used it up."""
+    with LosingProxy(service.socket, losing=1) as proxy, Client(proxy.address) as ledger:
+        code = code_of(Unavailable, lambda: ledger.redeem_ticket("payroll", "t" * 43))
+    assert (code, len(proxy.requests)) == ("service-unreachable", 1)
+
+
+def test_a_read_whose_answer_is_lost_is_one_more_recorded_read(service):
+    with LosingProxy(service.socket, losing=1) as proxy, Client(proxy.address) as ledger:
+        assert ledger.get("payroll").version == 1
+    assert len(proxy.requests) == 2
+
+
+def test_a_service_that_is_not_there_is_unreachable_after_all_attempts():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with Client(Server(address, attempts=2)) as ledger:
+        assert code_of(Unavailable, lambda: ledger.get("payroll")) == "service-unreachable"
+
+
+def test_failures_are_the_errors_of_the_ledger_with_their_codes(service):
+    """Each of its family, with the position and page that the service knows."""
+    with Client(at(service)) as ledger:
+        assert code_of(Refused, lambda: ledger.get("nowhere")) == "access-denied"
+        with pytest.raises(Refused) as refused:
+            ledger.get("shared")
+        assert refused.value.position is not None
+        assert code_of(InvalidInput, lambda: ledger.set("payroll", {"PIN": "1"})) == "unknown-field"
+        ledger.send(calls.delete("payroll"))
+        assert code_of(NotFound, lambda: ledger.get("payroll")) == "credentials-not-set"
+
+
+def test_a_stranger_has_no_caller(service):
+    address = f"http://127.0.0.1:{service.address[1]}"
+    with Client(address) as ledger:
+        assert code_of(Refused, lambda: ledger.get("payroll")) == "no-caller"
+    with Client(address, token=FieldValue("a.b.c")) as ledger:
+        assert code_of(Refused, lambda: ledger.get("payroll")) == "token-refused"
+
+
+def test_a_sealed_service_is_told_at_once(furnished, tmp_path):
+    with running(furnished, tmp_path, sealed=True) as sealed, Client(at(sealed)) as ledger:
+        assert code_of(Unavailable, lambda: ledger.get("payroll")) == "sealed"
+
+
+def test_a_slowed_caller_waits_and_gets_its_answer(furnished, tmp_path):
+    """As long as the service says."""
+    settings = {"caller_rate": 1.0, "address_rate": 1.0}
+    with running(furnished, tmp_path, **settings) as slow, Client(at(slow)) as ledger:
+        for _ in range(4):
+            assert ledger.get("payroll").version == 1
+
+
+def test_an_administrator_manages_an_application(service):
+    """Every operation that an application's administrator or an owner has."""
+    with Client(at(service)) as ledger:
+        name = "shared"
+        assert ledger.send(calls.grant(name, "member", str(ME))).changed
+        assert not ledger.send(calls.grant(name, "member", str(ME))).changed
+        assert ledger.send(calls.update(name, name="Shared set", reason="told so")).changed
+        assert ledger.send(calls.application(name))["name"] == "Shared set"
+        assert [one["application"] for one in ledger.send(calls.applications())] == ["shared"]
+        assert len(ledger.send(calls.fields_of(name))["fields"]) == 2
+        assert str(ME) in ledger.send(calls.claims_of(name))["members"]
+        assert len(ledger.send(calls.usable())) == 2
+        assert ledger.set(name, NEW).version == 1
+        assert ledger.set(name, VALUES).version == 2
+        assert ledger.send(calls.restore(name, version=1)).version == 3
+        assert len(ledger.send(calls.history(name))) == 3
+        assert len(ledger.send(calls.list_(name, older_than="1d"))) == 0
+        assert ledger.get(name)["Windows Password"].reveal() == "canary-new"
+        assert ledger.send(calls.revoke(name, "member", str(ME))).changed
+        assert ledger.send(calls.delete(name)).version == 3
+        (ended,) = ledger.send(calls.delete_all())
+        assert ended.application == "payroll"
+
+
+def test_tickets_are_issued_and_redeemed(furnished, tmp_path):
+    ledger = furnished.open()
+    for role in ("member", "ticket-redeemer"):
+        created = {"kind": "individual", "ticketing": True}
+        if role == "member":
+            ledger.create_application(Acting(), "portal", **created)
+        else:
+            ledger.grant(Acting(), "portal", role, str(ME))
+    values = {name: FieldValue(value) for name, value in VALUES.items()}
+    ledger.set_credentials(Acting(), "portal", ME, values)
+    ledger.close()
+    with running(furnished, tmp_path) as one, Client(at(one)) as client:
+        ticket = client.issue_ticket("portal")
+        assert str(ticket.ticket.reveal()) not in repr(ticket)
+        assert client.redeem_ticket("portal", ticket.ticket)["Windows Password"].reveal() == CANARY
+        code_of(LedgerError, lambda: client.redeem_ticket("portal", ticket.ticket))
+
+
+WRONG = {
+    "no scheme": ("ledger.contoso.example", "invalid-server"),
+    "another scheme": ("ftp://ledger.contoso.example", "invalid-server"),
+    "a password in it": ("https://a:b@ledger.contoso.example", "invalid-server"),
+    "a path": ("https://ledger.contoso.example/v1", "invalid-server"),
+    "a relative socket": ("unix://socket", "invalid-server"),
+    "another host in clear": ("http://ledger.contoso.example", "insecure-server"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_address_that_will_not_do_is_refused(name):
+    address, code = WRONG[name]
+    assert code_of(InvalidInput, lambda: Server(address)) == code
+
+
+def test_a_token_file_is_read_for_each_request(service, tmp_path):
+    """And what is no token is sent nowhere."""
+    file = tmp_path / "token"
+    server = Server(at(service), token_file=file)
+    with Client(server) as ledger:
+        assert code_of(NotFound, lambda: ledger.get("payroll")) == "no-token-file"
+        for content in (b"", b"two words\n", b"caf\xe9", b"x\r\nHost: evil"):
+            file.write_bytes(content)
+            assert code_of(InvalidInput, lambda: ledger.get("payroll")) == "invalid-token-file"
+        file.write_bytes(b"a.b.c\n")
+        assert code_of(Refused, lambda: ledger.get("payroll")) == "token-refused"
+
+
+def certificate(folder):
+    """A certificate of this host, and its key, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ledger")])
+    now = dt.datetime.now(dt.UTC)
+    hosts = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (folder / "key.pem").write_bytes(private)
+    (folder / "key.pem").chmod(0o600)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_a_certificate_is_checked(furnished, tmp_path):
+    """By the authority that was named, and no other."""
+    cert, key = certificate(tmp_path)
+    with running(furnished, tmp_path, tls=Tls(cert, key, None)) as one:
+        address = f"https://127.0.0.1:{one.address[1]}"
+        with Client(Server(address, ca_file=cert)) as ledger:
+            assert code_of(Refused, lambda: ledger.get("payroll")) == "no-caller"
+        with Client(Server(address, attempts=1)) as ledger:
+            assert code_of(Unavailable, lambda: ledger.get("payroll")) == "service-unreachable"
+
+
+def test_what_is_no_answer_of_the_service_is_told_as_that():
+    """A proxy's page, a cut document, one of another shape."""
+    for status, content, code in (
+        (502, b"<html>Bad gateway", "service-unavailable"),
+        (404, b"<html>Not here", "answer-unreadable"),
+        (403, b'{"title": "Refused"', "answer-unreadable"),
+        (403, b'{"title": 7, "code": "x", "detail": "y"}', "answer-unreadable"),
+    ):
+        assert error_of(status, content).code == code
+    told = error_of(409, b'{"title": "Conflict", "code": "c", "detail": "d", "status": 409}')
+    assert isinstance(told, Conflict)

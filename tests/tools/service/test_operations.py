@@ -1,0 +1,198 @@
+"""Every operation means what its command means, over a real socket."""
+
+from __future__ import annotations
+
+import base64
+import os
+
+from ledger.usecases.acting import Acting
+from tests.tools.service.clients import JSON, MSGPACK
+from tests.tools.service.conftest import ME, VALUES
+from tools.service.operations import OPERATIONS
+
+GET = "/v1/credentials/get"
+SET = "/v1/credentials/set"
+
+
+def recorded(service, position):
+    """The access record at a position, as an auditor is told of it."""
+    views = service.service.seal.counter.session.views
+    (found,) = [one for one in views.access(limit=0) if one["position"] == position]
+    return found
+
+
+def test_a_process_reads_its_own_account_s_values(service, client):
+    """Each answered read is one granted record, at the position that the answer names."""
+    found = client.ok(GET, {"application": "payroll", "reason": "nightly"})
+    position = found.pop("position")
+    assert found == {
+        "application": "payroll",
+        "owner": str(ME),
+        "version": 1,
+        "fields": VALUES,
+        "complete": True,
+        "missing": [],
+    }
+    record = recorded(service, position)
+    assert (record["outcome"], record["caller"]) == ("granted", str(ME))
+    assert record["reason"] == "nightly"
+    assert record["authenticated_by"].startswith(f"unix:{os.geteuid()};operator:1/")
+
+
+def test_a_stranger_hears_the_same_of_what_is_there_and_what_is_not(service, client):
+    """A refusal tells its position and nothing of the application."""
+    refused = [
+        client.fails(403, "access-denied", GET, {"application": name})
+        for name in ("shared", "nothing")
+    ]
+    for one in refused:
+        position = one.pop("position")
+        assert recorded(service, position)["outcome"] == "denied"
+        one["detail"] = one["detail"].replace(str(position), "")
+    assert refused[0] == refused[1]
+
+
+def test_what_is_not_set_names_the_page_where_it_can_be(service, client):
+    """A member whose application has nothing set is sent to its credential page."""
+    ledger = service.service.seal.counter.ledger
+    page = "https://pages.example/set"
+    ledger.create_application(Acting(), "empty", kind="individual", credential_page=page)
+    problem = client.fails(404, "credentials-not-set", GET, {"application": "empty"})
+    assert problem["credential_page"] == page
+    assert recorded(service, problem["position"])["outcome"] == "not-set"
+
+
+def test_values_go_in_and_out_as_they_are_in_both_forms(service, client):
+    """Text and bytes survive JSON and msgpack alike."""
+    fields = [{"name": "User", "type": "user-name"}, {"name": "Proof", "type": "certificate"}]
+    ledger = service.service.seal.counter.ledger
+    ledger.role_grant(Acting(), "create-application", str(ME))
+    made = client.ok(
+        "/v1/applications/create", {"application": "certs", "kind": "individual", "fields": fields}
+    )
+    assert made["changed"] is True
+    raw = bytes(range(256))
+    values = {"User": "mé", "Proof": {"base64": base64.b64encode(raw).decode()}}
+    assert client.ok(SET, {"application": "certs", "fields": values})["version"] == 1
+    assert client.ok(GET, {"application": "certs"})["fields"] == values
+    packed = client.ok(GET, {"application": "certs"}, form=MSGPACK)
+    assert packed["fields"] == {"User": "mé", "Proof": raw}
+    body = {"application": "certs", "fields": {"User": "x", "Proof": b"\0\1"}}
+    assert client.ok(SET, body, form=MSGPACK)["version"] == 2
+    told = client.ask(GET, {"application": "certs"}, form=MSGPACK, accept=JSON)
+    assert told.document["fields"]["Proof"] == {"base64": "AAE="}
+
+
+def test_an_application_lives_from_its_creation_to_its_end(service, client):
+    """Creating, changing, granting, looking and deleting do what the commands do."""
+    service.service.seal.counter.ledger.role_grant(Acting(), "full-control", str(ME))
+    name = {"application": "Reports"}
+    client.ok("/v1/applications/create", {**name, "kind": "group", "name": "All reports"})
+    client.ok("/v1/applications/grant", {**name, "role": "member", "claim": "group:finance"})
+    again = {**name, "role": "member", "claim": "group:finance"}
+    assert client.ok("/v1/applications/grant", again)["changed"] is False
+    added = [{"name": "PIN", "type": "pin"}]
+    client.ok("/v1/applications/update", {**name, "contact": "it@example.com", "add_fields": added})
+    shown = client.ok("/v1/applications/show", name)
+    assert (shown["contact"], shown["members"]) == ("it@example.com", ["group:finance"])
+    assert [one["name"] for one in client.ok("/v1/applications/fields", name)["fields"]][
+        -1
+    ] == "PIN"
+    assert client.ok("/v1/applications/claims", name)["members"] == ["group:finance"]
+    listed = client.ok("/v1/applications/list", {})["applications"]
+    assert {one["application"] for one in listed} == {"payroll", "shared", "Reports"}
+    client.ok("/v1/applications/revoke", again)
+    assert client.ok("/v1/applications/show", name)["members"] == []
+    client.ok("/v1/applications/delete", name)
+    client.fails(404, "no-such-application", "/v1/applications/show", name)
+
+
+def test_mine_are_those_that_i_may_get_from(client):
+    """An open application is everybody's, a group's is its members'."""
+    mine = client.ok("/v1/applications/mine", {})["applications"]
+    assert [one["application"] for one in mine] == ["payroll"]
+
+
+def test_versions_are_listed_restored_and_deleted(client):
+    """An owner sets and deletes; history and list tell metadata only."""
+    named = {"application": "payroll"}
+    assert (
+        client.ok(SET, {**named, "fields": {**VALUES, "Windows Password": "two"}})["version"] == 2
+    )
+    (row,) = client.ok("/v1/credentials/list", named)["credentials"]
+    assert (row["owner"], row["version"]) == (str(ME), 2)
+    versions = client.ok("/v1/credentials/history", named)["versions"]
+    assert {one["version"] for one in versions} == {1, 2}
+    client.fails(403, "not-allowed", "/v1/credentials/restore", {**named, "version": 1})
+    client.ok("/v1/credentials/delete", named)
+    client.fails(404, "credentials-not-set", GET, named)
+    client.ok(SET, {**named, "fields": VALUES})
+    deleted = client.ok("/v1/credentials/delete-all", {})["deleted"]
+    assert [one["application"] for one in deleted] == ["payroll"]
+
+
+def test_an_administrator_restores_what_he_may_not_read(service, client):
+    """An earlier version of a group's comes back, unseen."""
+    named = {"application": "shared"}
+    client.ok(SET, {**named, "fields": VALUES})
+    client.ok(SET, {**named, "fields": {**VALUES, "Windows Password": "two"}})
+    assert client.ok("/v1/credentials/restore", {**named, "version": 1})["version"] == 3
+    client.fails(403, "access-denied", GET, named)
+    client.fails(422, "version-or-moment", "/v1/credentials/restore", named)
+
+
+def test_a_retried_change_has_its_first_outcome(service, client):
+    """The same key again changes nothing, however much was changed since."""
+    body = {"application": "payroll", "fields": {**VALUES, "Windows Password": "two"}}
+    first = client.ok(SET, body, idempotency_key="key-1")
+    client.ok(SET, {"application": "payroll", "fields": VALUES})
+    assert client.ok(SET, body, idempotency_key="key-1") == first
+    assert client.ok(GET, {"application": "payroll"})["version"] == 3
+    service.service.seal.counter.ledger.role_grant(Acting(), "full-control", str(ME))
+    for path, more in (
+        ("create", {"kind": "group"}),
+        ("grant", {"role": "member", "claim": "user:x"}),
+        ("update", {"name": "New"}),
+        ("delete", {}),
+    ):
+        said = {"application": "once", **more}
+        done = client.ok(f"/v1/applications/{path}", said, idempotency_key="same")
+        assert client.ok(f"/v1/applications/{path}", said, idempotency_key="same") == done
+    client.fails(404, "no-such-application", "/v1/applications/show", {"application": "once"})
+
+
+def test_a_retry_key_stands_for_one_request(client):
+    """With another request it is a conflict; where it would mean nothing it is refused."""
+    body = {"application": "payroll", "fields": VALUES, "reason": "a"}
+    client.ok(SET, body, idempotency_key="k")
+    client.fails(409, "retry-key-reused", SET, {**body, "reason": "b"}, idempotency_key="k")
+    client.fails(422, "retry-key-not-taken", GET, {"application": "payroll"}, idempotency_key="k")
+    client.fails(400, "malformed-header", SET, body, idempotency_key="a b")
+    client.fails(400, "malformed-header", SET, body, idempotency_key="k" * 129)
+
+
+def test_a_ticket_turns_into_the_credentials_of_whom_it_was_issued_to(service, client):
+    """A redeemer gets them once."""
+    ledger = service.service.seal.counter.ledger
+    ledger.create_application(
+        Acting(), "cube", kind="individual", ticketing=True, ticket_redeemers=(str(ME),)
+    )
+    client.ok(SET, {"application": "cube", "fields": VALUES})
+    issued = client.ok("/v1/tickets/issue", {"application": "cube"})
+    assert issued["expires_at"] > issued["issued_at"]
+    said = {"application": "cube", "ticket": issued["ticket"]}
+    found = client.ok("/v1/tickets/redeem", said)
+    assert found["fields"] == VALUES
+    record = recorded(service, found["position"])
+    assert (record["outcome"], record["on_behalf_of"]) == ("granted", str(ME))
+    client.fails(403, "access-denied", "/v1/tickets/redeem", said)
+
+
+def test_no_operation_is_open_to_whom_nobody_knows(service):
+    """Over TCP without a token there is a challenge, and nothing else."""
+    stranger = service.stranger()
+    for path in OPERATIONS:
+        reply = stranger.ask(path, {})
+        assert (reply.status, reply.code) == (401, "no-caller")
+        assert reply.headers["www-authenticate"] == 'Bearer realm="credledger"'
+        assert reply.headers["cache-control"] == "no-store"

@@ -1,0 +1,132 @@
+"""What the service answered, as values; keys that are not known here are passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from ledger.errors import Unavailable
+from ledger.values import FieldValue
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Released values; the position is that of the record that says so."""
+
+    application: str
+    owner: str | None
+    version: int
+    fields: Mapping[str, FieldValue]
+    complete: bool
+    missing: tuple[str, ...]
+    position: int
+
+    def __getitem__(self, field: str) -> FieldValue:
+        """The value of a field, by its name as the application writes it; `KeyError` without it."""
+        return self.fields[field]
+
+
+class MappingChanged(msgspec.Struct, frozen=True):
+    """A mapping after its change; the version is that of its values."""
+
+    application: str
+    owner: str | None
+    version: int
+    position: int
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """An application after its change, or as it was where there was nothing to change."""
+
+    application: str
+    changed: bool
+    version: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A ticket, which is a secret; without an end where it is good for any application."""
+
+    ticket: FieldValue
+    issued_at: str
+    expires_at: str | None
+
+
+class _Released(msgspec.Struct):
+    application: str
+    owner: str | None
+    version: int
+    fields: dict[str, Any]
+    complete: bool
+    missing: tuple[str, ...]
+    position: int
+
+
+class _Issued(msgspec.Struct):
+    ticket: str
+    issued_at: str
+    expires_at: str | None
+
+
+class _Deleted(msgspec.Struct):
+    deleted: tuple[MappingChanged, ...]
+
+
+def decoded(content: bytes, kind: type[T]) -> T:
+    """An answer of this shape; `answer-unreadable` otherwise, which quotes nothing of it."""
+    try:
+        return msgspec.msgpack.decode(content, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise unreadable() from None  # the cause may quote a value
+
+
+def credentials(content: bytes) -> Credentials:
+    """Released values."""
+    found = decoded(content, _Released)
+    if not all(isinstance(value, str | bytes) for value in found.fields.values()):
+        raise unreadable()
+    return Credentials(
+        found.application,
+        found.owner,
+        found.version,
+        {name: FieldValue(value) for name, value in found.fields.items()},
+        found.complete,
+        found.missing,
+        found.position,
+    )
+
+
+def ticket(content: bytes) -> Ticket:
+    """An issued ticket."""
+    found = decoded(content, _Issued)
+    return Ticket(FieldValue(found.ticket), found.issued_at, found.expires_at)
+
+
+def deleted(content: bytes) -> tuple[MappingChanged, ...]:
+    """The mappings that ended."""
+    return decoded(content, _Deleted).deleted
+
+
+def document(content: bytes) -> dict[str, Any]:
+    """An answer as it stands; none of these holds a value."""
+    return decoded(content, dict[str, Any])
+
+
+def listed(key: str, content: bytes) -> list[dict[str, Any]]:
+    """The one list of an answer."""
+    return msgspec.convert(document(content).get(key), list[dict[str, Any]])
+
+
+def unreadable() -> Unavailable:
+    """What came is no answer of the service's."""
+    return Unavailable(
+        "answer-unreadable",
+        "The service answered something that is none of its answers.",
+        hint="Check that the address is the service's own, and that both are of one release.",
+    )

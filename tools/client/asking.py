@@ -1,0 +1,274 @@
+"""Sending calls, at once or awaited, and again where that is safe.
+
+A call that never left is sent again, whatever it is. One that may have arrived is sent again if it
+changes nothing, or carries a retry key by which the service knows it. So is one for which the
+service, or its store, has no time now (429, 503). Waits grow, with chance in them; where the
+service says how long, that long is waited.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+import msgspec
+import stamina
+
+from ledger.errors import LedgerError, Unavailable
+from ledger.values import FieldValue
+from tools.client import calls
+from tools.client.answers import Credentials, MappingChanged, Ticket
+from tools.client.calls import Call
+from tools.client.problems import error_of
+from tools.client.server import Server
+
+T = TypeVar("T")
+MSGPACK = "application/msgpack"
+WAIT_S_MAX = 10.0
+_SLOWED = 429
+"""More was asked than the caller's share, and nothing was done."""
+_BUSY = {_SLOWED, 503}
+
+
+class _Busy(Exception):
+    """The service has no time now; what it answered, and how long to wait."""
+
+    def __init__(self, status: int, error: LedgerError, wait_s: float | None) -> None:
+        super().__init__()
+        self.status = status
+        self.error = error
+        self.wait_s = wait_s
+
+
+class Client:
+    """A service that is asked; close it, or use it in `with`.
+
+    `token` and `token_file` say who asks; at a unix socket the account does, without either. Every
+    method raises errors of `ledger.errors`; `service-unreachable` where there is no connection.
+    """
+
+    def __init__(
+        self,
+        server: Server | str,
+        *,
+        token: FieldValue | None = None,
+        token_file: Path | None = None,
+    ) -> None:
+        self.server = _server(server, token, token_file)
+        self._http = httpx.Client(
+            base_url=self.server.base_url,
+            transport=httpx.HTTPTransport(verify=_verify(self.server), uds=self.server.socket),
+            timeout=self.server.timeout_s,
+            trust_env=False,
+        )
+        self._retrying = stamina.RetryingCaller(
+            self.server.attempts, timeout=None, wait_max=WAIT_S_MAX
+        )
+
+    def get(
+        self,
+        application: str | None = None,
+        *,
+        fields: tuple[str, ...] = (),
+        restricted: bool = False,
+        reason: str = "",
+    ) -> Credentials:
+        """The caller's own credentials, or the group's."""
+        return self.send(
+            calls.get(application, fields=fields, restricted=restricted, reason=reason)
+        )
+
+    def set(
+        self,
+        application: str | None,
+        values: Mapping[str, FieldValue | str | bytes],
+        *,
+        owner: str | None = None,
+        reason: str = "",
+    ) -> MappingChanged:
+        """New values for every field; they are set once, however often the call is sent."""
+        return self.send(calls.set_(application, values, owner=owner, reason=reason))
+
+    def issue_ticket(self, application: str | None = None, *, reason: str = "") -> Ticket:
+        """A ticket by which a redeemer gets the caller's credentials, once."""
+        return self.send(calls.issue_ticket(application, reason=reason))
+
+    def redeem_ticket(
+        self, application: str | None, ticket: FieldValue | str, *, reason: str = ""
+    ) -> Credentials:
+        """The credentials of whom a ticket was issued to; the ticket is used up."""
+        return self.send(calls.redeem_ticket(application, ticket, reason=reason))
+
+    def send(self, call: Call[T]) -> T:
+        """Any other operation; `calls` has one function for each."""
+
+        def once() -> T:
+            headers, content = _headers(call, self.server), _content(call)
+            return _read(call, self._http.post(call.path, content=content, headers=headers))
+
+        try:
+            return self._retrying(_judge(call), once)
+        except (_Busy, httpx.HTTPError) as error:
+            raise _failure(error) from error
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """The same, awaited."""
+
+    def __init__(
+        self,
+        server: Server | str,
+        *,
+        token: FieldValue | None = None,
+        token_file: Path | None = None,
+    ) -> None:
+        self.server = _server(server, token, token_file)
+        self._http = httpx.AsyncClient(
+            base_url=self.server.base_url,
+            transport=httpx.AsyncHTTPTransport(verify=_verify(self.server), uds=self.server.socket),
+            timeout=self.server.timeout_s,
+            trust_env=False,
+        )
+        self._retrying = stamina.AsyncRetryingCaller(
+            self.server.attempts, timeout=None, wait_max=WAIT_S_MAX
+        )
+
+    async def get(
+        self,
+        application: str | None = None,
+        *,
+        fields: tuple[str, ...] = (),
+        restricted: bool = False,
+        reason: str = "",
+    ) -> Credentials:
+        """The caller's own credentials, or the group's."""
+        return await self.send(
+            calls.get(application, fields=fields, restricted=restricted, reason=reason)
+        )
+
+    async def set(
+        self,
+        application: str | None,
+        values: Mapping[str, FieldValue | str | bytes],
+        *,
+        owner: str | None = None,
+        reason: str = "",
+    ) -> MappingChanged:
+        """New values for every field; they are set once, however often the call is sent."""
+        return await self.send(calls.set_(application, values, owner=owner, reason=reason))
+
+    async def issue_ticket(self, application: str | None = None, *, reason: str = "") -> Ticket:
+        """A ticket by which a redeemer gets the caller's credentials, once."""
+        return await self.send(calls.issue_ticket(application, reason=reason))
+
+    async def redeem_ticket(
+        self, application: str | None, ticket: FieldValue | str, *, reason: str = ""
+    ) -> Credentials:
+        """The credentials of whom a ticket was issued to; the ticket is used up."""
+        return await self.send(calls.redeem_ticket(application, ticket, reason=reason))
+
+    async def send(self, call: Call[T]) -> T:
+        """Any other operation; `calls` has one function for each."""
+
+        async def once() -> T:
+            headers, content = _headers(call, self.server), _content(call)
+            return _read(call, await self._http.post(call.path, content=content, headers=headers))
+
+        try:
+            return await self._retrying(_judge(call), once)
+        except (_Busy, httpx.HTTPError) as error:
+            raise _failure(error) from error
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def _server(server: Server | str, token: FieldValue | None, token_file: Path | None) -> Server:
+    if isinstance(server, Server):
+        return server
+    return Server(server, token=token, token_file=token_file)
+
+
+def _verify(server: Server) -> ssl.SSLContext | bool:
+    return server.tls() if server.base_url.startswith("https:") else True
+
+
+def _judge(call: Call[T]) -> Callable[[Exception], bool | timedelta]:
+    """Whether to send this call again after a failure, and after how long."""
+    again = call.repeatable or call.retry_key is not None
+
+    def judge(error: Exception) -> bool | timedelta:
+        if isinstance(error, _Busy):
+            if not again and error.status != _SLOWED:
+                return False
+            return True if error.wait_s is None else timedelta(seconds=error.wait_s)
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+            return True
+        return again and isinstance(error, httpx.TransportError)
+
+    return judge
+
+
+def _content(call: Call[T]) -> bytes:
+    return msgspec.msgpack.encode(call.body)
+
+
+def _headers(call: Call[T], server: Server) -> dict[str, str]:
+    key = {} if call.retry_key is None else {"Idempotency-Key": call.retry_key}
+    return {"Content-Type": MSGPACK, "Accept": MSGPACK, **key, **server.authorization()}
+
+
+def _read(call: Call[T], answer: httpx.Response) -> T:
+    if answer.status_code == httpx.codes.OK:
+        return call.read(answer.content)
+    error = error_of(answer.status_code, answer.content)
+    if answer.status_code in _BUSY and isinstance(error, Unavailable):
+        wait_s = _wait_s(answer.headers.get("Retry-After"))
+        raise _Busy(answer.status_code, error, wait_s)
+    raise error
+
+
+def _wait_s(told: str | None) -> float | None:
+    return min(float(told), WAIT_S_MAX) if told is not None and told.isdecimal() else None
+
+
+def _failure(error: Exception) -> LedgerError:
+    if isinstance(error, _Busy):
+        return error.error
+    return Unavailable(
+        "service-unreachable",
+        "The service cannot be reached, or did not answer in time.",
+        hint="Check its address and that it runs; a change that was sent may have happened.",
+    )

@@ -1,0 +1,173 @@
+"""What operations answer with, one struct each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Position = Annotated[int, Meta(ge=0, description="Place in the log.")]
+Version = Annotated[int, Meta(ge=0)]
+Time = Annotated[str, Meta(description="RFC 3339, UTC.")]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What all answers have in common."""
+
+
+class Base64(msgspec.Struct, frozen=True):
+    """Bytes in JSON; in msgpack they are bytes."""
+
+    base64: str
+
+
+Value = str | Base64
+
+
+class Retrieved(Answer, frozen=True):
+    """Released values, and the position of the record that says so."""
+
+    application: str
+    owner: str | None
+    version: Version
+    fields: dict[str, Value]
+    complete: bool
+    missing: tuple[str, ...]
+    position: Position
+
+
+class MappingChanged(Answer, frozen=True):
+    """A mapping after its change; the version is that of its values."""
+
+    application: str
+    owner: str | None
+    version: Version
+    position: Position
+
+
+class AllDeleted(Answer, frozen=True):
+    """The mappings that ended."""
+
+    deleted: tuple[MappingChanged, ...]
+
+
+class Mapping(Answer, frozen=True):
+    """A mapping that is set, without its values."""
+
+    application: str
+    owner: str | None
+    version: Version
+    epoch: int
+    complete: bool
+    set_at: Time
+    set_by: str
+
+
+class Mappings(Answer, frozen=True):
+    """Those that the caller may list, and the caller's own."""
+
+    credentials: tuple[Mapping, ...]
+
+
+class MappingVersion(Answer, frozen=True):
+    """One event of a mapping."""
+
+    version: Version
+    event: str
+    recorded_at: Time
+    by: str
+    reason: str
+    position: Position
+
+
+class MappingVersions(Answer, frozen=True):
+    """A mapping's events."""
+
+    versions: tuple[MappingVersion, ...]
+
+
+class TicketIssued(Answer, frozen=True):
+    """A ticket, this once."""
+
+    ticket: str
+    issued_at: Time
+    expires_at: Time | None
+
+
+class ApplicationChanged(Answer, frozen=True):
+    """An application after its change; the version is that of its stream."""
+
+    application: str
+    changed: bool
+    version: Version
+    position: Position
+
+
+class FieldShown(Answer, frozen=True):
+    """A field."""
+
+    name: str
+    type: str
+    masked: bool
+
+
+class ApplicationShown(Answer, frozen=True):
+    """An application with its settings."""
+
+    application: str
+    kind: str
+    ticketing: bool
+    restricted: bool
+    open: bool
+    name: str
+    contact: str
+    fields: tuple[FieldShown, ...]
+    administrators: tuple[str, ...]
+    members: tuple[str, ...]
+    ticket_redeemers: tuple[str, ...]
+    ticket_timeout_s: int
+    credential_page: str
+    version: Version
+    created_at: Time
+    updated_at: Time
+    updated_by: str
+
+
+class ApplicationsShown(Answer, frozen=True):
+    """Those whose settings the caller may see."""
+
+    applications: tuple[ApplicationShown, ...]
+
+
+class FieldsShown(Answer, frozen=True):
+    """An application's fields."""
+
+    application: str
+    fields: tuple[FieldShown, ...]
+
+
+class ClaimsShown(Answer, frozen=True):
+    """Who has which role in an application."""
+
+    application: str
+    administrators: tuple[str, ...]
+    members: tuple[str, ...]
+    ticket_redeemers: tuple[str, ...]
+
+
+class ApplicationUsable(Answer, frozen=True):
+    """An application that the caller may get from."""
+
+    application: str
+    name: str
+    kind: str
+    ticketing: bool
+    restricted: bool
+    fields: tuple[FieldShown, ...]
+
+
+class ApplicationsUsable(Answer, frozen=True):
+    """Those that the caller may get from."""
+
+    applications: tuple[ApplicationUsable, ...]

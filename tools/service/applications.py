@@ -1,0 +1,176 @@
+"""Changing applications, and looking at them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ledger.aggregates.application import Application, Field, make_field
+from ledger.errors import InvalidInput
+from projections.documents import application_document
+from tools.service import answers, bodies
+from tools.service.counter import Counter, Question
+from tools.shapes import outcome_document, require_metadata, visible_applications
+
+if TYPE_CHECKING:
+    from ledger.usecases.outcomes import Outcome
+
+
+async def create(
+    counter: Counter, question: Question[bodies.CreateApplication]
+) -> answers.ApplicationChanged:
+    """A new application."""
+    body = question.body
+    optional = {
+        "ticket_timeout_s": body.ticket_timeout_s,
+        "credential_page": body.credential_page,
+    }
+    told: Mapping[str, Any] = {key: one for key, one in optional.items() if one is not None}
+    fields = _fields_in(body.fields)
+    return _outcome(
+        await counter.wait(
+            lambda: counter.ledger.create_application(
+                question.acting,
+                body.application,
+                kind=body.kind,
+                ticketing=body.ticketing,
+                restricted=body.restricted,
+                name=body.name,
+                contact=body.contact,
+                fields=fields,
+                administrators=body.administrators,
+                members=body.members,
+                ticket_redeemers=body.ticket_redeemers,
+                **told,
+            )
+        )
+    )
+
+
+async def update(
+    counter: Counter, question: Question[bodies.UpdateApplication]
+) -> answers.ApplicationChanged:
+    """Other settings, and more fields."""
+    body = question.body
+    said: dict[str, object] = {
+        "name": body.name,
+        "contact": body.contact,
+        "ticket_timeout_s": body.ticket_timeout_s,
+        "credential_page": body.credential_page,
+        "masked": {**dict.fromkeys(body.mask, True), **dict.fromkeys(body.unmask, False)} or None,
+    }
+    changes = {key: one for key, one in said.items() if one is not None}
+    fields = _fields_in(body.add_fields)
+    if not changes and not fields and not body.open:
+        raise InvalidInput("nothing-to-change", "Say what to change.")
+    return _outcome(
+        await counter.wait(
+            lambda: counter.ledger.update_application(
+                question.acting,
+                body.application,
+                changes=changes,
+                add_fields=fields,
+                open_to_all=body.open,
+            )
+        )
+    )
+
+
+async def delete(
+    counter: Counter, question: Question[bodies.DeleteApplication]
+) -> answers.ApplicationChanged:
+    """The end of an application."""
+    return _outcome(
+        await counter.wait(
+            lambda: counter.ledger.delete_application(question.acting, question.body.application)
+        )
+    )
+
+
+async def grant(
+    counter: Counter, question: Question[bodies.ChangeRole]
+) -> answers.ApplicationChanged:
+    """One more claim in a role."""
+    role = question.body
+    return _outcome(
+        await counter.wait(
+            lambda: counter.ledger.grant(question.acting, role.application, role.role, role.claim)
+        )
+    )
+
+
+async def revoke(
+    counter: Counter, question: Question[bodies.ChangeRole]
+) -> answers.ApplicationChanged:
+    """One claim less in a role."""
+    role = question.body
+    return _outcome(
+        await counter.wait(
+            lambda: counter.ledger.revoke(question.acting, role.application, role.role, role.claim)
+        )
+    )
+
+
+async def list_(counter: Counter, question: Question[bodies.Nothing]) -> answers.ApplicationsShown:
+    """Those whose settings the caller may see."""
+    found = await counter.wait(lambda: visible_applications(counter.session, question.acting))
+    return answers.ApplicationsShown(tuple(map(_application, found)))
+
+
+async def show(
+    counter: Counter, question: Question[bodies.Application]
+) -> answers.ApplicationShown:
+    """One with its settings."""
+    return _application(
+        await counter.wait(
+            lambda: require_metadata(counter.session, question.acting, question.named)
+        )
+    )
+
+
+async def fields(counter: Counter, question: Question[bodies.Application]) -> answers.FieldsShown:
+    """Its fields, for those who may see its settings or get from it."""
+
+    def work() -> Application:
+        if counter.ledger.may_get(question.caller, question.named):
+            return counter.ledger.application(question.named)
+        return require_metadata(counter.session, question.acting, question.named)
+
+    state = _application(await counter.wait(work))
+    return answers.FieldsShown(state.application, state.fields)
+
+
+async def claims(counter: Counter, question: Question[bodies.Application]) -> answers.ClaimsShown:
+    """Who has which role in it."""
+    state = await show(counter, question)
+    return answers.ClaimsShown(
+        state.application, state.administrators, state.members, state.ticket_redeemers
+    )
+
+
+async def mine(counter: Counter, question: Question[bodies.Nothing]) -> answers.ApplicationsUsable:
+    """Those that the caller may get from."""
+
+    def work() -> list[Application]:
+        return [
+            state
+            for state in counter.session.views.applications()
+            if counter.ledger.may_get(question.caller, state.application)
+        ]
+
+    found = map(application_document, await counter.wait(work))
+    return msgspec.convert({"applications": list(found)}, answers.ApplicationsUsable)
+
+
+def _outcome(outcome: Outcome) -> answers.ApplicationChanged:
+    return msgspec.convert(outcome_document(outcome), answers.ApplicationChanged)
+
+
+def _application(state: Application) -> answers.ApplicationShown:
+    return msgspec.convert(application_document(state), answers.ApplicationShown)
+
+
+def _fields_in(given: Sequence[bodies.FieldGiven]) -> tuple[Field, ...]:
+    return tuple(make_field(one.name, one.type, masked=one.masked) for one in given)

@@ -1,0 +1,114 @@
+"""Whose a request is: the subject of a token, or the peer of a unix socket.
+
+A token that was verified before and has not expired costs a look into a dictionary; any other is
+verified in a thread, for its issuer's keys may have to be fetched. Whatever is wrong with a token,
+the answer is the same. An address whose tokens are refused again and again must wait before any
+more of them are looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, NamedTuple
+
+from ledger.errors import Refused, Unavailable
+from ledger.policy import Caller
+from tools.service.peers import Peer
+from tools.service.shares import Shares
+
+if TYPE_CHECKING:
+    from ledger.tokens.verifier import TokenVerifier, VerifiedCaller
+
+_REFUSED_RATE = 10.0
+_REFUSED_BURST = 50
+_SCHEME = b"bearer "
+
+
+class Identified(NamedTuple):
+    """Whose a request is."""
+
+    caller: Caller
+    application: str | None
+
+
+class Callers:
+    """Tells whose requests are, and that nobody asks for more than a share."""
+
+    def __init__(
+        self,
+        caller_rate: float,
+        address_rate: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Rates are requests a second; twice as many may come at once."""
+        self._callers = Shares(caller_rate, int(caller_rate * 2), clock)
+        self._addresses = Shares(address_rate, int(address_rate * 2), clock)
+        self._refused = Shares(_REFUSED_RATE, _REFUSED_BURST, clock)
+
+    def let_in(self, peer: Peer) -> None:
+        """Take a request of the address's share; `too-many-requests`."""
+        _wait(self._addresses.wait_s(peer.source))
+
+    async def identify(
+        self,
+        peer: Peer,
+        token: bytes | None,
+        application: str | None,
+        verifier: TokenVerifier,
+        threads: Executor,
+    ) -> Identified:
+        """Whose it is; `no-caller`, `token-refused`, `too-many-requests`."""
+        if token is None:
+            if peer.claim is None:
+                raise no_caller()
+            found = Identified(Caller(peer.claim, peer=peer.uid), application)
+        else:
+            verified = verifier.known(token, application=application)
+            if verified is None:
+                verified = await self._verified(peer, token, application, verifier, threads)
+            found = Identified(verified.caller, verified.application)
+        _wait(self._callers.wait_s(str(found.caller.claim)))
+        return found
+
+    async def _verified(
+        self,
+        peer: Peer,
+        token: bytes,
+        application: str | None,
+        verifier: TokenVerifier,
+        threads: Executor,
+    ) -> VerifiedCaller:
+        _wait(self._refused.wait_s(peer.source))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            threads,
+            lambda: verifier.verify(token, application=application, source=peer.source),
+        )
+
+
+def bearer(authorization: bytes) -> bytes:
+    """The token of an `Authorization` header; `no-caller` for another scheme."""
+    if authorization[: len(_SCHEME)].lower() != _SCHEME:
+        raise no_caller()
+    return authorization[len(_SCHEME) :].strip()
+
+
+def no_caller() -> Refused:
+    """Nobody is known to ask."""
+    return Refused(
+        "no-caller",
+        "Nobody is known to ask: there is no token.",
+        hint="Send `Authorization: Bearer TOKEN`, or ask over the unix socket.",
+    )
+
+
+def _wait(seconds: float) -> None:
+    if seconds > 0:
+        raise Unavailable(
+            "too-many-requests",
+            "More is asked than one caller or address may.",
+            hint="Come again after the time that Retry-After names; nothing was done.",
+        )

@@ -1,0 +1,315 @@
+"""The door: each request comes in here, and leaves with one answer.
+
+    head ─▶ share of the address ─▶ body ─▶ whose it is ─▶ operation ─▶ answer or problem
+
+Whatever goes wrong leaves as a problem document with one of our codes; an unforeseen error tells
+its type and place and nothing else, because its text may hold anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ledger.errors import InvalidInput, LedgerError, NotFound, Unavailable
+from ledger.usecases.acting import RetryKey
+from tools.service import bodies
+from tools.service.callers import Callers, bearer, no_caller
+from tools.service.counter import Question
+from tools.service.description import description
+from tools.service.forms import BODY_BYTES_MAX, Form, forms_for
+from tools.service.journal import Journal
+from tools.service.metrics import Metrics
+from tools.service.operations import OPERATIONS, Operation
+from tools.service.peers import NOBODY, Peer
+from tools.service.problems import CLOSING, problem_of, status_of
+from tools.service.protocol import PEER
+from tools.service.seal import Seal
+from tools.service.unsealing import UNSEAL_PATH, Unseal, Unsealed, unseal
+
+BODY_S_MAX = 30.0
+IN_HAND_MAX = 1000
+"""Requests that are worked on at once."""
+RETRY_KEY_LENGTH_MAX = 128
+_NO_KEYS = b'{"keys":[]}'
+_PROBLEM = b"application/problem+json"
+_JSON = b"application/json"
+_ONCE = (b"authorization", b"content-type", b"content-length", b"idempotency-key")
+"""Headers of which two would mean different things to different readers."""
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+_encode = msgspec.json.Encoder().encode
+
+
+class Answered(NamedTuple):
+    """What leaves."""
+
+    status: int
+    media_type: bytes
+    content: bytes
+    code: str = ""
+    """Of the error, if it is one."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Door:
+    """The application that the server calls."""
+
+    def __init__(self, seal: Seal, callers: Callers, metrics: Metrics, journal: Journal) -> None:
+        self._seal = seal
+        self._callers = callers
+        self._metrics = metrics
+        self._journal = journal
+        self._in_hand = 0
+        asked = (one.body for one in OPERATIONS.values())
+        self._json, self._msgpack = forms_for((*asked, Unseal))
+        self._plain: dict[str, Callable[[], Awaitable[Answered]]] = {
+            "/health/live": self._live,
+            "/health/ready": self._ready,
+            "/openapi.json": self._description,
+            "/.well-known/jwks.json": self._public_keys,
+        }
+        self._described = msgspec.json.encode(description())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path, started = scope["path"], time.perf_counter()
+        peer: Peer = scope.get(PEER, NOBODY)
+        self._in_hand += 1
+        try:
+            answered = await self._answered(scope, path, peer, receive)
+        except ClientGone:
+            return
+        finally:
+            self._in_hand -= 1
+        headers = [
+            (b"content-type", answered.media_type),
+            (b"content-length", str(len(answered.content)).encode()),
+            *answered.headers,
+        ]
+        if answered.status in CLOSING:
+            headers.append((b"connection", b"close"))
+        start = {"type": "http.response.start", "status": answered.status, "headers": headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": answered.content})
+        seconds = time.perf_counter() - started
+        operation = path if path in OPERATIONS or path == UNSEAL_PATH else "other"
+        if path not in self._plain:
+            self._metrics.answered(operation, answered.status, answered.code, seconds)
+        if answered.status >= 400:
+            self._journal.failed(operation, answered.status, answered.code, peer.source, seconds)
+
+    async def _answered(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
+        try:
+            return await self._answer(scope, path, peer, receive)
+        except LedgerError as error:
+            return _failed(error, b"GET" if path in self._plain else b"POST")
+        except ClientGone:
+            raise
+        except Exception as error:  # noqa: BLE001 # its text may hold anything
+            return _failed(_unexpected(error), b"POST")
+
+    async def _answer(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
+        if self._in_hand > IN_HAND_MAX:
+            raise Unavailable("too-busy", "Too much is asked at once; nothing was done.")
+        plain = self._plain.get(path)
+        if plain is not None:
+            _require_method(scope, b"GET")
+            return await plain()
+        self._callers.let_in(peer)
+        if path == UNSEAL_PATH:
+            return await self._unseal(scope, peer, receive)
+        operation = OPERATIONS.get(path)
+        if operation is None:
+            raise NotFound(
+                "no-such-path",
+                "There is no operation of this path.",
+                hint="`GET /openapi.json` describes all there are.",
+            )
+        return await self._operate(operation, scope, peer, receive)
+
+    async def _operate(
+        self, operation: Operation, scope: Scope, peer: Peer, receive: Receive
+    ) -> Answered:
+        _require_method(scope, b"POST")
+        counter = self._seal.counter
+        headers = _headers(scope)
+        authorization = headers.get(b"authorization")
+        token = None if authorization is None else bearer(authorization)
+        if token is None and peer.claim is None:
+            raise no_caller()
+        asked_in, answered_in = self._forms(headers)
+        body = asked_in.decode(operation.body, await _read(headers, receive))
+        caller, application = await self._callers.identify(
+            peer, token, getattr(body, "application", None), counter.verifier, counter.threads
+        )
+        retry = _retry(operation, headers.get(b"idempotency-key"), body, application)
+        question = Question(body, caller, application, retry, answered_in.has_bytes)
+        answer = await operation.function(counter, question)
+        content = answered_in.encoder.encode(answer)
+        return Answered(200, answered_in.media_type, content)
+
+    def _forms(self, headers: dict[bytes, bytes]) -> tuple[Form, Form]:
+        """What the body is in, and what the answer is to be in."""
+        given = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        forms = {form.media_type: form for form in (self._json, self._msgpack)}
+        asked = forms.get(given)
+        if asked is None:
+            raise InvalidInput(
+                "unknown-media-type",
+                "A body is application/json or application/msgpack.",
+                hint="Say which one with Content-Type.",
+            )
+        accepted = headers.get(b"accept", b"")
+        named = [form for media_type, form in forms.items() if media_type in accepted]
+        return asked, asked if asked in named or not named else named[0]
+
+    async def _unseal(self, scope: Scope, peer: Peer, receive: Receive) -> Answered:
+        _require_method(scope, b"POST")
+        headers = _headers(scope)
+        asked_in, _ = self._forms(headers)
+        body = asked_in.decode(Unseal, await _read(headers, receive))
+        slot = await unseal(self._seal, peer, body)
+        self._journal.unsealed(slot)
+        return Answered(200, _JSON, _encode(Unsealed(slot)))
+
+    async def _live(self) -> Answered:
+        return Answered(200, _JSON, b'{"status":"live"}')
+
+    async def _ready(self) -> Answered:
+        try:
+            await self._seal.require_ready()
+        except LedgerError as error:
+            status = status_of(error)
+            word = "sealed" if error.code == "sealed" else "unavailable"
+            return Answered(status, _JSON, _encode({"status": word}))
+        return Answered(200, _JSON, b'{"status":"ready"}')
+
+    async def _description(self) -> Answered:
+        return Answered(200, _JSON, self._described)
+
+    async def _public_keys(self) -> Answered:
+        counter = self._seal.counter
+        newest = (await counter.wait(counter.ledger.trust.published)).newest()
+        jwks = _NO_KEYS if newest is None else newest.jwks.encode()
+        return Answered(200, b"application/jwk-set+json", jwks)
+
+
+def _require_method(scope: Scope, method: bytes) -> None:
+    if scope["method"].encode() != method:
+        raise InvalidInput(
+            "method-not-allowed",
+            f"This path takes {method.decode()} only.",
+            hint="`GET /openapi.json` describes what there is.",
+        )
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    """The headers by name; `malformed-header` where one that must be alone comes twice."""
+    found: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in found and name in _ONCE:
+            raise InvalidInput("malformed-header", f"{name.decode()} comes more than once.")
+        found[name] = value
+    return found
+
+
+async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    """The whole body; `body-too-large`, `request-too-slow`."""
+    told = headers.get(b"content-length", b"0")
+    if not told.isdigit() or len(told) > 10 or int(told) > BODY_BYTES_MAX:
+        raise _too_large()
+    message = await receive()
+    if not message.get("more_body") and message["type"] == "http.request":
+        return bytes(message["body"])  # nearly always all there is
+    content = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            while True:
+                if message["type"] != "http.request":
+                    raise ClientGone
+                content += message["body"]
+                if len(content) > BODY_BYTES_MAX:
+                    raise _too_large()
+                if not message.get("more_body"):
+                    return bytes(content)
+                message = await receive()
+    except TimeoutError:
+        raise Unavailable(
+            "request-too-slow",
+            f"The body did not come to its end within {BODY_S_MAX:.0f} seconds.",
+            hint="Nothing was done; send it again.",
+        ) from None
+
+
+def _retry(
+    operation: Operation, key: bytes | None, body: bodies.Body, application: str | None
+) -> RetryKey | None:
+    if key is None:
+        return None
+    if not operation.takes_retry_key:
+        raise InvalidInput(
+            "retry-key-not-taken",
+            "This operation takes no Idempotency-Key.",
+            hint="Sent again it is another request, with a record of its own.",
+        )
+    text = key.decode("latin-1")
+    if not 1 <= len(text) <= RETRY_KEY_LENGTH_MAX or not (text.isascii() and text.isprintable()):
+        raise InvalidInput(
+            "malformed-header",
+            f"An Idempotency-Key has 1 to {RETRY_KEY_LENGTH_MAX} visible characters.",
+        )
+    if " " in text:
+        raise InvalidInput("malformed-header", "An Idempotency-Key has no blanks.")
+    return RetryKey(operation.path, text, _asked(body, application))
+
+
+def _asked(body: bodies.Body, application: str | None) -> str:
+    """A digest of what is asked for, without any value."""
+    if isinstance(body, bodies.Set):
+        body = msgspec.structs.replace(body, fields=dict.fromkeys(sorted(body.fields)))
+    return hashlib.sha256(msgspec.msgpack.encode((application, body))).hexdigest()[:32]
+
+
+def _failed(error: LedgerError, allowed: bytes) -> Answered:
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    status = status_of(error)
+    if status == 429:
+        headers = ((b"retry-after", b"1"),)  # no share is smaller than one request a second
+    elif status == 405:
+        headers = ((b"allow", allowed),)
+    elif status == 401:
+        refused = b', error="invalid_token"' if error.code == "token-refused" else b""
+        headers = ((b"www-authenticate", b'Bearer realm="credledger"' + refused),)
+    return Answered(status, _PROBLEM, _encode(problem_of(error)), error.code, headers)
+
+
+def _too_large() -> InvalidInput:
+    return InvalidInput("body-too-large", f"A body has at most {BODY_BYTES_MAX} bytes.")
+
+
+def _unexpected(error: Exception) -> LedgerError:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = ""
+    if trace is not None:
+        where = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    return LedgerError(
+        "unexpected",
+        f"Something unforeseen happened: {type(error).__name__}{where}.",
+        hint="Nothing is lost that was acknowledged; please report this.",
+    )

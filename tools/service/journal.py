@@ -1,0 +1,87 @@
+"""The service's own log: one JSON document a line, to standard error.
+
+What may stand in it is listed here and nowhere else: operations, statuses, codes, addresses, times.
+No claim, application, reason, token, ticket or value ever does; who asked for what is in the
+ledger. Failures are written up to a rate, and how many were left out is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, TextIO
+
+import structlog
+
+from tools.service.shares import Shares
+
+_RATE = 20.0
+_BURST = 200
+
+
+class Journal:
+    """Writes the lines."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._log = structlog.wrap_logger(
+            structlog.WriteLogger(stream),
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.JSONRenderer(),
+            ],
+            wrapper_class=structlog.BoundLogger,
+        )
+        self._shares = Shares(_RATE, _BURST, time.monotonic)
+        self._left_out = 0
+
+    def listening(self, places: list[str], *, sealed: bool) -> None:
+        """The service answers from now on."""
+        self._log.info("listening", places=places, sealed=sealed)
+
+    def unsealed(self, slot: int) -> None:
+        """Somebody unlocked the ledger."""
+        self._log.info("unsealed", slot=slot)
+
+    def stopping(self) -> None:
+        """No more connections are taken."""
+        self._log.info("stopping")
+
+    def stopped(self, unremembered: str) -> None:
+        """All that was acknowledged is durable; the code of what could not be remembered, if so."""
+        self._log.info("stopped", unremembered=unremembered)
+
+    def failed(self, operation: str, status: int, code: str, source: str, seconds: float) -> None:
+        """A request that was not done as asked."""
+        if self._shares.wait_s("") > 0:
+            self._left_out += 1
+            return
+        told: dict[str, Any] = {"left_out": self._left_out} if self._left_out else {}
+        self._left_out = 0
+        write = self._log.error if status >= 500 else self._log.warning
+        write(
+            "request-failed",
+            operation=operation,
+            status=status,
+            code=code,
+            source=source,
+            milliseconds=round(seconds * 1000, 1),
+            **told,
+        )
+
+    def from_server(self) -> logging.Handler:
+        """What the HTTP server has to say, in the same form."""
+        return _ServerLines(self._log)
+
+
+class _ServerLines(logging.Handler):
+    """Takes over records of the server's, without what an exception quotes."""
+
+    def __init__(self, log: Any) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raised = record.exc_info[0] if record.exc_info else None
+        told = {} if raised is None else {"exception": raised.__name__}
+        self._log.warning("server", message=str(record.msg), **told)

@@ -1,0 +1,77 @@
+"""A connection: uvicorn's own, which also knows its peer and bounds the head of a request.
+
+The parser keeps whatever stands before a body until it is complete, so a head is bounded in bytes
+as they come in, and in time by a look at all connections once a second (`Connections.close_slow`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tools.service.peers import NOBODY, Peer, peer_of
+
+HEAD_BYTES_MAX = 32 * 1024
+"""A token has at most 16 KiB."""
+HEAD_S_MAX = 10.0
+CONNECTIONS_MAX = 2000
+PEER = "credledger.peer"
+"""Where the peer stands in a request's scope."""
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"cache-control: no-store\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+)
+
+
+class Connection(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.peer: Peer = NOBODY
+        self._head_bytes = 0
+        self.head_since: float | None = None
+        """When the head that is not complete yet began, by the loop's clock."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Look who it is; one too many is let go at once."""
+        made = cast("asyncio.Transport", transport)  # uvloop's do as that class does
+        super().connection_made(made)
+        self.head_since = self.loop.time()
+        descriptor = transport.get_extra_info("socket").fileno()
+        with socket.socket(fileno=socket.dup(descriptor)) as connected:
+            self.peer = peer_of(connected)
+        if len(self.connections) > CONNECTIONS_MAX:
+            made.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, unless a head has become too large."""
+        super().data_received(data)
+        if self.head_since is not None and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._head_bytes = 0
+        self.head_since = self.loop.time()
+        self.scope[PEER] = self.peer  # type: ignore[literal-required] # ours, for the door
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        self.head_since = None
+        super().on_headers_complete()
+
+
+def close_slow(connections: set[Any], now: float) -> None:
+    """Close the connections whose head has not come to its end in time."""
+    for connection in list(connections):
+        since = connection.head_since
+        if since is not None and now - since > HEAD_S_MAX:
+            connection.transport.close()

@@ -1,0 +1,113 @@
+"""The seal: no ledger is open until somebody has unlocked it.
+
+    sealed ── open ──▶ open ── close ──▶ sealed for good
+
+While it is sealed, the process holds no key and answers its health alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, ExitStack
+
+from ledger.errors import Conflict, LedgerError, Unavailable
+from tools.documents import StandardInput
+from tools.service.counter import Counter
+from tools.settings import Settings
+from tools.wiring import Unlock, open_session, token_verifier
+
+READY_S = 1.0
+"""How long the answer to whether it is ready is good for."""
+SETTLE_S = 5.0
+
+
+class Seal:
+    """Keeps the ledger shut until it is unlocked."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        threads: Executor,
+        watch: Callable[[int], AbstractContextManager[object]],
+    ) -> None:
+        self.settings = settings
+        self.threads = threads
+        self._watch = watch
+        self._counter: Counter | None = None
+        self._stack = ExitStack()
+        self._guard = threading.Lock()
+        self._ready_at = -READY_S
+        self._ready: LedgerError | None = None
+
+    @property
+    def counter(self) -> Counter:
+        """Where the open ledger is asked; `sealed`."""
+        counter = self._counter
+        if counter is None:
+            raise Unavailable(
+                "sealed",
+                "The service is sealed: nobody has unlocked its ledger yet.",
+                hint="Run `credledger unseal` on its host.",
+            )
+        return counter
+
+    def open(self, unlock: Unlock | None) -> int:
+        """Unlock and open the ledger, in the calling thread; the slot that unlocked.
+
+        `not-sealed` where it is open already, and whatever opening a ledger may raise; the service
+        stays sealed then.
+        """
+        with self._guard:
+            if self._counter is not None:
+                raise Conflict("not-sealed", "The service is unsealed already.")
+            with ExitStack() as stack:
+                opening = open_session(self.settings, StandardInput(), unlock=unlock)
+                session = stack.enter_context(opening)
+                session.ledger.watch_commits(self._watch)
+                verifier = token_verifier(session.ledger)
+                stack.callback(verifier.close)
+                self._counter = Counter(session, self.threads, verifier)
+                self._stack = stack.pop_all()
+            return session.unlocked.slot.id
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether nobody has unlocked it yet."""
+        return self._counter is None
+
+    async def require_ready(self) -> None:
+        """Raise whatever keeps reads from being recorded, as far as can be known without one."""
+        counter = self.counter
+        if time.monotonic() - self._ready_at >= READY_S:
+            self._ready_at = time.monotonic()
+            try:
+                await counter.wait(counter.ledger.head)
+                self._ready = None
+            except LedgerError as error:
+                self._ready = error
+        if self._ready is not None:
+            raise self._ready
+
+    async def settle(self) -> None:
+        """Every few seconds write down what is known of refused tokens, until cancelled."""
+        while True:
+            await asyncio.sleep(SETTLE_S)
+            if self._counter is not None:
+                with contextlib.suppress(LedgerError):
+                    await self._counter.wait(self._counter.verifier.settle)
+
+    def close(self) -> str:
+        """Finish what waits, and let go of the ledger and its keys.
+
+        The code of what this host's memory lacks then, if it could not be written; else nothing.
+        """
+        with self._guard:
+            counter, self._counter = self._counter, None
+            self._stack.close()
+        missed = None if counter is None else counter.ledger.unremembered
+        return "" if missed is None else missed.code

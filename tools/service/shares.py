@@ -1,0 +1,45 @@
+"""Shares: how much one caller or one address may ask in a second, and in one burst.
+
+The generic cell rate algorithm (ITU-T I.371): of each name only the moment is kept at which its
+share would be whole again. One that is whole is forgotten, and where too many are kept, nobody who
+is not known yet is let in until some are; so nobody can fill the memory with names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+NAMES_MAX = 100_000
+
+
+class Shares:
+    """The shares of all names of one kind; used in one thread."""
+
+    def __init__(
+        self, rate: float, burst: int, clock: Callable[[], float], names_max: int = NAMES_MAX
+    ) -> None:
+        """`rate` requests a second, and `burst` at once; the clock counts seconds."""
+        self._step = 1 / rate
+        self._leeway = burst / rate
+        self._clock = clock
+        self._names_max = names_max
+        self._whole_at: dict[str, float] = {}
+
+    def wait_s(self, name: str) -> float:
+        """How long this name must wait; 0 takes one request of its share."""
+        now = self._clock()
+        whole_at = self._whole_at.get(name, now)
+        next_whole = max(whole_at, now) + self._step
+        wait = next_whole - now - self._leeway
+        # What rounding leaves over is no wait.
+        if wait > 1e-9:
+            return wait
+        if name not in self._whole_at and len(self._whole_at) >= self._names_max:
+            self._forget_whole(now)
+            if len(self._whole_at) >= self._names_max:
+                return self._leeway
+        self._whole_at[name] = next_whole
+        return 0.0
+
+    def _forget_whole(self, now: float) -> None:
+        self._whole_at = {name: at for name, at in self._whole_at.items() if at > now}
