@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -12,8 +13,9 @@ from ledger.claims import parse_claim
 from ledger.errors import Conflict, NotFound, Refused
 from ledger.policy import Caller
 from ledger.tokens import verifier as verifying
+from ledger.tokens.verifier import TokenVerifier
 from ledger.usecases.acting import Acting
-from tests.ledger.tokens.conftest import settings
+from tests.ledger.tokens.conftest import no_fetch, settings
 from tests.ledger.tokens.hostile import LIFE_S, SEALED, SKEW_S
 from tests.ledger.tokens.minting import AUDIENCE, ISSUER, OTHER, encrypt, mint
 
@@ -192,6 +194,19 @@ def test_changed_settings_are_what_a_known_token_is_verified_by(counter):
         counter.verify(token)
 
 
+def test_a_caller_that_a_slower_thread_verified_by_older_settings_is_not_known(counter):
+    """Whoever is put among the known after the settings changed is looked at before it counts."""
+    token = mint(counter.scene.now).encode()
+    counter.verify(token)
+    late = dict(counter.verifier._known)
+    counter.ledger.trust.change(Acting(), ISSUER, lambda held: changed(held, skew_s=SKEW_S + 1))
+    counter.house.clock.now += SECOND
+    counter.verify(mint(counter.scene.now, sub="bob"))
+    counter.verifier._known.update(late)
+    assert counter.verifier.known(token) is None
+    assert counter.verify(token)
+
+
 def test_a_token_for_one_use_is_used_once(counter_anywhere):
     """Not again by this process, by another, or after a restart; the refusal is recorded."""
     counter = counter_anywhere
@@ -208,6 +223,29 @@ def test_a_token_for_one_use_is_used_once(counter_anywhere):
     assert len(counter.events("token.used")) == 1
     assert {one.event.why for one in counter.events("token.refused")} == {"replayed"}
     assert counter.verify(other(counter.scene.now, jti="twice"))
+
+
+def test_of_many_uses_at_once_exactly_one_counts(counter_anywhere):
+    """In two processes' ledgers, from eight threads, one token for one use is used once."""
+    counter = counter_anywhere
+    token = other(counter.scene.now, jti="race").encode()
+    beside = counter.house.open()
+    verifiers = [
+        TokenVerifier(trust, no_fetch, counter.house.clock)
+        for trust in (counter.ledger.trust, beside.trust)
+    ]
+
+    def use(number: int) -> bool:
+        try:
+            verifiers[number % 2].verify(token)
+        except Refused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(use, range(16))) == 1
+    beside.close()
+    assert len(counter.events("token.used")) == 1
 
 
 def test_the_same_id_of_two_issuers_is_two_tokens(counter):
