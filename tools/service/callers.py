@@ -81,12 +81,16 @@ class Callers:
         verifier: TokenVerifier,
         threads: Executor,
     ) -> VerifiedCaller:
-        _wait(self._refused.wait_s(peer.source))
+        _wait(self._refused.look_s(peer.source))
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            threads,
-            lambda: verifier.verify(token, application=application, source=peer.source),
-        )
+        try:
+            return await loop.run_in_executor(
+                threads,
+                lambda: verifier.verify(token, application=application, source=peer.source),
+            )
+        except Refused:
+            self._refused.wait_s(peer.source)  # one more of its share of refused ones
+            raise
 
 
 def bearer(authorization: bytes) -> bytes:

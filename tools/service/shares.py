@@ -25,15 +25,19 @@ class Shares:
         self._names_max = names_max
         self._whole_at: dict[str, float] = {}
 
+    def look_s(self, name: str) -> float:
+        """How long this name must wait; nothing is taken of its share."""
+        now = self._clock()
+        wait = max(self._whole_at.get(name, now), now) + self._step - now - self._leeway
+        # What rounding leaves over is no wait.
+        return wait if wait > 1e-9 else 0.0
+
     def wait_s(self, name: str) -> float:
         """How long this name must wait; 0 takes one request of its share."""
-        now = self._clock()
-        whole_at = self._whole_at.get(name, now)
-        next_whole = max(whole_at, now) + self._step
-        wait = next_whole - now - self._leeway
-        # What rounding leaves over is no wait.
-        if wait > 1e-9:
+        wait, now = self.look_s(name), self._clock()
+        if wait > 0:
             return wait
+        next_whole = max(self._whole_at.get(name, now), now) + self._step
         if name not in self._whole_at and len(self._whole_at) >= self._names_max:
             self._forget_whole(now)
             if len(self._whole_at) >= self._names_max:

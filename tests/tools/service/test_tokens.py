@@ -99,3 +99,16 @@ def test_the_keys_to_encrypt_to_are_published(service):
     keys = client.send("GET", "/.well-known/jwks.json").document["keys"]
     assert keys
     assert not any("d" in one for one in keys)
+
+
+def test_an_address_with_refused_tokens_must_wait_and_a_known_token_need_not(service):
+    """A flood of forged tokens costs their sender the share, and nobody who is known."""
+    alice = service.stranger(mint(now()))
+    alice.ok(GET, {"application": "payroll"})
+    forger = service.stranger("x.y.z")
+    codes = []
+    while codes[-1:] != ["too-many-requests"]:
+        codes.append(forger.ask(GET, {}).code)
+        assert len(codes) < 500
+    assert codes[:50] == ["token-refused"] * 50
+    alice.ok(GET, {"application": "payroll"})
