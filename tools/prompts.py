@@ -143,7 +143,13 @@ def consent(question: str, *, yes: bool) -> None:
 
 
 def _hidden(text: str) -> str:
-    return str(click.prompt(text, hide_input=True, err=True))
+    while not (typed := _typed(text)):
+        show.print_note("Nothing was typed.")
+    return typed
+
+
+def _typed(text: str) -> str:
+    return str(click.prompt(text, hide_input=True, err=True, default="", show_default=False))
 
 
 def _from_file(place: str, purpose: str, standard_input: StandardInput) -> str:

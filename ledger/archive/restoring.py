@@ -179,9 +179,9 @@ class Restoration:
 
     def _remember(self, head: CheckedHead, *, always: bool) -> None:
         if self._memory is not None and (always or self._tips.fresh > _FRESH_TIPS_MAX):
-            tips = self._tips.unremembered()
-            self._memory.remember(head, tips)
-            self._tips.remembered(tips)
+            tips, passing = self._tips.unremembered(), self._tips.passing()
+            self._memory.remember(head, tips, passing)
+            self._tips.remembered(tips, passing)
 
 
 def finish(store: Store) -> None:

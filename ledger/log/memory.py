@@ -1,15 +1,20 @@
 r"""What a host remembers of a ledger, in a small file of its own beside the keyring.
 
-A SQLite file with the newest head that this host has checked, and the tip of every stream outside
-the `access` compartment; each row has an HMAC-SHA256 under a key that only the keyring gives::
+A SQLite file with the newest head that this host has checked, and the tip of every ticket's stream
+and of every stream outside the `access` compartment; each row of these two tables has an
+HMAC-SHA256 under a key that only the keyring gives::
 
     head(ledger_id, size, frontier, recorded_at, epoch, signers, mac)
     tips(ledger_id, stream, version, position, before, leaf, mac)
+    passing(ledger_id, recorded_at, stream)
 
     head mac = HMAC(key, "credledger/v1/memory\n"     || ledger id hex || "\n"
                          || size " " recorded_at " " epoch " " signers hex || "\n" || frontier)
     tip mac  = HMAC(key, "credledger/v1/memory-tip\n" || ledger id hex || "\n"
                          || stream || version, position (8 bytes each) || before || leaf)
+
+The third says when tickets were issued. Two days of the log later, the tips of their streams are
+let go of: no ticket lives longer than one, and one that nobody knows is good for nothing.
 
 It is written after commits, at most once a second and at the end, head and tips in one
 transaction, never backwards. The tips are at least as new as the head they lie with. An older file
@@ -33,6 +38,7 @@ import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ledger.errors import LedgerError, Tampered, Unavailable
@@ -55,6 +61,10 @@ _TABLES = (
         " version INTEGER NOT NULL, position INTEGER NOT NULL, before BLOB NOT NULL,"
         " leaf BLOB NOT NULL, mac BLOB NOT NULL, PRIMARY KEY (ledger_id, stream)) WITHOUT ROWID"
     ),
+    (
+        "CREATE TABLE IF NOT EXISTS passing (ledger_id BLOB NOT NULL, recorded_at INTEGER NOT NULL,"
+        " stream BLOB NOT NULL, PRIMARY KEY (ledger_id, recorded_at, stream)) WITHOUT ROWID"
+    ),
 )
 _KEEP_HEAD = (
     f"INSERT INTO head ({_HEAD}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (ledger_id) DO UPDATE"
@@ -68,6 +78,12 @@ _KEEP_TIP = (
     " before = excluded.before, leaf = excluded.leaf, mac = excluded.mac"
     " WHERE excluded.position > tips.position"
 )
+_KEEP_PASSING = "INSERT OR IGNORE INTO passing (ledger_id, recorded_at, stream) VALUES (?, ?, ?)"
+_PASSED = "FROM passing WHERE ledger_id = ? AND recorded_at < ?"
+_LET_TIPS_GO = f"DELETE FROM tips WHERE ledger_id = ? AND stream IN (SELECT stream {_PASSED})"
+_LET_PASSING_GO = f"DELETE {_PASSED}"
+_PASSING_US = 2 * 86_400_000_000
+"""So long after its issue the tip of a ticket's stream is let go of."""
 _THE_HEAD = f"SELECT {_HEAD} FROM head WHERE ledger_id = ?"
 _THE_TIP = f"SELECT {_TIP} FROM tips WHERE ledger_id = ? AND stream = ?"
 _TIPS_TOGETHER = 100
@@ -151,8 +167,18 @@ class HostMemory:
                 rows.extend(self._fetch(_SOME_TIPS, self._ledger_id, *padded))
         return {stream: self._checked_tip(stream, tip) for _, stream, *tip in rows}
 
-    def remember(self, head: CheckedHead, tips: Mapping[bytes, Tip]) -> None:
-        """Keep this head and these tips where they are newer than those kept; durable on return."""
+    def remember(
+        self,
+        head: CheckedHead,
+        tips: Mapping[bytes, Tip],
+        passing: Mapping[bytes, int] = MappingProxyType({}),
+    ) -> None:
+        """Keep this head and these tips where they are newer than those kept; durable on return.
+
+        `passing` are streams of tickets, with the microseconds UTC of their issue.
+        """
+        passed = (self._ledger_id, head.recorded_at - _PASSING_US)
+        kept_passing = [(self._ledger_id, issued_at, one) for one, issued_at in passing.items()]
         kept_head = (
             self._ledger_id,
             head.size,
@@ -182,6 +208,9 @@ class HostMemory:
                         raise _replaced()
                     connection.execute(_KEEP_HEAD, kept_head)
                     connection.executemany(_KEEP_TIP, kept_tips)
+                    connection.executemany(_KEEP_PASSING, kept_passing)
+                    connection.execute(_LET_TIPS_GO, (self._ledger_id, *passed))
+                    connection.execute(_LET_PASSING_GO, passed)
                 self._complete_to = max(kept, head.size)
         except (sqlite3.Error, OSError) as error:
             raise _not_writable() from error

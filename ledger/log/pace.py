@@ -1,9 +1,10 @@
 """How fast long work may go beside those who append.
 
-It holds the lock for a page at a time. The first is small, and as long as nobody else appends, each
-is twice as large as the one before. As soon as somebody does, pages are small again, and after each
-the work stays away for as long as it held the lock, at least `ASIDE_MIN_S`: whoever waits comes
-next, and half of the time is theirs.
+It holds the lock for a page at a time. The first two are small, for only then can it know whether
+somebody else appends; as long as nobody does, each is twice as large as the one before. As soon as
+somebody does, a page is as large as can be worked off in `BUSY_HELD_S`, for that is how much longer
+others have to wait, and after each the work stays away for as long as it held the lock, at least
+`ASIDE_MIN_S`: whoever waits comes next, and half of the time is theirs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from collections.abc import Callable
 
 CALM_ROWS = 4000
 BUSY_ROWS = 100
+BUSY_ROWS_MIN = 20
+"""Below that, what every commit costs would be most of the work."""
+BUSY_HELD_S = 0.01
 ASIDE_MIN_S = 0.001
 
 
@@ -45,8 +49,17 @@ class Pace:
         What the work itself appends is not to be counted in `last`.
         """
         held_s = self._clock() - self._began
-        others = self._last is not None and last > self._last
-        self._last = last
-        self.rows = BUSY_ROWS if others else min(2 * self.rows, CALM_ROWS)
-        if others:
+        before, self._last = self._last, last
+        if before is None:
+            return
+        if last > before:
+            self.rows = _rows_in_time(self.rows, held_s)
             self._sleep(max(ASIDE_MIN_S, held_s))
+        else:
+            self.rows = min(2 * self.rows, CALM_ROWS)
+
+
+def _rows_in_time(rows: int, held_s: float) -> int:
+    """How many are worked off in `BUSY_HELD_S` where so many took so long."""
+    fitting = int(rows * BUSY_HELD_S / held_s) if held_s else BUSY_ROWS
+    return min(BUSY_ROWS, max(BUSY_ROWS_MIN, fitting))

@@ -17,6 +17,10 @@ what he ends with; whoever needs the newest row alone compares its leaf. A strea
 no rows: what the database shows of it then is not the log's.
 
 Tips that the host's memory does not hold yet are *fresh*; the rest is looked up there by key.
+
+A ticket is over within a day, so the memory lets go of the tips of tickets' streams once two days
+have been recorded since their issue; *passing* ones are those. A ticket's stream without a tip is
+one that nobody knows, whatever comes of it later.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from ledger.aggregates.tickets import ONE_TIME_TOPICS
+from ledger.aggregates.tickets import ONE_TIME_TOPICS, TicketIssued
 from ledger.codec.mapper import compartment_of
 from ledger.errors import Tampered
 from ledger.log.rows import LogRow
@@ -79,6 +83,7 @@ class StreamTips:
         self._remembered = remembered
         self._fresh: dict[bytes, Tip] = {}
         self._known: dict[bytes, Tip] = {}
+        self._passing: dict[bytes, int] = {}
         self._guard = threading.Lock()
         self._adopted = 0
 
@@ -122,6 +127,11 @@ class StreamTips:
             tip = moved.get(row.stream) or self.of(row.stream)
             if tip is not None and tip.position >= row.position:
                 continue  # another thread or process of this host was here before
+            if tip is None and row.version > 1 and row.topic in ONE_TIME_TOPICS:
+                continue  # of a ticket that another process of this host let go of
+            if row.topic == TicketIssued.TOPIC:
+                with self._guard:
+                    self._passing[row.stream] = row.recorded_at
             if row.version != (tip.version if tip else 0) + 1:
                 raise Tampered("stream-gap", "A stream lacks an event.", position=row.position)
             before = tip.running if tip else NOTHING_RUN
@@ -145,9 +155,16 @@ class StreamTips:
         with self._guard:
             return dict(self._fresh)
 
-    def remembered(self, kept: Mapping[bytes, Tip]) -> None:
+    def passing(self) -> dict[bytes, int]:
+        """When the tickets were issued that the host's memory is not told of yet."""
+        with self._guard:
+            return dict(self._passing)
+
+    def remembered(self, kept: Mapping[bytes, Tip], passing: Iterable[bytes] = ()) -> None:
         """The host's memory holds these now."""
         with self._guard:
+            for stream in passing:
+                self._passing.pop(stream, None)
             for stream, tip in kept.items():
                 if self._fresh.get(stream) == tip:
                     del self._fresh[stream]

@@ -468,13 +468,13 @@ class Writer:
             self._remembered_at = now
             # The head first: tips may be newer than the head they are kept with, never older.
             head = self.head
-            tips = self._tips.unremembered()
+            tips, passing = self._tips.unremembered(), self._tips.passing()
             try:
-                self._memory.remember(head, tips)
+                self._memory.remember(head, tips, passing)
             except Unavailable as error:
                 self.unremembered = error
                 return
-            self._tips.remembered(tips)
+            self._tips.remembered(tips, passing)
             self.unremembered = None
 
 

@@ -95,6 +95,24 @@ def is_live(desk: Desk, transaction: Transaction, creation: Creation) -> bool:
     return found is not None and not found.deleted and found.creation == creation.position
 
 
+class Lives:
+    """Which creations are of live applications, each looked up once.
+
+    For a transaction in which none is created or deleted.
+    """
+
+    def __init__(self, desk: Desk, transaction: Transaction) -> None:
+        self._desk = desk
+        self._transaction = transaction
+        self._known: dict[Creation, bool] = {}
+
+    def __contains__(self, creation: Creation) -> bool:
+        known = self._known.get(creation)
+        if known is None:
+            known = self._known[creation] = is_live(self._desk, self._transaction, creation)
+        return known
+
+
 def _value_rows(
     desk: Desk, writer: Writer, pace: Pace, until: int, epoch: int
 ) -> Iterator[tuple[list[LogRow], int]]:
@@ -120,12 +138,13 @@ def _newest(
     def look(transaction: Transaction) -> tuple[tuple[Found, ...], tuple[Found, ...]]:
         live: list[Found] = []
         ended: list[Found] = []
+        lives = Lives(desk, transaction)
         for row in rows:
             require_remembered(row, transaction.version(row.stream))
             if not transaction.stands_at(row.stream, row.version, row.leaf):
                 continue
             found = _found(row, mapping_from(desk.mapper.open_checked(row)))
-            (live if is_live(desk, transaction, found.creation) else ended).append(found)
+            (live if found.creation in lives else ended).append(found)
         return tuple(live), tuple(ended)
 
     writer.warm(row.stream for row in rows)

@@ -44,7 +44,7 @@ from ledger.usecases.destruction import IntendDestruction, RecordDestruction
 from ledger.usecases.founding import committed
 from ledger.usecases.held_keys import HeldKeys, drop
 from ledger.usecases.outcomes import RotationOutcome
-from ledger.usecases.resting import Creation, Found, is_live, resting, values_of
+from ledger.usecases.resting import Creation, Found, Lives, resting, values_of
 from ledger.usecases.safeguards import Safeguards, lacking
 
 EPOCHS_PAST = 2
@@ -115,20 +115,23 @@ class Reseal:
     epoch: int
     period: int
     prepared: Sequence[Prepared]
+    pace: Pace
 
     def decide(self, transaction: Transaction) -> Resealed:
         """Append what still fits its place."""
+        self.pace.take_lock()
         fits = transaction.epoch == self.epoch
         fits &= period_of(transaction.recorded_at()) == self.period
         if not fits:
             return Resealed(0, (), len(self.prepared))
         actor = self.desk.actor(transaction, self.acting)
+        lives = Lives(self.desk, transaction)
         resealed, ended = 0, []
         for row, event in self.prepared:
             if not transaction.stands_at(row.stream, row.version, row.leaf):
                 continue  # set or deleted meanwhile, and in the new epoch if there are values
             creation = Creation(event.application, event.creation)
-            if not is_live(self.desk, transaction, creation):
+            if creation not in lives:
                 ended.append(creation)
                 continue
             transaction.append(row.stream, event, actor, self.acting.reason)
@@ -284,13 +287,13 @@ class Rotation:
             missed = 0
             for page in resting(self._desk, self._writer, pace, until=until, epoch=epoch):
                 ended.update(found.creation for found in page.ended)
-                request = self._prepared(acting, epoch, page.live)
-                pace.take_lock()
                 if page.live:
-                    outcome = self._writer.run(request)
+                    outcome = self._writer.run(self._prepared(acting, epoch, page.live, pace))
                     done += outcome.resealed
                     ended.update(outcome.ended)
                     missed += outcome.missed
+                else:
+                    pace.take_lock()  # and nobody waited for it
                 pace.let_go(self._writer.head.size - done)
                 progress(page.reached, until)
             if not missed:
@@ -302,12 +305,12 @@ class Rotation:
                     hint="Run `credledger key rotate` again; it finishes what is unfinished.",
                 )
 
-    def _prepared(self, acting: Acting, epoch: int, found: Sequence[Found]) -> Reseal:
+    def _prepared(self, acting: Acting, epoch: int, found: Sequence[Found], pace: Pace) -> Reseal:
         period = period_of(max(self._clock(), self._writer.head.recorded_at + 1))
         prepared = tuple(
             sealed for one in found if (sealed := self._sealed_anew(one, epoch, period)) is not None
         )
-        return Reseal(self._desk, acting, epoch, period, prepared)
+        return Reseal(self._desk, acting, epoch, period, prepared, pace)
 
     def _sealed_anew(self, found: Found, epoch: int, period: int) -> Prepared | None:
         """None where another run has sealed it anew and destroyed its key since it was read."""

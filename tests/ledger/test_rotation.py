@@ -206,8 +206,8 @@ def test_what_is_set_while_a_page_is_prepared_is_not_overwritten(filled, monkeyp
     other = filled.open()
     prepared, changed = Rotation._prepared, []
 
-    def preparing(self, acting, epoch, found):
-        request = prepared(self, acting, epoch, found)
+    def preparing(self, *asked):
+        request = prepared(self, *asked)
         if not changed:
             changed.append(True)
             other.set_credentials(Acting(), "CRM", OWNERS[1], values(f"of {OWNERS[1]}"))

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
+from ledger.aggregates.issuers import Settings
+from ledger.aggregates.presented import PresentedToken
 from ledger.claims import parse_claim
 from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
 from ledger.policy import Caller
 from ledger.sealing.tickets import Ticket, new_ticket, parse_ticket
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
+from projections.redecide import redecide
 
 OPERATOR = Acting(reason="set-up")
 SECOND_US = 1_000_000
@@ -513,3 +518,194 @@ def test_the_randomness_is_the_one_handed_in():
     ticket = new_ticket(lambda count: asked.append(count) or bytes(range(count)))
     assert asked == [32]
     assert ticket.reveal() == "clt_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+
+
+# What a host remembers of tickets, and for how long
+
+
+DAY_US = 86_400_000_000
+
+
+def remembered(house, table):
+    """How many rows the host's memory has in a table."""
+    path = house.keyring_path.with_name(f"{house.keyring_path.name}.memory")
+    with closing(sqlite3.connect(path)) as raw:
+        return raw.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
+
+@pytest.fixture
+def in_file(prepared_file):
+    """In a file, where a host whose clock is far from the server's may open the ledger."""
+    made = prepared_file(fill)
+    made.clock = Standing(made.clock())
+    return made
+
+
+def restarted(house, ledger):
+    ledger.close()
+    return house.open()
+
+
+def test_a_hosts_memory_lets_go_of_tickets_in_time(in_file):
+    """Two days of the log after their issue; a ticket that it let go of is unknown."""
+    house, frozen, ledger = in_file, in_file.clock, in_file.open()
+    old = issue(ledger)
+    ledger.redeem_ticket(PORTAL, "Mail", issue(ledger))
+    ledger = restarted(house, ledger)
+    before = remembered(house, "tips")
+    assert remembered(house, "passing") == 2
+    frozen.now += 2 * DAY_US
+    kept = issue(ledger)
+    ledger = restarted(house, ledger)
+    assert (remembered(house, "tips"), remembered(house, "passing")) == (before + 1, 3)
+    assert refused(ledger, PORTAL, "Mail", old).event.detail == "ticket-expired"
+    frozen.now += 1
+    ledger.redeem_ticket(PORTAL, "Mail", kept)
+    ledger = restarted(house, ledger)
+    assert (remembered(house, "tips"), remembered(house, "passing")) == (before - 1, 1)
+    record = refused(ledger, PORTAL, "Mail", old)
+    assert (record.event.detail, record.event.on_behalf_of) == ("no-such-ticket", None)
+    assert refused(ledger, PORTAL, "Mail", kept).event.detail == "ticket-used"
+    ledger.close()
+
+
+def test_a_host_that_let_go_follows_one_that_did_not(in_file):
+    """What is said of a ticket later, on a host that still knows it, is nothing to stumble over."""
+    house, frozen, ledger = in_file, in_file.clock, in_file.open()
+    old = issue(ledger)
+    ledger._writer._remember(always=True)
+    other = house.open(remember=False)
+    frozen.now += 2 * DAY_US + 1
+    ledger.retrieve(ALICE, "Mail")
+    ledger = restarted(house, ledger)
+    assert refused(other, PORTAL, "Mail", old).event.detail == "ticket-expired"
+    assert topics(house)[-2] == "ticket.expired"
+    assert ledger.retrieve(ALICE, "Mail").owner == "user:alice"
+    assert refused(ledger, PORTAL, "Mail", old).event.detail == "no-such-ticket"
+    other.close()
+    ledger.close()
+
+
+def test_a_host_without_memory_knows_all_tickets(house, ledger):
+    """Its walk through the log finds them where they stand."""
+    used, good = issue(ledger), issue(ledger)
+    ledger.redeem_ticket(PORTAL, "Mail", used)
+    ledger.close()
+    house.keyring_path.with_name(f"{house.keyring_path.name}.memory").unlink()
+    again = house.open()
+    assert refused(again, PORTAL, "Mail", used).event.detail == "ticket-used"
+    assert again.redeem_ticket(PORTAL, "Mail", good).owner == "user:alice"
+    again.close()
+
+
+# Erasure
+
+
+@pytest.fixture
+def erasing(house, ledger, frozen):
+    """Erases what is older than 31 days, whatever month it is."""
+
+    def erase():
+        ledger.retention.set_policy(OPERATOR, 31)
+        return ledger.retention.apply(OPERATOR).until
+
+    return erase
+
+
+def test_erasure_breaks_no_live_ticket(house, ledger, frozen, erasing):
+    """Months that are over for long go; a ticket of today is good until its time is over."""
+    old = issue(ledger)
+    ledger.redeem_ticket(PORTAL, "Mail", old)
+    unused = issue(ledger)
+    frozen.now += 30 * DAY_US
+    ledger.retrieve(ALICE, "Mail")
+    frozen.now += 30 * DAY_US
+    ledger.retrieve(ALICE, "Mail")
+    frozen.now += 10 * DAY_US
+    good = issue(ledger, ALICE, "Mail")
+    assert erasing() > 0
+    assert ledger.redeem_ticket(PORTAL, "Mail", good).owner == "user:alice"
+    for ticket in (old, unused):
+        record = refused(ledger, PORTAL, "Mail", ticket)
+        assert (record.event.detail, record.event.on_behalf_of) == ("no-such-ticket", None)
+    assert (
+        redecide(ledger._writer.store, ledger._desk.mapper, retention=ledger.retention.state())[
+            "wrong"
+        ]
+        == []
+    )
+
+
+def test_a_used_ticket_whose_records_were_erased_stays_used(house, ledger, frozen, erasing):
+    """Even where the clock is put back to the minute of its issue."""
+    began = frozen.now
+    used, unused = issue(ledger), issue(ledger)
+    ledger.redeem_ticket(PORTAL, "Mail", used)
+    for _ in range(3):
+        frozen.now += 25 * DAY_US
+        ledger.retrieve(ALICE, "Mail")
+    assert erasing() > 0
+    frozen.now = began + SECOND_US
+    for ticket in (used, unused):
+        assert refused(ledger, PORTAL, "Mail", ticket).event.detail == "no-such-ticket"
+
+
+# Tokens
+
+
+STS = "https://sts.contoso.example"
+KEYS = '{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
+
+
+def by_token(position, text, *groups, application=""):
+    """A caller for whom a token of the issuer spoke, verified by the settings of that position."""
+    who = caller(f"{STS}#{text}", *(f"{STS}#{one}" for one in groups))
+    return Caller(who.claim, who.groups, PresentedToken(STS, position, application))
+
+
+@pytest.fixture
+def trusting(ledger):
+    """Where the issuer's settings stand; its users and services have what ours have."""
+    settings = Settings(audience="ledger", algorithms=("EdDSA",), keys=KEYS, keys_url="")
+    ledger.trust.add(OPERATOR, STS, settings)
+    ledger.grant(OPERATOR, "Mail", "ticket-redeemer", f"{STS}#service:portal")
+    ledger.set_credentials(OPERATOR, "Mail", parse_claim(f"{STS}#user:petra"), PAIR)
+    return ledger.trust.issuers().get(STS).position
+
+
+def nothing_wrong(ledger):
+    return redecide(ledger._writer.store, ledger._desk.mapper)["wrong"] == []
+
+
+def test_tokens_speak_for_user_and_redeemer(ledger, trusting):
+    """Both are recorded with what was known of their tokens, and decided again by it."""
+    petra, portal = by_token(trusting, "user:petra"), by_token(trusting, "service:portal")
+    issued = ledger.issue_ticket(petra, "Mail")
+    found = ledger.redeem_ticket(portal, "Mail", issued.ticket.reveal())
+    assert found.owner == f"{STS}#user:petra"
+    assert recorded(ledger, issued.position).actor.token == petra.token
+    for position in (found.position - 1, found.position):
+        assert recorded(ledger, position).actor.token == portal.token
+    assert nothing_wrong(ledger)
+
+
+def test_a_ticket_ends_with_the_trust_in_whoever_spoke_for_its_user(ledger, trusting):
+    """An issuer that was removed speaks for nobody, neither user nor redeemer."""
+    petra, portal = by_token(trusting, "user:petra"), by_token(trusting, "service:portal")
+    theirs, ours = issue(ledger, petra), issue(ledger)
+    ledger.trust.remove(OPERATOR, STS)
+    assert refused(ledger, PORTAL, "Mail", theirs).event.detail == "issuer-not-trusted"
+    assert refused(ledger, portal, "Mail", ours).event.detail == "issuer-not-trusted"
+    with pytest.raises(Refused) as caught:
+        ledger.issue_ticket(petra)
+    assert recorded(ledger, caught.value.position).event.detail == "issuer-not-trusted"
+    assert nothing_wrong(ledger)
+
+
+def test_a_token_for_one_application_makes_tickets_for_that_one(ledger, trusting):
+    """What the user's token was not for is not got by way of a ticket either."""
+    petra = by_token(trusting, "user:petra", application="Finance")
+    ticket = issue(ledger, petra)
+    record = refused(ledger, PORTAL, "Mail", ticket)
+    assert record.event.detail == "token-for-another-application"
+    assert nothing_wrong(ledger)

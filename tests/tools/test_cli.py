@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 
+import click
 import pytest
 
 from tools.cli.exits import EXIT_CODES
-from tools.cli.main import PLACES, program
+from tools.cli.main import PLACES, program, run
 
 CANARY = "canary-7f3a-secret"
 
@@ -155,6 +156,25 @@ def test_every_command_has_json_settings_and_an_example():
         options = {option for one in command.params for option in one.opts}
         assert {"--json", "--store", "--keyring"} <= options, path
         assert "credledger " + " ".join(path) in command.epilog, path
+
+
+def test_the_help_of_a_noun_cuts_no_line_off(cli):
+    """Each verb's own first sentence is told whole, over several lines where it is long."""
+    context = click.Context(program, info_name="credledger")
+    for name in program.list_commands(context):
+        noun = program.get_command(context, name)
+        if isinstance(noun, click.Group) and not hasattr(noun, "default"):
+            shown = noun.get_help(click.Context(noun, context, info_name=name))
+            for verb in noun.commands.values():
+                line = verb.get_short_help_str(1000)
+                assert " ".join(line.split()) in " ".join(shown.split()), (name, verb.name)
+
+
+def test_an_option_without_its_value_points_to_the_commands_own_help(capsys):
+    """And so does whatever else click finds wrong with a command's words."""
+    for words in (["--store"], [], ["x", "--since", "1"]):
+        assert run(["app", "show", *words]) == 2
+        assert "See `credledger app show --help`." in capsys.readouterr().err
 
 
 def test_every_family_has_its_exit_code():

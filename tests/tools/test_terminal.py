@@ -64,8 +64,9 @@ def test_a_new_passphrase_is_asked_for_until_it_will_do(bare):
     assert "The two are not the same." in shown
     assert shown.count("New passphrase") == 3
     assert "herons" not in shown
-    code, shown = typed(("status",), [LONG], bare.environment)
+    code, shown = typed(("status",), ["", LONG], bare.environment)
     assert (code, "herons" in shown) == (0, False)
+    assert shown.count("Nothing was typed.") == 1
     code, shown = typed(("status",), ["seven herons"], bare.environment)
     assert code == 6
     assert "No slot of the keyring opens with this passphrase." in shown

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from tools.bench.commands import help_fact
 from tools.bench.figures import Fact
+from tools.bench.floor_walks import walking_facts
 from tools.bench.grown import Grown
 from tools.bench.history import History
 from tools.bench.latencies import latency_facts
@@ -55,6 +56,7 @@ def main(runs: int, events: int, store: str | None, out: Path) -> None:
         facts = [help_fact(runs)]
         for place in found:
             facts.extend(_grown_facts(place, events))
+            facts.extend(list(walking_facts(place, facts)))
             facts.extend(_beside_facts(place, runs))
     console = Console(width=160)
     console.print(f"{machine()}; {engines}; {versions()}; medians of {runs}")

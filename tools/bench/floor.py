@@ -67,7 +67,15 @@ class Driver(Protocol):
         ...
 
     def page(self, after: int) -> list[Row]:
-        """The next rows in order."""
+        """The next rows in order: position and sealed bytes."""
+        ...
+
+    def whole_page(self, after: int) -> list[Row]:
+        """The same with all columns."""
+        ...
+
+    def empty_history(self) -> None:
+        """Take all rows out of the history."""
         ...
 
     def close(self) -> None:
@@ -106,6 +114,15 @@ class SqliteDriver:
         """A thousand rows."""
         sql = "SELECT position, sealed FROM log WHERE position > ? ORDER BY position LIMIT 1000"
         return self._raw.execute(sql, (after,)).fetchall()
+
+    def whole_page(self, after: int) -> list[Row]:
+        """A thousand rows."""
+        sql = "SELECT * FROM log WHERE position > ? ORDER BY position LIMIT 1000"
+        return self._raw.execute(sql, (after,)).fetchall()
+
+    def empty_history(self) -> None:
+        """One statement."""
+        self._raw.execute("DELETE FROM history")
 
     def close(self) -> None:
         """Close the file."""
@@ -156,6 +173,15 @@ class PostgresqlDriver:
         sql = b"SELECT position, sealed FROM log WHERE position > %s ORDER BY position LIMIT 1000"
         return self._raw.execute(sql, [after], binary=True).fetchall()
 
+    def whole_page(self, after: int) -> list[Row]:
+        """A thousand rows."""
+        sql = b"SELECT * FROM log WHERE position > %s ORDER BY position LIMIT 1000"
+        return self._raw.execute(sql, [after], binary=True).fetchall()
+
+    def empty_history(self) -> None:
+        """One statement."""
+        self._raw.execute(b"TRUNCATE history")
+
     def close(self) -> None:
         """Close the connection."""
         self._raw.close()
@@ -170,19 +196,19 @@ class Floor:
 
     def append(self, commits: int = 1500) -> int:
         """One row a commit."""
-        with closing(self._driver()) as driver:
+        with closing(self.driver()) as driver:
             for position in range(1, commits + 1):
                 driver.begin()
-                driver.put("log", [self._row(position, os.urandom(16))])
+                driver.put("log", [self.row(position, os.urandom(16))])
                 driver.commit()
         return commits
 
     def save(self, saves: int = 15) -> int:
         """A thousand rows a commit, with a leaf each."""
-        with closing(self._driver()) as driver:
+        with closing(self.driver()) as driver:
             for save in range(saves):
                 driver.begin()
-                rows = [self._row(save * 1000 + n + 1, os.urandom(16)) for n in range(1000)]
+                rows = [self.row(save * 1000 + n + 1, os.urandom(16)) for n in range(1000)]
                 for row in rows:
                     hashlib.sha256(b"\x00" + row[1] + hashlib.sha256(row[3]).digest()).digest()
                 driver.put("log", rows)
@@ -191,35 +217,34 @@ class Floor:
 
     def read_batch(self, batches: int = 150) -> int:
         """Sixty-four whole reads a commit."""
-        with closing(self._driver()) as driver:
+        with closing(self.driver()) as driver:
             streams = [os.urandom(16) for _ in range(1000)]
             driver.begin()
-            driver.put("log", [self._row(n + 1, stream) for n, stream in enumerate(streams)])
+            driver.put("log", [self.row(n + 1, stream) for n, stream in enumerate(streams)])
             driver.commit()
             position = len(streams)
             for batch in range(batches):
                 wanted = [streams[(batch * READS + n) % 1000] for n in range(READS)]
                 driver.begin()
                 found = driver.newest(wanted)
-                mappings = [self._opened(sealed) for sealed in found]
+                mappings = [self.opened(sealed) for sealed in found]
                 rows = [
-                    self._row(position + n + 1, stream, batch + 2)
-                    for n, stream in enumerate(wanted)
+                    self.row(position + n + 1, stream, batch + 2) for n, stream in enumerate(wanted)
                 ]
                 driver.put("log", rows)
                 driver.put("history", [(row[0], row[1], row[1], streams[0]) for row in rows])
                 driver.commit()
                 position += READS
                 for mapping in mappings:
-                    msgpack.unpackb(self._plain(mapping["s"]))
+                    msgpack.unpackb(self.plain(mapping["s"]))
         return batches * READS
 
     def replay(self, rows: int = 50_000) -> tuple[Driver, int]:
         """A log to replay, with the number of its rows."""
-        driver = self._driver()
+        driver = self.driver()
         for start in range(1, rows + 1, 1000):
             driver.begin()
-            driver.put("log", [self._row(start + n, os.urandom(16)) for n in range(1000)])
+            driver.put("log", [self.row(start + n, os.urandom(16)) for n in range(1000)])
             driver.commit()
         return driver, rows
 
@@ -229,28 +254,33 @@ class Floor:
         counted: dict[str, int] = {}
         while page := driver.page(after):
             for _, sealed in page:
-                name = self._opened(sealed)["b"][0]
+                name = self.opened(sealed)["b"][0]
                 counted[name] = counted.get(name, 0) + 1
             after = page[-1][0]
         return sum(counted.values())
 
-    def _driver(self) -> Driver:
+    def driver(self) -> Driver:
+        """A connection to new tables."""
         if isinstance(self._place, SqlitePlace):
             return SqliteDriver(self._place)
         assert isinstance(self._place, PostgresqlPlace)
         return PostgresqlDriver(self._place)
 
-    def _row(self, position: int, stream: bytes, version: int = 1) -> Row:
-        secret = self._sealed(_SECRET)
-        return (position, stream, version, self._sealed(msgpack.packb({**_ENVELOPE, "s": secret})))
+    def row(self, position: int, stream: bytes, version: int = 1) -> Row:
+        """One of the log, with a secret in what is sealed."""
+        secret = self.sealed(_SECRET)
+        return (position, stream, version, self.sealed(msgpack.packb({**_ENVELOPE, "s": secret})))
 
-    def _sealed(self, text: bytes) -> bytes:
+    def sealed(self, text: bytes) -> bytes:
+        """Nonce and ciphertext."""
         nonce = os.urandom(12)
         return nonce + self._cipher.encrypt(nonce, text, b"")
 
-    def _plain(self, sealed: bytes) -> bytes:
+    def plain(self, sealed: bytes) -> bytes:
+        """What was sealed."""
         return self._cipher.decrypt(sealed[:12], sealed[12:], b"")
 
-    def _opened(self, sealed: bytes) -> dict[str, Any]:
-        opened: dict[str, Any] = msgpack.unpackb(self._plain(sealed))
+    def opened(self, sealed: bytes) -> dict[str, Any]:
+        """What was sealed of a row, unpacked."""
+        opened: dict[str, Any] = msgpack.unpackb(self.plain(sealed))
         return opened

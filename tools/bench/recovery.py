@@ -15,9 +15,11 @@ from tools.bench.grown import Grown
 from tools.bench.places import Place
 from tools.show import Progress
 
-_RESEALED = {"SQLite": 20_000.0, "PostgreSQL": 10_000.0}
-_RESTORED = 50_000.0
 _MAPPINGS = 20_000
+_RESEALED_MIN = {"SQLite": 20_000.0, "PostgreSQL": 10_000.0}
+_RESTORED_MIN = 50_000.0
+RESEALED = f"mappings sealed anew in a rotation of {_MAPPINGS:,}"
+RESTORED = "events restored, views rebuilt"
 
 
 def rotation_facts(place: Place, progress: Progress) -> Iterator[Fact]:
@@ -25,8 +27,7 @@ def rotation_facts(place: Place, progress: Progress) -> Iterator[Fact]:
     with Grown(place) as grown:
         grown.equip(_MAPPINGS, progress)
         rate = _rotated(grown)
-    what = f"mappings sealed anew in a rotation of {_MAPPINGS:,}"
-    yield Fact(place.name, what, rate, "/s", None, _RESEALED[place.name])
+    yield Fact(place.name, RESEALED, rate, "/s", None, _RESEALED_MIN[place.name])
 
 
 def recovery_facts(grown: Grown) -> Iterator[Fact]:
@@ -50,8 +51,8 @@ def recovery_facts(grown: Grown) -> Iterator[Fact]:
                 "CREDLEDGER_KEYRING": str(keyring),
             },
         )
-        what = "events restored, views rebuilt"
-        yield Fact(engine, what, position / restored.seconds, "/s", size, _RESTORED)
+        rate = position / restored.seconds
+        yield Fact(engine, RESTORED, rate, "/s", size, _RESTORED_MIN)
         yield Fact(engine, "backup restore, peak memory", restored.peak_mib, "MiB", size, 300.0)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,7 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 
 ROLES = ("administrator", "member", "ticket-redeemer")
 COLUMNS = {
@@ -20,7 +21,7 @@ COLUMNS = {
 }
 
 
-@click.group()
+@click.group(cls=Noun)
 def app() -> None:
     """Manage target applications."""
 

@@ -9,6 +9,7 @@ from tools.cli.audit_pack import pack
 from tools.cli.command import Run, command
 from tools.cli.export import export
 from tools.cli.exposure import exposure
+from tools.cli.noun import Noun
 from tools.cli.report import report
 from tools.cli.review import review
 from tools.cli.who_can import who_can
@@ -35,7 +36,7 @@ CHANGES_COLUMNS = {
 LIMIT_DEFAULT = 100
 
 
-@click.group()
+@click.group(cls=Noun)
 def audit() -> None:
     """Ask who read what and who changed what."""
 

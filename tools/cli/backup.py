@@ -11,6 +11,7 @@ from ledger.errors import InvalidInput
 from tools import show
 from tools.cli.command import Run, command
 from tools.cli.key_backup import note_restored
+from tools.cli.noun import Noun
 from tools.cli.revived import note_revived
 
 VIEW_COLUMNS = {
@@ -39,7 +40,7 @@ _POSITION = click.option(
 _DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 
 
-@click.group()
+@click.group(cls=Noun)
 def backup() -> None:
     """Archive the database, and bring it back."""
 

@@ -24,6 +24,7 @@ import click
 
 from ledger.errors import InvalidInput, Unavailable
 from tools import prompts, show
+from tools.cli.noun import Verb
 from tools.documents import StandardInput
 from tools.settings import Given, Settings, decide
 
@@ -294,6 +295,7 @@ def command(
             decorated = option(decorated)
         made = click.command(
             name,
+            cls=Verb,
             epilog=_epilog(example, answers),
             context_settings={"help_option_names": ["-h", "--help"], **(context or {})},
         )(decorated)

@@ -11,6 +11,7 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 from tools.cli.released import print_released
 from tools.show import print_note
 
@@ -42,7 +43,7 @@ HISTORY_COLUMNS = {
 owner_option = click.option("--owner", metavar="CLAIM", help="Whose credentials.")
 
 
-@click.group()
+@click.group(cls=Noun)
 def credential() -> None:
     """Manage the credentials of owners in applications."""
 

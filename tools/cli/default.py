@@ -10,8 +10,10 @@ from typing import Any
 
 import click
 
+from tools.cli.noun import Noun
 
-class GroupWithDefault(click.Group):
+
+class GroupWithDefault(Noun):
     """A click group with a command that runs where no other one is named."""
 
     def __init__(self, default: click.Command, **settings: Any) -> None:

@@ -14,6 +14,7 @@ from tools.cli.key_host import host
 from tools.cli.key_service import service
 from tools.cli.key_shares import shares
 from tools.cli.key_sheet import sheet
+from tools.cli.noun import Noun
 from tools.cli.retention import hold, retention
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ SLOT_COLUMNS = {
 }
 
 
-@click.group()
+@click.group(cls=Noun)
 def key() -> None:
     """Manage epochs, slots, passphrases, and how long access records are kept."""
 

@@ -6,6 +6,7 @@ import click
 
 from tools import show
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 
 HOST_COLUMNS = {
     "host": "Host",
@@ -17,7 +18,7 @@ HOST_COLUMNS = {
 }
 
 
-@click.group()
+@click.group(cls=Noun)
 def host() -> None:
     """See which hosts need a newer copy of the keyring."""
 

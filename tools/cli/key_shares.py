@@ -8,11 +8,12 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 
 _FILE = click.option("--shares-file", metavar="FILE", help="One share a line; - is stdin.")
 
 
-@click.group()
+@click.group(cls=Noun)
 def shares() -> None:
     """Recovery shares, for the day when nobody can unlock any more."""
 

@@ -9,6 +9,7 @@ import click
 
 from ledger.errors import InvalidInput, Unavailable
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 from tools.cli.revived import note_revived
 from tools.cli.witness import witness
 
@@ -27,7 +28,7 @@ EVENTS_DEFAULT = 1000
 POSITION = click.IntRange(1, 2**63 - 1)
 
 
-@click.group()
+@click.group(cls=Noun)
 def log() -> None:
     """Check and list the event log."""
 

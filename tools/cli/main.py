@@ -183,7 +183,7 @@ def _interrupted(error: BaseException) -> InvalidInput:
     # Click hands an interruption on as the cause of its own.
     cause = error.__cause__ if isinstance(error, click.Abort) else error
     told = str(cause) if isinstance(cause, KeyboardInterrupt) else ""
-    hint = f"What was recorded stands; `{PROGRAM} status` shows how far the log goes."
+    hint = f"What was recorded stands; `{PROGRAM} status` shows it where there is a ledger."
     return InvalidInput("interrupted", told or "Interrupted.", hint=hint)
 
 

@@ -8,6 +8,7 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 
 VIEW_COLUMNS = {
     "name": "View",
@@ -26,7 +27,7 @@ _SHOWN_MAX = 40
 """So many changes are shown to whoever is asked for consent."""
 
 
-@click.group()
+@click.group(cls=Noun)
 def replay() -> None:
     """Rebuild views; state as it was; bring it back."""
 

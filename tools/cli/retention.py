@@ -8,6 +8,7 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 
 if TYPE_CHECKING:
     from ledger.usecases.outcomes import HoldOutcome
@@ -25,7 +26,7 @@ NOT_OTHERS = (
 )
 
 
-@click.group()
+@click.group(cls=Noun)
 def retention() -> None:
     """Keep access records for a time, then destroy their keys."""
 
@@ -119,7 +120,7 @@ def apply(run: Run, dry_run: bool) -> None:
         print_note("A hold is set, so nothing is erased until it is released.")
 
 
-@click.group()
+@click.group(cls=Noun)
 def hold() -> None:
     """Stop every erasure of access records until a hold is released."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 
 RIGHTS = (
     "full-control",
@@ -17,7 +18,7 @@ RIGHTS = (
 )
 
 
-@click.group()
+@click.group(cls=Noun)
 def role() -> None:
     """Manage service-level rights."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 
 
-@click.group()
+@click.group(cls=Noun)
 def store() -> None:
     """Look after the place that the ledger is kept in."""
 

@@ -12,10 +12,11 @@ from typing import Any
 import click
 
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 from tools.cli.released import print_released
 
 
-@click.group()
+@click.group(cls=Noun)
 def ticket() -> None:
     """Let a service read once what a user may read."""
 

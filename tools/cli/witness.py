@@ -8,13 +8,14 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 
 AUTHORITY = "time-stamping-authority"
 _FOLDER = click.Path(path_type=Path)
 _WITNESS = '{"ledger_id", "name", "witness_key", "size", "root", "signed_at"}'
 
 
-@click.group()
+@click.group(cls=Noun)
 def witness() -> None:
     """Sign heads on another host, without a keyring; have them stamped with a time."""
 

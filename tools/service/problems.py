@@ -35,6 +35,7 @@ _BY_CODE: Final = {
     "body-too-large": 413,
     "unknown-media-type": 415,
     "sealed": 423,
+    "no-ledger": 503,
     "too-many-requests": 429,
 }
 _TITLES: Final = {

@@ -1,0 +1,190 @@
+"""Whatever comes in is bounded, and whatever is wrong with it leaves as a problem of ours."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+import pytest
+
+from tests.tools.service.clients import JSON, raw
+from tests.tools.service.conftest import VALUES, furnish, running
+from tools.service import protocol
+from tools.service.forms import BODY_BYTES_MAX
+from tools.service.peers import Peer, peer_of
+from tools.service.protocol import HEAD_BYTES_MAX
+from tools.service.shares import Shares
+
+GET = "/v1/credentials/get"
+HEAD = b"POST /v1/credentials/get HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+
+
+@pytest.fixture
+def house(prepared_file):
+    return prepared_file(furnish)
+
+
+@pytest.fixture
+def furnished(house):
+    """One kind of store: none of this gets as far."""
+    return house
+
+
+def test_bodies_that_do_not_fit_are_told_by_their_place_only(client):
+    """No name or value of the caller's comes back."""
+    canary = "canary-5512"
+    for status, code, body in (
+        (422, "invalid-body", {"application": 7}),
+        (422, "invalid-body", {canary: "x"}),
+        (422, "invalid-body", {"application": "payroll", "fields": {canary: 1}}),
+        (422, "invalid-body", []),
+        (422, "invalid-body", {"application": "x" * 5000}),
+        (422, "application-required", {}),
+        (422, "invalid-application-id", {"application": "a/b"}),
+        (422, "invalid-reason", {"application": "payroll", "reason": f"two\n{canary}"}),
+    ):
+        assert canary not in str(client.fails(status, code, GET, body))
+
+
+def test_what_is_no_json_is_refused(client):
+    """Broken, deep, truncated or of another encoding: 400, and the connection goes on."""
+    for content in (b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"application": "\\ud800"}', b"{}x"):
+        reply = client.send("POST", GET, content, content_type=JSON)
+        assert (reply.status, reply.code) in {(400, "malformed-body"), (422, "invalid-body")}
+    client.ok(GET, {"application": "payroll"})
+
+
+def test_methods_types_and_paths_are_told_apart(client):
+    """Each has its status, and what would be right."""
+    reply = client.send("GET", GET)
+    assert (reply.status, reply.code, reply.headers["allow"]) == (405, "method-not-allowed", "POST")
+    reply = client.send("POST", "/health/live")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET")
+    client.fails(415, "unknown-media-type", GET, {}, form="text/plain")
+    client.fails(404, "no-such-path", "/v1/nothing", {})
+
+
+def test_a_large_body_is_not_read(service):
+    """By its length it is refused at once, and in pieces where it goes beyond."""
+    answer = raw(service.socket, HEAD + b"content-length: %d\r\n\r\n" % (BODY_BYTES_MAX + 1))
+    head, _, content = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 413 ")
+    assert b"\r\nconnection: close" in head
+    assert b'"body-too-large"' in content
+    piece = b"%x\r\n%s\r\n" % (1 << 16, b"x" * (1 << 16))
+    answer = raw(
+        service.socket, HEAD + b"transfer-encoding: chunked\r\n\r\n" + piece * 70 + b"0\r\n\r\n"
+    )
+    assert b" 413 " in answer.partition(b"\r\n")[0]
+
+
+def test_a_head_without_end_is_cut_off(service):
+    """More than the bound of it is not kept."""
+    answer = raw(service.socket, HEAD + b"x-a: " + b"a" * (HEAD_BYTES_MAX * 10))
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_slow_head_is_cut_off(service, monkeypatch):
+    """Who does not come to the end of his head is not waited for."""
+    monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.0)
+    with service.client().connected() as made:
+        made.sendall(HEAD)
+        assert made.recv(1) == b""
+
+
+def test_headers_that_must_be_alone_are_refused_twice(service):
+    """Two readers could take them for different requests."""
+    twice = HEAD + b"content-type: application/msgpack\r\ncontent-length: 2\r\n"
+    answer = raw(service.socket, twice + b"connection: close\r\n\r\n{}")
+    assert b"malformed-header" in answer
+
+
+def test_bytes_at_random_never_find_a_fault(service):
+    """Changed heads and bodies are answered by less than 500, or cut off."""
+    chance = random.Random(20261129)
+    good = HEAD + b'content-length: 25\r\n\r\n{"application":"payroll"}'
+    for _ in range(300):
+        content = bytearray(good)
+        for _ in range(chance.randrange(1, 12)):
+            at = chance.randrange(len(content))
+            content[at : at + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
+        for line in raw(service.socket, bytes(content)).split(b"\r\n"):
+            assert not line.startswith(b"HTTP/1.1 5"), bytes(content)
+    assert b"unexpected" not in service.log.getvalue().encode()
+    service.client().ok(GET, {"application": "payroll"})
+
+
+def test_a_caller_gets_a_share_and_no_more(house, tmp_path):
+    """Beyond it there is 429 with the time to come again, and nothing is recorded."""
+    with running(house, tmp_path, caller_rate=1) as service:
+        client = service.client()
+        client.ok(GET, {"application": "payroll"})
+        client.ok(GET, {"application": "payroll"})
+        size = service.service.seal.counter.ledger.head().size
+        reply = client.ask(GET, {"application": "payroll"})
+        assert (reply.status, reply.code) == (429, "too-many-requests")
+        assert reply.headers["retry-after"] == "1"
+        assert service.service.seal.counter.ledger.head().size == size
+
+
+def test_an_address_gets_a_share_and_no_more(house, tmp_path):
+    """Whoever it is that asks from there."""
+    with running(house, tmp_path, address_rate=1) as service:
+        stranger = service.stranger()
+        codes = [stranger.ask(GET, {}).code for _ in range(3)]
+        assert codes == ["no-caller", "no-caller", "too-many-requests"]
+        service.client().ok(GET, {"application": "payroll"})
+
+
+def test_a_share_fills_up_again():
+    """After a burst there is one for each step of the rate."""
+    now = [0.0]
+    shares = Shares(rate=2, burst=3, clock=lambda: now[0])
+    assert [shares.wait_s("a") for _ in range(3)] == [0, 0, 0]
+    assert shares.wait_s("a") == pytest.approx(0.5)
+    assert shares.wait_s("b") == 0
+    now[0] = 0.5
+    assert shares.wait_s("a") == 0
+    assert shares.wait_s("a") > 0
+
+
+def test_names_do_not_fill_the_memory():
+    """While as many are kept as may be, nobody new is let in; whole shares are forgotten."""
+    now = [0.0]
+    shares = Shares(rate=1, burst=1, clock=lambda: now[0], names_max=2)
+    assert shares.wait_s("a") == shares.wait_s("b") == 0
+    assert shares.wait_s("c") > 0
+    now[0] = 5
+    assert shares.wait_s("c") == 0
+
+
+def test_addresses_of_one_site_are_one():
+    """An IPv6 site has 2^64 addresses."""
+
+    class Far:
+        family = socket.AF_INET6
+
+        def __init__(self, address):
+            self.address = address
+
+        def getpeername(self):
+            return (self.address, 1, 0, 0)
+
+    assert peer_of(Far("2001:db8::1")) == peer_of(Far("2001:db8::ffff")) == Peer("2001:db8::/64")
+    assert peer_of(Far("::ffff:192.0.2.7")) == Peer("192.0.2.7")
+
+
+def test_no_value_or_name_is_in_the_log_of_the_service(service, client):
+    """Canaries that went in and out are not in its lines."""
+    client.ok(GET, {"application": "payroll", "reason": "canary-reason"})
+    client.fails(403, "access-denied", GET, {"application": "canary-application"})
+    service.stranger("canary-token").ask(GET, {})
+    text = service.log.getvalue()
+    assert '"code": "access-denied"' in text
+    for canary in ("canary", "payroll", *VALUES.values()):
+        assert canary not in text
+
+
+def test_the_socket_is_its_group_s_only(service):
+    """Whoever else connects would need a right to."""
+    assert service.socket.stat().st_mode & 0o777 == 0o660
