@@ -72,7 +72,7 @@ def display_name(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-@functools.lru_cache(maxsize=8192)
+@functools.lru_cache(maxsize=16384)
 def _application_key(text: str) -> str:
     return _name_key(text, APPLICATION_ID_LENGTH_MAX, "application ID", "invalid-application-id")
 

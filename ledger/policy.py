@@ -51,6 +51,8 @@ class Caller:
     groups: tuple[Claim, ...] = ()
     token: PresentedToken | None = None
     """The verified token that says so; None where the operator or the system does."""
+    peer: int | None = None
+    """The number of the account that the system says is at a socket's other end, if it does."""
 
     def __post_init__(self) -> None:
         # Callers are kept and compared, so whatever sequence was given is made one that can be.

@@ -22,10 +22,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from ledger.aggregates.event import Event
 from ledger.aggregates.keys import SlotAdded
+from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.retention import KEEPS_ALL, Retention
 from ledger.codec.mapper import EventMapper, compartment_of
@@ -60,6 +61,9 @@ TOLD = frozenset(
         *("digest", "epochs", "generation", "slots", "backup", "kept", "host", "newest", "mislaid"),
         # keeping and erasing
         *("days", "hold", "until"),
+        # tokens and their issuers
+        *("issuer", "settings", "id", "why", "source", "first_at", "last_at", "reasons"),
+        *("expires_at", "made_at", "kids", "jwks"),
         # backups of the database
         *("position", "root", "archive_bytes", "directory", "base_elsewhere", "remembered"),
         "milliseconds",
@@ -68,7 +72,9 @@ TOLD = frozenset(
 """The fields of events that leave the ledger."""
 WITHHELD = frozenset({"secret", "started", "next", "half", "before", "after", "ticket"})
 """Those that do not: sealed values, commitments to keys, digests of private halves and tickets."""
-_TIMES = frozenset({"set_at", "reading", "issued_at", "expires_at"})
+_TIMES = frozenset(
+    {"set_at", "reading", "issued_at", "first_at", "last_at", "expires_at", "made_at"}
+)
 FOREIGN_AUTHOR = "foreign-author"
 Askers = Mapping[bytes, SlotAdded]
 """By stream: the slot whose signature alone can write to it."""
@@ -171,13 +177,30 @@ def _content(recorded: Recorded) -> dict[str, Any]:
         "application": detail.pop("application", None),
         "by": recorded.actor.claim,
         "authenticated_by": recorded.actor.authenticated_by,
+        "token": _token(recorded.actor.token),
         "reason": recorded.reason,
         "detail": detail,
     }
 
 
+def _token(presented: PresentedToken | None) -> dict[str, Any] | None:
+    """What was recorded of the token that spoke for whoever acted."""
+    if presented is None:
+        return None
+    return {
+        "issuer": presented.issuer,
+        "settings": presented.settings,
+        "application": presented.application or None,
+        "id": presented.id or None,
+        "client": presented.client or None,
+        "acting_party": presented.acting or None,
+        "expires_at": time_text(presented.expires_at),
+    }
+
+
 def _nothing() -> dict[str, Any]:
-    return dict.fromkeys(("application", "by", "authenticated_by", "reason", "detail"))
+    names = ("application", "by", "authenticated_by", "token", "reason", "detail")
+    return dict.fromkeys(names)
 
 
 def _plain(value: Any) -> Any:
@@ -186,6 +209,8 @@ def _plain(value: Any) -> Any:
             return value
         case bytes():
             return value.hex()
+        case Struct():
+            return {name: _plain(one) for name, one in structs.asdict(value).items()}
         case tuple() | list():
             return [_plain(one) for one in value]
         case dict():

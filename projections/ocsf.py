@@ -32,6 +32,7 @@ from typing import Any
 from ledger.aggregates.access import Access, AccessGranted
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.tickets import TicketEvent, TicketRedeemed
+from ledger.aggregates.token_use import TokenRefused, TokensRefused
 from ledger.claims import LOCAL, OWNER_TYPES, Claim, parse_claim
 from ledger.errors import InvalidInput
 from projections.export import Exported
@@ -144,6 +145,10 @@ def _classified(ocsf: Class, activity: int, name: str, severity: Severity) -> di
 
 def _status(recorded: Recorded) -> dict[str, Any]:
     record = recorded.event
+    if isinstance(record, TokenRefused):
+        return {"status_id": 2, "status": "Failure", "status_code": record.why}
+    if isinstance(record, TokensRefused):
+        return {"status_id": 2, "status": "Failure", "status_code": "several"}
     detail = getattr(record, "detail", None) if isinstance(record, Access | TicketEvent) else None
     if detail is None:
         return {"status_id": 1, "status": "Success"}
@@ -323,6 +328,30 @@ def _ticket(told: Told) -> dict[str, Any]:
     }
 
 
+def _token(told: Told) -> dict[str, Any]:
+    """Somebody who showed a token; of most refused ones it is not known who."""
+    issuer, source = told.detail.get("issuer"), told.detail.get("source")
+    caller = told.detail.get("caller")
+    return {
+        "user": {"name": "Unknown", "type_id": 0, "type": "Unknown"}
+        if caller is None
+        else _user(str(caller)),
+        "service": {"name": "ledger", "uid": told.ledger_id},
+        "auth_protocol_id": OTHER,
+        "auth_protocol": "JSON Web Token",
+        **({} if issuer is None else {"session": {"issuer": str(issuer)}}),
+        **({} if source is None else {"src_endpoint": {"name": str(source)}}),
+    }
+
+
+def _issuer(told: Told) -> dict[str, Any]:
+    return {"entity": _entity(str(told.detail["issuer"]), "token issuer")}
+
+
+def _service_key(_: Told) -> dict[str, Any]:
+    return {"entity": _entity("service key", "keys")}
+
+
 def _shares(told: Told) -> dict[str, Any]:
     return {"entity": _entity(f"slot {told.detail['slot']}", "recovery shares")}
 
@@ -381,6 +410,13 @@ ACTIONS: Mapping[str, Action] = {
     "application.revoked": Action(Class.USER_ACCESS, 2, "Revoke Privileges", _user_right),
     "role.granted": Action(Class.USER_ACCESS, 1, "Assign Privileges", _user_right, _LOW),
     "role.revoked": Action(Class.USER_ACCESS, 2, "Revoke Privileges", _user_right, _LOW),
+    "issuer.added": Action(Class.ENTITY, 1, "Create", _issuer, _MEDIUM),
+    "issuer.changed": Action(Class.ENTITY, 3, "Update", _issuer, _MEDIUM),
+    "issuer.removed": Action(Class.ENTITY, 4, "Delete", _issuer, _LOW),
+    "service-key.made": Action(Class.ENTITY, 1, "Create", _service_key),
+    "token.used": Action(Class.AUTHENTICATION, 1, "Logon", _token),
+    "token.refused": Action(Class.AUTHENTICATION, 1, "Logon", _token, _LOW),
+    "token.refusals": Action(Class.AUTHENTICATION, 1, "Logon", _token, _LOW),
     "slot.added": Action(Class.ACCOUNT, 1, "Create", _slot, _LOW),
     "slot.removed": Action(Class.ACCOUNT, 6, "Delete", _slot, _LOW),
     "passphrase.changed": Action(Class.ACCOUNT, 3, "Password Change", _slot),

@@ -14,8 +14,9 @@ What cannot be judged is `unreadable`: a record that was erased or whose key is 
 decided by rules that this version does not know, and every one behind a piece of policy whose key
 is not held.
 
-A record that was found right is right again where the very same record is met while the policy's
-states and the mapping are the very same objects; deciding is a pure function of these (decision 6).
+A record that was found right is right again where the very same text is opened from another row
+while the policy's states and the mapping are the very same objects; deciding is a pure function of
+these (decision 6), and the same text is the same record.
 
 The whole log is checked into its signed heads on the way, whichever rows it is then asked about: a
 record or a piece of policy that was taken away, moved or put in ends the recheck as *tampered*.
@@ -66,6 +67,8 @@ from projections.tickets import Attempt, Tickets
 from projections.view import Progress
 
 _RIGHT_MAX = 100_000
+_RIGHT_BYTES_MAX = 2048
+"""A record that is longer is decided each time, so that few of them do not fill the memory."""
 _CLAIMS_KEPT = 10_000
 _PREFIXES = ("application.", "role.", "credential.", "issuer.", "access.", "ticket.")
 _SECOND_US = 1_000_000
@@ -114,13 +117,37 @@ class Redecision:
         self._roles = Roles()
         self._issuers = NO_ISSUERS
         self._mappings: dict[tuple[str, str | None], CredentialMapping] = {}
-        self._right: dict[tuple[Access, PresentedToken | None], _Basis] = {}
+        self._right: dict[tuple[str, bytes], _Basis] = {}
+        self._met: tuple[str, bytes] | None = None
+        """Topic and text of the access that is decided next."""
         self._blind = False
         self._tickets = Tickets()
         self._attempt: Attempt | None = None
         """To redeem a ticket, told by the row just before."""
         self._passed_over = 0
         """The last row of a ticket that cannot be read."""
+
+    def knows(self, row: LogRow, text: bytes) -> bool:
+        """Whether this is an access that is right again; then it is counted, and done with.
+
+        Where one was judged, no later one is erased: what is erased is all up to some position.
+        What goes with a ticket is decided each time, for no ticket is redeemed twice.
+        """
+        self._met = met = row.topic, text
+        if self._attempt is not None or self._passed_over == row.position - 1:
+            return False
+        basis = self._right.get(met)
+        if (
+            basis is None
+            or self._states.get(basis.application) is not basis.state
+            or self._roles is not basis.roles
+            or self._issuers is not basis.issuers
+            or self._mappings.get(basis.place) is not basis.mapping
+            or self._blind
+        ):
+            return False
+        self.checked += 1
+        return True
 
     def see(self, recorded: Recorded) -> None:
         """Fold one event, or decide one access again."""
@@ -246,8 +273,6 @@ class Redecision:
             return
         self.checked += 1
         token = recorded.actor.token
-        if attempt is None and self._is_right_again(record, token):
-            return
         stated = _stated(recorded, record)
         if record.claims[:1] != (record.caller,):
             self._wrong(recorded, stated.outcome, "denied", "caller-not-presented")
@@ -270,7 +295,7 @@ class Redecision:
             why = f"{recomputed.detail}: differs in {', '.join(differing)}"
             self._wrong(recorded, stated.outcome, recomputed.outcome, why)
         elif attempt is None:
-            self._keep(record, token)
+            self._keep(record)
 
     def _is_ticket_closed(self, position: int, attempt: Attempt | None) -> bool:
         """Whether what a record says of a ticket rests on a row that cannot be read."""
@@ -302,22 +327,14 @@ class Redecision:
         if not self._issuers.stands_behind(token, (author,)):
             self._wrong(recorded, recorded.topic, "not-allowed", "issuer-not-trusted")
 
-    def _is_right_again(self, record: Access, token: PresentedToken | None) -> bool:
-        basis = self._right.get((record, token))
-        return (
-            basis is not None
-            and self._states.get(basis.application) is basis.state
-            and self._roles is basis.roles
-            and self._issuers is basis.issuers
-            and self._mappings.get(basis.place) is basis.mapping
-        )
-
-    def _keep(self, record: Access, token: PresentedToken | None) -> None:
+    def _keep(self, record: Access) -> None:
+        if self._met is None or len(self._met[1]) > _RIGHT_BYTES_MAX:
+            return
         if len(self._right) >= _RIGHT_MAX:
             self._right.clear()
         key = compared(record.application)
         place = key, record.owner
-        self._right[record, token] = _Basis(
+        self._right[self._met] = _Basis(
             key,
             self._states.get(key),
             self._roles,
@@ -426,7 +443,8 @@ def redecide(
     """`{"checked", "wrong", "unreadable"}` over the whole log; erased records are unreadable."""
     redecision = Redecision(retention)
     walk = Walk(store, mapper, progress=progress)
-    for recorded in walk.events(_PREFIXES, unreadable=redecision.pass_over):
+    events = walk.events(_PREFIXES, unreadable=redecision.pass_over, known=redecision.knows)
+    for recorded in events:
         redecision.see(recorded)
     redecision.end()
     return {

@@ -83,19 +83,33 @@ class Grants:
 
     def __init__(self) -> None:
         self.found: list[Grant] = []
-        self._standing: dict[Held, Grant] = {}
+        self._standing: dict[str | None, dict[Held, Grant]] = {}
+        """By application; those of rights under None."""
 
     def see(self, recorded: Recorded) -> None:
         """Fold one event."""
         for held in _ended(recorded, self._standing):
-            grant = self._standing.pop(held, None)
+            grant = self._standing.get(held.application, {}).pop(held, None)
             if grant is not None:
                 grant.ended = recorded.position
         author = recorded.actor.claim
         for held in _given(recorded):
             if author not in _SLOTS:
-                self._standing[held] = Grant(held, author, recorded.position)
-                self.found.append(self._standing[held])
+                grant = Grant(held, author, recorded.position)
+                self._standing.setdefault(held.application, {})[held] = grant
+                self.found.append(grant)
+
+    def serving(self, recorded: Recorded, record: Access) -> Grant | None:
+        """The oldest that a read just now was made with, by whoever gave it to themselves."""
+        key = compared(record.application)
+        in_it, anywhere = self._standing.get(key, {}), self._standing.get(None, {})
+        held = [(in_it, Held(key, role, record.through or "")) for role in (MEMBER, REDEEMER)]
+        for claim in record.claims:
+            held.append((in_it, Held(key, ADMINISTRATOR, claim)))
+            held.append((anywhere, Held(None, RESTRICTED, claim)))
+        found = (standing.get(one) for standing, one in held)
+        served = [one for one in found if one is not None and one.served(recorded, record)]
+        return min(served, key=lambda one: one.position, default=None)
 
 
 def grants_of(store: Store, mapper: EventMapper) -> list[Grant]:
@@ -121,7 +135,7 @@ def _given(recorded: Recorded) -> Iterator[Held]:
                 yield Held(None, RESTRICTED, _canonical(claim))
 
 
-def _ended(recorded: Recorded, standing: dict[Held, Grant]) -> list[Held]:
+def _ended(recorded: Recorded, standing: dict[str | None, dict[Held, Grant]]) -> list[Held]:
     """What an event ends; a grant given anew is another one."""
     match recorded.event:
         case (
@@ -129,7 +143,7 @@ def _ended(recorded: Recorded, standing: dict[Held, Grant]) -> list[Held]:
             | ApplicationDeleted(application=application)
         ):
             key = compared(application)
-            return [held for held in standing if held.application == key]
+            return list(standing.get(key, ()))
         case ApplicationGranted() | RoleGranted():
             return list(_given(recorded))
         case ApplicationRevoked(application=application, role=role, claim=claim):

@@ -35,6 +35,8 @@ AUTHORS_DOING = frozenset({"malformed-event", "sealed-unreadable"})
 """Codes of rows that were recorded as they are, by somebody who seals what is no event."""
 Unreadable = Callable[[LogRow, KeyUnavailable], None]
 """Told of a row whose key is not held."""
+Known = Callable[[LogRow, bytes], bool]
+"""Whether a row need not be made an event, by what was sealed in it."""
 
 
 def stream_events(reading: Reading, mapper: EventMapper, stream: bytes) -> Iterator[Recorded]:
@@ -146,11 +148,13 @@ class Walk:
         prefixes: tuple[str, ...],
         unreadable: Unreadable | None = None,
         wanted: Callable[[LogRow], bool] | None = None,
+        known: Known | None = None,
     ) -> Iterator[Recorded]:
         """All events of these topics, oldest first; of those rows only that are `wanted`, if told.
 
-        A row whose key is not held is told to `unreadable`, or raises where there is none.
-        Tampered with everything that following the log finds.
+        What is `known` already by its text is not given. A row whose key is not held is told to
+        `unreadable`, or raises where there is none. Tampered with everything that following the log
+        finds.
         """
         for page in self._pages():
             for row in page:
@@ -158,13 +162,14 @@ class Walk:
                     continue
                 self.position, self.recorded_at = row.position, row.recorded_at
                 try:
-                    recorded = self._opened(row)
+                    text = self._text(row)
                 except KeyUnavailable as error:
                     if unreadable is None:
                         raise
                     unreadable(row, error)
                     continue
-                yield recorded
+                if known is None or not known(row, text):
+                    yield self._mapper.opened(row, text)
             if page:
                 self.position, self.recorded_at = page[-1].position, page[-1].recorded_at
 
@@ -179,7 +184,7 @@ class Walk:
                 head = self._heads[bisect_left(self._heads, row.position)]
                 content: Recorded | KeyUnavailable | Tampered
                 try:
-                    content = self._opened(row)
+                    content = self._mapper.opened(row, self._text(row))
                 except KeyUnavailable as error:
                     content = error
                 except Tampered as error:
@@ -189,14 +194,14 @@ class Walk:
                     content = error
                 yield CheckedRow(row, head, content)
 
-    def _opened(self, row: LogRow) -> Recorded:
-        """The event in a row; of an epoch that began while this walk went on, too."""
+    def _text(self, row: LogRow) -> bytes:
+        """What is sealed in a row; of an epoch that began while this walk went on, too."""
         try:
-            return self._mapper.open_checked(row)
+            return self._mapper.text(row)
         except KeyUnavailable:
             if self._mapper.knows(row.epoch) or not self._mapper.learn(row.epoch):
                 raise
-            return self._mapper.open_checked(row)
+            return self._mapper.text(row)
 
     def _pages(self) -> Iterator[list[LogRow]]:
         page: list[LogRow] = []

@@ -80,7 +80,12 @@ def ways(
     left = [further for further in presented if not _covered(further, shared)]
     named = [owner] if owner else _named(application, roles, owners)
     found = [way for one in named for way in asked.least(one, left).values()]
-    listed = {str(way.owner) for way in found}
+    # Somebody who is told by name with a further claim may come with the others' claims instead.
+    listed = {
+        str(way.owner)
+        for way in found
+        if {way.through, way.restricted_through} <= {way.claim, None}
+    }
     others = application.is_group or any(one not in listed for one in owners)
     found += [
         way._replace(is_set=way.is_set if application.is_group else others)

@@ -30,6 +30,7 @@ from tests.contracts.postgres_server import (  # noqa: F401 # fixtures are asked
     postgres_schema,
     postgres_server,
 )
+from tests.derived import derive_once
 from tests.in_memory import keep_in_memory
 from tests.prepared import Templates
 
@@ -200,5 +201,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     keep_in_memory()
+    derive_once()
     if config.getoption("--torture"):
         os.environ["CREDLEDGER_TORTURE"] = "1"

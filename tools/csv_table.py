@@ -1,9 +1,10 @@
 """Answers as CSV, safe to be opened in a spreadsheet.
 
 RFC 4180: comma, double quotes, CR LF, a first line of names, UTF-8. A spreadsheet takes a cell that
-begins with `=`, `+`, `-`, `@`, a tab or an end of line for a formula, some the wide forms of these
-signs too, and names come from people who are not trusted with the reader's computer, so such a cell
-gets an apostrophe before it. Whoever needs texts exactly as they are takes `--json`.
+begins with `=`, `+`, `-` or `@` for a formula, some the wide forms of these signs too, and names
+come from people who are not trusted with the reader's computer, so such a cell gets an apostrophe
+before it. Control and format characters, which can end a line or turn one around, are spelled out.
+Whoever needs texts exactly as they are takes `--json`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ import csv
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-_FORMULA = (
-    *("=", "+", "-", "@", "\t", "\r", "\n"),
-    *("\uff1d", "\uff0b", "\uff0d", "\uff20"),
-)
+from tools.show import printable
+
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def print_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
@@ -31,5 +31,5 @@ def csv_cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = str(value)
+    text = printable(str(value))
     return f"'{text}" if text.startswith(_FORMULA) else text

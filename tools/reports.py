@@ -15,6 +15,7 @@ from ledger.private_files import create_private_file, replace_private_file
 from projections.report import Section, fold_report
 from projections.report_access import Accesses, ByApplication, ByPerson, Exposure, Refusals
 from projections.report_keeping import BackupsMade, Changes, Epochs
+from projections.report_self_granted import SelfGranted
 from projections.report_tickets import Tickets
 from projections.report_unusual import Unusual
 from projections.streams import position_at
@@ -34,6 +35,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Refusals,
     Tickets,
     Unusual,
+    SelfGranted,
     Exposure,
     Changes,
     Epochs,

@@ -11,8 +11,10 @@ line with what writes the log, and believes nothing of a pack that it has not co
     access.jsonl ┴▶ each record opened with its key, compared with what is told of it
 
 A pack is taken for hostile: files are opened only where they are plain ones under names that are
-known, are read in pieces, and every length is looked at before it is used. Memory grows with the
-number of streams (some 200 bytes each) and signers, and with nothing else.
+known, are read in pieces, and every length is looked at before it is used. A document that is taken
+as a whole is looked at first: how long it is, and how many values or lines it can hold at most. So
+memory stays below 400 MiB, and grows beyond that with the number of streams only (some 200 bytes
+each).
 
 Exit codes: 0 all holds, 2 wrong usage or nothing to read, 8 something does not hold. What a pack
 cannot show: that the log did not go on after it, or that it is the ledger one thinks of. For the
@@ -24,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -59,6 +62,10 @@ OPTIONAL = ("anchors.txt", *ACCESS)
 _KIB, _MIB = 1024, 1024**2
 _MANIFEST_BYTES_MAX = 64 * _KIB
 _DOCUMENT_BYTES_MAX = 64 * _MIB
+_CHECKPOINT_BYTES_MAX = 64 * _KIB
+_VALUES_MAX = 1_000_000
+"""In one document: an empty list of three bytes takes more than seventy when it is parsed."""
+_ANCHOR_LINES_MAX = 1_000_000
 _LINE_BYTES_MAX = 8 * _MIB
 _PIECE_BYTES = _MIB
 _DEPTH_MAX = 16
@@ -163,9 +170,15 @@ class Pack:
         """A file that is one JSON document."""
         return parsed(self._whole(name, _DOCUMENT_BYTES_MAX), name)
 
-    def text(self, name: str) -> str:
-        """A file that is text."""
-        return as_text(self._whole(name, _DOCUMENT_BYTES_MAX), name)
+    def anchors(self) -> bytes:
+        """The heads that were kept, if there are any; nothing of them is looked at."""
+        name = "anchors.txt"
+        return self._whole(name, _DOCUMENT_BYTES_MAX) if name in self.files else b""
+
+    def checkpoint(self) -> str:
+        """What is said to be the last head."""
+        name = "checkpoint.txt"
+        return as_text(self._whole(name, _CHECKPOINT_BYTES_MAX), name)
 
     def _whole(self, name: str, bytes_max: int) -> bytes:
         with self.open(name) as file:
@@ -200,7 +213,12 @@ def _manifest(content: bytes) -> dict[str, Any]:
 
 
 def parsed(content: bytes, name: str) -> Any:
-    """JSON without floats, without a key that comes twice, and not too deep."""
+    """JSON without floats, without a key that comes twice, not too deep and not too much."""
+    # Each value but the first has a sign before it. Beyond ASCII a text may take four times its
+    # length; where that is allowed, lines are short.
+    signs = sum(content.count(sign) for sign in (b",", b"[", b"{"))
+    if signs >= _VALUES_MAX or (len(content) > _LINE_BYTES_MAX and not content.isascii()):
+        raise Damage(f"{name} holds more than any that is written")
     try:
         return json.loads(
             content.decode(),
@@ -803,12 +821,15 @@ class Anchor:
     """Of each signature: the name, and the decoded rest."""
 
 
-def anchors_of(text: str) -> tuple[list[Anchor], int]:
-    """The notes in a text, one after the other, and how many pieces are of another kind."""
+def anchors_of(content: bytes) -> tuple[list[Anchor], int]:
+    """The notes in a file, one after the other, and how many pieces are of another kind."""
     found: list[Anchor] = []
     others = 0
-    for piece in re.split(r"\n(?=credledger/)", text.strip("\n")):
-        body, _, signatures = piece.partition("\n\n")
+    if content.count(b"\n") > _ANCHOR_LINES_MAX:
+        raise Damage("there are more anchors than are looked at")
+    content = content.strip(b"\n")
+    for piece in re.split(rb"\n(?=credledger/)", content) if content else ():
+        body, _, signatures = as_text(piece, "a file of anchors").partition("\n\n")
         lines = body.split("\n")
         told = signatures.strip("\n").split("\n")
         is_note = len(lines) == 4 and re.fullmatch(r"[1-9]\d{0,18}", lines[1])
@@ -871,8 +892,8 @@ def note_hash(name: str, kind: bytes, key: bytes) -> bytes:
 class Anchors:
     """Kept heads, compared with the tree."""
 
-    def __init__(self, text: str, witnesses: Sequence[Witness]) -> None:
-        self._notes, self._others = anchors_of(text)
+    def __init__(self, content: bytes, witnesses: Sequence[Witness]) -> None:
+        self._notes, self._others = anchors_of(content)
         self._witnesses = witnesses
         self.newest: int | None = None
         self.cosigned: tuple[int, int] | None = None
@@ -882,6 +903,11 @@ class Anchors:
     def sizes(self) -> set[int]:
         """The sizes whose roots are to be compared."""
         return {note.size for note in self._notes}
+
+    @property
+    def others(self) -> str:
+        """How many pieces are no notes of a log, to be said behind something else."""
+        return f"; {self._others} of a kind not known here" if self._others else ""
 
     def check(self, signers: Signers, roots: dict[int, bytes], size: int) -> str:
         """What they show; `Damage` where one is not of this log."""
@@ -908,7 +934,7 @@ class Anchors:
         if self.cosigned is not None:
             moment = as_time(self.cosigned[1] * 1_000_000)
             detail += f"; witnessed up to size {self.cosigned[0]}, {moment}"
-        return detail + (f"; {self._others} of a kind not known here" if self._others else "")
+        return detail + self.others
 
     def _is_the_ledgers(self, note: Anchor, signers: Signers) -> bool:
         name = origin(signers.ledger)
@@ -928,7 +954,7 @@ def verify(
     folder: Path,
     *,
     pinned: bytes | None = None,
-    anchors: str = "",
+    anchors: bytes = b"",
     witnesses: Sequence[Witness] = (),
 ) -> Report:
     """Check a pack; whatever does not hold is in the report, never raised."""
@@ -946,11 +972,10 @@ def verify(
         report.fails("files", damage)
     _check_id(report, pack, signers, pinned)
     try:
-        kept = pack.text("anchors.txt") if "anchors.txt" in pack.files else ""
-        notes = Anchors("\n".join(text for text in (kept, anchors) if text), witnesses)
+        notes = Anchors(b"\n".join((pack.anchors(), anchors)), witnesses)
     except Damage as damage:
         report.fails("anchors", damage)
-        notes = Anchors("", witnesses)
+        notes = Anchors(b"", witnesses)
     walk = Walk(signers, notes.sizes)
     _check_log(report, pack, signers, walk)
     if walk.newest is not None and report.ok:
@@ -1009,7 +1034,7 @@ def _check_end(pack: Pack, signers: Signers, walk: Walk) -> None:
     assert head is not None
     if (pack.manifest["size"], pack.manifest["root"]) != (head.size, head.root.hex()):
         raise Damage("the manifest's head is not the last one", head.size)
-    if pack.text("checkpoint.txt") != _note(signers, head):
+    if pack.checkpoint() != _note(signers, head):
         raise Damage("checkpoint.txt is not the last head", head.size)
 
 
@@ -1029,7 +1054,8 @@ def _check_records(report: Report, pack: Pack, records: Records, walk: Walk) -> 
 
 def _check_anchors(report: Report, signers: Signers, walk: Walk, notes: Anchors) -> None:
     if not notes.sizes:
-        report.holds("anchors", "none: that the log did not go on is not shown")
+        none = "none: that the log did not go on is not shown"
+        report.holds("anchors", none + notes.others)
         return
     try:
         report.holds("anchors", notes.check(signers, walk.roots, walk.tree.size))
@@ -1127,7 +1153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = verify(
             given.folder,
             pinned=_pinned(given.ledger_id) if given.ledger_id else None,
-            anchors=_kept(given.anchors) if given.anchors else "",
+            anchors=_kept(given.anchors) if given.anchors else b"",
             witnesses=[witness(text) for text in given.witness],
         )
     except (Unusable, OSError) as error:
@@ -1145,15 +1171,16 @@ def _pinned(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
-def _kept(path: Path) -> str:
+def _kept(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(_DOCUMENT_BYTES_MAX + 1)
     if len(content) > _DOCUMENT_BYTES_MAX:
         raise Unusable("The file of anchors is too long.")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise Unusable("The file of anchors is not text.") from error
+    with contextlib.suppress(Damage):  # which the report names
+        notes, _ = anchors_of(content)
+        if not notes:
+            raise Unusable("The file of anchors holds none.")
+    return content
 
 
 if __name__ == "__main__":

@@ -21,10 +21,17 @@ class Actor:
     opens: str = "operator"
     """The slot's class: `operator` or `auditor`."""
     token: PresentedToken | None = None
-    """The token that spoke for the claim; None where the slot's word is all there is."""
+    """The token that spoke for the claim; None where none did."""
+    peer: int | None = None
+    """The number of the account that the system named as a socket's peer; None where it did not."""
 
     @property
     def authenticated_by(self) -> str:
-        """How it was known: `operator:2/alice@host`, after `token:ISSUER;` where one spoke."""
+        """How it was known: `operator:2/alice@host`, where the slot's word is all there is.
+
+        Before it stands `token:ISSUER;` where one spoke, or `unix:UID;` where the system did.
+        """
         slot = f"{self.opens}:{self.slot}/{self.account}"
-        return slot if self.token is None else f"token:{self.token.issuer};{slot}"
+        if self.token is not None:
+            return f"token:{self.token.issuer};{slot}"
+        return slot if self.peer is None else f"unix:{self.peer};{slot}"

@@ -7,7 +7,8 @@ restricted or neither, never both. Deciders return the events that follow, or ra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ URL_LENGTH_MAX = 2048
 TICKET_TIMEOUT_S_DEFAULT = 120
 TICKET_TIMEOUT_S_MAX = 24 * 3600
 CLAIMS_MAX = 1000
+_NOBODY: frozenset[Claim] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +401,7 @@ def _created(happened: ApplicationCreated, recorded: Recorded) -> Application:
         open=happened.open,
         name=happened.name,
         contact=happened.contact,
-        fields=tuple(Field(*field) for field in happened.fields),
+        fields=_fields(happened.fields),
         administrators=_claims(happened.administrators),
         members=_claims(happened.members),
         ticket_redeemers=_claims(happened.ticket_redeemers),
@@ -447,8 +449,14 @@ def _check_fields(fields: tuple[Field, ...]) -> None:
         raise _invalid("duplicate-field", "Two fields have the same name.")
 
 
-def _claims(texts: Iterable[str]) -> frozenset[Claim]:
-    return frozenset(parse_claim(text) for text in texts)
+def _claims(texts: Sequence[str]) -> frozenset[Claim]:
+    return frozenset(map(parse_claim, texts)) if texts else _NOBODY
+
+
+@functools.lru_cache(maxsize=256)
+def _fields(told: tuple[tuple[str, str, bool], ...]) -> tuple[Field, ...]:
+    """Most applications of a ledger have one of few sets of fields."""
+    return tuple(Field(*field) for field in told)
 
 
 def _claim_texts(claims: Iterable[Claim]) -> tuple[str, ...]:

@@ -47,9 +47,9 @@ class TokensRefused(Event, frozen=True):
 
     TOPIC: ClassVar[str] = "token.refusals"
     source: str
-    since: int
+    first_at: int
     """When the first of them came, microseconds UTC."""
-    until: int
+    last_at: int
     """When the last of them came."""
     count: int
     reasons: tuple[tuple[str, int], ...]

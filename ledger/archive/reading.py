@@ -207,13 +207,20 @@ def _none_chosen(digest: bytes | None) -> NotFound:
     )
 
 
+def _copy(parts: Sequence[Part], digest: bytes) -> Part | None:
+    """The part of this digest; of several copies one whose segments are all there, if any is."""
+    copies = [part for part in parts if part.manifest.digest == digest]
+    whole = (part for part in copies if part.folder.holds_all(part.manifest))
+    return next(whole, copies[0] if copies else None)
+
+
 def _chain(
     newest: Part, known: list[Part], unreadable: list[Unreadable], folder: ArchiveFolder
 ) -> list[Part]:
     chain = [newest]
     beside: list[Part] | None = None
     while (wanted := chain[0].manifest.previous) is not None:
-        found = next((part for part in known if part.manifest.digest == wanted), None)
+        found = _copy(known, wanted)
         if found is None:
             if beside is None:
                 beside = [
@@ -221,7 +228,7 @@ def _chain(
                     for one in folder.beside()
                     for manifest in one.readable_manifests()
                 ]
-            found = next((part for part in beside if part.manifest.digest == wanted), None)
+            found = _copy(beside, wanted)
         if found is None:
             for other in unreadable:
                 if other.size == chain[0].manifest.after:

@@ -7,6 +7,7 @@ A msgpack map::
     "r"  the reason given, as text
     "c"  the clock's own reading in microseconds, only where it was behind the log
     "q"  a client's retry key, only where one was given
+    "p"  the account's number that the system named as a socket's peer, only where it did
     "t"  what is recorded of the token that spoke for the claim, only where one did
 
 Whoever holds keys can seal anything, an auditor for one in a stream of his own, so what comes out
@@ -48,6 +49,7 @@ class _Stored(
     c: int | None = None
     q: str | None = None
     t: PresentedToken | None = None
+    p: int | None = None
 
 
 class Content(NamedTuple):
@@ -71,7 +73,7 @@ def packed(
 ) -> bytes:
     """The map's bytes."""
     author = (actor.claim, actor.slot, actor.label, actor.account, actor.opens)
-    return _pack(_Stored(event, author, reason, clock, request, actor.token))
+    return _pack(_Stored(event, author, reason, clock, request, actor.token, actor.peer))
 
 
 def unpacked(topic: str, text: bytes) -> Content:
@@ -85,12 +87,12 @@ def unpacked(topic: str, text: bytes) -> Content:
             older = _payload_in.decode(text)
             _require_keys_once(text)
             event = from_payload(topic, older.e)
-            return Content(event, _actor(*older.b, older.t), older.r, older.q)
+            return Content(event, _actor(*older.b, older.t, older.p), older.r, older.q)
         if _pack(stored) != text:
             _require_keys_once(text)
     except (ValueError, RecursionError) as error:
         raise Tampered("malformed-event", "An event is malformed inside.") from error
-    return Content(event, _actor(*stored.b, stored.t), stored.r, stored.q)
+    return Content(event, _actor(*stored.b, stored.t, stored.p), stored.r, stored.q)
 
 
 def _require_keys_once(text: bytes) -> None:

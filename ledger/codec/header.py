@@ -90,8 +90,11 @@ def associated_data_in(header: bytes) -> bytes:
 def encode_associated_data(
     ledger_id: bytes, stream: bytes, version: int, topic: str, epoch: int, period: int
 ) -> bytes:
-    """The same where position and time are not given yet."""
-    return associated_data_in(encode_header(ledger_id, 0, stream, version, topic, epoch, period, 0))
+    """The same where position and time are not given, or of no interest."""
+    if len(stream) != STREAM_BYTES:
+        raise ValueError(stream)  # packing would cut it or fill it up unseen
+    name, packing = _bound_part(topic)
+    return prefix_of(ledger_id) + packing.pack(stream, version, len(name), name, epoch, period)
 
 
 @functools.lru_cache(maxsize=64)
@@ -108,3 +111,10 @@ def changing_part(topic: str) -> tuple[bytes, struct.Struct]:
     """
     name = topic.encode("ascii")
     return name, struct.Struct(f">Q16sQH{len(name)}sIIq")
+
+
+@functools.lru_cache(maxsize=256)
+def _bound_part(topic: str) -> tuple[bytes, struct.Struct]:
+    """The same of the associated data."""
+    name = topic.encode("ascii")
+    return name, struct.Struct(f">16sQH{len(name)}sII")

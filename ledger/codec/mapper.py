@@ -155,30 +155,32 @@ class EventMapper:
         Of the start of an epoch it is learned in which month that was.
         """
         try:
-            header = row.header(self.ledger_id)
-            same = leaf_hash(header, row.sealed) == row.leaf
+            same = leaf_hash(row.header(self.ledger_id), row.sealed) == row.leaf
         except NO_ROW:
             same = False
         if not same:
             raise Tampered(
                 "altered-row", "A row is not the one that was recorded.", position=row.position
             )
-        return self._opened(row, associated_data_in(header))
+        return self.opened(row, self.text(row))
 
     def open_checked(self, row: LogRow) -> Recorded:
         """The same for a row whose leaf was checked just before."""
-        return self._opened(row, associated_data_in(row.header(self.ledger_id)))
+        return self.opened(row, self.text(row))
 
     def text(self, row: LogRow) -> bytes:
         """What is sealed in a row, packed as it was recorded; errors as `open`.
 
-        For whoever hands it on together with `access_key`, so that others can open it too.
+        For whoever hands it on together with `access_key`, so that others can open it too, or knows
+        already what some of these texts mean. The row's leaf is not looked at.
         """
-        cipher = self._cipher(row.topic, row.epoch, row.period, row.stream)
+        position, stream, version, topic, epoch, period, _, sealed, _ = row
+        cipher = self._cipher(topic, epoch, period, stream)
+        aad = encode_associated_data(self.ledger_id, stream, version, topic, epoch, period)
         try:
-            return open_sealed(cipher, row.sealed, self.associated_data(row))
+            return open_sealed(cipher, sealed, aad)
         except Tampered as error:
-            raise Tampered(error.code, error.message, position=row.position) from error
+            raise Tampered(error.code, error.message, position=position) from error
 
     def access_key(self, row: LogRow) -> bytes:
         """The key that opens the `access` records of this row's stream in its month, and no more.
@@ -189,11 +191,11 @@ class EventMapper:
         assert compartment_of(row.topic) is Compartment.ACCESS
         return self._keys.access_key(row.epoch, row.period, row.stream)
 
-    def _opened(self, row: LogRow, aad: bytes) -> Recorded:
-        position, stream, version, topic, epoch, period, recorded_at, sealed, _ = row
+    def opened(self, row: LogRow, text: bytes) -> Recorded:
+        """The event that `text` gave of a row; `malformed-event` or `unknown-topic` if none."""
+        position, stream, version, topic, epoch, period, recorded_at, _, _ = row
         try:
-            cipher = self._cipher(topic, epoch, period, stream)
-            told = unpacked(topic, open_sealed(cipher, sealed, aad))
+            told = unpacked(topic, text)
         except Tampered as error:
             raise Tampered(error.code, error.message, hint=error.hint, position=position) from error
         if isinstance(told.event, EpochStarted):

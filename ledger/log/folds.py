@@ -7,16 +7,19 @@ a row taken away, altered, swapped or slipped in between is *tampered* and nothi
 
 A *look* that is not under the lock may find a tip already beyond its snapshot, because another
 thread committed meanwhile. That is no damage: `Overtaken` asks for a new snapshot.
+
+Whoever only looks, by a keyring that lacks the newest keys, may have one stream folded as far as it
+opens. Every other one must open to its end: what is told of a part of somebody's rights is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
-from ledger.errors import Tampered
+from ledger.errors import KeyUnavailable, Tampered
 from ledger.log.rows import LogRow
 from ledger.log.store import Reading
 from ledger.log.tips import NOTHING_RUN, StreamTips, Tip, run_on
@@ -41,6 +44,14 @@ class Folds:
         self._tips = tips
         self._states: dict[tuple[bytes, object], tuple[Tip, Any]] = {}
         self._newest: dict[bytes, tuple[bytes, Recorded]] = {}
+        self._partly: tuple[bytes, str] | None = None
+
+    def fold_as_far_as_opened(self, stream: bytes, needed: str) -> None:
+        """Let states of this stream end before the first row whose key is not held.
+
+        Not where a row of the topic that is `needed` is among those which do not open.
+        """
+        self._partly = stream, needed
 
     def forget(self) -> None:
         """Start anew, after a failure that left it unclear what was committed."""
@@ -61,8 +72,8 @@ class Folds:
         if done is not None and done.version > tip.version:
             # Another thread has continued the stream since the tip was looked up.
             done, state = None, None
-        for row in self._rows(reading, stream, done, tip):
-            state = fold(state, self._mapper.open(row))
+        for recorded in self._opened(stream, self._rows(reading, stream, done, tip)):
+            state = fold(state, recorded)
         if len(self._states) >= _KEPT_STREAMS_MAX:
             self._states.clear()
         self._states[key] = (tip, state)
@@ -102,6 +113,18 @@ class Folds:
         """Whether the stream's newest row is the one of this version and leaf."""
         tip = self._tip(stream, size)
         return tip is not None and (tip.version, tip.leaf) == (version, leaf)
+
+    def _opened(self, stream: bytes, rows: Iterable[LogRow]) -> Iterator[Recorded]:
+        partly, needed = self._partly or (None, None)
+        for row in rows:
+            try:
+                recorded = self._mapper.open(row)
+            except KeyUnavailable:
+                # What follows is of this epoch or a later one, and of those none is held.
+                if stream != partly or row.topic == needed:
+                    raise
+                continue
+            yield recorded
 
     def _tip(self, stream: bytes, size: int) -> Tip | None:
         tip = self._tips.of(stream)

@@ -9,7 +9,8 @@ the head where it ends (`ledger.log.following`, every signature), and answers wh
 Then stretches are put together in order: each must begin with exactly what the one before it came
 to (frontier, time, epoch), its streams must go on with their next version, and each auditor must
 keep to one stream. So the head at which they end was followed from the first row, by the same code
-and with the same rules as one process follows it.
+and with the same rules as one process follows it. Marks (`ledger.log.marks`) are noted within
+stretches, so however many there are, they make no more of these.
 
 Nothing is told of damage here. Wherever something does not fit, or a process ends, the answer is
 None, and the log is followed by one process, whose findings stand. So it costs time to be damaged,
@@ -18,18 +19,18 @@ and never changes what is found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from heapq import merge
-from itertools import pairwise
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.errors import LedgerError
 from ledger.log.following import CheckedHead, Follower
-from ledger.log.marks import Mark
+from ledger.log.marks import Mark, Marks
 from ledger.log.rows import LedgerRow, LogRow
 from ledger.log.store import LogReading, LogSource
 from ledger.tree import unpack_frontier
@@ -61,6 +62,8 @@ class Stretch:
     """The first and the newest version of each stream, all between them there."""
     audit_streams: Mapping[bytes, bytes]
     """By auditor's key."""
+    marks: Mapping[int, Mark] = field(default_factory=dict)
+    """What was found at the sizes within it that were to be looked at."""
 
 
 @dataclass(slots=True)
@@ -80,14 +83,8 @@ class Joined:
             return False
         self.head = stretch.end
         self.commits += stretch.commits
+        self.marks.update(stretch.marks)
         return self._take_versions(stretch) and self._take_auditors(stretch)
-
-    def mark(self, size: int) -> bool:
-        """Note what the log says here; False where no head has this size."""
-        if self.head.size != size:
-            return False  # one that is remembered and not there is for one process to name
-        self.marks[size] = Mark(size, self.head.frontier.root(), self.head.recorded_at)
-        return True
 
     def _take_versions(self, stretch: Stretch) -> bool:
         known = self.versions
@@ -120,49 +117,55 @@ def joined_stretches(
 ) -> Joined | None:
     """The log followed up to a head of about this size, by so many processes; None where not.
 
-    `marks` are sizes at which it is to be told what the log says; at each there must be a head.
+    `marks` are sizes at which it is to be told what the log says.
     """
-    targets = _targets(size, stretch_rows, marks)
     joined = Joined()
     try:
         with pool(jobs, initializer=_open, initargs=(reopen, ledger)) as executor:
-            for target, stretch in _checked(executor, targets, _WAITING * jobs):
+            for stretch in _checked(executor, _parts(size, stretch_rows, marks), _WAITING * jobs):
                 if stretch is None or not joined.take(stretch):
-                    executor.shutdown(wait=False, cancel_futures=True)
-                    return None
-                if target in marks and not joined.mark(target):
                     executor.shutdown(wait=False, cancel_futures=True)
                     return None
                 if progress is not None:
                     progress(joined.head.size, size)
     except BrokenProcessPool:
         return None
-    return joined
+    # A commit may reach far beyond a target; what was looked for in no stretch is for one process.
+    return joined if all(mark in joined.marks for mark in marks if 0 < mark <= size) else None
 
 
-def _targets(size: int, stretch_rows: int, marks: Collection[int]) -> Iterator[int]:
-    """Where stretches begin and end, one by one: nobody has looked yet whether a size is true."""
-    before = 0
-    yield before
-    marked = sorted(mark for mark in marks if 0 < mark < size)
-    for target in merge(range(stretch_rows, size, stretch_rows), marked, (size,)):
-        if target > before:
-            yield target
-            before = target
+class _Part(NamedTuple):
+    """What one process is asked to check."""
+
+    begin: int
+    """It goes from the first head here or after it"""
+    end: int
+    """to the first one here or after it."""
+    marks: Sequence[int]
+    """Those that may lie in it."""
+
+
+def _parts(size: int, stretch_rows: int, marks: Collection[int]) -> Iterator[_Part]:
+    """The parts one by one: nobody has looked yet whether a size is true."""
+    marked = sorted(mark for mark in marks if 0 < mark <= size)
+    for begin in range(0, size, stretch_rows):
+        end = min(begin + stretch_rows, size)
+        # Its last commit goes beyond its end, where the next part has no head to begin with.
+        reach = bisect_right(marked, begin), bisect_right(marked, end + stretch_rows)
+        yield _Part(begin, end, marked[slice(*reach)])
 
 
 def _checked(
-    executor: Executor, targets: Iterator[int], waiting_max: int
-) -> Iterator[tuple[int, Stretch | None]]:
+    executor: Executor, parts: Iterator[_Part], waiting_max: int
+) -> Iterator[Stretch | None]:
     """The stretches in order, only so many of them handed out at a time."""
-    waiting: list[tuple[int, Future[Stretch | None]]] = []
-    for begin, end in pairwise(targets):
-        waiting.append((end, executor.submit(_check, begin, end)))
+    waiting: deque[Future[Stretch | None]] = deque()
+    for part in parts:
+        waiting.append(executor.submit(_check, part))
         if len(waiting) >= waiting_max:
-            target, future = waiting.pop(0)
-            yield target, future.result()
-    for target, future in waiting:
-        yield target, future.result()
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 _opened: list[tuple[LogSource, LedgerRow]] = []
@@ -173,29 +176,40 @@ def _open(reopen: Reopen, ledger: LedgerRow) -> None:
     _opened[:] = [(reopen(), ledger)]
 
 
-def _check(begin: int, end: int) -> Stretch | None:
+def _check(part: _Part) -> Stretch | None:
     ((source, ledger),) = _opened
-    return check_stretch(source, ledger, begin, end)
+    return check_stretch(source, ledger, part.begin, part.end, part.marks)
 
 
-def check_stretch(source: LogSource, ledger: LedgerRow, begin: int, end: int) -> Stretch | None:
+def check_stretch(
+    source: LogSource, ledger: LedgerRow, begin: int, end: int, marks: Sequence[int] = ()
+) -> Stretch | None:
     """Follow the log between the heads at two targets; None where something does not hold."""
-    versions = _Versions()
-    follower = Follower(ledger, every_signature=True, observe=versions.see)
+    versions, marked = _Versions(), Marks(())
+
+    def observe(rows: list[LogRow]) -> None:
+        versions.see(rows)
+        marked.see(rows)
+
+    follower = Follower(ledger, every_signature=True, observe=observe)
     try:
         with source.reading() as reading:
             head = first = _told_head(reading, follower, begin)
             size = _size_at(reading, end)
         if head is None or first is None or size is None:
             return None
+        marked = Marks(mark for mark in marks if first.size < mark <= size)
         while head.size < size:
             with source.reading() as reading:
-                head = follower.follow(reading, head, until=size)
+                moved = follower.follow(reading, head, until=marked.next() or size)
+            marked.passed(head, moved)
+            head = moved
     except LedgerError:
         return None
     if not versions.dense or head.size != size:
         return None
-    return Stretch(first, head, follower.commits, versions.spans(), follower.audit_streams)
+    spans, streams = versions.spans(), follower.audit_streams
+    return Stretch(first, head, follower.commits, spans, streams, marked.found)
 
 
 class _Versions:

@@ -118,6 +118,8 @@ class Writer:
         """Why this host's memory could not be written when it was last tried; None if it could."""
         self._remembered_at = 0
         self._accept_clock = accept_clock
+        self.refusal: LedgerError | None = None
+        """What every request is answered by; None in a process that may append."""
         self._line = Line()
         self._mailboxes: Mailboxes | None = None
         self.watch: Watch = _unwatched
@@ -195,6 +197,20 @@ class Writer:
         with self.store.reading() as reading:
             self._follower.check_head(reading, self.head)
 
+    def is_live(self) -> bool:
+        """Whether the slot that is unlocked may sign after the checked head."""
+        with self.store.reading() as reading:
+            book = self._follower.known_book(reading, self.head)
+        return book.class_at(self.signer.public_key, self.head.size + 1) == self.signer.signer_class
+
+    def only_look(self, refusal: LedgerError, needed: str) -> None:
+        """Answer every request by this refusal, and looks by what the keys at hand open.
+
+        Of the keyring's stream that is a part, unless a row of the `needed` topic is beyond it.
+        """
+        self._folds.fold_as_far_as_opened(self._keyring_stream, needed)
+        self.refusal = refusal
+
     def look(self, look: Callable[[Transaction], T]) -> T:
         """Read through a transaction that is never written, at a head that was checked."""
         for _ in range(_LOOKS_MAX):
@@ -239,6 +255,9 @@ class Writer:
 
     def _join(self, request: Request[Any], answer: Answer) -> bool:
         """Stand in line; whether it may have been behind the last one that is served."""
+        if self.refusal is not None:
+            answer.set_exception(self.refusal)
+            return False
         # No lock on the way in: callers by the dozen would queue for it before they queue here.
         if self._thread is None and not self._closed:
             self._start()

@@ -104,5 +104,6 @@ def _missing(epoch: int) -> KeyUnavailable:
     return KeyUnavailable(
         "key-missing",
         f"The keyring does not hold the keys of epoch {epoch}.",
-        hint="Use a newer copy of the keyring, or restore one from its backup.",
+        hint="Use a newer copy of the keyring, or restore one from its backup; as an auditor, ask an"
+        " operator for a new export.",
     )

@@ -53,7 +53,9 @@ class Desk:
     def author(self, caller: Caller) -> Actor:
         """The slot as the author of an access record, with the token that spoke for the caller."""
         slot = self.unlocked.slot
-        return _actor(slot.opens, slot.id, slot.label, self.account, slot.opens, caller.token)
+        return _actor(
+            slot.opens, slot.id, slot.label, self.account, slot.opens, caller.token, caller.peer
+        )
 
     def actor(self, transaction: Transaction, acting: Acting) -> Actor:
         """The author of what is appended.
@@ -67,7 +69,9 @@ class Desk:
         if caller.token is not None and not is_believed(self.issuers(transaction), caller):
             raise not_allowed()
         claim = str(caller.claim)
-        return _actor(claim, slot.id, slot.label, self.account, slot.opens, caller.token)
+        return _actor(
+            claim, slot.id, slot.label, self.account, slot.opens, caller.token, caller.peer
+        )
 
     def application(self, transaction: Transaction, application: str) -> Application | None:
         """The application as its stream tells it, deleted ones included."""
@@ -218,8 +222,9 @@ def _actor(
     account: str,
     opens: str,
     token: PresentedToken | None = None,
+    peer: int | None = None,
 ) -> Actor:
-    return Actor(claim, slot, label, account, opens, token)
+    return Actor(claim, slot, label, account, opens, token, peer)
 
 
 def no_such_application() -> NotFound:

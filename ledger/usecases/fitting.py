@@ -34,13 +34,18 @@ class Archived:
     """Whether all of it could be opened."""
 
 
-def require_fit(unlocked: UnlockedKeyring, history: KeyHistory, *, ahead: bool = False) -> None:
+def require_fit(
+    unlocked: UnlockedKeyring, history: KeyHistory, *, ahead: bool = False, behind: bool = False
+) -> None:
     """Errors as `UnlockedKeyring.check`, and `slot-removed` for a slot that the log does not know.
 
-    With `ahead` the keyring may be ahead of the log by any number of epochs.
+    With `ahead` the keyring may be ahead of the log by any number of epochs; with `behind` it may
+    lack any number of the newest.
     """
     accepted = EPOCH_MAX if ahead else history.accepted_epoch
-    unlocked.check(history.committed, history.current, accepted)
+    newest = max(keys.epoch for keys in unlocked.epochs)
+    current = min(history.current, newest) if behind else history.current
+    unlocked.check(history.committed, current, accepted)
     slot = history.slots.get(unlocked.slot.id)
     # The file's own word for the class is not believed: the log signed for key and class.
     known = (
@@ -49,11 +54,16 @@ def require_fit(unlocked: UnlockedKeyring, history: KeyHistory, *, ahead: bool =
         and slot.opens == unlocked.slot.opens
     )
     if not known or unlocked.slot.id in history.removed:
-        raise KeyUnavailable(
-            "slot-removed",
-            "The log does not know the slot that is unlocked, or calls it removed.",
-            hint="Unlock with another slot; the operator can add this one again.",
-        )
+        raise slot_removed()
+
+
+def slot_removed() -> KeyUnavailable:
+    """For a slot that the log does not know, or has ended."""
+    return KeyUnavailable(
+        "slot-removed",
+        "The log does not know the slot that is unlocked, or calls it removed.",
+        hint="Unlock with another slot; the operator can add this one again.",
+    )
 
 
 def require_fit_of_archive(

@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 from ledger.aggregates.access import AuditQueried, AuditReviewed
 from ledger.aggregates.application import Application, Field
 from ledger.aggregates.backups import Backups
+from ledger.aggregates.issuers import NO_ISSUERS
 from ledger.aggregates.keys import (
     KeyHistory,
     RollbackAccepted,
     SlotAdded,
 )
 from ledger.aggregates.restoration import ApplicationStep, MappingStep, RolesStep
-from ledger.aggregates.roles import Roles
+from ledger.aggregates.roles import NO_ROLES, Roles
 from ledger.claims import Claim, parse_claim
 from ledger.errors import (
     InvalidInput,
@@ -221,6 +222,11 @@ class Ledger:
         """Who holds which service-level right."""
         return self._look(self._desk.roles)
 
+    def require_all_opened(self) -> None:
+        """`auditor-file-behind` for an auditor's keyring that lacks epochs and was let in."""
+        if self._writer.refusal is not None:
+            raise self._writer.refusal
+
     def key_history(self) -> KeyHistory:
         """Epochs and slots as the log tells them."""
         return self._look(self._desk.key_history)
@@ -240,8 +246,10 @@ class Ledger:
                 if isinstance(application, str)
                 else application
             )
-            roles = self._desk.roles(view)
-            issuers = self._desk.issuers(view)
+            # Rights are somebody's; whoever acts for nobody may have a keyring that is behind them.
+            nobody = acting.caller is None
+            roles = NO_ROLES if nobody else self._desk.roles(view)
+            issuers = NO_ISSUERS if nobody else self._desk.issuers(view)
             return decide(verb, found, roles, acting.caller, owner=owner, issuers=issuers).allowed
 
         return self._look(look)

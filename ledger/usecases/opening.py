@@ -25,6 +25,7 @@ from ledger.aggregates.keys import (
     MemoryAccepted,
     RollbackAccepted,
 )
+from ledger.aggregates.retention import HistoryErased
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, NotFound, Refused, Tampered, Unavailable
 from ledger.log.following import CheckedHead, forked, require_continued, rolled_back
@@ -40,7 +41,7 @@ from ledger.log.writer import AHEAD_MAX_US, Writer
 from ledger.sealing.keyring import UnlockedKeyring
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
-from ledger.usecases.fitting import require_fit
+from ledger.usecases.fitting import require_fit, slot_removed
 from ledger.usecases.founding import unnamed
 from ledger.usecases.held_keys import HeldKeys
 from ledger.usecases.hosts import Herald
@@ -72,7 +73,8 @@ class OpeningSettings(TypedDict, total=False):
     accept_restoring: bool
     """The store may be one that is being restored: for whoever restores."""
     only_asks: bool
-    """A store where nothing can be recorded serves, too: for whoever releases nothing."""
+    """A store where nothing can be recorded serves, too, and an auditor's file that is behind: for
+    whoever releases nothing."""
 
 
 class _Opened(NamedTuple):
@@ -221,7 +223,7 @@ def _opened(
     ledger = Ledger(desk, writer, held, host, clock, Prover(store, row, tiles))
     writer.catch_up()
     writer.check_signers()
-    _check_keyring(desk, writer, held, ahead=accept_ahead)
+    _check_keyring(desk, writer, held, ahead=accept_ahead, only_asks=only_asks)
     far_ahead = clock() > writer.head.recorded_at + AHEAD_MAX_US
     if accept_clock and far_ahead and unlocked.is_operator and not unwritable:
         writer.run(KeyringEvent(desk, Acting(), ClockAccepted(clock())))
@@ -280,15 +282,45 @@ def _live_signing_keys(store: Store) -> set[bytes]:
     return {row.public_key for row in rows} - ended
 
 
-def _check_keyring(desk: Desk, writer: Writer, held: HeldKeys, *, ahead: bool) -> None:
+def _check_keyring(
+    desk: Desk, writer: Writer, held: HeldKeys, *, ahead: bool, only_asks: bool
+) -> None:
     def history() -> KeyHistory:
         return writer.look(desk.key_history)
 
-    require_not_behind(desk, writer, held.unlocked)
+    behind = False
+    try:
+        require_not_behind(desk, writer, held.unlocked)
+    except KeyUnavailable as error:
+        if held.unlocked.is_operator or not only_asks:
+            raise
+        behind = True
+        _only_look(writer, history, error)
     if history().current == 0:
         raise Tampered("no-epoch", "The log does not begin with an epoch.", position=1)
     held.give_up(history)
-    require_fit(replace(held.unlocked, slot=desk.unlocked.slot), history(), ahead=ahead)
+    unlocked = replace(held.unlocked, slot=desk.unlocked.slot)
+    require_fit(unlocked, history(), ahead=ahead, behind=behind)
+
+
+def _only_look(writer: Writer, history: Callable[[], KeyHistory], error: KeyUnavailable) -> None:
+    """Serve an auditor's file that is rotations behind, for questions about what it opens.
+
+    Not one that was removed since, which the signers tell, nor one that may hold keys which were
+    destroyed since: it would open what is erased, and cannot know which months these are.
+    """
+    if not writer.is_live():
+        raise slot_removed()
+    refusal = KeyUnavailable(
+        "auditor-file-behind",
+        f"{error.message[:-1]}: it serves to look at single rows only.",
+        hint=error.hint,
+    )
+    writer.only_look(refusal, HistoryErased.TOPIC)
+    try:
+        history()
+    except KeyUnavailable:
+        raise error from None
 
 
 def _refuse_server(

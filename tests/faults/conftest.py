@@ -1,4 +1,8 @@
-"""The ledgers that commands are killed at, on each store; a test never changes one itself."""
+"""The ledgers that commands are killed at, on each store; a test never changes one itself.
+
+They are made once in each process of a run, as is the nursery: both are costly, and no test leaves
+a trace in either.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,19 @@ from tests.faults.killing import make_base, with_key
 from tests.faults.running import Host, Nursery
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def nursery():
     with Nursery() as started:
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def base(nursery, tmp_path_factory):
     """In a file."""
     return make_base(Host(nursery, tmp_path_factory.mktemp("kills") / "base"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bare_on_server(nursery, tmp_path_factory, postgres_server):
     """An empty database, and a key file."""
     home = tmp_path_factory.mktemp("kills") / "bare"
@@ -30,7 +34,7 @@ def bare_on_server(nursery, tmp_path_factory, postgres_server):
     host.drop_database()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def base_on_server(bare_on_server, tmp_path_factory):
     """In a database of its own."""
     host = make_base(bare_on_server.copy(tmp_path_factory.mktemp("kills") / "base"))
@@ -38,7 +42,7 @@ def base_on_server(bare_on_server, tmp_path_factory):
     host.drop_database()
 
 
-@pytest.fixture(scope="module", params=["base", "base_on_server"], ids=["sqlite", "postgresql"])
+@pytest.fixture(scope="session", params=["base", "base_on_server"], ids=["sqlite", "postgresql"])
 def on_both(request):
     """The same ledger on each store."""
     return request.getfixturevalue(request.param)

@@ -132,7 +132,8 @@ class Process:
     def _collected(self) -> Ended:
         os.close(self.descriptor)
         code = self.nursery.ask({"wait": self.pid})["status"]
-        return Ended(code, self.out.read_bytes(), self.err.read_bytes())
+        out = b"" if self.out.is_fifo() else self.out.read_bytes()  # who has its end reads it
+        return Ended(code, out, self.err.read_bytes())
 
 
 class Nursery:
@@ -161,6 +162,38 @@ class Nursery:
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._process.communicate(timeout=DEADLINE_S)
+
+    def start(
+        self,
+        *arguments: str,
+        environment: dict[str, str],
+        folder: Path,
+        streams: list[Path],
+        kill_at: float | None = None,
+        full_at: int | None = None,
+        file_bytes_max: int | None = None,
+        store_pages_max: int | None = None,
+        script: str | None = None,
+    ) -> Process:
+        """Begin a command, or a script in its place; see the module for kills and full disks.
+
+        The streams are its standard ones, each a file or a named pipe, and where it tells its
+        boundaries.
+        """
+        pid = self.ask(
+            {
+                "arguments": arguments,
+                "environment": environment,
+                "folder": str(folder),
+                "streams": [str(path) for path in streams],
+                "kill_at": kill_at,
+                "full_at": full_at,
+                "file_bytes_max": file_bytes_max,
+                "store_pages_max": store_pages_max,
+                "script": script,
+            }
+        )["pid"]
+        return Process(self, pid, os.pidfd_open(pid), streams[1], streams[2])
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process is not None
@@ -240,36 +273,19 @@ class Host:
         self,
         *arguments: str,
         stdin: bytes = b"",
-        kill_at: float | None = None,
-        full_at: int | None = None,
-        file_bytes_max: int | None = None,
-        store_pages_max: int | None = None,
         environment: dict[str, str] | None = None,
         as_json: bool = True,
-        script: str | None = None,
+        **how: Any,
     ) -> Process:
-        """Begin a command, or a script in its place; see the module for kills and full disks."""
+        """Begin a command of this host, or a script in its place; see `Nursery.start`."""
         said = list(arguments)
         if as_json:
             said.insert(said.index("--") if "--" in said else len(said), "--json")
         number = next(self._numbers)
         streams = [self.streams / f"{number}.{name}" for name in ("in", "out", "err", "boundaries")]
         streams[0].write_bytes(stdin)
-        answer = self.nursery.ask(
-            {
-                "arguments": said,
-                "environment": {**self.environment, **(environment or {})},
-                "folder": str(self.home),
-                "streams": [str(path) for path in streams],
-                "kill_at": kill_at,
-                "full_at": full_at,
-                "file_bytes_max": file_bytes_max,
-                "store_pages_max": store_pages_max,
-                "script": script,
-            }
-        )
-        pid = answer["pid"]
-        return Process(self.nursery, pid, os.pidfd_open(pid), streams[1], streams[2])
+        told = {**self.environment, **(environment or {})}
+        return self.nursery.start(*said, environment=told, folder=self.home, streams=streams, **how)
 
     def run(self, *arguments: str, **how: Any) -> Ended:
         """Run a command to its end."""

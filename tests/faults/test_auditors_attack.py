@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import msgpack
@@ -9,12 +10,20 @@ import pytest
 
 from ledger.aggregates.access import AccessDenied, AuditQueried, AuditReviewed
 from ledger.aggregates.actor import Actor
+from ledger.aggregates.application import ApplicationGranted
+from ledger.claims import parse_claim
+from ledger.errors import LedgerError, Tampered
+from ledger.log.verification import verify_log
+from ledger.policy import Caller
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import padded
-from ledger.sealing.epochs import period_of
+from ledger.sealing.epochs import EpochKeys, period_of
+from ledger.usecases.acting import Acting
+from tests.conftest import unlocked_by_passphrase
 from tests.faults.hosts import with_auditor
-from tests.faults.test_tampering import command_line
+from tests.faults.test_tampering import PAIR, command_line, fill
 
+MALLORY = parse_claim("user:mallory")
 AUDITOR = Actor("auditor", 2, "cleo2", "tester@host", "auditor")
 
 
@@ -25,6 +34,7 @@ class Sealed:
         self.stream, self.event, self.actor, self.text = stream, event, actor, text
 
     def decide(self, transaction):
+        transaction._is_auditors = False  # his own program does not look
         text = None if self.text is None else padded(self.text, Compartment.ACCESS)
         at = transaction.recorded_at()
         return transaction._append(self.stream, self.event, self.actor, "", at, text=text).position
@@ -123,3 +133,70 @@ def test_what_is_no_event_among_the_accesses_is_named_and_not_packed(audited):
     assert (answer.code, answer.error["code"]) == (8, "malformed-event")
     assert answer.error["position"] == position
     assert not (cli.home / "pack").exists()
+
+
+def test_a_right_that_an_auditor_sealed_and_signed_is_believed_by_no_operators_process(prepared):
+    """Neither by one that runs, nor by one that is started, whoever wrote the actor; each says
+    where it lies, and releases nothing."""
+    house = prepared(fill)
+    _, house.auditor = with_auditor(house, 2)
+    running = house.open()
+    running.create_application(Acting(), "Till", kind="group", members=("group:tills",))
+    running.set_credentials(Acting(), "Till", None, PAIR)
+    with pytest.raises(LedgerError):
+        running.retrieve(Caller(MALLORY), "Till")
+    theirs = house.open_with(house.auditor, remember=False)
+    stream = theirs._desk.streams.application("till")
+    grant = ApplicationGranted("Till", "member", str(MALLORY))
+    operator = Actor("operator", 1, "first", "tester@host", "operator")
+    position = theirs._writer.run(Sealed(stream, grant, actor=operator))
+    theirs.close()
+    for ask in (house.open, lambda: running.retrieve(Caller(MALLORY), "Till")):
+        with pytest.raises(Tampered) as caught:
+            ask()
+        assert (caught.value.code, caught.value.position) == ("out-of-class", position)
+    running.close()
+    (check,) = [one for one in verify_log(house.store()).checks if not one.ok]
+    assert (check.name, check.position) == ("out-of-class", position)
+    answer = command_line(house)("credential", "get", "Till", "--as", str(MALLORY))
+    assert (answer.code, answer.error["code"]) == (8, "out-of-class")
+
+
+def test_an_auditors_file_and_process_hold_nothing_of_an_operators(audited):
+    """No key of values, no half of an operator's slot to try passphrases on: in no byte of the
+    file, and in no object that an opened ledger keeps."""
+    operators = unlocked_by_passphrase(audited.keyring_path)
+    slot = operators.slot
+    private = (slot.salt, slot.sealed_private_key, slot.sealed_signing_key, slot.sealed_root)
+    secrets = [keys.secret for keys in operators.epochs]
+    content = audited.auditor.keyring.to_bytes()
+    for one in (*private, *secrets, operators.root, operators.keyring.wrapped):
+        assert one
+        assert one not in content
+        assert one.hex().encode() not in content
+    ledger = audited.open_with(audited.auditor, remember=False)
+    ledger.record_query(Acting(), "all", 1)
+    reached = everything_from(ledger)
+    assert any(isinstance(one, EpochKeys) for one in reached)
+    assert {one.secret for one in reached if isinstance(one, EpochKeys)} == {None}
+    found = {one for one in reached if isinstance(one, bytes)}
+    assert found.isdisjoint([*private, *secrets, operators.root])
+    ledger.close()
+
+
+def everything_from(start):
+    """All that can be reached from an object without going through modules and classes."""
+    reached, waiting = {}, [start]
+    while waiting:
+        one = waiting.pop()
+        if (
+            id(one) in reached
+            or isinstance(one, type | type(gc))
+            or (callable(one) and (getattr(one, "__closure__", None) is None))
+        ):
+            continue
+        reached[id(one)] = one
+        waiting.extend(gc.get_referents(one))
+        slots = [name for kind in type(one).__mro__ for name in getattr(kind, "__slots__", ())]
+        waiting.extend(getattr(one, name) for name in slots if hasattr(one, name))
+    return list(reached.values())

@@ -14,21 +14,15 @@ import pytest
 
 from ledger.log.host_file import host_path
 from tests.faults.archives import emptied, small
-from tests.faults.killing import STEP
-from tests.faults.running import KILLED, Host, Nursery
+from tests.faults.killing import CLOSE, STEP
+from tests.faults.running import KILLED, Host
 
 BOUNDARIES_MAX = 600
 CANARY = "canary-77aa"
 VALUES = json.dumps({"User": "ann", "Password": CANARY}).encode()
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")
-EVERY, EVERY_ON_SERVER = 3 * STEP, 17 * STEP
+EVERY, EVERY_ON_SERVER = 2 * STEP, 12 * STEP
 """One boundary in so many is tried; on a server there are many more."""
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as started:
-        yield started
 
 
 def filled(host: Host) -> Host:
@@ -129,7 +123,7 @@ def test_a_killed_create_left_an_archive_that_counts_or_none(base, tmp_path):
     """What is recorded is whole; what is not is taken up or begun anew in the same folder."""
     position = base.position()
     stood = set()
-    for host, _ in at_each_boundary(base.copy, tmp_path, CREATE, step=2):
+    for host, _ in at_each_boundary(base.copy, tmp_path, CREATE, step=CLOSE):
         host.is_whole()
         recorded = host.topics(position)
         assert recorded in ([], ["backup.created"])
@@ -223,7 +217,10 @@ def test_a_killed_restore_goes_on(where, tmp_path, request):
     served = made.server is not None
     seen = set()
     hosts = at_each_boundary(
-        lambda home: emptied(made, home), tmp_path, RESTORE, step=EVERY_ON_SERVER if served else 1
+        lambda home: emptied(made, home),
+        tmp_path,
+        RESTORE,
+        step=EVERY_ON_SERVER if served else CLOSE,
     )
     for host, _ in hosts:
         seen.add(host.position())

@@ -1,16 +1,19 @@
 """Several processes at one ledger: none loses what it wrote, none starves, none waits for ever.
 
-The writers are processes of their own that open the ledger as any program would. They begin
-together, when the last of them has opened it, and each does a bounded number of things.
+The writers are processes of their own, forked by a nursery, that open the ledger as any program
+would. They begin together, when the last of them has opened it, and each does a bounded number of
+things.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import contextlib
+import os
+import tempfile
 from collections import defaultdict
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +23,7 @@ from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
-from tests.faults.running import DEADLINE_S, ROOT, Host, Nursery, until
+from tests.faults.running import ROOT, Host, until
 from tools.cli.exits import exit_code
 
 OPENING = """
@@ -121,43 +124,56 @@ ledger.close()
 class Worker:
     """One process that has the ledger open and waits for the word to begin."""
 
-    def __init__(self, house, script, name="w", count=0):
-        arguments = [str(house.store_path), str(house.keyring_path), name, str(count)]
-        arguments.append(house.store_url or "")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", OPENING + script, *arguments],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+    def __init__(self, nursery, house, script, name="w", count=0):
+        place = Path(tempfile.mkdtemp(dir=house.keyring_path.parents[1]))
+        said, told = place / "said", place / "told"
+        os.mkfifo(said)
+        os.mkfifo(told)
+        words = [str(house.store_path), str(house.keyring_path), name, str(count)]
+        words = ["worker", *words, house.store_url or ""]
+        self.process = nursery.start(
+            script=f"import sys\nsys.argv = {words!r}\n" + OPENING + script,
+            environment=dict(os.environ),
+            folder=ROOT,
+            streams=[said, told, place / "errors", place / "boundaries"],
         )
+        self._said, self._told = said.open("w"), told.open()
 
     def begin(self):
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
+        self._said.write("go\n")
+        self._said.flush()
 
     def line(self):
-        return self.process.stdout.readline().strip()
+        return self._told.readline().strip()
+
+    def printed(self):
+        """The lines that it printed, once it has ended well."""
+        self._said.close()
+        lines = self._told.read().splitlines()
+        ended = self.process.wait()
+        assert ended.code == 0, ended
+        return lines
 
     def rows(self):
-        """All that it printed, once it has ended well."""
-        printed, _ = self.process.communicate(timeout=DEADLINE_S)
-        assert self.process.returncode == 0
-        return [tuple(int(word) for word in line.split()) for line in printed.splitlines()]
+        """The same as numbers."""
+        return [tuple(int(word) for word in line.split()) for line in self.printed()]
 
     def end(self):
-        if self.process.poll() is None:
+        if self.process.running():
             self.process.kill()
-        self.process.communicate(timeout=DEADLINE_S)
+        self.process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self._said.close()
+        self._told.close()
 
 
 @contextmanager
-def together(house, *scripts, count):
+def together(nursery, house, *scripts, count):
     """Workers that have all opened the ledger before the first begins."""
     workers = []
     try:
         for number, script in enumerate(scripts):
-            workers.append(Worker(house, script, f"w{number}", count))
+            workers.append(Worker(nursery, house, script, f"w{number}", count))
         for worker in workers:
             assert worker.line() == "open"
         for worker in workers:
@@ -201,9 +217,9 @@ def require_dense(house):
     ledger.close()
 
 
-def test_two_processes_that_change_one_application_lose_nothing(shared):
+def test_two_processes_that_change_one_application_lose_nothing(shared, nursery):
     """All grants of both are there, each at a version of its own."""
-    with together(shared, GRANTS, GRANTS, count=50) as workers:
+    with together(nursery, shared, GRANTS, GRANTS, count=50) as workers:
         rows = [row for worker in workers for row in worker.rows()]
     assert sorted(version for _, version in rows) == list(range(2, 102))
     ledger = shared.open()
@@ -214,10 +230,10 @@ def test_two_processes_that_change_one_application_lose_nothing(shared):
     require_dense(shared)
 
 
-def test_two_processes_that_set_one_mapping_count_its_versions_on(shared):
+def test_two_processes_that_set_one_mapping_count_its_versions_on(shared, nursery):
     """No version is given twice, and the last one is what is read."""
     script = "from ledger.values import FieldValue\n" + OVERWRITES
-    with together(shared, script, script, count=25) as workers:
+    with together(nursery, shared, script, script, count=25) as workers:
         rows = [worker.rows() for worker in workers]
     last = max(row for some in rows for row in some)
     assert sorted(version for some in rows for _, version in some) == list(range(2, 52))
@@ -233,33 +249,32 @@ def test_two_processes_that_set_one_mapping_count_its_versions_on(shared):
     require_dense(shared)
 
 
-def test_commands_that_run_at_once_all_succeed(tmp_path):
+def test_commands_that_run_at_once_all_succeed(nursery, tmp_path):
     """Twenty commands started together, each a process: all are done, none is refused."""
-    with Nursery() as nursery:
-        host = Host(nursery, tmp_path / "host")
-        host.ok("init", "--label", "ann")
-        host.ok("app", "create", "CRM", "--kind", "group")
-        grant = ("app", "grant", "CRM", "member")
-        started = [host.start(*grant, f"group:g{number}") for number in range(20)]
-        ended = [process.wait() for process in started]
-        assert [one.code for one in ended] == [0] * 20, ended
-        assert sorted(one.json["version"] for one in ended) == list(range(2, 22))
-        assert len(host.ok("app", "show", "CRM")["members"]) == 20
-        host.is_whole()
+    host = Host(nursery, tmp_path / "host")
+    host.ok("init", "--label", "ann")
+    host.ok("app", "create", "CRM", "--kind", "group")
+    grant = ("app", "grant", "CRM", "member")
+    started = [host.start(*grant, f"group:g{number}") for number in range(20)]
+    ended = [process.wait() for process in started]
+    assert [one.code for one in ended] == [0] * 20, ended
+    assert sorted(one.json["version"] for one in ended) == list(range(2, 22))
+    assert len(host.ok("app", "show", "CRM")["members"]) == 20
+    host.is_whole()
 
 
-def test_processes_that_read_at_once_all_finish(shared):
+def test_processes_that_read_at_once_all_finish(shared, nursery):
     """Each read is recorded at a position of its own, and nobody is kept from his."""
-    with together(shared, *[READS] * 4, count=30) as workers:
+    with together(nursery, shared, *[READS] * 4, count=30) as workers:
         positions = [[row[0] for row in worker.rows()] for worker in workers]
     assert len({position for some in positions for position in some}) == 120
     assert all(len(some) == 30 for some in positions)
     require_dense(shared)
 
 
-def test_readers_finish_while_an_application_is_changed(shared):
+def test_readers_finish_while_an_application_is_changed(shared, nursery):
     """Decisions and changes interleave, and every access is decided at its own position."""
-    with together(shared, READS, READS, GRANTS, count=30) as workers:
+    with together(nursery, shared, READS, READS, GRANTS, count=30) as workers:
         rows = [worker.rows() for worker in workers]
     assert [len(some) for some in rows] == [30, 30, 30]
     require_dense(shared)
@@ -287,7 +302,7 @@ def someone_is_next(house):
     return lambda: pauses.stat().st_size >= seen + 2
 
 
-def test_one_that_takes_the_lock_again_and_again_starves_nobody(shared):
+def test_one_that_takes_the_lock_again_and_again_starves_nobody(shared, nursery):
     """Each time it lets go for the next one and asks again at once, the next one is served first.
 
     What is counted are turns, and a turn ends only when the other one waits: so a slow machine
@@ -304,7 +319,7 @@ def test_one_that_takes_the_lock_again_and_again_starves_nobody(shared):
 
     last, turns = position() + TURNS, 0
     scripts = (HOLDS_AGAIN_AND_AGAIN, GRANTS_AND_TELLS_EACH_PAUSE)
-    with together(shared, *scripts, count=TURNS) as (greedy, other):
+    with together(nursery, shared, *scripts, count=TURNS) as (greedy, other):
         assert greedy.line() == "held"
         while position() < last:
             is_next = someone_is_next(shared)
@@ -318,12 +333,12 @@ def test_one_that_takes_the_lock_again_and_again_starves_nobody(shared):
     require_dense(shared)
 
 
-def test_a_lock_held_too_long_is_unavailable(shared):
+def test_a_lock_held_too_long_is_unavailable(shared, nursery):
     """Whoever waits gets `store-locked`, exit 7, and has changed nothing; then all goes on."""
     shared.store_settings = {"lock_timeout_s": 0.2}
     ledger = shared.open()
     before = ledger.status().position
-    with together(shared, HOLDS, count=0) as (holder,):
+    with together(nursery, shared, HOLDS, count=0) as (holder,):
         assert holder.line() == "held"
         for refused in (
             lambda: ledger.grant(Acting(), "CRM", "member", "user:bob"),
@@ -342,13 +357,13 @@ def test_a_lock_held_too_long_is_unavailable(shared):
     require_dense(shared)
 
 
-def test_a_killed_holder_of_the_lock_lets_the_next_one_in(shared):
+def test_a_killed_holder_of_the_lock_lets_the_next_one_in(shared, nursery):
     """The lock dies with its process, and what that one had not committed is gone."""
     ledger = shared.open()
     before = ledger.status().position
     with (
-        together(shared, HOLDS, count=0) as (holder,),
-        together(shared, GRANTS, count=1) as (waiting,),
+        together(nursery, shared, HOLDS, count=0) as (holder,),
+        together(nursery, shared, GRANTS, count=1) as (waiting,),
     ):
         assert holder.line() == "held"
         holder.process.kill()
@@ -357,9 +372,9 @@ def test_a_killed_holder_of_the_lock_lets_the_next_one_in(shared):
     require_dense(shared)
 
 
-def test_a_process_that_forks_while_it_writes_loses_nothing(shared):
+def test_a_process_that_forks_while_it_writes_loses_nothing(shared, nursery):
     """Children and parent go on with the ledger they share, each with what is its own."""
-    with together(shared, FORKS, count=8) as (forking,):
+    with together(nursery, shared, FORKS, count=8) as (forking,):
         positions = [row[0] for row in forking.rows()]
     assert len(set(positions)) == len(positions) > 0
     ledger = shared.open()

@@ -14,7 +14,7 @@ import json
 import pytest
 
 from tests.faults.accepted import ACCEPTANCES, with_harmed_memory
-from tests.faults.killing import PASSPHRASES, STEP, make_base
+from tests.faults.killing import PASSPHRASES, STEP
 from tests.faults.running import FULL_BYTES, Host
 from tests.faults.writes import WRITES
 
@@ -56,9 +56,9 @@ UNREMEMBERED = b"memory of the ledger, beside the keyring, cannot be written"
 
 
 @pytest.fixture(scope="module")
-def base(nursery, tmp_path_factory):
+def base(base, tmp_path_factory):
     """The ledger that commands are killed at too, with credentials of a person."""
-    host = make_base(Host(nursery, tmp_path_factory.mktemp("full") / "base"))
+    host = base.copy(tmp_path_factory.mktemp("full") / "base")
     host.ok("credential", "set", "payroll", "--owner", "user:ann", "--values", "-", stdin=VALUES)
     return host
 

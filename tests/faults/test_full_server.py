@@ -24,7 +24,7 @@ from ledger.values import FieldValue
 from projections.redecide import redecide
 from tests.conftest import new_house
 from tests.contracts.small_server import small_server
-from tests.faults.running import Host, Nursery, settle_in
+from tests.faults.running import Host, settle_in
 from tests.faults.test_backup_faults import small
 from tools.cli.exits import exit_code
 
@@ -137,12 +137,6 @@ def test_a_server_without_room_for_its_write_ahead_log_loses_nothing_and_lies_to
     assert len(unanswered) <= (refused == "commit-unconfirmed")
     require_whole(house, ledger)
     ledger.close()
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as started:
-        yield started
 
 
 def test_commands_on_a_full_server_say_so_and_work_again_with_room(nursery, server, full, tmp_path):

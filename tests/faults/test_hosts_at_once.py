@@ -22,7 +22,7 @@ from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from projections.redecide import redecide
 from tests.conftest import Clock
-from tests.faults.running import DEADLINE_S, until
+from tests.faults.running import until
 from tests.faults.test_contention import Worker, require_dense
 from tests.prepared import settle_in
 
@@ -114,9 +114,7 @@ def answers(workers):
     """What all of them were told, by kind: positions, versions and the rest, in the log's order."""
     told = {kind: [] for kind in ("read", "refused", "grant", "revoke", "set", "other")}
     for worker in workers:
-        printed, _ = worker.process.communicate(timeout=DEADLINE_S)
-        assert worker.process.returncode == 0
-        lines = [line.split() for line in printed.splitlines()]
+        lines = [line.split() for line in worker.printed()]
         assert len(lines) == STEPS * len(THREADS)
         for kind, position, version, rest in lines:
             told[kind].append((int(position), int(version), rest))
@@ -136,11 +134,12 @@ def begun(workers):
         worker.begin()
 
 
-def test_two_hosts_that_read_and_change_at_once_agree_on_what_each_read_met(crm, tmp_path):
+def test_two_hosts_that_read_and_change_at_once_agree_on_what_each_read_met(crm, nursery, tmp_path):
     """Nothing is lost or decided by an older state, nobody starves, and all hosts agree."""
     hosts = (crm, another_host(crm, tmp_path / "other"))
     workers = [
-        Worker(host, TURMOIL, f"w{number}", STEPS) for number, host in enumerate((*hosts, hosts[1]))
+        Worker(nursery, host, TURMOIL, f"w{number}", STEPS)
+        for number, host in enumerate((*hosts, hosts[1]))
     ]
     try:
         begun(workers)
@@ -175,10 +174,10 @@ def test_two_hosts_that_read_and_change_at_once_agree_on_what_each_read_met(crm,
         host.close()
 
 
-def test_views_that_are_rebuilt_while_others_write_are_their_folds(crm, tmp_path):
+def test_views_that_are_rebuilt_while_others_write_are_their_folds(crm, nursery, tmp_path):
     """Each rebuild compares like with like, whatever two hosts append meanwhile."""
     hosts = (crm, another_host(crm, tmp_path / "other"))
-    workers = [Worker(host, UNTIL_TOLD, f"w{number}") for number, host in enumerate(hosts)]
+    workers = [Worker(nursery, host, UNTIL_TOLD, f"w{number}") for number, host in enumerate(hosts)]
     ledger = crm.open()
 
     try:

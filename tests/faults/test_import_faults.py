@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from tests.faults.running import ROOT, Host, Nursery
+from tests.faults.running import ROOT, Host
 
 CANARY = "canary-2b7e"
 BATCH = 500
@@ -21,12 +21,6 @@ VALUE_BYTES_MAX = 64 * 1024
 LINE_CHARACTERS_MAX = 4 * 1024 * 1024
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")
 HEADING = "application,owner,User,Password\n"
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

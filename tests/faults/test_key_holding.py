@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from ledger.sealing.keyring_file import read_keyring
-from tests.faults.killing import killed_everywhere
-from tests.faults.running import Host, Nursery
+from tests.faults.killing import CLOSE, killed_everywhere
+from tests.faults.running import Host
 from tests.faults.test_full_disk import UNRECORDED, full_everywhere
 
 PASSPHRASES = {"first": "seven herons cross the lake", "second": "two otters share one stone"}
@@ -38,12 +38,6 @@ class Told:
 
     host: Host
     words: list[str]
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as started:
-        yield started
 
 
 def make(host):
@@ -383,7 +377,7 @@ def test_killed_makers_of_shares_leave_a_slot_or_none(on_both, tmp_path):
 def test_a_killed_restore_by_shares_can_be_run_again(told, tmp_path):
     """The new slot opens, or is not there, and the shares open theirs all the while."""
     position = told.host.position()
-    for host, _ in killed_everywhere(told.host, tmp_path, *ANEW, step=1):
+    for host, _ in killed_everywhere(told.host, tmp_path, *ANEW, step=CLOSE):
         recorded = host.topics(position)
         assert recorded in ([], ["slot.added", "shares.restored"])
         assert entered(host, "second") == bool(recorded)

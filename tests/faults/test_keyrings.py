@@ -15,7 +15,8 @@ import sqlite3
 import pytest
 
 from ledger.sealing.keyring_file import read_keyring
-from tests.faults.running import Host, Nursery
+from tests.faults.killing import CLOSE
+from tests.faults.running import Host
 
 PASSPHRASES = {
     "first": "seven herons cross the lake",
@@ -31,12 +32,6 @@ SET = ("credential", "set", "payroll", "--owner", "user:bob", "--values", "-")
 ADD = ("key", "slot", "add", "passphrase", "--argon2-memory", "19")
 CHANGE = ("key", "passphrase", "--argon2-memory", "19", "--new-passphrase-file")
 DAMAGED = {"keyring-damaged", "keyring-newer"}
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -358,7 +353,7 @@ def test_an_auditors_change_that_was_not_recorded_is_taken_from_the_present_file
     """Killed between file and log: whoever brings the file is believed, and that is recorded."""
     as_cleo = with_passphrase("third", "auditor/keyring")
     met = 0
-    for number in range(1, 60):
+    for number in range(1, 60, CLOSE):
         one = host.copy(tmp_path / str(number))
         before = one.position()
         ended = one.run(*CHANGE, "fourth", environment=as_cleo, kill_at=number)

@@ -258,6 +258,28 @@ def test_of_two_hosts_that_replace_it_one_is_refused_and_keeps_nothing(
     require_whole(house, 3)
 
 
+def test_a_key_backup_that_is_made_meanwhile_is_seen_under_the_lock(hosts, tmp_path, monkeypatch):
+    """The lost keyring turned up, and was backed up after this host had looked for one."""
+    house, lost = hosts
+    (tmp_path / "safe").mkdir()
+    ledger, theirs = house.open(), lost.open()
+    look = next_epoch.require_in_no_backup
+
+    def looking(*asked):
+        monkeypatch.undo()
+        look(*asked)
+        theirs.key_backups.create(Acting(), tmp_path / "safe" / "one", ())
+
+    monkeypatch.setattr(next_epoch, "require_in_no_backup", looking)
+    with pytest.raises(Refused) as caught:
+        ledger.next_epoch.replace(LOST)
+    assert caught.value.code == "next-epoch-in-backup"
+    assert list(held(house)) == [1, 2]
+    assert rotate(theirs).epoch == 3
+    theirs.close()
+    ledger.close()
+
+
 class Cut(BaseException):
     """The process dies here."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from tests.faults.killing import killed_everywhere, make_base
 from tests.faults.running import Host
 from tests.faults.small_disk import small_disk
@@ -17,11 +15,6 @@ REFUSALS = {
     "pack-disk-full", "pack-not-writable", "pack-unchecked", "store-full", "store-unreachable",
     "store-not-writable",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def base(nursery, tmp_path_factory):
-    return make_base(Host(nursery, tmp_path_factory.mktemp("packs") / "base"))
 
 
 def require_whole_or_absent(host, packs) -> bool:

@@ -25,7 +25,7 @@ from projections.redecide import redecide
 from tests.conftest import new_house
 from tests.contracts.cutting_proxy import cutting_proxy
 from tests.contracts.postgres_server import private_server
-from tests.faults.running import Host, Nursery, until
+from tests.faults.running import Host, until
 
 ALICE = parse_claim("user:alice")
 FEW = 5
@@ -128,12 +128,6 @@ def require_told(house, ledger, crowd, size):
     again = redecide(house.store(), ledger._desk.mapper)
     assert (again["wrong"], again["unreadable"]) == ([], [])
     assert all(view["same"] for view in ledger.views.rebuild())
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    with Nursery() as started:
-        yield started
 
 
 @pytest.fixture

@@ -79,15 +79,33 @@ def test_a_process_whose_own_slot_is_removed_stops(house, running):
     removed.close()
 
 
-def test_what_the_log_did_not_choose_is_let_go_though_the_file_cannot_be_written(house, tmp_path):
-    """Another host was first; this one opens the ledger all the same, and the file stays."""
-    behind = another_host(house, tmp_path / "other")
+def overtaken(house, folder):
+    """A host whose file holds an epoch that the log did not choose: another one was first."""
+    behind = another_host(house, folder)
     held = unlocked_by_passphrase(behind.keyring_path)
     ledger = house.open()
     ledger.rotate(Acting(), without_backup=True)
     ledger.close()
     after = held.with_next_epoch(os.urandom)
     update_keyring_file(behind.keyring_path, held, lambda _: (after.keyring, after.root, None))
+    return behind
+
+
+def epochs_in(path):
+    return [keys.epoch for keys in unlocked_by_passphrase(path).epochs]
+
+
+def test_what_the_log_did_not_choose_leaves_the_file_when_the_ledger_is_opened(house, tmp_path):
+    """So that no copy of the file hands it on."""
+    behind = overtaken(house, tmp_path / "other")
+    assert epochs_in(behind.keyring_path) == [1, 2, 3]
+    behind.open().close()
+    assert epochs_in(behind.keyring_path) == [1, 2]
+
+
+def test_what_the_log_did_not_choose_is_let_go_though_the_file_cannot_be_written(house, tmp_path):
+    """Another host was first; this one opens the ledger all the same, and the file stays."""
+    behind = overtaken(house, tmp_path / "other")
     content = behind.keyring_path.read_bytes()
     lock = behind.keyring_path.with_name("keyring.lock")
     lock.unlink(missing_ok=True)

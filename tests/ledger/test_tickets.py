@@ -18,6 +18,9 @@ from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
 from ledger.policy import Caller
 from ledger.sealing.tickets import Ticket, new_ticket, parse_ticket
 from ledger.usecases.acting import Acting
+from ledger.usecases.decisions import Asked
+from ledger.usecases.retention import Erase
+from ledger.usecases.tickets import RedeemTicket
 from ledger.values import FieldValue
 from projections.redecide import redecide
 
@@ -648,6 +651,25 @@ def test_a_used_ticket_whose_records_were_erased_stays_used(house, ledger, froze
     frozen.now = began + SECOND_US
     for ticket in (used, unused):
         assert refused(ledger, PORTAL, "Mail", ticket).event.detail == "no-such-ticket"
+
+
+def test_what_is_erased_is_not_told_anew(ledger, frozen):
+    """Who had a ticket is forgotten from the erasure on, though its key is still at hand."""
+    issued = ledger.issue_ticket(ALICE)
+    for _ in range(3):
+        frozen.now += 25 * DAY_US
+        ledger.retrieve(ALICE, "Mail")
+    ledger.retention.set_policy(OPERATOR, 31)
+    desk = ledger._desk
+
+    class Both:
+        def decide(self, transaction):
+            Erase(desk, OPERATOR).decide(transaction)
+            asked = Asked(PORTAL, "Mail", restricted=False, fields=())
+            return RedeemTicket(desk, asked, issued.ticket, "").decide(transaction)
+
+    record = ledger._writer.run(Both()).record
+    assert (record.detail, record.on_behalf_of) == ("no-such-ticket", None)
 
 
 # Tokens

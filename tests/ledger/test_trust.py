@@ -193,7 +193,7 @@ def test_the_recheck_finds_a_change_by_a_token_that_was_not_believed(counter, mo
         monkeypatch.setattr(name, lambda *_: True)
     position = counter.ledger.set_credentials(Acting(who), "payroll", ALICE, VALUES).position
     monkeypatch.undo()
-    checked, (wrong,) = rechecked(counter)
+    _, (wrong,) = rechecked(counter)
     assert (wrong["position"], wrong["recomputed"]) == (position, "not-allowed")
 
 

@@ -155,8 +155,13 @@ class LackingMapper:
             raise KeyUnavailable(self._code, "A key is not held.")
         return self._mapper.open(row)
 
-    def open_checked(self, row):
-        return self.open(row)
+    def text(self, row):
+        if self._lacking(row):
+            raise KeyUnavailable(self._code, "A key is not held.")
+        return self._mapper.text(row)
+
+    def opened(self, row, text):
+        return self._mapper.opened(row, text)
 
     def knows(self, epoch):
         return self._mapper.knows(epoch)

@@ -8,6 +8,7 @@ import pkgutil
 import ledger.aggregates
 from ledger.aggregates import event as registry
 from ledger.aggregates.actor import Actor
+from ledger.aggregates.issuers import Settings
 from ledger.aggregates.recorded import Recorded
 from ledger.log.rows import LogRow
 from projections.export import exported_row
@@ -75,6 +76,17 @@ _VALUES = {
     "name": "Pay",
     "contact": "pay@contoso.example",
     "credential_page": "none",
+    "issuer": "https://sts.contoso.example",
+    "settings": Settings("credledger", ("ES256",), "", "https://sts.contoso.example/keys"),
+    "id": "7d9f",
+    "why": "expired",
+    "source": "192.0.2.7",
+    "reasons": (("expired", 7),),
+    "first_at": AT,
+    "last_at": AT,
+    "made_at": AT,
+    "kids": ("a", "b"),
+    "jwks": '{"keys":[]}',
 }
 
 

@@ -117,3 +117,40 @@ def test_whoever_creates_gives_all_that_is_named_then():
     assert [one.held.role for one in folded(created)] == [
         "member", "administrator", "ticket-redeemer",
     ]  # fmt: skip
+
+
+HISTORY = (
+    granted("ticket-redeemer"),
+    granted("administrator", "group:ops"),
+    granted(),
+    RoleGranted("restricted-access", "group:ops"),
+    ApplicationGranted("Other", "member", KIM),
+    ApplicationRevoked("till", "member", KIM),
+    granted(to="group:ops"),
+    RoleRevoked("restricted-access", "group:ops"),
+    ApplicationDeleted("till"),
+    create(None, "Till", kind="group", members=(claim(KIM),), administrators=(claim(KIM),))[0],
+)
+READS = (
+    {},
+    {"restricted": True},
+    {"application": "OTHER"},
+    {"claims": (KIM,)},
+    {"through": "group:ops"},
+    {"caller": "user:bob", "claims": ("user:bob", "group:ops"), "through": "group:ops"},
+    {"through": None},
+    {"on_behalf_of": "user:bob"},
+)
+
+
+@pytest.mark.parametrize("fields", READS)
+def test_the_oldest_grant_that_stands_is_told_of_a_read_as_it_goes_by(fields):
+    """At every moment, the one that looking through all grants afterwards finds as well."""
+    grants, told = Grants(), []
+    for position, event in enumerate(HISTORY, start=1):
+        grants.see(recorded(event, 2 * position, position, KIM))
+        by = read(2 * position + 1, **fields)
+        told.append((by, grants.serving(*by)))
+    for by, grant in told:
+        served = [one for one in grants.found if one.served(*by)]
+        assert grant is next(iter(served), None)

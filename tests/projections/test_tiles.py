@@ -30,7 +30,7 @@ class Recording:
 
     def decide(self, transaction):
         for _ in range(self.rows):
-            transaction.append_access(record_of(), self.desk.actor(Acting()), "")
+            transaction.append_access(record_of(), self.desk.actor(transaction, Acting()), "")
 
 
 def fill(house):

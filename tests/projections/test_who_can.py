@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import combinations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ledger.aggregates.application import create
@@ -52,6 +52,16 @@ def meant(way, who):
     return presented <= set(who.claims) and way.owner in {None, who.claim}
 
 
+PAY, OPS, ALICE = (parse_claim(one) for one in ("group:pay", "group:ops", "user:alice"))
+BY_NAME_OR_BY_GROUP = (
+    application(restricted=True, members=(PAY, OPS)),
+    frozenset({("restricted-access", ALICE), ("restricted-access", PAY)}),
+    frozenset({str(ALICE)}),
+)
+"""Alice is told by name, as one of `ops`; as one of `pay` she is one of the others."""
+
+
+@example(*BY_NAME_OR_BY_GROUP, False)
 @given(applications, held, owners, st.booleans())
 def test_it_says_yes_exactly_where_the_rules_grant(asked, holds, with_something, is_set):
     """Of every caller, with whatever claims; and that something is set exactly where it is."""

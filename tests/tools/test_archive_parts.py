@@ -120,6 +120,24 @@ def test_a_base_is_looked_for_by_what_names_it_not_by_what_was_recorded_before(w
     assert password(worked) == "p-3"
 
 
+@pytest.mark.parametrize("harm", ["missing", "shorter"])
+def test_a_copy_of_the_base_that_lacks_something_hides_no_whole_one(worked, harm):  # noqa: F811
+    """It lies beside it, under a name that comes first; where no whole one is left, it is told."""
+    create(worked, "full")
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    part = create(worked, "part", "--since-backup")
+    shutil.copytree(worked.archives / "full", worked.archives / "copy")
+    segment = next((worked.archives / "copy").glob("*.segment"))
+    if harm == "missing":
+        segment.unlink()
+    else:
+        segment.write_bytes(segment.read_bytes()[:-1])
+    assert worked.ok("backup", "verify", part["directory"])["ok"]
+    assert worked.ok("backup", "drill", part["directory"])["ok"]
+    shutil.rmtree(worked.archives / "full")
+    worked.fails(8, "archive-damaged", "backup", "drill", part["directory"])
+
+
 def test_a_base_that_was_moved_beside_the_new_archive_is_found(worked):  # noqa: F811
     create(worked, "full")
     (worked.home.parent / "vault").mkdir()

@@ -404,3 +404,21 @@ def test_an_archive_left_unrecorded_is_told_to_people_and_drilled(worked, monkey
     assert [one["detail"]["directory"] for one in created] == [place, place]
     assert worked.ok("backup", "drill")["position"] == left + 1
     assert "taken_up" not in create(worked, "two")
+
+
+def test_a_full_archive_that_is_taken_up_needs_nobodys_word_for_a_base(worked, monkeypatch):
+    """Only what goes on from it is recorded as vouched for."""
+    from ledger.errors import Unavailable
+    from ledger.usecases.ledger import Ledger
+
+    def lost(*_, **__):
+        raise Unavailable("store-unreachable", "The server is gone.")
+
+    place = str(worked.archives / "one")
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "record_backup", lost)
+        worked.fails(7, "store-unreachable", "backup", "create", place)
+    worked.ok("credential", "get", "payroll", "--as", "user:ann")
+    assert "taken_up" in worked.ok("backup", "create", place, "--since-backup", "--base-elsewhere")
+    told = [one["detail"] for one in worked.ok("audit", "changes") if "backup" in one["event"]]
+    assert [one["base_elsewhere"] for one in told] == [False, True]

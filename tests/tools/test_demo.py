@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -12,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.tools.conftest import Cli
+from tools.demo import _named_anew
 
 ROOT = Path(__file__).parents[2]
 VIEWS = {"credential_view", "access_history", "application_catalogue", "key_inventory"}
@@ -35,33 +37,36 @@ class Shown:
         return self.settings["CREDLEDGER_STORE"].rsplit("ledger=", 1)[1]
 
     def ask(self, *arguments: str) -> object:
-        """Run a command with what the demo said to export."""
-        return json.loads(run("tools.cli.main", *arguments, "--json", **self.settings).stdout)
+        """A command's answer with what the demo said to export, asked within this process."""
+        cli = Cli(ROOT)
+        cli.environment = self.settings
+        answer = cli(*arguments)
+        assert (answer.code, answer.err) == (0, "")
+        return answer.json
 
 
-def run(module: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of the project, which must end well and say nothing else."""
-    ended = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+def run_demo(folder: Path, store: str | None) -> subprocess.CompletedProcess[str]:
+    """Run the demo as `make demo` does, a process that starts one for each command it shows."""
+    told = ["--store", store] if store else []
+    return subprocess.run(
+        [sys.executable, "-m", "tools.demo", "--folder", str(folder), *told],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **settings},
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=200,
         check=False,
     )
-    assert ended.returncode == 0, ended
-    assert ended.stderr == ""
-    return ended
 
 
 def show(folder: Path, server: str | None) -> Shown:
-    """Run the demo as `make demo` does."""
-    told = ["--store", server] if server else []
-    text = run("tools.demo", "--folder", str(folder), *told).stdout
-    exports = EXPORT.findall(text)
-    return Shown(text, {name: shlex.split(value)[0] for name, value in exports})
+    """A demo that must end well and say nothing else."""
+    ended = run_demo(folder, server)
+    assert ended.returncode == 0, ended
+    assert ended.stderr == ""
+    exports = EXPORT.findall(ended.stdout)
+    return Shown(ended.stdout, {name: shlex.split(value)[0] for name, value in exports})
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -96,54 +101,43 @@ def require_whole(shown: Shown, folder: Path) -> str:
 
 @pytest.mark.timeout(600)
 def test_the_demo_does_the_whole_job_and_does_it_anew_the_second_time(server, request, tmp_path):
-    """Exit 0, equal digests, and a ledger to go on with; on a server the first one stays too."""
+    """Exit 0, equal digests, and a ledger to go on with; on a server the first one stays too.
+
+    There the first demo is told the name of its ledger, and the second gives one a new name.
+    """
     folder = tmp_path / "a demo"
-    first = show(folder, server)
+    named = server and f"{server}&ledger={request.getfixturevalue('postgres_schema')}"
+    first = show(folder, named)
     first_id = require_whole(first, folder)
     second = show(folder, server)
     assert require_whole(second, folder) != first_id
     if server is not None:
-        assert first.schema != second.schema
+        assert first.schema == request.getfixturevalue("postgres_schema") != second.schema
+        assert len({_named_anew(server) for _ in range(9)}) == 9
+        require_refused(second, folder, tmp_path)
         database = request.getfixturevalue("postgres_server")
         for shown in (first, second):
             counted = database.execute(f"SELECT count(*) FROM {shown.schema}.log")
             assert counted[0][0] >= int(SIZE.findall(shown.text)[0])
-            database.execute(f"DROP SCHEMA {shown.schema} CASCADE")
+        database.execute(f"DROP SCHEMA {second.schema} CASCADE")
 
 
-def refused(folder: Path, store: str) -> str:
-    """What a demo that is to change nothing says."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "tools.demo", "--folder", str(folder), "--store", store],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert (ended.returncode, ended.stdout) == (1, "")
-    return ended.stderr
+def require_refused(shown: Shown, folder: Path, elsewhere: Path) -> None:
+    """A store that is not free, mistyped or unreachable is refused before the folder is cleared.
 
-
-@pytest.mark.timeout(600)
-def test_a_store_that_is_not_free_is_refused_before_the_folder_is_cleared(
-    postgres_server, postgres_schema, tmp_path
-):
-    """The keyring of the ledger that lies there stays, and so does that of a mistyped store."""
-    store = f"{postgres_server.dsn()}&ledger={postgres_schema}"
-    folder = tmp_path / "demo"
-    ledger_id = require_whole(show(folder, store), folder)
+    The keyring of the ledger that lies there stays. A demo is long, so this asks one that was run.
+    """
     keyring = (folder / "keys" / "keyring").read_bytes()
     for wrong, said in (
-        (store, "A ledger lies there already"),
-        (f"postgresql://postgres@/postgres?host={tmp_path}/nowhere", "cannot be reached"),
+        (shown.settings["CREDLEDGER_STORE"], "A ledger lies there already"),
+        (f"postgresql://postgres@/postgres?host={elsewhere}/nowhere", "cannot be reached"),
         ("mysql://x/y", "A store is written"),
     ):
-        assert said in refused(folder, wrong)
+        ended = run_demo(folder, wrong)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert said in ended.stderr
         assert (folder / "keys" / "keyring").read_bytes() == keyring
-    assert ledger_id
+    assert shown.ask("log", "verify")["ok"]
 
 
 def test_make_demo_runs_the_demo():

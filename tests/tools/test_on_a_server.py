@@ -223,6 +223,31 @@ def test_the_ledger_on_a_server_is_the_same_ledger(on_server):
     assert verify_log(on_server.store()).ok
 
 
+def test_standbys_that_nobody_waits_for_are_named_by_doctor_where_they_are_accepted(tmp_path):
+    """Without a standby, and with one that commits wait for, it says something else."""
+    cli = Cli(tmp_path)
+
+    def found(*accepted: str) -> dict[str, dict[str, str]]:
+        answer = cli("doctor", *accepted)
+        return {one["code"]: one for one in answer.json["findings"]}
+
+    with private_server() as primary:
+        cli.environment["CREDLEDGER_STORE"] = f"{primary.dsn()}&ledger=one"
+        cli.ok("init", "--label", "ann")
+        assert "no-standby" in found()
+        assert "store-async" not in found()
+        with private_server(primary):
+            assert found()["store-async"]["severity"] == "error"
+            accepted = found("--accept-async")
+            assert accepted["store-async"]["severity"] == "warning"
+            assert "synchronous_standby_names" in accepted["store-async"]["mend"]
+            assert "no-standby" not in accepted
+            primary.execute(
+                "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"
+            )
+            assert {"store-async", "no-standby"}.isdisjoint(found())
+
+
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
 def test_a_server_that_may_lose_what_it_acknowledged_is_an_error_for_doctor(tmp_path, setting):
     """Nothing can be recorded then, and who only reads is told too."""

@@ -7,11 +7,13 @@ import os
 import pytest
 
 import tools.recovery_findings
+from ledger.log.transaction import EPOCH_EVENTS_MAX
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import key_file
 from ledger.usecases.rotation import Rotation
 from tests.tools.test_backups import worked  # noqa: F401 # a fixture
 from tools.documents import StandardInput
+from tools.recovery_findings import SEALED_WARNED
 from tools.settings import Given, decide
 from tools.wiring import open_session
 
@@ -82,10 +84,19 @@ def test_what_was_cut_off_is_named_with_the_command_that_finishes_it(
 
 
 def test_an_epoch_that_has_sealed_much_is_named(worked, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(tools.recovery_findings, "SEALED_WARNED", 3)
+    """From the very number on, counted after the event that started the epoch."""
+    sealed = worked.ok("status")["position"] - 1
+    monkeypatch.setattr(tools.recovery_findings, "SEALED_WARNED", sealed + 1)
+    assert "epoch-much-used" not in found(worked)
+    monkeypatch.setattr(tools.recovery_findings, "SEALED_WARNED", sealed)
     assert "epoch-much-used" in found(worked)
     worked.ok("key", "rotate", "--without-backup")
     assert "epoch-much-used" not in found(worked)
+
+
+def test_the_warning_comes_long_before_the_refusal_and_that_before_the_bound():
+    """Which is 2^32 messages under one key with random nonces, by NIST SP 800-38D, section 8.3."""
+    assert 4 * SEALED_WARNED <= EPOCH_EVENTS_MAX <= (1 << 32) // 2
 
 
 def test_a_keyring_that_cannot_rotate_is_named(worked):  # noqa: F811

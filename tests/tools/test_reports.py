@@ -19,7 +19,7 @@ from projections.unusual import Rules
 from tests.faults.running import ROOT
 from tests.tools.conftest import Cli
 from tests.tools.test_retention import later, old  # noqa: F401 # fixtures
-from tools.report.charts import by_name, over_time, ticks
+from tools.report.charts import by_name, cut, over_time, ticks
 from tools.report.periods import columns
 from tools.reports import SECTIONS
 
@@ -377,6 +377,30 @@ def test_a_drawing_is_the_same_each_time_and_names_each_bar():
     assert ">01 Nov<" in columns_drawn
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("user:anna", "user:anna"),
+        ("user:annabella", "user:anna…"),
+        ("user:wwwwwwwww", "user:ww…"),
+        ("\u5de5" * 9, "\u5de5" * 4 + "…"),
+        ("a" + "\u0301" * 99, "a" + "\u0301" * 8 + "…"),
+        ("", ""),
+    ],
+)
+def test_a_label_is_cut_by_its_width(name, shown):
+    """Ten usual letters, or fewer wide ones; marks that take no room are counted too."""
+    assert cut(name, 10) == shown
+
+
+def test_a_label_of_wide_letters_keeps_to_its_room():
+    """The drawing narrows it; one of usual letters stays as it is."""
+    counts = {outcome: [1, 1] for outcome in OUTCOMES}
+    drawn = by_name(["user:anna", "user:wwww"], counts)
+    assert drawn.count('textLength="70.2"') == 2
+    assert re.search(r'textLength="70.2"[^>]*>user:wwww<', drawn)
+
+
 def test_unusual_reads_are_counted_by_rule_and_person(used, monkeypatch):
     """Only those of the time asked about, though a first time before it is one no more."""
     monkeypatch.setattr(Rules, "in_hours", lambda _, moment: True)
@@ -394,3 +418,25 @@ def test_unusual_reads_are_counted_by_rule_and_person(used, monkeypatch):
     assert ["user:ann", "0", "0", "50"] in told
     assert ["user:new", "1", "0", "0"] in told
     assert not [row for row in told if row[0] == "user:cid"]
+
+
+def test_who_gave_themselves_what_they_read_with_is_told_by_grant(used):
+    """As `audit access --self-granted` tells it; grants of before the time asked about count."""
+    used.ok("role", "grant", "full-control", "user:kim")
+    _, page = report(used)
+    assert "Granted by the reader" in page.said
+    assert not [row for row in page.rows if row[0] == "user:kim"]
+    granted = ("app", "grant", "Reports", "member", "group:kims", "--as", "user:kim")
+    position = used.ok(*granted)["position"]
+    get = ("credential", "get", "Reports", "--as", "user:kim", "--with", "group:kims")
+    first, second = (used.ok(*get)["position"] for _ in range(2))
+    rows = used.ok("audit", "access", "--self-granted")
+    assert [one["position"] for one in rows] == [second, first]
+    for name, since, times in (
+        ("all", (), "2"),
+        ("late", ("--since", rows[0]["recorded_at"]), "1"),
+    ):
+        _, page = report(used, *since, name=f"{name}.html")
+        (row,) = [row for row in page.rows if row[0] == "user:kim" and len(row) == 8]
+        assert row[1:4] == ["Reports", "member", "group:kims"]
+        assert row[5:7] == [str(position), times]

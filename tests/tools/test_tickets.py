@@ -51,6 +51,9 @@ def test_a_ticket_is_issued_and_redeemed_once(mail):
     (row,) = mail.ok("audit", "access", "--user", "user:ann", "--outcome", "denied")
     assert (row["position"], row["detail"]) == (error["position"], "ticket-used")
     assert (row["caller"], row["on_behalf_of"]) == ("service:portal", "user:ann")
+    for user, heading in (("service:portal", True), ("user:zoe", False)):
+        shown = mail("audit", "access", "--user", user, json_wanted=False).text
+        assert ("\tFor\t" in shown or shown.split("\n")[0].endswith("\tFor")) is heading
 
 
 def test_an_unbound_ticket_tells_no_end(mail):

@@ -124,6 +124,7 @@ def test_a_record_is_left_closed_for_reasons_that_are_known_only(told):
         (["--witness", "a+00000000+AAAA"], 2),
         (["--witness", "a+00000000+\u00e4"], 2),
         (["--anchors", "/nowhere/at/all"], 2),
+        (["--anchors", str(SOURCE)], 2),
         (["--unknown"], 2),
         (["--ledger-id", "00" * 32], 8),
     ],
@@ -423,6 +424,35 @@ def with_file(name, content=b"[]"):
     return change
 
 
+_MUCH_BYTES = 64 * 1024**2
+_BEYOND_ASCII = b'"' + "\U0001f511".encode() * 1024**2 + b'"'
+
+
+def much(name, one, values=_MUCH_BYTES):
+    """As many of these as a file may have bytes, or values; they are a list in a JSON document."""
+
+    def change(folder):
+        joint = b"," if name.endswith(".json") else b""
+        # An object in an object: two signs, and one that parts it from the next.
+        signs = one.count(b"{") + one.count(b"[") + 1
+        many = min(values // signs, (_MUCH_BYTES - 2) // len(one + joint))
+        content = joint.join([one] * many)
+        (folder / name).write_bytes(b"[" + content + b"]" if joint else content)
+        tell(folder)
+
+    return change
+
+
+def with_access(change):
+    """The same in a pack that has access records, of which there are none."""
+
+    def changed(folder):
+        (folder / "access.jsonl").write_bytes(b"")
+        change(folder)
+
+    return changed
+
+
 _ROW_BYTES = 2 + 84 + len("audit.queried") + 32
 ILL = {
     "a newer ledger": ledger(format=2),
@@ -476,6 +506,16 @@ ILL = {
     "a checkpoint without end": lambda folder: os.truncate(folder / "checkpoint.txt", 2**40),
     "rows without end": lambda folder: os.truncate(folder / "rows.bin", 2**40),
     "heads without end": lambda folder: os.truncate(folder / "heads.bin", 2**40),
+    "a ledger of empty lists": much("ledger.json", b"[]"),
+    "a ledger of small objects": much("ledger.json", b'{"a":{"a":0}}'),
+    "a ledger of small objects, just short of too many": much(
+        "ledger.json", b'{"a":{"a":0}}', values=999_000
+    ),
+    "a ledger of long texts beyond ASCII": much("ledger.json", _BEYOND_ASCII),
+    "commitments of empty objects": with_access(much("commitments.json", b"{}")),
+    "a checkpoint that is long": much("checkpoint.txt", b"x"),
+    "anchors of empty signatures": much("anchors.txt", "\n\u2014 x eA==".encode()),
+    "anchors that only begin": much("anchors.txt", b"\ncredledger/"),
     "signers that are none": lambda folder: (folder / "ledger.json").write_text(
         json.dumps({"format": 1, "id": "00" * 32, "salt": "00" * 16, "signers": [7]})
     ),
@@ -638,6 +678,14 @@ def test_kept_heads_and_cosignatures_say_up_to_where_the_log_is_anchored(pack, t
     shutil.copy(kept, pack / "anchors.txt")
     tell(pack)
     assert told(pack)["anchored_to"] == 5
+
+
+def test_what_a_pack_has_in_place_of_anchors_is_counted(pack):
+    (pack / "anchors.txt").write_text("timestamp\nabc\n")
+    tell(pack)
+    (check,) = [one for one in told(pack)["checks"] if one["name"] == "anchors"]
+    assert check["ok"]
+    assert check["detail"].endswith("; 1 of a kind not known here")
 
 
 ANCHORS = {

@@ -107,6 +107,7 @@ def settled(text: str) -> str:
     text = re.sub(r"\bof ledger [0-9a-f]{16}$", "of ledger 5f1c…", text, flags=re.MULTILINE)
     text = re.sub(r'("bytes": |bytes: )\d+', r"\g<1>14000", text)
     text = re.sub(r"[A-Za-z0-9+/]{43}=", "kZ…=", text)
+    text = re.sub(r"(?<![\w/+-])[\w-]{43}(?![\w/+=-])", "n0Vt…", text)
     text = re.sub(r"(— \S+ )\S+", r"\1Rm…", text)
     text = re.sub(r"\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}", "+9d3e…+BM…", text)
     return "\n".join(line.rstrip() for line in text.splitlines())

@@ -26,6 +26,7 @@ from tools.bench.machine import machine, versions
 from tools.bench.places import Place, places
 from tools.bench.readers import reader_facts
 from tools.bench.recovery import recovery_facts, rotation_facts
+from tools.bench.service import MAPPINGS, service_facts
 from tools.bench.sizes import at_size, beside_short
 from tools.bench.tables import facts_table, lines_table, sizes_table
 from tools.bench.works import lines
@@ -97,6 +98,9 @@ def _beside_facts(place: Place, runs: int) -> Iterator[Fact]:
         grown.grow(_BESIDE, show)
         yield from latency_facts(grown, runs)
         yield from reader_facts(grown)
+    with Grown(place) as grown, progress(f"{place.name}: making mappings") as show:
+        grown.equip(MAPPINGS, show)
+        yield from service_facts(grown)
 
 
 if __name__ == "__main__":

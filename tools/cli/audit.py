@@ -111,7 +111,7 @@ def access(
         rules = parse_rules(hours or HOURS_DEFAULT, days or DAYS_DEFAULT, bulk or BULK_DEFAULT)
     elif (hours, days, bulk) != (None, None, None):
         raise InvalidInput("rules-without-unusual", "--hours, --days and --bulk need --unusual.")
-    with run.asking() as session:
+    with run.asking(partly=not (unusual or self_granted)) as session:
         rows = access_rows(
             session,
             user=user,
@@ -127,7 +127,8 @@ def access(
         )
         erased = erased_in_answer(session, rows=len(rows), limit=limit, since=since, after=after)
         run.record(session, "access", asked, len(rows))
-    marks = {"unusual": "Unusual"} if unusual else {}
+    marks = {"on_behalf_of": "For"} if any(row["on_behalf_of"] for row in rows) else {}
+    marks |= {"unusual": "Unusual"} if unusual else {}
     marks |= {"self_granted": "Self-granted"} if self_granted else {}
     run.print(rows, ACCESS_COLUMNS | marks)
     if erased is not None:
@@ -148,7 +149,7 @@ def changes(run: Run, application: str | None, by: str | None, since: str | None
     """List administration's history."""
     from tools.questions import change_rows
 
-    with run.asking() as session:
+    with run.asking(partly=True) as session:
         rows = change_rows(session, application=application, by=by, since=since)
         run.record(session, "changes", {"app": application, "by": by, "since": since}, len(rows))
     run.print(rows, CHANGES_COLUMNS)
@@ -160,7 +161,7 @@ def explain(run: Run, position: int) -> None:
     """Explain why an attempt was granted or refused, as of then."""
     from projections.explanation import explain as explained
 
-    with run.asking() as session:
+    with run.asking(partly=True) as session:
         document = explained(
             session.store, session.mapper, position, session.ledger.retention.state()
         )
@@ -174,7 +175,7 @@ def recheck(context: click.Context, /, run: Run) -> None:
     """Decide every access again from the log alone; exit 8 if one should not have been."""
     from tools.questions import recheck_accesses
 
-    with run.asking() as session:
+    with run.asking(partly=True) as session:
         document = recheck_accesses(session)
         run.record(session, "recheck", {}, document["checked"])
     run.print(document)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ledger.errors import InvalidInput, Unavailable
+from ledger.errors import InvalidInput, KeyUnavailable, Unavailable
 from tools import prompts, show
 from tools.cli.noun import Verb
 from tools.documents import StandardInput
@@ -38,8 +38,12 @@ if TYPE_CHECKING:
 REASON_LENGTH_MAX = 1024
 WITH_JSON = "With --json: "
 """How the shape of a command's JSON answer begins in its help."""
-UNWRITABLE = {"store-not-writable"}
-"""Codes of a store in which this process can record nothing, whatever it does."""
+UNRECORDABLE = {
+    "store-not-writable": "nothing can be written to this store.",
+    "auditor-file-behind": "this keyring lacks the newest epochs. What it does not open is listed as"
+    " unreadable; ask an operator for a new export of it.",
+}
+"""Codes by which this process can record nothing, whatever it does, and what is said then."""
 JSON_WANTED = "credledger.json"
 """Where the program notes that `--json` stood before the subcommand."""
 _SETTINGS = tuple(field.name for field in fields(Given))
@@ -98,16 +102,20 @@ class Run:
             show.print_note(f"  {missed.hint}")
 
     @contextmanager
-    def asking(self) -> Iterator[Session]:
+    def asking(self, *, partly: bool = False) -> Iterator[Session]:
         """The open ledger for a question of an operator's or auditor's about its history.
 
         A store in which nothing can be recorded serves. Whom an operator acts for needs the right
         to read the history; an auditor acts for nobody. An archive is asked in a scratch place.
+        `partly` is an answer that tells of each row which it cannot open, or fails at it: for that,
+        an auditor's keyring which lacks the newest epochs serves as well.
         """
         from ledger.policy import Verb
         from ledger.usecases.desk import not_allowed
 
         with self._asked() as session:
+            if not partly:
+                session.ledger.require_all_opened()
             if not session.ledger.allowed(self.acting(), Verb.READ_HISTORY):
                 raise not_allowed()
             yield session
@@ -146,16 +154,19 @@ class Run:
         text = json.dumps(told, ensure_ascii=False) if told else ""
         try:
             session.record_query(self.acting(), f"{question} {text}".strip(), rows)
-        except Unavailable as error:
-            if error.code not in UNWRITABLE:
+        except (KeyUnavailable, Unavailable) as error:
+            why = UNRECORDABLE.get(error.code)
+            if why is None:
                 raise
             if self.require_record:
                 raise Unavailable(
                     "query-unrecorded",
                     "The question cannot be recorded in this store, so it is not answered.",
-                    hint="Ask where the ledger is written, or without --require-record.",
+                    hint=error.hint
+                    if isinstance(error, KeyUnavailable)
+                    else "Ask where the ledger is written, or without --require-record.",
                 ) from error
-            show.print_note("This question was not recorded: nothing can be written to this store.")
+            show.print_note(f"This question was not recorded: {why}")
 
     def _verify(self, session: Session, place: str) -> None:
         from tools.token_input import read_token, verified_caller

@@ -45,7 +45,7 @@ def export(
     from tools.exports import Asked, export_log
     from tools.show import print_note
 
-    with run.asking() as session:
+    with run.asking(partly=True) as session:
         asked = Asked(form, after, until, limit or None)
         document = export_log(session, partial(run.record, session, "export"), asked, out)
     rows, position = document["rows"], document["position"]

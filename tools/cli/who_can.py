@@ -51,7 +51,7 @@ def who_can(
     further = () if user is None else run.with_claims
     run = run if user is None else replace(run, with_claims=())
     wanted = Wanted(application, user, further, everything, owner, at, position)
-    with run.asking() as session:
+    with run.asking(partly=True) as session:
         rows, is_open = asked(session, wanted)
         run.record(session, "who-can", wanted.as_filter(), len(rows))
     if as_csv:

@@ -4,6 +4,9 @@ What `pygal` adds for a page of its own is taken away: its style (so that dark a
 look as they should), its script, and whatever would be fetched from elsewhere. Numbers stand as
 titles, which browsers show without a script and readers read aloud.
 
+Labels are given room by their number of letters, whoever wrote them: one of wide letters is cut
+earlier, and narrowed until it fits.
+
 A drawing cannot flow as text does: what is legible on a wide page is not on a narrow one. So each
 chart is drawn twice, and the style sheet shows the one that fits.
 """
@@ -11,23 +14,33 @@ chart is drawn twice, and the style sheet shows the one that fits.
 from __future__ import annotations
 
 import sys
+import unicodedata
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 import pygal
 from markupsafe import Markup
+from pygal.etree import etree
 from pygal.style import Style
 
 # It puts itself between every later import of this process, for maps that nobody here asks for, and
 # in a way that newer versions of Python pass over and older ones warn of.
 sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != pygal.__name__]
+# Where lxml is installed it would draw with that; what is taken away below knows one kind of tree.
+etree.to_etree()
 
 _DROPPED = {"script", "style", "defs", "title", "comment"}
 _DROPPED_CLASSES = {"titles", "overlay", "text-overlay", "tooltip-overlay", "background"}
 _TICKS_MAX = 5
 _SVG = "{http://www.w3.org/2000/svg}"
 _TEXT_PX = 13
+_LETTER_PX = 0.6 * _TEXT_PX
+"""The room that `pygal` gives each letter."""
+_WIDE, _DOUBLE = 1.6, 2.0
+_WIDE_LETTERS = frozenset("mwMW@%")
 
 
 class Shape(NamedTuple):
@@ -36,7 +49,7 @@ class Shape(NamedTuple):
     name: str
     width_px: int
     label_length: int
-    """Longer labels are cut."""
+    """Labels that are wider than so many usual letters are cut."""
     labels: int
     """So many stand along the axis of time at most."""
 
@@ -79,8 +92,18 @@ def _bars(shape: Shape, names: Sequence[str], counts: Mapping[str, Sequence[int]
 
 
 def cut(name: str, length: int) -> str:
-    """The name, at most so long."""
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+    """The name, at most as wide as so many usual letters."""
+    widths = list(accumulate(map(_width, name)))
+    if not widths or widths[-1] <= length:
+        return name
+    return f"{name[: bisect_right(widths, length - 1)]}…"
+
+
+def _width(letter: str) -> float:
+    """About how wide, in usual letters; none is nothing, as marks can be put upon each other."""
+    if unicodedata.east_asian_width(letter) in {"W", "F"}:
+        return _DOUBLE
+    return _WIDE if letter in _WIDE_LETTERS or letter.isupper() else 1.0
 
 
 def _settings(shape: Shape, height_px: int) -> dict[str, Any]:
@@ -115,6 +138,9 @@ def _drawn(
     for series, outcome in enumerate(counts):
         for bars in root.iterfind(f".//*[@class='series serie-{series} color-{series}']/*"):
             _tell(bars, outcome, titles)
+    for element in root.iter():
+        if isinstance(element.tag, str) and element.tag.removeprefix(_SVG) == "text":
+            _narrow(element)
     root.attrib.pop("id", None)
     root.set("class", f"chart {shape.name}")
     root.set("role", "img")
@@ -151,6 +177,14 @@ def _tell(bars: Any, outcome: str, titles: Sequence[str]) -> None:
             continue
         title = ET.SubElement(bar, "title")
         title.text = f"{of}: {value} {outcome}"
+
+
+def _narrow(label: Any) -> None:
+    """Have a label of wide letters take the room that it was given."""
+    text = label.text or ""
+    if sum(map(_width, text)) > len(text):
+        label.set("textLength", f"{len(text) * _LETTER_PX:.1f}")
+        label.set("lengthAdjust", "spacingAndGlyphs")
 
 
 def _whole(value: float) -> str:

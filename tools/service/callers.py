@@ -64,7 +64,7 @@ class Callers:
         if token is None:
             if peer.claim is None:
                 raise no_caller()
-            found = Identified(Caller(peer.claim), application)
+            found = Identified(Caller(peer.claim, peer=peer.uid), application)
         else:
             verified = verifier.known(token, application=application)
             if verified is None:

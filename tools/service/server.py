@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 import uvloop
@@ -192,20 +193,7 @@ class Service:
         self._journal.stopped(self.seal.close())
 
     async def _run(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
-        config = uvicorn.Config(
-            self._door,
-            http=Connection,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            headers=[("Cache-Control", "no-store")],
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=GRACE_S,
-        )
+        config = uvicorn_config(self._door)
         config.load()
         config.ssl = context
         server = _Server(config)
@@ -218,6 +206,25 @@ class Service:
             await asyncio.sleep(1)
             for server in self._servers:
                 close_slow(server.server_state.connections, loop.time())
+
+
+def uvicorn_config(application: Any) -> uvicorn.Config:
+    """How each server of the service is set up, but for TLS."""
+    return uvicorn.Config(
+        application,
+        http=Connection,
+        loop="uvloop",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        headers=[("Cache-Control", "no-store")],
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
 
 
 def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:

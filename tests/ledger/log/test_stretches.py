@@ -90,8 +90,34 @@ def test_a_remembered_head_is_compared_wherever_it_lies(long):
         head.size: head.root for head in heads
     }
     between = set(range(1, heads[-1].size)) - {one.size for one in heads}
-    assert joined(long, 7, marks={min(between)}) is None
+    assert joined(long, 7, marks={min(between)}).marks.keys() == {min(between)}
     assert joined(long, 7, marks={heads[-1].size + 5}).marks == {}
+
+
+def test_marks_however_many_make_no_more_stretches(long):
+    """Each is noted in the stretch that it lies in, at a head or between two; those of one that
+    reaches so far that nobody looked for them there are left to one process."""
+    checked = []
+
+    class Counting(ThreadPoolExecutor):
+        def submit(self, *said):
+            checked.append(said)
+            return super().submit(*said)
+
+    row, size = ledger_row(long)
+    alone = verify_log(long.store(), marks=range(1, size + 1))
+    for rows in (2, 7, size):
+        checked.clear()
+        found = joined_stretches(
+            long.reopen, row, size, jobs=2, stretch_rows=rows, pool=Counting,
+            marks=range(1, size + 1),
+        )  # fmt: skip
+        assert found is not None
+        assert found.marks == alone.marks
+        assert len(checked) == -(-size // rows)
+    attack(long, f"DELETE FROM commits WHERE size BETWEEN {size - 10} AND {size - 1}")
+    assert joined(long, 2, marks=[size - 1]) is None
+    assert joined(long, 2).head.size == size
 
 
 def test_marks_are_the_same_by_one_process_and_by_several(long):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.sealing.streams import StreamNames
+from ledger.sealing.tickets import Ticket
 
 NAMES = StreamNames(bytes(32))
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -23,6 +26,8 @@ def _all(names):
         names.access(bytes(16)),
         names.audit(b"2" * 32),
         names.audit(b"3" * 32),
+        names.ticket(b"2" * 32),
+        names.ticket(b"3" * 32),
     ]
 
 
@@ -46,8 +51,22 @@ def test_parts_cannot_slide_into_each_other(application, owner, application2, ow
 
 
 def test_derived_keys_differ_from_each_other_and_from_the_stream_key():
-    """Views, host memory and streams have a key each."""
-    assert len({bytes(32), NAMES.views_key(), NAMES.memory_key()}) == 3
+    """Views, host memory, tickets and streams have a key each."""
+    assert len({bytes(32), NAMES.views_key(), NAMES.memory_key(), NAMES.tickets_key()}) == 4
+
+
+def test_a_ticket_is_named_as_the_page_says():
+    """Its digest is keyed, and names its stream; neither is kept in memory."""
+    bits = bytes(range(32))
+    # HKDF-Expand of one block, and the names of streams, written out (RFC 5869, section 2.3).
+    key = hmac.digest(bytes(32), b"credledger/v1/tickets" + b"\x01", "sha256")
+    digest = hmac.digest(key, bits, "sha256")
+    named = b"\0\0\0\x06ticket" + b"\0\0\0\x20" + digest
+    stream = hmac.digest(bytes(32), named, "sha256")[:16]
+    names = StreamNames(bytes(32))
+    assert Ticket(bits).digest(names.tickets_key()) == digest
+    assert names.ticket(digest) == stream
+    assert not names._known
 
 
 def test_names_are_remembered_within_bounds(monkeypatch):

@@ -100,7 +100,7 @@ def test_reasons_are_counted_apart(refusals, book, clock):
         clock.now += 1
     refusals.settle(everything=True)
     (summary,) = book.events
-    assert (summary.since, summary.until) == (began, began + 2)
+    assert (summary.first_at, summary.last_at) == (began, began + 2)
     assert summary.reasons == (("expired", 1), ("malformed", 2))
 
 

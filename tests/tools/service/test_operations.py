@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 
 from ledger.usecases.acting import Acting
 from tests.tools.service.clients import JSON, MSGPACK
@@ -35,6 +36,7 @@ def test_a_process_reads_its_own_account_s_values(service, client):
     record = recorded(service, position)
     assert (record["outcome"], record["caller"]) == ("granted", str(ME))
     assert record["reason"] == "nightly"
+    assert record["authenticated_by"].startswith(f"unix:{os.geteuid()};operator:1/")
 
 
 def test_a_stranger_hears_the_same_of_what_is_there_and_what_is_not(service, client):

@@ -1,0 +1,383 @@
+"""Acting by a token on the command line: the same rules, and the same answers, as for a service."""
+
+from __future__ import annotations
+
+import gc
+import http.server
+import json
+import ssl
+import threading
+import time
+import warnings
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from ledger.errors import Unavailable
+from tests.ledger.tokens.minting import AUDIENCE, ISSUER, jwks, mint
+from tests.tools.conftest import auditor_of
+from tools.jwks_over_https import fetch_jwks
+
+ALICE = f"{ISSUER}#user:alice"
+
+
+def now() -> int:
+    return int(time.time())
+
+
+@pytest.fixture
+def keys(tmp_path):
+    path = tmp_path / "jwks.json"
+    path.write_text(jwks("EC"))
+    return str(path)
+
+
+@pytest.fixture
+def trusting(payroll, keys):
+    """A ledger that trusts one issuer, in which alice has credentials."""
+    payroll.ok("issuer", "add", ISSUER, "--audience", AUDIENCE, "--keys", keys)
+    payroll.set("payroll", ALICE, User="ann", Password="canary-5d1f")
+    return payroll
+
+
+@pytest.fixture
+def token(tmp_path):
+    """Puts a token into a file and gives its name."""
+
+    def write(text: str | None = None, **said) -> str:
+        path = tmp_path / "token"
+        path.write_text(mint(now(), **said) if text is None else text)
+        return str(path)
+
+    return write
+
+
+def topics(cli, prefix: str) -> list[str]:
+    return [
+        one["topic"]
+        for one in cli.ok("log", "events", "--limit", "0")
+        if one["topic"].startswith(prefix)
+    ]
+
+
+def test_credentials_are_got_by_token(trusting, token):
+    """And the record says by whose word, for whom, and who acted."""
+    got = trusting.ok("credential", "get", "payroll", "--token-file", token(act={"sub": "robot-7"}))
+    assert got["fields"] == {"User": "ann", "Password": "canary-5d1f"}
+    (record,) = trusting.ok("audit", "access")
+    assert record["caller"] == ALICE
+    assert record["authenticated_by"].startswith(f"token:{ISSUER};operator:1/")
+    assert record["acting_party"] == "robot-7"
+    assert trusting.ok("audit", "recheck")["wrong"] == []
+
+
+def test_a_token_comes_by_standard_input(trusting):
+    """With a line end after it, as programs print it."""
+    content = mint(now()).encode() + b"\r\n"
+    got = trusting.ok("credential", "get", "payroll", "--token-file", "-", stdin=content)
+    assert got["owner"] == ALICE
+
+
+def test_every_command_that_acts_for_somebody_takes_a_token(trusting, token, tmp_path):
+    """Each does for the token's subject what it does for whom the operator names."""
+    file = token()
+    trusting.ok("role", "grant", "full-control", ALICE)
+    values = tmp_path / "values"
+    values.write_text(json.dumps({"User": "ann", "Password": "two"}))
+    applications = tmp_path / "applications.toml"
+    applications.write_text('[application."Nightly"]\nkind = "group"\n')
+    mappings = tmp_path / "mappings.jsonl"
+    mappings.write_text(
+        json.dumps(
+            {
+                "application": "payroll",
+                "owner": "user:bob",
+                "fields": {"User": "b", "Password": "p"},
+            }
+        )
+    )
+    for command in (
+        ("app", "create", "Reports", "--kind", "group"),
+        ("app", "list"),
+        ("app", "show", "Reports"),
+        ("app", "update", "Reports", "--name", "R"),
+        ("app", "grant", "Reports", "member", ALICE),
+        ("app", "revoke", "Reports", "member", ALICE),
+        ("app", "export"),
+        ("app", "apply", str(applications)),
+        ("app", "delete", "Reports", "--yes"),
+        ("credential", "set", "payroll", "--values", str(values)),
+        ("credential", "get", "payroll"),
+        ("credential", "list"),
+        ("credential", "history", "payroll"),
+        ("credential", "restore", "payroll", "--version", "1", "--owner", ALICE),
+        ("credential", "delete", "payroll", "--yes"),
+        ("credential", "delete-all", "--owner", ALICE, "--yes"),
+        ("audit", "who-can", "payroll"),
+    ):
+        answer = trusting(*command, "--token-file", file)
+        assert answer.code == 0, (command, answer.err)
+    run = ("credential", "import", str(mappings), "--token-file", file)
+    trusting.fails(4, "not-allowed", *run)  # as with --as: it opens values to compare them
+    by = {one["by"] for one in trusting.ok("audit", "changes") if one["event"].startswith("app")}
+    assert ALICE in by
+    assert trusting.ok("audit", "recheck")["wrong"] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["a.b.c", "x" * 16_000, mint(1), mint(now(), by="stranger's EC", header={"kid": "EC"})]
+)
+def test_every_refused_token_has_one_answer(trusting, token, text):
+    """On the command line too; nothing is released, and it is recorded."""
+    error = trusting.fails(
+        4, "token-refused", "credential", "get", "payroll", "--token-file", token(text)
+    )
+    assert set(error) == {"code", "message", "hint"}
+    assert len(topics(trusting, "token.ref")) == 1
+    assert topics(trusting, "access.") == []
+
+
+def test_what_is_no_token_file_is_told(trusting, token, tmp_path):
+    """That is about the file, so it is no secret."""
+    run = ("credential", "get", "payroll", "--token-file")
+    trusting.fails(3, "no-such-file", *run, str(tmp_path / "none"))
+    trusting.fails(2, "empty-token", *run, token("\n"))
+    trusting.fails(2, "too-large", *run, token("x" * 20_000))
+    trusting.fails(2, "two-callers", *run, token(), "--as", "user:alice")
+    trusting.fails(2, "two-callers", *run, token(), "--with", "group:finance")
+    trusting.fails(2, "caller-required", "credential", "get", "payroll")
+    trusting.fails(
+        2, "token-for-archive", "audit", "who-can", "--all", "--archive", str(tmp_path),
+        "--token-file", token(),
+    )  # fmt: skip
+
+
+def test_an_auditor_acts_for_nobody(trusting, token):
+    """Neither by a name nor by a token."""
+    auditor = auditor_of(trusting)
+    auditor.fails(4, "operator-needed", "audit", "who-can", "--all", "--token-file", token())
+    assert auditor.ok("issuer", "list")[0]["issuer"] == ISSUER
+
+
+def test_an_issuer_is_shown_as_it_was_added(payroll, keys):
+    """Everything that was said, and what holds where nothing was."""
+    payroll.ok(
+        "issuer", "add", ISSUER, "--audience", AUDIENCE, "--keys", keys, "--algorithm", "ES256",
+        "--groups-claim", "groups", "--clock-skew", "5", "--longest-life", "600",
+        "--refuse-replay", "--encrypted-only", "--case-blind",
+    )  # fmt: skip
+    shown = payroll.ok("issuer", "show", ISSUER)
+    assert {name: shown[name] for name in list(shown)[:-3]} == {
+        "issuer": ISSUER,
+        "audience": AUDIENCE,
+        "algorithms": ["ES256"],
+        "keys": ["EC"],
+        "keys_url": None,
+        "token_type": "at+jwt",
+        "user_claim": "sub",
+        "groups_claim": "groups",
+        "application_claim": None,
+        "clock_skew_s": 5,
+        "longest_life_s": 600,
+        "case_blind": True,
+        "speaks_for_local": False,
+        "refuses_replay": True,
+        "encrypted_only": True,
+    }
+    assert payroll.ok("issuer", "list") == [shown]
+
+
+def test_an_issuer_is_changed_in_what_was_said(trusting, keys):
+    """The rest stays, keys told take the place of a URL, and the same twice is no change."""
+    url = f"{ISSUER}/keys"
+    assert trusting.ok("issuer", "update", ISSUER, "--keys-url", url)["changed"]
+    assert not trusting.ok("issuer", "update", ISSUER, "--keys-url", url)["changed"]
+    shown = trusting.ok("issuer", "show", ISSUER)
+    assert (shown["keys"], shown["keys_url"], shown["audience"]) == ([], url, AUDIENCE)
+    trusting.ok("issuer", "update", ISSUER, "--keys", keys, "--refuse-replay")
+    shown = trusting.ok("issuer", "show", ISSUER)
+    assert (shown["keys"], shown["keys_url"], shown["refuses_replay"]) == (["EC"], None, True)
+    assert not trusting.ok("issuer", "add", ISSUER, "--audience", AUDIENCE, "--keys", keys,
+                           "--refuse-replay")["changed"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        ("invalid-issuer", ("http://sts.contoso.example", "--keys-url", "https://a.example")),
+        ("invalid-issuer", ("local", "--keys-url", "https://a.example")),
+        ("invalid-issuer", ("https://a.example#user:x", "--keys-url", "https://a.example")),
+        ("invalid-issuer", ("https://a.example?x=1", "--keys-url", "https://a.example")),
+        ("invalid-issuer", ("https://bob@a.example", "--keys-url", "https://a.example")),
+        ("invalid-issuer", ("https://a.ex ample", "--keys-url", "https://a.example")),
+        ("invalid-issuer", ("https://", "--keys-url", "https://a.example")),
+        ("invalid-keys-url", (ISSUER, "--keys-url", "http://a.example/keys")),
+        ("invalid-keys-url", (ISSUER, "--keys-url", "file:///etc/passwd")),
+        ("keys-required", (ISSUER,)),
+        ("invalid-jwks", (ISSUER, "--keys", "-")),
+        ("invalid-issuer-setting", (ISSUER, "--keys-url", "https://a.example", "--user-claim", "")),
+        (
+            "invalid-issuer-setting",
+            (ISSUER, "--keys-url", "https://a.example", "--groups-claim", "sub"),
+        ),
+        ("usage", (ISSUER, "--keys-url", "https://a.example", "--algorithm", "HS256")),
+        ("usage", (ISSUER, "--keys-url", "https://a.example", "--algorithm", "none")),
+        ("usage", (ISSUER, "--keys-url", "https://a.example", "--clock-skew", "301")),
+        ("usage", (ISSUER, "--keys-url", "https://a.example", "--longest-life", "0")),
+    ],
+)
+def test_what_cannot_be_an_issuer_is_refused_and_nothing_changes(payroll, code, arguments):
+    """Each with our own error."""
+    before = payroll.ok("status")["position"]
+    payroll.fails(2, code, "issuer", "add", *arguments, "--audience", AUDIENCE)
+    assert payroll.ok("status")["position"] == before
+
+
+def test_the_number_of_issuers_is_bounded(payroll):
+    """Nobody needs more than a few, and each is looked at."""
+    for number in range(32):
+        url = f"https://sts{number}.example"
+        payroll.ok("issuer", "add", url, "--audience", "a", "--keys-url", url)
+    payroll.fails(
+        2, "too-many-issuers",
+        "issuer", "add", ISSUER, "--audience", "a", "--keys-url", "https://a.example",
+    )  # fmt: skip
+
+
+def test_other_settings_of_a_trusted_issuer_are_an_update(trusting, keys):
+    """Adding it again with others is a mistake that nobody makes silently."""
+    trusting.fails(
+        5, "issuer-exists", "issuer", "add", ISSUER, "--audience", "other", "--keys", keys
+    )
+    trusting.fails(3, "no-such-issuer", "issuer", "update", ISSUER + "/", "--audience", "x")
+    trusting.fails(3, "no-such-issuer", "issuer", "remove", ISSUER.upper())
+    trusting.fails(3, "no-such-issuer", "issuer", "show", "https://no.example")
+
+
+def test_the_service_key_is_published(cli):
+    """First there is none; the newest is printed, as every tool reads it."""
+    cli.fails(3, "no-service-key", "key", "service", "jwks")
+    assert cli.ok("key", "service", "list") == []
+    made = cli.ok("key", "service", "rotate")
+    published = cli.ok("key", "service", "jwks")["keys"]
+    assert [key["kid"] for key in published] == made["kids"]
+    assert all(key["use"] == "enc" and "d" not in key for key in published)
+    cli.ok("key", "service", "rotate")
+    assert [one["state"] for one in cli.ok("key", "service", "list")] == [
+        "opens still", "published",
+    ]  # fmt: skip
+
+
+class Web(http.server.BaseHTTPRequestHandler):
+    """What an issuer's server answers, by path."""
+
+    published = b""
+
+    def do_GET(self):
+        match self.path:
+            case "/keys?v=1":
+                self._answer(200, self.published)
+            case "/large":
+                self._answer(200, b" " * 70_000)
+            case "/elsewhere":
+                self.send_response(302)
+                self.send_header("Location", "/keys?v=1")
+                self.end_headers()
+            case "/slow":
+                self.send_response(200)
+                self.end_headers()
+                for _ in range(100):
+                    try:
+                        self.wfile.write(b" ")
+                        self.wfile.flush()
+                    except OSError:
+                        return
+                    if self.server.gone.wait(0.05):
+                        return
+            case _:
+                self._answer(404, b"")
+
+    def _answer(self, status, content):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def web(tmp_path, monkeypatch):
+    """A server with a certificate that the system is told to believe; its address."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    moment = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(moment - timedelta(minutes=5))
+        .not_valid_after(moment + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, SHA256())
+    )
+    place = tmp_path / "certificate.pem"
+    place.write_bytes(
+        certificate.public_bytes(Encoding.PEM)
+        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web)
+    server.gone = threading.Event()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(place)
+    server.socket = context.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
+    server.handle_error = lambda *_: None
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("SSL_CERT_FILE", str(place))
+    yield f"https://localhost:{server.server_port}"
+    server.gone.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    with warnings.catch_warnings():
+        # A peer that is gone before its handshake leaves a socket that Python's `ssl` forgets.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+def test_keys_are_fetched_where_the_issuer_publishes_them(payroll, web, token, monkeypatch):
+    """Over TLS, when a token of the issuer's is first shown."""
+    monkeypatch.setattr(Web, "published", jwks("EC").encode())
+    payroll.ok("issuer", "add", ISSUER, "--audience", AUDIENCE, "--keys-url", f"{web}/keys?v=1")
+    payroll.set("payroll", ALICE, User="ann", Password="canary-5d1f")
+    got = payroll.ok("credential", "get", "payroll", "--token-file", token())
+    assert got["owner"] == ALICE
+
+
+@pytest.mark.parametrize("path", ["/none", "/large", "/elsewhere", "/slow"])
+def test_an_answer_that_is_not_plainly_the_keys_is_none(web, path):
+    """No error page, no redirect, nothing large, nothing that drips."""
+    with pytest.raises(Unavailable) as caught:
+        fetch_jwks(web + path, timeout_s=0.5)
+    assert caught.value.code == "keys-not-fetched"
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(web, monkeypatch):
+    """Whoever stands in for the issuer's server cannot choose the keys."""
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(Unavailable, match="connection failed"):
+        fetch_jwks(f"{web}/keys?v=1")
+    with pytest.raises(Unavailable, match="connection failed"):
+        fetch_jwks("https://localhost:1/keys")
+    with pytest.raises(Unavailable, match="no https URL"):
+        fetch_jwks(web.replace("https", "http"))
