@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Retrieved,
         RotationOutcome,
     )
+    from tools.client import Credentials
     from tools.wiring import Session
 
 
@@ -61,7 +62,7 @@ def preview_document(preview: RestorePreview) -> dict[str, object]:
     }
 
 
-def retrieved_document(found: Retrieved) -> dict[str, object]:
+def retrieved_document(found: Retrieved | Credentials) -> dict[str, object]:
     """The released values with their metadata."""
     return {
         "application": found.application,

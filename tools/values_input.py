@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from tools.documents import (
 )
 
 if TYPE_CHECKING:
-    from ledger.aggregates.application import Application
+    from ledger.aggregates.application import Field
 
 _PURPOSE = "field values"
 
@@ -34,18 +34,20 @@ def read_values(place: str, standard_input: StandardInput) -> Mapping[str, Field
     return values_from_json(document, base)
 
 
-def ask_values(application: Application) -> Mapping[str, FieldValue]:
-    """A prompt for each field; `no-values` where nobody can be asked."""
+def require_terminal() -> None:
+    """`no-values` where nobody can be asked."""
     if not prompts.on_terminal():
         raise InvalidInput(
             "no-values",
             "No values were given and there is no terminal to ask for them.",
             hint="Give --values FILE, or --values - for standard input.",
         )
+
+
+def ask_values(fields: Iterable[Field]) -> Mapping[str, FieldValue]:
+    """A prompt for each field; `no-values` where nobody can be asked."""
+    require_terminal()
     return values_from_json(
-        {
-            field.name: prompts.field_value(field.name, masked=field.masked)
-            for field in application.fields
-        },
+        {field.name: prompts.field_value(field.name, masked=field.masked) for field in fields},
         None,
     )

@@ -65,6 +65,9 @@ class Run:
     """An archive that is asked instead of the store."""
     token_file: str | None = None
     """Where the token lies as whose subject is acted; `-` is standard input."""
+    server: str | None = None
+    """A service that is asked instead of the store."""
+    ca_file: Path | None = None
     verified: VerifiedCaller | None = None
     """Whom the token speaks for, once a session has verified it."""
 
@@ -282,8 +285,14 @@ def command(
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
         def body(**arguments: Any) -> None:
-            run = _run(click.get_current_context(), arguments, of_archives=of_archives)
-            function(run, **arguments)
+            context = click.get_current_context()
+            run = _run(context, arguments, of_archives=of_archives)
+            if run.server is None:
+                function(run, **arguments)
+                return
+            from tools.cli.served import run_at_server
+
+            run_at_server(run, context.command_path.partition(" ")[2], arguments)
 
         decorated: Callable[..., None] = body
         for option in _options(
@@ -392,6 +401,17 @@ def _options(
         yield click.option(
             "--token-file", metavar="FILE", help="Act as a token's subject; - is stdin."
         )
+        yield click.option(
+            "--server",
+            metavar="URL",
+            help="Ask this service instead: https://HOST or unix:///SOCKET.",
+        )
+        yield click.option(
+            "--ca-file",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="The authority of the service's certificate, if not one of the system's.",
+        )
 
 
 def _run(context: click.Context, arguments: dict[str, Any], *, of_archives: bool) -> Run:
@@ -402,6 +422,9 @@ def _run(context: click.Context, arguments: dict[str, Any], *, of_archives: bool
     if said["passphrase_file"] is not None or said["key_file"] is not None:
         given = replace(given, passphrase_file=None, key_file=None)
     given = replace(given, **{name: value for name, value in said.items() if value is not None})
+    server, ca_file = arguments.pop("server", None), arguments.pop("ca_file", None)
+    if ca_file is not None and server is None:
+        raise InvalidInput("usage", "--ca-file needs --server.")
     return Run(
         given=given,
         json=bool(arguments.pop("json", False)) or bool(context.meta.get(JSON_WANTED)),
@@ -412,5 +435,7 @@ def _run(context: click.Context, arguments: dict[str, Any], *, of_archives: bool
         require_record=bool(arguments.pop("require_record", False)),
         archive=arguments.pop("archive", None) if of_archives else None,
         token_file=arguments.pop("token_file", None),
+        server=server,
+        ca_file=ca_file,
         standard_input=StandardInput(),
     )

@@ -329,4 +329,4 @@ def _values(
 
     if place is not None:
         return read_values(place, run.standard_input)
-    return ask_values(session.ledger.application(application))
+    return ask_values(session.ledger.application(application).fields)

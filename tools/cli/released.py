@@ -11,9 +11,10 @@ from tools.cli.command import Run
 if TYPE_CHECKING:
     from ledger.usecases.outcomes import Retrieved
     from ledger.values import FieldValue
+    from tools.client import Credentials
 
 
-def print_released(run: Run, found: Retrieved, field: str | None) -> None:
+def print_released(run: Run, found: Retrieved | Credentials, field: str | None) -> None:
     """Print what was released; `field-not-set` for a field that has no value yet."""
     from tools.shapes import retrieved_document
 

@@ -6,6 +6,9 @@ input when it is redeemed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from tools.cli.command import Run, command
@@ -35,24 +38,29 @@ def issue(run: Run, application: str | None) -> None:
     application's ticket timeout is over.
     """
     from tools.shapes import ticket_document
-    from tools.show import print_line, print_note
-    from tools.when import to_local_text
 
     run.require_caller()
     with run.session() as session:
         issued = session.ledger.issue_ticket(
             run.required_caller(), application, reason=run.checked_reason()
         )
-    document = ticket_document(issued)
+    print_ticket(run, ticket_document(issued))
+
+
+def print_ticket(run: Run, document: Mapping[str, Any]) -> None:
+    """The ticket alone on standard output; how long it is good beside it."""
+    from tools.show import print_line, print_note
+    from tools.when import to_local_text
+
     if run.json:
         run.print(document)
         return
     print_line(document["ticket"])
-    if issued.application is None:
+    if document["application"] is None:
         print_note("Good once, for any application with tickets, until its timeout is over.")
     else:
         end = to_local_text(document["expires_at"])
-        print_note(f"Good once, for {issued.application}, until {end}.")
+        print_note(f"Good once, for {document['application']}, until {end}.")
 
 
 @command(

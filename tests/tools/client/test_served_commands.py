@@ -1,0 +1,181 @@
+"""The same commands at the ledger and at a service: the same answers, in JSON and for people."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ledger.usecases.acting import Acting
+from tests.tools.conftest import Cli
+from tests.tools.service.conftest import ME, running, settings_of
+from tools.cli.served import _COMMANDS
+
+NEW = json.dumps({"Windows User Name": "me", "Windows Password": "canary-31aa"}).encode()
+AS_ME = ("--as", str(ME))
+
+
+@pytest.fixture
+def furnished(furnished):
+    """This account may create and manage applications, and has a group application's set."""
+    ledger = furnished.open()
+    ledger.role_grant(Acting(), "full-control", str(ME))
+    for name in ("here", "there"):
+        ledger.create_application(
+            Acting(), name, kind="group", ticketing=True, members=(str(ME),),
+            ticket_redeemers=(str(ME),), administrators=(str(ME),),
+        )  # fmt: skip
+    ledger.close()
+    return furnished
+
+
+@pytest.fixture
+def cli(furnished):
+    """The command line on the ledger's own host."""
+    settings = settings_of(furnished)
+    made = Cli(furnished.keyring_path.parent)
+    made.environment = {
+        "CREDLEDGER_STORE": settings.store,
+        "CREDLEDGER_KEYRING": str(settings.keyring),
+        "CREDLEDGER_PASSPHRASE_FILE": str(settings.passphrase_file),
+    }
+    return made
+
+
+@pytest.fixture
+def far(tmp_path):
+    """The command line of somebody who has neither store nor keyring."""
+    made = Cli(tmp_path)
+    made.environment = {"CREDLEDGER_STORE": "sqlite:///nowhere/at/all.db"}
+    return made
+
+
+@pytest.fixture
+def at(service):
+    return ("--server", f"unix://{service.socket}")
+
+
+def settled(answer) -> object:
+    """An answer without what differs from one change to the next."""
+    assert answer.code == 0, answer
+    document = answer.json
+    for one in document if isinstance(document, list) else [document]:
+        for key in ("position", "ticket", "issued_at", "expires_at"):
+            one.pop(key, None)
+    return json.loads(json.dumps(document).replace("there", "here").replace("New far", "New"))
+
+
+READS = {
+    "app list": (),
+    "app show": ("payroll",),
+    "app export": (),
+    "credential list": (),
+    "credential history": ("payroll",),
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_what_is_looked_at_is_the_same(cli, far, at, name):
+    """Byte for byte."""
+    said = (*name.split(), *READS[name])
+    for json_wanted in (True, False):
+        near = cli(*said, *AS_ME, json_wanted=json_wanted)
+        distant = far(*said, *at, json_wanted=json_wanted)
+        assert (near.code, near.out) == (distant.code, distant.out) != (0, b""), distant
+
+
+CHANGES = [
+    ("app create", ("New {}", "--kind", "individual", "--field", "PIN:pin")),
+    ("app update", ("{}", "--name", "Named", "--field", "Extra:generic:masked")),
+    ("app update", ("{}", "--unmask", "Extra")),
+    ("app grant", ("{}", "member", "group:bi")),
+    ("app grant", ("{}", "member", "group:bi")),
+    ("app revoke", ("{}", "member", "group:bi")),
+    ("app revoke", ("{}", "member", "group:bi")),
+    ("credential set", ("{}", "--values", "-")),
+    ("credential set", ("{}", "--values", "-", "--check", "--", "true")),
+    ("credential restore", ("{}", "--version", "1")),
+    ("credential get", ("{}",)),
+    ("credential get", ("{}", "--field", "Extra")),
+    ("ticket issue", ("--app", "{}")),
+    ("credential delete", ("{}", "--yes")),
+    ("app delete", ("{}", "--yes")),
+]
+VALUES = json.dumps({**json.loads(NEW), "Extra": "e"}).encode()
+
+
+@pytest.mark.parametrize("json_wanted", [True, False])
+def test_what_is_changed_is_told_the_same(cli, far, at, json_wanted):
+    """A whole life of one application here, and of another through the service."""
+    for name, said in CHANGES:
+        stdin = VALUES if "-" in said else b""
+        before, after = (*name.split(), *AS_ME, *said), (*name.split(), *at, *said)
+        near = cli(*(one.format("here") for one in before), stdin=stdin, json_wanted=json_wanted)
+        distant = far(*(one.format("there") for one in after), stdin=stdin, json_wanted=json_wanted)
+        if json_wanted:
+            assert settled(near) == settled(distant), name
+        else:
+            assert near.code == distant.code == 0
+            same = near.text == distant.text.replace("there", "here")
+            assert same or name == "ticket issue", name  # no ticket is like another
+
+
+def test_a_ticket_goes_through_the_service_once(far, at, tmp_path):
+    far.ok("credential", "set", "here", *at, "--values", "-", stdin=NEW)
+    (tmp_path / "ticket").write_text(far.ok("ticket", "issue", *at, "--app", "here")["ticket"])
+    said = ("ticket", "redeem", "here", *at, "--ticket-file", str(tmp_path / "ticket"))
+    assert far.ok(*said)["fields"] == json.loads(NEW)
+    assert far(*said).code != 0
+
+
+def test_a_program_gets_its_values_from_the_service(far, at, capfd, monkeypatch):
+    """Nothing of the ledger is on its host."""
+    became = []
+    monkeypatch.setattr("tools.handing_over.become", lambda *said: became.append(said))
+    far("exec", "payroll", *at, "--", "env", json_wanted=False)
+    ((program, environment),) = became
+    assert program == ("env",)
+    assert environment["WINDOWS_PASSWORD"] == "canary-9f2e71"
+
+
+def test_everything_of_an_owner_ends_through_the_service(far, at):
+    ended = far.ok("credential", "delete-all", "--owner", str(ME), *at, "--yes")
+    assert [one["application"] for one in ended] == ["payroll"]
+    assert far("credential", "delete", "here", *at).error["code"] == "not-confirmed"
+
+
+def test_failures_have_the_codes_and_exits_of_the_ledger(far, at):
+    far.fails(3, "credentials-not-set", "credential", "delete", "here", "--yes", *at)
+    far.fails(5, "application-exists", "app", "create", "HERE", "--kind", "group", *at)
+    far.fails(4, "access-denied", "credential", "get", "shared", *at)
+    far.fails(2, "two-callers", "app", "list", *AS_ME, *at)
+    far.fails(2, "invalid-server", "app", "list", "--server", "nowhere")
+    far.fails(2, "usage", "app", "list", "--ca-file", "x")
+
+
+NOT_SERVED = (
+    ("app", "apply", "x.toml"),
+    ("credential", "import", "x.csv"),
+    ("credential", "restore", "payroll", "--version", "1", "--dry-run"),
+    ("credential", "get", "payroll", "--receipt", "x"),
+    ("audit", "who-can", "payroll"),
+)
+
+
+@pytest.mark.parametrize("said", NOT_SERVED, ids=" ".join)
+def test_what_a_service_does_not_do_is_refused_before_it_is_asked(far, at, said):
+    far.fails(2, "not-served", *said, *at)
+
+
+def test_a_token_file_says_who_asks(furnished, far, tmp_path):
+    """Over TCP, where nobody is known by a socket."""
+    (tmp_path / "token").write_text("a.b.c\n")
+    with running(furnished, tmp_path) as service:
+        at = ("--server", f"http://127.0.0.1:{service.address[1]}")
+        far.fails(4, "no-caller", "app", "list", *at)
+        far.fails(4, "token-refused", "app", "list", *at, "--token-file", str(tmp_path / "token"))
+
+
+def test_every_command_of_an_administrator_or_owner_is_served():
+    """Those on the list are the commands that there are."""
+    assert {name.split()[0] for name in _COMMANDS} == {"app", "credential", "exec", "ticket"}
