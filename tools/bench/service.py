@@ -12,10 +12,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from joserfc import jwt
 from joserfc.jwk import ECKey
@@ -98,20 +100,28 @@ def _request(mapping: int, key: ECKey) -> bytes:
 
 
 @contextmanager
-def _serving(grown: Grown) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The service in a process of its own, and its port."""
+def _serving(grown: Grown) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The service in a process of its own, and its port; nobody would read a pipe of its log."""
     line = [sys.executable, "-m", "tools.cli.main", "serve", "--listen", "127.0.0.1:0", *_UNLIMITED]
-    with subprocess.Popen(
-        line, env=grown.environment, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as log,
+        subprocess.Popen(line, env=grown.environment, stderr=log) as process,
+    ):
         try:
-            assert process.stderr is not None
-            for told in map(json.loads, process.stderr):
-                if told["event"] == "listening":
-                    break
-            yield process, int(told["places"][0].rpartition(":")[2])
+            yield process, _port_told(process, log)
         finally:
             process.terminate()
+
+
+def _port_told(process: subprocess.Popen[bytes], log: IO[str]) -> int:
+    """The port, once the service says in its log where it listens."""
+    while process.poll() is None:
+        log.seek(0)
+        for told in map(json.loads, log.read().splitlines()):
+            if told["event"] == "listening":
+                return int(told["places"][0].rpartition(":")[2])
+        time.sleep(0.05)
+    raise RuntimeError("the service did not start")
 
 
 @contextmanager
