@@ -36,7 +36,7 @@ BOOKKEEPING = (
     "history.",
     "host.",
     "shares.",
-    "access.", "audit.", "import.", "token.", "backup.", "rollback.", "memory.", "clock.", "async.",
+    "access.", "audit.", "import.", "ticket.", "token.", "backup.", "rollback.", "memory.", "clock.", "async.",
 )  # fmt: skip
 ONE, TWO, THREE = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
 

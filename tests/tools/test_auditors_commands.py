@@ -23,6 +23,9 @@ OPERATORS = {
     "exec": ("payroll", "--as", "user:ann", "--", "true"),
     "role grant": ("auditor", "user:x"),
     "role revoke": ("auditor", "user:x"),
+    "issuer add": ("https://a.example", "--audience", "a", "--keys-url", "https://a.example"),
+    "issuer update": ("https://sts.example", "--audience", "b"),
+    "issuer remove": ("https://sts.example",),
     "leaver": ("user:ann", "--yes"),
     "key rotate": ("--without-backup",),
     "key replace-next": ("--yes",),
@@ -34,6 +37,7 @@ OPERATORS = {
     "key hold release": ("case",),
     "key retention set": ("--access-older-than", "400"),
     "key retention apply": ("--yes",),
+    "key service rotate": (),
     "key slot add": ("key-file", "--new-key-file", "{home}/new"),
     "key slot remove": ("1", "--yes"),
     "key slot export-auditor": ("2", "{home}/exported"),
@@ -50,6 +54,8 @@ ALLOWED = {
     "app show": ("payroll",),
     "app export": (),
     "role list": (),
+    "issuer list": (),
+    "issuer show": ("https://sts.example",),
     "credential list": (),
     "credential history": ("payroll", "--owner", "user:ann"),
     "audit access": (),
@@ -66,6 +72,8 @@ ALLOWED = {
     "key hold list": (),
     "key host list": (),
     "key retention show": (),
+    "key service list": (),
+    "key service jwks": (),
     "replay state": ("--at", "now"),
     "replay diff": ("1", "now"),
     "replay rebuild": (),
@@ -91,6 +99,9 @@ def house(tmp_path_factory):
     cli.set("payroll", "user:ann", P="canary-5d21")
     cli.ok("credential", "get", "payroll", "--as", "user:ann")
     refused = cli.fails(4, "access-denied", "credential", "get", "nothing", "--as", "user:bob")
+    trusted = ("https://sts.example", "--audience", "a", "--keys-url", "https://sts.example/keys")
+    cli.ok("issuer", "add", *trusted)
+    cli.ok("key", "service", "rotate")
     (home / "file").write_text("")
     return cli, {"home": home, "file": home / "file", "refusal": refused["position"]}
 
