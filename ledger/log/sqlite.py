@@ -14,6 +14,7 @@ import errno
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -268,7 +269,7 @@ class SqliteStore:
 
         try:
             raw = connected(str(self.path), uri=False)
-            raw.execute("PRAGMA journal_mode = WAL")
+            self._log_ahead(raw)
         except sqlite3.OperationalError as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             # A folder that is merely full may be written to, and whoever cannot record is told so.
@@ -279,6 +280,20 @@ class SqliteStore:
                 raise
             return connected(f"{self.path.as_uri()}?immutable=1", uri=True)
         return raw
+
+    def _log_ahead(self, raw: sqlite3.Connection) -> None:
+        """Use a write-ahead log; of several who begin that at once, SQLite lets nobody wait."""
+        deadline = time.monotonic() + self._lock_timeout_s
+        while True:
+            try:
+                raw.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+                if code not in _LOCKED or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOCK_POLL_S)
+            else:
+                return
 
     def _steps(self) -> list[Migration]:
         return [

@@ -1,0 +1,48 @@
+"""What only a file can suffer: a write-ahead log that several begin at the same moment."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+import pytest
+
+from ledger.errors import NotFound, Unavailable
+from ledger.log.sqlite import SqliteStore
+
+
+@pytest.fixture
+def written_elsewhere(tmp_path):
+    """A new file that somebody else is about to write: SQLite lets nobody wait for that here."""
+    path = tmp_path / "ledger.db"
+    other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield path, other
+    other.close()
+
+
+def test_who_opens_a_file_waits_until_its_write_ahead_log_can_be_begun(written_elsewhere):
+    path, other = written_elsewhere
+    told = []
+
+    def look():
+        try:
+            with SqliteStore(path).reading() as reading:
+                reading.ledger()
+        except (NotFound, Unavailable) as error:
+            told.append(error.code)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    looking.join(0.2)
+    assert looking.is_alive()
+    other.rollback()
+    looking.join()
+    assert told == ["no-ledger"]
+
+
+def test_nobody_waits_for_it_beyond_the_time_for_a_lock(written_elsewhere):
+    path, _ = written_elsewhere
+    with pytest.raises(Unavailable) as caught, SqliteStore(path, lock_timeout_s=0.05).reading():
+        pass
+    assert caught.value.code == "store-locked"
