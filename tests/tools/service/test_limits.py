@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
 import random
 import socket
 
+import msgpack
 import pytest
 
-from tests.tools.service.clients import JSON, raw
+from tests.tools.service.clients import JSON, MSGPACK, raw
 from tests.tools.service.conftest import VALUES, furnish, running
 from tools.service import protocol
 from tools.service.forms import BODY_BYTES_MAX
+from tools.service.journal import Journal
 from tools.service.peers import Peer, peer_of
 from tools.service.protocol import HEAD_BYTES_MAX, HEAD_S_MAX
 from tools.service.shares import Shares
 
 GET = "/v1/credentials/get"
+SET = "/v1/credentials/set"
 HEAD = b"POST /v1/credentials/get HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 
 
@@ -52,6 +58,21 @@ def test_what_is_no_json_is_refused(client):
         reply = client.send("POST", GET, content, content_type=JSON)
         assert (reply.status, reply.code) in {(400, "malformed-body"), (422, "invalid-body")}
     client.ok(GET, {"application": "payroll"})
+
+
+@pytest.mark.parametrize("form", [JSON, MSGPACK])
+def test_a_key_that_comes_twice_is_refused(client, form):
+    """Two readers could take the body for different requests, or set different values."""
+    name = {"application": "payroll"}
+    once = json.dumps(name).encode() if form == JSON else msgpack.packb(name)
+    twice = once[:-1] + b"," + once[1:] if form == JSON else b"\x82" + once[1:] * 2
+    assert client.send("POST", GET, once, content_type=form).status == 200
+    reply = client.send("POST", GET, twice, content_type=form)
+    assert (reply.status, reply.code) == (400, "malformed-body")
+    value = b'"a":{"base64":"","base64":""}' if form == JSON else b"\xa1a\x82\x90\x90\x90\x90"
+    head = b'{"fields":{%s}}' if form == JSON else b"\x81\xa6fields\x81%s"
+    reply = client.send("POST", SET, head % value, content_type=form)
+    assert (reply.status, reply.code) == (400, "malformed-body")
 
 
 def test_methods_types_and_paths_are_told_apart(client):
@@ -132,6 +153,9 @@ def test_an_address_gets_a_share_and_no_more(house, tmp_path):
         stranger = service.stranger()
         codes = [stranger.ask(GET, {}).code for _ in range(3)]
         assert codes == ["no-caller", "no-caller", "too-many-requests"]
+        for path in ("/.well-known/jwks.json", "/openapi.json"):
+            assert stranger.send("GET", path).status == 429
+        assert stranger.send("GET", "/health/ready").status == 200
         service.client().ok(GET, {"application": "payroll"})
 
 
@@ -228,3 +252,15 @@ def test_one_source_has_a_share_of_the_connections(service, monkeypatch):
         assert more.recv(1) == b""
     service.client().ok(GET, {"application": "payroll"})
     assert held[0].send("GET", "/health/live").status == 200
+
+
+def test_strangers_do_not_fill_the_log_of_the_service():
+    """What the server says of broken requests is written up to the rate, and the rest counted."""
+    written = io.StringIO()
+    handler = Journal(written).from_server()
+    broken = logging.LogRecord("", logging.WARNING, "", 0, "Invalid HTTP request.", (), None)
+    for _ in range(10_000):
+        handler.handle(broken)
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert 100 < len(lines) < 1000
+    assert {line["message"] for line in lines} == {"Invalid HTTP request."}
