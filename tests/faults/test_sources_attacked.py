@@ -14,10 +14,13 @@ import pytest
 from pykeepass import PyKeePass
 
 from ledger.errors import InvalidInput
+from ledger.values import VALUE_BYTES_MAX
 from tests.faults.running import Host, Nursery
 from tests.tools.keepass_files import PASSWORD, database, packed_as, rewritten
 from tools.documents import StandardInput
+from tools.importing import Rejected
 from tools.sources import keepass
+from tools.sources.entry import Entry
 from tools.sources.keepass import KeePassFile
 
 CANARY = "canary-5ce0"
@@ -156,6 +159,43 @@ def test_a_database_that_unpacks_to_more_than_fits_is_refused(host, monkeypatch)
     packed_as(host.home / "team.kdbx", head + once * 256)
     monkeypatch.setattr(keepass, "MEMORY_BYTES_MAX", 1 << 29)
     assert too_costly(host)
+
+
+@pytest.mark.parametrize("by", ["attachment", "reference"])
+def test_a_database_that_tells_the_same_bytes_again_and_again_is_refused(host, monkeypatch, by):
+    """One long text or attachment may stand in any number of entries, and costs but once."""
+    made = PyKeePass(str(host.home / "team.kdbx"), password=PASSWORD)
+    group = made.find_groups(name="payroll", first=True)
+    long = made.add_entry(group, "Long", "long", "x", notes="n" * 60_000)
+    number = made.add_binary(b"b" * 60_000)
+    for one in range(60):
+        entry = made.add_entry(group, f"E{one}", f"e{one}", CANARY)
+        if by == "attachment":
+            entry.add_attachment(number, "proof")
+        else:
+            entry.notes = f"{{REF:N@I:{long.uuid.hex.upper()}}}"
+    made.save()
+    place = str(host.home / "team.kdbx")
+    read = KeePassFile(place, StandardInput(), password=PASSWORD, key_file=None)
+    assert len(list(read.entries())) == 62
+    monkeypatch.setattr(keepass, "ANSWER_BYTES_MAX", 3_000_000)
+    assert too_costly(host)
+
+
+def test_a_value_that_is_too_long_is_rejected_however_long_it_is(host):
+    """It is not handed over whole, and does not become a shorter one by that."""
+    made = PyKeePass(str(host.home / "team.kdbx"), password=PASSWORD)
+    group = made.find_groups(name="payroll", first=True)
+    made.add_entry(group, "Longer", "bob", "x" * (VALUE_BYTES_MAX + 1))
+    made.add_entry(group, "Longest", "cem", "x" * VALUE_BYTES_MAX * 3)
+    made.save()
+    place = str(host.home / "team.kdbx")
+    read = KeePassFile(place, StandardInput(), password=PASSWORD, key_file=None)
+    found = list(read.entries())
+    assert [one.place for one in found if isinstance(one, Entry)] == ["payroll/Ann"]
+    rejected = [(one.entry, one.code) for one in found if isinstance(one, Rejected)]
+    code = "value-too-long"
+    assert rejected == [("payroll/Longer", code), ("payroll/Longest", code)]
 
 
 def doctype(inner):

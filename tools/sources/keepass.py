@@ -23,7 +23,7 @@ from typing import Any
 import msgpack
 
 from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, Unavailable
-from ledger.values import FieldValue
+from ledger.values import VALUE_BYTES_MAX, FieldValue
 from tools.documents import StandardInput, read_bytes
 from tools.importing import Rejected
 from tools.settings import handed_on
@@ -34,6 +34,8 @@ KEY_FILE_BYTES_MAX = 1024 * 1024
 MEMORY_BYTES_MAX = 3 * 1024**3
 """Of address space: a database of the greatest size with 1 GiB to try its password fits."""
 CPU_S_MAX = 120
+ANSWER_BYTES_MAX = 512 * 1024**2
+"""Of what is handed over here, which this process holds while it imports."""
 _PURPOSE = "a KeePass database"
 
 
@@ -85,7 +87,7 @@ class KeePassFile:
 
     def _read(self) -> bytes:
         asked = {"content": self._content, "password": self._password, "key_file": self._key_file}
-        limits = (str(MEMORY_BYTES_MAX), str(CPU_S_MAX))
+        limits = map(str, (MEMORY_BYTES_MAX, CPU_S_MAX, VALUE_BYTES_MAX, ANSWER_BYTES_MAX))
         # -I: neither the folder it runs in nor the environment can put other code in its way.
         done = subprocess.run(
             [sys.executable, "-I", "-m", keepass_reader.__name__, *limits],

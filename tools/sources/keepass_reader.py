@@ -3,7 +3,10 @@
 Standard input is one msgpack map `{"content", "password", "key_file"}`. Standard output is one map
 for each entry, `{"path", "values", "protected", "in_bin", "wrong"}`; `wrong` is a sentence where
 the entry cannot be used. Nothing is printed otherwise; how it failed is the exit code. Its
-arguments are the limits: bytes of address space, seconds of CPU.
+arguments are the limits: bytes of address space, seconds of CPU, bytes of a value that is handed
+over whole, bytes of all that is handed over. References and attachments let a small database tell
+the same bytes any number of times, so what is longer than a value may be is cut behind that, and is
+too long still.
 
 It imports nothing of ours, and the libraries only once the limits stand.
 """
@@ -41,19 +44,19 @@ class _Strict(logging.Handler):
 
 def main() -> None:
     """Answer for one database and end."""
-    memory, seconds = (int(text) for text in sys.argv[1:])
+    memory, seconds, value_max, answer_max = (int(text) for text in sys.argv[1:])
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     asked = msgpack.unpackb(sys.stdin.buffer.read())
     # Neither an error's text nor a library's warning is for anybody's eyes: either may hold values.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    code = _answer(asked)
+    code = _answer(asked, value_max, answer_max)
     sys.stdout.flush()
     os._exit(code)
 
 
-def _answer(asked: dict[str, Any]) -> int:
+def _answer(asked: dict[str, Any], value_max: int, answer_max: int) -> int:
     try:
         from argon2.exceptions import HashingError
         from pykeepass import PyKeePass
@@ -69,7 +72,11 @@ def _answer(asked: dict[str, Any]) -> int:
             keyfile=None if key_file is None else BytesIO(key_file),
         )
         for entry in _entries(database):
-            sys.stdout.buffer.write(msgpack.packb(entry))
+            values = entry["values"]
+            entry["values"] = {key: value[: value_max + 1] for key, value in values.items()}
+            answer_max -= sys.stdout.buffer.write(msgpack.packb(entry))
+            if answer_max < 0:
+                return TOO_COSTLY
     except CredentialsError:
         return LOCKED
     except HeaderChecksumError as error:
