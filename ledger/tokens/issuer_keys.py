@@ -3,7 +3,9 @@
 Fetched keys are used for ten minutes and then fetched again; where that fails they serve for a day
 at most, so that a pause of the issuer's is none of ours. A token that names a key which is not
 among them is a reason to look earlier, because issuers change keys, but nobody can make us ask
-more often than once in thirty seconds by naming keys that do not exist.
+more often than once in thirty seconds by naming keys that do not exist. Whoever comes while an
+issuer is asked for the first time waits for that answer; once there are keys, nobody waits for
+another one's question.
 
 Where a token names its key, it is that one or none. Where it names none, the issuer must have but
 one key for the algorithm: nothing is tried out.
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ledger.aggregates.issuers import Issuer
 from ledger.errors import LedgerError
@@ -28,6 +30,8 @@ FRESH_US = 600 * _US
 STALE_US = 24 * 3600 * _US
 PAUSE_US = 30 * _US
 """Between two attempts to fetch one issuer's keys."""
+_FIRST_ANSWER_S = 15.0
+"""As long as the first answer is waited for, which is more than a fetch may take."""
 _KEPT_MAX = 64
 
 
@@ -38,6 +42,8 @@ class _Kept:
     keys: Keys = ()
     fetched_at: int = 0
     tried_at: int | None = None
+    answered: threading.Event = field(default_factory=threading.Event)
+    """Set once the newest question is."""
 
 
 class IssuerKeys:
@@ -79,10 +85,17 @@ class IssuerKeys:
             is_fresh = bool(kept.keys) and 0 <= now - kept.fetched_at < age_max
             is_early = kept.tried_at is not None and 0 <= now - kept.tried_at < PAUSE_US
             ask = not (is_fresh or is_early)
+            answered, nothing_yet = kept.answered, not kept.keys
             if ask:
                 kept.tried_at = now
+                answered = kept.answered = threading.Event()
         if ask:
-            self._ask(url, kept)
+            try:
+                self._ask(url, kept)
+            finally:
+                answered.set()
+        elif nothing_yet:
+            answered.wait(_FIRST_ANSWER_S)
         with self._guard:
             if not kept.keys or not 0 <= self._clock() - kept.fetched_at < STALE_US:
                 raise NotBelievedError("keys-unavailable")

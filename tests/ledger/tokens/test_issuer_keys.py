@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -206,3 +208,53 @@ def test_a_key_serves_what_its_kind_does_and_its_alg_allows():
     assert [key.algorithms for key in found] == [
         ("ES256",), ("EdDSA",), ("RS256", "PS256"), ("PS256",),
     ]  # fmt: skip
+
+
+def test_who_comes_while_the_keys_are_fetched_first_waits_for_them(web, clock, issuer):
+    """Genuine tokens that come at once, right after a start, are all believed by one question."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow(url: str) -> bytes:
+        asked.set()
+        assert answer.wait(10)
+        return web(url)
+
+    keys = IssuerKeys(slow, clock)
+    with ThreadPoolExecutor(4) as threads:
+        first = threads.submit(keys.find, issuer, "ES256", "EC")
+        assert asked.wait(10)
+        others = [threads.submit(keys.find, issuer, "ES256", "EC") for _ in range(3)]
+        done = [one.done() for one in others]
+        answer.set()
+        assert {one.result(10).kid for one in (first, *others)} == {"EC"}
+    assert not any(done)
+    assert web.asked == 1
+
+
+def test_nobody_waits_for_a_question_about_a_key_that_is_not_there(web, clock, issuer):
+    """While somebody's unknown key is looked for, tokens of known keys are believed at once."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def fetch(url: str) -> bytes:
+        if web.asked:
+            asked.set()
+            assert answer.wait(10)
+        return web(url)
+
+    keys = IssuerKeys(fetch, clock)
+    keys.find(issuer, "ES256", "EC")
+    clock.now += PAUSE_US
+    with ThreadPoolExecutor(1) as threads:
+        stranger = threads.submit(refused, keys, issuer, "other")
+        assert asked.wait(10)
+        assert keys.find(issuer, "ES256", "EC").kid == "EC"
+        assert refused(keys, issuer, "another") == "key-unknown"
+        answer.set()
+        assert stranger.result(10) == "key-unknown"
+
+
+def test_an_issuer_that_does_not_answer_is_not_waited_for_again(keys, issuer, web):
+    """Until it may be asked once more, its tokens are refused at once."""
+    web.published = None
+    assert refused(keys, issuer) == refused(keys, issuer) == "keys-unavailable"
+    assert web.asked == 1
