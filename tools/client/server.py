@@ -14,7 +14,9 @@ import ssl
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import httpx
 
 from ledger.errors import InvalidInput, NotFound
 from ledger.values import FieldValue
@@ -42,11 +44,8 @@ class Server:
     def __post_init__(self) -> None:
         if self.socket is not None:
             return
-        parts = urlsplit(self.address)
-        plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or not plain:
-            raise InvalidInput("invalid-server", "That is no address of a service.", hint=_HINT)
-        if parts.scheme == "http" and not _is_local(parts.hostname):
+        parts = _parts(self.address)
+        if parts.scheme == "http" and not _is_local(parts.hostname or ""):
             raise InvalidInput(
                 "insecure-server",
                 "Tokens and values are sent in clear to this host only.",
@@ -86,6 +85,21 @@ class Server:
                 "certificate-unreadable", "A file of certificates or keys cannot be read."
             ) from error
         return context
+
+
+def _parts(address: str) -> SplitResult:
+    """The address taken apart; `invalid-server` where it names no host, or more than a host."""
+    try:
+        parts = urlsplit(address)
+        httpx.URL(address)  # is what asks in the end
+        host = (parts.hostname or "").encode("idna")
+        more = parts.path.strip("/") or parts.query or parts.fragment
+        plain = not more and not set(parts.netloc) & set("@ ") and parts.port != 0
+    except (ValueError, httpx.InvalidURL):
+        plain = False
+    if not plain or parts.scheme not in {"http", "https"} or not host:
+        raise InvalidInput("invalid-server", "That is no address of a service.", hint=_HINT)
+    return parts
 
 
 def _is_local(host: str) -> bool:
