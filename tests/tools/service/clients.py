@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,9 +92,10 @@ def raw(place: Path, content: bytes) -> bytes:
         made.settimeout(5)
         made.connect(str(place))
         answer = b""
-        try:
+        with suppress(ConnectionError):  # what is not read to its end may be answered all the same
             made.sendall(content)
             made.shutdown(socket.SHUT_WR)
+        try:
             while piece := made.recv(65536):
                 answer += piece
         except (TimeoutError, ConnectionError):
