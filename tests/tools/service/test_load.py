@@ -31,7 +31,7 @@ def granted_positions(house):
     """The positions of all granted records, as the log tells them."""
     ledger = house.open_with(unlocked_by_passphrase(house.keyring_path))
     try:
-        return [one["position"] for one in ledger.views.access(outcome="granted", limit=0)]
+        return [one["position"] for one in ledger.views.accesses.newest(outcome="granted", limit=0)]
     finally:
         ledger.close()
 
