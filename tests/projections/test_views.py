@@ -223,7 +223,7 @@ def test_records_whose_key_is_not_held_are_listed_as_unreadable(busy):
         LackingMapper(busy.mapper, lambda row: row.position in lacking),
         busy.ledger._desk.streams,
     )
-    found = stale.access(limit=0)
+    found = stale.accesses.newest(limit=0)
     assert [one["position"] for one in found] == [one["position"] for one in everything]
     assert {one["position"] for one in found if one["outcome"] == "unreadable"} == lacking
     assert all(set(one) == set(everything[0]) for one in found)
