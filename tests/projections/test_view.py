@@ -100,7 +100,7 @@ def test_a_keyring_that_lacks_a_key_does_not_move_views_past_what_it_cannot_open
         busy.ledger._desk.streams,
     )
     with pytest.raises(KeyUnavailable):
-        stale.access()
+        stale.accesses.newest()
     assert positions(busy.views)["access_history"] == first_lacking - 1
     assert busy.views.accesses.newest(limit=0)[0]["position"] == max(records)
     busy.views.bring_forward()
