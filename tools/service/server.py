@@ -36,6 +36,7 @@ from tools.service.door import Door
 from tools.service.hardening import harden
 from tools.service.journal import Journal
 from tools.service.metrics import Metrics
+from tools.service.outlet import to_descriptor
 from tools.service.protocol import Connection, close_slow
 from tools.service.seal import Seal
 from tools.settings import Settings
@@ -148,7 +149,7 @@ class Service:
         self._metrics = Metrics()
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="credledger-service")
         self.seal = Seal(settings, threads, self._metrics.watch)
-        self._metrics.look_at(self.seal)
+        self._metrics.look_at(self.seal, journal)
         callers = Callers(service.caller_rate, service.address_rate)
         self._door = Door(self.seal, callers, self._metrics, journal)
         self._servers: list[_Server] = []
@@ -173,7 +174,8 @@ class Service:
             places.append(f"{scheme}://{Address(*self.address)}")
         if service.metrics is not None:
             _serve_metrics(service.metrics, self._metrics)
-        background = [loop.create_task(work) for work in (self._watch_heads(), self.seal.settle())]
+        works = (self._watch_heads(), self.seal.settle(), self.seal.look_ahead())
+        background = [loop.create_task(work) for work in works]
         self._journal.listening(places, sealed=self.seal.is_sealed)
         self.listening.set()
         try:
@@ -189,8 +191,9 @@ class Service:
             server.should_exit = True
 
     def close(self) -> None:
-        """Close the ledger."""
+        """Close the ledger, and then the log."""
         self._journal.stopped(self.seal.close())
+        self._journal.close()
 
     async def _run(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
         config = uvicorn_config(self._door)
@@ -234,7 +237,7 @@ def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
     """
     service.check()
     harden()
-    journal = Journal(sys.stderr)
+    journal = Journal(to_descriptor(sys.stderr.fileno()))
     server_log = logging.getLogger("uvicorn.error")
     server_log.handlers, server_log.propagate = [journal.from_server()], False
     running = Service(settings, service, journal)
