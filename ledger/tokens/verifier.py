@@ -137,6 +137,11 @@ class TokenVerifier:
         except NotBelievedError:
             return None
 
+    @property
+    def known_count(self) -> int:
+        """How many tokens are known, expired ones that nobody showed since among them."""
+        return len(self._known)
+
     def verify(
         self, token: bytes, *, application: str | None = None, source: str = ""
     ) -> VerifiedCaller:

@@ -189,6 +189,11 @@ def _gauges(counter: counters.Counter) -> Iterator[GaugeMetricFamily]:
         behind = status.position - int(str(view["position"]))
         lag.add_metric((str(view["name"]),), max(0, behind))
     yield lag
+    known = GaugeMetricFamily(
+        "credledger_tokens_known", "Tokens that were verified and need not be again."
+    )
+    known.add_metric((), counter.verifier.known_count)
+    yield known
     age = GaugeMetricFamily("credledger_epoch_age_seconds", "Since the keys' epoch was started.")
     began = history.started_at.get(history.current, 0)
     age.add_metric((), max(0.0, time.time() - began / 1_000_000))

@@ -19,7 +19,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -157,6 +157,8 @@ class Service:
         """Set once it answers."""
         self.address: tuple[str, int] | None = None
         """Where it listens over TCP, if it does."""
+        self.metrics_address: tuple[str, int] | None = None
+        """Where it tells its metrics, if it does."""
 
     async def serve(self) -> None:
         """Answer until `stop`."""
@@ -172,8 +174,11 @@ class Service:
             self.address = listening.getsockname()[:2]
             scheme = "http" if context is None else "https"
             places.append(f"{scheme}://{Address(*self.address)}")
+        metrics = contextlib.ExitStack()
         if service.metrics is not None:
-            _serve_metrics(service.metrics, self._metrics)
+            self.metrics_address = metrics.enter_context(
+                _served_metrics(service.metrics, self._metrics)
+            )
         works = (self._watch_heads(), self.seal.settle(), self.seal.look_ahead())
         background = [loop.create_task(work) for work in works]
         self._journal.listening(places, sealed=self.seal.is_sealed)
@@ -181,6 +186,7 @@ class Service:
         try:
             await asyncio.gather(*runs)
         finally:
+            metrics.close()
             for task in background:
                 task.cancel()
 
@@ -299,11 +305,18 @@ def _tcp_socket(address: Address) -> socket.socket:
     return made
 
 
-def _serve_metrics(address: Address, metrics: Metrics) -> None:
+@contextlib.contextmanager
+def _served_metrics(address: Address, metrics: Metrics) -> Iterator[tuple[str, int]]:
     try:
-        start_http_server(address.port, address.host, metrics.registry)
+        server, thread = start_http_server(address.port, address.host, metrics.registry)
     except OSError as error:
         raise _cannot_listen(str(address), error) from error
+    try:
+        yield server.server_address[:2]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _cannot_listen(place: str, error: OSError) -> Unavailable:
