@@ -312,7 +312,7 @@ def _served_metrics(address: Address, metrics: Metrics) -> Iterator[tuple[str, i
     except OSError as error:
         raise _cannot_listen(str(address), error) from error
     try:
-        yield server.server_address[:2]
+        yield address.host, server.server_port
     finally:
         server.shutdown()
         server.server_close()
