@@ -39,6 +39,8 @@ IN_HAND_MAX = 1000
 RETRY_KEY_LENGTH_MAX = 128
 _CHOSEN_MAX = 64
 """Pairs of Content-Type and Accept that are looked at once."""
+_HEALTH = ("/health/live", "/health/ready")
+"""Asked of nobody's share: who watches must not be turned away, and they cost nothing."""
 _NO_KEYS = b'{"keys":[]}'
 _PROBLEM = b"application/problem+json"
 _JSON = b"application/json"
@@ -80,8 +82,7 @@ class Door:
         self._json, self._msgpack = forms_for((*asked, Unseal))
         self._chosen: dict[tuple[bytes, bytes], tuple[Form, Form]] = {}
         self._plain: dict[str, Callable[[], Awaitable[Answered]]] = {
-            "/health/live": self._live,
-            "/health/ready": self._ready,
+            **dict(zip(_HEALTH, (self._live, self._ready), strict=True)),
             "/openapi.json": self._description,
             "/.well-known/jwks.json": self._public_keys,
         }
@@ -123,11 +124,12 @@ class Door:
     async def _answer(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
         if self._in_hand > IN_HAND_MAX:
             raise Unavailable("too-busy", "Too much is asked at once; nothing was done.")
+        if path not in _HEALTH:
+            self._callers.let_in(peer)
         plain = self._plain.get(path)
         if plain is not None:
             _require_method(scope, b"GET")
             return await plain()
-        self._callers.let_in(peer)
         if path == UNSEAL_PATH:
             return await self._unseal(scope, peer, receive)
         operation = OPERATIONS.get(path)

@@ -1,7 +1,9 @@
-"""A connection: uvicorn's own, which also knows its peer and bounds the head of a request.
+"""A connection: uvicorn's own, which also knows its peer and bounds what comes besides a body.
 
-The parser keeps whatever stands before a body until it is complete, so a head is bounded in bytes
-as they come in, and in time by a look at all connections once a second (`Connections.close_slow`).
+The parser keeps whatever is no body until it is complete, so that is bounded in bytes as they come
+in: a head, and what may stand between and behind the pieces of a body. A head is bounded in time
+as well, by a look at all connections once a second (`close_slow`). Fields behind a body are dropped
+(RFC 9110, section 6.5): whoever looks at heads on the way here has not seen them.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ HEAD_BYTES_MAX = 32 * 1024
 """A token has at most 16 KiB."""
 HEAD_S_MAX = 10.0
 CONNECTIONS_MAX = 2000
+SOURCE_CONNECTIONS_MAX = 500
+"""Of one address or account, so that no single one can keep all others out."""
 PEER = "credledger.peer"
 """Where the peer stands in a request's scope."""
 ANSWER = "credledger.answer"
@@ -38,7 +42,10 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.peer: Peer = NOBODY
-        self._head_bytes = 0
+        self._bytes = 0
+        """That came in a row and were no body."""
+        self._has_advanced = False
+        """Whether a head came to its end, or a piece of a body, with what came last."""
         self.head_since: float | None = None
         """When the head that is not complete yet began, by the loop's clock."""
         self._common: list[tuple[bytes, bytes]] = []
@@ -53,29 +60,51 @@ class Connection(HttpToolsProtocol):
         descriptor = transport.get_extra_info("socket").fileno()
         with socket.socket(fileno=socket.dup(descriptor)) as connected:
             self.peer = peer_of(connected)
-        if len(self.connections) > CONNECTIONS_MAX:
+        others = cast("set[Connection]", self.connections)
+        alike = sum(1 for one in others if one.peer.source == self.peer.source)
+        if len(others) > CONNECTIONS_MAX or alike > SOURCE_CONNECTIONS_MAX:
             made.close()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless a head has become too large."""
+        """Parse what came, unless too much of it has been no body."""
+        self._has_advanced = False
         super().data_received(data)
-        if self.head_since is not None and not self.transport.is_closing():
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES_MAX:
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
+        if self._has_advanced or self.transport.is_closing():
+            return
+        self._bytes += len(data)
+        if self._bytes > HEAD_BYTES_MAX:
+            self._cut_off()
 
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
-        self._head_bytes = 0
+        self._bytes = 0
         self.head_since = self.loop.time()
         self.scope[PEER] = self.peer  # type: ignore[literal-required] # ours, for the door
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field, which counts only before a body."""
+        if self.head_since is not None:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
         self.head_since = None
+        self._advance()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        self._advance()
+        super().on_body(body)
+
+    def _advance(self) -> None:
+        self._bytes, self._has_advanced = 0, True
+
+    def _cut_off(self) -> None:
+        if self.head_since is not None:  # a request that is in hand may be answered at any time
+            self.transport.write(_TOO_LARGE)
+        self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer."""
