@@ -41,6 +41,7 @@ def access_rows(
     `beyond-the-log` where `after` is no position yet.
     """
     begin, end = _moment(session, since), _moment(session, until)
+    user, owner = _claim(session, user), _claim(session, owner)
     if after is not None:
         place_of(session, str(after))
     if rules is None and not self_granted:
@@ -59,7 +60,7 @@ def change_rows(
     """Administration's history."""
     return session.views.changes(
         application=application,
-        by=by if by in {None, "operator", "auditor"} else _claim(by),
+        by=by if by in {None, "operator", "auditor"} else _claim(session, by),
         since=_moment(session, since),
     )
 
@@ -69,7 +70,7 @@ def exposure_rows(
 ) -> list[dict[str, Any]]:
     """What this person saw; only what was not changed since if it `is_open`."""
     moment = None if since is None else past_moment(session, since)
-    rows = session.views.exposure(claim, moment)
+    rows = session.views.exposure(str(session.ledger.canonical(parse_claim(claim))), moment)
     return [row for row in rows if not (is_open and row["changed_since"])]
 
 
@@ -143,5 +144,5 @@ def _moment(session: Session, text: str | None) -> int | None:
     return None if text is None else parse_moment(text, session.now())
 
 
-def _claim(text: str | None) -> str | None:
-    return None if text is None else str(parse_claim(text))
+def _claim(session: Session, text: str | None) -> str | None:
+    return None if text is None else str(session.ledger.canonical(parse_claim(text)))

@@ -237,6 +237,58 @@ def test_what_cannot_be_an_issuer_is_refused_and_nothing_changes(payroll, code, 
     assert payroll.ok("status")["position"] == before
 
 
+BLIND = "https://blind.example"
+
+
+@pytest.fixture
+def blind(payroll, keys):
+    """A ledger that trusts a case-blind issuer, in which ALICE of it has credentials."""
+    payroll.ok("issuer", "add", BLIND, "--audience", AUDIENCE, "--keys", keys, "--case-blind")
+    payroll.set("payroll", f"{BLIND}#user:ALICE", User="ann", Password="canary-5d1f")
+    return payroll
+
+
+def test_every_question_is_about_a_name_in_any_case(blind):
+    """A name of a case-blind issuer may be typed as anybody likes it, in each command."""
+    shown, typed = f"{BLIND}#user:alice", f"{BLIND}#user:aLiCe"
+    assert blind.ok("credential", "get", "payroll", "--as", typed)["owner"] == shown
+    assert [one["owner"] for one in blind.ok("credential", "list", "--owner", typed)] == [shown]
+    assert blind.ok("credential", "list", "--as", typed)
+    assert blind.ok("credential", "history", "payroll", "--owner", typed)
+    assert blind.ok("credential", "history", "payroll", "--as", typed)
+    assert len(blind.ok("audit", "access", "--user", typed, "--owner", typed)) == 1
+    assert len(blind.ok("audit", "exposure", typed)) == 1
+    (way,) = blind.ok("audit", "who-can", "--user", typed)
+    assert (way["claim"], way["set"]) == (shown, True)
+    assert blind.ok("audit", "who-can", "payroll", "--owner", typed)
+    blind.ok("role", "grant", "create-application", typed)
+    blind.ok("app", "create", "hers", "--kind", "individual", "--as", typed)
+    assert [one["by"] for one in blind.ok("audit", "changes", "--by", typed)] == [shown]
+    left = blind.ok("leaver", typed, "--dry-run")
+    assert (left["claim"], left["rights"]) == (shown, ["create-application"])
+    assert [one["application"] for one in left["own"]] == ["payroll"]
+    (gone,) = blind.ok("credential", "delete-all", "--owner", typed, "--yes")
+    assert gone["owner"] == shown
+
+
+def test_files_name_people_in_any_case(blind, tmp_path):
+    """A file of applications applied again changes nothing; one mapping is not two lines."""
+    applications = tmp_path / "applications.toml"
+    table = f'kind = "group"\nmembers = ["{BLIND}#group:Finance"]'
+    applications.write_text(f'[application."vault"]\n{table}\n')
+    blind.ok("app", "apply", str(applications))
+    assert blind.ok("app", "show", "vault")["members"] == [f"{BLIND}#group:finance"]
+    assert blind.ok("app", "apply", str(applications))["changes"] == []
+    people = tmp_path / "people.csv"
+    people.write_text(
+        f"application,owner,User,Password\npayroll,{BLIND}#user:Bob,b,1\n"
+        f"payroll,{BLIND}#user:BOB,b,2\n"
+    )
+    answer = blind("credential", "import", str(people))
+    assert answer.code == 2
+    assert [one["code"] for one in answer.json["rejected"]] == ["repeated-line"]
+
+
 def test_the_number_of_issuers_is_bounded(payroll):
     """Nobody needs more than a few, and each is looked at."""
     for number in range(32):
