@@ -11,6 +11,7 @@ from ledger.errors import InvalidInput, NotFound
 from projections.access_questions import access_question
 from projections.moment import diff, state_at
 from projections.redecide import redecide
+from projections.refused_tokens import refused_tokens
 from tools.show import progress
 from tools.when import parse_moment, parse_place
 
@@ -63,6 +64,13 @@ def change_rows(
         by=by if by in {None, "operator", "auditor"} else _claim(session, by),
         since=_moment(session, since),
     )
+
+
+def refused_rows(session: Session, *, since: str | None, limit: int | None) -> list[dict[str, Any]]:
+    """Tokens that were refused, newest first."""
+    retention = session.ledger.retention.state()
+    moment = _moment(session, since)
+    return refused_tokens(session.store, session.mapper, retention, since=moment)[:limit]
 
 
 def exposure_rows(

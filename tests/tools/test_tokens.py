@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 from cryptography import x509
@@ -18,6 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ledger.errors import Unavailable
+from ledger.tokens.doubt import Why
+from projections.refused_tokens import _WHY
 from tests.ledger.tokens.minting import AUDIENCE, ISSUER, jwks, mint
 from tests.tools.conftest import auditor_of
 from tools.jwks_over_https import fetch_jwks
@@ -139,6 +142,51 @@ def test_every_refused_token_has_one_answer(trusting, token, text):
     assert set(error) == {"code", "message", "hint"}
     assert len(topics(trusting, "token.ref")) == 1
     assert topics(trusting, "access.") == []
+
+
+def test_why_a_token_was_refused_is_told_to_who_may_ask(trusting, token):
+    """Each kind in a list, newest first, and by itself with a sentence; also to an auditor."""
+    started = trusting.ok("status")["position"]
+    get = ("credential", "get", "payroll", "--token-file")
+    trusting.fails(4, "token-refused", *get, token(aud="another", jti="j-1"))
+    trusting.fails(4, "token-refused", *get, token("no token at all"))
+    listed = trusting.ok("audit", "tokens")
+    assert [one["event"] for one in listed] == ["token.refusals", "token.refused"]
+    stranger, known = listed
+    assert (stranger["issuer"], stranger["caller"], stranger["count"]) == (None, None, 1)
+    assert stranger["reasons"] == {"malformed": 1}
+    assert (known["issuer"], known["caller"]) == (ISSUER, ALICE)
+    assert known["reasons"] == {"wrong-audience": 1}
+    assert known["position"] == started + 1
+    assert trusting.ok("audit", "tokens", "--limit", "1") == [stranger]
+    assert trusting.ok("audit", "tokens", "--since", "1h") == listed
+    for cli in (trusting, auditor_of(trusting)):
+        told = cli.ok("audit", "explain", str(known["position"]))
+        assert {name: told[name] for name in known} == known
+        assert told["why"] == "It was made for somebody else: its `aud` lacked the audience."
+        assert told["mend"] == f"credledger issuer show {ISSUER}"
+        told = cli.ok("audit", "explain", str(stranger["position"]))
+        assert (told["why"], told["mend"]) == (
+            "It was no token in the one form that is read.",
+            None,
+        )
+
+
+def test_every_reason_for_a_refusal_has_its_sentence():
+    """A reason that comes to the verifier comes to who explains it."""
+    assert set(get_args(Why)) == set(_WHY)
+
+
+def test_an_issuers_settings_are_in_the_history_of_changes(trusting):
+    """What was said of it then, with the names of its keys and not the keys."""
+    trusting.ok("issuer", "update", ISSUER, "--clock-skew", "60", "--reason", "slow clocks")
+    trusting.ok("issuer", "remove", ISSUER)
+    rows = [one for one in trusting.ok("audit", "changes") if one["event"].startswith("issuer.")]
+    added, changed, removed = (one["detail"] for one in rows)
+    assert added["settings"]["audience"] == AUDIENCE
+    assert added["settings"]["keys"] == [json.loads(jwks("EC"))["keys"][0]["kid"]]
+    assert changed["settings"] == {**added["settings"], "skew_s": 60}
+    assert removed == {"issuer": ISSUER}
 
 
 def test_what_is_no_token_file_is_told(trusting, token, tmp_path):
