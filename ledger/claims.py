@@ -6,6 +6,7 @@ before the first `#` is the issuer. Claims of different issuers never match.
 
 The canonical form (NFC, trimmed, no control characters, `local` values casefolded) is made here
 once, before any decision, so deciding on a claim and on its canonical form is the same thing.
+Whether another issuer's values are casefolded too only the log knows: see `Issuers.canonical`.
 """
 
 from __future__ import annotations
@@ -68,6 +69,23 @@ def parse_claim(text: str) -> Claim:
         # Casefolding can lengthen a text; what is stored must read back.
         raise _invalid(f"A claim has at most {CLAIM_LENGTH_MAX} characters.")
     return claim
+
+
+def casefolded(claim: Claim) -> Claim:
+    """The claim as it is compared where case does not count; `invalid-claim` if it grows too long.
+
+    Folding it again changes nothing: some letters come apart only once they are composed, so it is
+    done until nothing changes.
+    """
+    value, folded = "", claim.value
+    while value != folded:
+        value, folded = folded, unicodedata.normalize("NFC", folded.casefold())
+    if value == claim.value:
+        return claim
+    found = Claim(claim.issuer, claim.type, value)
+    if len(str(found)) > CLAIM_LENGTH_MAX:
+        raise _invalid(f"A claim has at most {CLAIM_LENGTH_MAX} characters.")
+    return found
 
 
 def parse_owner(text: str) -> Claim:

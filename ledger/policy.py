@@ -6,13 +6,14 @@ request where the application is restricted. No right implies reading. Administr
 application manage it and set, restore and delete credentials there; owners set and delete their
 own. Whom a token speaks for is believed only where the token's issuer is trusted, by the settings
 that verified it, and a token that is bound to an application counts there and nowhere else.
+Claims of a case-blind issuer are compared casefolded, whoever presents them and in whatever case.
 A ticket gives one of the application's redeemers, once and in time, what the user it was issued to
 would get: by the claims presented at issue and the rules at the redemption.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -67,6 +68,13 @@ class Caller:
         """All presented claims, the caller's own first."""
         return (self.claim, *self.groups)
 
+    def canonical(self, issuers: Issuers) -> Caller:
+        """The same caller with every claim as it is compared."""
+        claim, *groups = map(issuers.canonical, self.claims)
+        if claim is self.claim and tuple(groups) == self.groups:
+            return self
+        return replace(self, claim=claim, groups=tuple(dict.fromkeys(groups)))
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -102,6 +110,7 @@ def decide_get(
     `fields` are those asked for by name; one that the application does not have is refused.
     `issuers` are those trusted at this position; where none are told, no token is believed.
     """
+    caller = caller.canonical(issuers)
     if not is_believed(issuers, caller):
         return Decision(allowed=False, detail="issuer-not-trusted")
     if application is None or application.deleted:
@@ -132,6 +141,7 @@ def decide_issue(
     issuers: Issuers = NO_ISSUERS,
 ) -> Decision:
     """Whether the caller gets a ticket: `bound` to an application, or good for any."""
+    caller = caller.canonical(issuers)
     if not is_believed(issuers, caller):
         return Decision(allowed=False, detail="issuer-not-trusted")
     if caller.claim.type not in OWNER_TYPES:
@@ -159,6 +169,7 @@ def decide_redemption(
     Without a `ticket` it is one that nobody knows. Nothing is ever restricted here: an application
     is ticketing or restricted.
     """
+    redeemer = redeemer.canonical(issuers)
     if not is_believed(issuers, redeemer):
         return Decision(allowed=False, detail="issuer-not-trusted")
     if application is None or application.deleted:
@@ -224,6 +235,8 @@ def decide(
     """Whether a caller may do something besides reading; no caller is the operator."""
     if caller is None:
         return Decision(allowed=True, detail="operator")
+    caller = caller.canonical(issuers)
+    owner = None if owner is None else issuers.canonical(owner)
     if not is_believed(issuers, caller):
         return Decision(allowed=False, detail="issuer-not-trusted")
     if not is_for(caller, None if application is None else application.key):

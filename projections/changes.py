@@ -6,8 +6,13 @@ be taken out of the answer or put into it.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import msgspec
+
+from ledger.aggregates.event import Event
+from ledger.aggregates.issuers import IssuerAdded, IssuerChanged
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable
@@ -112,8 +117,21 @@ def change_document(recorded: Recorded) -> dict[str, Any]:
         "by": recorded.actor.claim,
         "authenticated_by": recorded.actor.authenticated_by,
         "reason": recorded.reason,
-        "detail": {name: getattr(event, name) for name in _DETAILS if hasattr(event, name)},
+        "detail": {
+            **{name: getattr(event, name) for name in _DETAILS if hasattr(event, name)},
+            **_trust(event),
+        },
     }
+
+
+def _trust(event: Event) -> dict[str, Any]:
+    """An issuer's settings, where it was added or changed; of its keys their names."""
+    if not isinstance(event, IssuerAdded | IssuerChanged):
+        return {}
+    settings = msgspec.structs.asdict(event.settings)
+    keys = json.loads(event.settings.keys)["keys"] if event.settings.keys else []
+    told = {**settings, "algorithms": list(settings["algorithms"])}
+    return {"settings": {**told, "keys": [key.get("kid") for key in keys]}}
 
 
 def _unreadable(row: LogRow, error: KeyUnavailable) -> dict[str, Any]:

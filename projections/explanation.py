@@ -1,7 +1,8 @@
 """Why one attempt was granted or refused, as of then, and the command that would mend it.
 
 Of a redemption the ticket is told as well: what became of it stands in the row before, where it was
-issued in another. The issue of a ticket, or its refusal, is explained by itself.
+issued in another. The issue of a ticket, or its refusal, is explained by itself, and so is a token
+that was refused before anything could be asked with it.
 
 The record's row is checked into the signed head above it, so it is what was recorded then.
 """
@@ -26,6 +27,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import NotFound
 from ledger.log.store import Store
 from projections.documents import access_document, erased_access, time_text
+from projections.refused_tokens import REFUSED, explained_refusal
 from projections.streams import signed_row
 
 _WHY = {
@@ -74,6 +76,8 @@ def explain(
     Of an erased one it is told that it was there, when, and what erased it.
     """
     row = signed_row(store, mapper, position)
+    if row is not None and row.topic in REFUSED and retention.erasure_of(position) is None:
+        return explained_refusal(mapper.open_checked(row))
     if row is not None and row.topic in _REDEMPTIONS:
         return explain(store, mapper, position + 1, retention)
     erasure = retention.erasure_of(position)
@@ -90,7 +94,8 @@ def explain(
         raise NotFound(
             "no-such-record",
             "There is no attempt to read at this position.",
-            hint="`credledger audit access` lists them with their positions.",
+            hint="`credledger audit access` lists them with their positions, `audit tokens` the"
+            " tokens that were refused.",
         )
     attempt = _attempt(store, mapper, position - 1)
     issued = None

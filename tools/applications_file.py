@@ -15,7 +15,7 @@ a whole or not at all, and applying it twice changes nothing the second time.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from tools.documents import (
 )
 
 if TYPE_CHECKING:
+    from ledger.claims import Claim
     from ledger.log.transaction import Request
     from ledger.usecases.acting import Acting
     from ledger.usecases.ledger import Ledger
@@ -126,24 +127,40 @@ def plan_changes(
     present: Sequence[Mapping[str, Any]],
     *,
     prune: bool,
+    canonical: Callable[[Claim], Claim],
 ) -> list[Change]:
-    """All steps, in an order in which they can be taken."""
+    """All steps, in an order in which they can be taken.
+
+    `canonical` is how the ledger compares claims.
+    """
     there = {application_key(str(one["application"])): one for one in present}
     changes: list[Change] = []
     for identifier, table in wanted.items():
+        named = _with_canonical_claims(table, canonical)
         current = there.pop(application_key(identifier), None)
         if current is None:
             if "kind" not in table:
                 raise InvalidInput("invalid-applications", "A new application needs a kind.")
-            changes.append(Change(identifier, "create", "application", None, dict(table)))
+            changes.append(Change(identifier, "create", "application", None, named))
         else:
-            changes.extend(_differences(str(current["application"]), table, current))
+            changes.extend(_differences(str(current["application"]), named, current))
     if prune:
         changes.extend(
             Change(str(one["application"]), "delete", "application", None, None)
             for one in there.values()
         )
     return changes
+
+
+def _with_canonical_claims(
+    table: Mapping[str, Any], canonical: Callable[[Claim], Claim]
+) -> dict[str, Any]:
+    claims = {
+        key: [str(canonical(parse_claim(text))) for text in table[key]]
+        for key in ROLES
+        if key in table
+    }
+    return {**table, **claims}
 
 
 def apply_changes(ledger: Ledger, acting: Acting, changes: Sequence[Change]) -> int | None:
@@ -259,10 +276,9 @@ def _field_differences(
 def _claim_differences(
     name: str, role: str, wanted: Sequence[str], current: Sequence[str]
 ) -> Iterator[Change]:
-    canonical = {str(parse_claim(text)) for text in wanted}
-    for claim in sorted(canonical - set(current)):
+    for claim in sorted(set(wanted) - set(current)):
         yield Change(name, "grant", role, None, claim)
-    for claim in sorted(set(current) - canonical):
+    for claim in sorted(set(current) - set(wanted)):
         yield Change(name, "revoke", role, claim, None)
 
 

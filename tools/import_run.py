@@ -6,7 +6,7 @@ A killed import is run again with the same file: mappings whose values are curre
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ledger.errors import LedgerError
@@ -18,6 +18,7 @@ from tools.show import progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ledger.aggregates.issuers import Issuers
     from ledger.usecases.acting import Acting
     from ledger.usecases.ledger import Ledger
     from tools.wiring import Session
@@ -80,8 +81,10 @@ def check_lines(ledger: Ledger, acting: Acting, content: Lines, tallies: Tallies
     """Every bad line; the lines are counted, and nothing is appended."""
     rejected: list[Rejected] = []
     seen: set[bytes] = set()
+    issuers = ledger.trust.issuers()
     with progress("Checking") as show:
-        for batch in content.batches():
+        for lines in content.batches():
+            batch = [_canonical(line, issuers) for line in lines]
             rejected.extend(_findings(ledger, acting, batch, seen))
             for line in batch:
                 if isinstance(line, Line):
@@ -160,6 +163,14 @@ def _unfit(line: Line | Rejected, seen: set[bytes]) -> Rejected | None:
 def _rejected(line: Line | Rejected, refusal: LedgerError) -> Rejected:
     assert isinstance(line, Line)
     return Rejected(line.number, refusal.code, refusal.message, line.entry)
+
+
+def _canonical(line: Line | Rejected, issuers: Issuers) -> Line | Rejected:
+    """The line with its owner as the ledger compares it, so that one mapping is not two."""
+    if isinstance(line, Rejected) or line.owner is None:
+        return line
+    owner = issuers.canonical(line.owner)
+    return line if owner is line.owner else replace(line, owner=owner)
 
 
 def _item(line: Line | Rejected) -> ImportItem:

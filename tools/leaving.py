@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 def leave(session: Session, acting: Acting, leaving: Claim, *, dry_run: bool) -> dict[str, Any]:
     """Take everything, or show it; with what they saw and what is theirs."""
+    leaving = session.ledger.canonical(leaving)
     to_change = [row for row in session.views.exposure(str(leaving)) if not row["changed_since"]]
     own = session.views.credentials(owner=str(leaving), now=session.now())
     outcome = session.ledger.leave(

@@ -11,6 +11,7 @@ from ledger.errors import InvalidInput, NotFound
 from projections.access_questions import access_question
 from projections.moment import diff, state_at
 from projections.redecide import redecide
+from projections.refused_tokens import refused_tokens
 from tools.show import progress
 from tools.when import parse_moment, parse_place
 
@@ -41,16 +42,19 @@ def access_rows(
     `beyond-the-log` where `after` is no position yet.
     """
     begin, end = _moment(session, since), _moment(session, until)
+    user, owner = _claim(session, user), _claim(session, owner)
     if after is not None:
         place_of(session, str(after))
     if rules is None and not self_granted:
-        return session.views.access(user, owner, application, outcome, begin, end, limit, after)
+        return session.views.accesses.newest(
+            user, owner, application, outcome, begin, end, limit, after
+        )
     if outcome not in {None, "granted"}:
         raise InvalidInput("granted-only", "Only what was granted is judged by these.")
     question = access_question(user, owner, application, outcome, begin, end)
     if rules is not None:
-        return session.views.unusual(question, rules, limit, after)
-    return session.views.self_granted(question, limit, after)
+        return session.views.accesses.unusual(question, rules, limit, after)
+    return session.views.accesses.self_granted(question, limit, after)
 
 
 def change_rows(
@@ -59,9 +63,16 @@ def change_rows(
     """Administration's history."""
     return session.views.changes(
         application=application,
-        by=by if by in {None, "operator", "auditor"} else _claim(by),
+        by=by if by in {None, "operator", "auditor"} else _claim(session, by),
         since=_moment(session, since),
     )
+
+
+def refused_rows(session: Session, *, since: str | None, limit: int | None) -> list[dict[str, Any]]:
+    """Tokens that were refused, newest first."""
+    retention = session.ledger.retention.state()
+    moment = _moment(session, since)
+    return refused_tokens(session.store, session.mapper, retention, since=moment)[:limit]
 
 
 def exposure_rows(
@@ -69,7 +80,7 @@ def exposure_rows(
 ) -> list[dict[str, Any]]:
     """What this person saw; only what was not changed since if it `is_open`."""
     moment = None if since is None else past_moment(session, since)
-    rows = session.views.exposure(claim, moment)
+    rows = session.views.exposure(str(session.ledger.canonical(parse_claim(claim))), moment)
     return [row for row in rows if not (is_open and row["changed_since"])]
 
 
@@ -143,5 +154,5 @@ def _moment(session: Session, text: str | None) -> int | None:
     return None if text is None else parse_moment(text, session.now())
 
 
-def _claim(text: str | None) -> str | None:
-    return None if text is None else str(parse_claim(text))
+def _claim(session: Session, text: str | None) -> str | None:
+    return None if text is None else str(session.ledger.canonical(parse_claim(text)))

@@ -118,12 +118,14 @@ def readable_credentials(
     older_than_us: int | None,
 ) -> list[dict[str, Any]]:
     """Metadata of mappings that whoever acts may list: administered ones and their own."""
-    own = None if acting.caller is None else str(acting.caller.claim)
+    own = None
+    if acting.caller is not None:
+        own = str(session.ledger.canonical(acting.caller.claim))
     if application is not None and acting.caller is None:
         session.ledger.application(application)
     rows = session.views.credentials(
         application=application,
-        owner=None if owner is None else str(owner),
+        owner=None if owner is None else str(session.ledger.canonical(owner)),
         older_than_us=older_than_us,
         now=session.now(),
     )
@@ -139,7 +141,8 @@ def readable_credentials(
 
 def applications_with(session: Session, owner: Claim) -> list[str]:
     """The applications where this owner has credentials set."""
-    rows = session.views.credentials(owner=str(owner), now=session.now())
+    claim = session.ledger.canonical(owner)
+    rows = session.views.credentials(owner=str(claim), now=session.now())
     return [str(row["application"]) for row in rows]
 
 
@@ -152,13 +155,15 @@ def mapping_history(
     that there is such an application.
     """
     caller = acting.caller
-    if owner is None and caller is not None:
+    own = None if caller is None else session.ledger.canonical(caller.claim)
+    owner = None if owner is None else session.ledger.canonical(owner)
+    if owner is None and own is not None:
         try:
             if not session.ledger.application(application).is_group:
-                owner = caller.claim
+                owner = own
         except NotFound:
             raise not_allowed() from None
-    if caller is None or owner != caller.claim:
+    if own is None or owner != own:
         state = require_metadata(session, acting, application, Verb.LIST_CREDENTIALS)
         if state.is_group != (owner is None):
             raise InvalidInput(
@@ -166,7 +171,7 @@ def mapping_history(
                 "An individual application's credentials have an owner, a group's have none.",
             )
     rows = session.views.history(application, None if owner is None else str(owner))
-    if rows or caller is None or owner != caller.claim:
+    if rows or caller is None or owner != own:
         return rows
     if not session.ledger.may_get(caller, application):
         raise not_allowed()

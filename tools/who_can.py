@@ -80,14 +80,16 @@ class Wanted:
 
 def who_can(session: Session, wanted: Wanted) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows, and the IDs of those applications asked about in which every owner may read."""
-    owner = None if wanted.owner is None else parse_owner(wanted.owner)
+    owner = None
+    if wanted.owner is not None:
+        owner = session.ledger.canonical(parse_owner(wanted.owner))
     facts = _facts(session, wanted)
     if wanted.application is not None and owner is not None and facts.applications[0].is_group:
         raise InvalidInput(
             "owner-not-used", "A group application has one shared set and no owners."
         )
     if wanted.user is not None:
-        claims = [parse_claim(text) for text in (wanted.user, *wanted.further)]
+        claims = _presented(session, wanted)
         found = list(_of_person(facts, Caller(claims[0], tuple(claims[1:])), owner))
         return [way.as_document() for way in found], []
     rows = [
@@ -139,6 +141,12 @@ def _of_person(facts: _Facts, caller: Caller, owner: Claim | None) -> Iterator[W
             yield by_ticket
 
 
+def _presented(session: Session, wanted: Wanted) -> list[Claim]:
+    """The claims of the person asked about, their own first, as they are compared."""
+    texts = (wanted.user or "", *wanted.further)
+    return [session.ledger.canonical(parse_claim(text)) for text in texts]
+
+
 def _facts(session: Session, wanted: Wanted) -> _Facts:
     if wanted.at is None and wanted.position is None:
         return _now(session, wanted)
@@ -186,14 +194,15 @@ def _theirs(
 
     Where they redeem tickets, what anybody has.
     """
-    presented = {parse_claim(text) for text in (wanted.user or "", *wanted.further)}
-    groups = [one for one in applications if one.is_group and not presented.isdisjoint(one.members)]
+    presented = _presented(session, wanted)
+    claims = set(presented)
+    groups = [one for one in applications if one.is_group and not claims.isdisjoint(one.members)]
     found: dict[str, set[str | None]] = {
         key: {None} for key in session.views.set_for_groups(groups)
     }
-    for row in session.views.credentials(owner=wanted.user):
+    for row in session.views.credentials(owner=str(presented[0])):
         found[application_key(row["application"])] = {row["owner"]}
     for state in applications:
-        if not presented.isdisjoint(state.ticket_redeemers):
+        if not claims.isdisjoint(state.ticket_redeemers):
             found[state.key] = session.views.owners(state)
     return found

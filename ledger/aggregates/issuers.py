@@ -9,6 +9,10 @@ an issuer, or changes what it may say, changes it for every later position at on
 
 Claims of an issuer are written `ISSUER#user:VALUE`; those of the one issuer that speaks for `local`
 are local ones.
+
+Whether an issuer's values are the same in any case is said when it is first added and holds for
+the ledger's life, because roles are held and credentials lie under the form that is compared. Until
+then nobody knows, so of an issuer never added only names that folding leaves alone are kept.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ import msgspec
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.recorded import Recorded
-from ledger.claims import LOCAL, Claim
+from ledger.claims import LOCAL, Claim, casefolded
 from ledger.errors import Conflict, InvalidInput, NotFound
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
@@ -120,6 +124,28 @@ class Issuers:
 
     trusted: Mapping[str, Issuer] = field(default_factory=dict)
     version: int = 0
+    case_blind: Mapping[str, bool] = field(default_factory=dict)
+    """Of each issuer that was ever added, whether its values are the same in any case."""
+
+    def canonical(self, claim: Claim) -> Claim:
+        """The claim as it is compared: casefolded where its issuer is case-blind."""
+        return casefolded(claim) if self.case_blind.get(claim.issuer) else claim
+
+    def nameable(self, claim: Claim) -> Claim:
+        """The same of a claim under which something will be kept; `issuer-not-known`.
+
+        An issuer that was never added may be case-blind one day.
+        """
+        if claim.issuer == LOCAL or claim.issuer in self.case_blind:
+            return self.canonical(claim)
+        if casefolded(claim) != claim:
+            raise InvalidInput(
+                "issuer-not-known",
+                "Nobody has said yet whether names of this issuer are the same in any case.",
+                hint="Add the issuer first with `credledger issuer add`, or write the name in"
+                " lower case if that is how its tokens have it.",
+            )
+        return claim
 
     def get(self, issuer: str) -> Issuer:
         """The trusted issuer of this URL; `no-such-issuer`."""
@@ -152,17 +178,19 @@ NO_ISSUERS = Issuers()
 def fold_issuers(state: Issuers | None, recorded: Recorded) -> Issuers | None:
     """The trusted issuers after one more event."""
     trusted = dict(state.trusted) if state is not None else {}
+    case_blind = state.case_blind if state is not None else {}
     at = recorded.recorded_at
     match recorded.event:
         case IssuerAdded(issuer=url, settings=settings):
             trusted[url] = Issuer(url, settings, recorded.position, at, at)
+            case_blind = {url: settings.case_blind, **case_blind}
         case IssuerChanged(issuer=url, settings=settings) if url in trusted:
             trusted[url] = replace(
                 trusted[url], settings=settings, position=recorded.position, changed_at=at
             )
         case IssuerRemoved(issuer=url):
             trusted.pop(url, None)
-    return Issuers(trusted, recorded.version)
+    return Issuers(trusted, recorded.version, case_blind)
 
 
 def add(state: Issuers, issuer: str, settings: Settings) -> tuple[Event, ...]:
@@ -200,6 +228,7 @@ def remove(state: Issuers, issuer: str) -> tuple[Event, ...]:
 
 def _check(state: Issuers, issuer: str, settings: Settings) -> None:
     _check_texts(settings)
+    _require_same_case(state, issuer, settings)
     unknown = [name for name in settings.algorithms if name not in ALGORITHMS]
     if (
         unknown
@@ -227,6 +256,16 @@ def _check(state: Issuers, issuer: str, settings: Settings) -> None:
         _check_url(settings.keys_url, "keys-url", "The place of an issuer's keys")
     if settings.speaks_for_local:
         _require_only_speaker(state, issuer)
+
+
+def _require_same_case(state: Issuers, issuer: str, settings: Settings) -> None:
+    if state.case_blind.get(issuer, settings.case_blind) != settings.case_blind:
+        said = "the same in any case" if state.case_blind[issuer] else "compared exactly"
+        raise InvalidInput(
+            "fixed-setting",
+            "Whether an issuer's values are the same in any case is fixed when it is first added.",
+            hint=f"Values of this issuer are {said}.",
+        )
 
 
 def _require_only_speaker(state: Issuers, issuer: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from ledger.aggregates.issuers import Issuer
 from ledger.aggregates.presented import PresentedToken
-from ledger.claims import LOCAL, Claim, parse_claim
+from ledger.claims import LOCAL, Claim, casefolded, parse_claim
 from ledger.errors import InvalidInput
 from ledger.identifiers import application_key
 from ledger.tokens.doubt import NotBelievedError, Why
@@ -168,9 +168,10 @@ def _claim(issuer: Issuer, kind: str, value: object) -> Claim:
     if not isinstance(value, str) or value != value.strip() or not value:
         raise NotBelievedError("invalid-claim")
     whose = "" if issuer.claims_issuer == LOCAL else f"{issuer.claims_issuer}#"
-    folded = value.casefold() if issuer.settings.case_blind else value
     try:
-        claim = parse_claim(f"{whose}{kind}:{folded}")
+        claim = parse_claim(f"{whose}{kind}:{value}")
+        if issuer.settings.case_blind:
+            claim = casefolded(claim)
     except InvalidInput as error:
         raise NotBelievedError("invalid-claim") from error
     # What was put together is read back, so no value can pass for another issuer or type.

@@ -10,6 +10,7 @@ from ledger.aggregates import application as applications
 from ledger.aggregates import roles as rights
 from ledger.aggregates.application import Application, Field
 from ledger.aggregates.event import Event
+from ledger.aggregates.issuers import Issuers
 from ledger.aggregates.recorded import Recorded
 from ledger.claims import Claim, parse_claim
 from ledger.errors import InvalidInput
@@ -20,7 +21,8 @@ from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk, no_such_application, not_allowed
 from ledger.usecases.outcomes import Outcome
 
-Change = Callable[[Application], tuple[Event, ...]]
+Change = Callable[[Application, Issuers], tuple[Event, ...]]
+"""What to append to an application's stream, by its state and the issuers that are trusted."""
 _CLAIM_LISTS = ("administrators", "members", "ticket_redeemers")
 
 
@@ -49,6 +51,9 @@ class CreateApplication:
         if caller is not None:
             named: Sequence[Claim] = settings.get("administrators", ())
             settings["administrators"] = (*named, caller.claim)
+        for name in _CLAIM_LISTS:
+            if name in settings:
+                settings[name] = tuple(map(issuers.nameable, settings[name]))
         events = applications.create(present, self.application, **settings)
         return _append(self.desk, self.acting, transaction, stream, events, self.application)
 
@@ -75,8 +80,9 @@ class ChangeApplication:
             state = self.desk.permitted_application(
                 transaction, self.acting, self.verb, self.application
             )
+            events = change(state, self.desk.issuers(transaction))
             outcome = _append(
-                self.desk, self.acting, transaction, stream, change(state), state.application
+                self.desk, self.acting, transaction, stream, events, state.application
             )
             changed = changed or outcome.changed
         if outcome is None:
@@ -100,8 +106,10 @@ class ChangeRoles:
         issuers = self.desk.issuers(transaction)
         if not decide(Verb.MANAGE_ROLES, None, roles, self.acting.caller, issuers=issuers).allowed:
             raise not_allowed()
-        change = rights.revoke if self.revoke else rights.grant
-        events = change(roles, self.right, self.claim)
+        if self.revoke:
+            events = rights.revoke(roles, self.right, issuers.canonical(self.claim))
+        else:
+            events = rights.grant(roles, self.right, issuers.nameable(self.claim))
         return _append(self.desk, self.acting, transaction, self.desk.streams.roles(), events, None)
 
 
@@ -141,37 +149,46 @@ class ApplicationChanges:
         """Changed settings and added fields."""
         if not set(changes) <= applications.UPDATABLE:
             raise InvalidInput("unknown-setting", "That setting of an application cannot change.")
-        steps: list[Change] = [lambda state: applications.update(state, **changes)]
+        steps: list[Change] = [lambda state, _: applications.update(state, **changes)]
         steps.extend(_adding(field) for field in add_fields)
         if open_to_all:
-            steps.append(applications.open_to_all)
+            steps.append(lambda state, _: applications.open_to_all(state))
         return self._managing(acting, application, *steps)
 
     def grant(self, acting: Acting, application: str, role: str, claim: str) -> Request[Outcome]:
         """One more administrator, member or ticket redeemer."""
         holder = parse_claim(claim)
         return self._managing(
-            acting, application, lambda state: applications.grant(state, role, holder)
+            acting,
+            application,
+            lambda state, issuers: applications.grant(state, role, issuers.nameable(holder)),
         )
 
     def revoke(self, acting: Acting, application: str, role: str, claim: str) -> Request[Outcome]:
         """One administrator, member or ticket redeemer less."""
         holder = parse_claim(claim)
         return self._managing(
-            acting, application, lambda state: applications.revoke(state, role, holder)
+            acting,
+            application,
+            lambda state, issuers: applications.revoke(state, role, issuers.canonical(holder)),
         )
 
     def delete(self, acting: Acting, application: str) -> Request[Outcome]:
         """The end of an application and its mappings."""
-        steps = (applications.delete,)
-        return ChangeApplication(self._desk, acting, application, Verb.DELETE_APPLICATION, steps)
+        return ChangeApplication(
+            self._desk,
+            acting,
+            application,
+            Verb.DELETE_APPLICATION,
+            (lambda state, _: applications.delete(state),),
+        )
 
     def _managing(self, acting: Acting, application: str, *steps: Change) -> Request[Outcome]:
         return ChangeApplication(self._desk, acting, application, Verb.MANAGE_APPLICATION, steps)
 
 
 def _adding(field: Field) -> Change:
-    return lambda state: applications.add_field(state, field)
+    return lambda state, _: applications.add_field(state, field)
 
 
 def _once(done: Recorded) -> Outcome:

@@ -327,7 +327,10 @@ def _target(
 ) -> tuple[Application, Claim | None]:
     meant = owner or (acting.caller.claim if acting.caller else None)
     found = desk.permitted_application(transaction, acting, verb, application, owner=meant)
-    return found, desk.owner_of(found, acting, owner)
+    whose = desk.owner_of(transaction, found, acting, owner)
+    if whose is not None and verb is Verb.SET_CREDENTIALS:
+        whose = desk.issuers(transaction).nameable(whose)
+    return found, whose
 
 
 def _done(

@@ -66,9 +66,10 @@ class Desk:
         slot, caller = self.unlocked.slot, acting.caller
         if caller is None:
             return _actor(slot.opens, slot.id, slot.label, self.account, slot.opens)
-        if caller.token is not None and not is_believed(self.issuers(transaction), caller):
+        issuers = self.issuers(transaction)
+        if not is_believed(issuers, caller):
             raise not_allowed()
-        claim = str(caller.claim)
+        claim = str(issuers.canonical(caller.claim))
         return _actor(
             claim, slot.id, slot.label, self.account, slot.opens, caller.token, caller.peer
         )
@@ -156,7 +157,11 @@ class Desk:
         return found
 
     def owner_of(
-        self, application: Application, acting: Acting, owner: Claim | None
+        self,
+        transaction: Transaction,
+        application: Application,
+        acting: Acting,
+        owner: Claim | None,
     ) -> Claim | None:
         """Whose mapping is meant: the one named, or the caller's own, or the group's."""
         if application.is_group:
@@ -174,7 +179,7 @@ class Desk:
             )
         if owner.type not in ("user", "service"):
             raise InvalidInput("invalid-owner", "Credentials are owned by a user or a service.")
-        return owner
+        return self.issuers(transaction).canonical(owner)
 
     def seal_values(
         self,

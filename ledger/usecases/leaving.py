@@ -9,7 +9,7 @@ role to read their own credentials in an open application.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ledger.aggregates import application as applications
 from ledger.aggregates import roles as rights
@@ -42,6 +42,11 @@ class Leave:
     def decide(self, transaction: Transaction) -> LeavingOutcome:
         """Append every revocation, and that the history was asked."""
         require_operator(self.desk, self.acting)
+        claim = self.desk.issuers(transaction).canonical(self.claim)
+        return replace(self, claim=claim).take_all(transaction)
+
+    def take_all(self, transaction: Transaction) -> LeavingOutcome:
+        """The same for a claim that is as it is compared."""
         taken: list[tuple[str, str]] = []
         for key in sorted(self._keys(transaction)):
             taken.extend(self._leave_application(transaction, key))

@@ -22,7 +22,7 @@ from ledger.aggregates.keys import (
 )
 from ledger.aggregates.restoration import ApplicationStep, MappingStep, RolesStep
 from ledger.aggregates.roles import NO_ROLES, Roles
-from ledger.claims import Claim, parse_claim
+from ledger.claims import LOCAL, Claim, parse_claim
 from ledger.errors import (
     InvalidInput,
     LedgerError,
@@ -217,6 +217,12 @@ class Ledger:
     def application(self, application: str) -> Application:
         """The application as it is; `no-such-application` if there is none."""
         return self._look(lambda view: self._desk.live_application(view, application))
+
+    def canonical(self, claim: Claim) -> Claim:
+        """The claim as it is compared and recorded; see `Issuers.canonical`."""
+        if claim.issuer == LOCAL:
+            return claim
+        return self._look(self._desk.issuers).canonical(claim)
 
     def roles(self) -> Roles:
         """Who holds which service-level right."""

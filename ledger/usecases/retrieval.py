@@ -9,7 +9,7 @@ A decision that was made before is recorded again where nothing has changed; see
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ledger.aggregates.access import OUTCOMES, Access, AccessDenied
@@ -55,6 +55,12 @@ class Retrieve:
         known = desk.decisions.of(asked, application_key(asked.application), transaction)
         if known is not None:
             return self._released(transaction, known)
+        caller = asked.caller.canonical(desk.issuers(transaction))
+        return replace(self, asked=asked._replace(caller=caller)).decide_anew(transaction)
+
+    def decide_anew(self, transaction: Transaction) -> Release:
+        """Decide anew, of a caller whose claims are as they are compared."""
+        desk, asked = self.desk, self.asked
         application = desk.application(transaction, asked.application)
         decision = decide_get(
             application,

@@ -69,7 +69,8 @@ class IssueTicket:
 
     def decide(self, transaction: Transaction) -> Issue:
         """Append its issue, as the first event of a stream of its own, or the refusal."""
-        desk, caller, asked = self.desk, self.caller, self.application
+        desk, asked = self.desk, self.application
+        caller = self.caller.canonical(desk.issuers(transaction))
         application = None if asked is None else desk.application(transaction, asked)
         decision = decide_issue(
             application,
@@ -126,7 +127,9 @@ class RedeemTicket:
 
     def decide(self, transaction: Transaction) -> Release:
         """Append what becomes of the ticket, and the access record right behind it."""
-        desk, asked = self.desk, self.asked
+        desk = self.desk
+        caller = self.asked.caller.canonical(desk.issuers(transaction))
+        asked = self.asked._replace(caller=caller)
         moment = Moment(transaction.clock_reading, transaction.recorded_at())
         digest = None if self.ticket is None else self.ticket.digest(desk.streams.tickets_key())
         state = None if digest is None else ticket_state(desk, transaction, digest)

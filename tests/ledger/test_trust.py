@@ -140,6 +140,23 @@ def test_a_bound_token_holds_no_right_over_everything(counter):
         counter.ledger.grant(Acting(who), "billing", "administrator", "user:bob")
 
 
+def test_a_bound_token_redeems_no_ticket_elsewhere(counter):
+    """A redeemer's token for one application gives it nothing by a ticket in another."""
+    ledger = counter.ledger
+    redeemers = [str(ALICE)]
+    ledger.create_application(
+        Acting(), "portal", kind="individual", ticketing=True, ticket_redeemers=redeemers
+    )
+    ledger.set_credentials(Acting(), "portal", ALICE, VALUES)
+    ticket = ledger.issue_ticket(Caller(ALICE), "portal").ticket.reveal()
+    with pytest.raises(Refused):
+        ledger.redeem_ticket(caller(counter, app="billing"), "portal", ticket)
+    refused = counter.events("access.")[-1].event
+    assert refused.detail == "token-for-another-application"
+    assert ledger.redeem_ticket(caller(counter, app="portal"), "portal", ticket).version == 1
+    assert rechecked(counter)[1] == []
+
+
 def test_a_change_by_token_is_recorded_with_the_token(counter):
     """The author is the token's subject, by the issuer's word."""
     who = caller(counter)
@@ -147,6 +164,19 @@ def test_a_change_by_token_is_recorded_with_the_token(counter):
     recorded = counter.events("credential.set")[-1]
     assert recorded.actor.claim == str(ALICE)
     assert recorded.actor.token == who.token
+
+
+def test_no_question_is_recorded_in_the_name_of_somebody_who_is_not_believed(counter):
+    """Asking the history is appended by no rule but who the author is, and that is decided too."""
+    who = caller(counter)
+    counter.ledger.record_query(Acting(who), "who-can", 1)
+    assert counter.events("audit.queried")[-1].actor.claim == str(ALICE)
+    counter.ledger.trust.remove(Acting(), ISSUER)
+    before = counter.ledger.head().size
+    with pytest.raises(Refused) as caught:
+        counter.ledger.record_query(Acting(who), "who-can", 1)
+    assert caught.value.code == "not-allowed"
+    assert counter.ledger.head().size == before
 
 
 def test_a_stranger_to_the_application_is_refused_as_ever(counter):

@@ -47,6 +47,7 @@ from hypothesis.stateful import (
 )
 
 from ledger.aggregates.application import make_field
+from ledger.aggregates.issuers import Settings
 from ledger.aggregates.roles import RIGHTS
 from ledger.claims import parse_claim
 from ledger.errors import LedgerError
@@ -84,6 +85,7 @@ PLANTED = "zqxplanted"
 ENCODED = (PLANTED.encode(), PLANTED.encode("utf-16-le"))
 HOUR_US = 3600 * 1_000_000
 
+PLANTED_ISSUER, KEYS_URL = "https://zqxplanted.example", "https://zqxplanted.example/keys"
 APPLICATIONS = ("Zqxplanted Payroll", "ZQXPLANTED-crm", "zqxPlanted.Vault")
 PEOPLE = (
     "user:ZqxPlanted.Alice",
@@ -232,6 +234,7 @@ class Histories(RuleBasedStateMachine):
         self.houses = (first, second)
         self.unlocked = unlocked_by_passphrase(first.keyring_path)
         self.ledgers = [house.open_with(self.unlocked) for house in self.houses]
+        self.ledgers[0].trust.add(Acting(), PLANTED_ISSUER, Settings("x", ("RS256",), "", KEYS_URL))
         self.model = Model(self.ledgers[0].head().size)
         self.turn = 0
         self.steps = 0
@@ -715,7 +718,7 @@ class Histories(RuleBasedStateMachine):
             self.is_as_the_model_says(application_document(state), model.applications[key])
             assert ledger.application(key) == state
         assert {(right, str(claim)) for right, claim in ledger.roles().held} == model.rights
-        told = list(reversed(views.access()))
+        told = list(reversed(views.accesses.newest()))
         assert len(told) == len(model.accesses)
         for document, record in zip(told, model.accesses, strict=True):
             assert {name: document[name] for name in record} == record

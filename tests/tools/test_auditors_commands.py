@@ -8,6 +8,9 @@ from tests.commands import all_commands
 from tests.tools.conftest import Cli, auditor_of
 
 OPERATORS = {
+    "ticket issue": ("--as", "user:ann"),
+    "ticket redeem": ("payroll", "--as", "user:ann", "--ticket-file", "{file}"),
+    "serve": ("--socket", "{home}/socket"),
     "app create": ("x", "--kind", "group"),
     "app update": ("payroll", "--name", "x"),
     "app delete": ("payroll", "--yes"),
@@ -60,6 +63,7 @@ ALLOWED = {
     "credential history": ("payroll", "--owner", "user:ann"),
     "audit access": (),
     "audit changes": (),
+    "audit tokens": (),
     "audit explain": ("{refusal}",),
     "audit recheck": (),
     "audit who-can": ("--all",),
@@ -84,9 +88,12 @@ KEYLESS = {
     "init", "doctor", "log verify", "log checkpoint", "log events", "log proof", "audit pack", "store migrate",
     "log witness init", "log witness show", "log witness sign", "log witness stamp",
     "backup verify", "backup restore", "backup drill", "key restore", "key sheet",
-    "key shares verify", "key shares restore", "key passphrase",
+    "key shares verify", "key shares restore", "key passphrase", "unseal",
 }  # fmt: skip
-"""Those that open nothing, say what they find whoever asks, or are about a keyring's own file."""
+"""Those that open nothing themselves, tell everybody alike, or are about a keyring's own file.
+
+What `unseal` hands over is opened by the service, as an operator's or not at all.
+"""
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 from cryptography import x509
@@ -18,6 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ledger.errors import Unavailable
+from ledger.tokens.doubt import Why
+from projections.refused_tokens import _WHY
 from tests.ledger.tokens.minting import AUDIENCE, ISSUER, jwks, mint
 from tests.tools.conftest import auditor_of
 from tools.jwks_over_https import fetch_jwks
@@ -141,6 +144,51 @@ def test_every_refused_token_has_one_answer(trusting, token, text):
     assert topics(trusting, "access.") == []
 
 
+def test_why_a_token_was_refused_is_told_to_who_may_ask(trusting, token):
+    """Each kind in a list, newest first, and by itself with a sentence; also to an auditor."""
+    started = trusting.ok("status")["position"]
+    get = ("credential", "get", "payroll", "--token-file")
+    trusting.fails(4, "token-refused", *get, token(aud="another", jti="j-1"))
+    trusting.fails(4, "token-refused", *get, token("no token at all"))
+    listed = trusting.ok("audit", "tokens")
+    assert [one["event"] for one in listed] == ["token.refusals", "token.refused"]
+    stranger, known = listed
+    assert (stranger["issuer"], stranger["caller"], stranger["count"]) == (None, None, 1)
+    assert stranger["reasons"] == {"malformed": 1}
+    assert (known["issuer"], known["caller"]) == (ISSUER, ALICE)
+    assert known["reasons"] == {"wrong-audience": 1}
+    assert known["position"] == started + 1
+    assert trusting.ok("audit", "tokens", "--limit", "1") == [stranger]
+    assert trusting.ok("audit", "tokens", "--since", "1h") == listed
+    for cli in (trusting, auditor_of(trusting)):
+        told = cli.ok("audit", "explain", str(known["position"]))
+        assert {name: told[name] for name in known} == known
+        assert told["why"] == "It was made for somebody else: its `aud` lacked the audience."
+        assert told["mend"] == f"credledger issuer show {ISSUER}"
+        told = cli.ok("audit", "explain", str(stranger["position"]))
+        assert (told["why"], told["mend"]) == (
+            "It was no token in the one form that is read.",
+            None,
+        )
+
+
+def test_every_reason_for_a_refusal_has_its_sentence():
+    """A reason that comes to the verifier comes to who explains it."""
+    assert set(get_args(Why)) == set(_WHY)
+
+
+def test_an_issuers_settings_are_in_the_history_of_changes(trusting):
+    """What was said of it then, with the names of its keys and not the keys."""
+    trusting.ok("issuer", "update", ISSUER, "--clock-skew", "60", "--reason", "slow clocks")
+    trusting.ok("issuer", "remove", ISSUER)
+    rows = [one for one in trusting.ok("audit", "changes") if one["event"].startswith("issuer.")]
+    added, changed, removed = (one["detail"] for one in rows)
+    assert added["settings"]["audience"] == AUDIENCE
+    assert added["settings"]["keys"] == [json.loads(jwks("EC"))["keys"][0]["kid"]]
+    assert changed["settings"] == {**added["settings"], "skew_s": 60}
+    assert removed == {"issuer": ISSUER}
+
+
 def test_what_is_no_token_file_is_told(trusting, token, tmp_path):
     """That is about the file, so it is no secret."""
     run = ("credential", "get", "payroll", "--token-file")
@@ -235,6 +283,58 @@ def test_what_cannot_be_an_issuer_is_refused_and_nothing_changes(payroll, code, 
     before = payroll.ok("status")["position"]
     payroll.fails(2, code, "issuer", "add", *arguments, "--audience", AUDIENCE)
     assert payroll.ok("status")["position"] == before
+
+
+BLIND = "https://blind.example"
+
+
+@pytest.fixture
+def blind(payroll, keys):
+    """A ledger that trusts a case-blind issuer, in which ALICE of it has credentials."""
+    payroll.ok("issuer", "add", BLIND, "--audience", AUDIENCE, "--keys", keys, "--case-blind")
+    payroll.set("payroll", f"{BLIND}#user:ALICE", User="ann", Password="canary-5d1f")
+    return payroll
+
+
+def test_every_question_is_about_a_name_in_any_case(blind):
+    """A name of a case-blind issuer may be typed as anybody likes it, in each command."""
+    shown, typed = f"{BLIND}#user:alice", f"{BLIND}#user:aLiCe"
+    assert blind.ok("credential", "get", "payroll", "--as", typed)["owner"] == shown
+    assert [one["owner"] for one in blind.ok("credential", "list", "--owner", typed)] == [shown]
+    assert blind.ok("credential", "list", "--as", typed)
+    assert blind.ok("credential", "history", "payroll", "--owner", typed)
+    assert blind.ok("credential", "history", "payroll", "--as", typed)
+    assert len(blind.ok("audit", "access", "--user", typed, "--owner", typed)) == 1
+    assert len(blind.ok("audit", "exposure", typed)) == 1
+    (way,) = blind.ok("audit", "who-can", "--user", typed)
+    assert (way["claim"], way["set"]) == (shown, True)
+    assert blind.ok("audit", "who-can", "payroll", "--owner", typed)
+    blind.ok("role", "grant", "create-application", typed)
+    blind.ok("app", "create", "hers", "--kind", "individual", "--as", typed)
+    assert [one["by"] for one in blind.ok("audit", "changes", "--by", typed)] == [shown]
+    left = blind.ok("leaver", typed, "--dry-run")
+    assert (left["claim"], left["rights"]) == (shown, ["create-application"])
+    assert [one["application"] for one in left["own"]] == ["payroll"]
+    (gone,) = blind.ok("credential", "delete-all", "--owner", typed, "--yes")
+    assert gone["owner"] == shown
+
+
+def test_files_name_people_in_any_case(blind, tmp_path):
+    """A file of applications applied again changes nothing; one mapping is not two lines."""
+    applications = tmp_path / "applications.toml"
+    table = f'kind = "group"\nmembers = ["{BLIND}#group:Finance"]'
+    applications.write_text(f'[application."vault"]\n{table}\n')
+    blind.ok("app", "apply", str(applications))
+    assert blind.ok("app", "show", "vault")["members"] == [f"{BLIND}#group:finance"]
+    assert blind.ok("app", "apply", str(applications))["changes"] == []
+    people = tmp_path / "people.csv"
+    people.write_text(
+        f"application,owner,User,Password\npayroll,{BLIND}#user:Bob,b,1\n"
+        f"payroll,{BLIND}#user:BOB,b,2\n"
+    )
+    answer = blind("credential", "import", str(people))
+    assert answer.code == 2
+    assert [one["code"] for one in answer.json["rejected"]] == ["repeated-line"]
 
 
 def test_the_number_of_issuers_is_bounded(payroll):

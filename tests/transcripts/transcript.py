@@ -98,6 +98,7 @@ def settled(text: str) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "2026-11-23 09:00:00 UTC", text)
     text = re.sub(r"(operator|auditor):(\d+)/[\w.-]+@[\w.-]+", r"\1:\2/ann@host", text)
     text = re.sub(r'("name": ")[\w.-]+@[\w.-]+"', r'\1ann@host"', text)
+    text = re.sub(r"(source: | UTC\t)[\w.-]+@[\w.-]+", r"\1ann@host", text)
     text = re.sub(r'("src_endpoint": \{\s*"name": ")[^"]+', r"\1host", text)
     text = re.sub(r'("time": )\d{13}\b', r"\g<1>1795424400000", text)
     text = re.sub(r'("seconds": |seconds: )[\d.]+', r"\g<1>0.01", text)

@@ -250,7 +250,7 @@ def apply(run: Run, file: str, dry_run: bool, prune: bool) -> None:
     with run.session() as session:
         acting = run.acting()
         present = [application_document(one) for one in visible_applications(session, acting)]
-        changes = plan_changes(wanted, present, prune=prune)
+        changes = plan_changes(wanted, present, prune=prune, canonical=session.ledger.canonical)
         doomed = [change.application for change in changes if change.action == "delete"]
         position = None
         if not dry_run:

@@ -33,6 +33,14 @@ CHANGES_COLUMNS = {
     "detail": "Detail",
     "reason": "Reason",
 }
+TOKENS_COLUMNS = {
+    "position": "Position",
+    "recorded_at": "Recorded",
+    "source": "Source",
+    "caller": "Caller",
+    "count": "Count",
+    "reasons": "Reasons",
+}
 LIMIT_DEFAULT = 100
 
 
@@ -155,10 +163,37 @@ def changes(run: Run, application: str | None, by: str | None, since: str | None
     run.print(rows, CHANGES_COLUMNS)
 
 
+@command(
+    audit,
+    "tokens",
+    example="credledger audit tokens --since today",
+    asks=True,
+    of_archives=True,
+    answers='[{"position", "recorded_at", "event", "source", "issuer", "caller", "count",'
+    ' "reasons": {code: number}}]',
+)
+@click.option("--since", metavar="TIME")
+@click.option(
+    "--limit", type=click.IntRange(0), default=LIMIT_DEFAULT, help="0 is all; 100 unless told."
+)
+def tokens(run: Run, since: str | None, limit: int) -> None:
+    """List tokens that were refused, and why, newest first.
+
+    One line is a token that a trusted issuer signed, or all that came from one source in a minute
+    and that nobody signed. What such a token says of anybody is not recorded.
+    """
+    from tools.questions import refused_rows
+
+    with run.asking(partly=True) as session:
+        rows = refused_rows(session, since=since, limit=limit or None)
+        run.record(session, "tokens", {"since": since, "limit": limit}, len(rows))
+    run.print(rows, TOKENS_COLUMNS)
+
+
 @command(audit, "explain", example="credledger audit explain 4711", asks=True, of_archives=True)
 @click.argument("position", type=click.IntRange(1))
 def explain(run: Run, position: int) -> None:
-    """Explain why an attempt was granted or refused, as of then."""
+    """Explain why an attempt was granted or refused, or a token refused, as of then."""
     from projections.explanation import explain as explained
 
     with run.asking(partly=True) as session:

@@ -91,7 +91,9 @@ def _settings(function: Callable[..., None]) -> Callable[..., None]:
 @click.argument("url", metavar="ISSUER")
 @click.option("--audience", required=True, metavar="TEXT", help="Must stand in a token's `aud`.")
 @_settings
-@click.option("--case-blind", is_flag=True, help="Its values are the same in any case.")
+@click.option(
+    "--case-blind", is_flag=True, help="Its values are the same in any case; fixed once said."
+)
 def add(run: Run, url: str, audience: str, case_blind: bool, **said: Any) -> None:
     """Trust the tokens of an issuer.
 

@@ -122,8 +122,9 @@ def restore(
 ) -> None:
     """Bring one application, or everything, back to some time by appending; nobody sees a value.
 
-    Whoever had rights then has them again. Fields that were added since stay. Asks where something
-    is deleted, and with --all always. A run that was cut off is finished by the next with the same
+    Whoever had rights then has them again. Fields that were added since stay, and so does whom the
+    ledger trusts: issuers are as they are now. Asks where something is deleted, and with --all
+    always. A run that was cut off is finished by the next with the same
     --position.
     """
     from tools.restoring import carry_out, plan_for

@@ -3,7 +3,7 @@
 What may stand in it is listed here and nowhere else: operations, statuses, codes, addresses, times.
 No claim, application, reason, token, ticket or value ever does; who asked for what is in the
 ledger. Failures, and what the HTTP server has to say, are written up to a rate, for strangers
-cause them; how many were left out is told.
+cause them; how many were left out is told. Nobody waits for whoever reads it; see `outlet.py`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 import structlog
 
+from tools.service.outlet import Outlet
 from tools.service.shares import Shares
 
 _RATE = 20.0
@@ -24,9 +25,10 @@ _BURST = 200
 class Journal:
     """Writes the lines."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
         self._log = structlog.wrap_logger(
-            structlog.WriteLogger(stream),
+            structlog.WriteLogger(outlet),  # type: ignore[arg-type] # asks for write and flush
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -36,6 +38,15 @@ class Journal:
         )
         self._shares = Shares(_RATE, _BURST, time.monotonic)
         self._left_out = 0
+
+    @property
+    def dropped(self) -> int:
+        """Lines that could not be handed on."""
+        return self._outlet.dropped
+
+    def close(self) -> None:
+        """Let the last lines leave."""
+        self._outlet.close()
 
     def listening(self, places: list[str], *, sealed: bool) -> None:
         """The service answers from now on."""

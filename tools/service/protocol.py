@@ -9,10 +9,12 @@ as well, by a look at all connections once a second (`close_slow`). Fields behin
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
+from collections.abc import Callable
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tools.service.peers import NOBODY, Peer, peer_of
 
@@ -24,6 +26,10 @@ SOURCE_CONNECTIONS_MAX = 500
 """Of one address or account, so that no single one can keep all others out."""
 PEER = "credledger.peer"
 """Where the peer stands in a request's scope."""
+ANSWER = "credledger.answer"
+"""Where a request's scope has what answers it whole: `Whole`."""
+Whole = Callable[[bytes, bytes], bool]
+"""Media type and content of a 200; whether that was sent."""
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"cache-control: no-store\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -42,6 +48,9 @@ class Connection(HttpToolsProtocol):
         """Whether a head came to its end, or a piece of a body, with what came last."""
         self.head_since: float | None = None
         """When the head that is not complete yet began, by the loop's clock."""
+        self._common: list[tuple[bytes, bytes]] = []
+        self._begin = b""
+        """How a 200 with these common headers begins."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look who it is; one too many is let go at once."""
@@ -96,6 +105,35 @@ class Connection(HttpToolsProtocol):
         if self.head_since is not None:  # a request that is in hand may be answered at any time
             self.transport.write(_TOO_LARGE)
         self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin to answer."""
+        cycle.scope[ANSWER] = functools.partial(self._answer_whole, cycle)  # type: ignore[literal-required]
+        super()._start_asgi_task(cycle, app)
+
+    def _answer_whole(self, cycle: RequestResponseCycle, media_type: bytes, content: bytes) -> bool:
+        """Send a 200 in one piece, where the client takes what it is sent.
+
+        It is what uvicorn's own `send` does, for a head that is known to be sound.
+        """
+        if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
+            return False
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        if cycle.default_headers is not self._common:  # they are renewed with the date
+            self._common = cycle.default_headers
+            lines = (b"%b: %b\r\n" % header for header in self._common)
+            self._begin = b"".join((b"HTTP/1.1 200 OK\r\n", *lines))
+        end = b"" if cycle.keep_alive else b"connection: close\r\n"
+        cycle.transport.write(
+            b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+            % (self._begin, media_type, len(content), end, content)
+        )
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+        return True
 
 
 def close_slow(connections: set[Any], now: float) -> None:

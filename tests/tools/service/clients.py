@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def raw(place: Path, content: bytes) -> bytes:
         made.settimeout(5)
         made.connect(str(place))
         answer = b""
-        with suppress(ConnectionError):  # what is not read to its end may be answered all the same
+        with contextlib.suppress(OSError):  # who refuses does not read to the end
             made.sendall(content)
             made.shutdown(socket.SHUT_WR)
         try:

@@ -130,7 +130,7 @@ def test_bytes_at_random_never_find_a_fault(service):
             content[at : at + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
         for line in raw(service.socket, bytes(content)).split(b"\r\n"):
             assert not line.startswith(b"HTTP/1.1 5"), bytes(content)
-    assert b"unexpected" not in service.log.getvalue().encode()
+    assert b"unexpected" not in service.logged().encode()
     service.client().ok(GET, {"application": "payroll"})
 
 
@@ -202,7 +202,7 @@ def test_no_value_or_name_is_in_the_log_of_the_service(service, client):
     client.ok(GET, {"application": "payroll", "reason": "canary-reason"})
     client.fails(403, "access-denied", GET, {"application": "canary-application"})
     service.stranger("canary-token").ask(GET, {})
-    text = service.log.getvalue()
+    text = service.logged()
     assert '"code": "access-denied"' in text
     for canary in ("canary", "payroll", *VALUES.values()):
         assert canary not in text

@@ -19,7 +19,7 @@ SET = "/v1/credentials/set"
 def recorded(service, position):
     """The access record at a position, as an auditor is told of it."""
     views = service.service.seal.counter.session.views
-    (found,) = [one for one in views.access(limit=0) if one["position"] == position]
+    (found,) = [one for one in views.accesses.newest(limit=0) if one["position"] == position]
     return found
 
 
@@ -239,6 +239,7 @@ def test_a_ticket_turns_into_the_credentials_of_whom_it_was_issued_to(service, c
     client.ok(SET, {"application": "cube", "fields": VALUES})
     issued = client.ok("/v1/tickets/issue", {"application": "cube"})
     assert issued["expires_at"] > issued["issued_at"]
+    assert (issued["application"], issued["position"]) == ("cube", ledger.head().size)
     said = {"application": "cube", "ticket": issued["ticket"]}
     found = client.ok("/v1/tickets/redeem", said)
     assert found["fields"] == VALUES
