@@ -14,7 +14,7 @@ coverage: .venv/installed-test
 	$(BIN)/python -m pytest --cov --cov-report=
 
 torture: .venv/installed-test
-	$(BIN)/python -m pytest --torture tests/faults
+	$(BIN)/python -m pytest --torture tests/faults tests/tools/service/test_load.py
 
 check: .venv/installed-test
 	$(BIN)/ruff format --check .

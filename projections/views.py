@@ -19,44 +19,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ledger.aggregates.access import Access
 from ledger.aggregates.application import Application, fold_application
 from ledger.aggregates.mapping import CredentialMapping, mapping_from
 from ledger.aggregates.recorded import Recorded
 from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
-from ledger.errors import InvalidInput, KeyUnavailable
+from ledger.errors import InvalidInput
 from ledger.identifiers import application_key
 from ledger.log.rows import LogRow
 from ledger.log.store import Connection, Reading, Store
 from ledger.sealing.streams import StreamNames
-from projections.access_history import OUTCOME_NUMBERS, AccessHistory
-from projections.access_questions import AccessQuestion, access_question
+from projections.access_history import AccessHistory
+from projections.accesses import Accesses
 from projections.application_catalogue import ApplicationCatalogue
 from projections.applications import Applications
 from projections.changes import changes
 from projections.credential_view import CredentialView
 from projections.digests import Digests, compared
 from projections.documents import (
-    access_document,
     mapping_document,
     standing,
-    unreadable_access,
 )
 from projections.exposure import Exposure, Person
 from projections.history import mapping_history
-from projections.judging import Judging
 from projections.key_inventory import KeyInventory
 from projections.place import read_rows, write_rows
 from projections.rebuilding import Rebuild
-from projections.self_granted import grants_of
 from projections.streams import fold_streams, position_at
-from projections.unusual import Rules, unusual
 from projections.view import Progress, Serving, View, ViewKeeper, astray
 
 T = TypeVar("T")
 _PAGE = 500
-_ANY_GRANTED = AccessQuestion(outcome="granted")
 _SPANS_PAGE = 100
 
 
@@ -77,6 +70,9 @@ class Views:
         self._keepers = {
             view.name: ViewKeeper(view, store, mapper, self._digests) for view in views
         }
+        history = self._keepers["access_history"]
+        self.accesses = Accesses(history, store, mapper, self._digests)
+        """Who tried to read what."""
 
     def maintain(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
         """Follow the log in the append's own transaction."""
@@ -241,112 +237,6 @@ class Views:
                         found.add(state.key)
         return found
 
-    def access(
-        self,
-        user: str | None = None,
-        owner: str | None = None,
-        application: str | None = None,
-        outcome: str | None = None,
-        since: int | None = None,
-        until: int | None = None,
-        limit: int | None = 100,
-        after: int | None = None,
-    ) -> list[dict[str, Any]]:
-        """Attempts to read, newest first; `after` is the position that a page ended with.
-
-        `since` and `until` are microseconds UTC, both included; without a limit, or with 0, all.
-        """
-        question = access_question(user, owner, application, outcome, since, until)
-        documents: list[dict[str, Any]] = []
-        before = after
-        while not limit or len(documents) < limit:
-            wanted = _PAGE if not limit else min(_PAGE, limit - len(documents))
-            with self._keepers["access_history"].serving() as serving:
-                found = question.positions(serving, self._digests, before, wanted)
-                rows = serving.reading.rows_at(found)
-                documents.extend(
-                    self._access_in(rows.get(position), position, question) for position in found
-                )
-            if len(found) < wanted:
-                break
-            before = found[-1]
-        return documents
-
-    def unusual(
-        self, question: AccessQuestion, rules: Rules, limit: int | None, after: int | None
-    ) -> list[dict[str, Any]]:
-        """Reads that break a rule, newest first, each with the rules that it breaks as sentences.
-
-        All granted reads of the time that is asked for are judged; times are the log's own rows'.
-        """
-        judging = Judging(self._keepers["access_history"], question, rules)
-        broken = unusual(judging.reads(), judging.known(), rules)
-        stated = rules.stated()
-        chosen = sorted((one for one in broken if judging.is_of_its_time(one, after)), reverse=True)
-        documents: list[dict[str, Any]] = []
-        for page in range(0, len(chosen), _PAGE):
-            positions = chosen[page : page + _PAGE]
-            with self._store.reading() as reading:
-                rows = reading.rows_at(positions)
-            for position in positions:
-                opened = self._opened_access(rows.get(position), position, _ANY_GRANTED)
-                if isinstance(opened, dict) or not question.fits(*opened):
-                    continue
-                told = {rule: stated[rule] for rule in broken[position]}
-                documents.append({**access_document(*opened), "unusual": told})
-                if len(documents) == limit:
-                    return documents
-        return documents
-
-    def self_granted(
-        self, question: AccessQuestion, limit: int | None, after: int | None
-    ) -> list[dict[str, Any]]:
-        """Reads by whoever gave themselves what they read with, newest first, with that grant."""
-        found: dict[int, dict[str, Any]] = {}
-        for grant in grants_of(self._store, self._mapper):
-            theirs = AccessQuestion(
-                user=grant.author, application=grant.held.application, outcome="granted"
-            )
-            for recorded, record in self._records(theirs, grant.position, grant.ended):
-                if grant.served(recorded, record) and question.fits(recorded, record):
-                    document = access_document(recorded, record)
-                    told = {**document, "self_granted": grant.as_document()}
-                    found.setdefault(recorded.position, told)
-        chosen = sorted((one for one in found if after is None or one < after), reverse=True)
-        return [found[position] for position in chosen[: limit or None]]
-
-    def _records(
-        self, question: AccessQuestion, after: int, before: int | None
-    ) -> Iterator[tuple[Recorded, Access]]:
-        """What answers a question between two positions, newest first; unreadable ones not."""
-        while True:
-            with self._keepers["access_history"].serving() as serving:
-                found = question.positions(serving, self._digests, before, _PAGE)
-                rows = serving.reading.rows_at(found)
-            for position in found:
-                if position <= after:
-                    return
-                opened = self._opened_access(rows.get(position), position, question)
-                if not isinstance(opened, dict):
-                    yield opened
-            if len(found) < _PAGE:
-                return
-            before = found[-1]
-
-    def attempts_between(self, after: int, until: int) -> dict[str, int]:
-        """How many attempts of each outcome lie between two positions, by the view's own count."""
-        with self._keepers["access_history"].serving() as serving:
-            found = serving.reading.connection.execute(
-                f"SELECT outcome, count(*) FROM {serving.table}"
-                " WHERE position > ? AND position <= ? GROUP BY outcome",
-                (max(after, serving.floor), until),
-            )
-        counted = dict(found)
-        return {
-            topic.removeprefix("access."): counted.get(number, 0)
-            for topic, number in OUTCOME_NUMBERS.items()
-        }
-
     def exposure(self, user: str, since: int | None = None) -> list[dict[str, Any]]:
         """What a person saw, by application, owner and version; `since` is microseconds UTC."""
         claim = str(parse_claim(user))
@@ -451,27 +341,6 @@ class Views:
             raise astray(position)
         mapping = mapping_from(self._mapper.open(row))
         return mapping if mapping is not None and mapping.secret is not None else None
-
-    def _access_in(
-        self, row: LogRow | None, position: int, question: AccessQuestion
-    ) -> dict[str, Any]:
-        opened = self._opened_access(row, position, question)
-        return opened if isinstance(opened, dict) else access_document(*opened)
-
-    def _opened_access(
-        self, row: LogRow | None, position: int, question: AccessQuestion
-    ) -> tuple[Recorded, Access] | dict[str, Any]:
-        """A record that answers the question, or what is told of one that cannot be opened."""
-        if row is None or not row.is_sound or not row.topic.startswith("access."):
-            raise astray(position)
-        try:
-            recorded = self._mapper.open(row)
-        except KeyUnavailable as error:
-            return unreadable_access(row, error)
-        record = recorded.event
-        if not isinstance(record, Access) or not question.fits(recorded, record):
-            raise astray(position)
-        return recorded, record
 
 
 def _require_newer(serving: Serving, stream: bytes, position: int) -> None:

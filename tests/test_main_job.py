@@ -57,7 +57,7 @@ def test_an_owner_reads_their_own_credentials_and_the_record_names_them(ledger):
     got = ledger.retrieve(caller("user:ALICE"), "PAYROLL", reason="monthly run")
     assert got.fields["Windows Password"].reveal() == "first"
     assert (got.version, got.complete, got.missing) == (1, True, ())
-    (record,) = ledger.views.access(user="user:alice")
+    (record,) = ledger.views.accesses.newest(user="user:alice")
     assert record["position"] == got.position
     assert record["outcome"] == "granted"
     assert record["reason"] == "monthly run"
@@ -86,7 +86,7 @@ def test_any_group_claim_of_the_caller_reads_the_shared_mapping(ledger):
     ledger.set_credentials(OPERATOR, "Finance", None, PAIR)
     got = ledger.retrieve(caller("user:bob", "group:sales", "group:FINANCE"), "finance")
     assert got.owner is None
-    (record,) = ledger.views.access(application="finance")
+    (record,) = ledger.views.accesses.newest(application="finance")
     assert record["through"] == "group:finance"
 
 
@@ -98,7 +98,7 @@ def test_not_set_is_recorded_and_tells_the_credential_page(ledger):
         ledger.retrieve(caller("user:alice"), "CRM")
     assert caught.value.code == "credentials-not-set"
     assert caught.value.credential_page == "https://crm.example/set"
-    (record,) = ledger.views.access(outcome="not-set")
+    (record,) = ledger.views.accesses.newest(outcome="not-set")
     assert record["position"] == caught.value.position
 
 
@@ -160,7 +160,7 @@ def test_a_field_asked_for_twice_is_released_once_and_settings_that_stay_are_ref
     asked = ["Windows Password", "windows password"]
     got = ledger.retrieve(caller("user:alice"), "CRM", fields=asked)
     assert list(got.fields) == ["Windows Password"]
-    assert ledger.views.access()[0]["fields"] == ["Windows Password"]
+    assert ledger.views.accesses.newest()[0]["fields"] == ["Windows Password"]
     change = {"restricted": True}
     assert (
         code_of(InvalidInput, lambda: ledger.update_application(OPERATOR, "CRM", changes=change))
@@ -360,7 +360,7 @@ def test_asking_for_an_unknown_field_is_recorded_too(ledger):
     ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR)
     ask = lambda: ledger.retrieve(caller("user:alice"), "CRM", fields=["PIN"])
     assert code_of(InvalidInput, ask) == "unknown-field"
-    (record,) = ledger.views.access(user="user:alice")
+    (record,) = ledger.views.accesses.newest(user="user:alice")
     assert (record["outcome"], record["detail"]) == ("denied", "unknown-field")
     got = ledger.retrieve(caller("user:alice"), "CRM", fields=["windows PASSWORD"])
     assert list(got.fields) == ["Windows Password"]
@@ -427,7 +427,7 @@ def test_each_record_has_the_reason_that_was_given_for_it(ledger):
     given = ["monthly run", "monthly run", "", "an auditor asks", "monthly run"]
     for reason in given:
         ledger.retrieve(caller("user:alice"), "Finance", reason=reason)
-    told = ledger.views.access(limit=len(given))
+    told = ledger.views.accesses.newest(limit=len(given))
     assert [one["reason"] for one in reversed(told)] == given
 
 

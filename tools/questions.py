@@ -46,13 +46,15 @@ def access_rows(
     if after is not None:
         place_of(session, str(after))
     if rules is None and not self_granted:
-        return session.views.access(user, owner, application, outcome, begin, end, limit, after)
+        return session.views.accesses.newest(
+            user, owner, application, outcome, begin, end, limit, after
+        )
     if outcome not in {None, "granted"}:
         raise InvalidInput("granted-only", "Only what was granted is judged by these.")
     question = access_question(user, owner, application, outcome, begin, end)
     if rules is not None:
-        return session.views.unusual(question, rules, limit, after)
-    return session.views.self_granted(question, limit, after)
+        return session.views.accesses.unusual(question, rules, limit, after)
+    return session.views.accesses.self_granted(question, limit, after)
 
 
 def change_rows(

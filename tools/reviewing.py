@@ -47,7 +47,7 @@ def sign_off(session: Session, acting: Acting, until: str, note: str) -> dict[st
             "Everything up to that time was reviewed before.",
             hint="`credledger audit review --list` shows until where.",
         )
-    counted = session.views.attempts_between(before, last)
+    counted = session.views.accesses.counted(before, last)
     review = AuditReviewed(
         after=before,
         until=last,

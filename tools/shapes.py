@@ -149,10 +149,13 @@ def applications_with(session: Session, owner: Claim) -> list[str]:
 def mapping_history(
     session: Session, acting: Acting, application: str, owner: Claim | None
 ) -> list[dict[str, Any]]:
-    """All versions of one mapping, for its owner and those who administer it."""
-    own = None
-    if acting.caller is not None:
-        own = session.ledger.canonical(acting.caller.claim)
+    """All versions of one mapping, for its owner and those who administer it.
+
+    Whoever has none there and could have none is refused, for an empty list would tell a stranger
+    that there is such an application.
+    """
+    caller = acting.caller
+    own = None if caller is None else session.ledger.canonical(caller.claim)
     owner = None if owner is None else session.ledger.canonical(owner)
     if owner is None and own is not None:
         try:
@@ -167,7 +170,12 @@ def mapping_history(
                 "owner-required" if owner is None else "owner-not-used",
                 "An individual application's credentials have an owner, a group's have none.",
             )
-    return session.views.history(application, None if owner is None else str(owner))
+    rows = session.views.history(application, None if owner is None else str(owner))
+    if rows or caller is None or owner != own:
+        return rows
+    if not session.ledger.may_get(caller, application):
+        raise not_allowed()
+    return rows
 
 
 def key_document(session: Session) -> dict[str, Any]:

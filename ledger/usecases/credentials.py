@@ -17,7 +17,7 @@ from ledger.aggregates.mapping import (
 from ledger.claims import Claim
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Refused
 from ledger.log.transaction import Transaction
-from ledger.policy import Verb
+from ledger.policy import Verb, decide, is_believed
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk, not_allowed
 from ledger.usecases.outcomes import ImportOutcome, MappingOutcome, RestorePreview
@@ -198,7 +198,10 @@ class DeleteCredentials:
 
 @dataclass(frozen=True, slots=True)
 class DeleteAll:
-    """One owner's credentials in several applications, all or nothing."""
+    """One owner's credentials in several applications, all or nothing.
+
+    A stranger is refused alike whether there are any or not.
+    """
 
     desk: Desk
     acting: Acting
@@ -206,7 +209,7 @@ class DeleteAll:
     applications: Sequence[str]
 
     def decide(self, transaction: Transaction) -> list[MappingOutcome]:
-        """Append the deletions of all that are set."""
+        """Append the deletions of all that are set; `not-allowed` in other people's names."""
         outcomes = []
         for application in self.applications:
             one = DeleteCredentials(self.desk, self.acting, application, self.owner)
@@ -214,7 +217,20 @@ class DeleteAll:
                 outcomes.append(one.decide(transaction))
             except NotFound:
                 continue  # deleted since the list was made
+        if not self.applications and not self._may_know(transaction):
+            raise not_allowed()
         return outcomes
+
+    def _may_know(self, transaction: Transaction) -> bool:
+        """Whether who acts may be told that nothing is set anywhere."""
+        caller = self.acting.caller
+        if caller is None or caller.claim == self.owner:
+            return True
+        roles = self.desk.roles(transaction)
+        issuers = self.desk.issuers(transaction)
+        everywhere = roles.holder("all-applications", caller.claims) is not None
+        decision = decide(Verb.DELETE_CREDENTIALS, None, roles, caller, issuers=issuers)
+        return decision.allowed or (everywhere and is_believed(issuers, caller))
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ def test_a_view_is_not_folded_over_a_row_that_is_missing_or_comes_twice(filled):
     fit_the_leaf(filled, 7)
     ledger.views.drop_all()
     with pytest.raises(Tampered) as caught:
-        ledger.views.access()
+        ledger.views.accesses.newest()
     assert (caught.value.code, caught.value.position) == ("log-gap", 8)
     filled.sql("DELETE FROM log WHERE position = 7")
     with pytest.raises(Tampered) as caught:
@@ -167,10 +167,10 @@ def test_a_view_is_not_folded_over_a_row_that_is_missing_or_comes_twice(filled):
 def test_what_views_point_at_can_be_moved_in_time_until_the_log_is_verified(filled):
     """The threat model says so; content stays what it was."""
     ledger = filled.open()
-    true = ledger.views.access(user="user:mallory")
+    true = ledger.views.accesses.newest(user="user:mallory")
     told_later(filled)
     recompute_leaves(filled)
-    moved = ledger.views.access(user="user:mallory")
+    moved = ledger.views.accesses.newest(user="user:mallory")
     ledger.close()
     assert moved[0]["recorded_at"] != true[0]["recorded_at"]
     assert {**moved[0], "recorded_at": None} == {**true[0], "recorded_at": None}

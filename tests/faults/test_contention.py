@@ -379,7 +379,7 @@ def test_a_process_that_forks_while_it_writes_loses_nothing(shared, nursery):
     assert len(set(positions)) == len(positions) > 0
     ledger = shared.open()
     assert len(ledger.application("CRM").members) == 1 + 8 + 8 * 5
-    recorded = {one["position"] for one in ledger.views.access(outcome="granted", limit=0)}
+    recorded = {one["position"] for one in ledger.views.accesses.newest(outcome="granted", limit=0)}
     ledger.close()
     assert set(positions) == recorded
     require_dense(shared)

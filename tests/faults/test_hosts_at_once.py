@@ -164,7 +164,9 @@ def test_two_hosts_that_read_and_change_at_once_agree_on_what_each_read_met(crm,
     for host in hosts:
         ledger = host.open()
         assert len(ledger.application("CRM").administrators) == STEPS * len(workers)
-        recorded = {one["position"]: one["outcome"] for one in ledger.views.access(limit=0)}
+        recorded = {
+            one["position"]: one["outcome"] for one in ledger.views.accesses.newest(limit=0)
+        }
         reads = dict.fromkeys((one[0] for one in told["read"]), "granted")
         assert recorded == reads | dict.fromkeys((one[0] for one in told["refused"]), "denied")
         again = redecide(host.store(), ledger._desk.mapper)

@@ -179,7 +179,7 @@ def test_a_process_that_runs_lets_keys_of_months_go_when_it_follows_the_log(hous
     with pytest.raises(KeyUnavailable) as caught:
         running._desk.mapper.open(row)
     assert caught.value.code == "key-destroyed"
-    assert running.views.access(limit=None)[-1]["position"] != old
+    assert running.views.accesses.newest(limit=None)[-1]["position"] != old
     running.close()
     unlocked = read_keyring(other.keyring_path).unlock(passphrase(PASSPHRASE))
     assert unlocked.epochs[0].access[0] is None

@@ -117,7 +117,7 @@ def test_a_running_process_goes_on_when_another_host_starts_its_next_epoch(hosts
     assert running.retrieve(ALICE, "CRM").version == 1
     change(running, "second")
     assert running.retrieve(ALICE, "CRM").version == 2
-    assert running.views.access(limit=1)[0]["position"] == size + 3
+    assert running.views.accesses.newest(limit=1)[0]["position"] == size + 3
     running.close()
     assert epochs(behind, size) == [2, 2, 2]
     for host in hosts:
@@ -200,7 +200,7 @@ def newest_access(ledger):
 
 QUESTIONS = {
     "rebuild": lambda ledger, log: [view["same"] for view in ledger.views.rebuild()],
-    "access": lambda ledger, log: [one["outcome"] for one in ledger.views.access()],
+    "access": lambda ledger, log: [one["outcome"] for one in ledger.views.accesses.newest()],
     "credentials": lambda ledger, log: [one["epoch"] for one in ledger.views.credentials()],
     "applications": lambda ledger, log: [one.key for one in ledger.views.applications()],
     "epochs": lambda ledger, log: ledger.views.epochs(),
@@ -234,7 +234,7 @@ def test_answers_are_whole_though_the_process_has_not_looked_since_a_rotation(
     if not same_host:
         other.keyring_path.write_bytes(rotating.keyring_path.read_bytes())
     fresh = asking.open()
-    assert [one["outcome"] for one in fresh.views.access()] == ["granted"] * rotations
+    assert [one["outcome"] for one in fresh.views.accesses.newest()] == ["granted"] * rotations
     assert answer(fresh, "recheck") == {"checked": rotations, "wrong": [], "unreadable": []}
     for question, ledger in running.items():
         assert answer(ledger, question) == answer(fresh, question), question
@@ -303,7 +303,7 @@ def test_a_host_that_cannot_know_the_epoch_says_so(hosts):
     with pytest.raises(KeyUnavailable) as caught:
         running.views.rebuild()
     assert caught.value.code == "key-missing"
-    assert [one["outcome"] for one in running.views.access()] == ["unreadable", "granted"]
+    assert [one["outcome"] for one in running.views.accesses.newest()] == ["unreadable", "granted"]
     assert redecide(running._writer.store, running._desk.mapper)["unreadable"]
     running.close()
     require_whole(rotating)

@@ -406,7 +406,7 @@ def test_a_killed_reader_leaves_every_answered_read_in_the_log(filled):
     process.stdout.close()
     assert verify_log(filled.store()).ok
     ledger = filled.open()
-    recorded = {one["position"] for one in ledger.views.access(outcome="granted", limit=0)}
+    recorded = {one["position"] for one in ledger.views.accesses.newest(outcome="granted", limit=0)}
     assert set(answered) <= recorded
     assert all(view["same"] for view in ledger.views.rebuild())
     ledger.close()
@@ -566,7 +566,7 @@ def test_a_view_whose_place_is_none_counts_as_missing_and_is_built_anew(sqlite_f
     assert ledger.views.status()
     ledger.grant(Acting(), "CRM", "administrator", "user:zed")
     ledger.retrieve(Caller(ALICE), "CRM")
-    assert len(ledger.views.access()) == 2
+    assert len(ledger.views.accesses.newest()) == 2
     assert len(ledger.views.credentials()) == len(ledger.views.applications()) == 1
     assert ledger.views.epochs() == {1: 1}
     ledger.views.rebuild()
@@ -584,7 +584,7 @@ def test_a_view_whose_place_is_none_counts_as_missing_and_is_built_anew(sqlite_f
         ("UPDATE application_catalogue_a SET stream = 7", lambda views: views.applications()),
         ("UPDATE application_catalogue_a SET creation = 'x'", lambda views: views.applications()),
         ("UPDATE key_inventory_a SET epoch = 'x'", lambda views: views.epochs()),
-        ("UPDATE access_history_a SET position = 3", lambda views: views.access()),
+        ("UPDATE access_history_a SET position = 3", lambda views: views.accesses.newest()),
     ],
 )
 def test_a_views_column_that_holds_something_else_leads_nowhere(sqlite_filled, statement, ask):

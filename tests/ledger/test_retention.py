@@ -107,7 +107,7 @@ def held(house, path=None):
 
 
 def seen(ledger):
-    return sorted(one["position"] for one in ledger.views.access(limit=None))
+    return sorted(one["position"] for one in ledger.views.accesses.newest(limit=None))
 
 
 def of_months(house, *months):
@@ -122,7 +122,7 @@ def require_whole(house, *months: int) -> None:
     before = ledger.views.digests()
     assert all(view["same"] for view in ledger.views.rebuild())
     assert ledger.views.digests() == before
-    assert all(one["outcome"] != "unreadable" for one in ledger.views.access(limit=None))
+    assert all(one["outcome"] != "unreadable" for one in ledger.views.accesses.newest(limit=None))
     retention = ledger.retention.state()
     again = redecide(house.store(), ledger._desk.mapper, retention=retention)
     assert again["wrong"] == []

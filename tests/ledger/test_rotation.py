@@ -523,7 +523,7 @@ def test_no_remaining_key_opens_an_earlier_value_once_keys_are_destroyed(filled)
     ledger = filled.open()
     for owner in LIVE:
         read(ledger, owner)
-    seen = ledger.views.access(limit=0)
+    seen = ledger.views.accesses.newest(limit=0)
     outcome = rotate(ledger, destroy_previous=True)
     # The first value of one owner, that of the deleted application, and the deleted one.
     assert (outcome.destroyed, outcome.values_gone) == ((1,), 3)
@@ -537,7 +537,7 @@ def test_no_remaining_key_opens_an_earlier_value_once_keys_are_destroyed(filled)
     assert {epoch for epoch, _, _ in tried} == {1, 2}
     for epoch, sealed, place in tried:
         assert any(opens(key, sealed, place) for key in keys) == (epoch == 2)
-    assert again.views.access(limit=0) == seen
+    assert again.views.accesses.newest(limit=0) == seen
     assert [one["event"] for one in again.views.history("CRM", str(OWNERS[0]))][:2] == [
         "set",
         "set",

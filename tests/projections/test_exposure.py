@@ -22,7 +22,7 @@ def short(rows):
 def by_reading(world, user):
     """The same from every record, opened one by one."""
     seen = {}
-    for one in reversed(world.views.access(user=user, outcome="granted", limit=0)):
+    for one in reversed(world.views.accesses.newest(user=user, outcome="granted", limit=0)):
         key = (one["application"], one["owner"], one["version"])
         first, _, times = seen.get(key, (one["recorded_at"], None, 0))
         seen[key] = (first, one["recorded_at"], times + 1)
@@ -111,7 +111,7 @@ def test_an_application_created_anew_goes_on_counting(read):
 
 def test_since_a_moment_only_later_records_count(read):
     """Both ends are told anew."""
-    every = read.views.access(user="user:alice", limit=0)
+    every = read.views.accesses.newest(user="user:alice", limit=0)
     from datetime import datetime
 
     third = datetime.fromisoformat(every[3]["recorded_at"])
@@ -123,7 +123,7 @@ def test_since_a_moment_only_later_records_count(read):
 
 def test_what_was_read_on_somebodys_behalf_is_theirs_too(read):
     """Once, whoever asked."""
-    record = read.views.access(user="user:alice", limit=1)[0]
+    record = read.views.accesses.newest(user="user:alice", limit=1)[0]
     state = read.ledger.application(PAYROLL)
     for asker in ("service:portal", "user:alice"):
         read.append_access(
@@ -139,7 +139,7 @@ def test_what_was_read_on_somebodys_behalf_is_theirs_too(read):
 def test_a_view_that_points_elsewhere_is_not_believed(read):
     """Whether the row that is first or last is another person's, application's or outcome's."""
     table = read.table("access_history")
-    theirs = read.views.access(user="user:bob", limit=1)[0]["position"]
+    theirs = read.views.accesses.newest(user="user:bob", limit=1)[0]["position"]
     alice, payroll = read.digest("claim", "user:alice"), read.digest("application", PAYROLL)
     read.sql(f"UPDATE {table} SET caller = ? WHERE position = ?", alice, theirs)
     with pytest.raises(Tampered) as caught:

@@ -47,7 +47,7 @@ def test_appends_during_a_rebuild_are_in_both_digests(busy, small_pages, monkeyp
     for view in busy.views.rebuild(progress=progress):
         assert view["same"], view
     assert all(done <= total for done, total in told)
-    assert busy.views.access(limit=1)[0]["position"] == busy.size
+    assert busy.views.accesses.newest(limit=1)[0]["position"] == busy.size
     assert all(view["same"] for view in busy.views.rebuild())
 
 
@@ -94,14 +94,14 @@ def test_the_later_of_two_rebuilds_wins(busy, small_pages):
 
 
 def test_a_killed_rebuild_leaves_the_view_serving(busy, small_pages):
-    answers = busy.views.access(limit=0)
+    answers = busy.views.accesses.newest(limit=0)
 
     def killed(done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         busy.views.rebuild("access_history", killed)
-    assert busy.views.access(limit=0) == answers
+    assert busy.views.accesses.newest(limit=0) == answers
     assert busy.views.rebuild("access_history")[0]["same"]
 
 

@@ -166,7 +166,7 @@ def test_rules_of_another_version_cannot_be_judged(busy):
 
 
 def test_behind_unreadable_policy_nothing_is_called_wrong(busy):
-    first = busy.views.access(limit=0)[-1]["position"]
+    first = busy.views.accesses.newest(limit=0)[-1]["position"]
     stale = LackingMapper(busy.mapper, lambda row: row.position == first - 1)
     found = redecide(busy.store, stale)
     assert found["wrong"] == []

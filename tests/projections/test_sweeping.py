@@ -186,6 +186,8 @@ def test_who_still_holds_the_keys_folds_to_the_same(grown):  # noqa: F811
     views = Views(grown.store(), mapper, with_keys.stream_names())
     assert all(view["same"] for view in views.rebuild())
     assert views.digests() == digests
-    assert [one["position"] for one in views.access(limit=None)] == of_months(grown, 3)[::-1]
+    assert [one["position"] for one in views.accesses.newest(limit=None)] == of_months(grown, 3)[
+        ::-1
+    ]
     erasing.close()
     require_whole(grown, 3)

@@ -302,7 +302,7 @@ def test_both_parties_find_it_in_the_history(world):
     """`audit access --user` matches the redeemer and the user alike."""
     _, access = redeemed(world)
     for user in ("user:alice", "service:portal"):
-        (row,) = world.views.access(user=user)
+        (row,) = world.views.accesses.newest(user=user)
         assert (row["position"], row["on_behalf_of"]) == (access.position, "user:alice")
 
 

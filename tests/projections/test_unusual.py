@@ -117,7 +117,7 @@ def test_the_rules_are_read_as_people_write_them():
 
 def test_what_was_given_before_the_span_is_known(busy):
     """Also where the read before lies outside of all that is judged."""
-    rows = busy.views.access(user="user:alice", outcome="granted", limit=0)
+    rows = busy.views.accesses.newest(user="user:alice", outcome="granted", limit=0)
     assert len(rows) > 1
     assert len({(one["application"], one["owner"]) for one in rows}) == 1
     newest = datetime.fromisoformat(rows[0]["recorded_at"])
@@ -125,9 +125,9 @@ def test_what_was_given_before_the_span_is_known(busy):
     # A span of one microsecond, so that the reads before are not judged with it.
     rules = Rules(time(0), time(0), 0, 6, 50, 1 / SECOND)
     question = access_question("user:alice", None, None, None, since, None)
-    assert busy.views.unusual(question, rules, None, None) == []
+    assert busy.views.accesses.unusual(question, rules, None, None) == []
     every = access_question("user:alice", None, None, None, None, None)
-    told = busy.views.unusual(every, rules, None, None)
+    told = busy.views.accesses.unusual(every, rules, None, None)
     assert [one["position"] for one in told] == [rows[-1]["position"]]
 
 

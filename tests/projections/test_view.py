@@ -66,13 +66,13 @@ def test_a_writer_without_views_leaves_them_behind_and_who_asks_brings_them_forw
     ],
 )
 def test_a_place_that_does_not_fit_its_check_is_never_believed(busy, change):
-    digests, answers = busy.views.digests(), busy.views.access(limit=0)
+    digests, answers = busy.views.digests(), busy.views.accesses.newest(limit=0)
     busy.sql(change)
     assert positions(busy.views) == dict.fromkeys(NAMES, 0)
     # An append goes on all the same and leaves such views behind.
     busy.read(caller("user:alice"), "Payroll")
     assert positions(busy.views) == dict.fromkeys(NAMES, 0)
-    assert busy.views.access(limit=0)[1:] == answers
+    assert busy.views.accesses.newest(limit=0)[1:] == answers
     busy.views.bring_forward()
     assert positions(busy.views) == dict.fromkeys(NAMES, busy.size)
     changed = {name for name, digest in busy.views.digests().items() if digest != digests[name]}
@@ -84,14 +84,14 @@ def test_a_row_planted_ahead_of_the_log_does_not_stop_an_append(busy):
     table, ahead = busy.table("access_history"), busy.size + 1
     busy.sql(f"INSERT INTO {table} VALUES (?, x'01', NULL, x'02', x'03', 1)", ahead)
     assert busy.read(caller("user:alice"), "Payroll") == ahead
-    (newest,) = busy.views.access(limit=1)
+    (newest,) = busy.views.accesses.newest(limit=1)
     assert (newest["position"], newest["caller"]) == (ahead, "user:alice")
     assert all(view["same"] for view in busy.views.rebuild())
 
 
 def test_a_keyring_that_lacks_a_key_does_not_move_views_past_what_it_cannot_open(busy):
     digests = busy.views.digests()
-    records = [one["position"] for one in busy.views.access(limit=0)]
+    records = [one["position"] for one in busy.views.accesses.newest(limit=0)]
     first_lacking = sorted(records)[2]
     busy.views.drop_all()
     stale = Views(
@@ -100,20 +100,20 @@ def test_a_keyring_that_lacks_a_key_does_not_move_views_past_what_it_cannot_open
         busy.ledger._desk.streams,
     )
     with pytest.raises(KeyUnavailable):
-        stale.access()
+        stale.accesses.newest()
     assert positions(busy.views)["access_history"] == first_lacking - 1
-    assert busy.views.access(limit=0)[0]["position"] == max(records)
+    assert busy.views.accesses.newest(limit=0)[0]["position"] == max(records)
     busy.views.bring_forward()
     assert busy.views.digests() == digests
 
 
 def test_a_record_whose_key_was_destroyed_has_no_row(busy):
-    gone = [one["position"] for one in busy.views.access(limit=2)]
+    gone = [one["position"] for one in busy.views.accesses.newest(limit=2)]
     eraser = LackingMapper(busy.mapper, lambda row: row.position in gone, "key-destroyed")
     views = Views(busy.store, eraser, busy.ledger._desk.streams)
     views.rebuild("access_history")
     assert positions(views)["access_history"] == busy.size
-    left = [one["position"] for one in views.access(limit=0)]
+    left = [one["position"] for one in views.accesses.newest(limit=0)]
     assert left
     assert not set(gone) & set(left)
 

@@ -43,40 +43,40 @@ def test_each_question_gives_just_the_records_that_fit_newest_first(
     busy, monkeypatch, question, page
 ):
     monkeypatch.setattr(projections.views, "_PAGE", page)
-    everything = busy.views.access(limit=0)
+    everything = busy.views.accesses.newest(limit=0)
     assert len(everything) == 6
     assert [one["position"] for one in everything] == sorted(
         (one["position"] for one in everything), reverse=True
     )
     expected = [one for one in everything if fits(one, **question)]
-    assert busy.views.access(**question) == expected
-    assert busy.views.access(**question, limit=None) == expected
-    assert busy.views.access(**question, limit=1) == expected[:1]
+    assert busy.views.accesses.newest(**question) == expected
+    assert busy.views.accesses.newest(**question, limit=None) == expected
+    assert busy.views.accesses.newest(**question, limit=1) == expected[:1]
     walked, after = [], None
-    while page_found := busy.views.access(**question, limit=2, after=after):
+    while page_found := busy.views.accesses.newest(**question, limit=2, after=after):
         walked += page_found
         after = page_found[-1]["position"]
     assert walked == expected
 
 
 def test_times_bound_both_ends_and_include_them(busy):
-    everything = busy.views.access(limit=0)
+    everything = busy.views.accesses.newest(limit=0)
     with busy.store.reading() as reading:
         times = [reading.row_at(one["position"]).recorded_at for one in everything]
-    assert busy.views.access(since=times[2], until=times[1]) == everything[1:3]
-    assert busy.views.access(since=times[0] + 1) == []
-    assert busy.views.access(until=times[-1] - 1) == []
+    assert busy.views.accesses.newest(since=times[2], until=times[1]) == everything[1:3]
+    assert busy.views.accesses.newest(since=times[0] + 1) == []
+    assert busy.views.accesses.newest(until=times[-1] - 1) == []
     with pytest.raises(InvalidInput) as caught:
-        busy.views.access(since=2, until=1)
+        busy.views.accesses.newest(since=2, until=1)
     assert caught.value.code == "reversed-range"
 
 
 def test_words_are_made_canonical_before_they_are_compared(busy):
-    assert busy.views.access(user=" USER:Alice".strip().replace("USER", "user"))
-    assert busy.views.access(application=" FINANCE ")
+    assert busy.views.accesses.newest(user=" USER:Alice".strip().replace("USER", "user"))
+    assert busy.views.accesses.newest(application=" FINANCE ")
     assert busy.views.credentials(application="PAYROLL", owner="user:ALICE")
     with pytest.raises(InvalidInput):
-        busy.views.access(outcome="maybe")
+        busy.views.accesses.newest(outcome="maybe")
 
 
 def test_the_user_is_the_caller_or_the_person_on_whose_behalf(busy):
@@ -84,9 +84,9 @@ def test_the_user_is_the_caller_or_the_person_on_whose_behalf(busy):
         record_of(caller="service:report", claims=("service:report",), on_behalf_of="user:alice")
     )
     for user in ("service:report", "user:alice"):
-        assert busy.views.access(user=user, limit=1)[0]["position"] == position
+        assert busy.views.accesses.newest(user=user, limit=1)[0]["position"] == position
     both = busy.append_access(record_of(caller="user:zoe", on_behalf_of="user:zoe"))
-    assert [one["position"] for one in busy.views.access(user="user:zoe")] == [both]
+    assert [one["position"] for one in busy.views.accesses.newest(user="user:zoe")] == [both]
     assert all(view["same"] for view in busy.views.rebuild())
 
 
@@ -140,13 +140,13 @@ def test_a_record_hung_on_another_person_is_not_shown_as_theirs(busy):
     table = busy.table("access_history")
     mallory = busy.digest("claim", "user:mallory")
     busy.sql(f"UPDATE {table} SET caller = ?", mallory)
-    kept = astray(lambda: busy.views.access(user="user:mallory"))
+    kept = astray(lambda: busy.views.accesses.newest(user="user:mallory"))
     # The failed question leaves no snapshot open behind it.
     assert kept
     busy.read(caller("user:alice"), "Payroll")
     assert not busy.views.rebuild("access_history")[0]["same"]
-    assert busy.views.access(user="user:mallory") == []
-    assert len(busy.views.access(user="user:alice")) == 4
+    assert busy.views.accesses.newest(user="user:mallory") == []
+    assert len(busy.views.accesses.newest(user="user:alice")) == 4
 
 
 @pytest.mark.parametrize("column", ["owner", "application"])
@@ -170,7 +170,7 @@ def test_a_pointer_to_the_wrong_row_is_tampering(busy, position):
     table = busy.table("access_history")
     busy.sql(f"DELETE FROM {table} WHERE position <> (SELECT max(position) FROM {table})")
     busy.sql(f"UPDATE {table} SET position = ?", position)
-    astray(busy.views.access)
+    astray(busy.views.accesses.newest)
     busy.sql(f"UPDATE {busy.table('application_catalogue')} SET creation = ?", position)
     astray(busy.views.applications)
 
@@ -216,14 +216,14 @@ def test_older_than_counts_from_when_the_values_were_set(busy):
 
 
 def test_records_whose_key_is_not_held_are_listed_as_unreadable(busy):
-    everything = busy.views.access(limit=0)
+    everything = busy.views.accesses.newest(limit=0)
     lacking = {everything[1]["position"], everything[2]["position"]}
     stale = Views(
         busy.store,
         LackingMapper(busy.mapper, lambda row: row.position in lacking),
         busy.ledger._desk.streams,
     )
-    found = stale.access(limit=0)
+    found = stale.accesses.newest(limit=0)
     assert [one["position"] for one in found] == [one["position"] for one in everything]
     assert {one["position"] for one in found if one["outcome"] == "unreadable"} == lacking
     assert all(set(one) == set(everything[0]) for one in found)

@@ -403,6 +403,10 @@ class Model:
                 except Fault as fault:
                     if fault.args[0] not in ("credentials-not-set", "no-such-application"):
                         raise
+            in_another_name = caller is not None and caller[0] != owner
+            everywhere = self.holds(caller or (), "full-control", "all-applications")
+            if not texts and in_another_name and not everywhere:
+                raise Fault("not-allowed")
             return len(gone), {"gone": gone}
 
         return self.attempt(change)

@@ -718,7 +718,7 @@ class Histories(RuleBasedStateMachine):
             self.is_as_the_model_says(application_document(state), model.applications[key])
             assert ledger.application(key) == state
         assert {(right, str(claim)) for right, claim in ledger.roles().held} == model.rights
-        told = list(reversed(views.access()))
+        told = list(reversed(views.accesses.newest()))
         assert len(told) == len(model.accesses)
         for document, record in zip(told, model.accesses, strict=True):
             assert {name: document[name] for name in record} == record

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ledger.errors import InvalidInput
+from ledger.errors import InvalidInput, Unavailable
 from tools.cli.command import Run, command
 
 if TYPE_CHECKING:
@@ -64,12 +64,13 @@ def serve(
     Without a passphrase file, a key file or a systemd credential it starts sealed, and waits for
     `credledger unseal`.
     """
-    from tools.service.server import ServiceSettings, Tls, parse_address
-
     if (certificate is None) != (certificate_key is None):
         raise InvalidInput("usage", "--certificate and --certificate-key belong together.")
     if client_authority is not None and certificate is None:
         raise InvalidInput("usage", "--client-authority needs --certificate.")
+    _require_service()
+    from tools.service.server import ServiceSettings, Tls, parse_address
+
     tls = None
     if certificate is not None and certificate_key is not None:
         tls = Tls(certificate, certificate_key, client_authority)
@@ -83,6 +84,18 @@ def serve(
         address_rate=address_rate,
     )
     _serve(run, wanted)
+
+
+def _require_service() -> None:
+    """`service-missing` where it is not installed."""
+    try:
+        import tools.service.server  # noqa: F401 # found here, or nowhere
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            "service-missing",
+            "The service is made of libraries that are not installed here.",
+            hint="Install them with `pip install 'credledger[service]'`.",
+        ) from error
 
 
 def _serve(run: Run, wanted: ServiceSettings) -> None:

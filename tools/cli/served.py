@@ -308,7 +308,7 @@ def exec_(
 
 
 def ticket_issue(run: Run, client: Client, *, application: str | None) -> None:
-    """`ticket issue`; the service tells no position."""
+    """`ticket issue`."""
     from tools.cli.ticket import print_ticket
 
     issued = client.issue_ticket(application, reason=run.checked_reason())
@@ -316,10 +316,10 @@ def ticket_issue(run: Run, client: Client, *, application: str | None) -> None:
         run,
         {
             "ticket": str(issued.ticket.reveal()),
-            "application": application,
+            "application": issued.application,
             "issued_at": issued.issued_at,
             "expires_at": issued.expires_at,
-            "position": None,
+            "position": issued.position,
         },
     )
 

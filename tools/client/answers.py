@@ -54,8 +54,11 @@ class Ticket:
     """A ticket, which is a secret; without an end where it is good for any application."""
 
     ticket: FieldValue
+    application: str | None
+    """The only one it is good for; None for any."""
     issued_at: str
     expires_at: str | None
+    position: int
 
 
 class _Released(msgspec.Struct):
@@ -70,8 +73,10 @@ class _Released(msgspec.Struct):
 
 class _Issued(msgspec.Struct):
     ticket: str
+    application: str | None
     issued_at: str
     expires_at: str | None
+    position: int
 
 
 class _Deleted(msgspec.Struct):
@@ -105,7 +110,13 @@ def credentials(content: bytes) -> Credentials:
 def ticket(content: bytes) -> Ticket:
     """An issued ticket."""
     found = decoded(content, _Issued)
-    return Ticket(FieldValue(found.ticket), found.issued_at, found.expires_at)
+    return Ticket(
+        FieldValue(found.ticket),
+        found.application,
+        found.issued_at,
+        found.expires_at,
+        found.position,
+    )
 
 
 def deleted(content: bytes) -> tuple[MappingChanged, ...]:

@@ -88,11 +88,13 @@ class MappingVersions(Answer, frozen=True):
 
 
 class TicketIssued(Answer, frozen=True):
-    """A ticket, this once."""
+    """A ticket, this once; the only application it is good for, or null for any."""
 
     ticket: str
+    application: str | None
     issued_at: Time
     expires_at: Time | None
+    position: Position
 
 
 class ApplicationChanged(Answer, frozen=True):

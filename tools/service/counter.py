@@ -39,12 +39,17 @@ class Question(NamedTuple, Generic[B]):
     """Whether the answer's form has bytes of its own."""
 
     @property
-    def acting(self) -> Acting:
-        """Who acts and why."""
-        reason = getattr(self.body, "reason", "")
+    def reason(self) -> str:
+        """Why, as far as the body says; `invalid-reason` where that is more than a line."""
+        reason: str = getattr(self.body, "reason", "")
         if not reason.isprintable():
             raise InvalidInput("invalid-reason", "A reason is one line of printable text.")
-        return Acting(self.caller, reason, self.retry)
+        return reason
+
+    @property
+    def acting(self) -> Acting:
+        """Who acts and why."""
+        return Acting(self.caller, self.reason, self.retry)
 
     @property
     def named(self) -> str:

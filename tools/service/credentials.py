@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 async def get(counter: Counter, question: Question[bodies.Get]) -> answers.Retrieved:
     """The caller's own values, or the group's."""
-    body, acting = question.body, question.acting
+    body = question.body
     found = await counter.ledger.retrieve_async(
         question.caller,
         question.named,
         restricted=body.restricted,
         fields=body.fields or None,
-        reason=acting.reason,
+        reason=question.reason,
     )
     return retrieved(found, as_bytes=question.as_bytes)
 

@@ -29,7 +29,7 @@ from tools.service.metrics import Metrics
 from tools.service.operations import OPERATIONS, Operation
 from tools.service.peers import NOBODY, Peer
 from tools.service.problems import CLOSING, problem_of, status_of
-from tools.service.protocol import PEER
+from tools.service.protocol import ANSWER, PEER, Whole
 from tools.service.seal import Seal
 from tools.service.unsealing import UNSEAL_PATH, Unseal, Unsealed, unseal
 
@@ -37,6 +37,10 @@ BODY_S_MAX = 30.0
 IN_HAND_MAX = 1000
 """Requests that are worked on at once."""
 RETRY_KEY_LENGTH_MAX = 128
+_CHOSEN_MAX = 64
+"""Pairs of Content-Type and Accept that are looked at once."""
+_HEALTH = ("/health/live", "/health/ready")
+"""Asked of nobody's share: who watches must not be turned away, and they cost nothing."""
 _NO_KEYS = b'{"keys":[]}'
 _PROBLEM = b"application/problem+json"
 _JSON = b"application/json"
@@ -76,9 +80,9 @@ class Door:
         self._in_hand = 0
         asked = (one.body for one in OPERATIONS.values())
         self._json, self._msgpack = forms_for((*asked, Unseal))
+        self._chosen: dict[tuple[bytes, bytes], tuple[Form, Form]] = {}
         self._plain: dict[str, Callable[[], Awaitable[Answered]]] = {
-            "/health/live": self._live,
-            "/health/ready": self._ready,
+            **dict(zip(_HEALTH, (self._live, self._ready), strict=True)),
             "/openapi.json": self._description,
             "/.well-known/jwks.json": self._public_keys,
         }
@@ -88,6 +92,8 @@ class Door:
         """Answer one request."""
         path, started = scope["path"], time.perf_counter()
         peer: Peer = scope.get(PEER, NOBODY)
+        # Taken out of the scope, or the two would hold each other.
+        whole: Whole | None = scope.pop(ANSWER, None)
         self._in_hand += 1
         try:
             answered = await self._answered(scope, path, peer, receive)
@@ -95,16 +101,9 @@ class Door:
             return
         finally:
             self._in_hand -= 1
-        headers = [
-            (b"content-type", answered.media_type),
-            (b"content-length", str(len(answered.content)).encode()),
-            *answered.headers,
-        ]
-        if answered.status in CLOSING:
-            headers.append((b"connection", b"close"))
-        start = {"type": "http.response.start", "status": answered.status, "headers": headers}
-        await send(start)
-        await send({"type": "http.response.body", "body": answered.content})
+        content = answered.media_type, answered.content
+        if answered.status != 200 or whole is None or not whole(*content):
+            await _send(answered, send)
         seconds = time.perf_counter() - started
         operation = path if path in OPERATIONS or path == UNSEAL_PATH else "other"
         if path not in self._plain:
@@ -125,11 +124,12 @@ class Door:
     async def _answer(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
         if self._in_hand > IN_HAND_MAX:
             raise Unavailable("too-busy", "Too much is asked at once; nothing was done.")
+        if path not in _HEALTH:
+            self._callers.let_in(peer)
         plain = self._plain.get(path)
         if plain is not None:
             _require_method(scope, b"GET")
             return await plain()
-        self._callers.let_in(peer)
         if path == UNSEAL_PATH:
             return await self._unseal(scope, peer, receive)
         operation = OPERATIONS.get(path)
@@ -156,7 +156,8 @@ class Door:
         caller, application = await self._callers.identify(
             peer, token, getattr(body, "application", None), counter.verifier, counter.threads
         )
-        retry = _retry(operation, headers.get(b"idempotency-key"), body, application)
+        key = headers.get(b"idempotency-key")
+        retry = None if key is None else _retry(operation, key, body, application)
         question = Question(body, caller, application, retry, answered_in.has_bytes)
         answer = await operation.function(counter, question)
         content = answered_in.encoder.encode(answer)
@@ -164,7 +165,16 @@ class Door:
 
     def _forms(self, headers: dict[bytes, bytes]) -> tuple[Form, Form]:
         """What the body is in, and what the answer is to be in."""
-        given = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        said = headers.get(b"content-type", b""), headers.get(b"accept", b"")
+        chosen = self._chosen.get(said)
+        if chosen is None:
+            chosen = self._chosen_for(*said)
+            if len(self._chosen) < _CHOSEN_MAX:
+                self._chosen[said] = chosen
+        return chosen
+
+    def _chosen_for(self, content_type: bytes, accepted: bytes) -> tuple[Form, Form]:
+        given = content_type.partition(b";")[0].strip().lower()
         forms = {form.media_type: form for form in (self._json, self._msgpack)}
         asked = forms.get(given)
         if asked is None:
@@ -173,7 +183,6 @@ class Door:
                 "A body is application/json or application/msgpack.",
                 hint="Say which one with Content-Type.",
             )
-        accepted = headers.get(b"accept", b"")
         named = [form for media_type, form in forms.items() if media_type in accepted]
         return asked, asked if asked in named or not named else named[0]
 
@@ -206,6 +215,18 @@ class Door:
         newest = (await counter.wait(counter.ledger.trust.published)).newest()
         jwks = _NO_KEYS if newest is None else newest.jwks.encode()
         return Answered(200, b"application/jwk-set+json", jwks)
+
+
+async def _send(answered: Answered, send: Send) -> None:
+    headers = [
+        (b"content-type", answered.media_type),
+        (b"content-length", str(len(answered.content)).encode()),
+        *answered.headers,
+    ]
+    if answered.status in CLOSING:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": answered.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answered.content})
 
 
 def _require_method(scope: Scope, method: bytes) -> None:
@@ -256,10 +277,8 @@ async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
 
 
 def _retry(
-    operation: Operation, key: bytes | None, body: bodies.Body, application: str | None
-) -> RetryKey | None:
-    if key is None:
-        return None
+    operation: Operation, key: bytes, body: bodies.Body, application: str | None
+) -> RetryKey:
     if not operation.takes_retry_key:
         raise InvalidInput(
             "retry-key-not-taken",

@@ -1,16 +1,21 @@
 """The two forms of a body: JSON, and msgpack, where bytes are bytes.
 
-Size is bounded before anything is decoded, depth by the structs that are decoded into. What does
-not fit is told by its place only; a place that is a name or a value of the caller's is left out.
+Size is bounded before anything is decoded, depth by the structs that are decoded into. A key that
+comes twice is no form at all, because whoever looks at bodies on the way could read the other one.
+What does not fit is told by its place only; a place that is a name or a value of the caller's is
+left out.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
+import msgpack
 import msgspec
 
 from ledger.errors import InvalidInput
@@ -37,11 +42,14 @@ class Form:
     has_bytes: bool
     encoder: _Encoder
     decoders: dict[type[Body], _Decoder]
+    check: Callable[[bytes], object]
+    """Reads once more what could be decoded; ValueError or TypeError where a key comes twice."""
 
     def decode(self, body: type[Body], content: bytes) -> Any:
         """The struct; `malformed-body`, or `invalid-body` where it does not fit."""
         try:
-            return self.decoders[body].decode(content)
+            decoded = self.decoders[body].decode(content)
+            self.check(content)
         except msgspec.ValidationError as error:
             found = _PLACE.search(str(error))
             place = "" if found is None else f" at {found[1]}"
@@ -50,12 +58,13 @@ class Form:
                 f"The body does not fit the operation{place}.",
                 hint="`GET /openapi.json` describes what each operation takes.",
             ) from None  # the cause may quote what was sent
-        except (msgspec.DecodeError, ValueError, RecursionError):
+        except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
             raise InvalidInput(
                 "malformed-body",
                 f"The body is no well-formed {self.media_type.decode()}.",
                 hint="Nothing was changed; look at what the client sends.",
             ) from None
+        return decoded
 
 
 def forms_for(bodies: Iterable[type[Body]]) -> tuple[Form, Form]:
@@ -67,11 +76,18 @@ def forms_for(bodies: Iterable[type[Body]]) -> tuple[Form, Form]:
             False,
             msgspec.json.Encoder(),
             {kind: msgspec.json.Decoder(kind) for kind in kinds},
+            partial(json.loads, object_pairs_hook=_unrepeated),
         ),
         Form(
             b"application/msgpack",
             True,
             msgspec.msgpack.Encoder(),
             {kind: msgspec.msgpack.Decoder(kind) for kind in kinds},
+            partial(msgpack.unpackb, object_pairs_hook=_unrepeated, strict_map_key=False),
         ),
     )
+
+
+def _unrepeated(pairs: list[tuple[Any, Any]]) -> None:
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise ValueError("a key comes twice")

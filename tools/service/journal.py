@@ -2,17 +2,20 @@
 
 What may stand in it is listed here and nowhere else: operations, statuses, codes, addresses, times.
 No claim, application, reason, token, ticket or value ever does; who asked for what is in the
-ledger. Failures are written up to a rate, and how many were left out is told.
+ledger. Failures, and what the HTTP server has to say, are written up to a rate, for strangers
+cause them; how many were left out is told. Nobody waits for whoever reads it; see `outlet.py`.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import Any, TextIO
+from collections.abc import Callable
+from typing import Any
 
 import structlog
 
+from tools.service.outlet import Outlet
 from tools.service.shares import Shares
 
 _RATE = 20.0
@@ -22,9 +25,10 @@ _BURST = 200
 class Journal:
     """Writes the lines."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
         self._log = structlog.wrap_logger(
-            structlog.WriteLogger(stream),
+            structlog.WriteLogger(outlet),  # type: ignore[arg-type] # asks for write and flush
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -34,6 +38,15 @@ class Journal:
         )
         self._shares = Shares(_RATE, _BURST, time.monotonic)
         self._left_out = 0
+
+    @property
+    def dropped(self) -> int:
+        """Lines that could not be handed on."""
+        return self._outlet.dropped
+
+    def close(self) -> None:
+        """Let the last lines leave."""
+        self._outlet.close()
 
     def listening(self, places: list[str], *, sealed: bool) -> None:
         """The service answers from now on."""
@@ -53,35 +66,42 @@ class Journal:
 
     def failed(self, operation: str, status: int, code: str, source: str, seconds: float) -> None:
         """A request that was not done as asked."""
-        if self._shares.wait_s("") > 0:
-            self._left_out += 1
-            return
-        told: dict[str, Any] = {"left_out": self._left_out} if self._left_out else {}
-        self._left_out = 0
-        write = self._log.error if status >= 500 else self._log.warning
-        write(
+        self._write(
+            self._log.error if status >= 500 else self._log.warning,
             "request-failed",
             operation=operation,
             status=status,
             code=code,
             source=source,
             milliseconds=round(seconds * 1000, 1),
-            **told,
         )
 
+    def server_said(self, message: str, **told: str) -> None:
+        """Something that the HTTP server has to say, without what it would fill in."""
+        self._write(self._log.warning, "server", message=message, **told)
+
     def from_server(self) -> logging.Handler:
-        """What the HTTP server has to say, in the same form."""
-        return _ServerLines(self._log)
+        """Takes over the records of the HTTP server."""
+        return _ServerLines(self)
+
+    def _write(self, write: Callable[..., Any], event: str, **told: Any) -> None:
+        if self._shares.wait_s("") > 0:
+            self._left_out += 1
+            return
+        if self._left_out:
+            told["left_out"] = self._left_out
+        self._left_out = 0
+        write(event, **told)
 
 
 class _ServerLines(logging.Handler):
     """Takes over records of the server's, without what an exception quotes."""
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, journal: Journal) -> None:
         super().__init__(logging.WARNING)
-        self._log = log
+        self._journal = journal
 
     def emit(self, record: logging.LogRecord) -> None:
         raised = record.exc_info[0] if record.exc_info else None
         told = {} if raised is None else {"exception": raised.__name__}
-        self._log.warning("server", message=str(record.msg), **told)
+        self._journal.server_said(str(record.msg), **told)

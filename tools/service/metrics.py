@@ -2,17 +2,23 @@
 
 Labels are operations, statuses and codes, which are few; no name of anybody or anything is one.
 Positions, views and epochs are looked up when they are asked for.
+
+What is counted for each request is counted in plain numbers by the event loop alone, and becomes
+a metric when somebody asks: with a lock for each number it would cost more than half a read's
+decision.
 """
 
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from ledger.errors import LedgerError
@@ -31,24 +37,22 @@ class Sealed(Protocol):
         ...
 
 
+class Dropping(Protocol):
+    """What drops lines rather than wait for their reader."""
+
+    @property
+    def dropped(self) -> int:
+        """How many so far."""
+        ...
+
+
 class Metrics:
     """The service's own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "credledger_requests",
-            "Requests answered.",
-            ["operation", "status", "code"],
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "credledger_request_seconds",
-            "From the head of a request to its answer.",
-            ["operation"],
-            buckets=_LATENCIES_S,
-            registry=self.registry,
-        )
+        self._answered = _Answered()
+        self.registry.register(self._answered)
         self._batches = Histogram(
             "credledger_commit_requests",
             "Requests that shared a commit.",
@@ -63,9 +67,8 @@ class Metrics:
         )
 
     def answered(self, operation: str, status: int, code: str, seconds: float) -> None:
-        """One request."""
-        self._requests.labels(operation, status, code).inc()
-        self._seconds.labels(operation).observe(seconds)
+        """One request; from the event loop only."""
+        self._answered.count(operation, status, code, seconds)
 
     @contextmanager
     def watch(self, requests: int) -> Iterator[None]:
@@ -75,9 +78,76 @@ class Metrics:
         self._batches.observe(requests)
         self._commits.observe(time.perf_counter() - started)
 
-    def look_at(self, seal: Sealed) -> None:
-        """Tell of the ledger as well, once it is open."""
+    def look_at(self, seal: Sealed, log: Dropping) -> None:
+        """Tell of the ledger as well, once it is open, and of the log's lines."""
+        self.registry.register(_LogLooks(log))
         self.registry.register(_LedgerLooks(seal))
+
+
+class _Answered(Collector):
+    """Requests that were answered, and how long they took."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, int, str], int] = {}
+        self._durations: dict[str, _Durations] = {}
+
+    def count(self, operation: str, status: int, code: str, seconds: float) -> None:
+        """One of them."""
+        key = operation, status, code
+        self._counts[key] = self._counts.get(key, 0) + 1
+        durations = self._durations.get(operation)
+        if durations is None:
+            durations = self._durations[operation] = _Durations()
+        durations.count(seconds)
+
+    def collect(self) -> Iterable[CounterMetricFamily | HistogramMetricFamily]:
+        """All of them so far; in another thread, so of copies."""
+        requests = CounterMetricFamily(
+            "credledger_requests", "Requests answered.", labels=["operation", "status", "code"]
+        )
+        for (operation, status, code), count in self._counts.copy().items():
+            requests.add_metric((operation, str(status), code), count)
+        seconds = HistogramMetricFamily(
+            "credledger_request_seconds",
+            "From the head of a request to its answer.",
+            labels=["operation"],
+        )
+        for operation, durations in self._durations.copy().items():
+            seconds.add_metric((operation,), *durations.told())
+        return requests, seconds
+
+
+class _Durations:
+    """A histogram of `_LATENCIES_S`."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(_LATENCIES_S) + 1)
+        self._sum = 0.0
+
+    def count(self, seconds: float) -> None:
+        """One more."""
+        self._counts[bisect_left(_LATENCIES_S, seconds)] += 1
+        self._sum += seconds
+
+    def told(self) -> tuple[list[tuple[str, float]], float]:
+        """How many took up to each bound, and the sum of all."""
+        bounds = (*map(str, _LATENCIES_S), "+Inf")
+        return list(zip(bounds, accumulate(self._counts.copy()), strict=True)), self._sum
+
+
+class _LogLooks(Collector):
+    """What became of the service's own log."""
+
+    def __init__(self, log: Dropping) -> None:
+        self._log = log
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """The counter."""
+        dropped = CounterMetricFamily(
+            "credledger_log_lines_dropped", "Lines of the log that its reader did not take."
+        )
+        dropped.add_metric((), self._log.dropped)
+        return [dropped]
 
 
 class _LedgerLooks(Collector):
@@ -119,6 +189,11 @@ def _gauges(counter: counters.Counter) -> Iterator[GaugeMetricFamily]:
         behind = status.position - int(str(view["position"]))
         lag.add_metric((str(view["name"]),), max(0, behind))
     yield lag
+    known = GaugeMetricFamily(
+        "credledger_tokens_known", "Tokens that were verified and need not be again."
+    )
+    known.add_metric((), counter.verifier.known_count)
+    yield known
     age = GaugeMetricFamily("credledger_epoch_age_seconds", "Since the keys' epoch was started.")
     began = history.started_at.get(history.current, 0)
     age.add_metric((), max(0.0, time.time() - began / 1_000_000))

@@ -1,16 +1,20 @@
-"""A connection: uvicorn's own, which also knows its peer and bounds the head of a request.
+"""A connection: uvicorn's own, which also knows its peer and bounds what comes besides a body.
 
-The parser keeps whatever stands before a body until it is complete, so a head is bounded in bytes
-as they come in, and in time by a look at all connections once a second (`Connections.close_slow`).
+The parser keeps whatever is no body until it is complete, so that is bounded in bytes as they come
+in: a head, and what may stand between and behind the pieces of a body. A head is bounded in time
+as well, by a look at all connections once a second (`close_slow`). Fields behind a body are dropped
+(RFC 9110, section 6.5): whoever looks at heads on the way here has not seen them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
+from collections.abc import Callable
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tools.service.peers import NOBODY, Peer, peer_of
 
@@ -18,8 +22,14 @@ HEAD_BYTES_MAX = 32 * 1024
 """A token has at most 16 KiB."""
 HEAD_S_MAX = 10.0
 CONNECTIONS_MAX = 2000
+SOURCE_CONNECTIONS_MAX = 500
+"""Of one address or account, so that no single one can keep all others out."""
 PEER = "credledger.peer"
 """Where the peer stands in a request's scope."""
+ANSWER = "credledger.answer"
+"""Where a request's scope has what answers it whole: `Whole`."""
+Whole = Callable[[bytes, bytes], bool]
+"""Media type and content of a 200; whether that was sent."""
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"cache-control: no-store\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -32,9 +42,15 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.peer: Peer = NOBODY
-        self._head_bytes = 0
+        self._bytes = 0
+        """That came in a row and were no body."""
+        self._has_advanced = False
+        """Whether a head came to its end, or a piece of a body, with what came last."""
         self.head_since: float | None = None
         """When the head that is not complete yet began, by the loop's clock."""
+        self._common: list[tuple[bytes, bytes]] = []
+        self._begin = b""
+        """How a 200 with these common headers begins."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look who it is; one too many is let go at once."""
@@ -44,29 +60,80 @@ class Connection(HttpToolsProtocol):
         descriptor = transport.get_extra_info("socket").fileno()
         with socket.socket(fileno=socket.dup(descriptor)) as connected:
             self.peer = peer_of(connected)
-        if len(self.connections) > CONNECTIONS_MAX:
+        others = cast("set[Connection]", self.connections)
+        alike = sum(1 for one in others if one.peer.source == self.peer.source)
+        if len(others) > CONNECTIONS_MAX or alike > SOURCE_CONNECTIONS_MAX:
             made.close()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless a head has become too large."""
+        """Parse what came, unless too much of it has been no body."""
+        self._has_advanced = False
         super().data_received(data)
-        if self.head_since is not None and not self.transport.is_closing():
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES_MAX:
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
+        if self._has_advanced or self.transport.is_closing():
+            return
+        self._bytes += len(data)
+        if self._bytes > HEAD_BYTES_MAX:
+            self._cut_off()
 
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
-        self._head_bytes = 0
+        self._bytes = 0
         self.head_since = self.loop.time()
         self.scope[PEER] = self.peer  # type: ignore[literal-required] # ours, for the door
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field, which counts only before a body."""
+        if self.head_since is not None:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
         self.head_since = None
+        self._advance()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        self._advance()
+        super().on_body(body)
+
+    def _advance(self) -> None:
+        self._bytes, self._has_advanced = 0, True
+
+    def _cut_off(self) -> None:
+        if self.head_since is not None:  # a request that is in hand may be answered at any time
+            self.transport.write(_TOO_LARGE)
+        self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin to answer."""
+        cycle.scope[ANSWER] = functools.partial(self._answer_whole, cycle)  # type: ignore[literal-required]
+        super()._start_asgi_task(cycle, app)
+
+    def _answer_whole(self, cycle: RequestResponseCycle, media_type: bytes, content: bytes) -> bool:
+        """Send a 200 in one piece, where the client takes what it is sent.
+
+        It is what uvicorn's own `send` does, for a head that is known to be sound.
+        """
+        if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
+            return False
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        if cycle.default_headers is not self._common:  # they are renewed with the date
+            self._common = cycle.default_headers
+            lines = (b"%b: %b\r\n" % header for header in self._common)
+            self._begin = b"".join((b"HTTP/1.1 200 OK\r\n", *lines))
+        end = b"" if cycle.keep_alive else b"connection: close\r\n"
+        cycle.transport.write(
+            b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+            % (self._begin, media_type, len(content), end, content)
+        )
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+        return True
 
 
 def close_slow(connections: set[Any], now: float) -> None:

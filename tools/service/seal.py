@@ -24,6 +24,8 @@ from tools.wiring import Unlock, open_session, token_verifier
 READY_S = 1.0
 """How long the answer to whether it is ready is good for."""
 SETTLE_S = 5.0
+LOOK_AHEAD_S = 0.4
+"""Twice within the time for which known tokens are believed (`ledger.tokens.verifier.LOOK_US`)."""
 
 
 class Seal:
@@ -100,6 +102,15 @@ class Seal:
             if self._counter is not None:
                 with contextlib.suppress(LedgerError):
                     await self._counter.wait(self._counter.verifier.settle)
+
+    async def look_ahead(self) -> None:
+        """Keep the knowledge of whose tokens are trusted fresh, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_AHEAD_S)
+            if self._counter is not None:
+                # Where the log cannot be read, whoever shows a token hears of it himself.
+                with contextlib.suppress(LedgerError):
+                    await self._counter.wait(self._counter.verifier.look_ahead)
 
     def close(self) -> str:
         """Finish what waits, and let go of the ledger and its keys.

@@ -19,7 +19,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -36,6 +36,7 @@ from tools.service.door import Door
 from tools.service.hardening import harden
 from tools.service.journal import Journal
 from tools.service.metrics import Metrics
+from tools.service.outlet import to_descriptor
 from tools.service.protocol import Connection, close_slow
 from tools.service.seal import Seal
 from tools.settings import Settings
@@ -148,7 +149,7 @@ class Service:
         self._metrics = Metrics()
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="credledger-service")
         self.seal = Seal(settings, threads, self._metrics.watch)
-        self._metrics.look_at(self.seal)
+        self._metrics.look_at(self.seal, journal)
         callers = Callers(service.caller_rate, service.address_rate)
         self._door = Door(self.seal, callers, self._metrics, journal)
         self._servers: list[_Server] = []
@@ -156,6 +157,8 @@ class Service:
         """Set once it answers."""
         self.address: tuple[str, int] | None = None
         """Where it listens over TCP, if it does."""
+        self.metrics_address: tuple[str, int] | None = None
+        """Where it tells its metrics, if it does."""
 
     async def serve(self) -> None:
         """Answer until `stop`."""
@@ -171,14 +174,19 @@ class Service:
             self.address = listening.getsockname()[:2]
             scheme = "http" if context is None else "https"
             places.append(f"{scheme}://{Address(*self.address)}")
+        metrics = contextlib.ExitStack()
         if service.metrics is not None:
-            _serve_metrics(service.metrics, self._metrics)
-        background = [loop.create_task(work) for work in (self._watch_heads(), self.seal.settle())]
+            self.metrics_address = metrics.enter_context(
+                _served_metrics(service.metrics, self._metrics)
+            )
+        works = (self._watch_heads(), self.seal.settle(), self.seal.look_ahead())
+        background = [loop.create_task(work) for work in works]
         self._journal.listening(places, sealed=self.seal.is_sealed)
         self.listening.set()
         try:
             await asyncio.gather(*runs)
         finally:
+            metrics.close()
             for task in background:
                 task.cancel()
 
@@ -189,8 +197,9 @@ class Service:
             server.should_exit = True
 
     def close(self) -> None:
-        """Close the ledger."""
+        """Close the ledger, and then the log."""
         self._journal.stopped(self.seal.close())
+        self._journal.close()
 
     async def _run(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
         config = uvicorn_config(self._door)
@@ -234,7 +243,7 @@ def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
     """
     service.check()
     harden()
-    journal = Journal(sys.stderr)
+    journal = Journal(to_descriptor(sys.stderr.fileno()))
     server_log = logging.getLogger("uvicorn.error")
     server_log.handlers, server_log.propagate = [journal.from_server()], False
     running = Service(settings, service, journal)
@@ -296,11 +305,18 @@ def _tcp_socket(address: Address) -> socket.socket:
     return made
 
 
-def _serve_metrics(address: Address, metrics: Metrics) -> None:
+@contextlib.contextmanager
+def _served_metrics(address: Address, metrics: Metrics) -> Iterator[tuple[str, int]]:
     try:
-        start_http_server(address.port, address.host, metrics.registry)
+        server, thread = start_http_server(address.port, address.host, metrics.registry)
     except OSError as error:
         raise _cannot_listen(str(address), error) from error
+    try:
+        yield address.host, server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _cannot_listen(place: str, error: OSError) -> Unavailable:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 NAMES_MAX = 100_000
+_ROUNDING_S = 1e-9
+"""What rounding leaves over is no wait."""
 
 
 class Shares:
@@ -29,16 +31,17 @@ class Shares:
         """How long this name must wait; nothing is taken of its share."""
         now = self._clock()
         wait = max(self._whole_at.get(name, now), now) + self._step - now - self._leeway
-        # What rounding leaves over is no wait.
-        return wait if wait > 1e-9 else 0.0
+        return wait if wait > _ROUNDING_S else 0.0
 
     def wait_s(self, name: str) -> float:
         """How long this name must wait; 0 takes one request of its share."""
-        wait, now = self.look_s(name), self._clock()
-        if wait > 0:
+        now = self._clock()
+        known = self._whole_at.get(name)
+        next_whole = (now if known is None or known < now else known) + self._step
+        wait = next_whole - now - self._leeway
+        if wait > _ROUNDING_S:
             return wait
-        next_whole = max(self._whole_at.get(name, now), now) + self._step
-        if name not in self._whole_at and len(self._whole_at) >= self._names_max:
+        if known is None and len(self._whole_at) >= self._names_max:
             self._forget_whole(now)
             if len(self._whole_at) >= self._names_max:
                 return self._leeway

@@ -56,7 +56,7 @@ def test_each_coroutine_gets_its_own_answer_and_each_answer_has_a_record(crm):
         return await asyncio.gather(*(ask(number) for number in range(64)))
 
     positions = asyncio.run(all_of_them())
-    recorded = {one["position"]: one for one in crm.views.access(limit=0)}
+    recorded = {one["position"]: one for one in crm.views.accesses.newest(limit=0)}
     assert len(set(positions)) == 64
     for number, position in enumerate(positions):
         assert recorded[position]["reason"] == str(number)
@@ -97,7 +97,7 @@ def test_who_is_cancelled_before_his_turn_leaves_nothing(crm):
         await crm.retrieve_async(ALICE, "CRM", reason="after")
 
     asyncio.run(give_up())
-    assert [one["reason"] for one in crm.views.access(limit=0)] == ["after"]
+    assert [one["reason"] for one in crm.views.accesses.newest(limit=0)] == ["after"]
 
 
 def test_a_loop_that_ended_before_its_answer_does_not_disturb_the_writer(crm):

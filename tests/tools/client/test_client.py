@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import ipaddress
 import logging
 import pickle
 import socket
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Refused, Unavailable
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.tools.client.losing_proxy import LosingProxy
+from tests.tools.service.certificates import Authority
 from tests.tools.service.conftest import ME, VALUES, running
 from tools.client import AsyncClient, Client, Server, calls
 from tools.client.problems import error_of
@@ -224,41 +219,13 @@ def test_a_token_file_is_read_for_each_request(service, tmp_path):
         assert code_of(Refused, lambda: ledger.get("payroll")) == "token-refused"
 
 
-def certificate(folder):
-    """A certificate of this host, and its key, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ledger")])
-    now = dt.datetime.now(dt.UTC)
-    hosts = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    (folder / "key.pem").write_bytes(private)
-    (folder / "key.pem").chmod(0o600)
-    return folder / "cert.pem", folder / "key.pem"
-
-
 def test_a_certificate_is_checked(furnished, tmp_path):
     """By the authority that was named, and no other."""
-    cert, key = certificate(tmp_path)
-    with running(furnished, tmp_path, tls=Tls(cert, key, None)) as one:
+    authority = Authority(tmp_path)
+    tls = Tls(*authority.issue("server", "127.0.0.1"))
+    with running(furnished, tmp_path, tls=tls) as one:
         address = f"https://127.0.0.1:{one.address[1]}"
-        with Client(Server(address, ca_file=cert)) as ledger:
+        with Client(Server(address, ca_file=authority.file)) as ledger:
             assert code_of(Refused, lambda: ledger.get("payroll")) == "no-caller"
         with Client(Server(address, attempts=1)) as ledger:
             assert code_of(Unavailable, lambda: ledger.get("payroll")) == "service-unreachable"

@@ -122,7 +122,11 @@ def test_what_is_changed_is_told_the_same(cli, far, at, json_wanted):
 
 def test_a_ticket_goes_through_the_service_once(far, at, tmp_path):
     far.ok("credential", "set", "here", *at, "--values", "-", stdin=NEW)
-    (tmp_path / "ticket").write_text(far.ok("ticket", "issue", *at, "--app", "here")["ticket"])
+    issued = far.ok("ticket", "issue", *at, "--app", "here")
+    assert issued["application"] == "here"
+    assert issued["position"] == far.ok("credential", "get", "here", *at)["position"] - 1
+    assert far.ok("ticket", "issue", *at)["application"] is None
+    (tmp_path / "ticket").write_text(issued["ticket"])
     said = ("ticket", "redeem", "here", *at, "--ticket-file", str(tmp_path / "ticket"))
     assert far.ok(*said)["fields"] == json.loads(NEW)
     assert far(*said).code != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -91,9 +92,10 @@ def raw(place: Path, content: bytes) -> bytes:
         made.settimeout(5)
         made.connect(str(place))
         answer = b""
-        try:
+        with contextlib.suppress(OSError):  # who refuses does not read to the end
             made.sendall(content)
             made.shutdown(socket.SHUT_WR)
+        try:
             while piece := made.recv(65536):
                 answer += piece
         except (TimeoutError, ConnectionError):

@@ -18,6 +18,7 @@ from ledger.values import FieldValue
 from tests.conftest import PASSPHRASE, House
 from tests.tools.service.clients import Client
 from tools.service.journal import Journal
+from tools.service.outlet import Outlet
 from tools.service.peers import account_claim
 from tools.service.server import Address, Service, ServiceSettings
 from tools.settings import Settings
@@ -51,7 +52,13 @@ class Running:
     address: tuple[str, int]
     house: House
     log: io.StringIO
+    outlet: Outlet
     clients: list[Client] = field(default_factory=list)
+
+    def logged(self) -> str:
+        """Its log, which takes nothing more then."""
+        self.outlet.close()
+        return self.log.getvalue()
 
     def client(self) -> Client:
         """Somebody at the unix socket: this process's account."""
@@ -78,7 +85,8 @@ def running(house: House, folder: Path, *, sealed: bool = False, **settings):
         **settings,
     }
     log = io.StringIO()
-    service = Service(settings_of(house), ServiceSettings(**wanted), Journal(log))
+    outlet = Outlet(log.write)
+    service = Service(settings_of(house), ServiceSettings(**wanted), Journal(outlet))
     if not sealed:
         service.seal.open(None)
     loops: list[asyncio.AbstractEventLoop] = []
@@ -91,7 +99,7 @@ def running(house: House, folder: Path, *, sealed: bool = False, **settings):
     thread.start()
     try:
         assert service.listening.wait(30)
-        one = Running(service, folder / "socket", service.address, house, log)
+        one = Running(service, folder / "socket", service.address, house, log, outlet)
         yield one
     finally:
         for client in one.clients:

@@ -18,7 +18,7 @@ from ledger.usecases.acting import Acting
 from tests.ledger.tokens.minting import mint
 from tests.test_docs import REFERENCE
 from tests.tools.service.conftest import furnish, running
-from tests.tools.service.test_tokens import ALICE, trust
+from tests.tools.service.test_callers import ALICE, trust
 from tools.service.description import description
 from tools.service.operations import OPERATIONS
 from tools.service.problems import STATUSES

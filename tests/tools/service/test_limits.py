@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
 import random
 import socket
 
+import msgpack
 import pytest
 
-from tests.tools.service.clients import JSON, raw
+from tests.tools.service.clients import JSON, MSGPACK, raw
 from tests.tools.service.conftest import VALUES, furnish, running
 from tools.service import protocol
 from tools.service.forms import BODY_BYTES_MAX
+from tools.service.journal import Journal
 from tools.service.peers import Peer, peer_of
-from tools.service.protocol import HEAD_BYTES_MAX
+from tools.service.protocol import HEAD_BYTES_MAX, HEAD_S_MAX
 from tools.service.shares import Shares
 
 GET = "/v1/credentials/get"
+SET = "/v1/credentials/set"
 HEAD = b"POST /v1/credentials/get HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 
 
@@ -54,6 +60,21 @@ def test_what_is_no_json_is_refused(client):
     client.ok(GET, {"application": "payroll"})
 
 
+@pytest.mark.parametrize("form", [JSON, MSGPACK])
+def test_a_key_that_comes_twice_is_refused(client, form):
+    """Two readers could take the body for different requests, or set different values."""
+    name = {"application": "payroll"}
+    once = json.dumps(name).encode() if form == JSON else msgpack.packb(name)
+    twice = once[:-1] + b"," + once[1:] if form == JSON else b"\x82" + once[1:] * 2
+    assert client.send("POST", GET, once, content_type=form).status == 200
+    reply = client.send("POST", GET, twice, content_type=form)
+    assert (reply.status, reply.code) == (400, "malformed-body")
+    value = b'"a":{"base64":"","base64":""}' if form == JSON else b"\xa1a\x82\x90\x90\x90\x90"
+    head = b'{"fields":{%s}}' if form == JSON else b"\x81\xa6fields\x81%s"
+    reply = client.send("POST", SET, head % value, content_type=form)
+    assert (reply.status, reply.code) == (400, "malformed-body")
+
+
 def test_methods_types_and_paths_are_told_apart(client):
     """Each has its status, and what would be right."""
     reply = client.send("GET", GET)
@@ -72,10 +93,9 @@ def test_a_large_body_is_not_read(service):
     assert b"\r\nconnection: close" in head
     assert b'"body-too-large"' in content
     piece = b"%x\r\n%s\r\n" % (1 << 16, b"x" * (1 << 16))
-    answer = raw(
-        service.socket, HEAD + b"transfer-encoding: chunked\r\n\r\n" + piece * 70 + b"0\r\n\r\n"
-    )
-    assert b" 413 " in answer.partition(b"\r\n")[0]
+    with service.client().connected() as made:
+        made.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n" + piece * 64 + b"1\r\nx\r\n")
+        assert made.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_head_without_end_is_cut_off(service):
@@ -110,7 +130,7 @@ def test_bytes_at_random_never_find_a_fault(service):
             content[at : at + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
         for line in raw(service.socket, bytes(content)).split(b"\r\n"):
             assert not line.startswith(b"HTTP/1.1 5"), bytes(content)
-    assert b"unexpected" not in service.log.getvalue().encode()
+    assert b"unexpected" not in service.logged().encode()
     service.client().ok(GET, {"application": "payroll"})
 
 
@@ -133,6 +153,9 @@ def test_an_address_gets_a_share_and_no_more(house, tmp_path):
         stranger = service.stranger()
         codes = [stranger.ask(GET, {}).code for _ in range(3)]
         assert codes == ["no-caller", "no-caller", "too-many-requests"]
+        for path in ("/.well-known/jwks.json", "/openapi.json"):
+            assert stranger.send("GET", path).status == 429
+        assert stranger.send("GET", "/health/ready").status == 200
         service.client().ok(GET, {"application": "payroll"})
 
 
@@ -179,7 +202,7 @@ def test_no_value_or_name_is_in_the_log_of_the_service(service, client):
     client.ok(GET, {"application": "payroll", "reason": "canary-reason"})
     client.fails(403, "access-denied", GET, {"application": "canary-application"})
     service.stranger("canary-token").ask(GET, {})
-    text = service.log.getvalue()
+    text = service.logged()
     assert '"code": "access-denied"' in text
     for canary in ("canary", "payroll", *VALUES.values()):
         assert canary not in text
@@ -188,3 +211,56 @@ def test_no_value_or_name_is_in_the_log_of_the_service(service, client):
 def test_the_socket_is_its_group_s_only(service):
     """Whoever else connects would need a right to."""
     assert service.socket.stat().st_mode & 0o777 == 0o660
+
+
+def test_fields_behind_a_body_are_none_of_the_head(service):
+    """Whoever checks heads on the way has not seen them, so they say nothing here."""
+    body = b'{"application":"payroll"}'
+    told = b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n%x\r\n%s\r\n0\r\n%s\r\n"
+    for field in (b"", b"idempotency-key: k\r\n", b"content-type: text/plain\r\n"):
+        with service.client().connected() as made:
+            made.sendall(HEAD + told % (len(body), body, field))
+            assert made.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("endless", [b"0\r\n%s", b"1;%s"], ids=["fields", "extensions"])
+def test_what_comes_around_a_body_without_end_is_cut_off(service, endless):
+    """Fields behind a body, or words beside the length of a piece, are not kept for ever."""
+    line = b"x-a: " + b"a" * 1000 + b"\r\n" if endless.startswith(b"0") else b"a" * 1000
+    with service.client().connected() as made, pytest.raises(ConnectionError):
+        made.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n" + endless % b"")
+        for _ in range(10_000):
+            made.sendall(line)
+
+
+def test_a_body_in_many_small_pieces_is_read(service):
+    """What bounds the rest does not bound a body."""
+    body = b'{"application":"payroll"}' + b" " * 40_000
+    pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    with service.client().connected() as made:
+        made.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n" + pieces + b"0\r\n\r\n")
+        assert made.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_one_source_has_a_share_of_the_connections(service, monkeypatch):
+    """Who holds as many as one may gets no more, and others still do."""
+    monkeypatch.setattr(protocol, "SOURCE_CONNECTIONS_MAX", 3)
+    held = [service.stranger() for _ in range(3)]
+    assert all(one.send("GET", "/health/live").status == 200 for one in held)
+    with held[0].connected() as more:
+        more.settimeout(HEAD_S_MAX / 2)
+        assert more.recv(1) == b""
+    service.client().ok(GET, {"application": "payroll"})
+    assert held[0].send("GET", "/health/live").status == 200
+
+
+def test_strangers_do_not_fill_the_log_of_the_service():
+    """What the server says of broken requests is written up to the rate, and the rest counted."""
+    written = io.StringIO()
+    handler = Journal(written).from_server()
+    broken = logging.LogRecord("", logging.WARNING, "", 0, "Invalid HTTP request.", (), None)
+    for _ in range(10_000):
+        handler.handle(broken)
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert 100 < len(lines) < 1000
+    assert {line["message"] for line in lines} == {"Invalid HTTP request."}

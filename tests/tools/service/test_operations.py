@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import os
 
+from ledger.claims import parse_claim
 from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
 from tests.tools.service.clients import JSON, MSGPACK
 from tests.tools.service.conftest import ME, VALUES
 from tools.service.operations import OPERATIONS
@@ -17,7 +19,7 @@ SET = "/v1/credentials/set"
 def recorded(service, position):
     """The access record at a position, as an auditor is told of it."""
     views = service.service.seal.counter.session.views
-    (found,) = [one for one in views.access(limit=0) if one["position"] == position]
+    (found,) = [one for one in views.accesses.newest(limit=0) if one["position"] == position]
     return found
 
 
@@ -50,6 +52,63 @@ def test_a_stranger_hears_the_same_of_what_is_there_and_what_is_not(service, cli
         assert recorded(service, position)["outcome"] == "denied"
         one["detail"] = one["detail"].replace(str(position), "")
     assert refused[0] == refused[1]
+
+
+def test_whoever_may_nothing_cannot_tell_what_there_is(service, client):
+    """No operation answers otherwise for an application that there is, or for one who is known."""
+    ledger = service.service.seal.counter.ledger
+    bob = "user:bob"
+    ledger.create_application(Acting(), "closed", kind="individual", members=(bob,))
+    values = {name: FieldValue(value) for name, value in VALUES.items()}
+    ledger.set_credentials(Acting(), "closed", parse_claim(bob), values)
+    ticket = {"ticket": "clt_" + "A" * 43}
+    role = {"role": "member", "claim": str(ME)}
+    for path, body in (
+        ("credentials/get", {}),
+        ("credentials/set", {"fields": {"any": "value"}}),
+        ("credentials/set", {"fields": VALUES, "owner": bob}),
+        ("credentials/delete", {}),
+        ("credentials/delete", {"owner": bob}),
+        ("credentials/restore", {"version": 1}),
+        ("credentials/list", {}),
+        ("credentials/list", {"owner": bob}),
+        ("credentials/history", {}),
+        ("credentials/history", {"owner": str(ME)}),
+        ("credentials/history", {"owner": bob}),
+        ("tickets/issue", {}),
+        ("tickets/redeem", ticket),
+        ("applications/create", {"kind": "group"}),
+        ("applications/update", {"name": "New"}),
+        ("applications/delete", {}),
+        ("applications/grant", role),
+        ("applications/revoke", role),
+        ("applications/show", {}),
+        ("applications/fields", {}),
+        ("applications/claims", {}),
+    ):
+        there, nowhere = (
+            _unnumbered(client.ask(f"/v1/{path}", {"application": name, **body}))
+            for name in ("closed", "nowhere")
+        )
+        assert there == nowhere, path
+    told = [client.ask("/v1/credentials/delete-all", {"owner": one}) for one in (bob, "user:no")]
+    assert [(one.status, one.code) for one in told] == [(403, "not-allowed")] * 2
+
+
+def _unnumbered(reply):
+    position = str(reply.document.get("position", ""))
+    return reply.status, reply.content.decode().replace(position or "-", "")
+
+
+def test_whoever_manages_everything_is_told_that_nothing_was_set(service, client):
+    """A right that reaches every application hears the truth of an owner who has nothing."""
+    ledger = service.service.seal.counter.ledger
+    for right in ("all-applications", "full-control"):
+        ledger.role_grant(Acting(), right, str(ME))
+        told = client.ok("/v1/credentials/delete-all", {"owner": "user:no"})
+        assert told == {"deleted": []}
+        ledger.role_revoke(Acting(), right, str(ME))
+    client.fails(403, "not-allowed", "/v1/credentials/delete-all", {"owner": "user:no"})
 
 
 def test_what_is_not_set_names_the_page_where_it_can_be(service, client):
@@ -180,6 +239,7 @@ def test_a_ticket_turns_into_the_credentials_of_whom_it_was_issued_to(service, c
     client.ok(SET, {"application": "cube", "fields": VALUES})
     issued = client.ok("/v1/tickets/issue", {"application": "cube"})
     assert issued["expires_at"] > issued["issued_at"]
+    assert (issued["application"], issued["position"]) == ("cube", ledger.head().size)
     said = {"application": "cube", "ticket": issued["ticket"]}
     found = client.ok("/v1/tickets/redeem", said)
     assert found["fields"] == VALUES

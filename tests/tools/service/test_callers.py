@@ -43,7 +43,7 @@ def test_a_token_s_subject_reads_and_is_recorded_with_its_issuer(service):
         found = alice.ok(GET, {"application": "payroll"})
     assert (found["owner"], found["fields"]) == (ALICE, VALUES)
     views = service.service.seal.counter.session.views
-    record = views.access(limit=1)[0]
+    record = views.accesses.newest(limit=1)[0]
     assert record["caller"] == ALICE
     assert record["authenticated_by"].startswith(f"token:{ISSUER};")
 

@@ -1,0 +1,127 @@
+"""`credledger serve` and `credledger unseal`, as they are typed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import PASSPHRASE
+from tests.tools.conftest import Cli
+from tests.tools.service.clients import Client
+from tests.tools.service.conftest import furnish, running
+from tests.tools.service.test_seal import process
+
+PAYROLL = {"application": "payroll"}
+GET = "/v1/credentials/get"
+
+
+@pytest.fixture
+def house(prepared_file):
+    return prepared_file(furnish)
+
+
+@pytest.fixture
+def cli(tmp_path):
+    """The command line of somebody who has neither store nor keyring."""
+    made = Cli(tmp_path)
+    made.environment = {}
+    return made
+
+
+@pytest.fixture
+def sealed(house, tmp_path):
+    with running(house, tmp_path, sealed=True) as one:
+        yield one
+
+
+def written(folder, content):
+    file = folder / "given"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    return str(file)
+
+
+def test_a_passphrase_file_unseals(sealed, cli, tmp_path):
+    """The slot is told; a second time there is nothing to unseal, exit 5."""
+    said = ("unseal", "--socket", str(sealed.socket))
+    given = ("--passphrase-file", written(tmp_path, f"{PASSPHRASE}\n".encode()))
+    assert cli.ok(*said, *given) == {"slot": 1}
+    assert sealed.client().ok(GET, PAYROLL)["version"] == 1
+    again = cli(*said, *given)
+    assert (again.code, again.error["code"]) == (5, "not-sealed")
+
+
+def test_standard_input_unseals_and_people_read_a_sentence(sealed, cli):
+    """`-` is a passphrase on standard input."""
+    said = ("unseal", "--socket", str(sealed.socket), "--passphrase-file", "-")
+    answer = cli(*said, stdin=PASSPHRASE.encode(), json_wanted=False)
+    assert (answer.code, answer.text) == (0, "Unlocked by slot 1.\n")
+
+
+def test_what_does_not_unlock_leaves_it_sealed(sealed, cli, tmp_path):
+    """A wrong passphrase, a wrong key, a slot that is not there: exit 6, and no word of either."""
+    socket = ("unseal", "--socket", str(sealed.socket))
+    wrong = written(tmp_path, b"canary, not the right one")
+    for given in (
+        ("--passphrase-file", wrong),
+        ("--passphrase-file", wrong, "--slot", "1"),
+        ("--key-file", written(tmp_path / "..", b"c" * 32)),
+    ):
+        answer = cli(*socket, *given)
+        assert answer.code == 6, answer
+        assert "canary" not in answer.err
+    right = written(tmp_path, PASSPHRASE.encode())
+    assert cli(*socket, "--passphrase-file", right, "--slot", "9").code in {3, 6}
+    sealed.client().fails(423, "sealed", GET, PAYROLL)
+    assert base64.b64encode(b"c" * 32).decode() not in sealed.logged()
+
+
+def test_nothing_to_unlock_with_or_nobody_there_is_said(sealed, cli, tmp_path):
+    """Exit 6 without a passphrase, exit 7 without a service."""
+    assert cli("unseal", "--socket", str(sealed.socket)).code == 6
+    given = ("--passphrase-file", written(tmp_path, PASSPHRASE.encode()))
+    answer = cli("unseal", "--socket", str(tmp_path / "none"), *given)
+    assert (answer.code, answer.error["code"]) == (7, "service-unreachable")
+
+
+def test_a_process_that_waits_sealed_is_unsealed_by_the_command(house, cli, tmp_path):
+    """Both in processes of their own would do no more than this."""
+    with process(house, tmp_path, passphrase=False) as started:
+        client = Client(tmp_path / "socket")
+        client.fails(423, "sealed", GET, PAYROLL)
+        given = ("--passphrase-file", written(tmp_path, PASSPHRASE.encode()))
+        assert cli.ok("unseal", "--socket", str(tmp_path / "socket"), *given) == {"slot": 1}
+        assert client.ok(GET, PAYROLL)["version"] == 1
+        client.close()
+        started.terminate()
+        told = [json.loads(line)["event"] for line in started.stderr.read().splitlines()]
+        assert told[-3:] == ["unsealed", "stopping", "stopped"]
+        assert started.wait(30) == 0
+
+
+LACKING = "import sys; sys.modules[sys.argv.pop(1)] = None; from tools.cli.main import main; main()"
+
+
+@pytest.mark.parametrize(
+    ("library", "said", "code", "extra"),
+    [
+        ("uvicorn", ("serve", "--socket", "/nowhere"), "service-missing", "service"),
+        ("structlog", ("serve", "--socket", "/nowhere"), "service-missing", "service"),
+        ("prometheus_client", ("serve", "--socket", "/nowhere"), "service-missing", "service"),
+        ("httpx", ("app", "list", "--server", "unix:///nowhere"), "client-missing", "client"),
+        ("stamina", ("app", "list", "--server", "unix:///nowhere"), "client-missing", "client"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_how_to_install_it(library, said, code, extra):
+    """Exit 7 and the extra's name; no trace of Python."""
+    environment = {name: value for name, value in os.environ.items() if "CREDLEDGER" not in name}
+    line = [sys.executable, "-c", LACKING, library, *said, "--json"]
+    answer = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+    told = json.loads(answer.stderr)["error"]
+    assert (answer.returncode, told["code"]) == (7, code)
+    assert f"pip install 'credledger[{extra}]'" in told["hint"]

@@ -1,0 +1,192 @@
+"""Whoever watches the service sees how it is, and keeps it from nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import os
+import threading
+import time
+import urllib.request
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.ledger.tokens.minting import mint
+from tests.tools.service.clients import Client
+from tests.tools.service.conftest import VALUES, furnish, running
+from tests.tools.service.test_callers import trust
+from tests.tools.service.test_seal import process
+from tools.service.outlet import LINES_MAX, Outlet, to_descriptor
+from tools.service.server import Address
+
+GET = "/v1/credentials/get"
+PAYROLL = {"application": "payroll"}
+ANYWHERE = Address("127.0.0.1", 0)
+
+
+@pytest.fixture
+def house(prepared_file):
+    return prepared_file(furnish, trust)
+
+
+def text_of(service) -> str:
+    host, port = service.service.metrics_address
+    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=30) as answer:
+        return answer.read().decode()
+
+
+def told(service) -> dict[tuple[str, ...], float]:
+    """Each sample by its name and its labels, in the order of their names."""
+    return {
+        (sample.name, *(label for _, label in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text_of(service))
+        for sample in family.samples
+    }
+
+
+def soon(service, key, value):
+    """The samples, once this one is so: what is counted is counted behind the answer."""
+    deadline = time.monotonic() + 10
+    while (samples := told(service)).get(key) != value:
+        assert time.monotonic() < deadline, samples
+    return samples
+
+
+def test_reads_refusals_and_commits_are_counted_with_no_name_of_anybody(house, tmp_path):
+    """By operation, status and code; with their times, and where the ledger stands."""
+    with running(house, tmp_path, metrics=ANYWHERE) as service:
+        client = service.client()
+        for _ in range(5):
+            client.ok(GET, {**PAYROLL, "reason": "canary-reason"})
+        client.fails(403, "access-denied", GET, {"application": "canary-application"})
+        client.ask("/v1/canary", {})
+        service.stranger("canary-token").ask(GET, PAYROLL)
+        service.stranger(mint(int(time.time()))).ok(GET, PAYROLL)
+        client.send("GET", "/health/live")
+        samples = soon(service, ("credledger_requests_total", "", GET, "200"), 6)
+        size = service.service.seal.counter.ledger.head().size
+        text = text_of(service)
+    assert samples["credledger_requests_total", "access-denied", GET, "403"] == 1
+    assert samples["credledger_requests_total", "token-refused", GET, "401"] == 1
+    assert samples["credledger_requests_total", "no-such-path", "other", "404"] == 1
+    assert samples["credledger_request_seconds_count", GET] == 8
+    assert samples["credledger_request_seconds_bucket", "+Inf", GET] == 8
+    rising = [value for key, value in samples.items() if key[0].endswith("seconds_bucket")]
+    assert 0 < samples["credledger_request_seconds_sum", GET] < 60
+    assert len(rising) > 20
+    assert samples["credledger_commit_requests_sum",] >= 7
+    assert samples["credledger_commit_seconds_count",] >= 7
+    assert samples["credledger_sealed",] == 0
+    assert samples["credledger_store_up",] == 1
+    assert samples["credledger_position",] == size
+    assert samples["credledger_view_lag", "access_history"] == 0
+    assert samples["credledger_tokens_known",] == 1
+    assert 0 <= samples["credledger_epoch_age_seconds",] < 3600 * 24
+    assert samples["credledger_log_lines_dropped_total",] == 0
+    for name in ("canary", "payroll", "alice", *VALUES.values()):
+        assert name not in text
+
+
+def test_a_histogram_counts_up_to_each_bound(house, tmp_path):
+    """A bound's number holds those of all lower ones."""
+    with running(house, tmp_path, metrics=ANYWHERE) as service:
+        for seconds in (0.001, 0.002, 0.03, 7.0):
+            service.service._metrics.answered("some", 200, "", seconds)  # as the door
+        samples = told(service)
+    upto = {key[1]: value for key, value in samples.items() if key[2:] == ("some",)}
+    assert (upto["0.002"], upto["0.02"], upto["0.04"], upto["5.12"], upto["+Inf"]) == (
+        2,
+        2,
+        3,
+        3,
+        4,
+    )
+    assert samples["credledger_request_seconds_sum", "some"] == pytest.approx(7.033)
+
+
+def test_a_sealed_service_and_one_without_its_store_say_so(house, tmp_path, request):
+    """Of the ledger nothing else is told then."""
+    with running(house, tmp_path, sealed=True, metrics=ANYWHERE) as service:
+        samples = told(service)
+        assert samples["credledger_sealed",] == 1
+        assert ("credledger_position",) not in samples
+        service.service.seal.open(None)
+        assert told(service)["credledger_position",] > 0
+        kept = house.store_path.with_suffix(".kept")
+        house.store_path.rename(kept)
+        try:
+            samples = told(service)
+            assert (samples["credledger_sealed",], samples["credledger_store_up",]) == (0, 0)
+            assert ("credledger_position",) not in samples
+        finally:
+            house.store_path.unlink(missing_ok=True)
+            kept.rename(house.store_path)
+
+
+def test_metrics_end_with_the_service_and_are_nowhere_on_its_own_address(house, tmp_path):
+    with running(house, tmp_path, metrics=ANYWHERE) as service:
+        assert service.client().send("GET", "/metrics").status == 404
+        address = service.service.metrics_address
+    with pytest.raises(ConnectionRefusedError):
+        http.client.HTTPConnection(*address, timeout=5).connect()
+
+
+def test_a_reader_of_the_log_that_stops_reading_stops_no_answer(house, tmp_path):
+    """Its pipe is full; reads are answered all the same, and SIGTERM ends the service with 0."""
+    with process(house, tmp_path) as started:
+        fcntl.fcntl(started.stderr.fileno(), fcntl.F_SETPIPE_SZ, 4096)
+        client = Client(tmp_path / "socket")
+        for _ in range(100):  # 100 lines have more than twice as many bytes as the pipe takes
+            client.fails(404, "no-such-path", "/v1/none", {})
+        client.ok(GET, PAYROLL)
+        client.close()
+        started.terminate()
+        assert started.wait(30) == 0
+
+
+def test_a_log_without_a_reader_stops_no_answer(house, tmp_path):
+    """The reader is gone, and the lines with it."""
+    with process(house, tmp_path) as started:
+        started.stderr.close()
+        client = Client(tmp_path / "socket")
+        for _ in range(3):
+            client.fails(404, "no-such-path", "/v1/none", {})
+        client.ok(GET, PAYROLL)
+        client.close()
+        started.terminate()
+        assert started.wait(30) == 0
+
+
+def test_lines_that_nobody_takes_are_dropped_and_counted():
+    """What waits is bounded; who writes never waits; what waited leaves in its order."""
+    let_go, written = threading.Event(), []
+
+    def write(line):
+        let_go.wait(30)
+        written.append(line)
+
+    outlet = Outlet(write, lines_max=10)
+    for number in range(100):
+        outlet.write(f"{number}\n")
+    assert 89 <= outlet.dropped <= 90  # one may be on its way already
+    let_go.set()
+    outlet.close()
+    assert written == [f"{number}\n" for number in range(len(written))]
+    assert len(written) + outlet.dropped == 100
+
+
+def test_lines_to_a_closed_pipe_are_counted():
+    """And to an open one they go whole."""
+    reading, writing = os.pipe()
+    outlet = to_descriptor(writing)
+    outlet.write(f"{json.dumps({'event': 'ä'})}\n")
+    assert os.read(reading, 100) == b'{"event": "\\u00e4"}\n'
+    os.close(reading)
+    for _ in range(3):
+        outlet.write("lost\n")
+    outlet.close()
+    os.close(writing)
+    assert outlet.dropped == 3
+    assert LINES_MAX >= 100
