@@ -118,7 +118,9 @@ ELSEWHERE = {
     "log witness stamp": "test_witness_faults.py",
     "audit report": "test_report_faults.py",
     "replay restore": "test_kills.py",
+    "serve": "../tools/service/test_load.py",
     "store migrate": "test_kills_again.py",
+    "unseal": "../tools/service/test_seal.py",
 }
 READS = {
     "backup verify",
