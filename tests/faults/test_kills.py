@@ -305,6 +305,43 @@ def test_a_slot_that_was_being_added_opens_only_once_the_log_knows_it(on_both, t
     assert seen == {True, False}
 
 
+PAIRS = """
+import json
+from tools.documents import StandardInput
+from tools.settings import Given, decide
+from tools.wiring import open_session
+
+with open_session(decide(Given()), StandardInput()) as session:
+    held = [pair.made_at for pair in session.ledger.trust.service_pairs()]
+    print(json.dumps([held, [pair.made_at for pair in session.ledger.trust.published().kept]]))
+"""
+NEW_PAIR = ("key", "service", "rotate")
+
+
+def test_a_killed_new_pair_of_the_service_is_published_or_gives_way(on_both, tmp_path):
+    """Whatever is published opens at every moment; the next one leaves nothing unpublished."""
+    begun = on_both.copy(tmp_path / "begun")
+    begun.ok(*NEW_PAIR)
+    begun.settle()
+    position, ((first,), _) = begun.position(), begun.ok("pairs", script=PAIRS)
+    seen = set()
+    for host, ended in killed_everywhere(begun, tmp_path, *NEW_PAIR):
+        host.is_whole()
+        there = host.topics(position)
+        assert there in ([], ["service-key.made"])
+        assert there or not ended.out
+        held, published = host.ok("pairs", script=PAIRS)
+        assert held[: len(published)] == published
+        assert held[0] == first
+        seen.add((len(held), len(published)))
+        host.ok(*NEW_PAIR)
+        held, after = host.ok("pairs", script=PAIRS)
+        assert held == after == [published[-1], after[-1]]
+    assert seen >= {(1, 1), (2, 2)}
+    if begun.server is not None:
+        begun.drop_database()
+
+
 def test_an_unfinished_slot_does_not_stand_in_the_way_of_the_next(base, tmp_path):
     """The same label, or the same passphrase under another, goes through and opens."""
     met = 0

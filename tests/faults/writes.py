@@ -105,7 +105,7 @@ ELSEWHERE = {
     "key restore": "test_key_holding.py",
     "key retention apply": "../ledger/test_retention.py",
     "key rotate": "test_torture.py",
-    "key service rotate": "../ledger/test_service_keys.py",
+    "key service rotate": "test_kills.py",
     "key shares create": "test_key_holding.py",
     "key shares restore": "test_key_holding.py",
     "key slot add": "test_kills.py",
@@ -118,7 +118,9 @@ ELSEWHERE = {
     "log witness stamp": "test_witness_faults.py",
     "audit report": "test_report_faults.py",
     "replay restore": "test_kills.py",
+    "serve": "../tools/service/test_load.py",
     "store migrate": "test_kills_again.py",
+    "unseal": "../tools/service/test_seal.py",
 }
 READS = {
     "backup verify",

@@ -114,6 +114,8 @@ def test_a_ticket_is_its_users_in_any_case(counter):
     said = Caller(parse_claim(f"{BLIND}#service:PORTAL"))
     got = ledger.redeem_ticket(said, "portal", issued.ticket.reveal())
     assert got.owner == str(WRITTEN[0])
+    for told in (counter.events("access.granted")[-1], counter.events("ticket.redeemed")[-1]):
+        assert told.event.caller == f"{BLIND}#service:portal"
 
 
 def test_a_leaver_loses_what_is_held_in_any_case(counter):

@@ -161,6 +161,25 @@ def test_no_change_of_the_file_drops_a_pair_unsaid(counter):
     assert held(counter) == ()
 
 
+@pytest.mark.parametrize("order", [(2, 1), (1, 1), (1, 2, 3)])
+def test_pairs_that_no_writer_leaves_make_a_keyring_damaged(counter, order):
+    """They are two at most, and the last one is the newest."""
+    unlocked = unlocked_by_passphrase(counter.house.keyring_path)
+    made = {number: new_pair(number) for number in set(order)}
+    odd = replace(unlocked, service=tuple(made[number] for number in order))
+    keyring = odd._with_epochs(odd.epochs).keyring
+    with pytest.raises(KeyUnavailable) as caught:
+        keyring.unlock(passphrase(PASSPHRASE))
+    assert caught.value.code == "keyring-damaged"
+
+
+def test_who_unlocked_is_known_without_the_pair(counter):
+    """What is handed round in a process to say who acts holds no private key."""
+    unlocked = unlocked_by_passphrase(counter.house.keyring_path)
+    assert len(unlocked.service) == 1
+    assert unlocked.without_keys().service == ()
+
+
 def test_a_keyring_without_a_pair_is_written_as_before(house):
     """Byte for byte as a keyring that never had one: no entry says that there is none."""
     ledger = house.open()

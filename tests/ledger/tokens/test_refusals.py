@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from ledger.aggregates.retention import Erasure, Retention
 from ledger.aggregates.token_use import TokenRefused
-from ledger.errors import Refused, Unavailable
+from ledger.errors import NotFound, Refused, Unavailable
 from ledger.tokens import refusals as refusing
 from ledger.tokens.refusals import MINUTE_US, OTHERS, SOURCES_MAX, Refusals
+from projections.explanation import explain
+from projections.refused_tokens import refused_tokens
 from tests.ledger.tokens.conftest import StillClock
 from tests.ledger.tokens.hostile import by_stranger
 from tests.ledger.tokens.minting import ISSUER, mint
@@ -155,3 +158,22 @@ def test_a_source_is_recorded_short_and_printable(refusals, book, source, shown)
     refusals.unverified("malformed", source)
     refusals.settle(everything=True)
     assert book.events[0].source == shown
+
+
+def test_an_erased_refusal_is_listed_as_erased_and_not_opened(counter):
+    """Whether its key is still held or not; what came later is told whole."""
+    token = mint(counter.scene.now, aud="another")
+    for _ in range(2):
+        with pytest.raises(Refused):
+            counter.verify(token, source="203.0.113.9")
+        counter.house.clock.now += MINUTE_US
+    erased, kept = counter.events("token.refused")
+    store, mapper = counter.ledger._writer.store, counter.ledger._desk.mapper
+    retention = Retention(erasures=(Erasure(kept.position, erased.position, 0, "operator"),))
+    newest, gone = refused_tokens(store, mapper, retention)
+    assert (newest["position"], newest["reasons"]) == (kept.position, {"wrong-audience": 1})
+    assert (gone["position"], gone["caller"], gone["source"]) == (erased.position, None, None)
+    assert gone["reasons"] == {f"erased by policy at position {kept.position}": None}
+    assert explain(store, mapper, kept.position, retention)["caller"] == f"{ISSUER}#user:alice"
+    with pytest.raises(NotFound):
+        explain(store, mapper, erased.position, retention)
