@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 TYPES = ("at+jwt", "JWT")
@@ -18,7 +19,7 @@ _SHAPE = (
 )
 
 
-@click.group()
+@click.group(cls=Noun)
 def issuer() -> None:
     """Manage trusted issuers of tokens."""
 

@@ -8,9 +8,10 @@ import click
 
 from ledger.errors import NotFound
 from tools.cli.command import Run, command
+from tools.cli.noun import Noun
 
 
-@click.group()
+@click.group(cls=Noun)
 def service() -> None:
     """Manage the key pair that tokens are encrypted to."""
 

@@ -10,9 +10,11 @@ buffer, whose lock a blocked write would hold until the process is killed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import queue
+import sys
 import threading
 from collections.abc import Callable
 
@@ -67,7 +69,20 @@ def to_descriptor(descriptor: int) -> Outlet:
     return Outlet(functools.partial(_write_all, descriptor))
 
 
+def to_standard_error() -> Outlet:
+    """An outlet to what the process was started with; where that is closed, all is dropped.
+
+    Another file may have its number then, so it is not written to by number.
+    """
+    stream = sys.__stderr__
+    return Outlet(_closed) if stream is None else to_descriptor(stream.fileno())
+
+
 def _write_all(descriptor: int, line: str) -> None:
     rest = line.encode()
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def _closed(line: str) -> None:
+    raise OSError(errno.EBADF, line)

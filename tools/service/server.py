@@ -17,7 +17,6 @@ import os
 import signal
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +35,7 @@ from tools.service.door import Door
 from tools.service.hardening import harden
 from tools.service.journal import Journal
 from tools.service.metrics import Metrics
-from tools.service.outlet import to_descriptor
+from tools.service.outlet import to_standard_error
 from tools.service.protocol import Connection, close_slow
 from tools.service.seal import Seal
 from tools.settings import Settings
@@ -243,7 +242,7 @@ def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
     """
     service.check()
     harden()
-    journal = Journal(to_descriptor(sys.stderr.fileno()))
+    journal = Journal(to_standard_error())
     server_log = logging.getLogger("uvicorn.error")
     server_log.handlers, server_log.propagate = [journal.from_server()], False
     running = Service(settings, service, journal)
