@@ -21,6 +21,8 @@ from tools.bench.figures import Fact
 from tools.bench.grown import Grown
 from tools.bench.machine import machine, versions
 from tools.bench.places import PostgresqlPlace, SqlitePlace, places
+from tools.bench.population import mappings_at
+from tools.bench.service import service_facts
 from tools.bench.sizes import at_size, beside_short, sizes_to
 from tools.bench.tables import sizes_table
 from tools.show import progress
@@ -56,6 +58,7 @@ def main(events: int, engine: str | None, store: str | None, out: Path) -> None:
                         else:
                             short.grow(size, show)
                     _write(out, engines, [*facts, *here])
+                here.extend(service_facts(grown, mappings_at(events), events))
             facts.extend(here)
             place.clean()
     _write(out, engines, facts)

@@ -44,10 +44,15 @@ _ISSUER = "https://issuer.example"
 _UNLIMITED = ("--caller-rate", "1000000", "--address-rate", "1000000")
 
 
-def service_facts(grown: Grown) -> Iterator[Fact]:
-    """Reads a second, their p99, the ceiling, and the memory that the service came to."""
+def service_facts(
+    grown: Grown, mappings: int = MAPPINGS, size: int | None = None
+) -> Iterator[Fact]:
+    """Reads a second, their p99, the ceiling, and the memory that the service came to.
+
+    `size` is the length of the log, where there are several.
+    """
     engine = grown.place.name
-    requests = _requests(grown)
+    requests = _requests(grown, mappings)
     with _trivial() as port:
         ceiling = ask(port, requests, _SECONDS)
     with _serving(grown) as (process, port):
@@ -55,15 +60,15 @@ def service_facts(grown: Grown) -> Iterator[Fact]:
         memory = _peak_mib(process.pid)
     aim = _AIMS.get(engine, _AIM_ELSEWHERE)
     several = f"{CONNECTIONS} connections"
-    yield Fact(engine, f"audited reads over HTTP, {several}", reads.rate, "/s", aim=aim)
-    yield Fact(engine, "their p99", reads.p99_ms, "ms", aim=_P99_AIM_MS)
-    yield Fact(engine, f"a trivial handler, {several}", ceiling.rate, "/s")
-    yield Fact(engine, "the trivial one by ours", ceiling.rate / reads.rate, "x")
-    name = f"peak memory of the service, {MAPPINGS:,} mappings"
-    yield Fact(engine, name, memory, "MiB", aim=_MEMORY_AIM_MIB)
+    yield Fact(engine, f"audited reads over HTTP, {several}", reads.rate, "/s", size, aim)
+    yield Fact(engine, "their p99", reads.p99_ms, "ms", size, _P99_AIM_MS)
+    yield Fact(engine, f"a trivial handler, {several}", ceiling.rate, "/s", size)
+    yield Fact(engine, "the trivial one by ours", ceiling.rate / reads.rate, "x", size)
+    name = f"peak memory of the service, {mappings:,} mappings"
+    yield Fact(engine, name, memory, "MiB", size, _MEMORY_AIM_MIB)
 
 
-def _requests(grown: Grown) -> list[bytes]:
+def _requests(grown: Grown, mappings: int) -> list[bytes]:
     """One for each connection, of as many callers, with tokens of an issuer that is trusted."""
     key = ECKey.generate_key("P-256", {"kid": "bench"})
     settings = Settings(
@@ -75,7 +80,7 @@ def _requests(grown: Grown) -> list[bytes]:
     )
     with grown.opened() as session:
         session.ledger.trust.add(Acting(), _ISSUER, settings)
-    return [_request(number * (MAPPINGS // CONNECTIONS), key) for number in range(CONNECTIONS)]
+    return [_request(number * (mappings // CONNECTIONS), key) for number in range(CONNECTIONS)]
 
 
 def _request(mapping: int, key: ECKey) -> bytes:

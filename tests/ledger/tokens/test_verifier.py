@@ -158,6 +158,31 @@ def test_a_known_token_is_looked_up_only_while_the_knowledge_is_fresh(counter):
     assert counter.verifier.known(token)
 
 
+def test_a_look_ahead_keeps_known_tokens_known(counter, monkeypatch):
+    """Whoever shows his token goes on without a look of his own; unused, nothing is looked at."""
+    token = mint(counter.scene.now).encode()
+    counter.verify(token)
+    for _ in range(5):
+        assert counter.verifier.known(token)
+        counter.house.clock.now += SECOND * 6 // 10
+        counter.verifier.look_ahead()
+    assert counter.verifier.known(token)
+    counter.verifier.look_ahead()
+    monkeypatch.setattr(counter.ledger.trust, "issuers", None)  # a look would fail
+    counter.verifier.look_ahead()
+
+
+def test_a_look_ahead_sees_an_issuer_removed(counter):
+    """Its tokens are known no more at once."""
+    token = mint(counter.scene.now).encode()
+    counter.verify(token)
+    assert counter.verifier.known(token)
+    counter.ledger.trust.remove(Acting(), ISSUER)
+    counter.verifier.look_ahead()
+    assert counter.verifier.known(token) is None
+    assert counter.verifier.known_count == 0
+
+
 def test_the_number_of_known_tokens_is_bounded(counter, monkeypatch):
     """Those that were shown longest ago are forgotten first, and verified again."""
     monkeypatch.setattr(verifying, "KNOWN_MAX", 3)
