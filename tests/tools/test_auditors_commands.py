@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.commands import all_commands
@@ -10,7 +14,6 @@ from tests.tools.conftest import Cli, auditor_of
 OPERATORS = {
     "ticket issue": ("--as", "user:ann"),
     "ticket redeem": ("payroll", "--as", "user:ann", "--ticket-file", "{file}"),
-    "serve": ("--socket", "{home}/socket"),
     "app create": ("x", "--kind", "group"),
     "app update": ("payroll", "--name", "x"),
     "app delete": ("payroll", "--yes"),
@@ -125,8 +128,22 @@ def words(house, name, said):
 def test_every_command_is_one_of_the_three():
     """Nobody adds a command without saying whose it is."""
     there = all_commands()
-    assert there == {*OPERATORS, *ALLOWED, *KEYLESS}
-    assert len(there) == len(OPERATORS) + len(ALLOWED) + len(KEYLESS)
+    assert there == {*OPERATORS, *ALLOWED, *KEYLESS, "serve"}
+    assert len(there) == len(OPERATORS) + len(ALLOWED) + len(KEYLESS) + 1
+
+
+def test_no_service_is_opened_by_an_auditor(auditor):
+    """`serve` is refused as every operator's command, in a process of its own."""
+    serve = (sys.executable, "-m", "tools.cli.main", "serve", "--json")
+    ended = subprocess.run(
+        (*serve, "--listen", "127.0.0.1:0", "--behind-proxy"),
+        env={**os.environ, **auditor.environment},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (4, b"")
+    assert b'"operator-needed"' in ended.stderr
 
 
 @pytest.mark.parametrize("name", OPERATORS)
