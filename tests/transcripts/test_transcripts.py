@@ -11,8 +11,9 @@ from tests.transcripts.transcript import SHOWN_SERVER, commands_of, pages, recor
 from tools.cli.default import GroupWithDefault
 from tools.cli.main import program
 
-INSTALLED = {"ask-the-service", "first-ledger"}
-"""Shown by the program as it is installed; the other pages by one that is forked."""
+INSTALLED = {"a-report-logs-in", "ask-the-service", "first-ledger"}
+"""Shown by the program as it is installed, services among them, for a shell has to end those; the
+other pages by one that is forked."""
 PAGES = pages()
 # A page that copies the store's file is about files, and one that moves has its own server.
 ON_A_SERVER = [

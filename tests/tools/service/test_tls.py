@@ -82,7 +82,7 @@ def test_who_shows_no_certificate_or_one_of_another_authority_is_not_answered(
     for certificate in (None, stranger, authority.issue("same-as-the-server")):
         with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
             asked(guarded, trusting(authority, certificate), mint(int(time.time())))
-    assert guarded.service.seal.counter.session.views.access(limit=0) == []
+    assert guarded.service.seal.counter.session.views.accesses.newest(limit=0) == []
 
 
 def test_old_tls_and_clear_text_are_not_spoken(guarded, authority):
@@ -122,7 +122,7 @@ def test_the_client_reads_by_its_token_over_tls(prepared, authority, tmp_path):
         assert {one.owner for one in found} == {ALICE}
         assert {name: value.reveal() for name, value in found[0].fields.items()} == VALUES
         views = one.service.seal.counter.session.views
-        recorded = views.access(outcome="granted", limit=0)
+        recorded = views.accesses.newest(outcome="granted", limit=0)
         assert [row["position"] for row in reversed(recorded)] == [one.position for one in found]
         assert {row["caller"] for row in recorded} == {ALICE}
         file.write_text(token[:-8] + "AAAAAAAA")
