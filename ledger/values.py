@@ -80,7 +80,7 @@ class FieldValue:
 
     # A hash would tell of the secret. This is the language's own way to have none; checkers take it
     # for an error, because they are told that every object has one.
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment] # the way to say that it has none
 
     def __reduce__(self) -> Never:
         raise TypeError("a field value is never stored outside the ledger")

@@ -59,7 +59,7 @@ class Ticket(Confidential):
         return hmac.compare_digest(self._bits, other._bits)
 
     # As for field values: a hash would tell of the secret.
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment] # the way to say that it has none
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a ticket is never stored outside of its owner's hands")

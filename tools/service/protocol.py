@@ -108,7 +108,7 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer."""
-        cycle.scope[ANSWER] = functools.partial(self._answer_whole, cycle)  # type: ignore[literal-required]
+        cycle.scope[ANSWER] = functools.partial(self._answer_whole, cycle)  # type: ignore[literal-required] # as above
         super()._start_asgi_task(cycle, app)
 
     def _answer_whole(self, cycle: RequestResponseCycle, media_type: bytes, content: bytes) -> bool:
