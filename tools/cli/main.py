@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
@@ -23,6 +22,7 @@ from tools.cli.lazy import LazyGroup
 from tools.cli.streams import drop_output, take_up
 from tools.settings import Given
 from tools.show import json_line, printable
+from tools.unforeseen import unforeseen
 
 PROGRAM = "credledger"
 
@@ -137,7 +137,7 @@ def _run(arguments: Sequence[str]) -> int:
     except OSError as error:
         return _report(_refused_by_system(error), as_json=as_json)
     except Exception as error:  # noqa: BLE001 # the text of an unforeseen error may hold anything
-        return _report(_unexpected(error), as_json=as_json)
+        return _report(unforeseen(error), as_json=as_json)
     return answer if isinstance(answer, int) else DONE
 
 
@@ -192,20 +192,6 @@ def _usage_error(error: click.ClickException) -> InvalidInput:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f"See `{error.ctx.command_path} --help`."
     return InvalidInput("usage", error.format_message(), hint=hint)
-
-
-def _unexpected(error: Exception) -> LedgerError:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = ""
-    if trace is not None:
-        where = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
-    return LedgerError(
-        "unexpected",
-        f"Something unforeseen happened: {type(error).__name__}{where}.",
-        hint="Nothing is lost that was acknowledged; please report this.",
-    )
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

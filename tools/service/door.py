@@ -12,7 +12,6 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,6 +31,7 @@ from tools.service.problems import CLOSING, problem_of, status_of
 from tools.service.protocol import ANSWER, PEER, Whole
 from tools.service.seal import Seal
 from tools.service.unsealing import UNSEAL_PATH, Unseal, Unsealed, unseal
+from tools.unforeseen import unforeseen
 
 BODY_S_MAX = 30.0
 IN_HAND_MAX = 1000
@@ -119,7 +119,7 @@ class Door:
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 # its text may hold anything
-            return _failed(_unexpected(error), b"POST")
+            return _failed(unforeseen(error), b"POST")
 
     async def _answer(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
         if self._in_hand > IN_HAND_MAX:
@@ -318,17 +318,3 @@ def _failed(error: LedgerError, allowed: bytes) -> Answered:
 
 def _too_large() -> InvalidInput:
     return InvalidInput("body-too-large", f"A body has at most {BODY_BYTES_MAX} bytes.")
-
-
-def _unexpected(error: Exception) -> LedgerError:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = ""
-    if trace is not None:
-        where = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
-    return LedgerError(
-        "unexpected",
-        f"Something unforeseen happened: {type(error).__name__}{where}.",
-        hint="Nothing is lost that was acknowledged; please report this.",
-    )
