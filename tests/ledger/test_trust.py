@@ -148,12 +148,12 @@ def test_a_bound_token_redeems_no_ticket_elsewhere(counter):
         Acting(), "portal", kind="individual", ticketing=True, ticket_redeemers=redeemers
     )
     ledger.set_credentials(Acting(), "portal", ALICE, VALUES)
-    ticket = ledger.issue_ticket(Caller(ALICE), "portal").ticket.reveal()
+    ticket = ledger.tickets.issue(Caller(ALICE), "portal").ticket.reveal()
     with pytest.raises(Refused):
-        ledger.redeem_ticket(caller(counter, app="billing"), "portal", ticket)
+        ledger.tickets.redeem(caller(counter, app="billing"), "portal", ticket)
     refused = counter.events("access.")[-1].event
     assert refused.detail == "token-for-another-application"
-    assert ledger.redeem_ticket(caller(counter, app="portal"), "portal", ticket).version == 1
+    assert ledger.tickets.redeem(caller(counter, app="portal"), "portal", ticket).version == 1
     assert rechecked(counter)[1] == []
 
 

@@ -77,7 +77,7 @@ async def restore(counter: Counter, question: Question[bodies.Restore]) -> answe
     at_us = None if body.at is None else parse_moment(body.at, counter.session.now())
     return _mapping(
         await counter.wait(
-            lambda: counter.ledger.restore_credentials(
+            lambda: counter.ledger.restoring.credentials(
                 question.acting, question.named, owner, version=body.version, at_us=at_us
             )
         )
