@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from ledger.aggregates.application import ApplicationDeleted
-from ledger.aggregates.mapping import CredentialDeleted, mapping_from
+from ledger.aggregates.mapping import CredentialDeleted, CredentialResealed, values_in
 from ledger.aggregates.recorded import Recorded
 from ledger.log.upserts import Columns
 from projections.digests import Digests
@@ -17,6 +17,8 @@ from projections.view import PUT, Operation
 
 _TAKE = "DELETE FROM {table} WHERE stream = ?"
 _TAKE_ALL = "DELETE FROM {table} WHERE application = ?"
+_RESEALED = ("position", "epoch")
+"""What is another where the same values were sealed anew."""
 
 
 class CredentialView:
@@ -45,15 +47,14 @@ class CredentialView:
             case CredentialDeleted():
                 yield _TAKE, (recorded.stream,)
             case _:
-                mapping = mapping_from(recorded)
-                if mapping is not None:
-                    row = (
-                        recorded.stream,
-                        digests.application(mapping.application),
-                        digests.claim(mapping.owner),
-                        recorded.position,
-                        mapping.value_version,
-                        recorded.epoch,
-                        mapping.set_at,
-                    )
-                    yield PUT, row
+                values = values_in(recorded)
+                row = (
+                    recorded.stream,
+                    digests.application(values.application),
+                    digests.claim(values.owner),
+                    recorded.position,
+                    values.value_version,
+                    recorded.epoch,
+                    values.set_at,
+                )
+                yield (_RESEALED if isinstance(values, CredentialResealed) else PUT), row

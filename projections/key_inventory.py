@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from ledger.aggregates.application import ApplicationDeleted
-from ledger.aggregates.mapping import CredentialDeleted, mapping_from
+from ledger.aggregates.mapping import CredentialDeleted, CredentialResealed, values_in
 from ledger.aggregates.recorded import Recorded
 from ledger.log.upserts import Columns
 from projections.digests import Digests
@@ -14,6 +14,8 @@ from projections.view import PUT, Operation
 
 _TAKE = "DELETE FROM {table} WHERE stream = ?"
 _TAKE_ALL = "DELETE FROM {table} WHERE application = ?"
+_RESEALED = ("epoch",)
+"""What is another where the same values were sealed anew."""
 
 
 class KeyInventory:
@@ -38,7 +40,6 @@ class KeyInventory:
             case CredentialDeleted():
                 yield _TAKE, (recorded.stream,)
             case _:
-                mapping = mapping_from(recorded)
-                if mapping is not None:
-                    named = digests.application(mapping.application)
-                    yield PUT, (recorded.stream, named, recorded.epoch)
+                values = values_in(recorded)
+                row = (recorded.stream, digests.application(values.application), recorded.epoch)
+                yield (_RESEALED if isinstance(values, CredentialResealed) else PUT), row

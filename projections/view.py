@@ -35,10 +35,11 @@ PAGE_ROWS = 500
 _BEGINNINGS_MAX = 3
 PUT = "put the row"
 UP_TO = "take out every row up to this key"
-Operation = tuple[str, tuple[object, ...]]
+Operation = tuple[str | tuple[str, ...], tuple[object, ...]]
 """`PUT` and a whole row, `UP_TO` and a number, or a statement and its parameters.
 
-A statement has `{table}` for the table's name. Nothing is put below what `UP_TO` took out.
+Columns in place of `PUT` say that only these can differ from what the row held before, if there is
+one. A statement has `{table}` for the table's name. Nothing is put below what `UP_TO` took out.
 """
 Progress = Callable[[int, int], None]
 """Told how many positions are done, of how many."""
@@ -212,7 +213,9 @@ class ViewKeeper:
         table, columns = self.table(side), self.view.columns
         for statement, same in groupby(operations, itemgetter(0)):
             rows = [parameters for _, parameters in same]
-            if statement == PUT:
+            if isinstance(statement, tuple):
+                connection.upsert(table, columns, rows, statement)
+            elif statement == PUT:
                 connection.upsert(table, columns, rows)
             elif statement == UP_TO:
                 floor = max(floor, *(int(str(key)) for (key,) in rows))

@@ -74,6 +74,8 @@ class CredentialDeleted(Event, frozen=True):
     value_version: int
 
 
+ValueEvent = CredentialSet | CredentialRestored | CredentialResealed
+"""Those that carry sealed values."""
 NEW_VALUE_TOPICS = (CredentialSet.TOPIC, CredentialRestored.TOPIC)
 """Of the events that begin a new version of a mapping's values."""
 VALUE_TOPICS = (*NEW_VALUE_TOPICS, CredentialResealed.TOPIC)
@@ -106,7 +108,7 @@ def mapping_from(recorded: Recorded | None) -> CredentialMapping | None:
     if recorded is None:
         return None
     happened = recorded.event
-    if isinstance(happened, CredentialSet | CredentialRestored | CredentialResealed):
+    if isinstance(happened, ValueEvent):
         return CredentialMapping(
             application=happened.application,
             owner=happened.owner,
@@ -130,7 +132,22 @@ def mapping_from(recorded: Recorded | None) -> CredentialMapping | None:
             set_by=recorded.actor.claim,
             recorded=recorded,
         )
-    raise Tampered(
+    raise _wrong_stream(recorded)
+
+
+def values_in(recorded: Recorded) -> ValueEvent:
+    """The event that carries values; `wrong-stream` where it is another one.
+
+    For whoever goes over mappings by the thousand: it has all that a `CredentialMapping` tells.
+    """
+    happened = recorded.event
+    if not isinstance(happened, ValueEvent):
+        raise _wrong_stream(recorded)
+    return happened
+
+
+def _wrong_stream(recorded: Recorded) -> Tampered:
+    return Tampered(
         "wrong-stream",
         "A mapping's stream holds another kind of event.",
         position=recorded.position,

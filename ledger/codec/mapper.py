@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -19,7 +19,13 @@ from ledger.aggregates.event import Event
 from ledger.aggregates.keys import EpochStarted
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.content import packed, unpacked
-from ledger.codec.header import associated_data_in, encode_associated_data, encode_header
+from ledger.codec.header import (
+    associated_data_in,
+    changing_part,
+    encode_associated_data,
+    encode_header,
+    prefix_of,
+)
 from ledger.errors import KeyUnavailable, Tampered
 from ledger.log.rows import NO_ROW, LogRow
 from ledger.sealing.compartments import Compartment
@@ -73,6 +79,14 @@ def text_of(
     """What is sealed of an event: packed, and padded as its compartment asks."""
     content = packed(event, actor, reason, clock, request)
     return padded(content, compartment_of(event.TOPIC))
+
+
+class Following(NamedTuple):
+    """An event that is to be recorded, and its place in its stream."""
+
+    stream: bytes
+    version: int
+    event: Event
 
 
 class EventMapper:
@@ -129,6 +143,42 @@ class EventMapper:
             request,
         )
         return row, recorded
+
+    def record_together(
+        self,
+        events: Sequence[Following],
+        actor: Actor,
+        reason: str,
+        *,
+        position: int,
+        epoch: int,
+        recorded_at: int,
+        clock: int | None = None,
+    ) -> tuple[list[LogRow], list[Recorded]]:
+        """The same as `record` for events of one topic outside `access`, in fewer steps for each.
+
+        The first comes to this position and time, each further one to the next of both.
+        """
+        topic = events[0].event.TOPIC
+        assert compartment_of(topic) is Compartment.STATE
+        (name, packing), prefix = changing_part(topic), prefix_of(self.ledger_id)
+        cipher, nonces = self._keys.state(epoch), self._random(NONCE_BYTES * len(events))
+        rows: list[LogRow] = []
+        recorded: list[Recorded] = []
+        for at, (stream, version, event) in enumerate(events):
+            place, time = position + at, recorded_at + at
+            period = period_of(time)
+            header = prefix + packing.pack(
+                place, stream, version, len(name), name, epoch, period, time
+            )
+            text = padded(packed(event, actor, reason, clock), Compartment.STATE)
+            nonce = nonces[NONCE_BYTES * at : NONCE_BYTES * (at + 1)]
+            sealed = seal_padded(cipher, text, associated_data_in(header), nonce)
+            leaf = leaf_hash(header, sealed)
+            lies = (place, stream, version, topic, epoch, period, time)
+            rows.append(LogRow(*lies, sealed, leaf))
+            recorded.append(Recorded(*lies, event, actor, reason))
+        return rows, recorded
 
     def placed(
         self,

@@ -28,6 +28,8 @@ S = TypeVar("S")
 Fold = Callable[[S | None, Recorded], S | None]
 
 _PAGE_ROWS = 500
+_SHORT_VERSIONS = 8
+"""So many events of each stream are read together with those of others."""
 _KEPT_STREAMS_MAX = 20_000
 _KEPT_ROW_BYTES_MAX = 8192
 
@@ -58,8 +60,26 @@ class Folds:
         self._states.clear()
         self._newest.clear()
 
-    def state(self, reading: Reading, size: int, stream: bytes, fold: Fold[S]) -> S | None:
-        """The fold of the whole stream in a log of this size; `Tampered` if rows do not fit."""
+    def prepare(self, reading: Reading, size: int, streams: Iterable[bytes], fold: Fold[S]) -> None:
+        """Have the folds of these streams at hand; what is short of them is read together."""
+        cold = [stream for stream in streams if (stream, fold) not in self._states]
+        self._tips.warm(cold)
+        pages = reading.rows_of(cold, _SHORT_VERSIONS)
+        for stream in cold:
+            self.state(reading, size, stream, fold, pages.get(stream))
+
+    def state(
+        self,
+        reading: Reading,
+        size: int,
+        stream: bytes,
+        fold: Fold[S],
+        begun: list[LogRow] | None = None,
+    ) -> S | None:
+        """The fold of the whole stream in a log of this size; `Tampered` if rows do not fit.
+
+        `begun` are the stream's first rows, if they were read before.
+        """
         tip = self._tip(stream, size)
         if tip is None:
             return None
@@ -72,7 +92,8 @@ class Folds:
         if done is not None and done.version > tip.version:
             # Another thread has continued the stream since the tip was looked up.
             done, state = None, None
-        for recorded in self._opened(stream, self._rows(reading, stream, done, tip)):
+        rows = self._rows(reading, stream, done, tip, begun if done is None else None)
+        for recorded in self._opened(stream, rows):
             state = fold(state, recorded)
         if len(self._states) >= _KEPT_STREAMS_MAX:
             self._states.clear()
@@ -109,10 +130,9 @@ class Folds:
         tip = self._tip(stream, size)
         return tip.version if tip else 0
 
-    def stands_at(self, size: int, stream: bytes, version: int, leaf: bytes) -> bool:
-        """Whether the stream's newest row is the one of this version and leaf."""
-        tip = self._tip(stream, size)
-        return tip is not None and (tip.version, tip.leaf) == (version, leaf)
+    def tip(self, size: int, stream: bytes) -> Tip | None:
+        """The stream's tip in a log of this size; None for a stream without rows."""
+        return self._tip(stream, size)
 
     def _opened(self, stream: bytes, rows: Iterable[LogRow]) -> Iterator[Recorded]:
         partly, needed = self._partly or (None, None)
@@ -132,14 +152,22 @@ class Folds:
             raise Overtaken
         return tip
 
-    def _rows(self, reading: Reading, stream: bytes, done: Tip | None, tip: Tip) -> list[LogRow]:
+    def _rows(
+        self,
+        reading: Reading,
+        stream: bytes,
+        done: Tip | None,
+        tip: Tip,
+        begun: list[LogRow] | None = None,
+    ) -> list[LogRow]:
         """The rows after `done` up to the tip, which they must arrive at."""
         version = done.version if done else 0
         running = done.running if done else NOTHING_RUN
         rows: list[LogRow] = []
         while version < tip.version:
             limit = min(_PAGE_ROWS, tip.version - version)
-            page = reading.stream_rows(stream, version, limit)
+            page = begun[:limit] if begun else reading.stream_rows(stream, version, limit)
+            begun = None
             if not page:
                 raise _cut(tip)
             for row in page:

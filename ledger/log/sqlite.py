@@ -29,7 +29,7 @@ from ledger.log.gate import Gate
 from ledger.log.migrations import Migration, migrations_of
 from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
 from ledger.log.snapshot import INSERT_ROW, Snapshot
-from ledger.log.upserts import Columns, Row, in_groups, repeated, with_values
+from ledger.log.upserts import Columns, Moving, Row, in_groups, repeated, with_values
 
 LOCK_TIMEOUT_S = 30.0
 _LOCK_POLL_S = 0.001
@@ -81,9 +81,11 @@ class SqliteConnection:
         except sqlite3.Error as error:
             raise _translated(error) from error
 
-    def upsert(self, table: str, columns: Columns, rows: Sequence[Row]) -> None:
+    def upsert(
+        self, table: str, columns: Columns, rows: Sequence[Row], moving: Moving = None
+    ) -> None:
         """Put rows into a table whose key is its first column."""
-        self.insert(with_values(table, columns), rows)
+        self.insert(with_values(table, columns, moving), rows)
 
 
 class SqliteSnapshot(Snapshot):

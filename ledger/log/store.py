@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from ledger.aggregates.recorded import Recorded
 from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, SignerRow
-from ledger.log.upserts import Columns, Row
+from ledger.log.upserts import Columns, Moving, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,9 @@ class Connection(Protocol):
         """Run one statement for each set of parameters."""
         ...
 
-    def upsert(self, table: str, columns: Columns, rows: Sequence[Row]) -> None:
+    def upsert(
+        self, table: str, columns: Columns, rows: Sequence[Row], moving: Moving = None
+    ) -> None:
         """Put rows into a table whose key is its first column; see `ledger.log.upserts`."""
         ...
 

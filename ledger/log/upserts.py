@@ -11,20 +11,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 Columns = Mapping[str, type[int] | type[bytes]]
+Moving = tuple[str, ...] | None
+"""The only columns that change where a row of the same key is there; None for all of them.
+
+An index over columns that are not named is not touched, which is most of what such a row costs.
+"""
 Row = Sequence[object]
 _ARRAYS = {int: "int8[]", bytes: "bytea[]"}
 _TOGETHER = (256, 64, 16, 4, 1)
 _ONE_ROW = re.compile(r"(?<=VALUES )(\([?, ]+\))")
 
 
-def with_values(table: str, columns: Columns) -> str:
+def with_values(table: str, columns: Columns, moving: Moving = None) -> str:
     """The statement for one row of values; `repeated` makes one for many of it."""
-    return _with_values(table, tuple(columns))
+    return _with_values(table, tuple(columns), moving)
 
 
-def by_arrays(table: str, columns: Columns) -> str:
+def by_arrays(table: str, columns: Columns, moving: Moving = None) -> str:
     """The statement that takes one array for each column."""
-    return _by_arrays(table, tuple(columns.items()))
+    return _by_arrays(table, tuple(columns.items()), moving)
 
 
 def arrays(rows: Iterable[Row]) -> list[list[object]]:
@@ -50,18 +55,19 @@ def repeated(statement: str, rows: int) -> str:
 
 
 @lru_cache(maxsize=256)
-def _with_values(table: str, names: tuple[str, ...]) -> str:
-    return _upsert(table, names, f"VALUES ({', '.join('?' for _ in names)})")
+def _with_values(table: str, names: tuple[str, ...], moving: Moving) -> str:
+    return _upsert(table, names, f"VALUES ({', '.join('?' for _ in names)})", moving)
 
 
 @lru_cache(maxsize=256)
-def _by_arrays(table: str, columns: tuple[tuple[str, type], ...]) -> str:
+def _by_arrays(table: str, columns: tuple[tuple[str, type], ...], moving: Moving) -> str:
     taken = ", ".join(f"?::{_ARRAYS[kind]}" for _, kind in columns)
-    return _upsert(table, tuple(name for name, _ in columns), f"SELECT * FROM unnest({taken})")
+    names = tuple(name for name, _ in columns)
+    return _upsert(table, names, f"SELECT * FROM unnest({taken})", moving)
 
 
-def _upsert(table: str, names: tuple[str, ...], source: str) -> str:
-    moved = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
+def _upsert(table: str, names: tuple[str, ...], source: str, moving: Moving) -> str:
+    moved = ", ".join(f"{name} = excluded.{name}" for name in moving or names[1:])
     return (
         f"INSERT INTO {table} ({', '.join(names)}) {source}"
         f" ON CONFLICT ({names[0]}) DO UPDATE SET {moved}"

@@ -33,7 +33,7 @@ def padded(plaintext: bytes, compartment: Compartment) -> bytes:
             size *= 2
     else:
         size = -(-needed // _STEP) * _STEP
-    return _LENGTH.pack(len(plaintext)) + plaintext + bytes(size - needed)
+    return (_LENGTH.pack(len(plaintext)) + plaintext).ljust(size, b"\0")
 
 
 def seal(

@@ -11,21 +11,22 @@ epoch lies beyond the start: what a walk has found only grows less.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from ledger.aggregates.application import fold_application
 from ledger.aggregates.mapping import (
     NEW_VALUE_TOPICS,
     VALUE_TOPICS,
-    CredentialMapping,
     CredentialResealed,
-    mapping_from,
+    ValueEvent,
+    values_in,
 )
-from ledger.errors import Tampered
+from ledger.identifiers import application_key
 from ledger.log.pace import Pace
 from ledger.log.rows import LogRow
 from ledger.log.transaction import Transaction
-from ledger.log.walk import Walk, require_remembered
+from ledger.log.walk import Walk
 from ledger.log.writer import Writer
 from ledger.usecases.desk import Desk
 
@@ -44,13 +45,10 @@ class Found(NamedTuple):
     """A mapping whose newest row rests on an earlier epoch."""
 
     row: LogRow
-    mapping: CredentialMapping
-    secret: bytes
-
-    @property
-    def creation(self) -> Creation:
-        """Whose mapping it is."""
-        return Creation(self.mapping.application, self.mapping.creation)
+    values: ValueEvent
+    """What is in it."""
+    creation: Creation
+    """Whose mapping it is."""
 
 
 class Page(NamedTuple):
@@ -106,6 +104,12 @@ class Lives:
         self._transaction = transaction
         self._known: dict[Creation, bool] = {}
 
+    def look_up(self, creations: Iterable[Creation]) -> None:
+        """Read together what is about to be asked one by one."""
+        named = {application_key(creation.application) for creation in creations}
+        streams = [self._desk.streams.application(name) for name in named]
+        self._transaction.prepare(streams, fold_application)
+
     def __contains__(self, creation: Creation) -> bool:
         known = self._known.get(creation)
         if known is None:
@@ -138,12 +142,10 @@ def _newest(
     def look(transaction: Transaction) -> tuple[tuple[Found, ...], tuple[Found, ...]]:
         live: list[Found] = []
         ended: list[Found] = []
+        newest = [_found(desk, row) for row in transaction.newest_among(rows)]
         lives = Lives(desk, transaction)
-        for row in rows:
-            require_remembered(row, transaction.version(row.stream))
-            if not transaction.stands_at(row.stream, row.version, row.leaf):
-                continue
-            found = _found(row, mapping_from(desk.mapper.open_checked(row)))
+        lives.look_up({found.creation for found in newest})
+        for found in newest:
             (live if found.creation in lives else ended).append(found)
         return tuple(live), tuple(ended)
 
@@ -151,7 +153,6 @@ def _newest(
     return writer.look(look)
 
 
-def _found(row: LogRow, mapping: CredentialMapping | None) -> Found:
-    if mapping is None or mapping.secret is None:
-        raise Tampered("wrong-stream", "A mapping's row has no values.", position=row.position)
-    return Found(row, mapping, mapping.secret)
+def _found(desk: Desk, row: LogRow) -> Found:
+    values = values_in(desk.mapper.open_checked(row))
+    return Found(row, values, Creation(values.application, values.creation))

@@ -120,13 +120,15 @@ class Reseal:
     def decide(self, transaction: Transaction) -> Resealed:
         """Append what still fits its place."""
         self.pace.take_lock()
-        fits = transaction.epoch == self.epoch
-        fits &= period_of(transaction.recorded_at()) == self.period
-        if not fits:
+        first = transaction.recorded_at()
+        # A page may lie across the end of a month: each event has a microsecond of its own.
+        periods = {period_of(first), period_of(first + len(self.prepared))}
+        if transaction.epoch != self.epoch or periods != {self.period}:
             return Resealed(0, (), len(self.prepared))
         actor = self.desk.actor(transaction, self.acting)
         lives = Lives(self.desk, transaction)
-        resealed, ended = 0, []
+        standing: list[tuple[bytes, CredentialResealed]] = []
+        ended: list[Creation] = []
         for row, event in self.prepared:
             if not transaction.stands_at(row.stream, row.version, row.leaf):
                 continue  # set or deleted meanwhile, and in the new epoch if there are values
@@ -134,9 +136,9 @@ class Reseal:
             if creation not in lives:
                 ended.append(creation)
                 continue
-            transaction.append(row.stream, event, actor, self.acting.reason)
-            resealed += 1
-        return Resealed(resealed, tuple(ended), 0)
+            standing.append((row.stream, event))
+        transaction.append_together(standing, actor, self.acting.reason)
+        return Resealed(len(standing), tuple(ended), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,37 +309,41 @@ class Rotation:
 
     def _prepared(self, acting: Acting, epoch: int, found: Sequence[Found], pace: Pace) -> Reseal:
         period = period_of(max(self._clock(), self._writer.head.recorded_at + 1))
-        prepared = tuple(
-            sealed for one in found if (sealed := self._sealed_anew(one, epoch, period)) is not None
-        )
+        nonces = self._desk.random(NONCE_BYTES * len(found))
+        prepared: list[Prepared] = []
+        for at, one in enumerate(found):
+            nonce = nonces[NONCE_BYTES * at : NONCE_BYTES * (at + 1)]
+            sealed = self._sealed_anew(one, epoch, period, nonce)
+            if sealed is not None:
+                prepared.append(sealed)
         return Reseal(self._desk, acting, epoch, period, prepared, pace)
 
-    def _sealed_anew(self, found: Found, epoch: int, period: int) -> Prepared | None:
+    def _sealed_anew(self, found: Found, epoch: int, period: int, nonce: bytes) -> Prepared | None:
         """None where another run has sealed it anew and destroyed its key since it was read."""
-        desk, row, mapping = self._desk, found.row, found.mapping
+        desk, row, values = self._desk, found.row, found.values
         place = Place(row.stream, row.version + 1, CredentialResealed.TOPIC, epoch, period)
         try:
             secret = desk.box.reseal(
                 row.epoch,
-                found.secret,
+                values.secret,
                 desk.mapper.associated_data(row),
                 epoch,
                 desk.mapper.associated_data(place),
-                desk.random(NONCE_BYTES),
+                nonce,
             )
         except KeyUnavailable:
             if self._writer.look(lambda transaction: _stands(transaction, row)):
                 raise
             return None
         event = CredentialResealed(
-            application=mapping.application,
-            owner=mapping.owner,
-            creation=mapping.creation,
-            value_version=mapping.value_version,
-            fields=mapping.fields,
+            application=values.application,
+            owner=values.owner,
+            creation=values.creation,
+            value_version=values.value_version,
+            fields=values.fields,
             secret=secret,
-            set_at=mapping.set_at,
-            set_by=mapping.set_by,
+            set_at=values.set_at,
+            set_by=values.set_by,
         )
         return Prepared(row, event)
 

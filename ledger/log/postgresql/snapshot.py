@@ -48,7 +48,7 @@ from ledger.log.postgresql.connections import Link
 from ledger.log.postgresql.errors import STANDBY_CANCELLED, forked, is_lost, translated, unconfirmed
 from ledger.log.rows import LogRow
 from ledger.log.snapshot import INSERT_ROW, LOG_COLUMNS, Snapshot
-from ledger.log.upserts import Columns, Row, arrays, by_arrays, with_values
+from ledger.log.upserts import Columns, Moving, Row, arrays, by_arrays, with_values
 
 FEW_ROWS = 4
 _COPY = f"COPY log ({LOG_COLUMNS}) FROM STDIN (FORMAT BINARY)".encode()
@@ -84,12 +84,14 @@ class PostgresqlConnection:
         if self._waiting:
             self._send()
 
-    def upsert(self, table: str, columns: Columns, rows: Sequence[Row]) -> None:
+    def upsert(
+        self, table: str, columns: Columns, rows: Sequence[Row], moving: Moving = None
+    ) -> None:
         """Put rows into a table whose key is its first column."""
         if len(rows) > FEW_ROWS:
-            self.executemany(by_arrays(table, columns), [arrays(rows)])
+            self.executemany(by_arrays(table, columns, moving), [arrays(rows)])
         else:
-            self.executemany(with_values(table, columns), rows)
+            self.executemany(with_values(table, columns, moving), rows)
 
     def run(self, statement: bytes, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement in the driver's own form and return all its rows."""
