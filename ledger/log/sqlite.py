@@ -3,8 +3,8 @@
 Writers queue for their turn outside of SQLite, see `turns.py`: whoever has it is alone with
 `BEGIN IMMEDIATE`.
 
-Connections belong to one thread and one process each: they are opened where they are first used
-and opened anew after a fork.
+Connections belong to one thread and one process each: they are opened where they are first used,
+end with their thread, and are opened anew after a fork.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -122,7 +123,7 @@ class SqliteStore:
         self._migration_packages = tuple(migration_packages)
         self._lock_timeout_s = lock_timeout_s
         self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._opened: weakref.WeakSet[SqliteConnection] = weakref.WeakSet()
         self._inherited: tuple[object, ...] = ()
         self._rested = True
         self._gate = Gate()
@@ -187,8 +188,8 @@ class SqliteStore:
     def close(self) -> None:
         """Let go of all connections of this process."""
         with self._opened_guard:
-            for connection in self._opened:
-                connection.close()
+            for connection in list(self._opened):
+                connection.raw.close()
             self._opened.clear()
             self._local = threading.local()
 
@@ -207,7 +208,7 @@ class SqliteStore:
         """The child has locks and connections of its own; what the parent holds stays untouched."""
         self._turns.abandon()
         self._inherited = (*self._opened,)
-        self._opened = []
+        self._opened = weakref.WeakSet()
         self._local = threading.local()
         self._opened_guard = threading.Lock()
         self._gate = Gate()
@@ -242,9 +243,11 @@ class SqliteStore:
             raw.execute("PRAGMA trusted_schema = OFF")
         except sqlite3.Error as error:
             raise _translated(error) from error
-        with self._opened_guard:
-            self._opened.append(raw)
         connection = SqliteConnection(raw)
+        # The driver's own object is part of a cycle, and would be closed whenever that is found.
+        weakref.finalize(connection, raw.close).atexit = False
+        with self._opened_guard:
+            self._opened.add(connection)
         _refuse_newer(connection, self._steps())
         return connection
 
