@@ -1,27 +1,24 @@
 """A ledger in one SQLite file: WAL, synchronous=FULL, one writer at a time in fair order.
 
-Several processes under SQLite's own busy timeout starve each other, so writers queue on two lock
-files beside the database: take `next`, then `main`, then let `next` go. Whoever holds `main` is
-alone with `BEGIN IMMEDIATE`, and exactly one other process waits for it at a time.
+Writers queue for their turn outside of SQLite, see `turns.py`: whoever has it is alone with
+`BEGIN IMMEDIATE`.
 
-Connections belong to one thread and one process each: they are opened where they are first used
-and opened anew after a fork.
+Connections belong to one thread and one process each: they are opened where they are first used,
+end with their thread, and are opened anew after a fork.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
 from ledger.log.forking import rest_while_forking
@@ -29,6 +26,7 @@ from ledger.log.gate import Gate
 from ledger.log.migrations import Migration, migrations_of
 from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
 from ledger.log.snapshot import INSERT_ROW, Snapshot
+from ledger.log.turns import Turns, locked_too_long, store_full
 from ledger.log.upserts import Columns, Moving, Row, in_groups, repeated, with_values
 
 LOCK_TIMEOUT_S = 30.0
@@ -36,7 +34,6 @@ _LOCK_POLL_S = 0.001
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 
 
@@ -128,14 +125,12 @@ class SqliteStore:
         self._migration_packages = tuple(migration_packages)
         self._lock_timeout_s = lock_timeout_s
         self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._opened: weakref.WeakSet[SqliteConnection] = weakref.WeakSet()
         self._inherited: tuple[object, ...] = ()
         self._rested = True
         self._gate = Gate()
         self._opened_guard = threading.Lock()
-        self._next = self._lock("next")
-        self._main = self._lock("main")
-        self._writer_guard = threading.Lock()
+        self._turns = Turns(path, lock_timeout_s)
         rest_while_forking(self, depth=0)
 
     @property
@@ -152,7 +147,7 @@ class SqliteStore:
             raise Unavailable(
                 "store-not-writable", "The store's file cannot be made or written."
             ) from error
-        with self._gate.passing(), self._locked():
+        with self._gate.passing(), self._turns.taken():
             _migrate(self._connection(), self._steps())
 
     def server(self) -> None:
@@ -177,7 +172,7 @@ class SqliteStore:
         What need not be durable is in the write-ahead log all the same, and on disk with the next
         commit that is.
         """
-        with self._gate.passing(), self._locked():
+        with self._gate.passing(), self._turns.taken():
             connection = self._connection()
             if not durable:
                 connection.execute("PRAGMA synchronous = NORMAL")
@@ -195,8 +190,8 @@ class SqliteStore:
     def close(self) -> None:
         """Let go of all connections of this process."""
         with self._opened_guard:
-            for connection in self._opened:
-                connection.close()
+            for connection in list(self._opened):
+                connection.raw.close()
             self._opened.clear()
             self._local = threading.local()
 
@@ -213,14 +208,13 @@ class SqliteStore:
 
     def renew_after_fork(self) -> None:
         """The child has locks and connections of its own; what the parent holds stays untouched."""
-        self._inherited = (*self._opened, self._next, self._main)
-        self._opened = []
+        self._turns.abandon()
+        self._inherited = (*self._opened,)
+        self._opened = weakref.WeakSet()
         self._local = threading.local()
         self._opened_guard = threading.Lock()
         self._gate = Gate()
-        self._next = self._lock("next")
-        self._main = self._lock("main")
-        self._writer_guard = threading.Lock()
+        self._turns = Turns(self.path, self._lock_timeout_s)
 
     def _connection(self) -> SqliteConnection:
         held: SqliteConnection | None = getattr(self._local, "held", None)
@@ -251,9 +245,11 @@ class SqliteStore:
             raw.execute("PRAGMA trusted_schema = OFF")
         except sqlite3.Error as error:
             raise _translated(error) from error
-        with self._opened_guard:
-            self._opened.append(raw)
         connection = SqliteConnection(raw)
+        # The driver's own object is part of a cycle, and would be closed whenever that is found.
+        weakref.finalize(connection, raw.close).atexit = False
+        with self._opened_guard:
+            self._opened.add(connection)
         _refuse_newer(connection, self._steps())
         return connection
 
@@ -304,34 +300,6 @@ class SqliteStore:
             for step in migrations_of(package, "sqlite")
         ]
 
-    def _lock(self, name: str) -> FileLock:
-        # The guard below keeps threads apart, so one lock object may serve them all.
-        path = self.path.with_name(f"{self.path.name}.{name}.lock")
-        return FileLock(path, timeout=self._lock_timeout_s, thread_local=False, mode=0o600)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        if not self._writer_guard.acquire(timeout=self._lock_timeout_s):
-            raise _locked_too_long()
-        try:
-            try:
-                with self._next.acquire(poll_interval=_LOCK_POLL_S):
-                    self._main.acquire(poll_interval=_LOCK_POLL_S)
-            except Timeout as error:
-                raise _locked_too_long() from error
-            except OSError as error:
-                if error.errno in _NO_ROOM:
-                    raise _full() from error
-                raise Unavailable(
-                    "store-not-writable", "The store's folder cannot be written."
-                ) from error
-            try:
-                yield
-            finally:
-                self._main.release()
-        finally:
-            self._writer_guard.release()
-
 
 def _migrate(connection: SqliteConnection, steps: Sequence[Migration]) -> None:
     for step in steps:
@@ -373,18 +341,6 @@ def _refuse_newer(connection: SqliteConnection, steps: Sequence[Migration]) -> N
         )
 
 
-def _full() -> Unavailable:
-    return Unavailable("store-full", "The disk of the store is full; nothing was recorded.")
-
-
-def _locked_too_long() -> Unavailable:
-    return Unavailable(
-        "store-locked",
-        "Another process held the store's lock too long.",
-        hint="See which process writes there; run the command again.",
-    )
-
-
 def _translated(error: sqlite3.Error) -> LedgerError:
     full_code = getattr(error, "sqlite_errorcode", None)
     if full_code is None and isinstance(error, sqlite3.OperationalError):
@@ -396,9 +352,9 @@ def _translated(error: sqlite3.Error) -> LedgerError:
     if code in _DAMAGED:
         return Tampered("store-damaged", "The store's file is damaged or is no SQLite database.")
     if code in _LOCKED:
-        return _locked_too_long()
+        return locked_too_long()
     if code == sqlite3.SQLITE_FULL:
-        return _full()
+        return store_full()
     if code in _READ_ONLY:
         return Unavailable("store-not-writable", "The store's file cannot be opened or written.")
     if code == sqlite3.SQLITE_CONSTRAINT:

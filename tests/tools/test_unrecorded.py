@@ -9,9 +9,9 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
 import pytest
 
+from ledger.log.turns import Turns
 from tests.contracts.postgres_server import private_server
 from tests.tools.conftest import Cli
 
@@ -175,6 +175,6 @@ def test_a_full_disk_is_no_store_that_cannot_be_written(cli, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(filelock.FileLock, "acquire", full)
+    monkeypatch.setattr(Turns, "_locked", full)
     answer = cli("audit", "access")
     assert (answer.code, answer.error["code"], answer.out) == (7, "store-full", b"")

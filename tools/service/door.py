@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from ledger.errors import InvalidInput, LedgerError, NotFound, Unavailable
+from ledger.errors import InvalidInput, LedgerError, Unavailable
 from ledger.usecases.acting import RetryKey
 from tools.service import bodies
 from tools.service.callers import Callers, bearer, no_caller
@@ -27,8 +26,20 @@ from tools.service.journal import Journal
 from tools.service.metrics import Metrics
 from tools.service.operations import OPERATIONS, Operation
 from tools.service.peers import NOBODY, Peer
-from tools.service.problems import CLOSING, problem_of, status_of
+from tools.service.problems import status_of
 from tools.service.protocol import ANSWER, PEER, Whole
+from tools.service.replies import (
+    Answered,
+    Receive,
+    Scope,
+    Send,
+    encode,
+    failed,
+    no_such_path,
+    require_method,
+    send_answer,
+    too_busy,
+)
 from tools.service.seal import Seal
 from tools.service.unsealing import UNSEAL_PATH, Unseal, Unsealed, unseal
 from tools.unforeseen import unforeseen
@@ -42,27 +53,9 @@ _CHOSEN_MAX = 64
 _HEALTH = ("/health/live", "/health/ready")
 """Asked of nobody's share: who watches must not be turned away, and they cost nothing."""
 _NO_KEYS = b'{"keys":[]}'
-_PROBLEM = b"application/problem+json"
 _JSON = b"application/json"
 _ONCE = (b"authorization", b"content-type", b"content-length", b"idempotency-key")
 """Headers of which two would mean different things to different readers."""
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-_encode = msgspec.json.Encoder().encode
-
-
-class Answered(NamedTuple):
-    """What leaves."""
-
-    status: int
-    media_type: bytes
-    content: bytes
-    code: str = ""
-    """Of the error, if it is one."""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class ClientGone(Exception):
@@ -103,7 +96,7 @@ class Door:
             self._in_hand -= 1
         content = answered.media_type, answered.content
         if answered.status != 200 or whole is None or not whole(*content):
-            await _send(answered, send)
+            await send_answer(answered, send)
         seconds = time.perf_counter() - started
         operation = path if path in OPERATIONS or path == UNSEAL_PATH else "other"
         if path not in self._plain:
@@ -115,36 +108,32 @@ class Door:
         try:
             return await self._answer(scope, path, peer, receive)
         except LedgerError as error:
-            return _failed(error, b"GET" if path in self._plain else b"POST")
+            return failed(error, b"GET" if path in self._plain else b"POST")
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 # its text may hold anything
-            return _failed(unforeseen(error), b"POST")
+            return failed(unforeseen(error), b"POST")
 
     async def _answer(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
         if self._in_hand > IN_HAND_MAX:
-            raise Unavailable("too-busy", "Too much is asked at once; nothing was done.")
+            raise too_busy()
         if path not in _HEALTH:
             self._callers.let_in(peer)
         plain = self._plain.get(path)
         if plain is not None:
-            _require_method(scope, b"GET")
+            require_method(scope, b"GET")
             return await plain()
         if path == UNSEAL_PATH:
             return await self._unseal(scope, peer, receive)
         operation = OPERATIONS.get(path)
         if operation is None:
-            raise NotFound(
-                "no-such-path",
-                "There is no operation of this path.",
-                hint="`GET /openapi.json` describes all there are.",
-            )
+            raise no_such_path()
         return await self._operate(operation, scope, peer, receive)
 
     async def _operate(
         self, operation: Operation, scope: Scope, peer: Peer, receive: Receive
     ) -> Answered:
-        _require_method(scope, b"POST")
+        require_method(scope, b"POST")
         counter = self._seal.counter
         headers = _headers(scope)
         authorization = headers.get(b"authorization")
@@ -187,13 +176,13 @@ class Door:
         return asked, asked if asked in named or not named else named[0]
 
     async def _unseal(self, scope: Scope, peer: Peer, receive: Receive) -> Answered:
-        _require_method(scope, b"POST")
+        require_method(scope, b"POST")
         headers = _headers(scope)
         asked_in, _ = self._forms(headers)
         body = asked_in.decode(Unseal, await _read(headers, receive))
         slot = await unseal(self._seal, peer, body)
         self._journal.unsealed(slot)
-        return Answered(200, _JSON, _encode(Unsealed(slot)))
+        return Answered(200, _JSON, encode(Unsealed(slot)))
 
     async def _live(self) -> Answered:
         return Answered(200, _JSON, b'{"status":"live"}')
@@ -204,7 +193,7 @@ class Door:
         except LedgerError as error:
             status = status_of(error)
             word = "sealed" if error.code == "sealed" else "unavailable"
-            return Answered(status, _JSON, _encode({"status": word}))
+            return Answered(status, _JSON, encode({"status": word}))
         return Answered(200, _JSON, b'{"status":"ready"}')
 
     async def _description(self) -> Answered:
@@ -215,27 +204,6 @@ class Door:
         newest = (await counter.wait(counter.ledger.trust.published)).newest()
         jwks = _NO_KEYS if newest is None else newest.jwks.encode()
         return Answered(200, b"application/jwk-set+json", jwks)
-
-
-async def _send(answered: Answered, send: Send) -> None:
-    headers = [
-        (b"content-type", answered.media_type),
-        (b"content-length", str(len(answered.content)).encode()),
-        *answered.headers,
-    ]
-    if answered.status in CLOSING:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": answered.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answered.content})
-
-
-def _require_method(scope: Scope, method: bytes) -> None:
-    if scope["method"].encode() != method:
-        raise InvalidInput(
-            "method-not-allowed",
-            f"This path takes {method.decode()} only.",
-            hint="`GET /openapi.json` describes what there is.",
-        )
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:
@@ -301,19 +269,6 @@ def _asked(body: bodies.Body, application: str | None) -> str:
     if isinstance(body, bodies.Set):
         body = msgspec.structs.replace(body, fields=dict.fromkeys(sorted(body.fields)))
     return hashlib.sha256(msgspec.msgpack.encode((application, body))).hexdigest()[:32]
-
-
-def _failed(error: LedgerError, allowed: bytes) -> Answered:
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    status = status_of(error)
-    if status == 429:
-        headers = ((b"retry-after", b"1"),)  # no share is smaller than one request a second
-    elif status == 405:
-        headers = ((b"allow", allowed),)
-    elif status == 401:
-        refused = b', error="invalid_token"' if error.code == "token-refused" else b""
-        headers = ((b"www-authenticate", b'Bearer realm="credledger"' + refused),)
-    return Answered(status, _PROBLEM, _encode(problem_of(error)), error.code, headers)
 
 
 def _too_large() -> InvalidInput:

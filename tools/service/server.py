@@ -2,9 +2,10 @@
 
     unix socket ─▶ uvicorn ─┐
     TCP, TLS    ─▶ uvicorn ─┴▶ one door, one seal, one event loop
+    metrics     ─▶ uvicorn ──▶ a door of their own
 
-Each kind of socket has a server of its own, because one has TLS and the other has not; both run on
-one loop with one door. At SIGTERM or SIGINT no more connections are taken, what is in hand is
+Each kind of socket has a server of its own, because one has TLS and the other has not; all run on
+one loop. At SIGTERM or SIGINT no more connections are taken, what is in hand is
 answered, and the ledger is closed behind the last answer.
 """
 
@@ -18,7 +19,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -27,11 +28,11 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from prometheus_client import start_http_server
 
 from ledger.errors import InvalidInput, Unavailable
 from tools.service.callers import Callers
 from tools.service.door import Door
+from tools.service.exposition import Exposition
 from tools.service.hardening import harden
 from tools.service.journal import Journal
 from tools.service.metrics import Metrics
@@ -151,6 +152,8 @@ class Service:
         self._metrics.look_at(self.seal, journal)
         callers = Callers(service.caller_rate, service.address_rate)
         self._door = Door(self.seal, callers, self._metrics, journal)
+        watchers = Callers(service.caller_rate, service.address_rate)
+        self._exposition = Exposition(self._metrics.registry, watchers)
         self._servers: list[_Server] = []
         self.listening = threading.Event()
         """Set once it answers."""
@@ -165,19 +168,18 @@ class Service:
         runs, places = [], []
         context = None if service.tls is None else service.tls.context()
         if service.socket is not None:
-            runs.append(self._run(_unix_socket(service.socket), None))
+            runs.append(self._run(self._door, _unix_socket(service.socket), None))
             places.append(f"unix:{service.socket}")
         if service.listen is not None:
             listening = _tcp_socket(service.listen)
-            runs.append(self._run(listening, context))
+            runs.append(self._run(self._door, listening, context))
             self.address = listening.getsockname()[:2]
             scheme = "http" if context is None else "https"
             places.append(f"{scheme}://{Address(*self.address)}")
-        metrics = contextlib.ExitStack()
         if service.metrics is not None:
-            self.metrics_address = metrics.enter_context(
-                _served_metrics(service.metrics, self._metrics)
-            )
+            listening = _tcp_socket(service.metrics)
+            runs.append(self._run(self._exposition, listening, None))
+            self.metrics_address = listening.getsockname()[:2]
         works = (self._watch_heads(), self.seal.settle(), self.seal.look_ahead())
         background = [loop.create_task(work) for work in works]
         self._journal.listening(places, sealed=self.seal.is_sealed)
@@ -185,7 +187,6 @@ class Service:
         try:
             await asyncio.gather(*runs)
         finally:
-            metrics.close()
             for task in background:
                 task.cancel()
 
@@ -200,8 +201,10 @@ class Service:
         self._journal.stopped(self.seal.close())
         self._journal.close()
 
-    async def _run(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
-        config = uvicorn_config(self._door)
+    async def _run(
+        self, application: Any, listening: socket.socket, context: ssl.SSLContext | None
+    ) -> None:
+        config = uvicorn_config(application)
         config.load()
         config.ssl = context
         server = _Server(config)
@@ -302,20 +305,6 @@ def _tcp_socket(address: Address) -> socket.socket:
     made.listen(BACKLOG)
     made.setblocking(False)
     return made
-
-
-@contextlib.contextmanager
-def _served_metrics(address: Address, metrics: Metrics) -> Iterator[tuple[str, int]]:
-    try:
-        server, thread = start_http_server(address.port, address.host, metrics.registry)
-    except OSError as error:
-        raise _cannot_listen(str(address), error) from error
-    try:
-        yield address.host, server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _cannot_listen(place: str, error: OSError) -> Unavailable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +47,31 @@ def test_nobody_waits_for_it_beyond_the_time_for_a_lock(written_elsewhere):
     with pytest.raises(Unavailable) as caught, SqliteStore(path, lock_timeout_s=0.05).reading():
         pass
     assert caught.value.code == "store-locked"
+
+
+def test_a_thread_that_ended_leaves_no_connection(tmp_path):
+    """Whoever asks in a new thread each time does not fill the process with open files."""
+    store = SqliteStore(tmp_path / "ledger.db")
+    store.create()
+
+    def look():
+        with store.reading() as reading:
+            reading.last_position()
+
+    def look_in_a_thread():
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+
+    def held():
+        names = [one.resolve() for one in Path("/proc/self/fd").iterdir()]
+        return names.count(store.path)
+
+    look()
+    look_in_a_thread()  # SQLite itself keeps a file for the next one
+    before = held()
+    for _ in range(5):
+        look_in_a_thread()
+    assert held() == before
+    store.close()
+    assert held() == 0

@@ -12,13 +12,17 @@ import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from tests.ledger.tokens.minting import mint
 from tests.tools.service.clients import Client
 from tests.tools.service.conftest import VALUES, furnish, running
 from tests.tools.service.test_callers import trust
 from tests.tools.service.test_seal import process
+from tools.service import protocol
+from tools.service.exposition import PAGES_AT_ONCE
 from tools.service.outlet import LINES_MAX, Outlet, to_descriptor
+from tools.service.protocol import HEAD_BYTES_MAX
 from tools.service.server import Address
 
 GET = "/v1/credentials/get"
@@ -131,6 +135,105 @@ def test_metrics_end_with_the_service_and_are_nowhere_on_its_own_address(house, 
         address = service.service.metrics_address
     with pytest.raises(ConnectionRefusedError):
         http.client.HTTPConnection(*address, timeout=5).connect()
+
+
+@pytest.fixture
+def watched(house, tmp_path):
+    """A service and an address at which its metrics are, with the share of each that asks there."""
+    with running(house, tmp_path, metrics=ANYWHERE) as service:
+        yield service, service.service.metrics_address
+
+
+def watcher(service, address) -> Client:
+    """Somebody who asks there."""
+    service.clients.append(Client(address))
+    return service.clients[-1]
+
+
+def test_an_address_gets_a_share_of_metrics_and_no_more(house, tmp_path):
+    """A share of its own, which takes nothing of what is left for reads from there."""
+    with running(house, tmp_path, metrics=ANYWHERE, address_rate=1) as service:
+        client = watcher(service, service.service.metrics_address)
+        replies = [client.send("GET", "/metrics") for _ in range(3)]
+        assert [reply.status for reply in replies] == [200, 200, 429]
+        assert (replies[2].code, replies[2].headers["retry-after"]) == ("too-many-requests", "1")
+        assert service.stranger().ask(GET, {}).code == "no-caller"
+
+
+def test_there_is_one_page_of_metrics_and_it_is_only_read(watched):
+    """Whatever else is asked there is a problem like any other."""
+    client = watcher(*watched)
+    reply = client.send("POST", "/metrics")
+    assert (reply.status, reply.code, reply.headers["allow"]) == (405, "method-not-allowed", "GET")
+    for path in ("/", GET, "/health/ready"):
+        assert (client.send("GET", path).status, client.send("GET", path).code) == (
+            404,
+            "no-such-path",
+        )
+
+
+def test_a_head_without_end_is_cut_off_where_metrics_are(watched):
+    head = b"GET /metrics HTTP/1.1\r\nhost: x\r\nx-a: " + b"a" * (HEAD_BYTES_MAX * 10)
+    with watcher(*watched).connected() as made:
+        made.sendall(head)
+        assert made.recv(65536).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_slow_head_is_cut_off_where_metrics_are(watched, monkeypatch):
+    monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.0)
+    with watcher(*watched).connected() as made:
+        made.sendall(b"GET /metrics HTTP/1.1\r\n")
+        assert made.recv(1) == b""
+
+
+def test_one_source_has_a_share_of_the_connections_where_metrics_are(watched, monkeypatch):
+    monkeypatch.setattr(protocol, "SOURCE_CONNECTIONS_MAX", 3)
+    held = [watcher(*watched) for _ in range(3)]
+    assert all(one.send("GET", "/metrics").status == 200 for one in held)
+    with watcher(*watched).connected() as more:
+        more.settimeout(protocol.HEAD_S_MAX / 2)
+        assert more.recv(1) == b""
+    assert held[0].send("GET", "/metrics").status == 200
+
+
+class Waiting(Collector):
+    """A metric that takes its time."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Semaphore(0)
+        self.go_on = threading.Event()
+
+    def collect(self):
+        self.asked.release()
+        assert self.go_on.wait(30)
+        return ()
+
+
+def test_few_pages_of_metrics_are_made_at_once_and_reads_go_on(watched):
+    """Who asks beyond them is told so at once, and nothing of it stays."""
+    service, address = watched
+    waiting = Waiting()
+    service.service._metrics.registry.register(waiting)
+    statuses = []
+    askers = [
+        threading.Thread(
+            target=lambda one: statuses.append(one.send("GET", "/metrics").status),
+            args=(watcher(service, address),),
+        )
+        for _ in range(PAGES_AT_ONCE)
+    ]
+    for asker in askers:
+        asker.start()
+    for _ in askers:
+        assert waiting.asked.acquire(timeout=30)
+    reply = watcher(service, address).send("GET", "/metrics")
+    assert (reply.status, reply.code) == (503, "too-busy")
+    service.client().ok(GET, PAYROLL)
+    waiting.go_on.set()
+    for asker in askers:
+        asker.join(30)
+    assert statuses == [200] * PAGES_AT_ONCE
+    assert watcher(service, address).send("GET", "/metrics").status == 200
 
 
 def test_a_reader_of_the_log_that_stops_reading_stops_no_answer(house, tmp_path):
