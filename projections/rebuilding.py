@@ -43,6 +43,7 @@ class Rebuild:
         self._keepers = tuple(keepers)
         self._store = store
         self._mapper = mapper
+        self._opening = mapper.opening()
         self._progress = progress
         self._pace = Pace()
 
@@ -159,7 +160,7 @@ class Rebuild:
         """The page after this position, and the log's last one, in a snapshot of their own."""
         while True:
             with self._store.reading() as reading:
-                page = read_page(reading, self._mapper, position, prefixes, self._pace.rows)
+                page = read_page(reading, self._opening, position, prefixes, self._pace.rows)
                 total = reading.last_position()
             if page.stopped is None:
                 return page, total
@@ -169,7 +170,7 @@ class Rebuild:
     def _page(
         self, reading: Reading, position: int, prefixes: tuple[str, ...], rows: int | None = None
     ) -> Page:
-        page = read_page(reading, self._mapper, position, prefixes, rows)
+        page = read_page(reading, self._opening, position, prefixes, rows)
         if page.stopped is not None:
             raise page.stopped
         return page
