@@ -29,7 +29,7 @@ from ledger.log.gate import Gate
 from ledger.log.migrations import Migration, migrations_of
 from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
 from ledger.log.snapshot import INSERT_ROW, Snapshot
-from ledger.log.upserts import Columns, Row, in_groups, repeated, with_values
+from ledger.log.upserts import Columns, Row, in_groups, in_order, repeated, with_values
 
 LOCK_TIMEOUT_S = 30.0
 _LOCK_POLL_S = 0.001
@@ -83,7 +83,7 @@ class SqliteConnection:
 
     def upsert(self, table: str, columns: Columns, rows: Sequence[Row]) -> None:
         """Put rows into a table whose key is its first column."""
-        self.insert(with_values(table, columns), rows)
+        self.insert(with_values(table, columns), in_order(rows))
 
 
 class SqliteSnapshot(Snapshot):
