@@ -1,10 +1,11 @@
 """Building views anew beside the ones that serve, and comparing the two.
 
 The log is read once for all of them: each row is opened and folded once, outside the lock; under
-it a page is only written into the idle table of every view that looks at it. Where others append
-meanwhile, pages are small and the rebuild steps aside after each for as long as it held the lock,
-so that those who read wait for little. Nothing of it need be durable before the last page, in which
-one row for each view switches its tables.
+it a page is only written into the idle table of every view that looks at it. As long as nobody else
+appends, the next page is read and folded by a second thread meanwhile. Where others append, there
+is none to hold up who holds the lock, pages are small, and the rebuild steps aside after each for
+as long as it held the lock, so that those who read wait for little. Nothing of it need be durable
+before the last page, in which one row for each view switches its tables.
 
 The table that served is then compared with the new one at the same position: it takes in what was
 appended meanwhile, by the same fold, until one snapshot shows both equally far. Both digests are
@@ -17,7 +18,8 @@ empties. Of two at once, the later one wins and the earlier one ends in `rebuild
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict
@@ -28,6 +30,17 @@ from projections.view import Operation, Page, Progress, ViewKeeper, read_page
 
 _SNAPSHOTS = 5
 """So often the comparison tries to meet a quiet moment before it takes the lock."""
+
+
+class _Folded(NamedTuple):
+    """A page that was read, and what it does to each view."""
+
+    page: Page
+    total: int
+    """The log's last position then."""
+    operations: dict[ViewKeeper, list[Operation]]
+    rows: int
+    """So many rows were asked for."""
 
 
 class Rebuild:
@@ -43,6 +56,7 @@ class Rebuild:
         self._keepers = tuple(keepers)
         self._store = store
         self._mapper = mapper
+        self._opening = mapper.opening()
         self._progress = progress
         self._pace = Pace()
 
@@ -88,30 +102,75 @@ class Rebuild:
     def _fill(self, served: dict[ViewKeeper, Place]) -> None:
         prefixes = tuple({prefix for keeper in served for prefix in keeper.view.prefixes})
         position, pace = 0, self._pace
-        while True:
-            page, total = self._next_page(position, prefixes)
-            operations = {keeper: keeper.folded(page.recorded) for keeper in served}
-            # The log only grows: where too much is left here, the tables are not switched yet.
-            with self._store.writing(durable=pace.may_end(total - page.last)) as writing:
-                pace.take_lock()
-                last = writing.last_position()
-                for keeper, place in served.items():
-                    self._take_in(writing, keeper, place, position, page.last, operations[keeper])
-                position = page.last
-                if position < last and pace.may_end(last - position):
-                    # Others append without pause: under the lock the end holds still.
-                    page = self._page(writing, position, prefixes, last - position)
-                    for keeper, place in served.items():
-                        rest = keeper.folded(page.recorded)
-                        self._take_in(writing, keeper, place, position, page.last, rest)
-                    position = page.last
+        with ThreadPoolExecutor(1) as reader:
+
+            def read(after: int) -> Future[_Folded]:
+                return reader.submit(self._read, served, after, prefixes, pace.rows)
+
+            coming = read(position)
+            while True:
+                page, total, operations, asked = coming.result()
+                if page.stopped is not None:
+                    if not page.learn(self._mapper):
+                        raise page.stopped
+                    coming = read(position)
+                    continue
+                if asked > pace.rows:  # somebody has begun to append since it was asked for
+                    coming = read(position)
+                    continue
+                if pace.is_calm:
+                    coming = read(page.last)
+                position, last = self._written(served, page, total, operations, position, prefixes)
+                self._progress(position, max(total, position))
                 if position == last:
-                    for keeper in served:
-                        _switch(writing, keeper)
-            self._progress(position, max(total, position))
+                    return
+                calm = pace.is_calm
+                pace.let_go(last)
+                if not calm:
+                    coming = read(position)
+
+    def _read(
+        self, keepers: Iterable[ViewKeeper], position: int, prefixes: tuple[str, ...], rows: int
+    ) -> _Folded:
+        """The page after this position, folded, in a snapshot of its own and outside the lock."""
+        with self._store.reading() as reading:
+            page = read_page(reading, self._opening, position, prefixes, rows)
+            total = reading.last_position()
+        operations = {keeper: keeper.folded(page.recorded) for keeper in keepers}
+        return _Folded(page, total, operations, rows)
+
+    def _written(
+        self,
+        served: dict[ViewKeeper, Place],
+        page: Page,
+        total: int,
+        operations: dict[ViewKeeper, list[Operation]],
+        position: int,
+        prefixes: tuple[str, ...],
+    ) -> tuple[int, int]:
+        """How far the new tables hold the log once the page is in them, and how far it goes.
+
+        Where that is the same, they serve.
+        """
+        pace = self._pace
+        # The log only grows: where too much is left here, the tables are not switched yet.
+        with self._store.writing(durable=pace.may_end(total - page.last)) as writing:
+            pace.take_lock()
+            last = writing.last_position()
+            for keeper, place in served.items():
+                self._take_in(writing, keeper, place, position, page.last, operations[keeper])
+            position = page.last
+            if position < last and pace.may_end(last - position):
+                # Others append without pause: under the lock the end holds still.
+                page = self._page(writing, position, prefixes, last - position)
+                for keeper, place in served.items():
+                    rest = keeper.folded(page.recorded)
+                    self._take_in(writing, keeper, place, position, page.last, rest)
+                position = page.last
             if position == last:
-                return
-            pace.let_go(last)
+                for keeper in served:
+                    _switch(writing, keeper)
+        return position, last
 
     def _take_in(
         self,
@@ -155,21 +214,10 @@ class Rebuild:
         keeper.places.write_idle(writing.connection, Reach(position, floor))
         return place
 
-    def _next_page(self, position: int, prefixes: tuple[str, ...]) -> tuple[Page, int]:
-        """The page after this position, and the log's last one, in a snapshot of their own."""
-        while True:
-            with self._store.reading() as reading:
-                page = read_page(reading, self._mapper, position, prefixes, self._pace.rows)
-                total = reading.last_position()
-            if page.stopped is None:
-                return page, total
-            if not page.learn(self._mapper):
-                raise page.stopped
-
     def _page(
         self, reading: Reading, position: int, prefixes: tuple[str, ...], rows: int | None = None
     ) -> Page:
-        page = read_page(reading, self._mapper, position, prefixes, rows)
+        page = read_page(reading, self._mapper.opening(), position, prefixes, rows)
         if page.stopped is not None:
             raise page.stopped
         return page

@@ -22,8 +22,10 @@ import msgpack
 
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
+from ledger.codec.opening import Opening
 from ledger.errors import KeyUnavailable, Tampered, Unavailable
 from ledger.log.pace import Pace
+from ledger.log.rows import LogRow
 from ledger.log.store import Connection, Reading, Store
 from ledger.log.upserts import Columns
 from projections.digests import Digests
@@ -115,7 +117,7 @@ class ViewKeeper:
         `view-not-ready` where somebody drops the view again and again, or no place can be kept.
         """
         know_newest(self._store, self._mapper)
-        begun, stopped = 0, None
+        begun, stopped, opening = 0, None, self._mapper.opening()
         while not self._stands_at_head():
             with self._store.writing(durable=False) as writing:
                 place = self.places.standing(writing)
@@ -124,7 +126,7 @@ class ViewKeeper:
                     if begun > _BEGINNINGS_MAX:
                         raise _not_ready()
                     place = self.begin_anew(writing.connection)
-                page = read_page(writing, self._mapper, place.position, self.view.prefixes)
+                page = read_page(writing, opening, place.position, self.view.prefixes)
                 floor = self.apply(writing.connection, place.active, page.recorded, place.floor)
                 self.places.write(writing.connection, Place(place.active, page.last, floor))
             if page.stopped is not None and (page.last == stopped or not page.learn(self._mapper)):
@@ -292,7 +294,7 @@ class ViewKeeper:
 
 def read_page(
     reading: Reading,
-    mapper: EventMapper,
+    opening: Opening,
     position: int,
     prefixes: tuple[str, ...],
     rows: int | None = None,
@@ -302,17 +304,21 @@ def read_page(
     `log-gap` where a row is missing or a position is used twice: a view would take it as the log's.
     """
     recorded: list[Recorded] = []
+    wanted: list[LogRow] = []
     last = position
     for row in reading.rows_after(position, PAGE_ROWS if rows is None else rows):
         if row.position != last + 1 or not isinstance(row.topic, str):
             raise _out_of_order(last + 1)
         if row.topic.startswith(prefixes):
-            try:
-                recorded.append(mapper.open(row))
-            except KeyUnavailable as error:
-                if error.code != "key-destroyed":
-                    return Page(last, recorded, error, row.epoch)
+            wanted.append(row)
         last = row.position
+    opening.require_leaves(wanted)
+    for row in wanted:
+        try:
+            recorded.append(opening.recorded(row))
+        except KeyUnavailable as error:
+            if error.code != "key-destroyed":
+                return Page(row.position - 1, recorded, error, row.epoch)
     return Page(last, recorded, None)
 
 

@@ -61,6 +61,7 @@ class Restoration:
         self._archive = archive
         self._store = store
         self._refold = refold
+        self._opening = refold.mapper.opening()
         self._memory = memory
         self._recorded = recorded
         self._tips = StreamTips(memory)
@@ -137,10 +138,9 @@ class Restoration:
 
         Views then stay behind, and whoever brings them forward tells what becomes of such a row.
         """
-        mapper = self._refold.mapper
         opened: list[Recorded] = []
         try:
-            opened.extend(mapper.open_checked(row) for row in rows)
+            opened.extend(self._opening.recorded(row) for row in rows)
         except KeyUnavailable:
             self._folding = False
         return opened

@@ -34,7 +34,7 @@ _PREFIX = struct.Struct(">BB32s")
 _PLACE = struct.Struct(">Q16sQH")
 _TIME = struct.Struct(">IIq")
 _NUMBER_BYTES = 8
-"""Of a position and of a time."""
+"""Of a position, a version and a time."""
 
 
 def encode_header(
@@ -95,6 +95,15 @@ def encode_associated_data(
         raise ValueError(stream)  # packing would cut it or fill it up unseen
     name, packing = _bound_part(topic)
     return prefix_of(ledger_id) + packing.pack(stream, version, len(name), name, epoch, period)
+
+
+def associated_data_around(
+    ledger_id: bytes, stream: bytes, topic: str, epoch: int, period: int
+) -> tuple[bytes, bytes]:
+    """What comes before the version in it, and what comes after."""
+    whole = encode_associated_data(ledger_id, stream, 0, topic, epoch, period)
+    begin = _PREFIX.size + STREAM_BYTES
+    return whole[:begin], whole[begin + _NUMBER_BYTES :]
 
 
 @functools.lru_cache(maxsize=64)

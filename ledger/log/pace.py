@@ -35,6 +35,11 @@ class Pace:
         self.rows = BUSY_ROWS
         """So many rows the next page has."""
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether nobody else has appended for some pages."""
+        return self.rows > BUSY_ROWS
+
     def take_lock(self) -> None:
         """The lock is held from now on."""
         self._began = self._clock()

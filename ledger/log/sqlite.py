@@ -27,7 +27,7 @@ from ledger.log.migrations import Migration, migrations_of
 from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
 from ledger.log.snapshot import INSERT_ROW, Snapshot
 from ledger.log.turns import Turns, locked_too_long, store_full
-from ledger.log.upserts import Columns, Moving, Row, in_groups, repeated, with_values
+from ledger.log.upserts import Columns, Moving, Row, in_groups, in_order, repeated, with_values
 
 LOCK_TIMEOUT_S = 30.0
 _LOCK_POLL_S = 0.001
@@ -82,7 +82,7 @@ class SqliteConnection:
         self, table: str, columns: Columns, rows: Sequence[Row], moving: Moving = None
     ) -> None:
         """Put rows into a table whose key is its first column."""
-        self.insert(with_values(table, columns, moving), rows)
+        self.insert(with_values(table, columns, moving), in_order(rows))
 
 
 class SqliteSnapshot(Snapshot):

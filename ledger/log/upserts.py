@@ -1,7 +1,9 @@
 """Rows put into a view's table: a new one is inserted, one of the same key gives way.
 
 The first column is the key. Its statements are made here once for each table, in the two forms
-that engines are quick with: many rows of values, or one array for each column.
+that engines are quick with: many rows of values, or one array for each column. The second column of
+a view is always indexed, and often like others that are: rows in its order go into these indexes
+beside each other, page by page, and not all over them.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 
 Columns = Mapping[str, type[int] | type[bytes]]
 Moving = tuple[str, ...] | None
@@ -18,7 +21,7 @@ An index over columns that are not named is not touched, which is most of what s
 """
 Row = Sequence[object]
 _ARRAYS = {int: "int8[]", bytes: "bytea[]"}
-_TOGETHER = (256, 64, 16, 4, 1)
+_TOGETHER = (1024, 256, 64, 16, 4, 1)
 _ONE_ROW = re.compile(r"(?<=VALUES )(\([?, ]+\))")
 
 
@@ -33,9 +36,14 @@ def by_arrays(table: str, columns: Columns, moving: Moving = None) -> str:
 
 
 def arrays(rows: Iterable[Row]) -> list[list[object]]:
-    """The columns of these rows; of several with one key the last counts."""
+    """The columns of these rows, as `in_order` gives them."""
+    return [list(column) for column in zip(*in_order(rows), strict=True)]
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    """The rows in order of their second column; of several with one key only the last."""
     newest = {row[0]: row for row in rows}
-    return [list(column) for column in zip(*newest.values(), strict=True)]
+    return sorted(newest.values(), key=itemgetter(slice(1, 2)))
 
 
 def in_groups(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

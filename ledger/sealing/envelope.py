@@ -52,8 +52,16 @@ def open_sealed(cipher: AESGCM, sealed: bytes, aad: bytes) -> bytes:
     """The plaintext; `sealed-unreadable` if one byte, the place or the key is not the same."""
     try:
         text = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], aad)
+    except (InvalidTag, ValueError) as error:
+        raise _unreadable() from error
+    return unpadded(text)
+
+
+def unpadded(text: bytes) -> bytes:
+    """The plaintext without its length and padding; `sealed-unreadable` where it has none."""
+    try:
         (length,) = _LENGTH.unpack_from(text)
-    except (InvalidTag, ValueError, struct.error) as error:
+    except struct.error as error:
         raise _unreadable() from error
     if length > len(text) - _LENGTH.size:
         raise _unreadable()

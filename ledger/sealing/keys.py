@@ -38,6 +38,11 @@ class KeySet(Confidential):
         """The epochs whose keys are held."""
         return tuple(sorted(self._held.epochs))
 
+    @property
+    def held(self) -> object:
+        """The same object for as long as the same keys are held."""
+        return self._held
+
     def fit(self, commitments: EpochCommitments) -> bool:
         """Whether the keys held of an epoch, if any are, are those committed to."""
         keys = self._held.epochs.get(commitments.epoch)

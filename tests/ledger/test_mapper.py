@@ -71,7 +71,7 @@ def test_what_is_no_event_inside_is_named_with_its_position(sqlite_house, text):
     row, _ = mapper.record(
         event, actor, "", position=9, **place, text=padded(text, Compartment.ACCESS)
     )
-    for opening in (mapper.open, mapper.open_checked):
+    for opening in (mapper.open, mapper.open_checked, mapper.opening().recorded):
         with pytest.raises(Tampered) as caught:
             opening(row)
         assert (caught.value.code, caught.value.position) == ("malformed-event", 9)

@@ -169,6 +169,26 @@ class LackingMapper:
     def learn(self, epoch):
         return self._mapper.learn(epoch)
 
+    def opening(self):
+        return _LackingOpening(self, self._mapper.opening())
+
+
+class _LackingOpening:
+    """The same for the rows of one walk."""
+
+    def __init__(self, lacking, opening):
+        self._lacking = lacking
+        self._opening = opening
+        self.require_leaves = opening.require_leaves
+
+    def text(self, row):
+        self._lacking.text(row)
+        return self._opening.text(row)
+
+    def recorded(self, row):
+        self._lacking.text(row)
+        return self._opening.recorded(row)
+
 
 def record_of(**fields):
     """An access record with plausible contents."""

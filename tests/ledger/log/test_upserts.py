@@ -16,7 +16,7 @@ COLUMNS = MappingProxyType({"key": int, "value": bytes})
 def test_groups_hold_all_rows_in_order_and_come_in_few_lengths(rows):
     groups = list(in_groups([(number,) for number in range(rows)]))
     assert [row for group in groups for row in group] == [(number,) for number in range(rows)]
-    assert {len(group) for group in groups} <= {256, 64, 16, 4, 1}
+    assert {len(group) for group in groups} <= {1024, 256, 64, 16, 4, 1}
 
 
 def test_a_statement_for_one_row_is_made_one_for_many():
