@@ -42,6 +42,7 @@ class AccessHistory:
         }
     )
     prefixes: tuple[str, ...] = ("access.", "history.")
+    migration = "0001_views.sql"
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """One row a record; whatever stood at its position gives way, and what is erased goes."""

@@ -28,6 +28,7 @@ class ApplicationCatalogue:
         }
     )
     prefixes: tuple[str, ...] = ("application.",)
+    migration = "0001_views.sql"
 
     def fold(
         self,

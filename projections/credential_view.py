@@ -38,6 +38,7 @@ class CredentialView:
         }
     )
     prefixes: tuple[str, ...] = ("credential.", "application.deleted")
+    migration = "0001_views.sql"
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """A set, restore or resealing puts the row; a deletion takes it away."""

@@ -21,6 +21,7 @@ class Digests:
         self._key = streams.views_key()
         self._claims: dict[str, bytes] = {}
         self._applications: dict[str, bytes] = {}
+        self._named: dict[str, bytes] = {}
 
     def claim(self, text: str | None) -> bytes:
         """Of a claim's text; `NOBODY` for none."""
@@ -32,6 +33,15 @@ class Digests:
         """Of an application's ID in any case and form; of the bare text where it is no ID."""
         known = self._applications.get(text)
         return known or self._keep(self._applications, text, b"application", compared(text))
+
+    def named(self, text: str) -> bytes:
+        """Of a claim as one that applications name, which is not that of a caller or an owner."""
+        return self._named.get(text) or self._keep(self._named, text, b"named", text)
+
+    def naming(self, stream: bytes, role: str, text: str) -> bytes:
+        """Of one claim in one role of the application of this stream."""
+        name = b"naming\0" + stream + role.encode() + b"\0" + text.encode()
+        return hmac.digest(self._key, name, "sha256")[:DIGEST_BYTES]
 
     def place(self, name: str, fold_version: int, active: str, position: int, floor: int) -> bytes:
         """Of where a view stands, so that nobody without the key can move it unseen."""

@@ -31,6 +31,7 @@ class KeyInventory:
         }
     )
     prefixes: tuple[str, ...] = ("credential.", "application.deleted")
+    migration = "0001_views.sql"
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """A live mapping rests on the epoch of its newest row."""

@@ -16,11 +16,24 @@ from collections.abc import Mapping, Sequence
 
 from ledger.errors import LedgerError
 from ledger.log.store import Reading, Store
-from ledger.log.subtrees import Range
+from ledger.log.subtrees import TILE_HASHES, Range
 from ledger.proofs import Place
 from ledger.tree import HASH_BYTES
 
-_READ = "SELECT level, number, root FROM tiles WHERE level = ? AND number >= ? AND number < ?"
+_MANY = "SELECT level, number, root FROM tiles WHERE level = ? AND number >= ? AND number < ?"
+_FEW = (
+    "SELECT * FROM (SELECT level, number, root FROM tiles WHERE level = ? AND number >= ?"
+    f" ORDER BY number LIMIT {TILE_HASHES}) AS few"
+)
+_LEAVES = (
+    "SELECT * FROM (SELECT 0 AS level, position - 1 AS number, leaf FROM log WHERE position > ?"
+    f" ORDER BY position LIMIT {TILE_HASHES}) AS few"
+)
+"""The hashes of level 0, numbered from 0 as those of all levels are.
+
+A limit that is told says how little a statement reads whatever it is asked for, so that PostgreSQL
+plans it once: planning took as long as all the rest. What comes too much is of no harm.
+"""
 _KEEP = (
     "INSERT INTO tiles (level, number, root) VALUES (?, ?, ?)"
     " ON CONFLICT (level, number) DO UPDATE SET root = excluded.root"
@@ -36,12 +49,18 @@ class StoredTiles:
         self._is_writable = True
 
     def roots(self, reading: Reading, ranges: Sequence[Range]) -> Mapping[Place, bytes]:
-        """Those of the tiles in these ranges that are here, in one look."""
+        """Those of the tiles in these ranges that are here, and the leaves, in one look."""
         if not (ranges and self._is_readable):
             return {}
-        asked = [part for level, first, count in ranges for part in (level, first, first + count)]
+        statements: list[str] = []
+        asked: list[int] = []
+        for level, first, count in ranges:
+            few = count <= TILE_HASHES
+            statements.append((_FEW if few else _MANY) if level else _LEAVES)
+            asked += (level, first) if level else (first,)
+            asked += () if few else (first + count,)
         try:
-            found = reading.connection.execute(" UNION ALL ".join([_READ] * len(ranges)), asked)
+            found = reading.connection.execute(" UNION ALL ".join(statements), asked)
         except LedgerError:
             self._is_readable = False
             return {}

@@ -56,6 +56,8 @@ class View(Protocol):
     """Those of its two tables; the first is the primary key, in whose order rows are digested."""
     prefixes: tuple[str, ...]
     """Prefixes of the topics it looks at; other rows are not even opened."""
+    migration: str
+    """The step that makes its tables, which a store of before may lack."""
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """What one event does to the table."""
@@ -337,6 +339,13 @@ def _out_of_order(position: int) -> Tampered:
         hint="Run `credledger log verify`.",
         position=position,
     )
+
+
+def require_newer(serving: Serving, stream: bytes, position: int) -> None:
+    """A row may differ from the log only where the log went on beyond the view's position."""
+    newest = serving.reading.newest_of(stream)
+    if newest is None or newest.position <= serving.position:
+        raise astray(position)
 
 
 def astray(position: int) -> Tampered:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from ledger.aggregates.application import Application, fold_application
 from ledger.aggregates.mapping import CredentialMapping, mapping_from
 from ledger.aggregates.recorded import Recorded
-from ledger.claims import parse_claim
+from ledger.claims import Claim, parse_claim
 from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput
 from ledger.identifiers import application_key
@@ -32,6 +32,7 @@ from ledger.sealing.streams import StreamNames
 from projections.access_history import AccessHistory
 from projections.accesses import Accesses
 from projections.application_catalogue import ApplicationCatalogue
+from projections.application_claims import ApplicationClaims, asked_by, is_named
 from projections.applications import Applications
 from projections.changes import changes
 from projections.credential_view import CredentialView
@@ -46,15 +47,16 @@ from projections.key_inventory import KeyInventory
 from projections.place import read_rows, write_rows
 from projections.rebuilding import Rebuild
 from projections.streams import fold_streams, position_at
-from projections.view import Progress, Serving, View, ViewKeeper, astray
+from projections.view import Progress, Serving, View, ViewKeeper, astray, require_newer
 
 T = TypeVar("T")
 _PAGE = 500
 _SPANS_PAGE = 100
+_MIGRATIONS = "projections.migrations"
 
 
 class Views:
-    """The four views of one ledger; a `Maintainer` for the write side."""
+    """The views of one ledger; a `Maintainer` for the write side."""
 
     def __init__(self, store: Store, mapper: EventMapper, streams: StreamNames) -> None:
         self._store = store
@@ -66,10 +68,13 @@ class Views:
             AccessHistory(),
             ApplicationCatalogue(),
             KeyInventory(),
+            ApplicationClaims(),
         )
         self._keepers = {
             view.name: ViewKeeper(view, store, mapper, self._digests) for view in views
         }
+        self._lacks_some = True
+        """Whether tables of a view may be lacking: nobody has looked, or some were."""
         history = self._keepers["access_history"]
         self.accesses = Accesses(history, store, mapper, self._digests)
         """Who tried to read what."""
@@ -93,16 +98,16 @@ class Views:
 
     def bring_forward(self) -> None:
         """Bring all views to the head; `key-missing` where a stale keyring cannot."""
-        for keeper in self._keepers.values():
+        for keeper in self._there().values():
             keeper.bring_forward()
 
     def status(self) -> list[dict[str, object]]:
         """Name, position and rows of each."""
-        return [keeper.status() for keeper in self._keepers.values()]
+        return [keeper.status() for keeper in self._there().values()]
 
     def digests(self) -> dict[str, str]:
         """The digest of each."""
-        return {name: keeper.digest() for name, keeper in self._keepers.items()}
+        return {name: keeper.digest() for name, keeper in self._there().items()}
 
     def taken(self, reading: Reading) -> dict[str, tuple[int, str]]:
         """Fold version and digest of each view that stands at this snapshot's head."""
@@ -117,20 +122,21 @@ class Views:
 
     def drop_all(self) -> None:
         """Empty every view."""
-        for keeper in self._keepers.values():
+        for keeper in self._there().values():
             keeper.drop()
 
     def rebuild(
         self, name: str | None = None, progress: Progress | None = None
     ) -> list[dict[str, object]]:
         """Fold the log anew, into all views or the named one; digests before and after."""
-        if name is not None and name not in self._keepers:
+        there = self._there()
+        if name is not None and name not in there:
             raise InvalidInput(
                 "unknown-view",
                 "There is no view of that name.",
-                hint=f"Views are {', '.join(self._keepers)}.",
+                hint=f"Views are {', '.join(there)}.",
             )
-        chosen = [self._keepers[name]] if name else list(self._keepers.values())
+        chosen = [there[name]] if name else list(there.values())
         return Rebuild(chosen, self._store, self._mapper, progress or _silent).run()
 
     def applications(self) -> list[Application]:
@@ -147,15 +153,46 @@ class Views:
                 streams = [bytes(stream) for stream, *_ in page]
                 states = fold_streams(serving.reading, self._mapper, streams, fold_application)
                 for stream, (_, position, creation) in zip(streams, page, strict=True):
-                    state = states[stream]
-                    is_live = state is not None and not state.deleted
-                    if state is None or not is_live or state.creation != creation:
-                        _require_newer(serving, stream, position)
-                    if state is not None and is_live:
+                    state = _live(states[stream])
+                    if state is None or state.creation != creation:
+                        require_newer(serving, stream, position)
+                    if state is not None:
                         live.append(state)
             if len(page) < _PAGE:
                 break
             last = streams[-1]
+        return sorted(live, key=lambda state: state.key)
+
+    def reachable(self, claims: Sequence[Claim]) -> list[Application]:
+        """The live applications that may have to do with somebody who presents these claims.
+
+        Their own claim is the first. No other application can be read by them, or by ticket; which
+        of these can is for the rules to say. In order of their IDs.
+        """
+        keeper = self._there().get("application_claims")
+        if keeper is None:
+            return self.applications()
+        found: dict[bytes, Application | None] = {}
+        for text in asked_by(claims):
+            last = b""
+            while True:
+                with keeper.serving() as serving:
+                    page = serving.reading.connection.execute(
+                        f"SELECT stream, max(position) FROM {serving.table}"
+                        " WHERE claim = ? AND stream > ? GROUP BY stream ORDER BY stream LIMIT ?",
+                        (self._digests.named(text), last, _PAGE),
+                    )
+                    streams = [bytes(stream) for stream, _ in page]
+                    # What was folded for another claim may be of before it came to name this one.
+                    further = [one for one in streams if not is_named(found.get(one), text)]
+                    found |= fold_streams(serving.reading, self._mapper, further, fold_application)
+                    for stream, (_, position) in zip(streams, page, strict=True):
+                        if not is_named(found[stream], text):
+                            require_newer(serving, stream, position)
+                if len(page) < _PAGE:
+                    break
+                last = streams[-1]
+        live = [state for state in map(_live, found.values()) if state is not None]
         return sorted(live, key=lambda state: state.key)
 
     def credentials(
@@ -237,6 +274,27 @@ class Views:
                         found.add(state.key)
         return found
 
+    def set_for_owner(self, owner: Claim, states: Sequence[Application]) -> set[str]:
+        """The keys of those of these applications in which an owner has something set."""
+        live = {state.key: state for state in states}
+        text, found, last = str(owner), set[str](), b""
+        while True:
+            with self._keepers["credential_view"].serving() as serving:
+                page = serving.reading.connection.execute(
+                    f"SELECT stream, position FROM {serving.table}"
+                    " WHERE owner = ? AND stream > ? ORDER BY stream LIMIT ?",
+                    (self._digests.claim(text), last, _PAGE),
+                )
+                for mapping in self._mappings(serving, page):
+                    if mapping.owner != text:
+                        raise astray(mapping.recorded.position)
+                    state = live.get(compared(mapping.application))
+                    if state is not None and mapping.counts_in(state.creation):
+                        found.add(state.key)
+            if len(page) < _PAGE:
+                return found
+            last = bytes(page[-1][0])
+
     def exposure(self, user: str, since: int | None = None) -> list[dict[str, Any]]:
         """What a person saw, by application, owner and version; `since` is microseconds UTC."""
         claim = str(parse_claim(user))
@@ -278,6 +336,23 @@ class Views:
         if not all(isinstance(epoch, int) for epoch, _ in found):
             raise astray(serving.position)
         return dict(found)
+
+    def _there(self) -> dict[str, ViewKeeper]:
+        """Those whose tables are there: a store of before lacks some until it is migrated."""
+        if self._lacks_some:
+            with self._store.reading() as reading:
+                made = reading.connection.execute(
+                    "SELECT name FROM schema_migrations WHERE package = ?", (_MIGRATIONS,)
+                )
+            made_by = {name for (name,) in made}
+            there = {
+                name: keeper
+                for name, keeper in self._keepers.items()
+                if keeper.view.migration in made_by
+            }
+            self._lacks_some = len(there) < len(self._keepers)
+            return there
+        return self._keepers
 
     def _answers(
         self,
@@ -332,7 +407,7 @@ class Views:
         newest = serving.reading.newest_of(stream)
         mapping = self._mapping_in(newest, position)
         if newest is None or mapping is None or newest.position != position:
-            _require_newer(serving, stream, position)
+            require_newer(serving, stream, position)
         return mapping
 
     def _mapping_in(self, row: LogRow | None, position: int) -> CredentialMapping | None:
@@ -343,11 +418,9 @@ class Views:
         return mapping if mapping is not None and mapping.secret is not None else None
 
 
-def _require_newer(serving: Serving, stream: bytes, position: int) -> None:
-    """A row may differ from the log only where the log went on beyond the view's position."""
-    newest = serving.reading.newest_of(stream)
-    if newest is None or newest.position <= serving.position:
-        raise astray(position)
+def _live(state: Application | None) -> Application | None:
+    """The application unless it was deleted."""
+    return None if state is None or state.deleted else state
 
 
 def _silent(done: int, total: int) -> None:

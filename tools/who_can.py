@@ -178,9 +178,11 @@ def _now(session: Session, wanted: Wanted) -> _Facts:
     if wanted.application is not None:
         state = session.ledger.application(wanted.application)
         return _Facts([state], roles, {state.key: session.views.owners(state)})
-    applications = session.views.applications()
     if wanted.user is not None:
-        return _Facts(applications, roles, _theirs(session, wanted, applications))
+        presented = _presented(session, wanted)
+        applications = session.views.reachable(presented)
+        return _Facts(applications, roles, _theirs(session, presented, applications))
+    applications = session.views.applications()
     owners = defaultdict[str, set[str | None]](set)
     for row in session.views.credentials():
         owners[application_key(row["application"])].add(row["owner"])
@@ -188,20 +190,19 @@ def _now(session: Session, wanted: Wanted) -> _Facts:
 
 
 def _theirs(
-    session: Session, wanted: Wanted, applications: Sequence[Application]
+    session: Session, presented: Sequence[Claim], applications: Sequence[Application]
 ) -> Mapping[str, Collection[str | None]]:
     """What of one person's own is set where, and what of the groups that they are members by.
 
     Where they redeem tickets, what anybody has.
     """
-    presented = _presented(session, wanted)
     claims = set(presented)
     groups = [one for one in applications if one.is_group and not claims.isdisjoint(one.members)]
     found: dict[str, set[str | None]] = {
         key: {None} for key in session.views.set_for_groups(groups)
     }
-    for row in session.views.credentials(owner=str(presented[0])):
-        found[application_key(row["application"])] = {row["owner"]}
+    own = [one for one in applications if not one.is_group]
+    found |= {key: {str(presented[0])} for key in session.views.set_for_owner(presented[0], own)}
     for state in applications:
         if not claims.isdisjoint(state.ticket_redeemers):
             found[state.key] = session.views.owners(state)

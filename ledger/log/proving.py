@@ -19,7 +19,7 @@ from typing import TypeVar
 from ledger.errors import InvalidInput, NotFound, Tampered
 from ledger.log.following import CheckedHead, Follower
 from ledger.log.proof_document import ConsistencyProof, InclusionProof, Introduced, Trust
-from ledger.log.rows import AUDITOR, NO_ROW, CommitRow, LedgerRow, LogRow
+from ledger.log.rows import AUDITOR, NO_ROW, CommitRow, LedgerRow, LogRow, Proven
 from ledger.log.signers import SignerBook, roots_in
 from ledger.log.store import Reading, Store
 from ledger.log.subtrees import LogSubtrees, NoTiles, Progress, Tiles
@@ -45,6 +45,8 @@ class Prover:
         self._ledger = ledger
         self._tiles = tiles or NoTiles()
         self._follower = Follower(ledger)
+        self._book: SignerBook | None = None
+        """The signers that were checked last."""
         self._trusted: tuple[object, Trust] | None = None
         """The signers and the head that were checked last, and what came of it."""
 
@@ -60,13 +62,11 @@ class Prover:
         if size is not None and size < position:
             raise InvalidInput("size-too-small", "The log of that size ends before the position.")
         with self._store.reading() as reading:
-            book = self._follower.book(reading)
-            if size is None:
-                head = _newest(reading, book, position) or _next(reading, position)
-            else:
-                head = _head(reading, size)
+            book, proven = self._proven(reading, position)
+            row = proven.row
+            newest = proven.head if size is None else _head(reading, size)
+            head = newest or _next(reading, position)
             trust = self._trust(reading, book, head)
-            row = reading.row_at(position)
             _require_class(reading, book, head, row)
             subtrees = self._subtrees(reading, head, position - 1)
         header, digest = self._in_clear(row, position, head)
@@ -78,6 +78,20 @@ class Prover:
             return inclusion_path(subtrees, position - 1, head.size)
 
         return self._checked(subtrees, proof, path, position - 1, head, self._edge(head))
+
+    def _proven(self, reading: Reading, position: int) -> tuple[SignerBook, Proven]:
+        """The row, its newest head by an operator, and the signers as they are now.
+
+        Signers that were checked are not read again while there are as many: rows are only ever
+        added, and one that was altered since does not count before the one that was checked.
+        """
+        book = self._book or self._follower.book(reading)
+        proven = reading.proven(position, book.operators())
+        if proven.signers != len(book.rows):
+            book = self._follower.book(reading)
+            proven = reading.proven(position, book.operators())
+        self._book = book
+        return book, proven
 
     def consistency(self, first: int, second: int | None = None) -> ConsistencyProof:
         """That the log of the second size begins with that of the first; both are signed sizes.

@@ -141,6 +141,16 @@ class CommitRow(NamedTuple):
         )
 
 
+class Proven(NamedTuple):
+    """What the proof of one row is about, as it lies there, unchecked."""
+
+    row: LogRow | None
+    head: CommitRow | None
+    """The newest that one of the signers asked about signed for it."""
+    signers: int
+    """How many signer rows there are."""
+
+
 class SignerRow(NamedTuple):
     """The beginning or end of a key that may sign heads."""
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from ledger.errors import Tampered
-from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, SignerRow
+from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, Proven, SignerRow
 from ledger.log.store import Connection
 
 T = TypeVar("T")
@@ -38,6 +38,14 @@ _ADDED = (
     " (SELECT max(size) FROM commits)"
 )
 
+
+_PROVEN = (
+    f"SELECT {LOG_COLUMNS}, newest.size, root, frontier, signer, signature,"
+    " (SELECT count(*) FROM signers) FROM (SELECT 1 AS one) AS always"
+    " LEFT JOIN log ON log.position = ? LEFT JOIN"
+    f" (SELECT 1 AS one, {_COMMIT} FROM commits WHERE size >= ? AND signer IN ({{}})"
+    " ORDER BY size DESC LIMIT 1) AS newest ON newest.one = always.one"
+)
 
 _log_row: Callable[[Sequence[object]], LogRow] = partial(tuple.__new__, LogRow)
 """A row as it was read; `LogRow._make` without its frame, as a log is read by the million."""
@@ -160,6 +168,17 @@ class Snapshot:
             (size, *signers),
         )
         return CommitRow(*found[0]) if found else None
+
+    def proven(self, position: int, signers: Sequence[bytes]) -> Proven:
+        """A row, the last commit that holds it and names one of these signers, in one look."""
+        marks = ", ".join("?" * len(signers))
+        (found,) = self.connection.execute(_PROVEN.format(marks), (position, position, *signers))
+        row, head = found[: len(LogRow._fields)], found[len(LogRow._fields) : -1]
+        return Proven(
+            None if row[0] is None else _log_row(row),
+            None if head[0] is None else CommitRow(*head),
+            _number(found[-1]),
+        )
 
     def added(self, size: int) -> tuple[int, int, int]:
         """How many rows lie beyond this size, the highest position, and the newest commit's size.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ledger.aggregates.recorded import Recorded
-from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, SignerRow
+from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, Proven, SignerRow
 from ledger.log.upserts import Columns, Moving, Row
 
 
@@ -137,6 +137,10 @@ class Reading(LogReading, Protocol):
 
     def newest_head_by(self, signers: Sequence[bytes], size: int) -> CommitRow | None:
         """The last commit of at least this size that names one of these signers; unchecked."""
+        ...
+
+    def proven(self, position: int, signers: Sequence[bytes]) -> Proven:
+        """A row, the last commit that holds it and names one of these signers, in one look."""
         ...
 
     def topics_between(self, after: int, until: int) -> dict[str, int]:

@@ -41,6 +41,7 @@ class Tiles(Protocol):
     def roots(self, reading: Reading, ranges: Sequence[Range]) -> Mapping[Place, bytes]:
         """Those of the tiles in these ranges that are kept, in one look.
 
+        A range of level 0 is of leaves, which lie in the log: they may come along, as stored.
         The snapshot may be of no further use after it.
         """
         ...
@@ -86,12 +87,7 @@ class LogSubtrees:
 
         The snapshot may be of no further use after it.
         """
-        lowest = (0, index >> TILE_LEVELS)
-        _, first, count = self._under(*lowest)
-        leaves = reading.leaves_after(first, count)
-        if len(leaves) == count and _are_leaves(leaves):
-            self._held[lowest] = leaves
-        levels = range(TILE_LEVELS, self._size.bit_length(), TILE_LEVELS)
+        levels = range(0, self._size.bit_length(), TILE_LEVELS)
         ranges = [self._under(level, index >> level + TILE_LEVELS) for level in levels]
         self._found |= self._tiles.roots(reading, [one for one in ranges if one[2] > 0])
 
@@ -112,10 +108,10 @@ class LogSubtrees:
 
     def _hashes(self, level: int, first: int, count: int) -> list[bytes]:
         """So many hashes of one level: leaves, or tiles; those that nobody kept are made."""
-        if level == 0:
-            return self._leaves(first, count)
         wanted = [(level, number) for number in range(first, first + count)]
         found: dict[Place, bytes] = {one: self._found[one] for one in wanted if one in self._found}
+        if level == 0:
+            return list(found.values()) if len(found) == count else self._leaves(first, count)
         if len(found) < count:
             with self._store.reading() as reading:
                 found |= self._tiles.roots(reading, [(level, first, count)])

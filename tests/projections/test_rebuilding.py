@@ -106,7 +106,14 @@ def test_a_killed_rebuild_leaves_the_view_serving(busy, small_pages):
 
 
 @pytest.mark.parametrize(
-    "name", ["credential_view", "access_history", "application_catalogue", "key_inventory"]
+    "name",
+    [
+        "credential_view",
+        "access_history",
+        "application_catalogue",
+        "key_inventory",
+        "application_claims",
+    ],
 )
 def test_a_row_taken_away_shows_and_is_mended(busy, name):
     digest = busy.views.digests()[name]

@@ -54,6 +54,8 @@ class Counting:
     asked: list[int] = field(default_factory=list)
     """How many in each look."""
     writings: list[str] = field(default_factory=list)
+    looks: list[str] = field(default_factory=list)
+    """What was asked of the log, by name, and hashes of it and of tiles by how many came."""
 
     def __getattr__(self, name):
         return getattr(self.store, name)
@@ -77,6 +79,23 @@ class CountingReading:
 
     def __getattr__(self, name):
         return getattr(self.reading, name)
+
+    @property
+    def connection(self):
+        return self
+
+    def execute(self, statement, parameters=()):
+        found = self.reading.connection.execute(statement, parameters)
+        self.counter.looks.append(f"{len(found)} hashes")
+        return found
+
+    def proven(self, *asked):
+        self.counter.looks.append("row and head")
+        return self.reading.proven(*asked)
+
+    def signers(self):
+        self.counter.looks.append("signers")
+        return self.reading.signers()
 
     def leaves_after(self, position, limit):
         self.counter.leaves += limit
@@ -166,12 +185,42 @@ def test_with_tiles_a_proof_reads_a_handful_of_leaves(long):
     assert counting.writings == []
 
 
+def test_a_prover_that_is_kept_asks_the_store_twice(long):
+    """For the row with its head, and for the hashes: a few leaves and a few tiles, in one look."""
+    counting = Counting(long.store())
+    prover = prover_of(long, counting)
+    for position in (3, 600):
+        prover.inclusion(position)
+    for position in (1, 100, 300, 512):
+        counting.looks.clear()
+        counting.leaves = 0
+        prover.inclusion(position)
+        row, hashes = counting.looks
+        assert row == "row and head"
+        assert int(hashes.removesuffix(" hashes")) <= 3 * TILE_HASHES
+        assert counting.leaves == 0
+
+
+def test_a_prover_that_is_kept_looks_at_signers_that_were_added_since(long):
+    """One that no operator introduced is found, as by a new prover."""
+    prover = prover_of(long)
+    prover.inclusion(3)
+    long.sql(
+        "INSERT INTO signers (ordinal, public_key, class, change, from_size, introduced_by,"
+        " signature) SELECT 2, ?, class, change, 5, introduced_by, signature FROM signers",
+        bytes(32),
+    )
+    with pytest.raises(Tampered) as caught:
+        prover.inclusion(3)
+    assert caught.value.code == "bad-signer"
+
+
 def test_many_tiles_are_made_in_pages(long, monkeypatch):
     """Each page is read in a snapshot of its own and kept under a lock of its own."""
     monkeypatch.setattr("ledger.log.subtrees.PAGE_TILES", 8)
     counting = Counting(long.store())
     prover_of(long, counting).inclusion(1)
-    assert set(counting.asked) == {TILE_HASHES, 8 * TILE_HASHES}
+    assert set(counting.asked) == {8 * TILE_HASHES}
     # Of the 512 leaves that row 1 is among: twice 16 tiles, and the two above those.
     assert len(counting.writings) == 2 + 2 + 1
     subtrees, _ = subtrees_of(long)

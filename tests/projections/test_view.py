@@ -9,7 +9,13 @@ from ledger.errors import KeyUnavailable
 from projections.views import Views
 from tests.projections.conftest import FULL, OPERATOR, LackingMapper, caller, owner
 
-NAMES = ["credential_view", "access_history", "application_catalogue", "key_inventory"]
+NAMES = [
+    "credential_view",
+    "access_history",
+    "application_catalogue",
+    "key_inventory",
+    "application_claims",
+]
 
 
 def positions(views):

@@ -10,7 +10,13 @@ import pytest
 
 from tests.tools.conftest import Cli
 
-VIEWS = {"credential_view", "access_history", "application_catalogue", "key_inventory"}
+VIEWS = {
+    "credential_view",
+    "access_history",
+    "application_catalogue",
+    "key_inventory",
+    "application_claims",
+}
 AUDITOR = "nine auditors count the owls"
 
 

@@ -16,7 +16,13 @@ from tests.tools.conftest import Cli
 from tools.demo import _named_anew
 
 ROOT = Path(__file__).parents[2]
-VIEWS = {"credential_view", "access_history", "application_catalogue", "key_inventory"}
+VIEWS = {
+    "credential_view",
+    "access_history",
+    "application_catalogue",
+    "key_inventory",
+    "application_claims",
+}
 DIGEST = re.compile(r"^(\w+)\t([0-9a-f]{64})\t([0-9a-f]{64})\t(yes|no)$", re.MULTILINE)
 EXPORT = re.compile(r"^export (\w+)=(.*)$", re.MULTILINE)
 ENDED = re.compile(r"^\(exit (\d+)\)$", re.MULTILINE)
