@@ -6,7 +6,7 @@ the texts mean is looked at by the ledger, once, as it is for commands.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -57,6 +57,9 @@ Values = Annotated[
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What all bodies have in common."""
 
+    NAMES_APPLICATION: ClassVar[bool] = True
+    """Whether the operation needs an application, be it named by the body or by the token."""
+
 
 class Get(Body, frozen=True):
     """The caller's credentials in an application, restricted ones if asked for explicitly."""
@@ -87,6 +90,8 @@ class Delete(Body, frozen=True):
 class DeleteAll(Body, frozen=True):
     """Whose credentials end in every application; the caller's unless told."""
 
+    NAMES_APPLICATION: ClassVar[bool] = False
+
     owner: ClaimText | None = None
     reason: Reason = ""
 
@@ -104,6 +109,8 @@ class Restore(Body, frozen=True):
 class List(Body, frozen=True):
     """Which mappings to list."""
 
+    NAMES_APPLICATION: ClassVar[bool] = False
+
     application: Name | None = None
     owner: ClaimText | None = None
     older_than: Moment | None = None
@@ -118,6 +125,8 @@ class History(Body, frozen=True):
 
 class IssueTicket(Body, frozen=True):
     """For which application the ticket is good; for any that is ticketing unless told."""
+
+    NAMES_APPLICATION: ClassVar[bool] = False
 
     application: Name | None = None
     reason: Reason = ""
@@ -200,3 +209,5 @@ class Application(Body, frozen=True):
 
 class Nothing(Body, frozen=True):
     """Nothing needs to be said."""
+
+    NAMES_APPLICATION: ClassVar[bool] = False
