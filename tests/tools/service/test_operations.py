@@ -208,6 +208,30 @@ def test_an_administrator_restores_what_he_may_not_read(service, client):
     client.fails(422, "version-or-moment", "/v1/credentials/restore", named)
 
 
+def test_applications_are_deleted_by_a_table_only_where_they_are_named(service, client):
+    """A plan that another one overtook deletes nothing that nobody confirmed."""
+    service.service.seal.counter.ledger.role_grant(Acting(), "full-control", str(ME))
+    apply = "/v1/applications/apply"
+    said = {"applications": {"payroll": {}}, "prune": True}
+    client.fails(409, "deletions-unconfirmed", apply, said)
+    client.fails(409, "deletions-unconfirmed", apply, {**said, "deletes": ["shared", "more"]})
+    client.fails(409, "deletions-unconfirmed", apply, {**said, "prune": False, "deletes": ["x"]})
+    client.fails(422, "retry-key-not-taken", apply, said, idempotency_key="k")
+    done = client.ok(apply, {**said, "deletes": ["SHARED"]})
+    assert [one["action"] for one in done["changes"]] == ["delete"]
+
+
+def test_whoever_may_not_manage_an_application_applies_nothing(service, client):
+    """Applications of others are as good as not there."""
+    wanted = {"payroll": {"name": "Mine"}}
+    body = {"applications": wanted}
+    client.fails(422, "invalid-applications", "/v1/applications/apply", body)
+    wanted["payroll"]["kind"] = "individual"
+    client.fails(403, "not-allowed", "/v1/applications/apply", body)
+    of_bob = {"application": "payroll", "owner": "user:bob", "version": 1}
+    client.fails(403, "not-allowed", "/v1/credentials/preview-restore", of_bob)
+
+
 def test_a_retried_change_has_its_first_outcome(service, client):
     """The same key again changes nothing, however much was changed since."""
     body = {"application": "payroll", "fields": {**VALUES, "Windows Password": "two"}}
