@@ -417,6 +417,7 @@ ACTIONS: Mapping[str, Action] = {
     "token.used": Action(Class.AUTHENTICATION, 1, "Logon", _token),
     "token.refused": Action(Class.AUTHENTICATION, 1, "Logon", _token, _LOW),
     "token.refusals": Action(Class.AUTHENTICATION, 1, "Logon", _token, _LOW),
+    "retry-key.taken": Action(Class.API, OTHER, "Request Known", _operation),
     "slot.added": Action(Class.ACCOUNT, 1, "Create", _slot, _LOW),
     "slot.removed": Action(Class.ACCOUNT, 6, "Delete", _slot, _LOW),
     "passphrase.changed": Action(Class.ACCOUNT, 3, "Password Change", _slot),

@@ -90,17 +90,21 @@ class Change:
             "to": after,
         }
 
-    def as_row(self) -> dict[str, object]:
-        """The same for a table: a creation's settings as `KEY VALUE; ...`, fields as written."""
-        document = self.as_document()
-        if isinstance(self.after, Field):
-            return {**document, "to": _field_text(self.after)}
-        if self.action != "create":
-            return document
-        settings = document["to"]
-        assert isinstance(settings, dict)
-        told = (f"{key} {_setting_text(key, value)}" for key, value in settings.items())
-        return {**document, "to": "; ".join(told)}
+
+def doomed(changes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The IDs of the applications that changes delete, by their documents."""
+    return [str(one["application"]) for one in changes if one["action"] == "delete"]
+
+
+def change_row(document: Mapping[str, Any]) -> dict[str, object]:
+    """A change for a table: a creation's settings as `KEY VALUE; ...`, fields as written."""
+    after = document["to"]
+    if document["action"] == "add-field":
+        return {**document, "to": _field_text(Field(after["name"], after["type"], after["masked"]))}
+    if document["action"] != "create":
+        return dict(document)
+    told = (f"{key} {_setting_text(key, value)}" for key, value in after.items())
+    return {**document, "to": "; ".join(told)}
 
 
 def read_applications(place: str, standard_input: StandardInput) -> dict[str, dict[str, Any]]:
@@ -113,6 +117,11 @@ def read_applications(place: str, standard_input: StandardInput) -> dict[str, di
             "invalid-applications",
             'The file may hold [application."ID"] tables only.',
         )
+    return checked_tables(tables)
+
+
+def checked_tables(tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The tables, wherever they came from, checked for unknown keys and types."""
     known: set[str] = set()
     for identifier, table in tables.items():
         if application_key(identifier) in known:

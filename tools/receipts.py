@@ -11,18 +11,22 @@ A refusal is recorded as a release is, and its receipt written as well.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ledger.errors import Conflict, LedgerError, Tampered, Unavailable
-from ledger.log.proof_document import InclusionProof
 from ledger.private_files import private_file
 from tools.settings import real_path
 from tools.show import json_text, print_note
 
+if TYPE_CHECKING:
+    from tools.wiring import Session
+
 _ROOM_BYTES = 64 * 1024
 """More than a document of a hundred signers takes."""
-Prove = Callable[[int], InclusionProof]
+Prove = Callable[[int], Mapping[str, Any]]
+"""Gives the document of the proof for a position."""
 
 
 @contextlib.contextmanager
@@ -39,7 +43,7 @@ def receipt_in(file: str | None, prove: Prove) -> Iterator[Callable[[int], None]
 
         def keep(position: int) -> None:
             try:
-                write(json_text(prove(position).as_document()).encode())
+                write(json_text(prove(position)).encode())
             except (LedgerError, OSError) as error:
                 why = error.message if isinstance(error, LedgerError) else "It cannot be written."
                 print_note(f"What was recorded stands, but there is no receipt: {why}")
@@ -51,6 +55,11 @@ def receipt_in(file: str | None, prove: Prove) -> Iterator[Callable[[int], None]
             if error.position is not None and not isinstance(error, Tampered):
                 keep(error.position)
             raise
+
+
+def receipts_of(session: Session) -> Prove:
+    """Proofs of an open ledger's records."""
+    return lambda position: session.ledger.receipt(position).as_document()
 
 
 @contextlib.contextmanager

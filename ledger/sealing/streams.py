@@ -56,6 +56,10 @@ class StreamNames(Confidential):
         """The stream of one token that is good for one use."""
         return self._name(b"token", issuer.encode(), token_id.encode())
 
+    def retry_key(self, author: str, operation: str, key: str) -> bytes:
+        """The stream of one retry key of somebody's for one operation."""
+        return self._named(b"retry-key", author.encode(), operation.encode(), key.encode())
+
     def access(self, run: bytes) -> bytes:
         """The access stream of one run of one process."""
         return self._name(b"access", run)

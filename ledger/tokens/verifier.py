@@ -7,6 +7,9 @@
 Whatever is wrong with a token, the answer is the same one: `token-refused`, without a word of why.
 Why is in the log, see `refusals.py`.
 
+A token that is good for one use is verified first and used last, in two steps, so that whoever asks
+can say no in between for reasons of his own, and the token stays good.
+
 A verified caller is not a decision. It is a `Caller` that carries what the token said, and whether
 its issuer is trusted is decided again under the ledger's lock, at the position of what is then
 recorded. So what is kept here may be a second behind, and nothing is released by it that should
@@ -19,7 +22,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ledger.aggregates.event import Event
@@ -53,6 +56,10 @@ class Trust(Protocol):
         """The service's key pairs, newest last."""
         ...
 
+    def is_used(self, caller: Caller) -> bool:
+        """Whether the one use of a caller's token is recorded already."""
+        ...
+
     def use_once(self, caller: Caller) -> bool:
         """Whether this is the first use of a caller's token, which is recorded then."""
         ...
@@ -70,6 +77,8 @@ class VerifiedCaller:
     """With the token's claims, to be given to use cases as it is."""
     application: str | None = None
     """The application ID that the request or the token names; None if neither does."""
+    is_good_once: bool = False
+    """Whether the token is good for one use, which `TokenVerifier.use` takes."""
 
     @property
     def authenticated_by(self) -> str:
@@ -145,10 +154,19 @@ class TokenVerifier:
     def verify(
         self, token: bytes, *, application: str | None = None, source: str = ""
     ) -> VerifiedCaller:
+        """Who shows this token, which is used by it if it is good once; errors as `believe`."""
+        verified = self.believe(token, application=application, source=source)
+        self.use(verified, source=source)
+        return verified
+
+    def believe(
+        self, token: bytes, *, application: str | None = None, source: str = ""
+    ) -> VerifiedCaller:
         """Who shows this token; `token-refused` for every doubt, which is recorded.
 
         `application` is the ID that the request names, and the token's must be the same. `source`
-        is where the token came from. It may fetch keys, look at the log and append to it.
+        is where the token came from. It may fetch keys, look at the log and append to it. One that
+        is good once is not used by it, and refused where it was used before.
         """
         issuers = self._look(token)
         known = self.known(token, application=application)
@@ -158,11 +176,25 @@ class TokenVerifier:
         try:
             caller = self._verified(token, issuers, identity)
             verified = _for(caller, application)
-            self._keep(token, caller, issuers)
+            if issuers.trusted[_token(caller).issuer].settings.refuses_replay:
+                return self._unused(verified)
         except NotBelievedError as doubt:
             self._note(token, doubt, identity, source)
             raise token_refused() from doubt
+        self._keep(token, caller)
         return verified
+
+    def use(self, verified: VerifiedCaller, *, source: str = "") -> None:
+        """Take the one use of a token that is good once; `token-refused` where it is taken.
+
+        Of any others it does nothing. The use is durable on return, whatever the caller does then.
+        """
+        if verified.is_good_once and not self._trust.use_once(verified.caller):
+            shown = _token(verified.caller)
+            claim, where = str(verified.caller.claim), shown_source(source)
+            refused = TokenRefused(shown.issuer, claim, shown.id, "replayed", where)
+            self._refusals.verified(refused, hashlib.sha256(shown.id.encode()).digest())
+            raise token_refused()
 
     def look_ahead(self) -> None:
         """Look whose tokens are trusted before that is too old for those who show theirs again.
@@ -258,13 +290,14 @@ class TokenVerifier:
                 self._opening = (made, tuple(keys))
             return self._opening[1]
 
-    def _keep(self, token: bytes, caller: Caller, issuers: Issuers) -> None:
-        """Know a caller from now on; of a token that is good for one use, take that one."""
-        issuer = issuers.trusted[_token(caller).issuer]
-        if issuer.settings.refuses_replay:
-            if not self._trust.use_once(caller):
-                raise NotBelievedError("replayed")
-            return
+    def _unused(self, verified: VerifiedCaller) -> VerifiedCaller:
+        """The same as good once, if nobody has used the token yet."""
+        if self._trust.is_used(verified.caller):
+            raise NotBelievedError("replayed")
+        return replace(verified, is_good_once=True)
+
+    def _keep(self, token: bytes, caller: Caller) -> None:
+        """Know a caller from now on."""
         with self._guard:
             self._known[hashlib.sha256(token).digest()] = caller
             while len(self._known) > KNOWN_MAX:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ledger.errors import Conflict, InvalidInput
+from ledger.aggregates.event import Event
+from ledger.aggregates.retry_keys import RetryKeyTaken
+from ledger.errors import Conflict, InvalidInput, Tampered
 from ledger.policy import Caller
 
 REASON_LENGTH_MAX = 1000
@@ -22,7 +24,7 @@ class RetryKey(NamedTuple):
     """The same key of another operation is another request."""
     key: str
     asked: str
-    """A digest of what was asked for, without values: a key cannot stand for another request."""
+    """A digest of what was asked for, without values: those are compared with the stored ones."""
 
     def __str__(self) -> str:
         return f"{self.operation} {self.key} {self.asked}"
@@ -32,12 +34,15 @@ class RetryKey(NamedTuple):
         if request is None or not request.startswith(f"{self.operation} {self.key} "):
             return False
         if request != str(self):
-            raise Conflict(
-                "retry-key-reused",
-                "This retry key stands for another request already.",
-                hint="Take a new key for each change, and the same one only to send it again.",
-            )
+            raise retry_key_reused()
         return True
+
+    def require_same(self, taken: Event) -> None:
+        """`retry-key-reused` where the key was taken for something else."""
+        if not isinstance(taken, RetryKeyTaken):
+            raise Tampered("wrong-stream", "A retry key's stream tells of something else.")
+        if taken.asked != self.asked:
+            raise retry_key_reused()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,15 @@ class Acting:
 
     def __post_init__(self) -> None:
         checked_reason(self.reason)
+
+
+def retry_key_reused() -> Conflict:
+    """For a key that came with another request before."""
+    return Conflict(
+        "retry-key-reused",
+        "This retry key stands for another request already.",
+        hint="Take a new key for each change, and the same one only to send it again.",
+    )
 
 
 def checked_reason(reason: str) -> str:

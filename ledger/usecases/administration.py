@@ -212,4 +212,6 @@ def _append(
         actor, request = desk.actor(transaction, acting), acting.request
         recorded = transaction.append(stream, happened, actor, acting.reason, request=request)
         position = recorded.position
+    if events:
+        desk.take_key(transaction, acting)
     return Outcome(application, bool(events), transaction.version(stream), position)

@@ -16,9 +16,10 @@ from ledger.aggregates.mapping import (
 )
 from ledger.claims import Claim
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Refused
+from ledger.identifiers import field_key
 from ledger.log.transaction import Transaction
 from ledger.policy import Verb, decide, is_believed
-from ledger.usecases.acting import Acting
+from ledger.usecases.acting import Acting, retry_key_reused
 from ledger.usecases.desk import Desk, not_allowed
 from ledger.usecases.outcomes import ImportOutcome, MappingOutcome, RestorePreview
 from ledger.values import FieldValue
@@ -42,10 +43,10 @@ class SetCredentials:
         application, owner = _target(
             self.desk, self.acting, transaction, Verb.SET_CREDENTIALS, self.application, self.owner
         )
-        values = check_values(application, self.values)
-        done = _done(self.desk, self.acting, transaction, application, owner)
+        done = self._done(transaction, application, owner)
         if done is not None:
             return done
+        values = check_values(application, self.values)
         mapping = self.desk.mapping(transaction, application, owner)
         if self.only_check:
             return MappingOutcome(
@@ -55,6 +56,42 @@ class SetCredentials:
                 transaction.head.size,
             )
         return _set(self.desk, self.acting, transaction, application, owner, mapping, values)
+
+    def _done(
+        self, transaction: Transaction, application: Application, owner: Claim | None
+    ) -> MappingOutcome | None:
+        """What came of the same request with the same values when it was sent before."""
+        done = _done(self.desk, self.acting, transaction, application, owner)
+        if done is not None:
+            before = self._values_of(transaction, application, owner, done.version)
+            given = {field_key(name): value for name, value in self.values.items()}
+            same = [given.get(field_key(name)) == value for name, value in before.items()]
+            if not all(same) or len(before) != len(self.values):
+                raise retry_key_reused()
+        return done
+
+    def _values_of(
+        self,
+        transaction: Transaction,
+        application: Application,
+        owner: Claim | None,
+        version: int,
+    ) -> dict[str, FieldValue]:
+        """A version's values, out of its newest row; `retry-key-too-old` without their key."""
+        stream = self.desk.mapping_stream(application, owner)
+        carrying = [
+            mapping
+            for mapping in self.desk.versions(transaction, stream)
+            if mapping.value_version == version and mapping.secret is not None
+        ][-1]
+        assert carrying.secret is not None
+        if not self.desk.box.holds(carrying.recorded.epoch):
+            raise Conflict(
+                "retry-key-too-old",
+                "The values that this retry key stands for are destroyed and cannot be compared.",
+                hint="Look at the mapping's history, and set under a new key what is to be so now.",
+            )
+        return self.desk.open_values(carrying.recorded, carrying.secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +134,7 @@ class RestoreCredentials:
             self.acting.reason,
             request=self.acting.request,
         )
+        self.desk.take_key(transaction, self.acting)
         return MappingOutcome(
             application.application, restored.owner, latest + 1, recorded.position
         )
@@ -191,6 +229,7 @@ class DeleteCredentials:
             self.acting.reason,
             request=self.acting.request,
         )
+        self.desk.take_key(transaction, self.acting)
         return MappingOutcome(
             application.application, mapping.owner, mapping.value_version, recorded.position
         )
@@ -372,4 +411,5 @@ def _set(
     )
     actor = desk.actor(transaction, acting)
     recorded = transaction.append(stream, happened, actor, acting.reason, request=acting.request)
+    desk.take_key(transaction, acting)
     return MappingOutcome(application.application, happened.owner, version, recorded.position)

@@ -13,6 +13,7 @@ from ledger.aggregates.keys import KeyHistory, fold_keys
 from ledger.aggregates.mapping import CredentialMapping, mapping_from
 from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.recorded import Recorded
+from ledger.aggregates.retry_keys import RetryKeyTaken
 from ledger.aggregates.roles import NO_ROLES, Roles, fold_roles
 from ledger.claims import Claim
 from ledger.codec.mapper import EventMapper
@@ -24,7 +25,7 @@ from ledger.sealing.envelope import NONCE_BYTES
 from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.secrets import SecretBox
 from ledger.sealing.streams import StreamNames
-from ledger.usecases.acting import Acting
+from ledger.usecases.acting import Acting, RetryKey
 from ledger.usecases.decisions import Decisions, Policy
 from ledger.values import FieldValue, pack_values, unpack_values
 
@@ -201,15 +202,31 @@ class Desk:
     def repeated(self, transaction: Transaction, acting: Acting, stream: bytes) -> Recorded | None:
         """The last event that the very same request appended when it was sent before, if it was.
 
-        Nobody but who sent it is told. `retry-key-reused` where the key came with another request.
+        Nobody but who sent it is told. `retry-key-reused` where the key came with another request,
+        whatever that one changed.
         """
         if acting.retry is None:
             return None
         author = self.actor(transaction, acting).claim
+        taken = transaction.newest(self._key_stream(author, acting.retry))
+        if taken is not None:
+            acting.retry.require_same(taken.event)
         for recorded in reversed(transaction.history(stream)):
             if recorded.actor.claim == author and acting.retry.is_of(recorded.request):
                 return recorded
         return None
+
+    def take_key(self, transaction: Transaction, acting: Acting) -> None:
+        """Append, once and behind what the request appended, that its retry key is taken."""
+        if acting.retry is None:
+            return
+        actor = self.actor(transaction, acting)
+        stream = self._key_stream(actor.claim, acting.retry)
+        if not transaction.version(stream):
+            transaction.append(stream, RetryKeyTaken(acting.retry.asked), actor)
+
+    def _key_stream(self, author: str, retry: RetryKey) -> bytes:
+        return self.streams.retry_key(author, retry.operation, retry.key)
 
     def versions(self, transaction: Transaction, stream: bytes) -> Iterator[CredentialMapping]:
         """A mapping at each of its events, oldest first."""

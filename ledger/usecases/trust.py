@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ledger.aggregates import issuers as trusted
 from ledger.aggregates.event import Event
 from ledger.aggregates.issuers import Issuers, Settings
+from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.service_pairs import (
     PublishedPair,
     PublishedPairs,
@@ -83,14 +84,25 @@ class UseToken:
 
     def decide(self, transaction: Transaction) -> bool:
         """Append it if it is the first; whoever comes second, in any process, is told so."""
-        token = self.caller.token
-        assert token is not None
-        stream = self.desk.streams.token(token.issuer, token.id)
-        if transaction.next_version(stream, TokenUsed.TOPIC) > 1:
+        if self.is_used(transaction):
             return False
+        token = self._token
         used = TokenUsed(token.issuer, token.id, str(self.caller.claim), token.expires_at)
-        transaction.append(stream, used, self.desk.author(self.caller))
+        transaction.append(self._stream, used, self.desk.author(self.caller))
         return True
+
+    def is_used(self, transaction: Transaction) -> bool:
+        """Whether it was used before."""
+        return transaction.next_version(self._stream, TokenUsed.TOPIC) > 1
+
+    @property
+    def _token(self) -> PresentedToken:
+        assert self.caller.token is not None
+        return self.caller.token
+
+    @property
+    def _stream(self) -> bytes:
+        return self.desk.streams.token(self._token.issuer, self._token.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +179,10 @@ class TrustKeeper:
             made = ServiceKeyMade(pair.made_at, tuple(key["kid"] for key in keys), text)
             position = self._writer.run(RecordServicePair(self._desk, acting, made))
         return PublishedPair(made.made_at, made.kids, made.jwks, position)
+
+    def is_used(self, caller: Caller) -> bool:
+        """Whether the one use of the caller's token is recorded already."""
+        return self._writer.look(UseToken(self._desk, caller).is_used)
 
     def use_once(self, caller: Caller) -> bool:
         """Whether this is the first use of the caller's token; durable when it is answered."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ledger.claims import parse_claim
-from ledger.errors import Unavailable
+from ledger.errors import Refused, Unavailable
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
@@ -64,6 +64,41 @@ def test_a_commit_that_the_server_never_heard_is_an_error_and_releases_nothing(b
     assert proxy.cuts == 1
     assert ledger.head().size == size
     assert ledger.retrieve(Caller(ALICE), "CRM").position == size + 1
+
+
+def redeemable(ledger):
+    """A ticket of Alice's that a portal may redeem."""
+    portal = parse_claim("service:portal")
+    ledger.create_application(
+        Acting(), "Mail", kind="individual", ticketing=True, ticket_redeemers=(str(portal),)
+    )
+    ledger.set_credentials(Acting(), "Mail", ALICE, PAIR)
+    issued = ledger.issue_ticket(Caller(ALICE), "Mail")
+    return Caller(portal), str(issued.ticket.reveal())
+
+
+def test_a_redemption_whose_answer_was_lost_releases_once(behind_proxy):
+    """It landed, so the ticket is spent, and whoever redeemed it has the values."""
+    ledger, proxy = behind_proxy
+    portal, ticket = redeemable(ledger)
+    size = ledger.head().size
+    proxy.cut_before_client_hears(b"COMMIT\0")
+    assert ledger.redeem_ticket(portal, "Mail", ticket).position == size + 2
+    assert proxy.cuts == 1
+    with pytest.raises(Refused):
+        ledger.redeem_ticket(portal, "Mail", ticket)
+
+
+def test_a_redemption_that_the_server_never_heard_spends_nothing(behind_proxy):
+    """An error without a value; the ticket is good for the next try."""
+    ledger, proxy = behind_proxy
+    portal, ticket = redeemable(ledger)
+    size = ledger.head().size
+    proxy.cut_before_server_hears(b"COMMIT\0")
+    with pytest.raises(Unavailable):
+        ledger.redeem_ticket(portal, "Mail", ticket)
+    assert (proxy.cuts, ledger.head().size) == (1, size)
+    assert ledger.redeem_ticket(portal, "Mail", ticket).position == size + 2
 
 
 def test_a_change_that_landed_is_made_once(behind_proxy):

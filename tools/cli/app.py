@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -242,42 +243,20 @@ def revoke(run: Run, application: str, role: str, claim: str) -> None:
 @click.option("--prune", is_flag=True, help="Delete applications that the file does not name.")
 def apply(run: Run, file: str, dry_run: bool, prune: bool) -> None:
     """Bring applications to what a file says."""
-    from projections.documents import application_document
-    from tools.applications_file import apply_changes, plan_changes, read_applications
-    from tools.shapes import visible_applications
+    from tools.applications_file import read_applications
+    from tools.applying import apply_tables
 
     wanted = read_applications(file, run.standard_input)
     with run.session() as session:
-        acting = run.acting()
-        present = [application_document(one) for one in visible_applications(session, acting)]
-        changes = plan_changes(wanted, present, prune=prune, canonical=session.ledger.canonical)
-        doomed = [change.application for change in changes if change.action == "delete"]
-        position = None
-        if not dry_run:
-            if doomed:
-                run.consent(f"Delete {', '.join(doomed)} and all their credentials?")
-            position = apply_changes(session.ledger, acting, changes)
-    document = {
-        "dry_run": dry_run,
-        "changed": bool(changes) and not dry_run,
-        "position": position,
-        "changes": [change.as_document() for change in changes],
-    }
-    if run.json:
-        run.print(document)
-    elif changes:
-        run.print(
-            [change.as_row() for change in changes],
-            {
-                "application": "Application",
-                "action": "Action",
-                "what": "What",
-                "from": "From",
-                "to": "To",
-            },
+        document = apply_tables(
+            session,
+            run.acting(),
+            wanted,
+            prune=prune,
+            dry_run=dry_run,
+            confirm=lambda doomed: consent_to_deletions(run, doomed),
         )
-    else:
-        run.print(document, sentence="Nothing to change.")
+    print_applied(run, document)
 
 
 @command(app, "export", example="credledger app export > applications.toml", acts=True)
@@ -308,3 +287,21 @@ def short(document: dict[str, Any]) -> dict[str, Any]:
     """An application's row in a table: fields by name only."""
     listed = document["fields"]
     return {**document, "fields": [field["name"] for field in listed]}
+
+
+def consent_to_deletions(run: Run, doomed: Sequence[str]) -> None:
+    """Ask before `app apply` deletes applications; nothing where it deletes none."""
+    if doomed:
+        run.consent(f"Delete {', '.join(doomed)} and all their credentials?")
+
+
+def print_applied(run: Run, document: dict[str, Any]) -> None:
+    """What `app apply` did, or would do."""
+    from tools.applications_file import change_row
+
+    if run.json or not document["changes"]:
+        run.print(document, sentence="Nothing to change.")
+        return
+    names = ("Application", "Action", "What", "From", "To")
+    rows = [change_row(one) for one in document["changes"]]
+    run.print(rows, {name.lower(): name for name in names})

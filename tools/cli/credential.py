@@ -104,10 +104,10 @@ def get(
 
     A receipt proves to anybody that the attempt was recorded; `log proof --check` checks it.
     """
-    from tools.receipts import receipt_in
+    from tools.receipts import receipt_in, receipts_of
 
     run.require_caller()
-    with run.session() as session, receipt_in(receipt, session.ledger.receipt) as keep:
+    with run.session() as session, receipt_in(receipt, receipts_of(session)) as keep:
         found = session.ledger.retrieve(
             run.required_caller(),
             application,

@@ -24,7 +24,7 @@ def run_at_server(run: Run, command: str, arguments: Mapping[str, Any]) -> None:
     assert run.server is not None
     served = _COMMANDS.get(command)
     if served is None:
-        raise not_served()
+        raise _no_import() if command == "credential import" else not_served()
     if run.as_claim is not None or run.with_claims:
         raise InvalidInput(
             "two-callers",
@@ -41,6 +41,14 @@ def not_served() -> InvalidInput:
         "not-served",
         "A service does not do that.",
         hint="Run it on the ledger's own host, without --server.",
+    )
+
+
+def _no_import() -> InvalidInput:
+    return InvalidInput(
+        "not-served",
+        "An import is the operator's: it opens what is set already, to leave what is the same.",
+        hint="Run it on the ledger's own host, or set mappings one by one with `credential set`.",
     )
 
 
@@ -151,6 +159,24 @@ def app_revoke(run: Run, client: Client, *, application: str, role: str, claim: 
     run.print(_document(changed), sentence=sentence)
 
 
+def app_apply(run: Run, client: Client, *, file: str, dry_run: bool, prune: bool) -> None:
+    """`app apply`; what is to be deleted is asked for, told, and named to the service."""
+    from tools.applications_file import WRITTEN_BY_LEDGER, doomed, read_applications
+    from tools.cli.app import consent_to_deletions, print_applied
+    from tools.client import calls
+
+    tables = {
+        name: {key: value for key, value in table.items() if key not in WRITTEN_BY_LEDGER}
+        for name, table in read_applications(file, run.standard_input).items()
+    }
+    reason, deletes = run.checked_reason(), []
+    if prune and not dry_run:
+        deletes = doomed(client.send(calls.apply(tables, prune=True, dry_run=True))["changes"])
+        consent_to_deletions(run, deletes)
+    call = calls.apply(tables, prune=prune, deletes=deletes, dry_run=dry_run, reason=reason)
+    print_applied(run, client.send(call))
+
+
 def app_export(run: Run, client: Client, *, applications: tuple[str, ...]) -> None:
     """`app export`."""
     import click
@@ -206,13 +232,13 @@ def credential_get(
 ) -> None:
     """`credential get`."""
     from tools.cli.released import print_released
+    from tools.receipts import receipt_in
 
-    if receipt is not None:
-        raise not_served()
     fields = () if field is None else (field,)
-    found = client.get(
-        application, fields=fields, restricted=restricted, reason=run.checked_reason()
-    )
+    reason = run.checked_reason()
+    with receipt_in(receipt, _receipts(client)) as keep:
+        found = client.get(application, fields=fields, restricted=restricted, reason=reason)
+        keep(found.position)
     print_released(run, found, field)
 
 
@@ -256,7 +282,9 @@ def credential_restore(
     if (version is None) == (at is None):
         raise InvalidInput("usage", "Give either --version or --at.")
     if dry_run:
-        raise not_served()
+        preview = calls.preview_restore(application, owner=owner, version=version, at=at)
+        run.print(client.send(preview))
+        return
     reason = run.checked_reason()
     call = calls.restore(application, owner=owner, version=version, at=at, reason=reason)
     changed = client.send(call)
@@ -336,14 +364,15 @@ def ticket_redeem(
     """`ticket redeem`."""
     from tools.cli.released import print_released
     from tools.client import calls
+    from tools.receipts import receipt_in
     from tools.tickets_input import read_ticket
 
-    if receipt is not None:
-        raise not_served()
     text = read_ticket(ticket_file, run.standard_input)
     fields = () if field is None else (field,)
     reason = run.checked_reason()
-    found = client.send(calls.redeem_ticket(application, text, fields=fields, reason=reason))
+    with receipt_in(receipt, _receipts(client)) as keep:
+        found = client.send(calls.redeem_ticket(application, text, fields=fields, reason=reason))
+        keep(found.position)
     print_released(run, found, field)
 
 
@@ -359,6 +388,12 @@ def _values(
     require_terminal()
     told = client.send(calls.fields_of(application))["fields"]
     return ask_values([Field(one["name"], one["type"], one["masked"]) for one in told])
+
+
+def _receipts(client: Client) -> Callable[[int], dict[str, Any]]:
+    from tools.client import calls
+
+    return lambda position: client.send(calls.receipt(position))
 
 
 def _fields(texts: tuple[str, ...]) -> list[dict[str, object]]:
@@ -394,6 +429,7 @@ _COMMANDS: Mapping[str, Served] = {
     "app delete": app_delete,
     "app grant": app_grant,
     "app revoke": app_revoke,
+    "app apply": app_apply,
     "app export": app_export,
     "credential set": credential_set,
     "credential get": credential_get,

@@ -84,12 +84,12 @@ def redeem(
 
     Whom you act for must be a ticket redeemer of the application.
     """
-    from tools.receipts import receipt_in
+    from tools.receipts import receipt_in, receipts_of
     from tools.tickets_input import read_ticket
 
     run.require_caller()
     text = read_ticket(ticket_file, run.standard_input)
-    with run.session() as session, receipt_in(receipt, session.ledger.receipt) as keep:
+    with run.session() as session, receipt_in(receipt, receipts_of(session)) as keep:
         found = session.ledger.tickets.redeem(
             run.required_caller(),
             application,

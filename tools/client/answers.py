@@ -129,6 +129,11 @@ def document(content: bytes) -> dict[str, Any]:
     return decoded(content, dict[str, Any])
 
 
+def receipt(content: bytes) -> dict[str, Any]:
+    """The document of a proof."""
+    return msgspec.convert(document(content).get("receipt"), dict[str, Any])
+
+
 def listed(key: str, content: bytes) -> list[dict[str, Any]]:
     """The one list of an answer."""
     return msgspec.convert(document(content).get(key), list[dict[str, Any]])

@@ -100,6 +100,18 @@ def restore(
     return _change("/v1/credentials/restore", body, _mapping)
 
 
+def preview_restore(
+    application: str | None = None,
+    *,
+    owner: str | None = None,
+    version: int | None = None,
+    at: str | None = None,
+) -> Call[dict[str, Any]]:
+    """What `restore` would do, by a version's number or by a moment; nothing changes."""
+    body = {"application": application, "owner": owner, "version": version, "at": at}
+    return _look("/v1/credentials/preview-restore", body, answers.document)
+
+
 def list_(
     application: str | None = None, *, owner: str | None = None, older_than: str | None = None
 ) -> Call[list[dict[str, Any]]]:
@@ -172,6 +184,20 @@ def revoke(application: str, role: str, claim: str, *, reason: str = "") -> Call
     return _change("/v1/applications/revoke", body, _changed)
 
 
+def apply(
+    tables: Mapping[str, Mapping[str, object]],
+    *,
+    prune: bool = False,
+    deletes: Sequence[str] = (),
+    dry_run: bool = False,
+    reason: str = "",
+) -> Call[dict[str, Any]]:
+    """Applications become what the tables say, all together; `deletes` confirms a `prune`."""
+    told = {"prune": prune or None, "deletes": tuple(deletes) or None, "dry_run": dry_run or None}
+    body = _said({"applications": tables, **told, "reason": reason})
+    return Call("/v1/applications/apply", body, answers.document, repeatable=dry_run)
+
+
 def applications() -> Call[list[dict[str, Any]]]:
     """The applications whose settings the caller may see."""
     return _look("/v1/applications/list", {}, partial(answers.listed, "applications"))
@@ -195,6 +221,11 @@ def claims_of(name: str | None = None) -> Call[dict[str, Any]]:
 def usable() -> Call[list[dict[str, Any]]]:
     """The applications that the caller may get from."""
     return _look("/v1/applications/mine", {}, partial(answers.listed, "applications"))
+
+
+def receipt(position: int) -> Call[dict[str, Any]]:
+    """The proof that the caller's own attempt to read is recorded."""
+    return _look("/v1/receipts/make", {"position": position}, answers.receipt)
 
 
 def _look(path: str, body: Mapping[str, object], read: Callable[[bytes], T]) -> Call[T]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -44,6 +44,18 @@ class MappingChanged(Answer, frozen=True):
     owner: str | None
     version: Version
     position: Position
+
+
+class RestorePreviewed(Answer, frozen=True):
+    """The version that would come back, the number it would get, and whether its key is held."""
+
+    application: str
+    owner: str | None
+    version: Version
+    becomes: Version
+    set_at: Time
+    set_by: str
+    key: Literal["held", "destroyed"]
 
 
 class AllDeleted(Answer, frozen=True):
@@ -104,6 +116,31 @@ class ApplicationChanged(Answer, frozen=True):
     changed: bool
     version: Version
     position: Position
+
+
+class ApplicationStep(Answer, frozen=True):
+    """One step from what is there to what is wanted."""
+
+    application: str
+    action: Literal["create", "update", "add-field", "grant", "revoke", "open", "delete"]
+    what: str
+    before: Any = msgspec.field(name="from")
+    after: Any = msgspec.field(name="to")
+
+
+class ApplicationsApplied(Answer, frozen=True):
+    """The steps that were taken, all in one transaction, or would be; the last one's position."""
+
+    dry_run: bool
+    changed: bool
+    position: Position | None
+    changes: tuple[ApplicationStep, ...]
+
+
+class ReceiptMade(Answer, frozen=True):
+    """A proof that the record stands in the signed log; its shape is a page of its own."""
+
+    receipt: dict[str, Any]
 
 
 class FieldShown(Answer, frozen=True):

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ledger.aggregates.application import Application, Field, make_field
-from ledger.errors import InvalidInput
+from ledger.errors import Conflict, InvalidInput
+from ledger.identifiers import application_key
 from projections.documents import application_document
+from tools.applications_file import checked_tables
+from tools.applying import apply_tables
 from tools.service import answers, bodies
 from tools.service.counter import Counter, Question
 from tools.shapes import outcome_document, require_metadata, visible_applications
@@ -111,6 +114,35 @@ async def revoke(
             lambda: counter.ledger.revoke(question.acting, role.application, role.role, role.claim)
         )
     )
+
+
+async def apply(
+    counter: Counter, question: Question[bodies.ApplyApplications]
+) -> answers.ApplicationsApplied:
+    """What is said of many, all together or none."""
+    body = question.body
+    wanted = checked_tables(msgspec.to_builtins(body.applications))
+    confirmed = {application_key(name) for name in body.deletes}
+
+    def confirm(doomed: Sequence[str]) -> None:
+        if {application_key(name) for name in doomed} != confirmed:
+            raise Conflict(
+                "deletions-unconfirmed",
+                "Other applications would be deleted than were named; nothing was changed.",
+                hint='Ask with "dry_run", and name in "deletes" exactly those that it tells.',
+            )
+
+    document = await counter.wait(
+        lambda: apply_tables(
+            counter.session,
+            question.acting,
+            wanted,
+            prune=body.prune,
+            dry_run=body.dry_run,
+            confirm=confirm,
+        )
+    )
+    return msgspec.convert(document, answers.ApplicationsApplied)
 
 
 async def list_(counter: Counter, question: Question[bodies.Nothing]) -> answers.ApplicationsShown:

@@ -6,10 +6,10 @@ the texts mean is looked at by the ledger, once, as it is for commands.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from ledger.aggregates.application import CLAIMS_MAX, URL_LENGTH_MAX
 from ledger.claims import CLAIM_LENGTH_MAX
@@ -19,6 +19,8 @@ from ledger.values import FIELDS_MAX
 NAME_LENGTH_MAX = 1024
 """Of names before their form is made, which leaves out what stands around them."""
 TEXT_LENGTH_MAX = 1024
+APPLICATIONS_MAX = 1000
+"""Of one `apply`, which is one transaction."""
 TICKET_LENGTH_MAX = 128
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
@@ -57,6 +59,9 @@ Values = Annotated[
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What all bodies have in common."""
 
+    NAMES_APPLICATION: ClassVar[bool] = True
+    """Whether the operation needs an application, be it named by the body or by the token."""
+
 
 class Get(Body, frozen=True):
     """The caller's credentials in an application, restricted ones if asked for explicitly."""
@@ -87,6 +92,8 @@ class Delete(Body, frozen=True):
 class DeleteAll(Body, frozen=True):
     """Whose credentials end in every application; the caller's unless told."""
 
+    NAMES_APPLICATION: ClassVar[bool] = False
+
     owner: ClaimText | None = None
     reason: Reason = ""
 
@@ -101,8 +108,19 @@ class Restore(Body, frozen=True):
     reason: Reason = ""
 
 
+class PreviewRestore(Body, frozen=True):
+    """What `restore` would bring back, by its number or by a moment; exactly one of the two."""
+
+    application: Name | None = None
+    owner: ClaimText | None = None
+    version: Annotated[int, Meta(ge=1, lt=1 << 53)] | None = None
+    at: Moment | None = None
+
+
 class List(Body, frozen=True):
     """Which mappings to list."""
+
+    NAMES_APPLICATION: ClassVar[bool] = False
 
     application: Name | None = None
     owner: ClaimText | None = None
@@ -118,6 +136,8 @@ class History(Body, frozen=True):
 
 class IssueTicket(Body, frozen=True):
     """For which application the ticket is good; for any that is ticketing unless told."""
+
+    NAMES_APPLICATION: ClassVar[bool] = False
 
     application: Name | None = None
     reason: Reason = ""
@@ -176,6 +196,50 @@ class UpdateApplication(Body, frozen=True):
     reason: Reason = ""
 
 
+class FieldWanted(Body, frozen=True):
+    """A field as it is to be; left out, `masked` follows from the type, or stays as it is."""
+
+    name: Name
+    type: Annotated[str, Meta(min_length=1, max_length=64)]
+    masked: bool | UnsetType = UNSET
+
+
+FieldsWanted = Annotated[list[FieldWanted | Text], Meta(max_length=FIELDS_MAX)]
+ClaimsWanted = Annotated[list[ClaimText], Meta(max_length=CLAIMS_MAX)]
+
+
+class ApplicationWanted(Body, frozen=True):
+    """An application as it is to be; a key that is left out is left alone."""
+
+    kind: Literal["individual", "group"] | UnsetType = UNSET
+    ticketing: bool | UnsetType = UNSET
+    restricted: bool | UnsetType = UNSET
+    open: bool | UnsetType = UNSET
+    name: Text | UnsetType = UNSET
+    contact: Text | UnsetType = UNSET
+    credential_page: Page | UnsetType = UNSET
+    ticket_timeout_s: int | UnsetType = UNSET
+    fields: FieldsWanted | UnsetType = UNSET
+    administrators: ClaimsWanted | UnsetType = UNSET
+    members: ClaimsWanted | UnsetType = UNSET
+    ticket_redeemers: ClaimsWanted | UnsetType = UNSET
+
+
+class ApplyApplications(Body, frozen=True):
+    """Applications by their IDs, as a file of `app apply` has them.
+
+    With `prune` those that it does not name are deleted, if `deletes` names exactly these.
+    """
+
+    NAMES_APPLICATION: ClassVar[bool] = False
+
+    applications: Annotated[dict[Name, ApplicationWanted], Meta(max_length=APPLICATIONS_MAX)]
+    prune: bool = False
+    deletes: Annotated[tuple[Name, ...], Meta(max_length=APPLICATIONS_MAX)] = ()
+    dry_run: bool = False
+    reason: Reason = ""
+
+
 class DeleteApplication(Body, frozen=True):
     """The application that ends, and its mappings with it."""
 
@@ -198,5 +262,15 @@ class Application(Body, frozen=True):
     application: Name | None = None
 
 
+class Receipt(Body, frozen=True):
+    """Of which of the caller's own attempts to read."""
+
+    NAMES_APPLICATION: ClassVar[bool] = False
+
+    position: Annotated[int, Meta(ge=1, lt=1 << 53)]
+
+
 class Nothing(Body, frozen=True):
     """Nothing needs to be said."""
+
+    NAMES_APPLICATION: ClassVar[bool] = False

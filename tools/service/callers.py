@@ -9,10 +9,11 @@ more of them are looked at.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ledger.errors import Refused, Unavailable
 from ledger.policy import Caller
@@ -21,6 +22,8 @@ from tools.service.shares import Shares
 
 if TYPE_CHECKING:
     from ledger.tokens.verifier import TokenVerifier, VerifiedCaller
+
+T = TypeVar("T")
 
 _REFUSED_RATE = 10.0
 _REFUSED_BURST = 50
@@ -32,6 +35,13 @@ class Identified(NamedTuple):
 
     caller: Caller
     application: str | None
+    verified: VerifiedCaller | None = None
+    """By its token, if there is one."""
+
+    @property
+    def is_good_once(self) -> bool:
+        """Whether its token is good for one use, which `Callers.use` takes."""
+        return self.verified is not None and self.verified.is_good_once
 
 
 class Callers:
@@ -60,7 +70,10 @@ class Callers:
         verifier: TokenVerifier,
         threads: Executor,
     ) -> Identified:
-        """Whose it is; `no-caller`, `token-refused`, `too-many-requests`."""
+        """Whose it is; `no-caller`, `token-refused`, `too-many-requests`.
+
+        A token that is good for one use stays so until `use`.
+        """
         if token is None:
             if peer.claim is None:
                 raise no_caller()
@@ -69,9 +82,17 @@ class Callers:
             verified = verifier.known(token, application=application)
             if verified is None:
                 verified = await self._verified(peer, token, application, verifier, threads)
-            found = Identified(verified.caller, verified.application)
+            found = Identified(verified.caller, verified.application, verified)
         _wait(self._callers.wait_s(str(found.caller.claim)))
         return found
+
+    async def use(
+        self, peer: Peer, found: Identified, verifier: TokenVerifier, threads: Executor
+    ) -> None:
+        """Take the one use of a token that is good for one; `token-refused` where it is taken."""
+        assert found.verified is not None
+        ask = functools.partial(verifier.use, found.verified, source=peer.source)
+        await self._asked(peer, threads, ask)
 
     async def _verified(
         self,
@@ -82,12 +103,15 @@ class Callers:
         threads: Executor,
     ) -> VerifiedCaller:
         _wait(self._refused.look_s(peer.source))
-        loop = asyncio.get_running_loop()
+        ask = functools.partial(
+            verifier.believe, token, application=application, source=peer.source
+        )
+        return await self._asked(peer, threads, ask)
+
+    async def _asked(self, peer: Peer, threads: Executor, ask: Callable[[], T]) -> T:
+        """What the verifier says in a thread; a refusal counts among its address's."""
         try:
-            return await loop.run_in_executor(
-                threads,
-                lambda: verifier.verify(token, application=application, source=peer.source),
-            )
+            return await asyncio.get_running_loop().run_in_executor(threads, ask)
         except Refused:
             self._refused.wait_s(peer.source)  # one more of its share of refused ones
             raise

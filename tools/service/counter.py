@@ -12,10 +12,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from ledger.claims import Claim, parse_owner
+from ledger.claims import Claim, parse_claim, parse_owner
 from ledger.errors import InvalidInput
+from ledger.identifiers import application_key
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting, RetryKey
+from ledger.values import values_from_json
+from tools.service import bodies
 from tools.service.bodies import Body
 
 if TYPE_CHECKING:
@@ -45,6 +48,20 @@ class Question(NamedTuple, Generic[B]):
         if not reason.isprintable():
             raise InvalidInput("invalid-reason", "A reason is one line of printable text.")
         return reason
+
+    def check(self) -> None:
+        """Raise what the words of the body would raise in the operation, whoever asks.
+
+        For who pays for an operation with something that cannot be had back.
+        """
+        assert self.reason is not None
+        if self.body.NAMES_APPLICATION:
+            application_key(self.named)
+        owner_in(getattr(self.body, "owner", None))
+        if isinstance(self.body, bodies.Set):
+            values_from_json(self.body.fields)
+        if isinstance(self.body, bodies.ChangeRole):
+            parse_claim(self.body.claim)
 
     @property
     def acting(self) -> Acting:

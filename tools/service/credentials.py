@@ -15,6 +15,7 @@ from tools.shapes import (
     applications_with,
     mapping_document,
     mapping_history,
+    preview_document,
     readable_credentials,
 )
 from tools.when import parse_moment, parse_span
@@ -71,10 +72,7 @@ async def delete_all(counter: Counter, question: Question[bodies.DeleteAll]) -> 
 async def restore(counter: Counter, question: Question[bodies.Restore]) -> answers.MappingChanged:
     """An earlier version becomes the current one."""
     body = question.body
-    if (body.version is None) == (body.at is None):
-        raise InvalidInput("version-or-moment", "Give either a version or a moment.")
-    owner = owner_in(body.owner)
-    at_us = None if body.at is None else parse_moment(body.at, counter.session.now())
+    owner, at_us = owner_in(body.owner), _moment(counter, body)
     return _mapping(
         await counter.wait(
             lambda: counter.ledger.restoring.credentials(
@@ -82,6 +80,20 @@ async def restore(counter: Counter, question: Question[bodies.Restore]) -> answe
             )
         )
     )
+
+
+async def preview_restore(
+    counter: Counter, question: Question[bodies.PreviewRestore]
+) -> answers.RestorePreviewed:
+    """What `restore` would do."""
+    body = question.body
+    owner, at_us = owner_in(body.owner), _moment(counter, body)
+    found = await counter.wait(
+        lambda: counter.ledger.preview_restore(
+            question.acting, question.named, owner, version=body.version, at_us=at_us
+        )
+    )
+    return msgspec.convert(preview_document(found), answers.RestorePreviewed)
 
 
 async def list_(counter: Counter, question: Question[bodies.List]) -> answers.Mappings:
@@ -120,6 +132,13 @@ def retrieved(found: Retrieved, *, as_bytes: bool) -> answers.Retrieved:
         found.missing,
         found.position,
     )
+
+
+def _moment(counter: Counter, body: bodies.Restore | bodies.PreviewRestore) -> int | None:
+    """Microseconds UTC where a moment is told, and not a version."""
+    if (body.version is None) == (body.at is None):
+        raise InvalidInput("version-or-moment", "Give either a version or a moment.")
+    return None if body.at is None else parse_moment(body.at, counter.session.now())
 
 
 def _in_json(value: str | bytes) -> str | dict[str, bytes]:

@@ -142,12 +142,17 @@ class Door:
             raise no_caller()
         asked_in, answered_in = self._forms(headers)
         body = asked_in.decode(operation.body, await _read(headers, receive))
-        caller, application = await self._callers.identify(
-            peer, token, getattr(body, "application", None), counter.verifier, counter.threads
+        verifier, threads = counter.verifier, counter.threads
+        found = await self._callers.identify(
+            peer, token, getattr(body, "application", None), verifier, threads
         )
+        caller, application = found.caller, found.application
         key = headers.get(b"idempotency-key")
         retry = None if key is None else _retry(operation, key, body, application)
         question = Question(body, caller, application, retry, answered_in.has_bytes)
+        if found.is_good_once:
+            question.check()
+            await self._callers.use(peer, found, verifier, threads)
         answer = await operation.function(counter, question)
         content = answered_in.encoder.encode(answer)
         return Answered(200, answered_in.media_type, content)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tools.service import answers, applications, bodies, credentials, tickets
+from tools.service import answers, applications, bodies, credentials, receipts, tickets
 from tools.service.answers import Answer
 from tools.service.bodies import Body
 from tools.service.counter import Counter, Question
@@ -71,6 +71,13 @@ _TABLE = (
         answers.MappingChanged,
         credentials.restore,
         takes_retry_key=True,
+    ),
+    Operation(
+        "/v1/credentials/preview-restore",
+        "Which version would come back; nothing changes.",
+        bodies.PreviewRestore,
+        answers.RestorePreviewed,
+        credentials.preview_restore,
     ),
     Operation(
         "/v1/credentials/list",
@@ -141,6 +148,13 @@ _TABLE = (
         takes_retry_key=True,
     ),
     Operation(
+        "/v1/applications/apply",
+        "Applications become what is said of them, all together or none.",
+        bodies.ApplyApplications,
+        answers.ApplicationsApplied,
+        applications.apply,
+    ),
+    Operation(
         "/v1/applications/list",
         "The applications whose settings the caller may see.",
         bodies.Nothing,
@@ -174,6 +188,13 @@ _TABLE = (
         bodies.Nothing,
         answers.ApplicationsUsable,
         applications.mine,
+    ),
+    Operation(
+        "/v1/receipts/make",
+        "A proof that the caller's own attempt to read is recorded.",
+        bodies.Receipt,
+        answers.ReceiptMade,
+        receipts.make,
     ),
 )
 

@@ -11,6 +11,7 @@ from tests.tools.conftest import Cli
 from tests.tools.service.conftest import ME, running, settings_of
 from tools.cli.served import _COMMANDS
 
+VALUES_OF_ANN = {"Windows User Name": "ann", "Windows Password": "canary-77"}
 NEW = json.dumps({"Windows User Name": "me", "Windows Password": "canary-31aa"}).encode()
 AS_ME = ("--as", str(ME))
 
@@ -148,6 +149,104 @@ def test_everything_of_an_owner_ends_through_the_service(far, at):
     assert far("credential", "delete", "here", *at).error["code"] == "not-confirmed"
 
 
+TABLES = """
+[application."{0}"]
+name = "Told by a file"
+fields = [
+    "Windows User Name:windows-user-name",
+    {{name = "Windows Password", type = "windows-password"}},
+    "PIN:pin",
+]
+members = ["group:bi", "user:x"]
+version = 77
+
+[application."{0} new"]
+kind = "individual"
+open = true
+members = ["user:y"]
+fields = ["Key:generic:masked"]
+"""
+
+
+@pytest.mark.parametrize("json_wanted", [True, False])
+def test_a_file_of_applications_is_applied_the_same(cli, far, at, json_wanted):
+    """Its plan, its execution, and that there is nothing left to do behind it."""
+    for more in (("--dry-run",), (), ()):
+        here, there = (TABLES.format(name).encode() for name in ("here", "there"))
+        near = cli("app", "apply", "-", *AS_ME, *more, stdin=here, json_wanted=json_wanted)
+        distant = far("app", "apply", "-", *at, *more, stdin=there, json_wanted=json_wanted)
+        if json_wanted:
+            assert settled(near) == settled(distant)
+        else:
+            assert near.code == distant.code == 0
+            assert near.text.split() == distant.text.replace("there", "here").split()
+    shown = far.ok("app", "show", "there", *at)
+    assert (shown["name"], shown["members"]) == ("Told by a file", ["group:bi", "user:x"])
+
+
+def test_a_file_is_applied_as_a_whole_or_not_at_all(far, at):
+    """One bad table among good ones, and nothing of it happens."""
+    bad = TABLES.format("there") + '[application."shared"]\nkind = "individual"\n'
+    far.fails(2, "fixed-setting", "app", "apply", "-", *at, stdin=bad.encode())
+    assert far.ok("app", "show", "there", *at)["name"] == "there"
+    bad = TABLES.format("there") + '[application."THERE"]\nname = "twice"\n'
+    far.fails(2, "invalid-applications", "app", "apply", "-", *at, stdin=bad.encode())
+
+
+def test_what_a_file_does_not_name_is_deleted_with_consent_only(far, at):
+    """It is told by a plan first, and confirmed by name."""
+    kept = b'[application."there"]\n[application."payroll"]\n[application."shared"]\n'
+    said = ("app", "apply", "-", "--prune", *at)
+    planned = far.ok(*said, "--dry-run", stdin=kept)["changes"]
+    assert [(one["action"], one["application"]) for one in planned] == [("delete", "here")]
+    assert far(*said, stdin=kept).error["code"] == "not-confirmed"
+    assert far.ok(*said, "--yes", stdin=kept)["changes"] == planned
+    far.fails(3, "no-such-application", "app", "show", "here", *at)
+
+
+def test_what_a_restore_would_bring_back_is_shown_the_same(cli, far, at):
+    """By number and by moment; nothing changes by it."""
+    far.ok("credential", "set", "payroll", *at, "--values", "-", stdin=NEW)
+    for which in (("--version", "1"), ("--at", "today")):
+        said = ("credential", "restore", "payroll", *which, "--dry-run")
+        for json_wanted in (True, False):
+            near = cli(*said, *AS_ME, json_wanted=json_wanted)
+            distant = far(*said, *at, json_wanted=json_wanted)
+            assert (near.code, near.out, near.err) == (distant.code, distant.out, distant.err)
+    far.fails(
+        3, "no-such-version", "credential", "restore", "payroll", "--version", "9", *at, "--dry-run"
+    )
+    assert len(far.ok("credential", "history", "payroll", *at)) == 2
+
+
+def test_a_receipt_through_the_service_proves_the_record(cli, far, at, tmp_path):
+    """Of a release, of a refusal, and of a ticket's redemption; anybody can check it."""
+    released, refused, redeemed = (tmp_path / name for name in ("a", "b", "c"))
+    found = far.ok("credential", "get", "payroll", *at, "--receipt", str(released))
+    far.fails(4, "access-denied", "credential", "get", "shared", *at, "--receipt", str(refused))
+    far.ok("credential", "set", "here", *at, "--values", "-", stdin=NEW)
+    (tmp_path / "ticket").write_text(far.ok("ticket", "issue", *at, "--app", "here")["ticket"])
+    said = ("ticket", "redeem", "here", *at, "--ticket-file", str(tmp_path / "ticket"))
+    far.ok(*said, "--receipt", str(redeemed))
+    assert json.loads(released.read_text())["row"]["position"] == found["position"]
+    for file in (released, refused, redeemed):
+        assert cli.ok("log", "proof", "--check", str(file))["ok"]
+    far.fails(5, "receipt-exists", "credential", "get", "payroll", *at, "--receipt", str(released))
+
+
+def test_a_receipt_is_made_for_whose_attempt_it_was_only(service, cli, far, at, tmp_path):
+    """Whoever else asks, or asks of what is no attempt, is refused alike."""
+    values = json.dumps(VALUES_OF_ANN).encode()
+    cli.ok("credential", "set", "payroll", "--owner", "user:ann", "--values", "-", stdin=values)
+    anns = cli.ok("credential", "get", "payroll", "--as", "user:ann")["position"]
+    client = service.client()
+    refused = [
+        client.fails(403, "not-allowed", "/v1/receipts/make", {"position": position})
+        for position in (1, anns - 1, anns, anns + 100, 2**53 - 1)
+    ]
+    assert all(one == refused[0] for one in refused)
+
+
 def test_failures_have_the_codes_and_exits_of_the_ledger(far, at):
     far.fails(3, "credentials-not-set", "credential", "delete", "here", "--yes", *at)
     far.fails(5, "application-exists", "app", "create", "HERE", "--kind", "group", *at)
@@ -158,10 +257,7 @@ def test_failures_have_the_codes_and_exits_of_the_ledger(far, at):
 
 
 NOT_SERVED = (
-    ("app", "apply", "x.toml"),
     ("credential", "import", "x.csv"),
-    ("credential", "restore", "payroll", "--version", "1", "--dry-run"),
-    ("credential", "get", "payroll", "--receipt", "x"),
     ("audit", "who-can", "payroll"),
 )
 

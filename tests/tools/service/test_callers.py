@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,9 +13,11 @@ from ledger.claims import parse_claim
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.ledger.tokens.minting import AUDIENCE, ISSUER, jwks, mint
-from tests.tools.service.conftest import VALUES, furnish
+from tests.tools.service.clients import JSON
+from tests.tools.service.conftest import VALUES, furnish, running
 
 GET = "/v1/credentials/get"
+SET = "/v1/credentials/set"
 ALICE = f"{ISSUER}#user:alice"
 
 
@@ -89,6 +93,87 @@ def test_an_issuer_that_is_removed_is_believed_no_more(service):
     service.service.seal.counter.ledger.trust.remove(Acting(), ISSUER)
     reply = alice.ask(GET, {"application": "payroll"})
     assert reply.status in {401, 403}
+
+
+ONCE = "https://once.example"
+
+
+@pytest.fixture
+def one_use(service):
+    """Gives tokens of an issuer whose tokens are good for one use."""
+    settings = Settings(AUDIENCE, ("ES256",), jwks("EC"), "", refuses_replay=True)
+    service.service.seal.counter.ledger.trust.add(Acting(), ONCE, settings)
+    numbers = itertools.count()
+    return lambda **more: mint(now(), **{"iss": ONCE, "jti": f"n{next(numbers)}", **more})
+
+
+def test_a_request_that_is_not_carried_out_leaves_a_one_time_token_good(service, one_use):
+    """Whatever is wrong with its form, its words or its headers; carried out, it uses it up."""
+    caller = service.stranger(one_use())
+    body = {"application": "payroll", "fields": VALUES}
+    assert caller.send("POST", SET, b"{", content_type=JSON).code == "malformed-body"
+    caller.fails(413, "body-too-large", SET, None, content_length="99999999")
+    caller.fails(415, "unknown-media-type", SET, body, form="text/plain")
+    caller.fails(422, "invalid-body", SET, {"application": 7})
+    caller.fails(422, "application-required", SET, {"fields": VALUES})
+    caller.fails(422, "invalid-application-id", SET, {**body, "application": "a/b"})
+    caller.fails(422, "invalid-reason", SET, {**body, "reason": "two\nlines"})
+    caller.fails(422, "invalid-claim", SET, {**body, "owner": "nobody"})
+    caller.fails(422, "invalid-values", SET, {**body, "fields": {"Windows Password": {"x": "y"}}})
+    caller.fails(400, "malformed-header", SET, body, idempotency_key="a b")
+    caller.fails(422, "retry-key-not-taken", GET, {"application": "payroll"}, idempotency_key="k")
+    caller.ok(SET, body)
+    caller.fails(401, "token-refused", GET, {"application": "payroll"})
+
+
+def test_what_is_refused_by_the_rules_uses_a_one_time_token_up(service, one_use):
+    """A refusal is a record in its subject's name."""
+    caller = service.stranger(one_use())
+    caller.fails(403, "access-denied", GET, {"application": "nothing"})
+    caller.fails(401, "token-refused", GET, {"application": "payroll"})
+
+
+def test_more_than_a_share_leaves_a_one_time_token_good(furnished, tmp_path):
+    """Its owner comes again with the same token, and is answered."""
+    with running(furnished, tmp_path, caller_rate=1) as service:
+        settings = Settings(AUDIENCE, ("ES256",), jwks("EC"), "", refuses_replay=True)
+        ledger = service.service.seal.counter.ledger
+        ledger.trust.add(Acting(), ONCE, settings)
+        for number in range(2):
+            token = mint(now(), iss=ONCE, jti=f"n{number}")
+            service.stranger(token).fails(
+                404, "credentials-not-set", GET, {"application": "payroll"}
+            )
+        waiting = service.stranger(mint(now(), iss=ONCE, jti="late"))
+        waiting.fails(429, "too-many-requests", GET, {"application": "payroll"})
+        deadline = time.monotonic() + 20
+        while (reply := waiting.ask(GET, {"application": "payroll"})).status == 429:
+            assert time.monotonic() < deadline
+        assert reply.code == "credentials-not-set"
+        waiting.fails(401, "token-refused", GET, {"application": "payroll"})
+
+
+def test_a_used_token_takes_nothing_of_its_subject_s_share(furnished, tmp_path):
+    """Whoever got hold of one cannot keep its subject out with it."""
+    with running(furnished, tmp_path, caller_rate=1) as service:
+        settings = Settings(AUDIENCE, ("ES256",), jwks("EC"), "", refuses_replay=True)
+        service.service.seal.counter.ledger.trust.add(Acting(), ONCE, settings)
+        used = service.stranger(mint(now(), iss=ONCE, jti="used"))
+        used.fails(404, "credentials-not-set", GET, {"application": "payroll"})
+        for _ in range(5):
+            used.fails(401, "token-refused", GET, {"application": "payroll"})
+        fresh = service.stranger(mint(now(), iss=ONCE, jti="fresh"))
+        fresh.fails(404, "credentials-not-set", GET, {"application": "payroll"})
+
+
+def test_a_one_time_token_is_used_once_however_many_ask_at_once(service, one_use):
+    """Of all who come with it together, one is answered, and one use is recorded."""
+    token = one_use()
+    askers = [service.stranger(token) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda one: one.ask(GET, {"application": "payroll"}), askers))
+    codes = sorted(reply.code for reply in replies)
+    assert codes == ["credentials-not-set", *["token-refused"] * 7]
 
 
 def test_the_keys_to_encrypt_to_are_published(service):

@@ -8,17 +8,24 @@ import json
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
 
+from ledger.errors import LedgerError
+from ledger.sealing import slots
 from ledger.usecases.acting import Acting
-from tests.conftest import unlocked_by_passphrase
+from ledger.values import FieldValue
+from tests.conftest import PASSPHRASE, unlocked_by_passphrase
 from tests.tools.service.clients import Client
-from tests.tools.service.conftest import ME, furnish, running
+from tests.tools.service.conftest import ME, VALUES, furnish, running
 from tests.tools.service.test_seal import process
+from tools.unsealing import hand_over
 
 GET = "/v1/credentials/get"
+ISSUE = "/v1/tickets/issue"
+REDEEM = "/v1/tickets/redeem"
 PAYROLL = {"application": "payroll"}
 CONNECTIONS = 16
 
@@ -40,8 +47,8 @@ def granted_positions(house):
 class Load:
     """Connections that ask again and again, and what they were answered."""
 
-    def __init__(self, place, connections=CONNECTIONS):
-        self._place = place
+    def __init__(self, place, connections=CONNECTIONS, path=GET, body=PAYROLL):
+        self._place, self._path, self._body = place, path, body
         self._going = True
         self.positions: list[int] = []
         self.statuses: dict[int, int] = {}
@@ -70,7 +77,7 @@ class Load:
             client = Client(self._place)
             try:
                 while self._going:
-                    reply = client.ask(GET, PAYROLL)
+                    reply = client.ask(self._path, self._body)
                     self.statuses[reply.status] = self.statuses.get(reply.status, 0) + 1
                     if reply.status == 200:
                         self.positions.append(reply.document["position"])
@@ -131,6 +138,153 @@ def test_without_its_database_it_releases_nothing_and_recovers_by_itself(house, 
             assert client.send("GET", "/health/live").status == 200
         assert client.ok(GET, PAYROLL)["fields"]
     assert len(granted_positions(house)) == 2
+
+
+def tickets_taken(house):
+    """The house with an application that this account redeems its own tickets for."""
+    ledger = house.open()
+    ledger.create_application(
+        Acting(), "cube", kind="individual", ticketing=True, ticket_redeemers=(str(ME),)
+    )
+    values = {name: FieldValue(value) for name, value in VALUES.items()}
+    ledger.set_credentials(Acting(), "cube", ME, values)
+    ledger.close()
+
+
+def test_a_ticket_is_good_still_where_its_redemption_could_not_be_recorded(
+    prepared, tmp_path, request
+):
+    """503 without a value while the database is away; then it is redeemed, once."""
+    house = prepared(furnish, tickets_taken)
+    away = server_away if house.on_server else file_away
+    with running(house, tmp_path) as service:
+        client = service.client()
+        said = {
+            "application": "cube",
+            "ticket": client.ok(ISSUE, {"application": "cube"})["ticket"],
+        }
+        with away(house, request):
+            for _ in range(2):
+                reply = client.ask(REDEEM, said)
+                assert (reply.status, b"canary" in reply.content) == (503, False)
+        position = client.ok(REDEEM, said)["position"]
+        client.fails(403, "access-denied", REDEEM, said)
+    assert granted_positions(house) == [position]
+    told = "SELECT count(*) FROM log WHERE topic = 'ticket.redeemed'"
+    assert house.sql(told) == [(1,)]
+
+
+def test_of_redemptions_while_the_database_comes_and_goes_one_releases(prepared, tmp_path, request):
+    """Many ask with one ticket throughout; one is answered, and that one is recorded."""
+    house = prepared(furnish, tickets_taken)
+    away = server_away if house.on_server else file_away
+    with running(house, tmp_path) as service:
+        ticket = service.client().ok(ISSUE, {"application": "cube"})["ticket"]
+        said = {"application": "cube", "ticket": ticket}
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(away(house, request))
+            with Load(service.socket, 4, REDEEM, said) as load:
+                load.until(lambda one: one.statuses.get(503, 0) >= 4)
+                stack.close()
+                load.until(lambda one: one.statuses.get(403, 0) >= 8)
+    assert len(load.positions) == 1
+    assert granted_positions(house) == load.positions
+    assert set(load.statuses) <= {200, 403, 503}
+
+
+class Held:
+    """Keeps a process's next commit from beginning until it is let go."""
+
+    def __init__(self, ledger):
+        self._began, self._goes_on = threading.Event(), threading.Event()
+        ledger.watch_commits(self._watch)
+
+    @contextlib.contextmanager
+    def _watch(self, _):
+        self._began.set()
+        assert self._goes_on.wait(30)
+        yield
+
+    def wait(self):
+        """Until something waits to be committed."""
+        assert self._began.wait(30)
+
+    def let_go(self):
+        self._goes_on.set()
+
+
+def test_a_read_that_waits_is_decided_behind_a_revocation_that_overtook_it(house, tmp_path):
+    """It was asked while its asker was a member, and another process has revoked him since."""
+    beside = house.open()
+    beside.grant(Acting(), "payroll", "member", str(ME))
+    with running(house, tmp_path) as service, ThreadPoolExecutor(8) as pool:
+        client = service.client()
+        client.ok(GET, PAYROLL)  # what was decided is kept from here on
+        held = Held(service.service.seal.counter.ledger)
+        asked = [pool.submit(service.client().ask, GET, PAYROLL) for _ in range(8)]
+        held.wait()
+        revoked = beside.revoke(Acting(), "payroll", "member", str(ME)).position
+        held.let_go()
+        replies = [one.result(30) for one in asked]
+    assert {reply.code for reply in replies} == {"access-denied"}
+    assert min(reply.document["position"] for reply in replies) > revoked
+    assert max(granted_positions(house)) < revoked
+
+
+def test_reads_and_a_revocation_in_one_line_are_decided_in_its_order(house, tmp_path):
+    """Who stands before it in the same commit reads, who stands behind it does not."""
+    ledger = house.open()
+    ledger.grant(Acting(), "payroll", "member", str(ME))
+    ledger.close()
+    with running(house, tmp_path) as service, ThreadPoolExecutor(9) as pool:
+        own = service.service.seal.counter.ledger
+        held = Held(own)
+        first = pool.submit(service.client().ask, GET, PAYROLL)
+        held.wait()  # what comes now stands in line together
+        early = [pool.submit(service.client().ask, GET, PAYROLL) for _ in range(3)]
+        standing(own, 3)
+        revoke = pool.submit(own.revoke, Acting(), "payroll", "member", str(ME))
+        standing(own, 4)
+        late = [pool.submit(service.client().ask, GET, PAYROLL) for _ in range(4)]
+        standing(own, 8)
+        held.let_go()
+        revoked = revoke.result(30).position
+        before = [one.result(30).document["position"] for one in (first, *early)]
+        behind = [one.result(30) for one in late]
+    assert max(before) < revoked
+    assert {reply.code for reply in behind} == {"access-denied"}
+    assert min(reply.document["position"] for reply in behind) > revoked
+
+
+def standing(ledger, count):
+    """Wait until so many stand in line for the writer."""
+    deadline = time.monotonic() + 30
+    while ledger._writer._line._queue.qsize() < count:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.005)
+
+
+def test_a_service_that_is_unsealed_while_requests_come_in_answers_from_then_on(house, tmp_path):
+    """423 before, reads behind it, nothing in between; of several who unseal, one does."""
+    with running(house, tmp_path, sealed=True) as service, Load(service.socket) as load:
+        load.until(lambda one: one.statuses.get(423, 0) >= 50)
+        with ThreadPoolExecutor(4) as pool:
+            codes = list(pool.map(lambda _: unsealed(service), range(4)))
+        assert sorted(codes) == ["", "not-sealed", "not-sealed", "not-sealed"]
+        sealed = load.statuses[423]
+        load.until(lambda one: len(one.positions) >= 200)
+        assert load.statuses[423] <= sealed + CONNECTIONS
+    assert set(load.statuses) == {200, 423}
+    assert sorted(load.positions) == sorted(granted_positions(house))
+
+
+def unsealed(service):
+    """Unlock it; the code of what went wrong."""
+    try:
+        hand_over(service.socket, slots.passphrase(PASSPHRASE), None)
+    except LedgerError as error:
+        return error.code
+    return ""
 
 
 @contextlib.contextmanager

@@ -5,15 +5,23 @@ from __future__ import annotations
 import base64
 import os
 
+from ledger.aggregates.application import make_field
 from ledger.claims import parse_claim
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.tools.service.clients import JSON, MSGPACK
-from tests.tools.service.conftest import ME, VALUES
+from tests.tools.service.conftest import ME, VALUES, running
 from tools.service.operations import OPERATIONS
 
 GET = "/v1/credentials/get"
 SET = "/v1/credentials/set"
+
+
+def new_folder(folder, name):
+    """An empty one."""
+    made = folder / name
+    made.mkdir()
+    return made
 
 
 def recorded(service, position):
@@ -200,6 +208,30 @@ def test_an_administrator_restores_what_he_may_not_read(service, client):
     client.fails(422, "version-or-moment", "/v1/credentials/restore", named)
 
 
+def test_applications_are_deleted_by_a_table_only_where_they_are_named(service, client):
+    """A plan that another one overtook deletes nothing that nobody confirmed."""
+    service.service.seal.counter.ledger.role_grant(Acting(), "full-control", str(ME))
+    apply = "/v1/applications/apply"
+    said = {"applications": {"payroll": {}}, "prune": True}
+    client.fails(409, "deletions-unconfirmed", apply, said)
+    client.fails(409, "deletions-unconfirmed", apply, {**said, "deletes": ["shared", "more"]})
+    client.fails(409, "deletions-unconfirmed", apply, {**said, "prune": False, "deletes": ["x"]})
+    client.fails(422, "retry-key-not-taken", apply, said, idempotency_key="k")
+    done = client.ok(apply, {**said, "deletes": ["SHARED"]})
+    assert [one["action"] for one in done["changes"]] == ["delete"]
+
+
+def test_whoever_may_not_manage_an_application_applies_nothing(service, client):
+    """Applications of others are as good as not there."""
+    wanted = {"payroll": {"name": "Mine"}}
+    body = {"applications": wanted}
+    client.fails(422, "invalid-applications", "/v1/applications/apply", body)
+    wanted["payroll"]["kind"] = "individual"
+    client.fails(403, "not-allowed", "/v1/applications/apply", body)
+    of_bob = {"application": "payroll", "owner": "user:bob", "version": 1}
+    client.fails(403, "not-allowed", "/v1/credentials/preview-restore", of_bob)
+
+
 def test_a_retried_change_has_its_first_outcome(service, client):
     """The same key again changes nothing, however much was changed since."""
     body = {"application": "payroll", "fields": {**VALUES, "Windows Password": "two"}}
@@ -228,6 +260,93 @@ def test_a_retry_key_stands_for_one_request(client):
     client.fails(422, "retry-key-not-taken", GET, {"application": "payroll"}, idempotency_key="k")
     client.fails(400, "malformed-header", SET, body, idempotency_key="a b")
     client.fails(400, "malformed-header", SET, body, idempotency_key="k" * 129)
+
+
+def test_a_retry_key_stands_for_its_values_too(service, client):
+    """Other values are a conflict, in which nothing changes and which shows none of them."""
+    body = {"application": "payroll", "fields": {**VALUES, "Windows Password": "two"}}
+    first = client.ok(SET, body, idempotency_key="k")
+    for password in ("three", "", "two ", {"base64": "dHdv"}):
+        other = {**body, "fields": {**VALUES, "Windows Password": password}}
+        said = client.fails(409, "retry-key-reused", SET, other, idempotency_key="k")
+        assert "two" not in str(said)
+    spelled = {"windows password": "two", "WINDOWS USER NAME": VALUES["Windows User Name"]}
+    client.fails(409, "retry-key-reused", SET, {**body, "fields": spelled}, idempotency_key="k")
+    assert client.ok(SET, body, idempotency_key="k") == first
+    assert client.ok(GET, {"application": "payroll"})["version"] == first["version"]
+
+
+def test_a_retry_key_stands_for_one_place(service, client):
+    """It is not free again because another application, or another owner, is meant."""
+    ledger = service.service.seal.counter.ledger
+    ledger.create_application(Acting(), "mail", kind="individual")
+    body = {"application": "payroll", "fields": VALUES}
+    client.ok(SET, body, idempotency_key="k")
+    client.fails(409, "retry-key-reused", SET, {**body, "application": "mail"}, idempotency_key="k")
+    client.fails(409, "retry-key-reused", SET, {**body, "owner": str(ME)}, idempotency_key="k")
+    granted = {"application": "shared", "role": "member", "claim": "user:x"}
+    client.ok("/v1/applications/grant", granted, idempotency_key="k")
+    other = {**granted, "claim": "user:y"}
+    client.fails(409, "retry-key-reused", "/v1/applications/grant", other, idempotency_key="k")
+
+
+def test_what_failed_or_changed_nothing_leaves_its_retry_key_free(service, client):
+    """Only a change takes a key."""
+    body = {"application": "payroll", "fields": {"Windows Password": "alone"}}
+    client.fails(422, "missing-field", SET, body, idempotency_key="k")
+    client.ok(SET, {"application": "payroll", "fields": VALUES}, idempotency_key="k")
+    granted = {"application": "shared", "role": "administrator", "claim": str(ME)}
+    assert not client.ok("/v1/applications/grant", granted, idempotency_key="k")["changed"]
+    granted = {**granted, "claim": "user:x"}
+    assert client.ok("/v1/applications/grant", granted, idempotency_key="k")["changed"]
+
+
+def test_a_retried_change_has_its_outcome_whatever_fields_there_are_since(service, client):
+    """A field that was added meanwhile does not turn the answer into a refusal."""
+    body = {"application": "payroll", "fields": VALUES}
+    first = client.ok(SET, body, idempotency_key="k")
+    service.service.seal.counter.ledger.update_application(
+        Acting(), "payroll", changes={}, add_fields=(make_field("PIN", "pin"),)
+    )
+    assert client.ok(SET, body, idempotency_key="k") == first
+
+
+def test_a_retry_key_outlives_rotations_as_long_as_its_values_do(service, client):
+    """Resealed values are compared; those whose key is destroyed are a conflict of their own."""
+    ledger = service.service.seal.counter.ledger
+    body = {"application": "payroll", "fields": {**VALUES, "Windows Password": "two"}}
+    first = client.ok(SET, body, idempotency_key="k")
+    ledger.rotate(Acting(), without_backup=True, destroy_previous=True)
+    assert client.ok(SET, body, idempotency_key="k") == first
+    client.fails(
+        409,
+        "retry-key-reused",
+        SET,
+        {"application": "payroll", "fields": VALUES},
+        idempotency_key="k",
+    )
+    client.ok(SET, {"application": "payroll", "fields": VALUES})
+    ledger.rotate(Acting(), without_backup=True, destroy_previous=True)
+    client.fails(409, "retry-key-too-old", SET, body, idempotency_key="k")
+    assert client.ok(GET, {"application": "payroll"})["fields"] == VALUES
+
+
+def test_a_retry_key_is_known_after_a_restart_and_in_another_process(furnished, tmp_path):
+    """Two services on one ledger, one started behind the change, know the key and its values."""
+    body = {"application": "payroll", "fields": {**VALUES, "Windows Password": "two"}}
+    other = {"application": "payroll", "fields": VALUES}
+    with running(furnished, new_folder(tmp_path, "a")) as beside:
+        early = beside.client()
+        early.ok(GET, {"application": "payroll"})
+        with running(furnished, new_folder(tmp_path, "b")) as one:
+            first = one.client().ok(SET, body, idempotency_key="k")
+        early.fails(409, "retry-key-reused", SET, other, idempotency_key="k")
+        assert early.ok(SET, body, idempotency_key="k") == first
+    with running(furnished, new_folder(tmp_path, "c")) as later:
+        client = later.client()
+        client.fails(409, "retry-key-reused", SET, other, idempotency_key="k")
+        assert client.ok(SET, body, idempotency_key="k") == first
+        assert client.ok(GET, {"application": "payroll"})["version"] == first["version"]
 
 
 def test_a_ticket_turns_into_the_credentials_of_whom_it_was_issued_to(service, client):
