@@ -15,7 +15,6 @@ A command differs from the real thing in its start only. The program as it is in
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import selectors
 import shlex
@@ -103,7 +102,6 @@ def _become_command(words: bytes, streams: list[int]) -> None:
 def _serve(place: str) -> None:
     """Fork for each that comes, and tell it the exit code, until nobody holds the other end."""
     load_everything()
-    gc.freeze()  # what all children share stays shared
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server,
         selectors.DefaultSelector() as watched,
