@@ -68,6 +68,7 @@ import tools
 from ledger.log.host_file import host_path
 from ledger.sealing.slots import Argon2Cost
 from tests.contracts.postgres_server import PostgresServer
+from tests.derived import derive_once
 from tests.prepared import settle_in
 from tests.tools.conftest import Cli
 
@@ -535,10 +536,11 @@ def _become_command(request: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def load_everything() -> None:
+def load_everything(remembered: Path) -> None:
     """Import the whole program, so that no child has to: each one would pay for it anew.
 
-    A new passphrase's key takes the least work that is allowed, as nothing here is about guessing.
+    A new passphrase's key takes the least work that is allowed, as nothing here is about guessing,
+    and the children remember for one another in that folder what they derived.
     """
     import cryptography.hazmat.backends.openssl.backend  # noqa: F401 # the first key's making does
 
@@ -547,6 +549,7 @@ def load_everything() -> None:
             if not module.name.startswith("tools.bench"):
                 importlib.import_module(module.name)
     tools.holdings.Argon2Cost = functools.partial(Argon2Cost, iterations=2, lanes=1)
+    derive_once(remembered)
     _live_once()
     gc.collect()
     gc.freeze()  # what all children share stays shared
@@ -574,8 +577,8 @@ def _live_once() -> None:
     assert threading.active_count() == 1
 
 
-def _serve() -> None:
-    load_everything()
+def _serve(remembered: Path) -> None:
+    load_everything(remembered)
     requests = open(0, "rb", closefd=False)  # noqa: SIM115 # ends with the process
     answers = os.dup(1)
     for line in iter(requests.readline, b""):
@@ -593,4 +596,5 @@ def _serve() -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    with tempfile.TemporaryDirectory() as place:
+        _serve(Path(place))
