@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Tests that are compiled once need not be compiled in the next run.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test coverage torture check bench bench-large format lock clean install install-test
 
 demo: .venv/installed

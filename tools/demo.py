@@ -15,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -31,11 +32,28 @@ _MANIFEST = Path("docs/examples/contoso.toml")
 _PEOPLE = 1000
 
 
+Start = Callable[[list[str], dict[str, str]], "subprocess.CompletedProcess[str]"]
+"""Runs the program with these words and settings, and gives what it left."""
+
+
+def start_process(words: list[str], settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "tools.cli.main", *words],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 class Demo:
     """Runs the program and holds every answer against what it must be."""
 
-    def __init__(self, folder: Path, store: str | None) -> None:
+    def __init__(self, folder: Path, store: str | None, start: Start = start_process) -> None:
+        self.folder = folder
         self._folder = folder.resolve()
+        self._program = start
         self.environment = {
             "CREDLEDGER_STORE": store or f"sqlite://{self._folder}/store/ledger.db",
             "CREDLEDGER_KEYRING": f"{self._folder}/keys/keyring",
@@ -76,13 +94,7 @@ class Demo:
         return done.stdout
 
     def _start(self, command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "tools.cli.main", *shlex.split(command)],
-            env={**os.environ, **self.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return self._program(shlex.split(command), self.environment)
 
 
 def _say(text: str) -> None:
@@ -94,9 +106,15 @@ def _say(text: str) -> None:
 @click.option("--store", metavar="URL", help="A PostgreSQL database to make the ledger in.")
 def main(folder: Path, store: str | None) -> None:
     """Show the main job."""
-    demo = Demo(folder, _named_anew(store) if store else None)
+    demo = Demo(folder, named_anew(store) if store else None)
     if store:
         demo.require_free()
+    show(demo)
+
+
+def show(demo: Demo) -> None:
+    """Do the main job in the demo's folder, which is made anew."""
+    folder = demo.folder
     demo.prepare()
     alma = people(_PEOPLE)[0]
     _say("A new ledger: a store and a keyring, kept apart.")
@@ -132,7 +150,7 @@ def main(folder: Path, store: str | None) -> None:
     click.echo("\nThen, for example:  .venv/bin/credledger audit access --user user:mallory")
 
 
-def _named_anew(store: str) -> str:
+def named_anew(store: str) -> str:
     """The database, with a schema that no earlier run has used; nobody's schema is dropped."""
     if "ledger=" in store:
         return store

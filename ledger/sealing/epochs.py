@@ -165,19 +165,20 @@ def new_epoch(epoch: int, random: Random) -> EpochKeys:
 
 def commitments(keys: EpochKeys) -> EpochCommitments:
     """The commitments to these keys; a missing key's is 32 zero bytes."""
+    access = _prefix(keys.epoch, Compartment.ACCESS)
     return EpochCommitments(
         keys.epoch,
-        _commitment(keys.epoch, Compartment.STATE, 0, keys.state),
-        _commitment(keys.epoch, Compartment.SECRET, 0, keys.secret),
-        tuple(
-            _commitment(keys.epoch, Compartment.ACCESS, index, key)
-            for index, key in enumerate(keys.access)
-        ),
+        _commitment(_prefix(keys.epoch, Compartment.STATE), 0, keys.state),
+        _commitment(_prefix(keys.epoch, Compartment.SECRET), 0, keys.secret),
+        tuple(_commitment(access, index, key) for index, key in enumerate(keys.access)),
     )
 
 
-def _commitment(epoch: int, compartment: Compartment, index: int, key: bytes | None) -> bytes:
+def _prefix(epoch: int, compartment: Compartment) -> bytes:
+    return b"credledger/v1/commitment" + epoch.to_bytes(4, "big") + compartment.value.encode()
+
+
+def _commitment(prefix: bytes, index: int, key: bytes | None) -> bytes:
     if key is None:
         return bytes(32)
-    text = b"credledger/v1/commitment" + epoch.to_bytes(4, "big") + compartment.value.encode()
-    return hashlib.sha256(text + index.to_bytes(2, "big") + key).digest()
+    return hashlib.sha256(prefix + index.to_bytes(2, "big") + key).digest()

@@ -51,6 +51,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -67,6 +68,7 @@ import tools
 from ledger.log.host_file import host_path
 from ledger.sealing.slots import Argon2Cost
 from tests.contracts.postgres_server import PostgresServer
+from tests.derived import derive_once
 from tests.prepared import settle_in
 from tests.tools.conftest import Cli
 
@@ -76,6 +78,7 @@ FULL_BYTES = 2000
 """Room for what a command says to standard error, and for little else."""
 KILLED = -signal.SIGKILL
 _WRITING = ("INSERT", "CREATE")
+_FIELD = ("--field", "Password:password")
 _LAST_POSITION = "SELECT coalesce(max(position), 0) FROM credledger.log"
 
 
@@ -256,7 +259,9 @@ class Host:
     def create_database(self, template: str = "template1") -> None:
         """Make what a server needs before there is a ledger; nothing where that is a file."""
         if self.server is not None:
-            self.server.execute(f"CREATE DATABASE {self.database} TEMPLATE {template}")
+            made = f"CREATE DATABASE {self.database} TEMPLATE {template}"
+            # By files: the other strategy writes each page to the write-ahead log as well.
+            self.server.execute(f"{made} STRATEGY FILE_COPY")
 
     def drop_database(self) -> None:
         """Take its room away again, where the ledger is on a server."""
@@ -533,10 +538,11 @@ def _become_command(request: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def load_everything() -> None:
+def load_everything(remembered: Path) -> None:
     """Import the whole program, so that no child has to: each one would pay for it anew.
 
-    A new passphrase's key takes the least work that is allowed, as nothing here is about guessing.
+    A new passphrase's key takes the least work that is allowed, as nothing here is about guessing,
+    and the children remember for one another in that folder what they derived.
     """
     import cryptography.hazmat.backends.openssl.backend  # noqa: F401 # the first key's making does
 
@@ -545,11 +551,36 @@ def load_everything() -> None:
             if not module.name.startswith("tools.bench"):
                 importlib.import_module(module.name)
     tools.holdings.Argon2Cost = functools.partial(Argon2Cost, iterations=2, lanes=1)
-
-
-def _serve() -> None:
-    load_everything()
+    derive_once(remembered)
+    _live_once()
+    gc.collect()
     gc.freeze()  # what all children share stays shared
+
+
+def _live_once() -> None:
+    """Have a ledger that is gone again, so that what any process makes first is made already.
+
+    Decoders, statements and templates are made when they are met first, which is half the work of
+    a short command. They hold nothing of a ledger, and nothing stays open: a fork must not share
+    a connection or a lock.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        cli = Cli(Path(folder))
+        cli.ok("init", "--label", "ann")
+        cli.ok("app", "create", "payroll", "--kind", "group", "--member", "service:a", *_FIELD)
+        for _ in range(2):  # the second time meets what the first one has left
+            cli.set("payroll", None, Password="never kept")
+            cli.ok("credential", "get", "payroll", "--as", "service:a")
+            cli.ok("log", "verify", "--views")
+            cli.ok("log", "events", "--limit", "0")
+            cli.ok("key", "slot", "list")
+            cli.ok("doctor")
+            cli("--help", json_wanted=False)
+    assert threading.active_count() == 1
+
+
+def _serve(remembered: Path) -> None:
+    load_everything(remembered)
     requests = open(0, "rb", closefd=False)  # noqa: SIM115 # ends with the process
     answers = os.dup(1)
     for line in iter(requests.readline, b""):
@@ -567,4 +598,5 @@ def _serve() -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    with tempfile.TemporaryDirectory() as place:
+        _serve(Path(place))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.tools.conftest import Cli
-from tools.demo import _named_anew
+from tools.demo import Demo, named_anew, show
 
 ROOT = Path(__file__).parents[2]
 VIEWS = {
@@ -66,13 +66,35 @@ def run_demo(folder: Path, store: str | None) -> subprocess.CompletedProcess[str
     )
 
 
-def show(folder: Path, server: str | None) -> Shown:
-    """A demo that must end well and say nothing else."""
-    ended = run_demo(folder, server)
+def in_process(words: list[str], settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A command of a demo, run within this process."""
+    cli = Cli(ROOT)
+    cli.environment = settings
+    answer = cli(*words, json_wanted=False)
+    return subprocess.CompletedProcess(words, answer.code, answer.text, answer.err)
+
+
+def shown_by_processes(folder: Path) -> Shown:
+    """`make demo`, which must end well and say nothing else."""
+    ended = run_demo(folder, None)
     assert ended.returncode == 0, ended
     assert ended.stderr == ""
-    exports = EXPORT.findall(ended.stdout)
-    return Shown(ended.stdout, {name: shlex.split(value)[0] for name, value in exports})
+    return shown(ended.stdout)
+
+
+def shown_here(folder: Path, server: str | None, capsys) -> Shown:
+    """The same with each command within this process, for most of a process is its start."""
+    demo = Demo(folder, server and named_anew(server), in_process)
+    if server:
+        demo.require_free()
+    show(demo)
+    said, complaints = capsys.readouterr()
+    assert complaints == ""
+    return shown(said)
+
+
+def shown(said: str) -> Shown:
+    return Shown(said, {name: shlex.split(value)[0] for name, value in EXPORT.findall(said)})
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -106,20 +128,27 @@ def require_whole(shown: Shown, folder: Path) -> str:
 
 
 @pytest.mark.timeout(600)
-def test_the_demo_does_the_whole_job_and_does_it_anew_the_second_time(server, request, tmp_path):
+def test_the_demo_does_the_whole_job_and_does_it_anew_the_second_time(
+    server, request, tmp_path, monkeypatch, capsys
+):
     """Exit 0, equal digests, and a ledger to go on with; on a server the first one stays too.
 
-    There the first demo is told the name of its ledger, and the second gives one a new name.
+    There the first demo is told the name of its ledger, and the second gives one a new name. In
+    files the first demo is the program's own processes, as a user has it.
     """
+    monkeypatch.chdir(ROOT)  # where `make demo` runs
     folder = tmp_path / "a demo"
-    named = server and f"{server}&ledger={request.getfixturevalue('postgres_schema')}"
-    first = show(folder, named)
+    if server is None:
+        first = shown_by_processes(folder)
+    else:
+        named = f"{server}&ledger={request.getfixturevalue('postgres_schema')}"
+        first = shown_here(folder, named, capsys)
     first_id = require_whole(first, folder)
-    second = show(folder, server)
+    second = shown_here(folder, server, capsys)
     assert require_whole(second, folder) != first_id
     if server is not None:
         assert first.schema == request.getfixturevalue("postgres_schema") != second.schema
-        assert len({_named_anew(server) for _ in range(9)}) == 9
+        assert len({named_anew(server) for _ in range(9)}) == 9
         require_refused(second, folder, tmp_path)
         database = request.getfixturevalue("postgres_server")
         for shown in (first, second):

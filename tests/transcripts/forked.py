@@ -15,7 +15,6 @@ A command differs from the real thing in its start only. The program as it is in
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import selectors
 import shlex
@@ -100,16 +99,17 @@ def _become_command(words: bytes, streams: list[int]) -> None:
         os._exit(code)
 
 
-def _serve(place: str) -> None:
+def _serve(place: Path) -> None:
     """Fork for each that comes, and tell it the exit code, until nobody holds the other end."""
-    load_everything()
-    gc.freeze()  # what all children share stays shared
+    remembered = place.with_name("derived")
+    remembered.mkdir()
+    load_everything(remembered)
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server,
         selectors.DefaultSelector() as watched,
     ):
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WORDS_MAX)
-        server.bind(place)
+        server.bind(str(place))
         server.listen()
         watched.register(server, selectors.EVENT_READ)
         watched.register(0, selectors.EVENT_READ)
@@ -137,4 +137,4 @@ def _serve(place: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(Path(sys.argv[1]))
