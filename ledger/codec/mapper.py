@@ -114,10 +114,12 @@ class EventMapper:
         clock: int | None = None,
         request: str | None = None,
         text: bytes | None = None,
+        nonce: bytes | None = None,
     ) -> tuple[LogRow, Recorded]:
         """The sealed row at this place, and the event as folds see it.
 
-        `text` is what `text_of` gave for the same event, author and reason, if it is at hand.
+        `text` is what `text_of` gave for the same event, author and reason, if it is at hand, and
+        `nonce` one of `nonces` that nothing was sealed with yet.
         """
         topic, period = event.TOPIC, period_of(recorded_at)
         if text is None or clock is not None or request is not None:
@@ -127,7 +129,7 @@ class EventMapper:
         )
         cipher = self.cipher(topic, epoch, period, stream)
         aad = associated_data_in(header)
-        sealed = seal_padded(cipher, text, aad, self._random(NONCE_BYTES))
+        sealed = seal_padded(cipher, text, aad, nonce or self._random(NONCE_BYTES))
         leaf = leaf_hash(header, sealed)
         row = LogRow(position, stream, version, topic, epoch, period, recorded_at, sealed, leaf)
         recorded = Recorded(
@@ -180,6 +182,11 @@ class EventMapper:
             rows.append(LogRow(*lies, sealed, leaf))
             recorded.append(Recorded(*lies, event, actor, reason))
         return rows, recorded
+
+    def nonces(self, count: int) -> list[bytes]:
+        """So many random ones at once, each to be used once, and by the process that asks."""
+        drawn = self._random(NONCE_BYTES * count)
+        return [drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES)]
 
     def placed(
         self,

@@ -38,6 +38,7 @@ from ledger.sealing.compartments import Compartment
 
 NOTHING_RUN = bytes(32)
 _KNOWN_MAX = 50_000
+_WITHOUT_MAX = 1_000
 
 
 class Tip(NamedTuple):
@@ -83,6 +84,9 @@ class StreamTips:
         self._remembered = remembered
         self._fresh: dict[bytes, Tip] = {}
         self._known: dict[bytes, Tip] = {}
+        self._without: set[bytes] = set()
+        """Streams that the memory was asked for and does not know: they have no rows yet."""
+        self._moves = 0
         self._passing: dict[bytes, int] = {}
         self._guard = threading.Lock()
         self._adopted = 0
@@ -90,13 +94,15 @@ class StreamTips:
     def of(self, stream: bytes) -> Tip | None:
         """The stream's tip; None for a stream without rows."""
         tip = self._fresh.get(stream) or self._known.get(stream)
-        if tip is None and self._remembered is not None:
-            adopted = self._adopted
+        if tip is None and self._remembered is not None and stream not in self._without:
+            adopted, moves = self._adopted, self._moves
             tip = self._remembered.tip(stream)
-            if tip is not None:
-                with self._guard:
-                    if adopted == self._adopted:
-                        self._keep(stream, tip)
+            with self._guard:
+                if tip is not None and adopted == self._adopted:
+                    self._keep(stream, tip)
+                elif tip is None and (adopted, moves) == (self._adopted, self._moves):
+                    # Decisions ask for rights and issuers each time, and mostly there are none.
+                    self._note_without(stream)
         return tip
 
     def warm(self, streams: Iterable[bytes]) -> None:
@@ -116,6 +122,7 @@ class StreamTips:
         with self._guard:
             self._adopted = max(self._adopted, size)
             self._known.clear()
+            self._without.clear()
             for stream in [one for one, tip in self._fresh.items() if tip.position <= size]:
                 del self._fresh[stream]
 
@@ -140,6 +147,8 @@ class StreamTips:
     def move(self, moved: Mapping[bytes, Tip]) -> None:
         """Believe these tips: the rows up to them are checked, or committed by this process."""
         with self._guard:
+            self._moves += bool(moved)
+            self._without.difference_update(moved)
             for stream, tip in moved.items():
                 held = self._fresh.get(stream) or self._known.get(stream)
                 if held is None or held.position < tip.position:
@@ -174,7 +183,12 @@ class StreamTips:
         """A lock that another thread held at the fork is held for ever in the child."""
         self._guard = threading.Lock()
 
+    def _note_without(self, stream: bytes) -> None:
+        if len(self._without) < _WITHOUT_MAX:
+            self._without.add(stream)
+
     def _keep(self, stream: bytes, tip: Tip) -> None:
+        self._without.discard(stream)
         if self._remembered is None:
             self._fresh[stream] = tip  # nobody else would know it
             return

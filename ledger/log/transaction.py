@@ -84,8 +84,12 @@ class Transaction:
         head: CheckedHead,
         clock_reading: int,
         epoch_began: int = 0,
+        requests: int = 1,
     ) -> None:
-        """`epoch_began` is the position at which the current epoch was started."""
+        """`epoch_began` is the position at which the current epoch was started.
+
+        `requests` is how many are expected to append access records.
+        """
         self._reading = reading
         self._equipment = equipment
         self._epoch = head.epoch
@@ -95,6 +99,8 @@ class Transaction:
         self.clock_reading = clock_reading
         """Microseconds UTC, for deadlines; recorded times never fall behind the log's."""
         self._epoch_began = epoch_began
+        self._requests = requests
+        self._nonces: list[bytes] = []
         self.rows: list[LogRow] = []
         self.recorded: list[Recorded] = []
         """The events in `rows`, one for one."""
@@ -305,7 +311,8 @@ class Transaction:
         recorded_at = self.recorded_at()
         streams = self._equipment.access_streams
         stream = streams.current(self._epoch, period_of(recorded_at))
-        return self._append(stream, event, actor, reason, recorded_at, text=text)
+        nonce = self._next_nonce()
+        return self._append(stream, event, actor, reason, recorded_at, text=text, nonce=nonce)
 
     def place(self, stream: bytes, topic: str) -> Place:
         """Where the very next event of this stream will lie, for what is sealed into it."""
@@ -351,6 +358,7 @@ class Transaction:
         *,
         request: str | None = None,
         text: bytes | None = None,
+        nonce: bytes | None = None,
     ) -> Recorded:
         position = self.next_position
         self._require_allowed(event.TOPIC, position)
@@ -367,8 +375,19 @@ class Transaction:
             clock=self.clock_reading if behind else None,
             request=request,
             text=text,
+            nonce=nonce,
         )
         return self._place(row, recorded)
+
+    def _next_nonce(self) -> bytes:
+        """One that was drawn together with others.
+
+        To draw one lets go of the interpreter's lock, and whoever else is busy takes it. None
+        outlives the transaction, so none is ever in two processes.
+        """
+        if not self._nonces:
+            self._nonces = self._equipment.mapper.nonces(self._requests)
+        return self._nonces.pop()
 
     def _place(self, row: LogRow, recorded: Recorded) -> Recorded:
         self._last_recorded_at = row.recorded_at

@@ -297,7 +297,12 @@ class Writer:
                 clock_reading = self._clock_reading()
                 self._know_keys(writing, checked)
                 transaction = Transaction(
-                    writing, self._equipment, checked, clock_reading, self._epoch_began
+                    writing,
+                    self._equipment,
+                    checked,
+                    clock_reading,
+                    self._epoch_began,
+                    len(batch),
                 )
                 for request, answer in batch:
                     try:

@@ -37,6 +37,7 @@ from tools.service.hardening import harden
 from tools.service.journal import Journal
 from tools.service.metrics import Metrics
 from tools.service.outlet import to_standard_error
+from tools.service.pauses import collect_seldom, keep_what_is_there
 from tools.service.protocol import Connection, close_slow
 from tools.service.seal import Seal
 from tools.settings import Settings
@@ -245,6 +246,7 @@ def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
     """
     service.check()
     harden()
+    collect_seldom()
     journal = Journal(to_standard_error())
     server_log = logging.getLogger("uvicorn.error")
     server_log.handlers, server_log.propagate = [journal.from_server()], False
@@ -252,6 +254,7 @@ def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
     try:
         if unlock:
             journal.unsealed(running.seal.open(None))
+        keep_what_is_there()
         uvloop.run(_until_signal(running))
     finally:
         running.close()

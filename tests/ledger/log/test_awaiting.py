@@ -197,3 +197,16 @@ def test_a_closed_ledger_tells_coroutines_so(crm):
     with pytest.raises(Unavailable) as caught:
         asyncio.run(ask())
     assert caught.value.code == "ledger-closed"
+
+
+def test_no_nonce_seals_two_records_of_a_commit(crm):
+    """Those of many requests are drawn at once, and each is used for one."""
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(crm.retrieve_async(ALICE, "CRM") for _ in range(64)))
+
+    before = crm.head().size
+    asyncio.run(all_of_them())
+    with crm._writer.store.reading() as reading:
+        sealed = [row.sealed for row in reading.rows_after(before, 100)]
+    assert len({one[:12] for one in sealed}) == len(sealed) == 64

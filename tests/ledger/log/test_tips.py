@@ -1,0 +1,64 @@
+"""What a process knows of streams, over what its host remembers."""
+
+from __future__ import annotations
+
+from ledger.log.tips import StreamTips, Tip
+
+STREAM, OTHER = b"s" * 16, b"o" * 16
+FIRST, SECOND = Tip(1, 5, bytes(32), b"1" * 32), Tip(2, 9, b"b" * 32, b"2" * 32)
+
+
+class Memory:
+    """A host's memory that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Tip] = {}
+        self.asked = 0
+        self.meanwhile = lambda: None
+
+    def tip(self, stream: bytes) -> Tip | None:
+        self.asked += 1
+        found = self.known.get(stream)
+        self.meanwhile()
+        return found
+
+    def tips(self, streams):
+        return {one: self.known[one] for one in streams if one in self.known}
+
+
+def test_the_memory_is_asked_once_for_a_stream_without_rows():
+    memory = Memory()
+    tips = StreamTips(memory)
+    assert [tips.of(STREAM) for _ in range(3)] == [None] * 3
+    assert memory.asked == 1
+
+
+def test_a_stream_that_gets_its_first_row_is_no_longer_without():
+    """By this process, or by another one of the host, which the memory tells."""
+    memory = Memory()
+    tips = StreamTips(memory)
+    assert tips.of(STREAM) is None
+    tips.move({STREAM: FIRST})
+    assert (tips.of(STREAM), tips._without) == (FIRST, set())
+    assert tips.of(OTHER) is None
+    memory.known[OTHER] = SECOND
+    tips.adopt(9)
+    assert tips.of(OTHER) == SECOND
+
+
+def test_what_moved_while_the_memory_was_asked_is_not_taken_as_absent():
+    """The answer was true when it was given, and is not kept; nor is it after the memory knows."""
+    memory = Memory()
+    tips = StreamTips(memory)
+    memory.meanwhile = lambda: tips.move({STREAM: FIRST})
+    assert tips.of(STREAM) is None
+    assert STREAM not in tips._without
+    tips.remembered({STREAM: FIRST})
+    assert tips.of(STREAM) == FIRST
+
+
+def test_streams_that_anybody_may_name_do_not_fill_the_memory_of_the_process():
+    tips = StreamTips(Memory())
+    for number in range(5000):
+        assert tips.of(number.to_bytes(16, "big")) is None
+    assert len(tips._without) == 1000
