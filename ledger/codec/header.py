@@ -33,7 +33,7 @@ STREAM_BYTES = 16
 _PREFIX = struct.Struct(">BB32s")
 _PLACE = struct.Struct(">Q16sQH")
 _TIME = struct.Struct(">IIq")
-_NUMBER_BYTES = 8
+NUMBER_BYTES = 8
 """Of a position and of a time."""
 
 
@@ -83,7 +83,7 @@ def decode_header(header: bytes) -> Header:
 
 def associated_data_in(header: bytes) -> bytes:
     """The cipher's associated data: the header without position and recorded_at."""
-    place = header[_PREFIX.size + _NUMBER_BYTES : -_NUMBER_BYTES]
+    place = header[_PREFIX.size + NUMBER_BYTES : -NUMBER_BYTES]
     return header[: _PREFIX.size] + place
 
 

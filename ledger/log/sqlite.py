@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ class SqliteConnection:
     def upsert(
         self, table: str, columns: Columns, rows: Sequence[Row], moving: Moving = None
     ) -> None:
-        """Put rows into a table whose key is its first column."""
-        self.insert(with_values(table, columns, moving), rows)
+        """Put rows into a table whose key is its first column, in the order in which they lie."""
+        self.insert(with_values(table, columns, moving), sorted(rows, key=itemgetter(0)))
 
 
 class SqliteSnapshot(Snapshot):
