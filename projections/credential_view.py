@@ -44,11 +44,11 @@ class CredentialView:
         """A set, restore or resealing puts the row; a deletion takes it away."""
         match recorded.event:
             case ApplicationDeleted(application=application):
-                yield _TAKE_ALL, (digests.application(application),)
+                return ((_TAKE_ALL, (digests.application(application),)),)
             case CredentialDeleted():
-                yield _TAKE, (recorded.stream,)
+                return ((_TAKE, (recorded.stream,)),)
             case _:
-                values = values_in(recorded)
+                values = values_in(recorded.event, recorded.position)
                 row = (
                     recorded.stream,
                     digests.application(values.application),
@@ -58,4 +58,4 @@ class CredentialView:
                     recorded.epoch,
                     values.set_at,
                 )
-                yield (_RESEALED if isinstance(values, CredentialResealed) else PUT), row
+                return ((_RESEALED if isinstance(values, CredentialResealed) else PUT, row),)

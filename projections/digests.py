@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from ledger.errors import LedgerError
 from ledger.identifiers import application_key
@@ -18,7 +19,8 @@ class Digests:
     """HMAC-SHA256 under the views' key, cut to 16 bytes, one domain for each kind of name."""
 
     def __init__(self, streams: StreamNames) -> None:
-        self._key = streams.views_key()
+        self._keyed = HMAC(streams.views_key(), SHA256())
+        """Copied for each digest, which takes a third of the time of beginning anew."""
         self._claims: dict[str, bytes] = {}
         self._applications: dict[str, bytes] = {}
         self._named: dict[str, bytes] = {}
@@ -46,14 +48,19 @@ class Digests:
     def place(self, name: str, fold_version: int, active: str, position: int, floor: int) -> bytes:
         """Of where a view stands, so that nobody without the key can move it unseen."""
         text = f"{name}\0{fold_version}\0{active}\0{position}\0{floor}"
-        return hmac.digest(self._key, b"place\0" + text.encode(), "sha256")[:DIGEST_BYTES]
+        return self._digest(b"place\0" + text.encode())
 
     def _keep(self, known: dict[str, bytes], text: str, kind: bytes, form: str) -> bytes:
-        digest = hmac.digest(self._key, kind + b"\0" + form.encode(), "sha256")[:DIGEST_BYTES]
+        digest = self._digest(kind + b"\0" + form.encode())
         if len(known) >= _CACHED_MAX:
             known.clear()
         known[text] = digest
         return digest
+
+    def _digest(self, text: bytes) -> bytes:
+        keyed = self._keyed.copy()
+        keyed.update(text)
+        return keyed.finalize()[:DIGEST_BYTES]
 
 
 def compared(application: str) -> str:

@@ -37,10 +37,10 @@ class KeyInventory:
         """A live mapping rests on the epoch of its newest row."""
         match recorded.event:
             case ApplicationDeleted(application=application):
-                yield _TAKE_ALL, (digests.application(application),)
+                return ((_TAKE_ALL, (digests.application(application),)),)
             case CredentialDeleted():
-                yield _TAKE, (recorded.stream,)
+                return ((_TAKE, (recorded.stream,)),)
             case _:
-                values = values_in(recorded)
+                values = values_in(recorded.event, recorded.position)
                 row = (recorded.stream, digests.application(values.application), recorded.epoch)
-                yield (_RESEALED if isinstance(values, CredentialResealed) else PUT), row
+                return ((_RESEALED if isinstance(values, CredentialResealed) else PUT, row),)

@@ -132,23 +132,20 @@ def mapping_from(recorded: Recorded | None) -> CredentialMapping | None:
             set_by=recorded.actor.claim,
             recorded=recorded,
         )
-    raise _wrong_stream(recorded)
+    raise _wrong_stream(recorded.position)
 
 
-def values_in(recorded: Recorded) -> ValueEvent:
-    """The event that carries values; `wrong-stream` where it is another one.
+def values_in(happened: Event, position: int) -> ValueEvent:
+    """The event at a position as one that carries values; `wrong-stream` where it does not.
 
     For whoever goes over mappings by the thousand: it has all that a `CredentialMapping` tells.
     """
-    happened = recorded.event
     if not isinstance(happened, ValueEvent):
-        raise _wrong_stream(recorded)
+        raise _wrong_stream(position)
     return happened
 
 
-def _wrong_stream(recorded: Recorded) -> Tampered:
+def _wrong_stream(position: int) -> Tampered:
     return Tampered(
-        "wrong-stream",
-        "A mapping's stream holds another kind of event.",
-        position=recorded.position,
+        "wrong-stream", "A mapping's stream holds another kind of event.", position=position
     )

@@ -20,6 +20,7 @@ are looked at key by key.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgpack
@@ -76,23 +77,41 @@ def packed(
     return _pack(_Stored(event, author, reason, clock, request, actor.token, actor.peer))
 
 
+def packed_together(
+    events: Iterable[Event], actor: Actor, reason: str, clock: int | None = None
+) -> list[bytes]:
+    """The bytes of many events that have one author, one reason and one reading of the clock."""
+    author = (actor.claim, actor.slot, actor.label, actor.account, actor.opens)
+    token, peer = actor.token, actor.peer
+    return [_pack(_Stored(one, author, reason, clock, None, token, peer)) for one in events]
+
+
 def unpacked(topic: str, text: bytes) -> Content:
     """What the bytes tell; `unknown-topic`, or `malformed-event` where they are no such map."""
+    stored = _stored(topic, text)
+    return Content(stored.e, _actor(*stored.b, stored.t, stored.p), stored.r, stored.q)
+
+
+def event_in(topic: str, text: bytes) -> Event:
+    """The event alone; errors as above."""
+    return _stored(topic, text).e
+
+
+def _stored(topic: str, text: bytes) -> _Stored[Event]:
     decoder = _decoder(topic)
     try:
         try:
             stored = decoder.decode(text)
-            event = stored.e
         except msgspec.ValidationError:  # of an older schema, or of none
             older = _payload_in.decode(text)
             _require_keys_once(text)
             event = from_payload(topic, older.e)
-            return Content(event, _actor(*older.b, older.t, older.p), older.r, older.q)
+            return _Stored(event, older.b, older.r, older.c, older.q, older.t, older.p)
         if _pack(stored) != text:
             _require_keys_once(text)
     except (ValueError, RecursionError) as error:
         raise Tampered("malformed-event", "An event is malformed inside.") from error
-    return Content(event, _actor(*stored.b, stored.t, stored.p), stored.r, stored.q)
+    return stored
 
 
 def _require_keys_once(text: bytes) -> None:

@@ -33,7 +33,7 @@ STREAM_BYTES = 16
 _PREFIX = struct.Struct(">BB32s")
 _PLACE = struct.Struct(">Q16sQH")
 _TIME = struct.Struct(">IIq")
-_NUMBER_BYTES = 8
+NUMBER_BYTES = 8
 """Of a position, a version and a time."""
 
 
@@ -83,7 +83,7 @@ def decode_header(header: bytes) -> Header:
 
 def associated_data_in(header: bytes) -> bytes:
     """The cipher's associated data: the header without position and recorded_at."""
-    place = header[_PREFIX.size + _NUMBER_BYTES : -_NUMBER_BYTES]
+    place = header[_PREFIX.size + NUMBER_BYTES : -NUMBER_BYTES]
     return header[: _PREFIX.size] + place
 
 
@@ -103,7 +103,7 @@ def associated_data_around(
     """What comes before the version in it, and what comes after."""
     whole = encode_associated_data(ledger_id, stream, 0, topic, epoch, period)
     begin = _PREFIX.size + STREAM_BYTES
-    return whole[:begin], whole[begin + _NUMBER_BYTES :]
+    return whole[:begin], whole[begin + NUMBER_BYTES :]
 
 
 @functools.lru_cache(maxsize=64)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -18,8 +19,9 @@ from ledger.aggregates.actor import Actor
 from ledger.aggregates.event import Event
 from ledger.aggregates.keys import EpochStarted
 from ledger.aggregates.recorded import Recorded
-from ledger.codec.content import packed, unpacked
+from ledger.codec.content import event_in, packed, packed_together, unpacked
 from ledger.codec.header import (
+    NUMBER_BYTES,
     associated_data_in,
     changing_part,
     encode_associated_data,
@@ -33,7 +35,7 @@ from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import NONCE_BYTES, open_sealed, padded, seal_padded
 from ledger.sealing.epochs import EpochCommitments, EpochKeys, period_of
 from ledger.sealing.keys import KeySet
-from ledger.tree import leaf_hash
+from ledger.tree import LEAF_PREFIX, leaf_hash
 
 Random = Callable[[int], bytes]
 _ACCESS_PREFIXES = ("access.", "audit.", "import.", "ticket.", "token.")
@@ -164,23 +166,25 @@ class EventMapper:
         """
         topic = events[0].event.TOPIC
         assert compartment_of(topic) is Compartment.STATE
-        (name, packing), prefix = changing_part(topic), prefix_of(self.ledger_id)
-        cipher, nonces = self._keys.state(epoch), self._random(NONCE_BYTES * len(events))
+        texts = packed_together((one.event for one in events), actor, reason, clock)
+        encrypt, nonces = self._keys.state(epoch).encrypt, self._random(NONCE_BYTES * len(events))
+        (name, packing), ledger = changing_part(topic), prefix_of(self.ledger_id)
+        leaf_begins, named = LEAF_PREFIX + ledger, len(name)
         rows: list[LogRow] = []
         recorded: list[Recorded] = []
+        # Line by line what `record` has functions for: see `leaves_of`, which reads as this writes.
         for at, (stream, version, event) in enumerate(events):
             place, time = position + at, recorded_at + at
             period = period_of(time)
-            header = prefix + packing.pack(
-                place, stream, version, len(name), name, epoch, period, time
-            )
-            text = padded(packed(event, actor, reason, clock), Compartment.STATE)
+            header = packing.pack(place, stream, version, named, name, epoch, period, time)
             nonce = nonces[NONCE_BYTES * at : NONCE_BYTES * (at + 1)]
-            sealed = seal_padded(cipher, text, associated_data_in(header), nonce)
-            leaf = leaf_hash(header, sealed)
-            lies = (place, stream, version, topic, epoch, period, time)
-            rows.append(LogRow(*lies, sealed, leaf))
-            recorded.append(Recorded(*lies, event, actor, reason))
+            text = padded(texts[at], Compartment.STATE)
+            sealed = nonce + encrypt(nonce, text, ledger + header[NUMBER_BYTES:-NUMBER_BYTES])
+            leaf = sha256(leaf_begins + header + sha256(sealed).digest()).digest()
+            rows.append(LogRow(place, stream, version, topic, epoch, period, time, sealed, leaf))
+            recorded.append(
+                Recorded(place, stream, version, topic, epoch, period, time, event, actor, reason)
+            )
         return rows, recorded
 
     def nonces(self, count: int) -> list[bytes]:
@@ -234,6 +238,13 @@ class EventMapper:
         """The same for a row whose leaf was checked just before."""
         return self.opened(row, self.text(row))
 
+    def event_in(self, row: LogRow) -> Event:
+        """The event alone, likewise."""
+        try:
+            return event_in(row.topic, self.text(row))
+        except Tampered as error:
+            raise _at(error, row.position) from error
+
     def text(self, row: LogRow) -> bytes:
         """What is sealed in a row, packed as it was recorded; errors as `open`.
 
@@ -263,7 +274,7 @@ class EventMapper:
         try:
             told = unpacked(topic, text)
         except Tampered as error:
-            raise Tampered(error.code, error.message, hint=error.hint, position=position) from error
+            raise _at(error, position) from error
         if isinstance(told.event, EpochStarted):
             self._keys.start({told.event.epoch: period})
         return Recorded(position, stream, version, topic, epoch, period, recorded_at, *told)
@@ -319,3 +330,7 @@ class EventMapper:
         if topic.startswith(_ACCESS_PREFIXES):
             return self._keys.access(epoch, period, stream)
         return self._keys.state(epoch)
+
+
+def _at(error: Tampered, position: int) -> Tampered:
+    return Tampered(error.code, error.message, hint=error.hint, position=position)

@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class SqliteConnection:
     def upsert(
         self, table: str, columns: Columns, rows: Sequence[Row], moving: Moving = None
     ) -> None:
-        """Put rows into a table whose key is its first column."""
+        """Put rows into a table whose key is its first column, in the order in which they lie."""
         self.insert(with_values(table, columns, moving), in_order(rows))
 
 

@@ -25,6 +25,7 @@ one that nobody knows, whatever comes of it later.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,6 +61,7 @@ def run_on(before: bytes, leaf: bytes) -> bytes:
     return hashlib.sha256(before + leaf).digest()
 
 
+@functools.lru_cache(maxsize=256)
 def is_remembered(topic: str) -> bool:
     """Whether streams of this topic have tips: tickets' own, and all outside of `access`."""
     return topic in ONE_TIME_TOPICS or compartment_of(topic) is not Compartment.ACCESS
@@ -128,21 +130,21 @@ class StreamTips:
 
     def after(self, rows: Iterable[LogRow], moved: dict[bytes, Tip]) -> None:
         """Note in `moved` where these rows, which are being checked, would move the tips."""
-        for row in rows:
-            if not is_remembered(row.topic):
+        for position, stream, version, topic, _, _, recorded_at, _, leaf in rows:
+            if not is_remembered(topic):
                 continue
-            tip = moved.get(row.stream) or self.of(row.stream)
-            if tip is not None and tip.position >= row.position:
+            tip = moved.get(stream) or self.of(stream)
+            if tip is not None and tip.position >= position:
                 continue  # another thread or process of this host was here before
-            if tip is None and row.version > 1 and row.topic in ONE_TIME_TOPICS:
+            if tip is None and version > 1 and topic in ONE_TIME_TOPICS:
                 continue  # of a ticket that another process of this host let go of
-            if row.topic == TicketIssued.TOPIC:
+            if topic == TicketIssued.TOPIC:
                 with self._guard:
-                    self._passing[row.stream] = row.recorded_at
-            if row.version != (tip.version if tip else 0) + 1:
-                raise Tampered("stream-gap", "A stream lacks an event.", position=row.position)
-            before = tip.running if tip else NOTHING_RUN
-            moved[row.stream] = Tip(row.version, row.position, before, row.leaf)
+                    self._passing[stream] = recorded_at
+            if version != (tip.version if tip is not None else 0) + 1:
+                raise Tampered("stream-gap", "A stream lacks an event.", position=position)
+            before = run_on(tip.before, tip.leaf) if tip is not None else NOTHING_RUN
+            moved[stream] = Tip(version, position, before, leaf)
 
     def move(self, moved: Mapping[bytes, Tip]) -> None:
         """Believe these tips: the rows up to them are checked, or committed by this process."""

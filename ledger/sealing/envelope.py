@@ -50,6 +50,20 @@ def seal_padded(cipher: AESGCM, text: bytes, aad: bytes, nonce: bytes) -> bytes:
 
 def open_sealed(cipher: AESGCM, sealed: bytes, aad: bytes) -> bytes:
     """The plaintext; `sealed-unreadable` if one byte, the place or the key is not the same."""
+    text, length = _opened(cipher, sealed, aad)
+    return text[_LENGTH.size : _LENGTH.size + length]
+
+
+def reseal(
+    cipher: AESGCM, sealed: bytes, aad: bytes, to: AESGCM, to_aad: bytes, nonce: bytes
+) -> bytes:
+    """The same text under another key for another place, its padding included; errors as above."""
+    text, _ = _opened(cipher, sealed, aad)
+    return seal_padded(to, text, to_aad, nonce)
+
+
+def _opened(cipher: AESGCM, sealed: bytes, aad: bytes) -> tuple[bytes, int]:
+    """The padded text, and how long the plaintext in it is."""
     try:
         text = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], aad)
     except (InvalidTag, ValueError) as error:
@@ -65,7 +79,7 @@ def unpadded(text: bytes) -> bytes:
         raise _unreadable() from error
     if length > len(text) - _LENGTH.size:
         raise _unreadable()
-    return text[_LENGTH.size : _LENGTH.size + length]
+    return text, length
 
 
 def _unreadable() -> Tampered:

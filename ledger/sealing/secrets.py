@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from ledger.errors import KeyUnavailable
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.confidential import Confidential
-from ledger.sealing.envelope import open_sealed, seal
+from ledger.sealing.envelope import open_sealed, reseal, seal
 from ledger.sealing.epochs import EpochKeys
 
 _LABEL = b"credledger/v1/secret"
@@ -80,4 +80,6 @@ class SecretBox(Confidential):
         self, epoch: int, sealed: bytes, row_aad: bytes, to: int, to_aad: bytes, nonce: bytes
     ) -> bytes:
         """The same values under another epoch's key, for another row; nobody looks at them."""
-        return self.seal(to, self.open(epoch, sealed, row_aad), to_aad, nonce)
+        held = self.now
+        before, after = held.of(epoch), held.of(to)
+        return reseal(before, sealed, _LABEL + row_aad, after, _LABEL + to_aad, nonce)

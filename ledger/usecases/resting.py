@@ -125,12 +125,14 @@ def _value_rows(
     walk = Walk(writer.store.reading, writer.signer.ledger, head, desk.streams.audit)
     rows: list[LogRow] = []
     for page in walk.after_position(0):
-        for row in page:
-            if row.position <= until and row.epoch < epoch and row.topic in VALUE_TOPICS:
-                rows.append(row)
-                if len(rows) >= min(pace.rows, RESEALED_TOGETHER_MAX):
-                    yield rows, row.position
-                    rows = []
+        rows += [
+            row
+            for row in page
+            if row.topic in VALUE_TOPICS and row.epoch < epoch and row.position <= until
+        ]
+        while len(rows) >= (together := min(pace.rows, RESEALED_TOGETHER_MAX)):
+            some, rows = rows[:together], rows[together:]
+            yield some, some[-1].position
     yield rows, until
 
 
@@ -154,5 +156,5 @@ def _newest(
 
 
 def _found(desk: Desk, row: LogRow) -> Found:
-    values = values_in(desk.mapper.open_checked(row))
+    values = values_in(desk.mapper.event_in(row), row.position)
     return Found(row, values, Creation(values.application, values.creation))

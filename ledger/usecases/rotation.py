@@ -36,7 +36,7 @@ from ledger.log.rows import LogRow
 from ledger.log.transaction import Place, Transaction
 from ledger.log.writer import Writer
 from ledger.sealing.envelope import NONCE_BYTES
-from ledger.sealing.epochs import EpochKeys, period_of
+from ledger.sealing.epochs import EpochKeys, period_after, period_of, period_start
 from ledger.sealing.keyring import GivenUp
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
@@ -121,15 +121,15 @@ class Reseal:
         """Append what still fits its place."""
         self.pace.take_lock()
         first = transaction.recorded_at()
-        # A page may lie across the end of a month: each event has a microsecond of its own.
-        periods = {period_of(first), period_of(first + len(self.prepared))}
-        if transaction.epoch != self.epoch or periods != {self.period}:
+        if transaction.epoch != self.epoch or period_of(first) != self.period:
             return Resealed(0, (), len(self.prepared))
+        # Each event has a microsecond of its own, and the month may end before the last one's.
+        fitting = self.prepared[: period_start(period_after(self.period, 1)) - first]
         actor = self.desk.actor(transaction, self.acting)
         lives = Lives(self.desk, transaction)
         standing: list[tuple[bytes, CredentialResealed]] = []
         ended: list[Creation] = []
-        for row, event in self.prepared:
+        for row, event in fitting:
             if not transaction.stands_at(row.stream, row.version, row.leaf):
                 continue  # set or deleted meanwhile, and in the new epoch if there are values
             creation = Creation(event.application, event.creation)
@@ -138,7 +138,7 @@ class Reseal:
                 continue
             standing.append((row.stream, event))
         transaction.append_together(standing, actor, self.acting.reason)
-        return Resealed(len(standing), tuple(ended), 0)
+        return Resealed(len(standing), tuple(ended), len(self.prepared) - len(fitting))
 
 
 @dataclass(frozen=True, slots=True)

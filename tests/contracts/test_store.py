@@ -311,6 +311,24 @@ def test_rows_put_into_a_view_take_the_place_of_those_with_the_same_key(store, c
     assert [tuple(one) for one in found] == rows(3)
 
 
+@pytest.mark.parametrize("count", [1, 4, 5, 300])
+def test_where_a_row_is_there_only_the_columns_change_that_are_named(store, count):
+    """A row that is not there is put whole."""
+
+    def rows(*numbers: int, application: bytes, epoch: int) -> list[tuple]:
+        return [(n.to_bytes(16, "big"), application * 16, epoch) for n in numbers]
+
+    every, odd = range(count), range(1, count, 2)
+    with store.writing() as writing:
+        writing.connection.upsert("key_inventory_a", COLUMNS, rows(*odd, application=b"a", epoch=1))
+        moved = rows(*every, application=b"b", epoch=2)
+        writing.connection.upsert("key_inventory_a", COLUMNS, moved, ("epoch",))
+        found = writing.connection.execute("SELECT * FROM key_inventory_a ORDER BY stream")
+    assert [tuple(one) for one in found] == sorted(
+        rows(*odd, application=b"a", epoch=2) + rows(*range(0, count, 2), application=b"b", epoch=2)
+    )
+
+
 def test_a_column_of_a_view_may_be_empty(store):
     """A column without any value in a whole batch is stored as such."""
     columns = {

@@ -7,9 +7,12 @@ import pytest
 
 from ledger.aggregates.access import AuditQueried
 from ledger.aggregates.actor import Actor
+from ledger.aggregates.mapping import CredentialDeleted
+from ledger.codec.mapper import EventMapper, Following
 from ledger.errors import Tampered
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import padded
+from tests.conftest import unlocked_by_passphrase
 
 EVENT = {"v": 1, "filter": "", "rows": 1}
 BY = ["auditor", 2, "audit", "ben@host", "auditor"]
@@ -75,4 +78,38 @@ def test_what_is_no_event_inside_is_named_with_its_position(sqlite_house, text):
         with pytest.raises(Tampered) as caught:
             opening(row)
         assert (caught.value.code, caught.value.position) == ("malformed-event", 9)
+    ledger.close()
+
+
+@pytest.mark.parametrize("clock", [None, 7])
+def test_events_recorded_together_are_those_recorded_one_by_one(sqlite_house, clock):
+    """Row for row the same bytes, where the random numbers are the same."""
+    ledger = sqlite_house.open()
+    keys = unlocked_by_passphrase(sqlite_house.keyring_path).key_set()
+    mapper = EventMapper(ledger._desk.mapper.ledger_id, keys, bytes)
+    actor, at = Actor(*BY), ledger._writer._clock()
+    events = [
+        Following(bytes([number]) * 16, number, CredentialDeleted("CRM", "user:u" * number, 5, 1))
+        for number in range(1, 40)
+    ]
+    rows, recorded = mapper.record_together(
+        events, actor, "yearly", position=9, epoch=1, recorded_at=at, clock=clock
+    )
+    one_by_one = [
+        mapper.record(
+            one.event,
+            actor,
+            "yearly",
+            position=9 + number,
+            stream=one.stream,
+            version=one.version,
+            epoch=1,
+            recorded_at=at + number,
+            clock=clock,
+        )
+        for number, one in enumerate(events)
+    ]
+    assert list(zip(rows, recorded, strict=True)) == one_by_one
+    assert [mapper.open(row) for row in rows] == recorded
+    assert [mapper.event_in(row) for row in rows] == [one.event for one in events]
     ledger.close()

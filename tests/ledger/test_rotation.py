@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from ledger.errors import Conflict, KeyUnavailable, Refused
 from ledger.log.verification import verify_log
 from ledger.log.writer import Writer
 from ledger.policy import Caller
+from ledger.sealing.epochs import period_after, period_of, period_start
 from ledger.sealing.keyring_file import KeyringFile, read_keyring
 from ledger.sealing.slots import new_passphrase, passphrase
 from ledger.usecases.acting import Acting
@@ -253,6 +255,42 @@ def test_a_month_that_ends_meanwhile_is_no_obstacle(filled, monkeypatch):
     assert rotate(rotating).resealed == len(LIVE)
     rotating.close()
     filled.clock.offset_us = 0
+    require_whole(filled, 2)
+
+
+def test_a_month_that_ends_within_a_page_parts_it(filled, monkeypatch):
+    """What would lie beyond the month for which its values were sealed is sealed once more."""
+    prepared, ends = Rotation._prepared, []
+
+    def preparing(self, acting, epoch, found, pace):
+        if not ends and len(found) > 1:
+            stands = time.time_ns()
+            patched.setattr(time, "time_ns", lambda: stands)
+            ends.append(period_start(period_after(period_of(filled.clock()), 1)))
+            filled.clock.offset_us = ends[0] - 1 - filled.clock()
+        return prepared(self, acting, epoch, found, pace)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Rotation, "_prepared", preparing)
+        rotating = filled.open()
+        assert rotate(rotating).resealed == len(LIVE)
+        rotating.close()
+    filled.clock.offset_us = 0
+    resealed = [row for row in rows(filled) if row.topic == CredentialResealed.TOPIC]
+    assert {row.period for row in resealed if row.recorded_at >= ends[0]} == {period_of(ends[0])}
+    assert max(row.recorded_at for row in resealed if row.recorded_at < ends[0]) == ends[0] - 1
+    require_whole(filled, 2)
+
+
+def test_applications_are_known_by_all_that_happened_to_them(filled):
+    """Those whose mappings are sealed anew are looked up together, however long their streams."""
+    ledger = filled.open()
+    for number in range(12):
+        ledger.grant(Acting(), "CRM", "administrator", f"user:boss{number}")
+    ledger.close()
+    ledger = filled.open()
+    assert rotate(ledger).resealed == len(LIVE)
+    ledger.close()
     require_whole(filled, 2)
 
 
