@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ledger.archive.folder import ArchiveFolder, Unreadable
 from ledger.archive.manifest import Manifest, Segment, damaged
-from ledger.archive.segment import Loaded, load_segment
+from ledger.archive.segment import Loaded, inflated, load_segment
 from ledger.errors import LedgerError, NotFound
 from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, SignerRow
 
@@ -96,6 +96,15 @@ class Archive:
         at = following - self._placed[number].segment.first
         return self._load(number).rows[at : at + limit]
 
+    def rows_of(self, stream: bytes) -> Iterator[LogRow]:
+        """The rows of one stream in order of position.
+
+        Segments whose bytes do not hold the stream's name are not unpacked.
+        """
+        for number, placed in enumerate(self._placed):
+            if number in self._held or stream in inflated(placed.segment, self._stored(placed)):
+                yield from (row for row in self._load(number).rows if row.stream == stream)
+
     def commits_after(self, size: int, limit: int) -> list[CommitRow]:
         """The next commits in order of size; at most those of one segment."""
         number = self._number_of(max(size, self.parts[0].manifest.after) + 1)
@@ -136,11 +145,13 @@ class Archive:
         if held is None:
             while len(self._held) >= _HELD_SEGMENTS:
                 self._held.popitem(last=False)
-            part, of_part, segment = self._placed[number]
-            stored = part.folder.stored(part.manifest, of_part, segment)
-            held = self._held[number] = load_segment(segment, stored)
+            placed = self._placed[number]
+            held = self._held[number] = load_segment(placed.segment, self._stored(placed))
         self._held.move_to_end(number)
         return held
+
+    def _stored(self, placed: _Placed) -> bytes:
+        return placed.part.folder.stored(placed.part.manifest, placed.number, placed.segment)
 
 
 def open_archive(

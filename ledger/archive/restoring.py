@@ -2,7 +2,8 @@
 
     archive ─▶ check rows, heads, signatures, versions ─▶ store: rows, commits, signers, views
 
-Each page ends with a commit of the ledger and is one transaction of the store, so at any moment the
+Each page ends with a commit of the ledger and is one transaction of the store, which a second
+thread puts in while the next page is read, checked and opened. So at any moment the
 store holds a whole log, only a shorter one; the last page makes all durable. A restore that was
 killed is run again: what is there must be the archive's beginning, and it goes on after that. Until
 it is recorded that the restore came to its end, the store bears a mark, and nobody opens the ledger
@@ -15,6 +16,7 @@ opens the rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ledger.aggregates.recorded import Recorded
@@ -85,16 +87,23 @@ class Restoration:
         """
         there = self._there()
         head, total = CheckedHead(), self._archive.last_position()
-        while head.size < total:
-            end = self._archive.segment_end(head.size + 1)
-            if head.size < there.size:
-                end = min(end, there.size)
-            moved = self._follower.follow(self._archive, head, until=end)
-            self._take_in(head, moved, there)
-            self._page = []
-            head = moved
-            self._remember(head, always=head.size == total)
-            progress(head.size, total)
+        with ThreadPoolExecutor(1) as writer:
+            coming: Future[None] | None = None
+            while head.size < total:
+                try:
+                    moved, page = self._next(head, there)
+                finally:
+                    # Whatever is found in this page, the store ends with the one before it.
+                    if coming is not None:
+                        coming.result()
+                        progress(head.size, total)
+                coming = None if page is None else writer.submit(self._take_in, page)
+                head, at_end = moved, moved.size == total
+                if coming is not None and (at_end or self._tips.fresh > _FRESH_TIPS_MAX):
+                    coming = coming.result()
+                if coming is None:
+                    self._remember(head, always=at_end)
+                    progress(head.size, total)
         self._archive.require_head()
         with self._store.reading() as reading:
             if not self._recorded and reading.extent().last != total:
@@ -107,30 +116,39 @@ class Restoration:
         self._versions.see(rows)
         self._page.extend(rows)
 
-    def _take_in(self, head: CheckedHead, moved: CheckedHead, there: _There) -> None:
+    def _next(self, head: CheckedHead, there: _There) -> tuple[CheckedHead, _Page | None]:
+        """The next page, checked and opened; None for one that the store holds already."""
+        end = self._archive.segment_end(head.size + 1)
+        if head.size < there.size:
+            end = min(end, there.size)
+        self._page = []
+        moved = self._follower.follow(self._archive, head, until=end)
         if moved.size <= there.size:
             # Views hold these already; what is left to learn is when each epoch began.
             self._opened([row for row in self._page if row.topic == EPOCH_STARTED])
-            return
+            return moved, None
         recorded = self._opened(self._page) if self._folding else []
         commits = self._commits(head.size, moved.size)
+        return moved, _Page(head.size, moved.size, self._page, commits, recorded)
+
+    def _take_in(self, page: _Page) -> None:
         # What a crash takes of the last pages is brought again; the end of all is durable.
-        at_end = moved.size == self._archive.last_position()
+        at_end = page.size == self._archive.last_position()
         with self._store.writing(durable=at_end) as writing:
-            if head.size == 0 and writing.ledger() is None:
+            if page.after == 0 and writing.ledger() is None:
                 writing.insert_ledger(self._archive.ledger())
                 writing.begin_restoring()
-            if writing.extent()[:2] != (head.size, head.size):
+            if writing.extent()[:2] != (page.after, page.after):
                 raise _changed_meanwhile()
-            self._append(writing, moved.size, commits)
+            self._append(writing, page)
             for maintainer in self._refold.maintainers:
-                maintainer.maintain(writing.connection, recorded)
+                maintainer.maintain(writing.connection, page.recorded)
 
-    def _append(self, writing: Writing, size: int, commits: Sequence[CommitRow]) -> None:
-        resting = [row for row in self._archive.signers() if row.from_size < size]
-        writing.insert_rows(self._page)
+    def _append(self, writing: Writing, page: _Page) -> None:
+        resting = [row for row in self._archive.signers() if row.from_size < page.size]
+        writing.insert_rows(page.rows)
         writing.insert_signers(resting[len(writing.signers()) :])
-        for commit in commits:
+        for commit in page.commits:
             writing.insert_commit(commit)
 
     def _opened(self, rows: Sequence[LogRow]) -> list[Recorded]:
@@ -188,6 +206,20 @@ def finish(store: Store) -> None:
     """Let the ledger in the store be opened: all is brought and recorded."""
     with store.writing() as writing:
         writing.end_restoring()
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Rows that were checked into signed heads, and all that goes into the store with them."""
+
+    after: int
+    """The position before its first row."""
+    size: int
+    """The position of its last row."""
+    rows: Sequence[LogRow]
+    commits: Sequence[CommitRow]
+    recorded: Sequence[Recorded]
+    """Their events, as far as views are folded."""
 
 
 @dataclass(frozen=True, slots=True)

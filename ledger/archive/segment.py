@@ -88,6 +88,15 @@ class SegmentDraft:
 
 def load_segment(told: Segment, stored: bytes) -> Loaded:
     """The rows and commits of a segment file; `archive-damaged` unless all is as told."""
+    content = inflated(told, stored)
+    try:
+        return _unpacked(told, content)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise damaged("A segment of the archive cannot be read.", told.first) from error
+
+
+def inflated(told: Segment, stored: bytes) -> bytes:
+    """The content of a segment file, not looked into; `archive-damaged` if it is another one."""
     if len(stored) != told.stored_bytes or hashlib.sha256(stored).digest() != told.sha256:
         raise damaged("A segment of the archive is altered or cut off.", told.first)
     try:
@@ -98,10 +107,7 @@ def load_segment(told: Segment, stored: bytes) -> Loaded:
         raise damaged("A segment of the archive cannot be read.", told.first) from error
     if not whole:
         raise damaged("A segment of the archive is not as long as it should be.", told.first)
-    try:
-        return _unpacked(told, content)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise damaged("A segment of the archive cannot be read.", told.first) from error
+    return content
 
 
 def _unpacked(told: Segment, content: bytes) -> Loaded:

@@ -21,8 +21,6 @@ from ledger.sealing.keyring import EPOCHS_AHEAD, GivenUp, UnlockedKeyring
 from ledger.sealing.streams import StreamNames
 from ledger.usecases.key_backups import require_holding
 
-_PAGE_ROWS = 5000
-
 
 @dataclass(frozen=True, slots=True)
 class Archived:
@@ -91,20 +89,16 @@ def epoch_ahead(unlocked: UnlockedKeyring, history: KeyHistory) -> int:
 def _told(archive: Archive, stream: bytes, mapper: EventMapper) -> Archived:
     keys: KeyHistory | None = None
     backups: KeyBackupHistory | None = None
-    position, whole = 0, True
-    while whole and (rows := archive.rows_after(position, _PAGE_ROWS)):
-        position = rows[-1].position
-        for row in rows:
-            if row.stream != stream:
-                continue
-            try:
-                recorded = mapper.open(row)
-            except (KeyUnavailable, Tampered):
-                # Keys are lacking, or the row is damaged: both are told where they are looked for.
-                whole = False
-                break
-            keys = fold_keys(keys, recorded)
-            backups = fold_key_backups(backups, recorded)
+    whole = True
+    for row in archive.rows_of(stream):
+        try:
+            recorded = mapper.open(row)
+        except (KeyUnavailable, Tampered):
+            # Keys are lacking, or the row is damaged: both are told where they are looked for.
+            whole = False
+            break
+        keys = fold_keys(keys, recorded)
+        backups = fold_key_backups(backups, recorded)
     return Archived(keys or KeyHistory(), backups or KeyBackupHistory(), whole)
 
 

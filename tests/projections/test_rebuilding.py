@@ -78,6 +78,51 @@ def test_a_rebuild_ends_though_others_append_each_time_it_looks(busy, small_page
     assert len(looks) > 2
 
 
+@pytest.fixture
+def growing_pages(monkeypatch):
+    """Pages that grow as long as nobody appends, of a few dozen events."""
+    monkeypatch.setattr(ledger.log.pace, "CALM_ROWS", 8)
+    monkeypatch.setattr(ledger.log.pace, "BUSY_ROWS", 2)
+    monkeypatch.setattr(ledger.log.pace, "BUSY_ROWS_MIN", 2)
+
+
+def asked_pages(monkeypatch):
+    """Where pages begin that a rebuild reads, and how many rows it asks for."""
+    read_page, asked = projections.rebuilding.read_page, []
+
+    def noting(reading, opening, position, prefixes, rows=None):
+        asked.append((position, rows))
+        return read_page(reading, opening, position, prefixes, rows)
+
+    monkeypatch.setattr(projections.rebuilding, "read_page", noting)
+    return asked
+
+
+def test_a_quiet_log_is_read_ahead_and_each_page_once(busy, growing_pages, monkeypatch):
+    """What is read while a page is written goes on where that ends."""
+    asked = asked_pages(monkeypatch)
+    assert all(view["same"] for view in busy.views.rebuild())
+    positions = [position for position, rows in asked]
+    assert positions == sorted(set(positions))
+    assert max(rows for _, rows in asked) == 8
+
+
+def test_what_was_read_ahead_is_read_anew_in_small_once_others_append(
+    busy, growing_pages, monkeypatch
+):
+    """Nobody who appends waits for a page that was cut for an empty house."""
+    asked, told = asked_pages(monkeypatch), []
+
+    def progress(done, total):
+        told.append(done)
+        if len(told) == 1:
+            busy.ledger.set_credentials(OPERATOR, "Payroll", owner("user:late"), FULL)
+
+    assert all(view["same"] for view in busy.views.rebuild(progress=progress))
+    assert told[:3] == [8, 16, 18]
+    assert [rows for position, rows in asked if position == 16] == [8, 2]
+
+
 def test_the_later_of_two_rebuilds_wins(busy, small_pages):
     second = []
 

@@ -19,6 +19,7 @@ from ledger.usecases.acting import Acting
 from tests.conftest import new_house, unlocked_by_passphrase
 from tests.ledger.archive.conftest import (
     PAIR,
+    Forger,
     archived,
     beginning,
     fill,
@@ -71,6 +72,45 @@ def test_at_most_two_segments_are_held(sqlite_house, small, tmp_path, monkeypatc
     assert verify_log(archive).ok
     assert len(archive._held) <= 2
     assert len(loads) < 2 * len(archive.manifest.segments)
+
+
+def test_rows_of_a_stream_are_found_without_unpacking_all(
+    sqlite_house, small, tmp_path, monkeypatch
+):
+    """All of them, in order; segments that do not hold its name are left as they are."""
+    opened = sqlite_house.open()
+    fill(opened, 20)
+    stream = opened._desk.streams.keyring()
+    opened.close()
+    archived(sqlite_house, tmp_path / "archive")
+    archive = open_archive(tmp_path / "archive")
+    rows = archived_rows(archive)
+    loads = []
+    load = archive_reading.load_segment
+    monkeypatch.setattr(
+        archive_reading, "load_segment", lambda *told: loads.append(told) or load(*told)
+    )
+    found = list(open_archive(tmp_path / "archive").rows_of(stream))
+    assert found == [row for row in rows if row.stream == stream] != []
+    holding = {(row.position - 1) // 3 for row in found}
+    assert {told.first for told, _ in loads} == {3 * number + 1 for number in holding}
+    assert len(loads) < len(archive.manifest.segments)
+
+
+def test_where_a_page_is_damaged_the_store_ends_with_the_one_before(
+    filled, file_target, small, tmp_path
+):
+    """Also with that which was being put in while the damage was found."""
+    archived(filled, tmp_path / "archive")
+    forger = Forger(tmp_path / "archive")
+    items = forger.content(4)
+    items[0][8] = bytes(32)
+    forger.put(4, items)
+    with pytest.raises(Tampered) as caught:
+        restored(filled, tmp_path / "archive", file_target)
+    assert (caught.value.code, caught.value.position) == ("altered-row", 13)
+    found = verify_log(file_target)
+    assert (found.ok, found.size) == (True, 12)
 
 
 def test_parts_go_on_from_each_other(filled, ledger, target, small, tmp_path):
@@ -178,6 +218,14 @@ def test_a_transaction_larger_than_a_segment_is_whole(filled, ledger, target, sm
 
 class StoppedError(Exception):
     """A restore is cut off here."""
+
+
+def archived_rows(archive):
+    """All rows of an archive."""
+    rows = []
+    while page := archive.rows_after(len(rows), 1000):
+        rows.extend(page)
+    return rows
 
 
 def cut_off_after(pages: int):

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.log.upserts import in_groups, repeated, with_values
+from ledger.log.upserts import in_groups, in_order, repeated, with_values
 
 COLUMNS = MappingProxyType({"key": int, "value": bytes})
 
@@ -17,6 +17,15 @@ def test_groups_hold_all_rows_in_order_and_come_in_few_lengths(rows):
     groups = list(in_groups([(number,) for number in range(rows)]))
     assert [row for group in groups for row in group] == [(number,) for number in range(rows)]
     assert {len(group) for group in groups} <= {1024, 256, 64, 16, 4, 1}
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9))))
+def test_rows_come_in_order_of_their_second_column_the_last_of_each_key(rows):
+    """Nothing is lost or made up on the way into order."""
+    ordered = in_order(rows)
+    assert [value for _, value in ordered] == sorted(value for _, value in ordered)
+    assert len(ordered) == len(dict(rows))
+    assert dict(ordered) == dict(rows)
 
 
 def test_a_statement_for_one_row_is_made_one_for_many():
