@@ -131,7 +131,12 @@ def staffed(world):
     ledger.create_application(OPERATOR, "Desk", kind="group", members=("group:pay",))
     ledger.revoke(OPERATOR, "Desk", "member", "group:pay")
     ledger.create_application(
-        OPERATOR, "Portal", kind="individual", ticketing=True, ticket_redeemers=("service:etl",)
+        OPERATOR,
+        "Portal",
+        kind="group",
+        members=("group:pay",),
+        ticketing=True,
+        ticket_redeemers=("service:etl",),
     )
     ledger.create_application(OPERATOR, "Again", kind="group", members=("role:dba",))
     ledger.delete_application(OPERATOR, "Again")

@@ -1,6 +1,6 @@
 """A ledger that grows to given lengths, mostly by access records, as ledgers do.
 
-Everything goes through the ledger's own writer with everything on: sealing, tree, signature, four
+Everything goes through the ledger's own writer with everything on: sealing, tree, signature, five
 views, the host's memory. Applications and mappings are made by the use cases that make them;
 access records are appended as real reads would leave them, many to a request, so that every
 row must be opened and folded by whoever rebuilds the views.
