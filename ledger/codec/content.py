@@ -60,6 +60,8 @@ class Content(NamedTuple):
     reason: str
     request: str | None
     """A client's retry key."""
+    clock: int | None = None
+    """The clock's own reading, where it was behind the log."""
 
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -87,12 +89,12 @@ def unpacked(topic: str, text: bytes) -> Content:
             older = _payload_in.decode(text)
             _require_keys_once(text)
             event = from_payload(topic, older.e)
-            return Content(event, _actor(*older.b, older.t, older.p), older.r, older.q)
+            return Content(event, _actor(*older.b, older.t, older.p), older.r, older.q, older.c)
         if _pack(stored) != text:
             _require_keys_once(text)
     except (ValueError, RecursionError) as error:
         raise Tampered("malformed-event", "An event is malformed inside.") from error
-    return Content(event, _actor(*stored.b, stored.t, stored.p), stored.r, stored.q)
+    return Content(event, _actor(*stored.b, stored.t, stored.p), stored.r, stored.q, stored.c)
 
 
 def _require_keys_once(text: bytes) -> None:

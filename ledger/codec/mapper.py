@@ -127,6 +127,7 @@ class EventMapper:
             actor,
             reason,
             request,
+            clock,
         )
         return row, recorded
 
