@@ -42,8 +42,7 @@ class Digests:
 
     def naming(self, stream: bytes, role: str, text: str) -> bytes:
         """Of one claim in one role of the application of this stream."""
-        name = b"naming\0" + stream + role.encode() + b"\0" + text.encode()
-        return hmac.digest(self._key, name, "sha256")[:DIGEST_BYTES]
+        return self._digest(b"naming\0" + stream + role.encode() + b"\0" + text.encode())
 
     def place(self, name: str, fold_version: int, active: str, position: int, floor: int) -> bytes:
         """Of where a view stands, so that nobody without the key can move it unseen."""

@@ -4,7 +4,7 @@ The policy is folded from the beginning, and at each access record the same pure
 with the inputs that the record holds. A record that says otherwise in any respect (outcome, claim
 that matched, owner, creation, mapping, version, fields) should not have been. Neither should
 whatever was changed for somebody whose token was not believed there: its issuer was not trusted, or
-by other settings than those that verified it.
+by other settings than those that verified it, or it had expired by then, or could not be made yet.
 
 A redemption of a ticket is two rows in a line, what became of the ticket and the access, and is
 decided again from both: from the claims that its user presented at issue, and the moment that the
@@ -72,6 +72,8 @@ _RIGHT_BYTES_MAX = 2048
 _CLAIMS_KEPT = 10_000
 _PREFIXES = ("application.", "role.", "credential.", "issuer.", "access.", "ticket.")
 _SECOND_US = 1_000_000
+_LEEWAY_US = _SECOND_US
+"""Rows of one transaction are a microsecond apart, though decided at one reading of the clock."""
 
 
 _claim = lru_cache(_CLAIMS_KEPT)(parse_claim)
@@ -103,6 +105,7 @@ class _Basis(NamedTuple):
     issuers: Issuers
     place: tuple[str, str | None]
     mapping: CredentialMapping | None
+    token: PresentedToken | None
 
 
 class Redecision:
@@ -144,6 +147,7 @@ class Redecision:
             or self._issuers is not basis.issuers
             or self._mappings.get(basis.place) is not basis.mapping
             or self._blind
+            or not self._lives(basis.token, row.recorded_at)
         ):
             return False
         self.checked += 1
@@ -224,6 +228,9 @@ class Redecision:
         if event.claims[:1] != (event.user,):
             self._wrong(recorded, stated, "not-issued", "caller-not-presented")
             return
+        if not self._lives(recorded.actor.token, recorded.reading):
+            self._wrong(recorded, stated, "none", "token-not-valid-then")
+            return
         try:
             asked = event.application
             state = None if asked is None else self._states.get(compared(asked))
@@ -277,6 +284,9 @@ class Redecision:
         if record.claims[:1] != (record.caller,):
             self._wrong(recorded, stated.outcome, "denied", "caller-not-presented")
             return
+        if not self._lives(token, recorded.reading):
+            self._wrong(recorded, stated.outcome, "none", "token-not-valid-then")
+            return
         try:
             recomputed = self._decide(record, token, attempt)
         except InvalidInput as error:
@@ -295,7 +305,7 @@ class Redecision:
             why = f"{recomputed.detail}: differs in {', '.join(differing)}"
             self._wrong(recorded, stated.outcome, recomputed.outcome, why)
         elif attempt is None:
-            self._keep(record)
+            self._keep(record, token)
 
     def _is_ticket_closed(self, position: int, attempt: Attempt | None) -> bool:
         """Whether what a record says of a ticket rests on a row that cannot be read."""
@@ -326,8 +336,14 @@ class Redecision:
             return
         if not self._issuers.stands_behind(token, (author,)):
             self._wrong(recorded, recorded.topic, "not-allowed", "issuer-not-trusted")
+        elif not self._lives(token, recorded.reading):
+            self._wrong(recorded, recorded.topic, "not-allowed", "token-not-valid-then")
 
-    def _keep(self, record: Access) -> None:
+    def _lives(self, token: PresentedToken | None, at: int) -> bool:
+        """Whether a token that spoke for somebody can have been good when that was recorded."""
+        return token is None or self._issuers.lives(token, at, _LEEWAY_US)
+
+    def _keep(self, record: Access, token: PresentedToken | None) -> None:
         if self._met is None or len(self._met[1]) > _RIGHT_BYTES_MAX:
             return
         if len(self._right) >= _RIGHT_MAX:
@@ -341,6 +357,7 @@ class Redecision:
             self._issuers,
             place,
             self._mappings.get(place),
+            token,
         )
 
     def _decide(

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
         Retrieved,
         RotationOutcome,
     )
-    from tools.client import Credentials
+    from tools.client import Changed, Credentials, MappingChanged
     from tools.wiring import Session
 
 
-def outcome_document(outcome: Outcome) -> dict[str, object]:
+def outcome_document(outcome: Outcome | Changed) -> dict[str, object]:
     """`{"application"?, "changed", "version", "position"}`."""
     named = {} if outcome.application is None else {"application": outcome.application}
     return {
@@ -39,7 +39,7 @@ def outcome_document(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def mapping_document(outcome: MappingOutcome) -> dict[str, object]:
+def mapping_document(outcome: MappingOutcome | MappingChanged) -> dict[str, object]:
     """`{"application", "owner", "version", "position"}`."""
     return {
         "application": outcome.application,

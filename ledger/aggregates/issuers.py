@@ -38,6 +38,7 @@ ISSUERS_MAX = 32
 SKEW_S_MAX = 300
 LIFE_S_MAX = 24 * 3600
 TEXT_LENGTH_MAX = 512
+_SECOND_US = 1_000_000
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -112,6 +113,15 @@ class Issuer:
     changed_at: int
     """Microseconds UTC."""
 
+    def lives(self, token: PresentedToken, at: int, leeway_us: int = 0) -> bool:
+        """Whether a token of these settings can have been good at a time, microseconds UTC.
+
+        It is good up to its end, and was made no longer before it than tokens may live.
+        """
+        skew = self.settings.skew_s * _SECOND_US + leeway_us
+        first = token.expires_at - self.settings.life_s_max * _SECOND_US
+        return first - skew <= at < token.expires_at + skew
+
     @property
     def claims_issuer(self) -> str:
         """The issuer of the claims that its tokens make."""
@@ -158,6 +168,13 @@ class Issuers:
                 " character.",
             )
         return found
+
+    def lives(self, token: PresentedToken, at: int, leeway_us: int = 0) -> bool:
+        """The same where its issuer is trusted by those settings; else there is no telling."""
+        found = self.trusted.get(token.issuer)
+        return (
+            found is None or found.position != token.settings or found.lives(token, at, leeway_us)
+        )
 
     def stands_behind(self, token: PresentedToken, claims: tuple[Claim, ...]) -> bool:
         """Whether a token that made these claims is believed here.

@@ -28,3 +28,10 @@ class Recorded(NamedTuple):
     reason: str
     request: str | None = None
     """The retry key that a client gave with it."""
+    clock: int | None = None
+    """What the clock read, microseconds UTC, where that was behind the log."""
+
+    @property
+    def reading(self) -> int:
+        """What the clock read then, as nearly as the log tells it."""
+        return self.recorded_at if self.clock is None else self.clock

@@ -61,6 +61,8 @@ class Content(NamedTuple):
     reason: str
     request: str | None
     """A client's retry key."""
+    clock: int | None = None
+    """The clock's own reading, where it was behind the log."""
 
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -89,7 +91,8 @@ def packed_together(
 def unpacked(topic: str, text: bytes) -> Content:
     """What the bytes tell; `unknown-topic`, or `malformed-event` where they are no such map."""
     stored = _stored(topic, text)
-    return Content(stored.e, _actor(*stored.b, stored.t, stored.p), stored.r, stored.q)
+    author = _actor(*stored.b, stored.t, stored.p)
+    return Content(stored.e, author, stored.r, stored.q, stored.c)
 
 
 def event_in(topic: str, text: bytes) -> Event:

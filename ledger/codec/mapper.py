@@ -146,6 +146,7 @@ class EventMapper:
             actor,
             reason,
             request,
+            clock,
         )
         return row, recorded
 

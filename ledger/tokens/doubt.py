@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ledger.errors import Refused
+
 Why = Literal[
     "too-large",
     "malformed",
@@ -36,3 +38,12 @@ class NotBelievedError(Exception):
     def __init__(self, why: Why) -> None:
         super().__init__(why)
         self.why = why
+
+
+def token_refused() -> Refused:
+    """The one answer to every token that is not believed."""
+    return Refused(
+        "token-refused",
+        "The token is refused.",
+        hint="Get a new token from its issuer; the ledger's operator can see why.",
+    )

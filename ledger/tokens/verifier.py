@@ -29,13 +29,13 @@ from ledger.aggregates.event import Event
 from ledger.aggregates.issuers import NO_ISSUERS, Issuer, Issuers
 from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.token_use import TokenRefused
-from ledger.errors import InvalidInput, Refused
+from ledger.errors import InvalidInput
 from ledger.identifiers import application_key
 from ledger.policy import Caller
 from ledger.sealing.service_keys import ServicePair
 from ledger.tokens import checking
 from ledger.tokens.compact import TOKEN_BYTES_MAX, Encrypted, Signed, take_apart
-from ledger.tokens.doubt import NotBelievedError
+from ledger.tokens.doubt import NotBelievedError, token_refused
 from ledger.tokens.issuer_keys import Fetch, IssuerKeys
 from ledger.tokens.jose import DecryptingKey, decrypted, decrypting_keys, is_signed_by
 from ledger.tokens.refusals import Refusals, shown_source
@@ -351,12 +351,3 @@ def _id_text(claims: checking.Claims) -> str:
         return checking.name_in(claims, "jti")
     except NotBelievedError:
         return ""
-
-
-def token_refused() -> Refused:
-    """The one answer to every token that is not believed."""
-    return Refused(
-        "token-refused",
-        "The token is refused.",
-        hint="Get a new token from its issuer; the ledger's operator can see why.",
-    )

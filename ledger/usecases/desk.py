@@ -25,6 +25,7 @@ from ledger.sealing.envelope import NONCE_BYTES
 from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.secrets import SecretBox
 from ledger.sealing.streams import StreamNames
+from ledger.tokens.doubt import token_refused
 from ledger.usecases.acting import Acting, RetryKey
 from ledger.usecases.decisions import Decisions, Policy
 from ledger.values import FieldValue, pack_values, unpack_values
@@ -51,8 +52,12 @@ class Desk:
         slot = self.unlocked.slot
         return _actor(slot.opens, slot.id, slot.label, self.account, slot.opens)
 
-    def author(self, caller: Caller) -> Actor:
-        """The slot as the author of an access record, with the token that spoke for the caller."""
+    def author(self, transaction: Transaction, caller: Caller) -> Actor:
+        """The slot as the author of an access record, with the token that spoke for the caller.
+
+        `token-refused` where that has expired by now: it may have waited since it was verified.
+        """
+        self._require_alive(transaction, caller)
         slot = self.unlocked.slot
         return _actor(
             slot.opens, slot.id, slot.label, self.account, slot.opens, caller.token, caller.peer
@@ -62,7 +67,8 @@ class Desk:
         """The author of what is appended.
 
         `not-allowed` where a token spoke for who acts and is not believed at this position: nothing
-        is ever appended in the name of somebody whom a token merely claims to be.
+        is ever appended in the name of somebody whom a token merely claims to be. `token-refused`
+        where it has expired by now.
         """
         slot, caller = self.unlocked.slot, acting.caller
         if caller is None:
@@ -70,10 +76,18 @@ class Desk:
         issuers = self.issuers(transaction)
         if not is_believed(issuers, caller):
             raise not_allowed()
+        self._require_alive(transaction, caller)
         claim = str(issuers.canonical(caller.claim))
         return _actor(
             claim, slot.id, slot.label, self.account, slot.opens, caller.token, caller.peer
         )
+
+    def _require_alive(self, transaction: Transaction, caller: Caller) -> None:
+        token = caller.token
+        if token is not None:
+            issuers = self.issuers(transaction)
+            if not issuers.lives(token, transaction.clock_reading):
+                raise token_refused()
 
     def application(self, transaction: Transaction, application: str) -> Application | None:
         """The application as its stream tells it, deleted ones included."""

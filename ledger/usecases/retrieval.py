@@ -85,7 +85,7 @@ class Retrieve:
             mapping,
             page,
             self.reason,
-            text_of(record, desk.author(asked.caller), self.reason),
+            text_of(record, desk.author(transaction, asked.caller), self.reason),
             desk.mapper.associated_data(mapping.recorded),
         )
         desk.decisions.keep(asked, desk.policy(transaction, application), released)
@@ -94,7 +94,7 @@ class Retrieve:
     def _released(self, transaction: Transaction, known: Released) -> Release:
         text = known.text if known.reason == self.reason else None
         recorded = transaction.append_access(
-            known.record, self.desk.author(self.asked.caller), self.reason, text
+            known.record, self.desk.author(transaction, self.asked.caller), self.reason, text
         )
         return Release(
             known.record,
@@ -109,7 +109,7 @@ class Retrieve:
         self, transaction: Transaction, record: Access, credential_page: str | None
     ) -> Release:
         recorded = transaction.append_access(
-            record, self.desk.author(self.asked.caller), self.reason
+            record, self.desk.author(transaction, self.asked.caller), self.reason
         )
         return Release(record, recorded.position, credential_page=credential_page)
 

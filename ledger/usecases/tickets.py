@@ -83,7 +83,7 @@ class IssueTicket:
         if application is not None and not application.deleted:
             shown = application.application
         claims = tuple(str(claim) for claim in caller.claims)
-        author = desk.author(caller)
+        author = desk.author(transaction, caller)
         if not decision.allowed:
             refused = TicketNotIssued(claims[0], claims, shown, decision.detail)
             recorded = transaction.append_access(refused, author, self.reason)
@@ -152,7 +152,9 @@ class RedeemTicket:
         user = None if state is None else state.user
         record = access_record(asked, application, decision, mapping, owner, user)
         self._tell(transaction, record, digest, state, moment, decision.behalf)
-        recorded = transaction.append_access(record, desk.author(asked.caller), self.reason)
+        recorded = transaction.append_access(
+            record, desk.author(transaction, asked.caller), self.reason
+        )
         if application is None or not decision.allowed:
             return Release(record, recorded.position)
         place = None if mapping is None else desk.mapper.associated_data(mapping.recorded)
@@ -186,7 +188,7 @@ class RedeemTicket:
             behalf=None if behalf is None else str(behalf),
             detail=record.detail,
         )
-        author = self.desk.author(self.asked.caller)
+        author = self.desk.author(transaction, self.asked.caller)
         if digest is None or isinstance(happened, TicketRefused):
             transaction.append_access(happened, author, self.reason)
         else:

@@ -88,7 +88,7 @@ class UseToken:
             return False
         token = self._token
         used = TokenUsed(token.issuer, token.id, str(self.caller.claim), token.expires_at)
-        transaction.append(self._stream, used, self.desk.author(self.caller))
+        transaction.append(self._stream, used, self.desk.author(transaction, self.caller))
         return True
 
     def is_used(self, transaction: Transaction) -> bool:

@@ -7,6 +7,7 @@ import os
 import pickle
 import sqlite3
 import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -682,7 +683,9 @@ KEYS = '{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7
 def by_token(position, text, *groups, application=""):
     """A caller for whom a token of the issuer spoke, verified by the settings of that position."""
     who = caller(f"{STS}#{text}", *(f"{STS}#{one}" for one in groups))
-    return Caller(who.claim, who.groups, PresentedToken(STS, position, application))
+    ends = time.time_ns() // 1000 + 600_000_000
+    token = PresentedToken(STS, position, application, expires_at=ends)
+    return Caller(who.claim, who.groups, token)
 
 
 @pytest.fixture

@@ -227,6 +227,70 @@ def test_the_recheck_finds_a_change_by_a_token_that_was_not_believed(counter, mo
     assert (wrong["position"], wrong["recomputed"]) == (position, "not-allowed")
 
 
+OVER = (600 + 30) * 1_000_000
+"""From a token's making to its end, the issuer's clock skew included."""
+
+
+def test_a_token_that_expires_while_its_request_waits_counts_for_nothing(counter):
+    """It was verified in time; at its own position it is over, and nothing is recorded of it."""
+    ledger, clock = counter.ledger, counter.house.clock
+    who, began = caller(counter), clock.now
+    ledger.create_application(Acting(), "cube", kind="individual", ticketing=True)
+    clock.now = began + OVER - 1_000_000
+    assert ledger.retrieve(who, "payroll").version == 1
+    clock.now = began + OVER
+    before = ledger.head().size
+    for ask in (
+        lambda: ledger.retrieve(who, "payroll"),
+        lambda: ledger.retrieve(who, "nowhere"),
+        lambda: ledger.tickets.issue(who, "cube"),
+        lambda: ledger.set_credentials(Acting(who), "payroll", ALICE, VALUES),
+        lambda: ledger.record_query(Acting(who), "who-can", 1),
+    ):
+        with pytest.raises(Refused) as caught:
+            ask()
+        assert caught.value.code == "token-refused"
+    assert ledger.head().size == before
+    assert rechecked(counter)[1] == []
+
+
+@pytest.mark.parametrize("moved", [OVER + 2_000_000, -(3600 + 30 - 600 + 2) * 1_000_000])
+def test_the_recheck_finds_what_was_recorded_when_a_token_cannot_have_been_good(
+    counter, monkeypatch, moved
+):
+    """Behind its end, or longer before it than its issuer's tokens live; the very same text too."""
+    ledger, clock = counter.ledger, counter.house.clock
+    ledger.create_application(Acting(), "cube", kind="individual", ticketing=True)
+    if moved < 0:
+        clock.now -= moved
+    who = caller(counter)
+    if moved > 0:
+        for _ in range(2):
+            clock.now += 1_000_000  # a clock that stands still is told in the text
+            ledger.retrieve(who, "payroll")
+        assert rechecked(counter)[1] == []
+    clock.now += moved
+    monkeypatch.setattr("ledger.usecases.desk.Desk._require_alive", lambda *_: None)
+    wrong = [ledger.retrieve(who, "payroll").position for _ in range(2)]
+    wrong.append(ledger.tickets.issue(who, "cube").position)
+    wrong.append(ledger.set_credentials(Acting(who), "payroll", ALICE, VALUES).position)
+    monkeypatch.undo()
+    _, found = rechecked(counter)
+    assert [one["position"] for one in found] == wrong
+    assert {one["why"] for one in found} == {"token-not-valid-then"}
+
+
+def test_what_was_recorded_by_a_clock_that_was_behind_is_judged_by_what_it_read(counter):
+    """Recorded times never fall behind the log; what a token is judged by does."""
+    ledger, clock = counter.ledger, counter.house.clock
+    who = caller(counter)
+    clock.now += 3600 * 1_000_000
+    ledger.grant(Acting(), "payroll", "member", str(ALICE))
+    clock.now -= 3600 * 1_000_000
+    assert ledger.retrieve(who, "payroll").version == 1
+    assert rechecked(counter) == (1, [])
+
+
 def test_removing_and_reading_race_to_one_order(counter):
     """In one batch, whatever comes after the removal is refused, and whatever before is not."""
     who = caller(counter)

@@ -14,7 +14,7 @@ from tools.cli.command import Run
 
 if TYPE_CHECKING:
     from ledger.values import FieldValue
-    from tools.client import Changed, Client, MappingChanged
+    from tools.client import Client
 
 Served = Callable[..., None]
 
@@ -83,10 +83,11 @@ def app_create(
 ) -> None:
     """`app create`."""
     from tools.client import calls
+    from tools.shapes import outcome_document
 
     told = {**said, "fields": _fields(field_texts), "reason": run.checked_reason()}
     changed = client.send(calls.create(application, kind, **told))
-    run.print(_document(changed), sentence=f"Created {changed.application}.")
+    run.print(outcome_document(changed), sentence=f"Created {changed.application}.")
 
 
 def app_list(run: Run, client: Client) -> None:
@@ -118,6 +119,7 @@ def app_update(
 ) -> None:
     """`app update`."""
     from tools.client import calls
+    from tools.shapes import outcome_document
 
     told = {
         **said,
@@ -129,34 +131,37 @@ def app_update(
     }
     changed = client.send(calls.update(application, **told))
     sentence = "Changed." if changed.changed else "Nothing to change."
-    run.print(_document(changed), sentence=sentence)
+    run.print(outcome_document(changed), sentence=sentence)
 
 
 def app_delete(run: Run, client: Client, *, application: str) -> None:
     """`app delete`."""
     from tools.client import calls
+    from tools.shapes import outcome_document
 
     run.consent(f"Delete the application {application} and all its credentials?")
     changed = client.send(calls.delete_application(application, reason=run.checked_reason()))
-    run.print(_document(changed), sentence="Deleted.")
+    run.print(outcome_document(changed), sentence="Deleted.")
 
 
 def app_grant(run: Run, client: Client, *, application: str, role: str, claim: str) -> None:
     """`app grant`."""
     from tools.client import calls
+    from tools.shapes import outcome_document
 
     changed = client.send(calls.grant(application, role, claim, reason=run.checked_reason()))
     sentence = "Granted." if changed.changed else "Granted already."
-    run.print(_document(changed), sentence=sentence)
+    run.print(outcome_document(changed), sentence=sentence)
 
 
 def app_revoke(run: Run, client: Client, *, application: str, role: str, claim: str) -> None:
     """`app revoke`."""
     from tools.client import calls
+    from tools.shapes import outcome_document
 
     changed = client.send(calls.revoke(application, role, claim, reason=run.checked_reason()))
     sentence = "Revoked." if changed.changed else "Not held anyway."
-    run.print(_document(changed), sentence=sentence)
+    run.print(outcome_document(changed), sentence=sentence)
 
 
 def app_apply(run: Run, client: Client, *, file: str, dry_run: bool, prune: bool) -> None:
@@ -208,6 +213,7 @@ def credential_set(
     """`credential set`; only the values are checked beforehand, not whether they may be set."""
     from tools.client import calls
     from tools.handing_over import check_with, require_program
+    from tools.shapes import mapping_document
 
     if check != bool(check_command):
         raise InvalidInput("usage", "--check needs `-- COMMAND`, and a command needs --check.")
@@ -218,7 +224,7 @@ def credential_set(
         check_with(check_command, given)
     reason = run.checked_reason()
     changed = client.send(calls.set_(application, given, owner=owner, reason=reason))
-    run.print(_mapping(changed), sentence=f"Set version {changed.version}.")
+    run.print(mapping_document(changed), sentence=f"Set version {changed.version}.")
 
 
 def credential_get(
@@ -278,6 +284,7 @@ def credential_restore(
 ) -> None:
     """`credential restore`."""
     from tools.client import calls
+    from tools.shapes import mapping_document
 
     if (version is None) == (at is None):
         raise InvalidInput("usage", "Give either --version or --at.")
@@ -288,27 +295,29 @@ def credential_restore(
     reason = run.checked_reason()
     call = calls.restore(application, owner=owner, version=version, at=at, reason=reason)
     changed = client.send(call)
-    run.print(_mapping(changed), sentence=f"Restored as version {changed.version}.")
+    run.print(mapping_document(changed), sentence=f"Restored as version {changed.version}.")
 
 
 def credential_delete(run: Run, client: Client, *, application: str, owner: str | None) -> None:
     """`credential delete`."""
     from tools.client import calls
+    from tools.shapes import mapping_document
 
     named = f" of {owner}" if owner else ""
     run.consent(f"Delete the credentials{named} in {application}?")
     call = calls.delete(application, owner=owner, reason=run.checked_reason())
-    run.print(_mapping(client.send(call)), sentence="Deleted.")
+    run.print(mapping_document(client.send(call)), sentence="Deleted.")
 
 
 def credential_delete_all(run: Run, client: Client, *, owner: str) -> None:
     """`credential delete-all`."""
     from tools.client import calls
+    from tools.shapes import mapping_document
 
     run.consent(f"Delete the credentials of {owner} in every application?")
     ended = client.send(calls.delete_all(owner=owner, reason=run.checked_reason()))
     run.print(
-        [_mapping(one) for one in ended],
+        [mapping_document(one) for one in ended],
         {"application": "Application", "version": "Version", "position": "Position"},
     )
 
@@ -401,24 +410,6 @@ def _fields(texts: tuple[str, ...]) -> list[dict[str, object]]:
 
     fields = [parse_field(text) for text in texts]
     return [{"name": one.name, "type": one.type, "masked": one.masked} for one in fields]
-
-
-def _document(changed: Changed) -> dict[str, object]:
-    return {
-        "application": changed.application,
-        "changed": changed.changed,
-        "version": changed.version,
-        "position": changed.position,
-    }
-
-
-def _mapping(changed: MappingChanged) -> dict[str, object]:
-    return {
-        "application": changed.application,
-        "owner": changed.owner,
-        "version": changed.version,
-        "position": changed.position,
-    }
 
 
 _COMMANDS: Mapping[str, Served] = {

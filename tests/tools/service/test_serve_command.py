@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
+import configparser
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from tests.conftest import PASSPHRASE
+from tests.test_docs import REFERENCE
 from tests.tools.conftest import Cli
 from tests.tools.service.clients import Client
 from tests.tools.service.conftest import furnish, running
 from tests.tools.service.test_seal import process
+from tools.cli.main import program
 
 PAYROLL = {"application": "payroll"}
 GET = "/v1/credentials/get"
@@ -104,7 +109,9 @@ def test_a_process_that_waits_sealed_is_unsealed_by_the_command(house, cli, tmp_
         assert started.wait(30) == 0
 
 
-LACKING = "import sys; sys.modules[sys.argv.pop(1)] = None; from tools.cli.main import main; main()"
+LACKING = (
+    "import sys; sys.modules[sys.argv.pop(1)] = None; from tools.cli.main import program; main()"
+)
 
 
 @pytest.mark.parametrize(
@@ -125,3 +132,40 @@ def test_what_is_not_installed_is_named_with_how_to_install_it(library, said, co
     told = json.loads(answer.stderr)["error"]
     assert (answer.returncode, told["code"]) == (7, code)
     assert f"pip install 'credledger[{extra}]'" in told["hint"]
+
+
+UNIT = REFERENCE.parent / "examples" / "service" / "credledger.service"
+CONTAINER = UNIT.parent / "Containerfile"
+
+
+def test_what_the_unit_and_the_container_start_is_a_command_that_there_is():
+    """Their options are the program's, and the folders that are copied the project's."""
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read_string(UNIT.read_text(encoding="utf-8").replace("\\\n", " "))
+    started = shlex.split(parser["Service"]["ExecStart"])
+    lines = CONTAINER.read_text(encoding="utf-8").splitlines()
+    (told,) = [line.removeprefix("CMD ") for line in lines if line.startswith("CMD ")]
+    for command in (started[1:], json.loads(told)):
+        name, *options = command
+        known = {one for option in program.get_command(None, name).params for one in option.opts}
+        assert {one for one in options if one.startswith("--")} <= known
+    copied = [
+        line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line
+    ]
+    root = UNIT.parents[3]
+    assert all((root / name).exists() for names in copied for name in names)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_finds_nothing_in_the_unit(tmp_path):
+    """Every directive is one that it knows, with a value that it takes."""
+    text = UNIT.read_text(encoding="utf-8").replace(
+        "/opt/credledger/bin/credledger", sys.executable
+    )
+    (tmp_path / UNIT.name).write_text(text, encoding="utf-8")
+    told = subprocess.run(
+        ["systemd-analyze", "verify", str(tmp_path / UNIT.name)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (told.returncode, told.stderr) == (0, "")
