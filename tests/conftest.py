@@ -204,3 +204,10 @@ def pytest_configure(config: pytest.Config) -> None:
     derive_once()
     if config.getoption("--torture"):
         os.environ["CREDLEDGER_TORTURE"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that may take long, so that none of them is a run's lonely end."""
+    items.sort(
+        key=lambda item: -max((mark.args[0] for mark in item.iter_markers("timeout")), default=0)
+    )

@@ -26,7 +26,7 @@ PASSPHRASES = {
 }
 BOUNDARIES_MAX = 200
 TORTURED = bool(os.environ.get("CREDLEDGER_TORTURE"))
-STEP = 1 if TORTURED else 6
+STEP = 1 if TORTURED else 10
 """One boundary in so many is tried in a file; with `pytest --torture` each of them."""
 CLOSE = 1 if TORTURED else 3
 """The same where what a kill may leave behind lies close together."""

@@ -259,7 +259,9 @@ class Host:
     def create_database(self, template: str = "template1") -> None:
         """Make what a server needs before there is a ledger; nothing where that is a file."""
         if self.server is not None:
-            self.server.execute(f"CREATE DATABASE {self.database} TEMPLATE {template}")
+            made = f"CREATE DATABASE {self.database} TEMPLATE {template}"
+            # By files: the other strategy writes each page to the write-ahead log as well.
+            self.server.execute(f"{made} STRATEGY FILE_COPY")
 
     def drop_database(self) -> None:
         """Take its room away again, where the ledger is on a server."""

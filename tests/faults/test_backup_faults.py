@@ -21,7 +21,7 @@ BOUNDARIES_MAX = 600
 CANARY = "canary-77aa"
 VALUES = json.dumps({"User": "ann", "Password": CANARY}).encode()
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")
-EVERY, EVERY_ON_SERVER = 2 * STEP, 12 * STEP
+EVERY, EVERY_ON_SERVER = 2 * STEP, 7 * STEP
 """One boundary in so many is tried; on a server there are many more."""
 
 

@@ -19,7 +19,7 @@ import pytest
 from ledger.sealing.keyring import parse_keyring
 from ledger.sealing.keyring_file import read_keyring, update_keyring_file
 from ledger.sealing.slots import key_file, seal_root
-from tests.faults.killing import TORTURED, killed_everywhere, moments_of
+from tests.faults.killing import CLOSE, TORTURED, killed_everywhere, moments_of
 from tests.faults.running import KILLED, Host, until
 from tests.faults.writes import VALUES, WRITES
 
@@ -279,7 +279,7 @@ def found_by_doctor(host):
 
 def unfinished(base, tmp_path):
     """Copies in which the file has a slot that the log was not told of any more."""
-    for host, _ in killed_everywhere(base, tmp_path, *ADD, *DORA):
+    for host, _ in killed_everywhere(base, tmp_path, *ADD, *DORA, step=CLOSE):
         if "dora" in in_file(host) and not host.topics(base.position()):
             yield host
 
@@ -440,7 +440,7 @@ def test_a_slot_can_be_added_after_the_file_lost_one_to_a_killed_removal(base, t
     """The removal is named with what finishes it, and finished at any time."""
     remove = ("key", "slot", "remove", "2", "--mislaid", "--yes")
     met = 0
-    for host, _ in killed_everywhere(base, tmp_path, *remove):
+    for host, _ in killed_everywhere(base, tmp_path, *remove, step=CLOSE):
         if "ben" in in_file(host) or host.topics(base.position()):
             continue
         met += 1

@@ -63,7 +63,7 @@ from tests.prepared import settle_in
 from tests.properties.model import PLURALS, Model, claim_of, name_of
 
 SHORT = settings(
-    max_examples=15,
+    max_examples=10,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
