@@ -14,7 +14,7 @@ import json
 import pytest
 
 from tests.faults.accepted import ACCEPTANCES, with_harmed_memory
-from tests.faults.killing import PASSPHRASES, STEP
+from tests.faults.killing import CLOSE, PASSPHRASES, STEP
 from tests.faults.running import FULL_BYTES, Host
 from tests.faults.writes import WRITES
 
@@ -63,9 +63,9 @@ def base(base, tmp_path_factory):
     return host
 
 
-def full_everywhere(base, tmp_path, *arguments, **how):
+def full_everywhere(base, tmp_path, *arguments, step=STEP, **how):
     """A fresh copy for each boundary, the command's end when the disk was full from there on."""
-    for number in itertools.count(1, STEP):
+    for number in itertools.count(1, step):
         host = base.copy(tmp_path / str(number))
         ended = host.run(*arguments, full_at=number, **how)
         if len(host.boundaries()) < number:
@@ -287,7 +287,7 @@ def test_a_keyring_whose_disk_is_full_stays_as_it_was(base, tmp_path):
     dora = ("--label", "dora", "--new-passphrase-file", "second")
     keyring, position = base.keyring.read_bytes(), base.position()
     codes = set()
-    for host, ended in full_everywhere(base, tmp_path, *add, *dora):
+    for host, ended in full_everywhere(base, tmp_path, *add, *dora, step=CLOSE):
         recorded = host.topics(position)
         require_honest(ended, bool(recorded))
         if ended.code != 0:

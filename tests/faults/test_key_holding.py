@@ -317,7 +317,7 @@ def test_an_auditor_makes_and_restores_no_key_backup(told, host):
 def test_a_killed_key_backup_is_finished_by_the_same_command(on_both, tmp_path):
     """The file is whole or absent, and it is recorded once."""
     position, seen = on_both.host.position(), set()
-    for host, ended in killed_everywhere(on_both.host, tmp_path, *BACKUP):
+    for host, ended in killed_everywhere(on_both.host, tmp_path, *BACKUP, step=CLOSE):
         place, recorded = host.home / "safe" / "new", host.topics(position)
         seen.add((place.exists(), len(recorded)))
         assert recorded in ([], ["key.backed-up"])

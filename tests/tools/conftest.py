@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from tests.tools.beginnings import Place
 from tools.cli.main import run
 
 
@@ -112,6 +113,31 @@ def anywhere(request, bare):
         bare.environment["CREDLEDGER_STORE"] = f"{server.dsn()}&ledger={schema}"
     bare.ok("init", "--label", "alice")
     return bare
+
+
+@pytest.fixture(scope="session")
+def beginnings(tmp_path_factory):
+    """Gives the place where ledgers begin on this server, or in files where it is None."""
+    folder, made = tmp_path_factory.mktemp("beginnings"), {}
+
+    def place(server):
+        if server not in made:
+            made[server] = Place(folder / str(len(made)), server, Cli)
+        return made[server]
+
+    return place
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def begun(request, beginnings):
+    """Gives the ledger that some steps leave, on each kind of store; see `beginnings`."""
+    server = None if request.param == "sqlite" else request.getfixturevalue("postgres_server")
+    return beginnings(server).begun
+
+
+def found(cli: Cli) -> None:
+    """What `begun` begins with: a ledger without applications."""
+    cli.ok("init", "--label", "alice")
 
 
 def auditor_of(cli: Cli) -> Cli:

@@ -7,19 +7,22 @@ import shutil
 import pytest
 
 import tools.backups
-from tests.tools.test_backups import create, lose, worked  # noqa: F401 # a fixture
+from tests.tools.test_backups import create, lose, work, worked  # noqa: F401 # a fixture
 from tests.tools.test_recovery_findings import found
 from tests.tools.test_restored_keys import password
 
 
+def share(cli):
+    cli.full = create(cli, "shared")
+    cli.set("payroll", "user:ann", User="ann", Password="p-2")
+    cli.part = create(cli, "shared", "--since-backup")
+    cli.directory = cli.part["directory"]
+
+
 @pytest.fixture
-def shared(worked):  # noqa: F811
+def shared(begun):
     """A full archive and an incremental one in one folder."""
-    worked.full = create(worked, "shared")
-    worked.set("payroll", "user:ann", User="ann", Password="p-2")
-    worked.part = create(worked, "shared", "--since-backup")
-    worked.directory = worked.part["directory"]
-    return worked
+    return begun(work, share)
 
 
 def manifest(cli, made: dict):

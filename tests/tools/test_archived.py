@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from tests.tools.conftest import auditor_of
+from tests.tools.conftest import auditor_of, found
 
 QUESTIONS = (
     ("audit", "access"),
@@ -33,10 +33,7 @@ def scratch(tmp_path, monkeypatch):
     return place
 
 
-@pytest.fixture
-def archived(anywhere):
-    """A read and a refusal in an archive, and one read more in the store; with its auditor."""
-    cli = anywhere
+def archive(cli):
     cli.ok("app", "create", "Mail", "--kind", "individual", "--field", "Password:password")
     cli.set("Mail", "user:ann", Password="m")
     cli.ok("credential", "get", "Mail", "--as", "user:ann")
@@ -46,7 +43,12 @@ def archived(anywhere):
     cli.answers = [cli.ok(*said(cli, question)) for question in QUESTIONS]
     cli.ok("backup", "create", cli.archive)
     cli.ok("credential", "get", "Mail", "--as", "user:ann")
-    return cli
+
+
+@pytest.fixture
+def archived(begun):
+    """A read and a refusal in an archive, and one read more in the store; with its auditor."""
+    return begun(found, archive)
 
 
 def said(cli, question):
@@ -113,9 +115,8 @@ def test_a_damaged_archive_answers_nothing(archived, scratch):
     assert list(scratch.iterdir()) == []
 
 
-def test_a_keyring_of_another_ledger_opens_nothing(archived, bare, tmp_path, scratch):
+def test_a_keyring_of_another_ledger_opens_nothing(archived, tmp_path, scratch):
     """Told as that, and nothing is left."""
-    del bare
     archived.environment["CREDLEDGER_KEYRING"] = f"{tmp_path}/other/keyring"
     archived.environment["CREDLEDGER_KEY_FILE"] = f"{tmp_path}/other-key/key"
     archived.environment["CREDLEDGER_STORE"] = f"sqlite://{tmp_path}/other-store/ledger.db"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 
 import pytest
 
@@ -20,36 +19,18 @@ VIEWS = {
 AUDITOR = "nine auditors count the owls"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def worked(request, tmp_path):
-    """A ledger on each engine with a little in it; `worked.empty()` is a new place for it."""
-    home = tmp_path / "home"
-    home.mkdir()
-    cli = Cli(home)
-    schemas = []
-    if request.param == "postgresql":
-        server = request.getfixturevalue("postgres_server")
-
-        def empty() -> str:
-            schemas.append(f"backup_{uuid.uuid4().hex[:12]}")
-            return f"{server.dsn()}&ledger={schemas[-1]}"
-
-    else:
-
-        def empty() -> str:
-            return f"sqlite://{home}/{uuid.uuid4().hex[:12]}/ledger.db"
-
-    cli.empty = empty
-    cli.environment["CREDLEDGER_STORE"] = empty()
+def work(cli) -> None:
     cli.ok("init", "--label", "alice")
     fields = ("--field", "User:user-name", "--field", "Password:password")
     cli.ok("app", "create", "payroll", "--kind", "individual", *fields)
     cli.set("payroll", "user:ann", User="ann", Password="p-1")
     cli.ok("credential", "get", "payroll", "--as", "user:ann")
-    cli.archives = tmp_path / "archives"
-    yield cli
-    for schema in schemas:
-        server.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+@pytest.fixture
+def worked(begun):
+    """A ledger on each engine with a little in it; `worked.empty()` is a new place for it."""
+    return begun(work)
 
 
 def create(cli, name: str, *options: str) -> dict:

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from ledger.usecases.key_backups import KeyBackups
-from tests.tools.test_backups import create, lose, topics, worked  # noqa: F401 # a fixture
+from tests.tools.test_backups import create, lose, topics, work, worked  # noqa: F401 # a fixture
 from tests.tools.test_restored_keys import forget, held, is_empty, password
 
 
@@ -15,19 +15,22 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-@pytest.fixture
-def backed_up(worked):  # noqa: F811
-    """With an archive, and a key backup of before and of after it."""
-    safe = worked.home.parent / "safe"
+def back_up(cli):
+    safe = cli.home.parent / "safe"
     safe.mkdir()
-    worked.older = str(safe / "older")
-    worked.ok("key", "backup", worked.older)
+    cli.older = str(safe / "older")
+    cli.ok("key", "backup", cli.older)
     for _ in range(2):
-        worked.ok("key", "rotate", "--without-backup")
-    worked.made = create(worked, "one")
-    worked.newer = str(safe / "newer")
-    worked.ok("key", "backup", worked.newer)
-    return worked
+        cli.ok("key", "rotate", "--without-backup")
+    cli.made = create(cli, "one")
+    cli.newer = str(safe / "newer")
+    cli.ok("key", "backup", cli.newer)
+
+
+@pytest.fixture
+def backed_up(begun):
+    """With an archive, and a key backup of before and of after it."""
+    return begun(work, back_up)
 
 
 def restore(cli, *options: str) -> tuple[str, ...]:

@@ -6,21 +6,24 @@ import shutil
 
 import pytest
 
-from tests.tools.test_backups import create, lose, topics, worked  # noqa: F401 # a fixture
+from tests.tools.test_backups import create, lose, topics, work, worked  # noqa: F401 # a fixture
 from tests.tools.test_recovery_findings import found
 from tests.tools.test_restored_keys import password
 
 
+def destroy(cli):
+    cli.safe = cli.home.parent / "safe"
+    cli.safe.mkdir()
+    cli.made = create(cli, "before")
+    cli.copies = [cli.ok("key", "backup", str(cli.safe / name)) for name in ("one", "two")]
+    cli.rotated = cli("key", "rotate", "--destroy-previous", "--yes", json_wanted=False)
+    assert cli.rotated.code == 0, cli.rotated.err
+
+
 @pytest.fixture
-def destroyed(worked):  # noqa: F811
+def destroyed(begun):
     """Both backups, as a rotation asks for them, and then the keys of epoch 1 destroyed."""
-    worked.safe = worked.home.parent / "safe"
-    worked.safe.mkdir()
-    worked.made = create(worked, "before")
-    worked.copies = [worked.ok("key", "backup", str(worked.safe / name)) for name in ("one", "two")]
-    worked.rotated = worked("key", "rotate", "--destroy-previous", "--yes", json_wanted=False)
-    assert worked.rotated.code == 0, worked.rotated.err
-    return worked
+    return begun(work, destroy)
 
 
 def attest(cli, copy: dict) -> tuple[str, ...]:

@@ -7,23 +7,26 @@ from pathlib import Path
 import pytest
 
 from ledger.usecases.ledger import Ledger
-from tests.tools.test_backups import worked  # noqa: F401 # a fixture
+from tests.tools.test_backups import work
 from tools.wiring import Session
 
 SERVER = {"role-too-wide", "no-standby"}
 
 
-@pytest.fixture
-def kept(worked):  # noqa: F811
-    """A ledger with everything that a careful operator has, and nothing to be found."""
-    safe = worked.home.parent / "safe"
+def keep_carefully(cli) -> None:
+    safe = cli.home.parent / "safe"
     safe.mkdir(mode=0o700)
-    worked.ok("key", "slot", "add", "key-file", "--new-key-file", str(safe / "spare"))
-    worked.ok("key", "backup", str(safe / "keyring"))
-    worked.ok("backup", "create", str(worked.archives / "one"))
-    worked.ok("backup", "drill")
-    assert said(worked) == {}
-    return worked
+    cli.ok("key", "slot", "add", "key-file", "--new-key-file", str(safe / "spare"))
+    cli.ok("key", "backup", str(safe / "keyring"))
+    cli.ok("backup", "create", str(cli.archives / "one"))
+    cli.ok("backup", "drill")
+    assert said(cli) == {}
+
+
+@pytest.fixture
+def kept(begun):
+    """A ledger with everything that a careful operator has, and nothing to be found."""
+    return begun(work, keep_carefully)
 
 
 def said(cli) -> dict[str, dict]:

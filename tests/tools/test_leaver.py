@@ -5,16 +5,13 @@ from __future__ import annotations
 import pytest
 
 import tools.leaving
-from tests.tools.conftest import auditor_of
+from tests.tools.conftest import auditor_of, found
 
 FIELD = ("--field", "Password:password")
 BOB = "user:bob"
 
 
-@pytest.fixture
-def office(anywhere):
-    """Bob holds something of every kind, and has read an old and a present value."""
-    cli = anywhere
+def furnish_office(cli):
     cli.ok(
         "app", "create", "Portal", "--kind", "individual", "--ticketing", *FIELD,
         "--administrator", BOB, "--member", BOB, "--ticket-redeemer", BOB,
@@ -31,7 +28,12 @@ def office(anywhere):
     for password in ("one", "two"):
         cli.set("Payroll", None, Password=password)
         cli.ok("credential", "get", "Payroll", "--as", BOB)
-    return cli
+
+
+@pytest.fixture
+def office(begun):
+    """Bob holds something of every kind, and has read an old and a present value."""
+    return begun(found, furnish_office)
 
 
 def held(cli):

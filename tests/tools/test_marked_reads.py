@@ -6,21 +6,25 @@ import time
 
 import pytest
 
+from tests.tools.conftest import found
+
 FIELD = ("--field", "Password:password")
 ALL_HOURS = ("--hours", "00:00-00:00", "--days", "mon-sun")
 
 
-@pytest.fixture
-def shop(anywhere):
-    """A group application that ann administers, and an individual one."""
-    cli = anywhere
+def furnish_shop(cli):
     cli.ok("app", "create", "Till", "--kind", "group", "--administrator", "user:ann", *FIELD)
     cli.ok("app", "grant", "Till", "member", "user:bob")
     cli.ok("app", "create", "Mail", "--kind", "individual", *FIELD)
     cli.set("Till", None, Password="t")
     for who in ("user:ann", "user:bob"):
         cli.set("Mail", who, Password="m")
-    return cli
+
+
+@pytest.fixture
+def shop(begun):
+    """A group application that ann administers, and an individual one."""
+    return begun(found, furnish_shop)
 
 
 def get(cli, application, who, *further):

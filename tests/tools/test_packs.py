@@ -19,7 +19,7 @@ from tests.conftest import unlocked_by_passphrase
 from tests.faults.test_tampering import ATTACKS, attack, command_line, fill
 from tests.ledger.test_retention import DAY_US, grow, move, opened
 from tests.tools.forged_pack import tell
-from tests.tools.test_backups import AUDITOR, worked  # noqa: F401 # a fixture
+from tests.tools.test_backups import AUDITOR, work, worked  # noqa: F401 # a fixture
 from tests.tools.test_verifier import failing, run
 from tools import verifier
 from tools.packs import Opener, create_pack
@@ -47,23 +47,26 @@ def records(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "access.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture
-def audited(worked):  # noqa: F811 # the fixture
-    """With reasons, a refusal, a second epoch, and an auditor."""
-    worked.ok("credential", "get", "payroll", "--as", "user:ann", "--reason", "quarter end")
-    worked.fails(4, "access-denied", "credential", "get", "nothing", "--as", "user:mal")
-    worked.ok("key", "rotate", "--without-backup", "--yes")
-    worked.ok("credential", "get", "payroll", "--as", "user:ann")
-    secret = worked.home / "auditor"
+def be_audited(cli):
+    cli.ok("credential", "get", "payroll", "--as", "user:ann", "--reason", "quarter end")
+    cli.fails(4, "access-denied", "credential", "get", "nothing", "--as", "user:mal")
+    cli.ok("key", "rotate", "--without-backup", "--yes")
+    cli.ok("credential", "get", "payroll", "--as", "user:ann")
+    secret = cli.home / "auditor"
     secret.write_text(AUDITOR)
     secret.chmod(0o600)
     words = ("--auditor", "--label", "cleo", "--argon2-memory", "19")
-    worked.ok("key", "slot", "add", "passphrase", *words, "--new-passphrase-file", str(secret))
-    theirs = worked.home / "theirs" / "keyring"
+    cli.ok("key", "slot", "add", "passphrase", *words, "--new-passphrase-file", str(secret))
+    theirs = cli.home / "theirs" / "keyring"
     theirs.parent.mkdir()
-    worked.ok("key", "slot", "export-auditor", "2", str(theirs))
-    worked.theirs = ("--keyring", str(theirs), "--passphrase-file", str(secret))
-    return worked
+    cli.ok("key", "slot", "export-auditor", "2", str(theirs))
+    cli.theirs = ("--keyring", str(theirs), "--passphrase-file", str(secret))
+
+
+@pytest.fixture
+def audited(begun):
+    """With reasons, a refusal, a second epoch, and an auditor."""
+    return begun(work, be_audited)
 
 
 def test_a_pack_needs_no_key_records_nothing_and_tells_no_name(audited):

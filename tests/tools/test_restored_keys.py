@@ -6,28 +6,31 @@ import pytest
 
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import key_file
-from tests.tools.test_backups import create, lose, topics, worked  # noqa: F401 # a fixture
+from tests.tools.test_backups import create, lose, topics, work, worked  # noqa: F401 # a fixture
 
 OTHERS = "two otters share one stone"
 
 
-@pytest.fixture
-def ahead(worked):  # noqa: F811
-    """Its keyring is two epochs ahead of its newest archive, by the removal of bob's slot."""
-    worked.safe = worked.home.parent / "safe"
-    worked.safe.mkdir()
-    passphrase = worked.home / "bobs"
+def go_ahead(cli):
+    cli.safe = cli.home.parent / "safe"
+    cli.safe.mkdir()
+    passphrase = cli.home / "bobs"
     passphrase.touch(mode=0o600)
     passphrase.write_text(OTHERS)
-    worked.ok(
+    cli.ok(
         "key", "slot", "add", "passphrase", "--label", "bob",
         "--new-passphrase-file", str(passphrase), "--argon2-memory", "19",
     )  # fmt: skip
-    worked.made = create(worked, "one")
-    worked.ok("key", "backup", str(worked.safe / "before"))
-    worked.ok("key", "slot", "remove", "2", "--yes")
-    worked.ok("key", "backup", str(worked.safe / "after"))
-    return worked
+    cli.made = create(cli, "one")
+    cli.ok("key", "backup", str(cli.safe / "before"))
+    cli.ok("key", "slot", "remove", "2", "--yes")
+    cli.ok("key", "backup", str(cli.safe / "after"))
+
+
+@pytest.fixture
+def ahead(begun):
+    """Its keyring is two epochs ahead of its newest archive, by the removal of bob's slot."""
+    return begun(work, go_ahead)
 
 
 def password(cli) -> str:

@@ -6,22 +6,24 @@ import time
 
 import pytest
 
-from tests.tools.conftest import auditor_of
+from tests.tools.conftest import auditor_of, found
 from tests.tools.test_retention import DAY_US
 from tools.wiring import Session
 
 
-@pytest.fixture
-def read(anywhere):
-    """Two reads, a refusal and a read of nothing."""
-    cli = anywhere
+def read_twice(cli):
     cli.ok("app", "create", "Mail", "--kind", "individual", "--field", "Password:password")
     cli.set("Mail", "user:ann", Password="m")
     for _ in range(2):
         cli.ok("credential", "get", "Mail", "--as", "user:ann")
     cli.fails(4, "access-denied", "credential", "get", "None", "--as", "user:ann")
     cli.fails(3, "credentials-not-set", "credential", "get", "Mail", "--as", "user:bob")
-    return cli
+
+
+@pytest.fixture
+def read(begun):
+    """Two reads, a refusal and a read of nothing."""
+    return begun(found, read_twice)
 
 
 def counts(review):

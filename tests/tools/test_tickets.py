@@ -7,17 +7,14 @@ import json
 import pytest
 
 from ledger.errors import InvalidInput
-from tests.tools.conftest import auditor_of
+from tests.tools.conftest import auditor_of, found
 from tools.tickets_input import read_ticket
 
 CANARY = "canary-5d2e-value"
 AS_PORTAL = ("--as", "service:portal", "--ticket-file", "-")
 
 
-@pytest.fixture
-def mail(anywhere):
-    """A ticketing application with one owner's credentials, and a plain one."""
-    cli = anywhere
+def offer_tickets(cli):
     fields = ("--field", "User:user-name", "--field", "Password:password")
     cli.ok(
         "app", "create", "Mail", "--kind", "individual", "--ticketing",
@@ -26,7 +23,12 @@ def mail(anywhere):
     )  # fmt: skip
     cli.ok("app", "create", "Plain", "--kind", "individual", *fields)
     cli.set("Mail", "user:ann", User="ann", Password=CANARY)
-    return cli
+
+
+@pytest.fixture
+def mail(begun):
+    """A ticketing application with one owner's credentials, and a plain one."""
+    return begun(found, offer_tickets)
 
 
 def issued(cli, *arguments):

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from tests.tools.conftest import auditor_of
+from tests.tools.conftest import auditor_of, found
 from tools.csv_table import csv_cell
 
 ROW = {
@@ -16,10 +16,8 @@ ROW = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def staffed(anywhere):
-    """An open, a closed and a restricted application, with something set in each."""
-    cli, field = anywhere, ("--field", "Password:password")
+def staff(cli):
+    field = ("--field", "Password:password")
     cli.ok("app", "create", "Mail", "--kind", "individual", *field)
     members = ("--member", "user:bob", "--member", "group:pay")
     cli.ok("app", "create", "Payroll", "--kind", "individual", *members, *field)
@@ -30,7 +28,12 @@ def staffed(anywhere):
     cli.set("Payroll", "user:carol", Password="p")
     cli.set("Vault", None, Password="v")
     cli.ok("role", "grant", "restricted-access", "user:alice")
-    return cli
+
+
+@pytest.fixture
+def staffed(begun):
+    """An open, a closed and a restricted application, with something set in each."""
+    return begun(found, staff)
 
 
 def short(rows):
