@@ -168,7 +168,7 @@ class EventMapper:
         topic = events[0].event.TOPIC
         assert compartment_of(topic) is Compartment.STATE
         texts = packed_together((one.event for one in events), actor, reason, clock)
-        encrypt, nonces = self._keys.state(epoch).encrypt, self._random(NONCE_BYTES * len(events))
+        encrypt, nonces = self._keys.state(epoch).encrypt, self.nonces(len(events))
         (name, packing), ledger = changing_part(topic), prefix_of(self.ledger_id)
         leaf_begins, named = LEAF_PREFIX + ledger, len(name)
         rows: list[LogRow] = []
@@ -178,14 +178,12 @@ class EventMapper:
             place, time = position + at, recorded_at + at
             period = period_of(time)
             header = packing.pack(place, stream, version, named, name, epoch, period, time)
-            nonce = nonces[NONCE_BYTES * at : NONCE_BYTES * (at + 1)]
-            text = padded(texts[at], Compartment.STATE)
+            text, nonce = padded(texts[at], Compartment.STATE), nonces[at]
             sealed = nonce + encrypt(nonce, text, ledger + header[NUMBER_BYTES:-NUMBER_BYTES])
             leaf = sha256(leaf_begins + header + sha256(sealed).digest()).digest()
             rows.append(LogRow(place, stream, version, topic, epoch, period, time, sealed, leaf))
-            recorded.append(
-                Recorded(place, stream, version, topic, epoch, period, time, event, actor, reason)
-            )
+            lies = place, stream, version, topic, epoch, period, time
+            recorded.append(Recorded(*lies, event, actor, reason, None, clock))
         return rows, recorded
 
     def nonces(self, count: int) -> list[bytes]:

@@ -50,25 +50,16 @@ def seal_padded(cipher: AESGCM, text: bytes, aad: bytes, nonce: bytes) -> bytes:
 
 def open_sealed(cipher: AESGCM, sealed: bytes, aad: bytes) -> bytes:
     """The plaintext; `sealed-unreadable` if one byte, the place or the key is not the same."""
-    text, length = _opened(cipher, sealed, aad)
-    return text[_LENGTH.size : _LENGTH.size + length]
+    return unpadded(_padded_in(cipher, sealed, aad))
 
 
 def reseal(
     cipher: AESGCM, sealed: bytes, aad: bytes, to: AESGCM, to_aad: bytes, nonce: bytes
 ) -> bytes:
     """The same text under another key for another place, its padding included; errors as above."""
-    text, _ = _opened(cipher, sealed, aad)
+    text = _padded_in(cipher, sealed, aad)
+    unpadded(text)
     return seal_padded(to, text, to_aad, nonce)
-
-
-def _opened(cipher: AESGCM, sealed: bytes, aad: bytes) -> tuple[bytes, int]:
-    """The padded text, and how long the plaintext in it is."""
-    try:
-        text = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], aad)
-    except (InvalidTag, ValueError) as error:
-        raise _unreadable() from error
-    return unpadded(text)
 
 
 def unpadded(text: bytes) -> bytes:
@@ -79,7 +70,14 @@ def unpadded(text: bytes) -> bytes:
         raise _unreadable() from error
     if length > len(text) - _LENGTH.size:
         raise _unreadable()
-    return text, length
+    return text[_LENGTH.size : _LENGTH.size + length]
+
+
+def _padded_in(cipher: AESGCM, sealed: bytes, aad: bytes) -> bytes:
+    try:
+        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], aad)
+    except (InvalidTag, ValueError) as error:
+        raise _unreadable() from error
 
 
 def _unreadable() -> Tampered:
