@@ -135,7 +135,6 @@ class Walk:
         """When that row was recorded, microseconds UTC."""
         self._store = store
         self._mapper = mapper
-        self._opening = mapper.opening()
         self._since = since
         self._until = until
         self._after_position = after_position
@@ -198,11 +197,11 @@ class Walk:
     def _text(self, row: LogRow) -> bytes:
         """What is sealed in a row; of an epoch that began while this walk went on, too."""
         try:
-            return self._opening.text(row)
+            return self._mapper.text(row)
         except KeyUnavailable:
             if self._mapper.knows(row.epoch) or not self._mapper.learn(row.epoch):
                 raise
-            return self._opening.text(row)
+            return self._mapper.text(row)
 
     def _pages(self) -> Iterator[list[LogRow]]:
         page: list[LogRow] = []

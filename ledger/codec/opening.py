@@ -71,14 +71,6 @@ class Opening:
         for row in rows:
             self._mapper.require_leaf(row)
 
-    def text(self, row: LogRow) -> bytes:
-        """What is sealed in a row, packed as it was recorded; errors as `EventMapper.text`."""
-        text = self._padded(row, self._form(row))
-        try:
-            return unpadded(text)
-        except Tampered:
-            return self._mapper.text(row)
-
     def recorded(self, row: LogRow) -> Recorded:
         """The event in a row whose leaf was checked; errors as `EventMapper.open_checked`."""
         form = self._form(row)

@@ -73,7 +73,6 @@ def test_every_row_tells_what_it_tells_by_itself(mapper, rows):
     opening.require_leaves(rows)
     assert [opening.recorded(row) for row in rows] == alone
     assert [opening.recorded(row) for row in rows] == alone
-    assert [opening.text(row) for row in rows] == [mapper.text(row) for row in rows]
 
 
 def test_rows_of_one_text_share_an_event(mapper, rows):
@@ -117,21 +116,18 @@ def test_what_was_moved_or_altered_does_not_open(mapper, rows, changed):
     """The cipher binds each row to its place, however many of the stream were opened before."""
     opening = mapper.opening()
     opening.recorded(rows[0])
-    for open_one in (opening.recorded, opening.text):
-        with pytest.raises(Tampered) as caught:
-            open_one(rows[1]._replace(**changed))
-        assert (caught.value.code, caught.value.position) == ("sealed-unreadable", 12)
+    with pytest.raises(Tampered) as caught:
+        opening.recorded(rows[1]._replace(**changed))
+    assert (caught.value.code, caught.value.position) == ("sealed-unreadable", 12)
 
 
 def test_nothing_opens_any_more_once_its_key_is_gone(mapper, rows):
     """Neither a cipher nor a text that was kept outlives the keys that the process holds."""
     opening = mapper.opening()
     opening.recorded(rows[0])
-    opening.text(rows[0])
     mapper.hold([])
-    for open_one in (opening.recorded, opening.text):
-        with pytest.raises(KeyUnavailable):
-            open_one(rows[0])
+    with pytest.raises(KeyUnavailable):
+        opening.recorded(rows[0])
 
 
 def test_what_is_of_the_state_opens_as_well(mapper, row_of):

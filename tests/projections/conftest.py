@@ -181,10 +181,6 @@ class _LackingOpening:
         self._opening = opening
         self.require_leaves = opening.require_leaves
 
-    def text(self, row):
-        self._lacking.text(row)
-        return self._opening.text(row)
-
     def recorded(self, row):
         self._lacking.text(row)
         return self._opening.recorded(row)
