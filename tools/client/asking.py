@@ -8,12 +8,13 @@ service says how long, that long is waited.
 
 from __future__ import annotations
 
+import functools
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 import msgspec
@@ -22,11 +23,11 @@ import stamina
 from ledger.errors import LedgerError, Unavailable
 from ledger.values import FieldValue
 from tools.client import calls
-from tools.client.answers import Credentials, MappingChanged, Ticket
 from tools.client.calls import Call
 from tools.client.problems import error_of
 from tools.client.server import Server
 
+P = ParamSpec("P")
 T = TypeVar("T")
 MSGPACK = "application/msgpack"
 WAIT_S_MAX = 10.0
@@ -43,6 +44,28 @@ class _Busy(Exception):
         self.status = status
         self.error = error
         self.wait_s = wait_s
+
+
+def _asked(make: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
+    """The method that makes this call and sends it."""
+
+    @functools.wraps(make)
+    def ask(self: Client, /, *said: P.args, **named: P.kwargs) -> T:
+        return self.send(make(*said, **named))
+
+    return ask
+
+
+def _awaited(
+    make: Callable[P, Call[T]],
+) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    """The same, awaited."""
+
+    @functools.wraps(make)
+    async def ask(self: AsyncClient, /, *said: P.args, **named: P.kwargs) -> T:
+        return await self.send(make(*said, **named))
+
+    return ask
 
 
 class Client:
@@ -70,39 +93,10 @@ class Client:
             self.server.attempts, timeout=None, wait_max=WAIT_S_MAX
         )
 
-    def get(
-        self,
-        application: str | None = None,
-        *,
-        fields: tuple[str, ...] = (),
-        restricted: bool = False,
-        reason: str = "",
-    ) -> Credentials:
-        """The caller's own credentials, or the group's."""
-        return self.send(
-            calls.get(application, fields=fields, restricted=restricted, reason=reason)
-        )
-
-    def set(
-        self,
-        application: str | None,
-        values: Mapping[str, FieldValue | str | bytes],
-        *,
-        owner: str | None = None,
-        reason: str = "",
-    ) -> MappingChanged:
-        """New values for every field; they are set once, however often the call is sent."""
-        return self.send(calls.set_(application, values, owner=owner, reason=reason))
-
-    def issue_ticket(self, application: str | None = None, *, reason: str = "") -> Ticket:
-        """A ticket by which a redeemer gets the caller's credentials, once."""
-        return self.send(calls.issue_ticket(application, reason=reason))
-
-    def redeem_ticket(
-        self, application: str | None, ticket: FieldValue | str, *, reason: str = ""
-    ) -> Credentials:
-        """The credentials of whom a ticket was issued to; the ticket is used up."""
-        return self.send(calls.redeem_ticket(application, ticket, reason=reason))
+    get = _asked(calls.get)
+    set = _asked(calls.set_)
+    issue_ticket = _asked(calls.issue_ticket)
+    redeem_ticket = _asked(calls.redeem_ticket)
 
     def send(self, call: Call[T]) -> T:
         """Any other operation; `calls` has one function for each."""
@@ -153,39 +147,10 @@ class AsyncClient:
             self.server.attempts, timeout=None, wait_max=WAIT_S_MAX
         )
 
-    async def get(
-        self,
-        application: str | None = None,
-        *,
-        fields: tuple[str, ...] = (),
-        restricted: bool = False,
-        reason: str = "",
-    ) -> Credentials:
-        """The caller's own credentials, or the group's."""
-        return await self.send(
-            calls.get(application, fields=fields, restricted=restricted, reason=reason)
-        )
-
-    async def set(
-        self,
-        application: str | None,
-        values: Mapping[str, FieldValue | str | bytes],
-        *,
-        owner: str | None = None,
-        reason: str = "",
-    ) -> MappingChanged:
-        """New values for every field; they are set once, however often the call is sent."""
-        return await self.send(calls.set_(application, values, owner=owner, reason=reason))
-
-    async def issue_ticket(self, application: str | None = None, *, reason: str = "") -> Ticket:
-        """A ticket by which a redeemer gets the caller's credentials, once."""
-        return await self.send(calls.issue_ticket(application, reason=reason))
-
-    async def redeem_ticket(
-        self, application: str | None, ticket: FieldValue | str, *, reason: str = ""
-    ) -> Credentials:
-        """The credentials of whom a ticket was issued to; the ticket is used up."""
-        return await self.send(calls.redeem_ticket(application, ticket, reason=reason))
+    get = _awaited(calls.get)
+    set = _awaited(calls.set_)
+    issue_ticket = _awaited(calls.issue_ticket)
+    redeem_ticket = _awaited(calls.redeem_ticket)
 
     async def send(self, call: Call[T]) -> T:
         """Any other operation; `calls` has one function for each."""
