@@ -70,8 +70,8 @@ TOLD = frozenset(
     }
 )
 """The fields of events that leave the ledger."""
-WITHHELD = frozenset({"secret", "started", "next", "half", "before", "after", "ticket"})
-"""Those that do not: sealed values, commitments to keys, digests of private halves and tickets."""
+WITHHELD = frozenset({"secret", "started", "next", "half", "before", "after", "ticket", "asked"})
+"""Those that do not: sealed values, commitments to keys, digests of private halves, tickets and requests."""
 _TIMES = frozenset(
     {"set_at", "reading", "issued_at", "first_at", "last_at", "expires_at", "made_at"}
 )
