@@ -185,7 +185,7 @@ def test_restoring_brings_an_earlier_value_back_under_a_new_version(ledger):
     ledger.set_credentials(OPERATOR, "CRM", ALICE, PAIR)
     second = {**PAIR, "Windows Password": FieldValue("second")}
     ledger.set_credentials(OPERATOR, "CRM", ALICE, second)
-    restored = ledger.restore_credentials(OPERATOR, "CRM", ALICE, version=1)
+    restored = ledger.restoring.credentials(OPERATOR, "CRM", ALICE, version=1)
     assert restored.version == 3
     got = ledger.retrieve(caller("user:alice"), "CRM")
     assert got.fields["Windows Password"].reveal() == "first"

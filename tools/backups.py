@@ -80,7 +80,7 @@ def create_backup(
     copies = [Path(copy.path) for copy in session.ledger.key_backups.history().standing()]
     refuse_place(directory, settings.keyring, settings.sqlite_path, copies)
     folder = ArchiveFolder(directory)
-    newest = session.ledger.backups().newest if since_backup else None
+    newest = session.ledger.backups.known().newest if since_backup else None
     if since_backup and newest is None and not folder.readable_manifests():
         raise _no_backup()
     if since_backup and not base_elsewhere:
@@ -90,11 +90,11 @@ def create_backup(
     with folder.being_written():
         taken = _taken(session, newest)
         some = folder.readable_manifests()
-        recorded = session.ledger.recorded_archives() if some else frozenset()
+        recorded = session.ledger.backups.archives() if some else frozenset()
         with progress("Archiving") as show:
             created = create_archive(session.store, folder, taken, recorded, show)
         events = [_created(part, folder, base_elsewhere) for part in created.parts]
-        session.ledger.record_backup(acting, *events)
+        session.ledger.backups.record(acting, *events)
     manifest = created.parts[-1]
     document = {
         "directory": str(folder.path),
@@ -160,7 +160,7 @@ def restore_backup(
         with restoring.opened(fresh) as ledger:
             if not recorded:
                 rollback = _given_up(restoring, head, abandoned, ledger.epoch_ahead())
-                ledger.record_backup(acting, event, rollback=rollback)
+                ledger.backups.record(acting, event, rollback=rollback)
             revived = revived_document(ledger.revived())
             keyring = None
             if key_backup is not None:
@@ -233,7 +233,7 @@ def drill_backup(
         round((time.monotonic() - started) * 1000),
         str(archive.parts[-1].folder.path),
     )
-    session.ledger.record_backup(acting, event)
+    session.ledger.backups.record(acting, event)
     return {**_document(archive, started, views), "directory": event.directory}
 
 
@@ -294,7 +294,7 @@ def _lost(views: Views, ledger: Ledger) -> list[dict[str, int]]:
 def _archive_to_drill(session: Session, directory: Path | None, besides: Sequence[Path]) -> Archive:
     if directory is not None:
         return open_archive(directory, besides)
-    newest = session.ledger.backups().newest
+    newest = session.ledger.backups.known().newest
     if newest is None:
         raise _no_backup()
     return open_archive(Path(newest.directory), besides, newest.digest)
@@ -322,7 +322,7 @@ def _require_base(session: Session, directory: Path) -> None:
     manifest names the one that it goes on from: of two that were written at once, the log tells
     only which was recorded first.
     """
-    backups, ours = session.ledger.backups(), ArchiveFolder(directory)
+    backups, ours = session.ledger.backups.known(), ArchiveFolder(directory)
     places = [*(ArchiveFolder(Path(one)) for one in backups.directories), ours, *ours.beside()]
     found = {
         manifest.digest: manifest

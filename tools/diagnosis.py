@@ -45,7 +45,7 @@ def status_document(session: Session) -> dict[str, Any]:
 
 
 def _last_backup(session: Session) -> dict[str, object] | None:
-    newest = session.ledger.backups().newest
+    newest = session.ledger.backups.known().newest
     if newest is None:
         return None
     return {

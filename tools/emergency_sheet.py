@@ -54,7 +54,7 @@ def sheet_document(session: Session) -> dict[str, Any]:
                 "kind": one.kind,
                 "digest": one.digest.hex(),
             }
-            for one in reversed(session.ledger.backups().chain)
+            for one in reversed(session.ledger.backups.known().chain)
         ],
     }
 

@@ -44,7 +44,7 @@ def recorded_file_findings(session: Session) -> Iterator[Finding]:
     for backup in session.ledger.key_backups.history().standing():
         yield from _file("key-backup", "key backup", Path(backup.path))
         folders[Path(backup.path).parent] = "key backups'"
-    for directory in map(Path, session.ledger.backups().directories):
+    for directory in map(Path, session.ledger.backups.known().directories):
         yield from _archive(directory)
         folders[directory] = "archive's"
     for folder, whose in folders.items():

@@ -35,7 +35,7 @@ _BOTH_LOST = (
 def database_folders(session: Session) -> list[Path]:
     """The folders in which the database and its recorded backups lie, as this host sees them."""
     store = session.settings.sqlite_path
-    backups = [Path(directory) for directory in session.ledger.backups().directories]
+    backups = [Path(directory) for directory in session.ledger.backups.known().directories]
     return backups if store is None else [store.parent, *backups]
 
 

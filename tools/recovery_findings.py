@@ -51,7 +51,7 @@ def _lost_values(session: Session) -> Iterator[Finding]:
 
 def _database_backup_findings(session: Session) -> Iterator[Finding]:
     """What the loss of the database would cost."""
-    backups = session.ledger.backups()
+    backups = session.ledger.backups.known()
     if backups.newest is None:
         yield Finding(
             "no-database-backup",
@@ -68,7 +68,7 @@ def _database_backup_findings(session: Session) -> Iterator[Finding]:
             " lost with the last key backup that holds them.",
             "credledger backup create /media/tape/next",
         )
-    elif session.ledger.changed_since_backup() is not None:
+    elif session.ledger.backups.changed_since() is not None:
         yield Finding(
             "database-backup-old",
             WARNING,

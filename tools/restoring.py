@@ -128,7 +128,7 @@ def _requests(session: Session, acting: Acting, plan: Plan) -> Iterator[tuple[in
         step = change.step
 
         def bring_back(step: Any = step) -> RestorationOutcome:
-            outcome = ledger.restore_application(acting, step)
+            outcome = ledger.restoring.application(acting, step)
             if outcome.creation is not None:
                 creations[application_key(step.application)] = outcome.creation
             return outcome
@@ -136,11 +136,11 @@ def _requests(session: Session, acting: Acting, plan: Plan) -> Iterator[tuple[in
         yield 1, bring_back
     if plan.roles is not None:
         roles = plan.roles
-        yield 1, lambda: ledger.restore_roles(acting, roles)
+        yield 1, lambda: ledger.restoring.roles(acting, roles)
     steps = plan.steps()
     while batch := list(islice(steps, RESTORED_TOGETHER_MAX)):
 
         def restore(batch: Any = batch) -> RestorationOutcome:
-            return ledger.restore_mappings(acting, batch, creations)
+            return ledger.restoring.mappings(acting, batch, creations)
 
         yield len(batch), restore

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from ledger.errors import Conflict, InvalidInput, KeyUnavailable, LedgerError, Refused, Unavailable
 from ledger.private_files import create_private_file, read_private
-from ledger.sealing.keyring import BYTES_MAX, Keyring, parse_keyring
+from ledger.sealing.keyring import Keyring
+from ledger.sealing.keyring_parsing import BYTES_MAX, parse_keyring
 
 WHAT = "key-backup"
 PATH_LENGTH_MAX = 4096

@@ -7,20 +7,16 @@ r"""The keyring: one root that wraps all keys, and the slots that open the root.
         "ledger_id", "salt", "kind"             kind: operator | auditor
         "slots"       a list of maps, see `slots.py`
         "next_slot"   ids are never used twice
-        "wrapped"     nonce (12) || AES-256-GCM under HKDF-Expand(root, ...) of a msgpack map
-                      {"stream": key, "epochs": [[epoch, state, secret|nil, [120 access|nil]]]}
-                      and, where there are any, "service": [[made at, EC PKCS #8, RSA PKCS #8]]
+        "wrapped"     the keys, see `wrapped_keys.py`, sealed by the root
 
-The associated data of `wrapped` is a digest of all other entries, so the whole file is
-authenticated by the root. The epochs held include the *next* one, not yet started.
-
-An auditor's keyring is a second file of this format with its own root, without `secret` keys and
-without the service's pairs;
-the operator's file keeps that slot's public and sealed private half as opaque bytes.
+What is wrapped is bound to a digest of all other entries, so the whole file is authenticated by
+the root. The epochs held include the *next* one, not yet started. An auditor's keyring is a second
+file of this format, see `auditors_keyring.py`; `keyring_parsing.py` reads either.
 
 The checksum finds accidents, not attackers, and whoever can write the file can seal a root of
-their own to a public half. So everything is checked for shape before use, `wrapped` included, and
-a keyring is believed only once `UnlockedKeyring.check` has held it against the signed log.
+their own to a public half. So everything is checked for shape before use, what is wrapped
+included, and a keyring is believed only once `UnlockedKeyring.check` has held it against the
+signed log.
 """
 
 from __future__ import annotations
@@ -28,26 +24,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import re
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from operator import is_
 from typing import Any, NamedTuple
 
 import msgpack
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from ledger.errors import Conflict, InvalidInput, KeyUnavailable, NotFound, Refused
 from ledger.identifiers import ledger_id_of
 from ledger.sealing.confidential import Confidential
 from ledger.sealing.epochs import (
-    ACCESS_PERIODS,
-    EPOCH_MAX,
     KEY_BYTES,
     EpochCommitments,
     EpochKeys,
@@ -56,7 +45,7 @@ from ledger.sealing.epochs import (
 )
 from ledger.sealing.keys import KeySet
 from ledger.sealing.secrets import SecretBox
-from ledger.sealing.service_keys import PAIRS_KEPT, ServicePair, pair_from
+from ledger.sealing.service_keys import PAIRS_KEPT, ServicePair
 from ledger.sealing.slots import (
     AUDITOR,
     OPERATOR,
@@ -73,16 +62,12 @@ from ledger.sealing.slots import (
     wrong_holding,
 )
 from ledger.sealing.streams import StreamNames
+from ledger.sealing.wrapped_keys import WrappedKeys, unwrap
 
 MAGIC = b"CREDLEDGER-KEYRING 1\n"
-_OTHER_VERSION = re.compile(rb"CREDLEDGER-KEYRING [0-9]{1,9}\n")
-BYTES_MAX = 4 * 1024 * 1024
 SLOTS_MAX = 64
 EPOCHS_AHEAD = 2
 """A keyring may be so many epochs ahead of the log: the next one, and one of a killed rotation."""
-_LEDGER_ID_BYTES = 32
-_SALT_BYTES = 16
-_NONCE_BYTES = 12
 
 
 class GivenUp(NamedTuple):
@@ -148,7 +133,7 @@ class Keyring:
         if slot is None:
             raise KeyUnavailable("slot-removed", "The slot that is unlocked was removed.")
         try:
-            kept = _unwrap(self, unlocked.root)
+            kept = self.keys_under(unlocked.root)
         except KeyUnavailable:
             return self._under_new_root(slot, unlocked)
         return replace(
@@ -164,14 +149,14 @@ class Keyring:
 
     def with_slots(self, slots: tuple[Slot, ...], root: bytes) -> Keyring:
         """The same keys under the same root, for other slots."""
-        kept = _unwrap(self, root)
+        kept = self.keys_under(root)
         next_slot = max([self.next_slot, *(slot.id + 1 for slot in slots)])
-        return _wrap(replace(self, slots=slots, next_slot=next_slot), root, *kept)
+        return replace(self, slots=slots, next_slot=next_slot).wrapping(root, kept)
 
     def bumped(self, root: bytes, generation: int) -> Keyring:
         """The same with another generation."""
-        kept = _unwrap(self, root)
-        return _wrap(replace(self, generation=generation), root, *kept)
+        kept = self.keys_under(root)
+        return replace(self, generation=generation).wrapping(root, kept)
 
     def with_keys_of(
         self, before: UnlockedKeyring, root: bytes, given_up: GivenUp
@@ -181,7 +166,7 @@ class Keyring:
         What is given up need not be held. It goes on where `before` stands: its slot, or that slot
         as it was before if it is gone.
         """
-        stream_key, epochs, service = _unwrap(self, root)
+        stream_key, epochs, service = self.keys_under(root)
         ours = {keys.epoch: keys for keys in epochs}
         kept = hmac.compare_digest(stream_key, before.stream_key) and all(
             keys.epoch in ours and ours[keys.epoch].keeps(keys.without(given_up.keys))
@@ -213,7 +198,7 @@ class Keyring:
         whatever that slot's passphrase is here: a root is sealed to the slot's public half.
         """
         with contextlib.suppress(KeyUnavailable):
-            return _unwrap(self, unlocked.root).epochs
+            return self.keys_under(unlocked.root).epochs
         theirs, holding = unlocked.slot, unlocked.holding
         for ours in self.slots:
             if holding is None or (ours.id, ours.public_key) != (theirs.id, theirs.public_key):
@@ -224,7 +209,7 @@ class Keyring:
                 sealed_signing_key=ours.sealed_signing_key,
             )
             with contextlib.suppress(KeyUnavailable):
-                return _unwrap(self, open_slot(self.ledger_id, same, holding).root).epochs
+                return self.keys_under(open_slot(self.ledger_id, same, holding).root).epochs
         return None
 
     def _under_new_root(self, slot: Slot, unlocked: UnlockedKeyring) -> UnlockedKeyring:
@@ -247,6 +232,14 @@ class Keyring:
             raise changed
         return found
 
+    def keys_under(self, root: bytes) -> WrappedKeys:
+        """What this root opens; `keyring-damaged` if it does not."""
+        return unwrap(self.wrapped, root, self._binding())
+
+    def wrapping(self, root: bytes, keys: WrappedKeys) -> Keyring:
+        """The same with these keys, under this root."""
+        return replace(self, wrapped=keys.sealed(root, self._binding()))
+
     def _clear(self) -> dict[str, Any]:
         return {
             "generation": self.generation,
@@ -266,7 +259,7 @@ class Keyring:
             opened.slot,
             opened.root,
             opened.signing_key,
-            *_unwrap(self, opened.root),
+            *self.keys_under(opened.root),
             private_key=opened.private_key,
         )
 
@@ -346,7 +339,7 @@ class UnlockedKeyring(Confidential):
         cost: Argon2Cost,
     ) -> tuple[Keyring, Slot, Keyring | None]:
         """The new keyring, the slot, and for an auditor's slot the auditor's own keyring."""
-        self._require_operator()
+        self.require_operator()
         if len(self.keyring.slots) >= SLOTS_MAX:
             raise InvalidInput("too-many-slots", f"A keyring holds at most {SLOTS_MAX} slots.")
         if any(slot.label == label for slot in self.keyring.slots):
@@ -365,55 +358,13 @@ class UnlockedKeyring(Confidential):
         )
         kept = slot if opens == OPERATOR else replace(slot, sealed_root=b"")
         keyring = self.keyring.with_slots((*self.keyring.slots, kept), self.root)
-        exported = None if opens == OPERATOR else self._auditor_file(slot, root)
+        exported = None if opens == OPERATOR else self.auditors_file(slot, root)
         return keyring, kept, exported
-
-    def auditor(self, slot_id: int) -> Slot:
-        """An auditor's slot as this file keeps it; `no-such-slot`, `not-an-auditor`."""
-        self._require_operator()
-        slot = self._slot(slot_id)
-        if slot.opens != AUDITOR:
-            raise InvalidInput("not-an-auditor", "That slot is an operator's, not an auditor's.")
-        return slot
-
-    def with_auditors_half(self, slot_id: int, theirs: Keyring) -> UnlockedKeyring:
-        """This with the sealed private half from an auditor's own file.
-
-        `not-this-auditors-file` unless it is a file of this ledger for this slot and its keys.
-        Nothing proves that the half opens: only the auditor can try.
-        """
-        ours = self.auditor(slot_id)
-        found = theirs.slots[0]
-        its_own = (
-            theirs.kind == AUDITOR
-            and theirs.ledger_id == self.ledger_id
-            and (found.id, found.public_key, found.signing_public_key)
-            == (ours.id, ours.public_key, ours.signing_public_key)
-        )
-        if not its_own:
-            raise InvalidInput(
-                "not-this-auditors-file",
-                "The file is not this auditor's own keyring.",
-                hint="Give the file that the auditor unlocks with; nothing was changed.",
-            )
-        newer = replace(found, label=ours.label, created_at=ours.created_at, sealed_root=b"")
-        newer = replace(newer, opens=AUDITOR, sealed_signing_key=ours.sealed_signing_key)
-        slots = tuple(newer if slot is ours else slot for slot in self.keyring.slots)
-        return replace(self, keyring=self.keyring.with_slots(slots, self.root))
-
-    def export_auditor(
-        self, slot_id: int, random: Random, generation: int | None = None
-    ) -> Keyring:
-        """An auditor's own keyring, made anew without the auditor's passphrase."""
-        slot = self.auditor(slot_id)
-        root = random(KEY_BYTES)
-        sealed = replace(slot, sealed_root=seal_root(self.ledger_id, slot, root))
-        return self._auditor_file(sealed, root, generation)
 
     def remove_slot(self, slot_id: int, random: Random) -> tuple[Keyring, bytes]:
         """A keyring with a new root, sealed to the slots that stay; and that root."""
-        self._require_operator()
-        gone = self._slot(slot_id)
+        self.require_operator()
+        gone = self.slot_numbered(slot_id)
         stay = [slot for slot in self.keyring.slots if slot.id != slot_id]
         if gone.opens == OPERATOR and not any(slot.opens == OPERATOR for slot in stay):
             raise Refused(
@@ -436,13 +387,13 @@ class UnlockedKeyring(Confidential):
             if slot.id not in gone
         )
         bare = replace(self.keyring, slots=slots)
-        keyring = _wrap(bare, root, self.stream_key, self.epochs, self.service)
+        keyring = bare.wrapping(root, self._keys())
         own = next(slot for slot in slots if slot.id == self.slot.id)
         return replace(self, keyring=keyring, slot=own, root=root)
 
     def with_next_epoch(self, random: Random) -> UnlockedKeyring:
         """The same with fresh keys for the epoch after the newest that is held."""
-        self._require_operator()
+        self.require_operator()
         epochs = (*self.epochs, new_epoch(self.epochs[-1].epoch + 1, random))
         return self._with_epochs(epochs)
 
@@ -474,13 +425,16 @@ class UnlockedKeyring(Confidential):
 
         `known` tells when that was made; any other is left out.
         """
-        self._require_operator()
+        self.require_operator()
         before = tuple(one for one in self.service if one.made_at == known)
         changed = replace(self, service=(*before, pair)[-PAIRS_KEPT:])
         return replace(changed, keyring=changed._wrapping(self.keyring))  # noqa: SLF001 # our own
 
     def _wrapping(self, keyring: Keyring) -> Keyring:
-        return _wrap(keyring, self.root, self.stream_key, self.epochs, self.service)
+        return keyring.wrapping(self.root, self._keys())
+
+    def _keys(self) -> WrappedKeys:
+        return WrappedKeys(self.stream_key, self.epochs, self.service)
 
     def change_holding(
         self, old: Holding, new: Holding, *, random: Random, cost: Argon2Cost
@@ -524,7 +478,8 @@ class UnlockedKeyring(Confidential):
                 " accept-rollback`; otherwise find the newer one, or restore the newest backup.",
             )
 
-    def _auditor_file(self, slot: Slot, root: bytes, generation: int | None = None) -> Keyring:
+    def auditors_file(self, slot: Slot, root: bytes, generation: int | None = None) -> Keyring:
+        """An auditor's own file: this slot, under a root of its own, with no key to any value."""
         empty = Keyring(
             generation=generation or self.keyring.generation + 1,
             ledger_id=self.ledger_id,
@@ -534,17 +489,18 @@ class UnlockedKeyring(Confidential):
             next_slot=slot.id + 1,
             wrapped=b"",
         )
-        return _wrap(
-            empty, root, self.stream_key, tuple(keys.without_secret() for keys in self.epochs)
-        )
+        epochs = tuple(keys.without_secret() for keys in self.epochs)
+        return empty.wrapping(root, WrappedKeys(self.stream_key, epochs))
 
-    def _slot(self, slot_id: int) -> Slot:
+    def slot_numbered(self, slot_id: int) -> Slot:
+        """A slot of this file; `no-such-slot`."""
         for slot in self.keyring.slots:
             if slot.id == slot_id:
                 return slot
         raise NotFound("no-such-slot", "The keyring has no slot of this number.")
 
-    def _require_operator(self) -> None:
+    def require_operator(self) -> None:
+        """`operator-needed` for an auditor's unlock."""
         if not self.is_operator:
             raise Refused("operator-needed", "Only an operator's unlock may do this.")
 
@@ -573,148 +529,5 @@ def create_keyring(
     stream_key = random(KEY_BYTES)
     epochs = (new_epoch(1, random), new_epoch(2, random))
     empty = Keyring(1, ledger_id, salt, OPERATOR, (slot,), 2, b"")
-    keyring = _wrap(empty, root, stream_key, epochs)
+    keyring = empty.wrapping(root, WrappedKeys(stream_key, epochs))
     return UnlockedKeyring(keyring, slot, root, signing_key, stream_key, epochs)
-
-
-def parse_keyring(content: bytes) -> Keyring:
-    """Read a keyring file; `keyring-damaged` or `keyring-newer` for anything that is none."""
-    if not content.startswith(MAGIC):
-        if _OTHER_VERSION.match(content):
-            raise KeyUnavailable("keyring-newer", "The keyring is of a newer format.")
-        raise _damaged()
-    digest, body = content[len(MAGIC) :][:32], content[len(MAGIC) + 32 :]
-    if len(content) > BYTES_MAX or hashlib.sha256(body).digest() != digest:
-        raise _damaged()
-    try:
-        document = msgpack.unpackb(body, strict_map_key=True)
-        slots = tuple(_slot_from(entry) for entry in document.pop("slots"))
-        keyring = Keyring(slots=slots, **document)
-        _check_types(keyring)
-        _check_shape(keyring)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _damaged() from error
-    for slot in keyring.slots:
-        slot.cost.check()
-    return keyring
-
-
-def _slot_from(entry: dict[str, Any]) -> Slot:
-    cost = Argon2Cost(**entry.pop("cost"))
-    slot = Slot(cost=cost, **entry)
-    _check_types(slot)
-    _check_types(cost)
-    slot.check()
-    return slot
-
-
-def _check_shape(keyring: Keyring) -> None:
-    ids = [slot.id for slot in keyring.slots]
-    fits = (
-        keyring.generation >= 1
-        and len(keyring.ledger_id) == _LEDGER_ID_BYTES
-        and len(keyring.salt) == _SALT_BYTES
-        and keyring.kind in (OPERATOR, AUDITOR)
-        and 1 <= len(ids) <= SLOTS_MAX
-        and len(set(ids)) == len(ids)
-        and keyring.next_slot > max(ids)
-    )
-    if not fits:
-        raise ValueError("no keyring")
-
-
-def _check_types(value: Any) -> None:
-    kinds = {"int": int, "bytes": bytes, "str": str}
-    for entry in fields(value):
-        kind = kinds.get(str(entry.type))
-        if kind is not None and type(getattr(value, entry.name)) is not kind:
-            raise TypeError(entry.name)
-
-
-class _Wrapped(NamedTuple):
-    """What the root wraps."""
-
-    stream_key: bytes
-    epochs: tuple[EpochKeys, ...]
-    service: tuple[ServicePair, ...]
-
-
-def _wrap(
-    keyring: Keyring,
-    root: bytes,
-    stream_key: bytes,
-    epochs: tuple[EpochKeys, ...],
-    service: tuple[ServicePair, ...] = (),
-) -> Keyring:
-    listed = [[keys.epoch, keys.state, keys.secret, list(keys.access)] for keys in epochs]
-    document: dict[str, Any] = {"stream": stream_key, "epochs": listed}
-    if service:
-        document["service"] = [pair.stored() for pair in service]
-    text = msgpack.packb(document)
-    # The nonce is a function of the generation-bound content under a key used for nothing else.
-    nonce = hashlib.sha256(root + keyring._binding() + text).digest()[:_NONCE_BYTES]  # noqa: SLF001
-    sealed = _cipher(root).encrypt(nonce, text, keyring._binding())  # noqa: SLF001
-    return replace(keyring, wrapped=nonce + sealed)
-
-
-def _unwrap(keyring: Keyring, root: bytes) -> _Wrapped:
-    sealed = keyring.wrapped
-    try:
-        text = _cipher(root).decrypt(
-            sealed[:_NONCE_BYTES],
-            sealed[_NONCE_BYTES:],
-            keyring._binding(),  # noqa: SLF001
-        )
-        document = msgpack.unpackb(text)
-        return _Wrapped(
-            _key_from(document["stream"]),
-            _epochs_from(document["epochs"]),
-            _pairs_from(document.get("service", [])),
-        )
-    except (InvalidTag, ValueError, TypeError, KeyError) as error:
-        raise _damaged() from error
-
-
-def _epochs_from(listed: Any) -> tuple[EpochKeys, ...]:
-    epochs = tuple(_epoch_from(*entry) for entry in listed)
-    numbers = [keys.epoch for keys in epochs]
-    if not numbers or numbers != sorted(set(numbers)):
-        raise ValueError("no rising epochs")
-    return epochs
-
-
-def _pairs_from(listed: Any) -> tuple[ServicePair, ...]:
-    pairs = tuple(pair_from(entry) for entry in listed)
-    times = [pair.made_at for pair in pairs]
-    if len(pairs) > PAIRS_KEPT or times != sorted(set(times)):
-        raise ValueError("no rising pairs")
-    return pairs
-
-
-def _epoch_from(epoch: Any, state: Any, secret: Any, access: Any) -> EpochKeys:
-    if type(epoch) is not int or not 1 <= epoch <= EPOCH_MAX or len(access) != ACCESS_PERIODS:
-        raise ValueError("no epoch")
-    return EpochKeys(
-        epoch,
-        _key_from(state),
-        None if secret is None else _key_from(secret),
-        tuple(None if key is None else _key_from(key) for key in access),
-    )
-
-
-def _key_from(value: Any) -> bytes:
-    if not isinstance(value, bytes) or len(value) != KEY_BYTES:
-        raise ValueError("no key")
-    return value
-
-
-def _cipher(root: bytes) -> AESGCM:
-    return AESGCM(HKDFExpand(SHA256(), 32, b"credledger/v1/keyring-wrap").derive(root))
-
-
-def _damaged() -> KeyUnavailable:
-    return KeyUnavailable(
-        "keyring-damaged",
-        "The keyring is truncated, altered or no keyring at all.",
-        hint="Put back a key backup with `credledger key restore`; this file is kept aside then.",
-    )

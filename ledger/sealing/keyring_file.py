@@ -33,7 +33,8 @@ from ledger.private_files import (
     sync_folder,
     write_new,
 )
-from ledger.sealing.keyring import BYTES_MAX, GivenUp, Keyring, UnlockedKeyring, parse_keyring
+from ledger.sealing.keyring import GivenUp, Keyring, UnlockedKeyring
+from ledger.sealing.keyring_parsing import BYTES_MAX, parse_keyring
 
 T = TypeVar("T")
 Change = Callable[[UnlockedKeyring], tuple[Keyring, bytes, T]]

@@ -11,6 +11,7 @@ application only as long as its policy stays the same: nobody can fill the memor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ledger.aggregates.access import Access
@@ -19,8 +20,11 @@ from ledger.aggregates.issuers import Issuers, fold_issuers
 from ledger.aggregates.mapping import CredentialMapping
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.roles import Roles, fold_roles
+from ledger.errors import InvalidInput
+from ledger.identifiers import field_key
 from ledger.log.transaction import Transaction
 from ledger.policy import Caller
+from ledger.values import FIELDS_MAX
 
 _KEPT_MAX = 10_000
 _GROUPS_MAX = 8
@@ -128,3 +132,14 @@ def _is_usual(asked: Asked, released: Released) -> bool:
         and sum(map(len, texts)) <= _TEXTS_LENGTH_MAX
         and len(released.mapping.secret or b"") <= _SECRET_BYTES_MAX
     )
+
+
+def asked_for(
+    caller: Caller, application: str, restricted: bool, fields: Sequence[str] | None
+) -> Asked:
+    """The request; `too-many-fields`, or what is wrong with a field's name."""
+    if fields is not None and len(fields) > FIELDS_MAX:
+        raise InvalidInput("too-many-fields", f"There are at most {FIELDS_MAX} fields.")
+    for name in fields or ():
+        field_key(name)
+    return Asked(caller, application, restricted, tuple(fields or ()))

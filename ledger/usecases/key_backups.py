@@ -53,8 +53,9 @@ from ledger.sealing.key_backup_file import (
     remove_key_backup,
     write_key_backup,
 )
-from ledger.sealing.keyring import Keyring, UnlockedKeyring, parse_keyring
+from ledger.sealing.keyring import Keyring, UnlockedKeyring
 from ledger.sealing.keyring_file import keyring_bytes, placing
+from ledger.sealing.keyring_parsing import parse_keyring
 from ledger.sealing.slots import AUDITOR, OPERATOR, Holding
 from ledger.usecases.acting import Acting
 from ledger.usecases.backups import LookAtBackups

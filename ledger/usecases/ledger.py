@@ -13,23 +13,18 @@ from typing import Any, TypeVar
 
 from ledger.aggregates.access import AuditQueried, AuditReviewed
 from ledger.aggregates.application import Application, Field
-from ledger.aggregates.backups import Backups
 from ledger.aggregates.issuers import NO_ISSUERS
 from ledger.aggregates.keys import (
     KeyHistory,
-    RollbackAccepted,
     SlotAdded,
 )
-from ledger.aggregates.restoration import ApplicationStep, MappingStep, RolesStep
 from ledger.aggregates.roles import NO_ROLES, Roles
 from ledger.claims import LOCAL, Claim, parse_claim
 from ledger.errors import (
-    InvalidInput,
     LedgerError,
     Tampered,
     Unavailable,
 )
-from ledger.identifiers import field_key
 from ledger.log.host_file import ThisHost
 from ledger.log.proof_document import InclusionProof
 from ledger.log.proving import Prover
@@ -39,26 +34,18 @@ from ledger.log.writer import Watch, Writer
 from ledger.policy import Caller, Verb, decide, decide_get
 from ledger.sealing.keys import KeySet
 from ledger.sealing.slots import Argon2Cost, Holding
-from ledger.sealing.tickets import new_ticket, parse_ticket
 from ledger.usecases.acting import Acting, checked_reason
 from ledger.usecases.administration import ApplicationChanges, ChangeRoles, Together
-from ledger.usecases.backups import (
-    BackupEvent,
-    LookAtBackups,
-    LookForRecorded,
-    RecordBackup,
-    configuration_after,
-)
+from ledger.usecases.backup_records import BackupRecords
 from ledger.usecases.credentials import (
     CheckBatch,
     DeleteAll,
     DeleteCredentials,
     ImportBatch,
     ImportItem,
-    RestoreCredentials,
     SetCredentials,
 )
-from ledger.usecases.decisions import Asked
+from ledger.usecases.decisions import asked_for
 from ledger.usecases.desk import Desk
 from ledger.usecases.fitting import epoch_ahead
 from ledger.usecases.held_keys import HeldKeys
@@ -68,32 +55,23 @@ from ledger.usecases.leaving import Leave
 from ledger.usecases.next_epoch import NextEpoch
 from ledger.usecases.outcomes import (
     ImportOutcome,
-    IssuedTicket,
     LeavingOutcome,
     LedgerStatus,
     MappingOutcome,
     Outcome,
-    RestorationOutcome,
-    RestorePreview,
     Retrieved,
     RotationOutcome,
     SlotOutcome,
 )
 from ledger.usecases.recovery_shares import RecoveryShares
-from ledger.usecases.restoration import (
-    FindSources,
-    RestoreApplication,
-    RestoreMappings,
-    RestoreRoles,
-    require_operator,
-)
+from ledger.usecases.restorer import Restorer
 from ledger.usecases.retention import Retainer
 from ledger.usecases.retrieval import Retrieve, opened
 from ledger.usecases.rotation import EPOCHS_PAST, Progress, Rotation
 from ledger.usecases.slots import AuditorsOwnEvent, SlotKeeper, SlotRemoval
-from ledger.usecases.tickets import IssueTicket, RedeemTicket, handed_over
+from ledger.usecases.ticket_office import Tickets
 from ledger.usecases.trust import TrustKeeper
-from ledger.values import FIELDS_MAX, FieldValue
+from ledger.values import FieldValue
 
 T = TypeVar("T")
 
@@ -119,6 +97,12 @@ class Ledger:
         self._writer = writer
         self._held = held
         self._slots = SlotKeeper(desk, writer, held, clock)
+        self.tickets = Tickets(desk, writer)
+        """Tickets for a caller, and what their redeemers get."""
+        self.restoring = Restorer(desk, writer)
+        """Credentials, applications and rights as they were."""
+        self.backups = BackupRecords(desk, writer)
+        """What is recorded of database backups."""
         self.shares = RecoveryShares(desk, writer, self._slots)
         """Recovery shares of a slot of their own."""
         self._rotation = Rotation(desk, writer, held, clock)
@@ -300,51 +284,6 @@ class Ledger:
         request = SetCredentials(self._desk, acting, application, owner, values, only_check=True)
         self._look(request.decide)
 
-    def restore_credentials(
-        self,
-        acting: Acting,
-        application: str,
-        owner: Claim | None,
-        *,
-        version: int | None = None,
-        at_us: int | None = None,
-    ) -> MappingOutcome:
-        """An earlier version becomes the current one, unseen."""
-        return self._writer.run(
-            RestoreCredentials(self._desk, acting, application, owner, version, at_us)
-        )
-
-    def preview_restore(
-        self,
-        acting: Acting,
-        application: str,
-        owner: Claim | None,
-        *,
-        version: int | None = None,
-        at_us: int | None = None,
-    ) -> RestorePreview:
-        """What `restore_credentials` would do; nothing is appended or opened."""
-        request = RestoreCredentials(self._desk, acting, application, owner, version, at_us)
-        return self._look(request.preview)
-
-    def restore_application(self, acting: Acting, step: ApplicationStep) -> RestorationOutcome:
-        """One application as it was, in one transaction; see `usecases.restoration`."""
-        return self._writer.run(RestoreApplication(self._desk, acting, step))
-
-    def restore_roles(self, acting: Acting, step: RolesStep) -> RestorationOutcome:
-        """The service-level rights as they were, in one transaction."""
-        return self._writer.run(RestoreRoles(self._desk, acting, step))
-
-    def restore_mappings(
-        self, acting: Acting, steps: Sequence[MappingStep], creations: Mapping[str, int]
-    ) -> RestorationOutcome:
-        """Up to 500 mappings as they were, in one transaction; nobody sees a value."""
-        require_operator(self._desk, acting)
-        sources = FindSources(self._desk, steps)
-        self._writer.warm(sources.streams)
-        found = self._look(sources.look)
-        return self._writer.run(RestoreMappings(self._desk, acting, steps, found, creations))
-
     def delete_credentials(
         self, acting: Acting, application: str, owner: Claim | None
     ) -> MappingOutcome:
@@ -372,53 +311,6 @@ class Ledger:
         """
         request = self._retrieval(caller, application, restricted, fields, reason)
         return opened(self._writer.run(request))
-
-    def issue_ticket(
-        self, caller: Caller, application: str | None = None, *, reason: str = ""
-    ) -> IssuedTicket:
-        """A ticket for the caller, good for one application or for any; recorded durably.
-
-        `access-denied`, with the record's position, where the caller gets none.
-        """
-        request = self._issue(caller, application, reason)
-        return handed_over(self._writer.run(request), request.ticket)
-
-    async def issue_ticket_async(
-        self, caller: Caller, application: str | None = None, *, reason: str = ""
-    ) -> IssuedTicket:
-        """The same for a coroutine; who is cancelled gets none, though one may be recorded."""
-        request = self._issue(caller, application, reason)
-        return handed_over(await self._writer.run_async(request), request.ticket)
-
-    def redeem_ticket(
-        self,
-        caller: Caller,
-        application: str,
-        ticket: str,
-        *,
-        fields: Sequence[str] | None = None,
-        reason: str = "",
-    ) -> Retrieved:
-        """What the user of a ticket would get, given to a redeemer, once.
-
-        Recorded durably, and the ticket ended, before anything is opened. Raises as `retrieve`:
-        `access-denied` alike for a ticket that is unknown, used, too old or of another application.
-        """
-        request = self._redemption(caller, application, ticket, fields, reason)
-        return opened(self._writer.run(request))
-
-    async def redeem_ticket_async(
-        self,
-        caller: Caller,
-        application: str,
-        ticket: str,
-        *,
-        fields: Sequence[str] | None = None,
-        reason: str = "",
-    ) -> Retrieved:
-        """The same for a coroutine; who is cancelled gets nothing, though the ticket may end."""
-        request = self._redemption(caller, application, ticket, fields, reason)
-        return opened(await self._writer.run_async(request))
 
     async def retrieve_async(
         self,
@@ -569,31 +461,6 @@ class Ledger:
         """Ciphers of the `state` and `access` keys that are held now."""
         return self._held.unlocked.key_set()
 
-    def backups(self) -> Backups:
-        """The newest database backup and the newest drill."""
-        return self._look(LookAtBackups(self._desk).decide)
-
-    def recorded_archives(self) -> frozenset[bytes]:
-        """The digests of all archives that were recorded: written, or restored from."""
-        return self._look(LookForRecorded(self._desk).decide)
-
-    def changed_since_backup(self) -> int | None:
-        """The first change of configuration or credentials that no database backup holds.
-
-        Its position; None where the newest backup covers all of them.
-        """
-        newest = self.backups().newest
-        return configuration_after(self._desk, self._writer, newest.position if newest else 0)
-
-    def record_backup(
-        self,
-        acting: Acting,
-        *events: BackupEvent,
-        rollback: RollbackAccepted | None = None,
-    ) -> int:
-        """Record that something was backed up, restored or drilled; the last one's position."""
-        return self._writer.run(RecordBackup(self._desk, acting, events, rollback))
-
     def sealed_in_epoch(self) -> int:
         """How many events the current epoch's keys have sealed, at most: those since its start."""
         history = self.key_history()
@@ -643,37 +510,12 @@ class Ledger:
         fields: Sequence[str] | None,
         reason: str,
     ) -> Retrieve:
-        asked = _asked(caller, application, restricted, fields)
+        asked = asked_for(caller, application, restricted, fields)
         return Retrieve(self._desk, asked, checked_reason(reason))
-
-    def _issue(self, caller: Caller, application: str | None, reason: str) -> IssueTicket:
-        ticket = new_ticket(self._desk.random)
-        return IssueTicket(self._desk, caller, application, ticket, checked_reason(reason))
-
-    def _redemption(
-        self,
-        caller: Caller,
-        application: str,
-        ticket: str,
-        fields: Sequence[str] | None,
-        reason: str,
-    ) -> RedeemTicket:
-        asked = _asked(caller, application, restricted=False, fields=fields)
-        return RedeemTicket(self._desk, asked, parse_ticket(ticket), checked_reason(reason))
 
     def _look(self, look: Callable[[Transaction], T]) -> T:
         """Read through a transaction that is never written."""
         return self._writer.look(look)
-
-
-def _asked(
-    caller: Caller, application: str, restricted: bool, fields: Sequence[str] | None
-) -> Asked:
-    if fields is not None and len(fields) > FIELDS_MAX:
-        raise InvalidInput("too-many-fields", f"There are at most {FIELDS_MAX} fields.")
-    for name in fields or ():
-        field_key(name)
-    return Asked(caller, application, restricted, tuple(fields or ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ from ledger.errors import (
 from ledger.log.rows import BEGIN, END, LogRow
 from ledger.log.transaction import Request, Transaction
 from ledger.log.writer import Writer
+from ledger.sealing.auditors_keyring import auditors_slot, export_auditor, with_auditors_half
 from ledger.sealing.keyring import Keyring, UnlockedKeyring
 from ledger.sealing.keyring_file import (
     KeyringFile,
@@ -274,16 +275,16 @@ class SlotKeeper:
         with self._changing() as (file, history):
             held = self._known(file.held, history)
             require_live_slot(history, slot_id)
-            kept = held.auditor(slot_id)
+            kept = auditors_slot(held, slot_id)
             generation = held.keyring.generation
             halves = self._halves(history, kept)
             if theirs is None:
                 halves.require_newest(kept.half())
             else:
-                held = held.with_auditors_half(slot_id, theirs)
-                halves.require_not_older(held.auditor(slot_id).half())
+                held = with_auditors_half(held, slot_id, theirs)
+                halves.require_not_older(auditors_slot(held, slot_id).half())
                 generation = max(generation, theirs.generation)
-            exported = held.export_auditor(slot_id, self._desk.random, generation + 1)
+            exported = export_auditor(held, slot_id, self._desk.random, generation + 1)
             event = AuditorExported(slot_id, exported.slots[0].half())
             keyring = held.keyring.bumped(held.root, generation)
             position = self._write(

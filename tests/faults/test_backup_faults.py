@@ -87,11 +87,11 @@ def archive_of(host: Host, name: str) -> str | None:
 CREATE = small("backup", "create", "second")
 CUT_OFF = """
 import os, signal
-from ledger.usecases.ledger import Ledger
+from ledger.usecases.backup_records import BackupRecords
 from tools.cli.main import run
 def killed(self, *told):
     os.kill(os.getpid(), signal.SIGKILL)
-Ledger.record_backup = killed
+BackupRecords.record = killed
 run(["backup", "create", "second", "--json"])
 """
 

@@ -22,7 +22,7 @@ def test_restoring_does_not_reach_into_a_deleted_applications_values(ledger):
     ledger.create_application(Acting(), "HR", kind="individual")
     for choice in ({"version": 1}, {"at_us": 2**60}):
         with pytest.raises(NotFound):
-            ledger.restore_credentials(Acting(), "HR", alice, **choice)
+            ledger.restoring.credentials(Acting(), "HR", alice, **choice)
     with pytest.raises(NotFound):
         ledger.retrieve(Caller(alice), "HR")
 

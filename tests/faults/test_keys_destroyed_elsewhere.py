@@ -84,7 +84,7 @@ def file_locked(house):
 
 def restored_first(ledger):
     """Bring the first value back, which takes the key that it was sealed with."""
-    return ledger.restore_credentials(Acting(), "CRM", ANN, version=1)
+    return ledger.restoring.credentials(Acting(), "CRM", ANN, version=1)
 
 
 def refused_as_destroyed(ledger):

@@ -16,8 +16,8 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.sealing.keyring import parse_keyring
 from ledger.sealing.keyring_file import read_keyring, update_keyring_file
+from ledger.sealing.keyring_parsing import parse_keyring
 from ledger.sealing.slots import key_file, seal_root
 from tests.faults.killing import TORTURED, killed_everywhere, moments_of
 from tests.faults.running import KILLED, Host, until

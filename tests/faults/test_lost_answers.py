@@ -73,7 +73,7 @@ def redeemable(ledger):
         Acting(), "Mail", kind="individual", ticketing=True, ticket_redeemers=(str(portal),)
     )
     ledger.set_credentials(Acting(), "Mail", ALICE, PAIR)
-    issued = ledger.issue_ticket(Caller(ALICE), "Mail")
+    issued = ledger.tickets.issue(Caller(ALICE), "Mail")
     return Caller(portal), str(issued.ticket.reveal())
 
 
@@ -83,10 +83,10 @@ def test_a_redemption_whose_answer_was_lost_releases_once(behind_proxy):
     portal, ticket = redeemable(ledger)
     size = ledger.head().size
     proxy.cut_before_client_hears(b"COMMIT\0")
-    assert ledger.redeem_ticket(portal, "Mail", ticket).position == size + 2
+    assert ledger.tickets.redeem(portal, "Mail", ticket).position == size + 2
     assert proxy.cuts == 1
     with pytest.raises(Refused):
-        ledger.redeem_ticket(portal, "Mail", ticket)
+        ledger.tickets.redeem(portal, "Mail", ticket)
 
 
 def test_a_redemption_that_the_server_never_heard_spends_nothing(behind_proxy):
@@ -96,9 +96,9 @@ def test_a_redemption_that_the_server_never_heard_spends_nothing(behind_proxy):
     size = ledger.head().size
     proxy.cut_before_server_hears(b"COMMIT\0")
     with pytest.raises(Unavailable):
-        ledger.redeem_ticket(portal, "Mail", ticket)
+        ledger.tickets.redeem(portal, "Mail", ticket)
     assert (proxy.cuts, ledger.head().size) == (1, size)
-    assert ledger.redeem_ticket(portal, "Mail", ticket).position == size + 2
+    assert ledger.tickets.redeem(portal, "Mail", ticket).position == size + 2
 
 
 def test_a_change_that_landed_is_made_once(behind_proxy):

@@ -22,8 +22,8 @@ from ledger.errors import KeyUnavailable
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.sealing.epochs import new_epoch
-from ledger.sealing.keyring import _wrap
 from ledger.sealing.keyring_file import update_keyring_file
+from ledger.sealing.wrapped_keys import WrappedKeys
 from ledger.usecases.acting import Acting
 from ledger.usecases.founding import committed
 from ledger.usecases.retrieval import opened
@@ -43,7 +43,7 @@ def hold_another(house):
     """One more epoch in the keyring; the event that starts the one it held ready."""
     unlocked = unlocked_by_passphrase(house.keyring_path)
     epochs = (*unlocked.epochs, new_epoch(len(unlocked.epochs) + 1, os.urandom))
-    keyring = _wrap(unlocked.keyring, unlocked.root, unlocked.stream_key, epochs)
+    keyring = unlocked.keyring.wrapping(unlocked.root, WrappedKeys(unlocked.stream_key, epochs))
     update_keyring_file(house.keyring_path, unlocked, lambda _: (keyring, unlocked.root, None))
     started, following = epochs[-2:]
     return EpochStarted(started.epoch, committed(started), committed(following))

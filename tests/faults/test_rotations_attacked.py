@@ -152,7 +152,7 @@ def back_up(ledger, folder):
     event = BackupCreated(
         FULL, head.size, head.root, bytes(32), 1000, "/media/tape", base_elsewhere=False
     )
-    ledger.record_backup(Acting(), event)
+    ledger.backups.record(Acting(), event)
 
 
 @pytest.mark.parametrize("leaves", ["as signed", "made to fit"])
@@ -160,7 +160,7 @@ def test_a_change_that_is_hidden_does_not_pass_for_none_since_the_backup(filled,
     """Neither for a rotation nor for `doctor`."""
     house, ledger = filled
     back_up(ledger, tmp_path / "safe")
-    assert ledger.changed_since_backup() is None
+    assert ledger.backups.changed_since() is None
     position = change(ledger, BOB, "since the backup")
     attack(house, f"UPDATE log SET topic = 'access.granted' WHERE position = {position}")
     if leaves == "made to fit":
@@ -168,7 +168,7 @@ def test_a_change_that_is_hidden_does_not_pass_for_none_since_the_backup(filled,
     with pytest.raises(Tampered):
         ledger.rotate(Acting())
     with pytest.raises(Tampered):
-        ledger.changed_since_backup()
+        ledger.backups.changed_since()
     assert ledger.key_history().current == 1
 
 

@@ -98,31 +98,31 @@ def test_every_topic_either_needs_a_backup_or_is_known_not_to():
 
 
 def record(opened, position: int) -> int:
-    return opened.record_backup(Acting(), created(position))
+    return opened.backups.record(Acting(), created(position))
 
 
 def test_what_came_after_the_newest_backup_is_told(house, ledger, monkeypatch):
     """Its first position; reads, questions and drills do not count."""
     monkeypatch.setattr(walk, "PAGE_ROWS", 3)
-    assert ledger.changed_since_backup() == 1
+    assert ledger.backups.changed_since() == 1
     ledger.create_application(Acting(), "Payroll", kind="individual")
     owner = parse_claim("user:ann")
     ledger.set_credentials(Acting(), "Payroll", owner, PAIR)
     record(ledger, ledger.head().size)
-    assert ledger.changed_since_backup() is None
+    assert ledger.backups.changed_since() is None
     for _ in range(7):
         ledger.retrieve(Caller(owner), "Payroll")
     ledger.record_query(Acting(), "everything", 1)
     drill = BackupDrilled(1, bytes(32), ONE, 1, "/backup")
-    ledger.record_backup(Acting(), drill)
-    assert ledger.changed_since_backup() is None
+    ledger.backups.record(Acting(), drill)
+    assert ledger.backups.changed_since() is None
     changed = ledger.role_grant(Acting(), "auditor", "user:ann").position
     ledger.retrieve(Caller(owner), "Payroll")
-    assert ledger.changed_since_backup() == changed
+    assert ledger.backups.changed_since() == changed
     record(ledger, changed)
-    assert ledger.changed_since_backup() is None
+    assert ledger.backups.changed_since() is None
     again = ledger.set_credentials(Acting(), "Payroll", owner, PAIR).position
-    assert ledger.changed_since_backup() == again
+    assert ledger.backups.changed_since() == again
 
 
 def test_an_auditor_records_no_backup(house, ledger, tmp_path):
@@ -137,6 +137,6 @@ def test_an_auditor_records_no_backup(house, ledger, tmp_path):
         with pytest.raises(Refused) as caught:
             record(auditor, 1)
         assert caught.value.code == "operator-needed"
-        assert auditor.backups() == Backups()
+        assert auditor.backups.known() == Backups()
     finally:
         auditor.close()

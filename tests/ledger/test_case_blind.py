@@ -93,7 +93,7 @@ def test_an_owner_administers_their_own_in_any_case(counter):
     ledger.set_credentials(alice, "payroll", None, VALUES)
     outcome = ledger.set_credentials(alice, "payroll", WRITTEN[2], VALUES)
     assert (outcome.owner, outcome.version) == (str(WRITTEN[0]), 2)
-    restored = ledger.restore_credentials(Acting(), "payroll", WRITTEN[2], version=1)
+    restored = ledger.restoring.credentials(Acting(), "payroll", WRITTEN[2], version=1)
     assert restored.owner == str(WRITTEN[0])
     batch = ledger.import_batch(Acting(), [ImportItem("payroll", ALICE, VALUES)])
     assert batch.changed == (False,)
@@ -110,9 +110,9 @@ def test_a_ticket_is_its_users_in_any_case(counter):
         Acting(), "portal", kind="individual", ticketing=True, ticket_redeemers=[redeemer]
     )
     ledger.set_credentials(Acting(), "portal", WRITTEN[0], VALUES)
-    issued = ledger.issue_ticket(Caller(ALICE), "portal")
+    issued = ledger.tickets.issue(Caller(ALICE), "portal")
     said = Caller(parse_claim(f"{BLIND}#service:PORTAL"))
-    got = ledger.redeem_ticket(said, "portal", issued.ticket.reveal())
+    got = ledger.tickets.redeem(said, "portal", issued.ticket.reveal())
     assert got.owner == str(WRITTEN[0])
     for told in (counter.events("access.granted")[-1], counter.events("ticket.redeemed")[-1]):
         assert told.event.caller == f"{BLIND}#service:portal"

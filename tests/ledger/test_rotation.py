@@ -543,9 +543,9 @@ def test_no_remaining_key_opens_an_earlier_value_once_keys_are_destroyed(filled)
         "set",
     ]
     with pytest.raises(KeyUnavailable) as caught:
-        again.restore_credentials(Acting(), "CRM", OWNERS[0], version=1)
+        again.restoring.credentials(Acting(), "CRM", OWNERS[0], version=1)
     assert caught.value.code == "key-destroyed"
-    again.restore_credentials(Acting(), "CRM", OWNERS[0], version=2)
+    again.restoring.credentials(Acting(), "CRM", OWNERS[0], version=2)
     again.close()
     require_whole(filled, 2)
 
@@ -568,7 +568,7 @@ def test_what_is_gone_already_is_not_counted_again(filled):
     rotate(ledger)
     ledger.set_credentials(Acting(), "CRM", LIVE[0], values("next"))
     ledger.set_credentials(Acting(), "CRM", LIVE[0], values("after that"))
-    ledger.restore_credentials(Acting(), "CRM", LIVE[0], version=3)
+    ledger.restoring.credentials(Acting(), "CRM", LIVE[0], version=3)
     outcome = rotate(ledger, destroy_previous=True)
     # What lived on until then, and both that were set since; what was restored lives on.
     assert (outcome.destroyed, outcome.values_gone) == ((3, 4), 3)

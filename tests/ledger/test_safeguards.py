@@ -46,7 +46,7 @@ def back_up_database(ledger) -> None:
     event = BackupCreated(
         FULL, head.size, head.root, bytes(32), 1000, "/media/tape", base_elsewhere=False
     )
-    ledger.record_backup(Acting(), event)
+    ledger.backups.record(Acting(), event)
 
 
 def back_up_keyring(ledger, tmp_path) -> None:

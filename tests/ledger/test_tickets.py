@@ -89,7 +89,7 @@ def frozen(house):
 def refused(ledger, who, application, text, **asked):
     """The refusal of a redemption, and the detail that its record holds."""
     with pytest.raises(Refused) as caught:
-        ledger.redeem_ticket(who, application, text, **asked)
+        ledger.tickets.redeem(who, application, text, **asked)
     assert caught.value.code == "access-denied"
     return recorded(ledger, caught.value.position)
 
@@ -108,7 +108,7 @@ def topics(house):
 
 
 def issue(ledger, who=ALICE, application=None):
-    return ledger.issue_ticket(who, application).ticket.reveal()
+    return ledger.tickets.issue(who, application).ticket.reveal()
 
 
 # One ticket, once
@@ -116,8 +116,8 @@ def issue(ledger, who=ALICE, application=None):
 
 def test_a_redeemer_gets_what_the_user_would_get(house, ledger):
     """The values are the user's own, and two rows in a line name both parties."""
-    issued = ledger.issue_ticket(ALICE, "mail", reason="open the inbox")
-    found = ledger.redeem_ticket(PORTAL, "Mail", issued.ticket.reveal(), reason="inbox")
+    issued = ledger.tickets.issue(ALICE, "mail", reason="open the inbox")
+    found = ledger.tickets.redeem(PORTAL, "Mail", issued.ticket.reveal(), reason="inbox")
     assert (found.application, found.owner, found.version) == ("Mail", "user:alice", 1)
     assert found.fields == PAIR
     record = recorded(ledger, found.position)
@@ -138,7 +138,7 @@ def test_a_redeemer_gets_what_the_user_would_get(house, ledger):
 def test_a_ticket_is_good_once(house, ledger):
     """Whoever comes second is refused, and the record says that it was used."""
     ticket = issue(ledger)
-    ledger.redeem_ticket(PORTAL, "Mail", ticket)
+    ledger.tickets.redeem(PORTAL, "Mail", ticket)
     for _ in range(2):
         record = refused(ledger, PORTAL, "Mail", ticket)
         assert record.event.detail == "ticket-used"
@@ -149,7 +149,7 @@ def test_a_ticket_is_good_once(house, ledger):
 def test_a_group_is_read_by_the_claims_of_the_issue(ledger):
     """A group's shared set is given for a user who presented a member's claim at issue."""
     member = caller("user:alice", "group:finance")
-    found = ledger.redeem_ticket(PORTAL, "Finance", issue(ledger, member))
+    found = ledger.tickets.redeem(PORTAL, "Finance", issue(ledger, member))
     assert (found.owner, found.fields) == (None, PAIR)
     record = refused(ledger, PORTAL, "Finance", issue(ledger, ALICE))
     assert record.event.detail == "not-a-member"
@@ -164,7 +164,7 @@ def test_the_redeemers_own_claims_give_nothing(ledger):
 
 def test_a_redeemer_may_be_one_by_a_group(ledger):
     """The claim that matched is recorded."""
-    found = ledger.redeem_ticket(caller("service:p2", "group:portals"), "Mail", issue(ledger))
+    found = ledger.tickets.redeem(caller("service:p2", "group:portals"), "Mail", issue(ledger))
     assert recorded(ledger, found.position).event.through == "group:portals"
 
 
@@ -175,7 +175,7 @@ def test_the_users_access_is_decided_at_the_redemption(ledger):
     ledger.revoke(OPERATOR, "Finance", "member", "group:finance")
     assert refused(ledger, PORTAL, "Finance", ticket).event.detail == "not-a-member"
     ledger.grant(OPERATOR, "Finance", "member", "group:finance")
-    assert ledger.redeem_ticket(PORTAL, "Finance", ticket).fields == PAIR
+    assert ledger.tickets.redeem(PORTAL, "Finance", ticket).fields == PAIR
 
 
 def test_a_refusal_uses_nothing_up(ledger):
@@ -184,10 +184,10 @@ def test_a_refusal_uses_nothing_up(ledger):
     refused(ledger, STRANGER, "Mail", ticket)
     refused(ledger, PORTAL, "Finance", ticket)
     with pytest.raises(InvalidInput, match="no field") as caught:
-        ledger.redeem_ticket(PORTAL, "Mail", ticket, fields=("PIN",))
+        ledger.tickets.redeem(PORTAL, "Mail", ticket, fields=("PIN",))
     assert caught.value.code == "unknown-field"
     asked = ("windows password",)
-    found = ledger.redeem_ticket(PORTAL, "Mail", ticket, fields=asked)
+    found = ledger.tickets.redeem(PORTAL, "Mail", ticket, fields=asked)
     assert list(found.fields) == ["Windows Password"]
 
 
@@ -196,11 +196,11 @@ def test_nothing_set_uses_nothing_up(ledger):
     carol = caller("user:carol")
     ticket = issue(ledger, carol)
     with pytest.raises(NotFound) as caught:
-        ledger.redeem_ticket(PORTAL, "Mail", ticket)
+        ledger.tickets.redeem(PORTAL, "Mail", ticket)
     assert caught.value.code == "credentials-not-set"
     assert recorded(ledger, caught.value.position).event.on_behalf_of == "user:carol"
     ledger.set_credentials(OPERATOR, "Mail", parse_claim("user:carol"), PAIR)
-    assert ledger.redeem_ticket(PORTAL, "Mail", ticket).owner == "user:carol"
+    assert ledger.tickets.redeem(PORTAL, "Mail", ticket).owner == "user:carol"
 
 
 # Refusals
@@ -209,7 +209,7 @@ def test_nothing_set_uses_nothing_up(ledger):
 def test_all_refusals_are_alike_outside(house, ledger, frozen):
     """Whatever the reason, the caller is told one thing, with a position; the record tells why."""
     used, other, late = issue(ledger), issue(ledger, ALICE, "Mail"), issue(ledger)
-    ledger.redeem_ticket(PORTAL, "Mail", used)
+    ledger.tickets.redeem(PORTAL, "Mail", used)
     fresh = new_ticket(os.urandom).reveal()
     asked = [
         (PORTAL, "Mail", used, "ticket-used"),
@@ -224,7 +224,7 @@ def test_all_refusals_are_alike_outside(house, ledger, frozen):
     told = set()
     for who, application, ticket, detail in asked:
         with pytest.raises(Refused) as caught:
-            ledger.redeem_ticket(who, application, ticket)
+            ledger.tickets.redeem(who, application, ticket)
         error = caught.value
         told.add((error.code, error.message.replace(str(error.position), "N"), error.hint))
         access = recorded(ledger, error.position)
@@ -236,7 +236,7 @@ def test_all_refusals_are_alike_outside(house, ledger, frozen):
         assert access.event.on_behalf_of == became.event.on_behalf_of == known
     frozen.now += 120 * SECOND_US
     with pytest.raises(Refused) as caught:
-        ledger.redeem_ticket(PORTAL, "Mail", late)
+        ledger.tickets.redeem(PORTAL, "Mail", late)
     error = caught.value
     told.add((error.code, error.message.replace(str(error.position), "N"), error.hint))
     assert len(told) == 1
@@ -267,7 +267,7 @@ def test_a_ticket_ends_with_the_application_that_it_was_issued_for(ledger):
 def test_a_refused_issue_is_recorded(house, ledger, who, application, detail):
     """Whoever gets no ticket is told a position, and no more."""
     with pytest.raises(Refused) as caught:
-        ledger.issue_ticket(who, application)
+        ledger.tickets.issue(who, application)
     assert caught.value.code == "access-denied"
     record = recorded(ledger, caught.value.position)
     assert (record.topic, record.event.detail) == ("ticket.not-issued", detail)
@@ -305,7 +305,7 @@ def test_a_text_far_too_long_is_no_input(house, ledger):
     """It is refused before anything is recorded."""
     before = topics(house)
     with pytest.raises(InvalidInput) as caught:
-        ledger.redeem_ticket(PORTAL, "Mail", "A" * 129)
+        ledger.tickets.redeem(PORTAL, "Mail", "A" * 129)
     assert caught.value.code == "invalid-ticket"
     assert topics(house) == before
 
@@ -316,13 +316,13 @@ def test_a_text_far_too_long_is_no_input(house, ledger):
 @pytest.mark.parametrize("bound", [False, True])
 def test_a_ticket_is_good_until_its_time_is_over(ledger, frozen, bound):
     """A microsecond before the timeout it is good, and at the timeout it is not."""
-    issued = [ledger.issue_ticket(ALICE, "Mail" if bound else None) for _ in range(3)]
+    issued = [ledger.tickets.issue(ALICE, "Mail" if bound else None) for _ in range(3)]
     tickets = [one.ticket.reveal() for one in issued]
     began = frozen.now
     assert {one.issued_at for one in issued} == {began}
     assert {one.expires_at for one in issued} == {began + 120 * SECOND_US if bound else None}
     frozen.now = began + 120 * SECOND_US - 1
-    assert ledger.redeem_ticket(PORTAL, "Mail", tickets[0]).owner == "user:alice"
+    assert ledger.tickets.redeem(PORTAL, "Mail", tickets[0]).owner == "user:alice"
     frozen.now += 1
     assert refused(ledger, PORTAL, "Mail", tickets[1]).event.detail == "ticket-expired"
     frozen.now += 1
@@ -383,7 +383,7 @@ def test_a_clock_far_before_the_issue_is_not_believed(ledger, frozen):
     """Five minutes is what two hosts' clocks may be apart."""
     tickets = [issue(ledger), issue(ledger)]
     frozen.now -= 300 * SECOND_US
-    assert ledger.redeem_ticket(PORTAL, "Mail", tickets[0]).owner == "user:alice"
+    assert ledger.tickets.redeem(PORTAL, "Mail", tickets[0]).owner == "user:alice"
     frozen.now -= 1
     assert refused(ledger, PORTAL, "Mail", tickets[1]).event.detail == "ticket-expired"
 
@@ -395,7 +395,7 @@ def test_a_log_ahead_of_the_clock_does_not_lengthen_life(ledger, frozen):
     frozen.now -= 3600 * SECOND_US
     good, late = issue(ledger), issue(ledger)
     frozen.now += 119 * SECOND_US
-    assert ledger.redeem_ticket(PORTAL, "Mail", good).owner == "user:alice"
+    assert ledger.tickets.redeem(PORTAL, "Mail", good).owner == "user:alice"
     frozen.now += SECOND_US
     assert refused(ledger, PORTAL, "Mail", late).event.detail == "ticket-expired"
 
@@ -411,7 +411,7 @@ def test_of_many_at_once_exactly_one_wins(house, ledger):
     def redeem():
         start.wait()
         try:
-            won.append(ledger.redeem_ticket(PORTAL, "Mail", ticket).position)
+            won.append(ledger.tickets.redeem(PORTAL, "Mail", ticket).position)
         except Refused as error:
             lost.append(error.position)
 
@@ -431,7 +431,7 @@ def test_of_two_openings_exactly_one_wins(house, ledger):
     try:
         for first, second in ((ledger, other), (other, ledger)):
             ticket = issue(ledger)
-            assert first.redeem_ticket(PORTAL, "Mail", ticket).owner == "user:alice"
+            assert first.tickets.redeem(PORTAL, "Mail", ticket).owner == "user:alice"
             assert refused(second, PORTAL, "Mail", ticket).event.detail == "ticket-used"
     finally:
         other.close()
@@ -441,9 +441,9 @@ def test_coroutines_issue_and_redeem(ledger):
     """What the service calls does the same."""
 
     async def both():
-        issued = await ledger.issue_ticket_async(ALICE, "Mail")
+        issued = await ledger.tickets.issue_async(ALICE, "Mail")
         text = issued.ticket.reveal()
-        asked = [ledger.redeem_ticket_async(PORTAL, "Mail", text) for _ in range(4)]
+        asked = [ledger.tickets.redeem_async(PORTAL, "Mail", text) for _ in range(4)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
     answers = asyncio.run(both())
@@ -456,8 +456,8 @@ def test_coroutines_issue_and_redeem(ledger):
 
 def test_the_ticket_is_nowhere_in_the_store(house, ledger):
     """Neither its text nor its bits lie in any row, in clear or sealed."""
-    issued = ledger.issue_ticket(ALICE)
-    ledger.redeem_ticket(PORTAL, "Mail", issued.ticket.reveal())
+    issued = ledger.tickets.issue(ALICE)
+    ledger.tickets.redeem(PORTAL, "Mail", issued.ticket.reveal())
     ledger.close()
     text, bits = issued.ticket.reveal().encode(), issued.ticket._bits
     opened = [ledger._desk.mapper.text(row) for row in _all_rows(ledger)]
@@ -476,7 +476,7 @@ def _all_rows(ledger):
 def test_a_redemption_that_was_taken_away_is_missed(house, ledger):
     """Whoever deletes the row that ended a ticket does not get it redeemed again."""
     ticket = issue(ledger)
-    found = ledger.redeem_ticket(PORTAL, "Mail", ticket)
+    found = ledger.tickets.redeem(PORTAL, "Mail", ticket)
     ledger.close()
     for (name,) in (
         []
@@ -488,7 +488,7 @@ def test_a_redemption_that_was_taken_away_is_missed(house, ledger):
     again = house.open()
     try:
         with pytest.raises(LedgerError) as caught:
-            again.redeem_ticket(PORTAL, "Mail", ticket)
+            again.tickets.redeem(PORTAL, "Mail", ticket)
         assert caught.value.family == "tampered"
     finally:
         again.close()
@@ -554,7 +554,7 @@ def test_a_hosts_memory_lets_go_of_tickets_in_time(in_file):
     """Two days of the log after their issue; a ticket that it let go of is unknown."""
     house, frozen, ledger = in_file, in_file.clock, in_file.open()
     old = issue(ledger)
-    ledger.redeem_ticket(PORTAL, "Mail", issue(ledger))
+    ledger.tickets.redeem(PORTAL, "Mail", issue(ledger))
     ledger = restarted(house, ledger)
     before = remembered(house, "tips")
     assert remembered(house, "passing") == 2
@@ -564,7 +564,7 @@ def test_a_hosts_memory_lets_go_of_tickets_in_time(in_file):
     assert (remembered(house, "tips"), remembered(house, "passing")) == (before + 1, 3)
     assert refused(ledger, PORTAL, "Mail", old).event.detail == "ticket-expired"
     frozen.now += 1
-    ledger.redeem_ticket(PORTAL, "Mail", kept)
+    ledger.tickets.redeem(PORTAL, "Mail", kept)
     ledger = restarted(house, ledger)
     assert (remembered(house, "tips"), remembered(house, "passing")) == (before - 1, 1)
     record = refused(ledger, PORTAL, "Mail", old)
@@ -593,12 +593,12 @@ def test_a_host_that_let_go_follows_one_that_did_not(in_file):
 def test_a_host_without_memory_knows_all_tickets(house, ledger):
     """Its walk through the log finds them where they stand."""
     used, good = issue(ledger), issue(ledger)
-    ledger.redeem_ticket(PORTAL, "Mail", used)
+    ledger.tickets.redeem(PORTAL, "Mail", used)
     ledger.close()
     house.keyring_path.with_name(f"{house.keyring_path.name}.memory").unlink()
     again = house.open()
     assert refused(again, PORTAL, "Mail", used).event.detail == "ticket-used"
-    assert again.redeem_ticket(PORTAL, "Mail", good).owner == "user:alice"
+    assert again.tickets.redeem(PORTAL, "Mail", good).owner == "user:alice"
     again.close()
 
 
@@ -619,7 +619,7 @@ def erasing(house, ledger, frozen):
 def test_erasure_breaks_no_live_ticket(house, ledger, frozen, erasing):
     """Months that are over for long go; a ticket of today is good until its time is over."""
     old = issue(ledger)
-    ledger.redeem_ticket(PORTAL, "Mail", old)
+    ledger.tickets.redeem(PORTAL, "Mail", old)
     unused = issue(ledger)
     frozen.now += 30 * DAY_US
     ledger.retrieve(ALICE, "Mail")
@@ -628,7 +628,7 @@ def test_erasure_breaks_no_live_ticket(house, ledger, frozen, erasing):
     frozen.now += 10 * DAY_US
     good = issue(ledger, ALICE, "Mail")
     assert erasing() > 0
-    assert ledger.redeem_ticket(PORTAL, "Mail", good).owner == "user:alice"
+    assert ledger.tickets.redeem(PORTAL, "Mail", good).owner == "user:alice"
     for ticket in (old, unused):
         record = refused(ledger, PORTAL, "Mail", ticket)
         assert (record.event.detail, record.event.on_behalf_of) == ("no-such-ticket", None)
@@ -644,7 +644,7 @@ def test_a_used_ticket_whose_records_were_erased_stays_used(house, ledger, froze
     """Even where the clock is put back to the minute of its issue."""
     began = frozen.now
     used, unused = issue(ledger), issue(ledger)
-    ledger.redeem_ticket(PORTAL, "Mail", used)
+    ledger.tickets.redeem(PORTAL, "Mail", used)
     for _ in range(3):
         frozen.now += 25 * DAY_US
         ledger.retrieve(ALICE, "Mail")
@@ -656,7 +656,7 @@ def test_a_used_ticket_whose_records_were_erased_stays_used(house, ledger, froze
 
 def test_what_is_erased_is_not_told_anew(ledger, frozen):
     """Who had a ticket is forgotten from the erasure on, though its key is still at hand."""
-    issued = ledger.issue_ticket(ALICE)
+    issued = ledger.tickets.issue(ALICE)
     for _ in range(3):
         frozen.now += 25 * DAY_US
         ledger.retrieve(ALICE, "Mail")
@@ -705,8 +705,8 @@ def nothing_wrong(ledger):
 def test_tokens_speak_for_user_and_redeemer(ledger, trusting):
     """Both are recorded with what was known of their tokens, and decided again by it."""
     petra, portal = by_token(trusting, "user:petra"), by_token(trusting, "service:portal")
-    issued = ledger.issue_ticket(petra, "Mail")
-    found = ledger.redeem_ticket(portal, "Mail", issued.ticket.reveal())
+    issued = ledger.tickets.issue(petra, "Mail")
+    found = ledger.tickets.redeem(portal, "Mail", issued.ticket.reveal())
     assert found.owner == f"{STS}#user:petra"
     assert recorded(ledger, issued.position).actor.token == petra.token
     for position in (found.position - 1, found.position):
@@ -722,7 +722,7 @@ def test_a_ticket_ends_with_the_trust_in_whoever_spoke_for_its_user(ledger, trus
     assert refused(ledger, PORTAL, "Mail", theirs).event.detail == "issuer-not-trusted"
     assert refused(ledger, portal, "Mail", ours).event.detail == "issuer-not-trusted"
     with pytest.raises(Refused) as caught:
-        ledger.issue_ticket(petra)
+        ledger.tickets.issue(petra)
     assert recorded(ledger, caught.value.position).event.detail == "issuer-not-trusted"
     assert nothing_wrong(ledger)
 

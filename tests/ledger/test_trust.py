@@ -148,12 +148,12 @@ def test_a_bound_token_redeems_no_ticket_elsewhere(counter):
         Acting(), "portal", kind="individual", ticketing=True, ticket_redeemers=redeemers
     )
     ledger.set_credentials(Acting(), "portal", ALICE, VALUES)
-    ticket = ledger.issue_ticket(Caller(ALICE), "portal").ticket.reveal()
+    ticket = ledger.tickets.issue(Caller(ALICE), "portal").ticket.reveal()
     with pytest.raises(Refused):
-        ledger.redeem_ticket(caller(counter, app="billing"), "portal", ticket)
+        ledger.tickets.redeem(caller(counter, app="billing"), "portal", ticket)
     refused = counter.events("access.")[-1].event
     assert refused.detail == "token-for-another-application"
-    assert ledger.redeem_ticket(caller(counter, app="portal"), "portal", ticket).version == 1
+    assert ledger.tickets.redeem(caller(counter, app="portal"), "portal", ticket).version == 1
     assert rechecked(counter)[1] == []
 
 
@@ -243,7 +243,7 @@ def test_a_token_that_expires_while_its_request_waits_counts_for_nothing(counter
     for ask in (
         lambda: ledger.retrieve(who, "payroll"),
         lambda: ledger.retrieve(who, "nowhere"),
-        lambda: ledger.issue_ticket(who, "cube"),
+        lambda: ledger.tickets.issue(who, "cube"),
         lambda: ledger.set_credentials(Acting(who), "payroll", ALICE, VALUES),
         lambda: ledger.record_query(Acting(who), "who-can", 1),
     ):
@@ -272,7 +272,7 @@ def test_the_recheck_finds_what_was_recorded_when_a_token_cannot_have_been_good(
     clock.now += moved
     monkeypatch.setattr("ledger.usecases.desk.Desk._require_alive", lambda *_: None)
     wrong = [ledger.retrieve(who, "payroll").position for _ in range(2)]
-    wrong.append(ledger.issue_ticket(who, "cube").position)
+    wrong.append(ledger.tickets.issue(who, "cube").position)
     wrong.append(ledger.set_credentials(Acting(who), "payroll", ALICE, VALUES).position)
     monkeypatch.undo()
     _, found = rechecked(counter)

@@ -127,7 +127,7 @@ def fill_world(world):
         ledger.set_credentials(OPERATOR, "Gone", owner(name), PAIR)
     ledger.set_credentials(OPERATOR, "Finance", None, PAIR)
     ledger.set_credentials(OPERATOR, "Payroll", owner("user:alice"), PAIR)
-    ledger.restore_credentials(OPERATOR, "Payroll", owner("user:alice"), version=1)
+    ledger.restoring.credentials(OPERATOR, "Payroll", owner("user:alice"), version=1)
     ledger.delete_credentials(OPERATOR, "Payroll", owner("user:carol"))
     ledger.delete_application(OPERATOR, "Gone")
     world.read(caller("user:alice"), "Payroll")

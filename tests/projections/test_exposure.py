@@ -78,11 +78,11 @@ def test_nothing_that_was_refused_or_not_there_was_seen(busy):
 
 def test_a_restored_version_is_open_again(read):
     """Who saw the version whose values are the present ones knows the present ones."""
-    read.ledger.restore_credentials(OPERATOR, PAYROLL, owner("user:alice"), version=1)
+    read.ledger.restoring.credentials(OPERATOR, PAYROLL, owner("user:alice"), version=1)
     assert [one[4] for one in short(agrees(read, "user:alice"))] == [False, True, True]
-    read.ledger.restore_credentials(OPERATOR, PAYROLL, owner("user:alice"), version=5)
+    read.ledger.restoring.credentials(OPERATOR, PAYROLL, owner("user:alice"), version=5)
     assert [one[4] for one in short(agrees(read, "user:alice"))] == [False, True, True]
-    read.ledger.restore_credentials(OPERATOR, PAYROLL, owner("user:alice"), version=2)
+    read.ledger.restoring.credentials(OPERATOR, PAYROLL, owner("user:alice"), version=2)
     assert [one[4] for one in short(agrees(read, "user:alice"))] == [True, False, True]
 
 

@@ -56,17 +56,17 @@ def try_all(world):
 
     def redeem(who, application, ticket, **asked):
         with contextlib.suppress(LedgerError):
-            ledger.redeem_ticket(who, application, ticket, **asked)
+            ledger.tickets.redeem(who, application, ticket, **asked)
 
     member = caller("user:alice", "group:finance")
     for application in ("Nowhere", "Plain", "Finance"):
         with contextlib.suppress(LedgerError):
-            ledger.issue_ticket(ALICE, application)
-    bound = ledger.issue_ticket(ALICE, "Mail").ticket.reveal()
-    free = ledger.issue_ticket(member, reason="free").ticket.reveal()
-    group = ledger.issue_ticket(member, "Finance").ticket.reveal()
-    carol = ledger.issue_ticket(caller("user:carol"), "Mail").ticket.reveal()
-    late = ledger.issue_ticket(ALICE, "Mail").ticket.reveal()
+            ledger.tickets.issue(ALICE, application)
+    bound = ledger.tickets.issue(ALICE, "Mail").ticket.reveal()
+    free = ledger.tickets.issue(member, reason="free").ticket.reveal()
+    group = ledger.tickets.issue(member, "Finance").ticket.reveal()
+    carol = ledger.tickets.issue(caller("user:carol"), "Mail").ticket.reveal()
+    late = ledger.tickets.issue(ALICE, "Mail").ticket.reveal()
     redeem(STRANGER, "Mail", bound)
     redeem(PORTAL, "Finance", bound)
     redeem(PORTAL, "Plain", bound)
@@ -136,8 +136,8 @@ def last_pair(world):
 
 
 def redeemed(world):
-    ticket = world.ledger.issue_ticket(ALICE, "Mail")
-    world.ledger.redeem_ticket(PORTAL, "Mail", ticket.ticket.reveal())
+    ticket = world.ledger.tickets.issue(ALICE, "Mail")
+    world.ledger.tickets.redeem(PORTAL, "Mail", ticket.ticket.reveal())
     return last_pair(world)
 
 
@@ -165,9 +165,9 @@ def test_a_ticket_redeemed_twice_is_found(world):
 )
 def test_a_redemption_that_should_not_have_been_is_found(world, change, why):
     """Another redeemer, user, time, ticket or application than the rules allow."""
-    issued = world.ledger.issue_ticket(ALICE, "Mail")
-    other = world.ledger.issue_ticket(ALICE, "Mail")
-    world.ledger.redeem_ticket(PORTAL, "Mail", other.ticket.reveal())
+    issued = world.ledger.tickets.issue(ALICE, "Mail")
+    other = world.ledger.tickets.issue(ALICE, "Mail")
+    world.ledger.tickets.redeem(PORTAL, "Mail", other.ticket.reveal())
     became, access = last_pair(world)
     digest = issued.ticket.digest(world.ledger._desk.streams.tickets_key())
     event = replace(became.event, ticket=digest, issued=issued.position)
@@ -216,14 +216,14 @@ def test_a_ticket_that_should_not_have_been_issued_is_found(world):
 
 def test_what_was_issued_long_ago_is_not_held(world):
     """A refusal of a ticket of more than a day ago is right, whoever it was; a release is not."""
-    ticket = world.ledger.issue_ticket(ALICE, "Mail")
+    ticket = world.ledger.tickets.issue(ALICE, "Mail")
     world.house.clock.offset_us += 25 * 3600 * 1_000_000
     with pytest.raises(LedgerError):
-        world.ledger.redeem_ticket(PORTAL, "Mail", ticket.ticket.reveal())
-    world.ledger.issue_ticket(ALICE, "Mail")
+        world.ledger.tickets.redeem(PORTAL, "Mail", ticket.ticket.reveal())
+    world.ledger.tickets.issue(ALICE, "Mail")
     assert rechecked(world)["wrong"] == []
     with pytest.raises(LedgerError):
-        world.ledger.redeem_ticket(PORTAL, "Mail", ticket.ticket.reveal())
+        world.ledger.tickets.redeem(PORTAL, "Mail", ticket.ticket.reveal())
     assert rechecked(world)["wrong"] == []
     became, access = redeemed(world)
     digest = ticket.ticket.digest(world.ledger._desk.streams.tickets_key())
@@ -239,8 +239,8 @@ def test_what_was_issued_long_ago_is_not_held(world):
 def test_a_redemption_is_explained_with_its_ticket(world):
     """From the position of the access as from that of what became of the ticket."""
     ledger = world.ledger
-    issued = ledger.issue_ticket(caller("user:alice", "group:finance"), "Finance")
-    found = ledger.redeem_ticket(PORTAL, "Finance", issued.ticket.reveal())
+    issued = ledger.tickets.issue(caller("user:alice", "group:finance"), "Finance")
+    found = ledger.tickets.redeem(PORTAL, "Finance", issued.ticket.reveal())
     told = explain(world.store, world.mapper, found.position)
     assert explain(world.store, world.mapper, found.position - 1) == told
     assert (told["outcome"], told["detail"], told["mend"]) == ("granted", "redeemer", None)

@@ -581,7 +581,7 @@ class Histories(RuleBasedStateMachine):
         expected = self.model.restore(canonical(actor), application, owner, version)
         self.meets_version(
             expected,
-            lambda ledger: ledger.restore_credentials(
+            lambda ledger: ledger.restoring.credentials(
                 acting(actor, reason), application, owner_claim(owner), version=version
             ),
         )

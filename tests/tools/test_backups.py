@@ -402,7 +402,7 @@ def test_no_value_lies_in_an_archive_in_clear(worked):
 def test_an_archive_left_unrecorded_is_told_to_people_and_drilled(worked, monkeypatch):
     """With and without a backup before it; what was taken up is named beside the answer."""
     from ledger.errors import Unavailable
-    from ledger.usecases.ledger import Ledger
+    from ledger.usecases.backup_records import BackupRecords
 
     def lost(*_, **__):
         raise Unavailable("store-unreachable", "The server is gone.")
@@ -410,7 +410,7 @@ def test_an_archive_left_unrecorded_is_told_to_people_and_drilled(worked, monkey
     place = str(worked.archives / "one")
     left = worked.ok("status")["position"]
     with monkeypatch.context() as patched:
-        patched.setattr(Ledger, "record_backup", lost)
+        patched.setattr(BackupRecords, "record", lost)
         worked.fails(7, "store-unreachable", "backup", "create", place)
     worked.ok("credential", "get", "payroll", "--as", "user:ann")
     answer = worked("backup", "create", place, "--since-backup", json_wanted=False)
@@ -425,14 +425,14 @@ def test_an_archive_left_unrecorded_is_told_to_people_and_drilled(worked, monkey
 def test_a_full_archive_that_is_taken_up_needs_nobodys_word_for_a_base(worked, monkeypatch):
     """Only what goes on from it is recorded as vouched for."""
     from ledger.errors import Unavailable
-    from ledger.usecases.ledger import Ledger
+    from ledger.usecases.backup_records import BackupRecords
 
     def lost(*_, **__):
         raise Unavailable("store-unreachable", "The server is gone.")
 
     place = str(worked.archives / "one")
     with monkeypatch.context() as patched:
-        patched.setattr(Ledger, "record_backup", lost)
+        patched.setattr(BackupRecords, "record", lost)
         worked.fails(7, "store-unreachable", "backup", "create", place)
     worked.ok("credential", "get", "payroll", "--as", "user:ann")
     assert "taken_up" in worked.ok("backup", "create", place, "--since-backup", "--base-elsewhere")

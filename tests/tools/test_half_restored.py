@@ -10,7 +10,7 @@ import tools.backups
 from ledger.archive.restoring import finish
 from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.sqlite import SqliteStore
-from ledger.usecases.ledger import Ledger
+from ledger.usecases.backup_records import BackupRecords
 from tests.tools.test_backups import create, lose, topics, worked  # noqa: F401 # a fixture
 from tests.tools.test_restored_keys import forget, password
 
@@ -68,7 +68,7 @@ def test_killed_near_its_end_a_restore_is_finished_by_the_same_command(
     command = ("backup", "restore", made["directory"])
     with monkeypatch.context() as patched:
         if where == "before the record":
-            patched.setattr(Ledger, "record_backup", killed)
+            patched.setattr(BackupRecords, "record", killed)
         else:
             patched.setattr(tools.backups, "finish", killed)
         with pytest.raises(Killed):
@@ -97,7 +97,7 @@ def test_a_whole_ledger_is_no_place_to_restore_into_though_the_archive_begins_li
     forget(worked)
     lose(worked)
     with monkeypatch.context() as patched:
-        patched.setattr(Ledger, "record_backup", killed)
+        patched.setattr(BackupRecords, "record", killed)
         with pytest.raises(Killed):
             worked("backup", "restore", older["directory"])
     store = store_of(worked)

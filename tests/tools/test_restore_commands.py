@@ -7,7 +7,7 @@ import json
 import pytest
 
 import tools.restoring
-from ledger.usecases.ledger import Ledger
+from ledger.usecases.restorer import Restorer
 from tests.tools.test_terminal import typed
 
 CANARY = "canary-5d20-secret"
@@ -168,7 +168,7 @@ def test_destroyed_keys_are_told_with_exit_6_and_the_rest_is_restored(mistaken):
 
 def test_an_interruption_tells_how_far_it_came_and_how_to_go_on(mistaken, monkeypatch):
     monkeypatch.setattr(tools.restoring, "RESTORED_TOGETHER_MAX", 1)
-    take, left = Ledger.restore_mappings, [1]
+    take, left = Restorer.mappings, [1]
 
     def interrupted(*asked):
         if not left[0]:
@@ -176,7 +176,7 @@ def test_an_interruption_tells_how_far_it_came_and_how_to_go_on(mistaken, monkey
         left[0] -= 1
         return take(*asked)
 
-    monkeypatch.setattr(Ledger, "restore_mappings", interrupted)
+    monkeypatch.setattr(Restorer, "mappings", interrupted)
     answer = mistaken(*restore("--all", "--yes"))
     assert (answer.code, answer.error["code"]) == (130, "interrupted")
     assert "at least 1 of 2 changes" in answer.error["message"]

@@ -21,8 +21,8 @@ from ledger.log.writer import Writer
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from ledger.usecases.credentials import ImportItem
-from ledger.usecases.ledger import Ledger
 from ledger.usecases.restoration import RestoreApplication, RestoreMappings, RestoreRoles
+from ledger.usecases.restorer import Restorer
 from ledger.values import FieldValue
 from projections.moment import state_at
 from projections.redecide import redecide
@@ -191,10 +191,10 @@ def test_a_value_restored_or_resealed_since_is_no_difference(filled):
     """Two versions are the same where both go back to the same set."""
     then, values = filled.position, filled.values()
     filled.set("CRM", ALICE, "wrong")
-    filled.ledger.restore_credentials(Acting(), "CRM", ALICE, version=1)
+    filled.ledger.restoring.credentials(Acting(), "CRM", ALICE, version=1)
     filled.set("CRM", BOB, "wrong")
-    filled.ledger.restore_credentials(Acting(), "CRM", BOB, version=1)
-    filled.ledger.restore_credentials(Acting(), "CRM", BOB, version=3)
+    filled.ledger.restoring.credentials(Acting(), "CRM", BOB, version=1)
+    filled.ledger.restoring.credentials(Acting(), "CRM", BOB, version=3)
     filled.ledger.rotate(Acting(), without_backup=True)
     assert filled.plan(then).plan.is_empty
     undone(filled, then, values=values)
@@ -537,13 +537,13 @@ def test_two_thousand_overwritten_credentials_take_four_requests(hands, monkeypa
     then = hands.position
     fill("wrong")
     sizes = []
-    restore = Ledger.restore_mappings
+    restore = Restorer.mappings
 
     def counted(self, acting, steps, creations):
         sizes.append(len(steps))
         return restore(self, acting, steps, creations)
 
-    monkeypatch.setattr(Ledger, "restore_mappings", counted)
+    monkeypatch.setattr(Restorer, "mappings", counted)
     assert hands.restore(then)["restored"] == 2000
     assert sizes == [500] * 4
     assert hands.values() == {("crm", str(o)): {"Password": f"right of {o}"} for o in owners}
@@ -561,22 +561,22 @@ def test_an_auditor_and_whoever_is_acted_for_may_not(filled):
     size = filled.position
     steps = list(plan.steps())
     asked = [
-        lambda who: ledger.restore_application(who, plan.applications[0].step),
-        lambda who: ledger.restore_roles(who, plan.roles),
-        lambda who: ledger.restore_mappings(who, steps, plan.creations),
+        lambda who: ledger.restoring.application(who, plan.applications[0].step),
+        lambda who: ledger.restoring.roles(who, plan.roles),
+        lambda who: ledger.restoring.mappings(who, steps, plan.creations),
     ]
     for ask in asked:
         with pytest.raises(Refused) as caught:
             ask(acting)
         assert caught.value.code == "not-allowed"
-    desk = ledger._desk
+    desk = ledger.restoring._desk
     slot = replace(desk.unlocked.slot, opens="auditor")
-    ledger._desk = replace(desk, unlocked=replace(desk.unlocked, slot=slot))
+    ledger.restoring._desk = replace(desk, unlocked=replace(desk.unlocked, slot=slot))
     for ask in asked:
         with pytest.raises(Refused) as caught:
             ask(OPERATOR)
         assert caught.value.code == "operator-needed"
-    ledger._desk = desk
+    ledger.restoring._desk = desk
     assert filled.position == size
 
 
@@ -594,14 +594,14 @@ def test_a_step_that_does_not_fit_leaves_nothing(filled, name):
     plan, size = filled.plan(filled.position).plan, filled.position
     good = MappingStep("CRM", "user:bob", 1, None, 0)
     with pytest.raises(Conflict) as caught:
-        filled.ledger.restore_mappings(OPERATOR, [good, HOSTILE[name]], plan.creations)
+        filled.ledger.restoring.mappings(OPERATOR, [good, HOSTILE[name]], plan.creations)
     assert caught.value.code == "changed-meanwhile"
     assert filled.position == size
     with pytest.raises(InvalidInput) as caught:
-        filled.ledger.restore_mappings(OPERATOR, [good] * 501, plan.creations)
+        filled.ledger.restoring.mappings(OPERATOR, [good] * 501, plan.creations)
     assert caught.value.code == "batch-too-large"
     with pytest.raises(Conflict):
-        filled.ledger.restore_roles(OPERATOR, RolesStep(0, (), ()))
+        filled.ledger.restoring.roles(OPERATOR, RolesStep(0, (), ()))
     assert filled.position == size
 
 
@@ -653,7 +653,7 @@ def step(hands, chance, count):
         "right": lambda: ledger.role_grant(Acting(), "auditor", chance.choice(CLAIMS)),
         "no right": lambda: ledger.role_revoke(Acting(), "auditor", chance.choice(CLAIMS)),
         "unset": lambda: ledger.delete_credentials(Acting(), name, owner),
-        "earlier": lambda: ledger.restore_credentials(
+        "earlier": lambda: ledger.restoring.credentials(
             Acting(), name, owner, version=chance.randint(1, 4)
         ),
         "rotate": lambda: ledger.rotate(Acting(), without_backup=True),

@@ -191,10 +191,12 @@ def restore(
         at_us = None if at is None else parse_moment(at, session.now())
         ledger = session.ledger
         if dry_run:
-            found = ledger.preview_restore(acting, application, whose, version=version, at_us=at_us)
+            found = ledger.restoring.preview(
+                acting, application, whose, version=version, at_us=at_us
+            )
             run.print(preview_document(found))
             return
-        outcome = ledger.restore_credentials(
+        outcome = ledger.restoring.credentials(
             acting, application, whose, version=version, at_us=at_us
         )
     run.print(mapping_document(outcome), sentence=f"Restored as version {outcome.version}.")

@@ -41,7 +41,7 @@ def issue(run: Run, application: str | None) -> None:
 
     run.require_caller()
     with run.session() as session:
-        issued = session.ledger.issue_ticket(
+        issued = session.ledger.tickets.issue(
             run.required_caller(), application, reason=run.checked_reason()
         )
     print_ticket(run, ticket_document(issued))
@@ -90,7 +90,7 @@ def redeem(
     run.require_caller()
     text = read_ticket(ticket_file, run.standard_input)
     with run.session() as session, receipt_in(receipt, receipts_of(session)) as keep:
-        found = session.ledger.redeem_ticket(
+        found = session.ledger.tickets.redeem(
             run.required_caller(),
             application,
             text,

@@ -75,7 +75,7 @@ async def restore(counter: Counter, question: Question[bodies.Restore]) -> answe
     owner, at_us = owner_in(body.owner), _moment(counter, body)
     return _mapping(
         await counter.wait(
-            lambda: counter.ledger.restore_credentials(
+            lambda: counter.ledger.restoring.credentials(
                 question.acting, question.named, owner, version=body.version, at_us=at_us
             )
         )
@@ -89,7 +89,7 @@ async def preview_restore(
     body = question.body
     owner, at_us = owner_in(body.owner), _moment(counter, body)
     found = await counter.wait(
-        lambda: counter.ledger.preview_restore(
+        lambda: counter.ledger.restoring.preview(
             question.acting, question.named, owner, version=body.version, at_us=at_us
         )
     )

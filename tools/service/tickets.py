@@ -10,7 +10,7 @@ from tools.shapes import ticket_document
 
 async def issue(counter: Counter, question: Question[bodies.IssueTicket]) -> answers.TicketIssued:
     """A ticket for the caller."""
-    issued = await counter.ledger.issue_ticket_async(
+    issued = await counter.ledger.tickets.issue_async(
         question.caller, question.application, reason=question.reason
     )
     return answers.TicketIssued(**ticket_document(issued))
@@ -19,7 +19,7 @@ async def issue(counter: Counter, question: Question[bodies.IssueTicket]) -> ans
 async def redeem(counter: Counter, question: Question[bodies.RedeemTicket]) -> answers.Retrieved:
     """The credentials of whom it was issued to."""
     body = question.body
-    found = await counter.ledger.redeem_ticket_async(
+    found = await counter.ledger.tickets.redeem_async(
         question.caller,
         question.named,
         body.ticket,

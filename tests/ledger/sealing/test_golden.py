@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import open_sealed, seal
 from ledger.sealing.epochs import EpochKeys, commitments
-from ledger.sealing.keyring import parse_keyring
+from ledger.sealing.keyring_parsing import parse_keyring
 from ledger.sealing.keys import KeySet
 from ledger.sealing.secrets import SecretBox
 from ledger.sealing.slots import key_file, passphrase, shares_of

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import KeyUnavailable
-from ledger.sealing.keyring import BYTES_MAX, MAGIC, _cipher, create_keyring, parse_keyring
+from ledger.sealing.keyring import MAGIC, create_keyring
+from ledger.sealing.keyring_parsing import BYTES_MAX, parse_keyring
 from ledger.sealing.slots import seal_root
+from ledger.sealing.wrapped_keys import _cipher
 from tests.ledger.sealing.counted import CHEAP, KEY, OTHER_KEY, Counted
 
 UNLOCKED = create_keyring("first", KEY, created_at=1, random=Counted("hostile"), cost=CHEAP)

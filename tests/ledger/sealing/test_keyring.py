@@ -8,9 +8,12 @@ from dataclasses import replace
 import pytest
 
 from ledger.errors import Conflict, InvalidInput, KeyUnavailable, NotFound, Refused
+from ledger.sealing.auditors_keyring import export_auditor
 from ledger.sealing.epochs import KeyName, commitments, new_epoch
-from ledger.sealing.keyring import SLOTS_MAX, GivenUp, _wrap, create_keyring, parse_keyring
+from ledger.sealing.keyring import SLOTS_MAX, GivenUp, create_keyring
+from ledger.sealing.keyring_parsing import parse_keyring
 from ledger.sealing.slots import key_file
+from ledger.sealing.wrapped_keys import WrappedKeys
 from tests.ledger.sealing.counted import CHEAP, KEY, OTHER_KEY, WORDS, Counted
 
 
@@ -141,7 +144,7 @@ def test_an_auditor_changes_nothing_but_the_own_passphrase(add, counted):
     for call in (
         lambda: add("more", "operator", KEY, auditor),
         lambda: auditor.remove_slot(2, counted),
-        lambda: auditor.export_auditor(2, counted),
+        lambda: export_auditor(auditor, 2, counted),
     ):
         assert _refusal(call, Refused) == "operator-needed"
     changed = auditor.change_holding(WORDS, KEY, random=counted, cost=CHEAP)
@@ -152,13 +155,13 @@ def test_an_auditors_file_is_made_again_without_the_auditor(add, counted):
     """The same passphrase opens it, the signing key is the same, the root is new."""
     keyring, slot, exported = add("audit", "auditor", WORDS)
     operator = parse_keyring(keyring.to_bytes()).unlock(KEY)
-    again = operator.export_auditor(slot.id, counted).unlock(WORDS)
+    again = export_auditor(operator, slot.id, counted).unlock(WORDS)
     first = exported.unlock(WORDS)
     assert again.root != first.root
     assert again.slot.signing_public_key == first.slot.signing_public_key
     assert again.epochs == first.epochs
-    assert _refusal(lambda: operator.export_auditor(1, counted), InvalidInput) == "not-an-auditor"
-    assert _refusal(lambda: operator.export_auditor(9, counted), NotFound) == "no-such-slot"
+    assert _refusal(lambda: export_auditor(operator, 1, counted), InvalidInput) == "not-an-auditor"
+    assert _refusal(lambda: export_auditor(operator, 9, counted), NotFound) == "no-such-slot"
 
 
 def test_an_auditors_slot_survives_the_removal_of_another(add, counted):
@@ -167,7 +170,7 @@ def test_an_auditors_slot_survives_the_removal_of_another(add, counted):
     keyring, _, _ = add("second", "operator", OTHER_KEY, keyring.unlock(KEY))
     changed, _ = keyring.unlock(KEY).remove_slot(3, counted)
     assert changed.slots[1] == keyring.slots[1]
-    assert changed.unlock(KEY).export_auditor(2, counted).unlock(WORDS).epochs
+    assert export_auditor(changed.unlock(KEY), 2, counted).unlock(WORDS).epochs
 
 
 def test_a_changed_holding_takes_the_place_of_the_old_one(unlocked, counted):
@@ -236,7 +239,7 @@ def test_a_new_root_over_other_keys_is_not_believed(add, counted):
         (running.stream_key, (replace(first, secret=other), second)),
         (running.stream_key, (first, replace(second, access=(other, *second.access[1:])))),
     ):
-        forged = _wrap(removed, root, stream_key, epochs)
+        forged = removed.wrapping(root, WrappedKeys(stream_key, epochs))
         call = lambda forged=forged: forged.opened_by(running)
         assert _refusal(call, Conflict) == "keyring-changed"
     sealed_to_another = replace(removed.slots[0], sealed_root=keyring.slots[1].sealed_root)

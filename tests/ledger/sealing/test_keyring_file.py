@@ -15,7 +15,6 @@ import pytest
 from ledger import private_files
 from ledger.errors import Conflict, KeyUnavailable, LedgerError, Unavailable
 from ledger.sealing import keyring_file
-from ledger.sealing.keyring import _wrap
 from ledger.sealing.keyring_file import (
     create_key_file,
     create_keyring_file,
@@ -24,6 +23,7 @@ from ledger.sealing.keyring_file import (
     update_keyring_file,
 )
 from ledger.sealing.slots import seal_root
+from ledger.sealing.wrapped_keys import WrappedKeys
 from tests.ledger.sealing.counted import KEY
 
 ROOT = Path(__file__).parents[3]
@@ -169,7 +169,9 @@ def test_a_change_cannot_lose_a_key(path, unlocked, loss, new_root):
         root = b"n" * 32 if new_root else found.root
         slot = replace(found.slot, sealed_root=seal_root(found.ledger_id, found.slot, root))
         epochs = LOSSES[loss](found.epochs)
-        lost = _wrap(replace(found.keyring, slots=(slot,)), root, found.stream_key, epochs)
+        lost = replace(found.keyring, slots=(slot,)).wrapping(
+            root, WrappedKeys(found.stream_key, epochs)
+        )
         return lost, root, None
 
     call = lambda: update_keyring_file(path, unlocked, change)
@@ -181,7 +183,11 @@ def test_a_change_cannot_lose_the_stream_key(path, unlocked):
     """With another one no stream of the ledger would be found again."""
 
     def change(found):
-        return _wrap(found.keyring, found.root, bytes(32), found.epochs), found.root, None
+        return (
+            found.keyring.wrapping(found.root, WrappedKeys(bytes(32), found.epochs)),
+            found.root,
+            None,
+        )
 
     call = lambda: update_keyring_file(path, unlocked, change)
     assert _code(call) == "keyring-would-lose-keys"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shamir_mnemonic import Share, generate_mnemonics
 
 from ledger.errors import InvalidInput, KeyUnavailable
-from ledger.sealing.keyring import parse_keyring
+from ledger.sealing.keyring_parsing import parse_keyring
 from ledger.sealing.shares import Scheme, combine, read_share, split
 from ledger.sealing.slots import open_slot, shares_of
 from tests.ledger.sealing.counted import CHEAP, KEY, OTHER_KEY
