@@ -71,7 +71,7 @@ TOLD = frozenset(
 )
 """The fields of events that leave the ledger."""
 WITHHELD = frozenset({"secret", "started", "next", "half", "before", "after", "ticket", "asked"})
-"""Those that do not: sealed values, commitments to keys, digests of private halves, tickets and requests."""
+"""Those that do not: sealed values, commitments to keys, digests of halves, tickets, requests."""
 _TIMES = frozenset(
     {"set_at", "reading", "issued_at", "first_at", "last_at", "expires_at", "made_at"}
 )
