@@ -17,7 +17,7 @@ from tests.faults.archives import emptied, small
 from tests.faults.killing import CLOSE, STEP
 from tests.faults.running import KILLED, Host
 
-BOUNDARIES_MAX = 600
+BOUNDARIES_MAX = 1000
 CANARY = "canary-77aa"
 VALUES = json.dumps({"User": "ann", "Password": CANARY}).encode()
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")

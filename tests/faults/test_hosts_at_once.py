@@ -202,7 +202,7 @@ def test_views_that_are_rebuilt_while_others_write_are_their_folds(crm, nursery,
 
 def sealed_in(mapper, row) -> dict:
     """All that is sealed in a row, the clock's own reading included."""
-    cipher = mapper._cipher(row.topic, row.epoch, row.period, row.stream)
+    cipher = mapper.cipher(row.topic, row.epoch, row.period, row.stream)
     return msgpack.unpackb(open_sealed(cipher, row.sealed, mapper.associated_data(row)))
 
 

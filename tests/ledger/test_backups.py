@@ -31,6 +31,7 @@ from tests.ledger.archive.conftest import PAIR
 from tests.ledger.recording import SECOND, recorded
 
 BOOKKEEPING = (
+    "retry-key.",
     "key.",
     "keys.",
     "history.",

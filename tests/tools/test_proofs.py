@@ -264,7 +264,7 @@ def test_an_answer_is_not_lost_with_its_receipt(tmp_path, capsys):
 def test_a_place_that_is_taken_meanwhile_stays_as_it_is(read, capsys):
     """Somebody else's file of that name is not written over."""
     file = receipt_of(read)
-    with receipt_in(str(file), lambda position: proof_of(read, position)) as keep:
+    with receipt_in(str(file), lambda position: proof_of(read, position).as_document()) as keep:
         file.write_text("theirs")
         keep(5)
     assert "there is no receipt" in capsys.readouterr().err

@@ -192,4 +192,4 @@ def test_an_archive_with_erased_records_is_drilled_to_the_same_views(old):
     old.ok("credential", "get", "payroll", "--as", "user:alice")
     old.ok("backup", "create", str(old.home.parent / "archive"))
     drilled = old.ok("backup", "drill")
-    assert [view["same"] for view in drilled["views"]] == [True] * 4
+    assert [view["same"] for view in drilled["views"]] == [True] * 5

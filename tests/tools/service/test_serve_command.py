@@ -109,9 +109,7 @@ def test_a_process_that_waits_sealed_is_unsealed_by_the_command(house, cli, tmp_
         assert started.wait(30) == 0
 
 
-LACKING = (
-    "import sys; sys.modules[sys.argv.pop(1)] = None; from tools.cli.main import program; main()"
-)
+LACKING = "import sys; sys.modules[sys.argv.pop(1)] = None; from tools.cli.main import main; main()"
 
 
 @pytest.mark.parametrize(
