@@ -369,6 +369,15 @@ def test_a_dump_that_cannot_be_read_is_refused(host, name):
     assert refused(host, code, "s.json", "--format", "vault", "--map", "rules.toml") == 2
 
 
+def test_a_broken_file_of_a_dump_is_named(host):
+    """Among many nobody could find it."""
+    (host.home / "dump").mkdir()
+    (host.home / "dump" / "junk.json").write_text("junk")
+    (host.home / "rules.toml").write_text('[[rule]]\npath = "**"\napplication = "payroll"\n')
+    said = ("credential", "import", "dump", "--format", "vault", "--map", "rules.toml")
+    assert "in junk is malformed" in json.loads(host.run(*said).err)["error"]["message"]
+
+
 def test_a_dump_without_rules_is_refused(host):
     (host.home / "s.json").write_text('{"data": {}}')
     assert refused(host, "rules-required", "s.json", "--format", "vault") == 2

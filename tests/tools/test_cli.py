@@ -429,6 +429,14 @@ def test_roles_are_granted_listed_and_revoked(cli):
     assert cli.ok("role", "revoke", "auditor", "user:ann")["changed"] is False
 
 
+def test_a_limit_that_was_reached_is_told(payroll):
+    """On stderr, or whoever counts takes the first rows for all."""
+    for _ in range(3):
+        payroll("credential", "get", "payroll", "--as", "user:nobody")
+    assert "These are 2 rows" in payroll("audit", "access", "--limit", "2").err
+    assert "These are" not in payroll("audit", "access", "--limit", "0").err
+
+
 def test_audit_answers_and_records_that_it_was_asked(payroll):
     """Attempts are listed newest first, explained and decided again."""
     payroll.set("payroll", "user:alice", User="al", Password=CANARY)

@@ -139,6 +139,8 @@ def access(
     marks |= {"unusual": "Unusual"} if unusual else {}
     marks |= {"self_granted": "Self-granted"} if self_granted else {}
     run.print(rows, ACCESS_COLUMNS | marks)
+    if limit and len(rows) == limit:
+        print_note(f"These are {limit} rows; further ones with --limit, or --after a position.")
     if erased is not None:
         print_note(erased)
 
@@ -183,11 +185,14 @@ def tokens(run: Run, since: str | None, limit: int) -> None:
     and that nobody signed. What such a token says of anybody is not recorded.
     """
     from tools.questions import refused_rows
+    from tools.show import print_note
 
     with run.asking(partly=True) as session:
         rows = refused_rows(session, since=since, limit=limit or None)
         run.record(session, "tokens", {"since": since, "limit": limit}, len(rows))
     run.print(rows, TOKENS_COLUMNS)
+    if limit and len(rows) == limit:
+        print_note(f"These are {limit} rows; further ones with --limit.")
 
 
 @command(audit, "explain", example="credledger audit explain 4711", asks=True, of_archives=True)

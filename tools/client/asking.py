@@ -200,7 +200,7 @@ def _judge(call: Call[T]) -> Callable[[Exception], bool | timedelta]:
                 return False
             return True if error.wait_s is None else timedelta(seconds=error.wait_s)
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-            return True
+            return not _is_distrust(error)
         return again and isinstance(error, httpx.TransportError)
 
     return judge
@@ -229,9 +229,24 @@ def _wait_s(told: str | None) -> float | None:
     return min(float(told), WAIT_S_MAX) if told is not None and told.isdecimal() else None
 
 
+def _is_distrust(error: BaseException | None) -> bool:
+    """Whether it comes from a certificate that did not pass the check."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _failure(error: Exception) -> LedgerError:
     if isinstance(error, _Busy):
         return error.error
+    if _is_distrust(error):
+        return Unavailable(
+            "server-not-trusted",
+            "The service's certificate is not one that is trusted here; nothing was sent.",
+            hint="Name the authority it is from: `--ca-file FILE`, or `ca_file` of `Server`.",
+        )
     return Unavailable(
         "service-unreachable",
         "The service cannot be reached, or did not answer in time.",

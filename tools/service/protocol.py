@@ -20,6 +20,8 @@ from tools.service.peers import NOBODY, Peer, peer_of
 
 HEAD_BYTES_MAX = 32 * 1024
 """A token has at most 16 KiB."""
+_FIELD_BYTES = 4
+"""Between a field's name, its value and the next one."""
 HEAD_S_MAX = 10.0
 CONNECTIONS_MAX = 2000
 SOURCE_CONNECTIONS_MAX = 500
@@ -34,6 +36,10 @@ _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"cache-control: no-store\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 )
+
+
+class _HeadTooLargeError(Exception):
+    """A head came to its end beyond the bound; the parser ends with it."""
 
 
 class Connection(HttpToolsProtocol):
@@ -88,7 +94,11 @@ class Connection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is complete."""
+        """The head is complete; one beyond the bound is asked of nobody, however it came in."""
+        fields = sum(len(name) + len(value) + _FIELD_BYTES for name, value in self.headers)
+        if len(self.url) + fields > HEAD_BYTES_MAX:
+            self._cut_off()
+            raise _HeadTooLargeError
         self.head_since = None
         self._advance()
         super().on_headers_complete()
@@ -97,6 +107,11 @@ class Connection(HttpToolsProtocol):
         """A piece of a body."""
         self._advance()
         super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, unless it was answered or cut off before."""
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
 
     def _advance(self) -> None:
         self._bytes, self._has_advanced = 0, True

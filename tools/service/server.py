@@ -165,22 +165,11 @@ class Service:
 
     async def serve(self) -> None:
         """Answer until `stop`."""
-        service, loop = self._service, asyncio.get_running_loop()
-        runs, places = [], []
-        context = None if service.tls is None else service.tls.context()
-        if service.socket is not None:
-            runs.append(self._run(self._door, _unix_socket(service.socket), None))
-            places.append(f"unix:{service.socket}")
-        if service.listen is not None:
-            listening = _tcp_socket(service.listen)
-            runs.append(self._run(self._door, listening, context))
-            self.address = listening.getsockname()[:2]
-            scheme = "http" if context is None else "https"
-            places.append(f"{scheme}://{Address(*self.address)}")
-        if service.metrics is not None:
-            listening = _tcp_socket(service.metrics)
-            runs.append(self._run(self._exposition, listening, None))
-            self.metrics_address = listening.getsockname()[:2]
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as undoing:
+            listening, places = self._listening(undoing)
+            undoing.pop_all()
+        runs = [self._run(*one) for one in listening]
         works = (self._watch_heads(), self.seal.settle(), self.seal.look_ahead())
         background = [loop.create_task(work) for work in works]
         self._journal.listening(places, sealed=self.seal.is_sealed)
@@ -190,6 +179,31 @@ class Service:
         finally:
             for task in background:
                 task.cancel()
+
+    def _listening(
+        self, undoing: contextlib.ExitStack
+    ) -> tuple[list[tuple[Any, socket.socket, ssl.SSLContext | None]], list[str]]:
+        """The sockets, who answers at each, and where; `undoing` lets them go again."""
+        service = self._service
+        found: list[tuple[Any, socket.socket, ssl.SSLContext | None]] = []
+        places: list[str] = []
+        context = None if service.tls is None else service.tls.context()
+        if service.socket is not None:
+            made = undoing.enter_context(_unix_socket(service.socket))
+            undoing.callback(service.socket.unlink, missing_ok=True)
+            found.append((self._door, made, None))
+            places.append(f"unix:{service.socket}")
+        if service.listen is not None:
+            made = undoing.enter_context(_tcp_socket(service.listen))
+            found.append((self._door, made, context))
+            self.address = made.getsockname()[:2]
+            scheme = "http" if context is None else "https"
+            places.append(f"{scheme}://{Address(*self.address)}")
+        if service.metrics is not None:
+            made = undoing.enter_context(_tcp_socket(service.metrics))
+            found.append((self._exposition, made, None))
+            self.metrics_address = made.getsockname()[:2]
+        return found, places
 
     def stop(self) -> None:
         """Take no more connections, and end once what is in hand is answered; on the loop."""
@@ -313,7 +327,7 @@ def _tcp_socket(address: Address) -> socket.socket:
 def _cannot_listen(place: str, error: OSError) -> Unavailable:
     return Unavailable(
         "cannot-listen",
-        f"The service cannot listen at {place}: {error.strerror}.",
+        f"The service cannot listen at {place}: {error.strerror or error}.",
         hint="Look whether another process does, and whether the folder is there and writable.",
     )
 

@@ -48,7 +48,8 @@ class VaultDump:
         for place, path in self._files():
             content = read_bytes(place, _PURPOSE, SOURCE_BYTES_MAX - size, self._standard_input)
             size += len(content)
-            for document in parse_json_sequence(decode_text(content, _PURPOSE), _PURPOSE):
+            purpose = _PURPOSE if path is None else f"{_PURPOSE} in {path}"
+            for document in parse_json_sequence(decode_text(content, purpose), purpose):
                 number += 1
                 yield _guarded(number, document, path)
 

@@ -104,6 +104,22 @@ def test_a_head_without_end_is_cut_off(service):
     assert answer.startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.parametrize("length", [HEAD_BYTES_MAX, HEAD_BYTES_MAX * 6])
+def test_a_whole_head_beyond_the_bound_is_asked_of_nobody(service, house, length):
+    """Even if it comes in one piece with all that follows."""
+    with house.store().reading() as reading:
+        before = reading.last_position()
+    body = b'{"application": "payroll"}'
+    rest = b"\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    answer = raw(service.socket, HEAD + b"x-a: " + b"a" * length + rest)
+    assert answer.startswith(b"HTTP/1.1 431 ") or not answer  # a peer that goes on sending is reset
+    assert b" 200 " not in answer
+    with house.store().reading() as reading:
+        assert reading.last_position() == before
+    fits = raw(service.socket, HEAD + b"x-a: " + b"a" * (HEAD_BYTES_MAX - 300) + rest)
+    assert not fits.startswith(b"HTTP/1.1 431 ")
+
+
 def test_a_slow_head_is_cut_off(service, monkeypatch):
     """Who does not come to the end of his head is not waited for."""
     monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.0)

@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ from tests.conftest import PASSPHRASE
 from tests.test_docs import REFERENCE
 from tests.tools.conftest import Cli
 from tests.tools.service.clients import Client
-from tests.tools.service.conftest import furnish, running
+from tests.tools.service.conftest import furnish, running, settings_of
 from tests.tools.service.test_seal import process
 from tools.cli.main import program
 
@@ -107,6 +108,26 @@ def test_a_process_that_waits_sealed_is_unsealed_by_the_command(house, cli, tmp_
         told = [json.loads(line)["event"] for line in started.stderr.read().splitlines()]
         assert told[-3:] == ["unsealed", "stopping", "stopped"]
         assert started.wait(30) == 0
+
+
+@pytest.mark.parametrize("which", ["--listen", "--metrics"])
+def test_an_address_that_is_taken_leaves_nothing_behind(house, tmp_path, which):
+    """One of our errors and no word more, and no socket that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        said = ("serve", "--socket", str(tmp_path / "s"), which, place, "--json")
+        line = [sys.executable, "-m", "tools.cli.main", *said]
+        settings = settings_of(house)
+        environment = {
+            **{name: value for name, value in os.environ.items() if "CREDLEDGER" not in name},
+            "CREDLEDGER_STORE": settings.store,
+            "CREDLEDGER_KEYRING": str(settings.keyring),
+        }
+        answer = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+    assert answer.returncode == 7
+    assert json.loads(answer.stderr.splitlines()[-1])["error"]["code"] == "cannot-listen"
+    assert "Warning" not in answer.stderr
+    assert not (tmp_path / "s").exists()
 
 
 LACKING = "import sys; sys.modules[sys.argv.pop(1)] = None; from tools.cli.main import main; main()"

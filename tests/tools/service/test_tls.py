@@ -137,7 +137,7 @@ def test_the_client_sends_nothing_to_a_server_that_it_does_not_know(guarded, tmp
         server = Server(f"https://{HOST}:{guarded.address[1]}", ca_file=authority.file, attempts=1)
         with Client(server) as ledger, pytest.raises(Unavailable) as caught:
             ledger.get("payroll")
-        assert caught.value.code == "service-unreachable"
+        assert caught.value.code == "server-not-trusted"
 
 
 def test_what_is_no_certificate_with_its_key_is_told_at_the_start(authority, tmp_path):
