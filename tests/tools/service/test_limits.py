@@ -111,13 +111,20 @@ def test_a_whole_head_beyond_the_bound_is_asked_of_nobody(service, house, length
         before = reading.last_position()
     body = b'{"application": "payroll"}'
     rest = b"\r\ncontent-length: %d\r\n\r\n" % len(body) + body
-    answer = raw(service.socket, HEAD + b"x-a: " + b"a" * length + rest)
-    assert answer.startswith(b"HTTP/1.1 431 ") or not answer  # a peer that goes on sending is reset
-    assert b" 200 " not in answer
+    assert answered(service, HEAD + b"x-a: " + b"a" * length + rest) in {b"431", b""}
     with house.store().reading() as reading:
         assert reading.last_position() == before
-    fits = raw(service.socket, HEAD + b"x-a: " + b"a" * (HEAD_BYTES_MAX - 300) + rest)
-    assert not fits.startswith(b"HTTP/1.1 431 ")
+    assert answered(service, HEAD + b"x-a: " + b"a" * (HEAD_BYTES_MAX - 300) + rest) == b"200"
+
+
+def answered(service, content):
+    """The status of the answer; nothing where who went on sending was reset before it came."""
+    with service.client().connected() as made:
+        try:
+            made.sendall(content)
+            return made.recv(65536)[9:12]
+        except ConnectionError:
+            return b""
 
 
 def test_a_slow_head_is_cut_off(service, monkeypatch):
