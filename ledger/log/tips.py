@@ -178,8 +178,10 @@ class StreamTips:
                 self._passing.pop(stream, None)
             for stream, tip in kept.items():
                 if self._fresh.get(stream) == tip:
-                    del self._fresh[stream]
+                    # Known before it is no longer fresh: `of` asks without the guard, and must not
+                    # come upon an older one between the two.
                     self._keep(stream, tip)
+                    del self._fresh[stream]
 
     def renew_after_fork(self) -> None:
         """A lock that another thread held at the fork is held for ever in the child."""

@@ -62,3 +62,19 @@ def test_streams_that_anybody_may_name_do_not_fill_the_memory_of_the_process():
     for number in range(5000):
         assert tips.of(number.to_bytes(16, "big")) is None
     assert len(tips._without) == 1000
+
+
+def test_nobody_comes_upon_an_older_tip_while_the_memory_takes_in_a_newer_one():
+    """Others ask at any moment, also between the two tables that a tip changes."""
+    tips, seen = StreamTips(Memory()), []
+
+    class Watched(dict):
+        def __delitem__(self, stream):
+            super().__delitem__(stream)
+            seen.append(tips.of(stream))
+
+    for tip in (FIRST, SECOND):
+        tips._fresh = Watched()
+        tips.move({STREAM: tip})
+        tips.remembered({STREAM: tip})
+    assert seen == [FIRST, SECOND]
