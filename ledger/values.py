@@ -78,9 +78,8 @@ class FieldValue:
         same = hmac.compare_digest(self.as_bytes(), other.as_bytes())
         return same and self.is_text == other.is_text
 
-    # A hash would tell of the secret. This is the language's own way to have none; checkers take it
-    # for an error, because they are told that every object has one.
-    __hash__ = None  # type: ignore[assignment] # the way to say that it has none
+    def __hash__(self) -> Never:
+        raise TypeError("a field value has no hash, which would tell of the secret")
 
     def __reduce__(self) -> Never:
         raise TypeError("a field value is never stored outside the ledger")

@@ -58,8 +58,8 @@ class Ticket(Confidential):
             return NotImplemented
         return hmac.compare_digest(self._bits, other._bits)
 
-    # As for field values: a hash would tell of the secret.
-    __hash__ = None  # type: ignore[assignment] # the way to say that it has none
+    def __hash__(self) -> NoReturn:
+        raise TypeError("a ticket has no hash, which would tell of the secret")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a ticket is never stored outside of its owner's hands")

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import uvloop
 
@@ -56,7 +57,9 @@ class _Asker(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the first time."""
-        self._transport: asyncio.WriteTransport = transport  # type: ignore[assignment] # it is one
+        self._transport = cast(
+            "asyncio.WriteTransport", transport
+        )  # uvloop's do as that class does
         self._ask()
 
     def data_received(self, data: bytes) -> None:

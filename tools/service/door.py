@@ -84,9 +84,10 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path, started = scope["path"], time.perf_counter()
-        peer: Peer = scope.get(PEER, NOBODY)
+        state = scope["state"]
+        peer: Peer = state.get(PEER, NOBODY)
         # Taken out of the scope, or the two would hold each other.
-        whole: Whole | None = scope.pop(ANSWER, None)
+        whole: Whole | None = state.pop(ANSWER, None)
         self._in_hand += 1
         try:
             answered = await self._answered(scope, path, peer, receive)

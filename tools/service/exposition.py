@@ -46,7 +46,7 @@ class Exposition:
 
     async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         """Answer one request."""
-        scope.pop(ANSWER, None)  # it holds what holds it
+        scope["state"].pop(ANSWER, None)  # it holds what holds it
         self._in_hand += 1
         try:
             answered = await self._answer(scope)
@@ -61,7 +61,7 @@ class Exposition:
     async def _answer(self, scope: Scope) -> Answered:
         if self._in_hand > PAGES_AT_ONCE:
             raise too_busy()
-        peer: Peer = scope.get(PEER, NOBODY)
+        peer: Peer = scope["state"].get(PEER, NOBODY)
         self._callers.let_in(peer)
         if scope["path"] != PATH:
             raise no_such_path()

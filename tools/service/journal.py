@@ -28,7 +28,8 @@ class Journal:
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
         self._log = structlog.wrap_logger(
-            structlog.WriteLogger(outlet),  # type: ignore[arg-type] # asks for write and flush
+            # Its type asks for a whole text stream; all it does is write and flush, as here.
+            structlog.WriteLogger(outlet),  # type: ignore[arg-type]
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -27,9 +27,9 @@ CONNECTIONS_MAX = 2000
 SOURCE_CONNECTIONS_MAX = 500
 """Of one address or account, so that no single one can keep all others out."""
 PEER = "credledger.peer"
-"""Where the peer stands in a request's scope."""
+"""Where the peer stands in the state of a request's scope."""
 ANSWER = "credledger.answer"
-"""Where a request's scope has what answers it whole: `Whole`."""
+"""Where that state has what answers the request whole: `Whole`."""
 Whole = Callable[[bytes, bytes], bool]
 """Media type and content of a 200; whether that was sent."""
 _TOO_LARGE = (
@@ -86,7 +86,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._bytes = 0
         self.head_since = self.loop.time()
-        self.scope[PEER] = self.peer  # type: ignore[literal-required] # ours, for the door
+        self.scope["state"][PEER] = self.peer
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field, which counts only before a body."""
@@ -123,7 +123,7 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer."""
-        cycle.scope[ANSWER] = functools.partial(self._answer_whole, cycle)  # type: ignore[literal-required] # as above
+        cycle.scope["state"][ANSWER] = functools.partial(self._answer_whole, cycle)
         super()._start_asgi_task(cycle, app)
 
     def _answer_whole(self, cycle: RequestResponseCycle, media_type: bytes, content: bytes) -> bool:
