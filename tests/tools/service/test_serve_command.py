@@ -176,8 +176,8 @@ def test_what_the_unit_and_the_container_start_is_a_command_that_there_is():
     assert all((root / name).exists() for names in copied for name in names)
 
 
-# Systemd is a part of the system, and no package index has it. Where it is not, the test above still
-# holds the unit's command and options against the program; its directives alone go unlooked at.
+# Systemd is a part of the system, and no package index has it. Where it is not, the test above
+# still holds the unit's command and options against the program; its directives go unlooked at.
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_systemd_finds_nothing_in_the_unit(tmp_path):
     """Every directive is one that it knows, with a value that it takes."""
