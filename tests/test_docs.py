@@ -7,9 +7,13 @@ import pkgutil
 import re
 from pathlib import Path
 
+import click
+
 import ledger.aggregates
 from ledger.aggregates.event import topics
 from projections.ocsf import ACTIONS, Class, Severity
+from tools.cli.main import program
+from tools.reference import leaves
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -81,3 +85,22 @@ def test_every_link_between_pages_leads_somewhere():
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert dead == []
+
+
+def test_every_variable_of_the_environment_is_documented_with_its_option():
+    """Each that the source names stands in the page of commands, beside an option that is there."""
+    named = {
+        name
+        for path in (ROOT / "tools").rglob("*.py")
+        for name in re.findall(r"\bCREDLEDGER_[A-Z_]+[A-Z]\b", path.read_text(encoding="utf-8"))
+    }
+    page = (REFERENCE / "cli.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `(CREDLEDGER_\w+)` \| `(--[a-z-]+)` \|$", page, re.MULTILINE))
+    assert set(table) == named
+    options = {
+        option
+        for _, command in leaves(program, click.Context(program))
+        for parameter in command.params
+        for option in parameter.opts
+    }
+    assert set(table.values()) <= options

@@ -19,6 +19,7 @@ from tools.cli.command import WITH_JSON
 from tools.cli.default import GroupWithDefault
 from tools.cli.exits import EXIT_CODES
 from tools.cli.main import PROGRAM, program
+from tools.settings import OPTION_OF
 
 _FAMILIES = {
     "InvalidInput": "invalid",
@@ -43,6 +44,10 @@ _SHARED = (
     "Every command takes `--json`, `--store`, `--keyring`, `--passphrase-file`, `--key-file`"
     " and `--slot`; they may stand before or after its name."
 )
+_SETTINGS = (
+    "What no option says, the environment may. A passphrase or key never stands in it, only the"
+    " path of its file; a program that `exec` runs gets none of these."
+)
 _EVERYWHERE = {"store", "keyring", "passphrase_file", "key_file", "slot", "json", "help"}
 
 
@@ -52,6 +57,12 @@ def command_page() -> str:
         "# Commands",
         "",
         _SHARED,
+        "",
+        _SETTINGS,
+        "",
+        "| variable | stands for |",
+        "|---|---|",
+        *(f"| `{variable}` | `{option}` |" for variable, option in OPTION_OF.items()),
     ]
     for path, command in leaves(program, click.Context(program, info_name=PROGRAM)):
         lines += ["", f"## `{path}`", "", _plain(command.help), ""]

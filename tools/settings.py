@@ -4,6 +4,9 @@
     CREDLEDGER_KEYRING          the keyring's path
     CREDLEDGER_PASSPHRASE_FILE  a file whose text is the passphrase; - is standard input
     CREDLEDGER_KEY_FILE         a key file, instead of a passphrase
+    CREDLEDGER_CA_FILE          with --server https://: the authority of its certificate
+    CREDLEDGER_CLIENT_CERT      with --server https://: the certificate that is shown to it
+    CREDLEDGER_CLIENT_KEY       with --server https://: the key of that
     CREDENTIALS_DIRECTORY       systemd's, for the service: see `with_systemd_credential`
 
 Three and four slashes after `sqlite:` both mean the absolute path; relative ones are refused,
@@ -24,6 +27,16 @@ from urllib.parse import unquote, urlsplit
 from ledger.errors import InvalidInput
 
 OWN_PREFIX = "CREDLEDGER_"
+OPTION_OF = {
+    "CREDLEDGER_STORE": "--store",
+    "CREDLEDGER_KEYRING": "--keyring",
+    "CREDLEDGER_PASSPHRASE_FILE": "--passphrase-file",
+    "CREDLEDGER_KEY_FILE": "--key-file",
+    "CREDLEDGER_CA_FILE": "--ca-file",
+    "CREDLEDGER_CLIENT_CERT": "--client-cert",
+    "CREDLEDGER_CLIENT_KEY": "--client-key",
+}
+"""The variables that are read, and the options that they stand for."""
 STANDARD_INPUT = "-"
 SYSTEMD_CREDENTIALS = ("credledger.passphrase", "credledger.key")
 """Names under which systemd hands over a passphrase, or a key file."""
@@ -65,6 +78,48 @@ class Settings:
     def sqlite_path(self) -> Path | None:
         """The database file of a SQLite store; None for another engine."""
         return sqlite_path(self.store)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The files for TLS with a service that is asked; None where nothing was said."""
+
+    authority: Path | None = None
+    """Whose certificate the service has."""
+    certificate: Path | None = None
+    """The own one, where the service asks for it."""
+    key: Path | None = None
+    """Its key; without it, it stands in the certificate's file."""
+
+    @property
+    def identity(self) -> tuple[Path, Path] | None:
+        """The own certificate and its key; `usage` for a key alone."""
+        if self.certificate is None:
+            if self.key is not None:
+                raise InvalidInput(
+                    "usage",
+                    "A client's key needs its certificate.",
+                    hint="Give --client-cert with --client-key, or CREDLEDGER_CLIENT_CERT.",
+                )
+            return None
+        return self.certificate, self.key or self.certificate
+
+
+NO_TLS_FILES = TlsFiles()
+
+
+def decide_tls(given: TlsFiles, environment: Mapping[str, str] | None = None) -> TlsFiles:
+    """The same by flag, else by environment; a certificate that is told brings its own key."""
+    told = os.environ if environment is None else environment
+
+    def named(name: str) -> Path | None:
+        return Path(told[name]) if told.get(name) else None
+
+    certificate, key = given.certificate, given.key
+    if certificate is None:
+        certificate = named("CREDLEDGER_CLIENT_CERT")
+        key = key or named("CREDLEDGER_CLIENT_KEY")
+    return TlsFiles(given.authority or named("CREDLEDGER_CA_FILE"), certificate, key)
 
 
 def decide(given: Given, environment: Mapping[str, str] | None = None) -> Settings:

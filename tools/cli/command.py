@@ -26,7 +26,7 @@ from ledger.errors import InvalidInput, KeyUnavailable, Unavailable
 from tools import prompts, show
 from tools.cli.noun import Verb
 from tools.documents import StandardInput
-from tools.settings import Given, Settings, decide
+from tools.settings import NO_TLS_FILES, Given, Settings, TlsFiles, decide
 
 if TYPE_CHECKING:
     from ledger.claims import Claim
@@ -67,7 +67,8 @@ class Run:
     """Where the token lies as whose subject is acted; `-` is standard input."""
     server: str | None = None
     """A service that is asked instead of the store."""
-    ca_file: Path | None = None
+    tls: TlsFiles = NO_TLS_FILES
+    """With which certificates it is asked, by the options alone."""
     verified: VerifiedCaller | None = None
     """Whom the token speaks for, once a session has verified it."""
 
@@ -412,6 +413,18 @@ def _options(
             metavar="FILE",
             help="The authority of the service's certificate, if not one of the system's.",
         )
+        yield click.option(
+            "--client-cert",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Your certificate, PEM, if the service asks for one.",
+        )
+        yield click.option(
+            "--client-key",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Its key, PEM, if it is not in the same file.",
+        )
 
 
 def _run(context: click.Context, arguments: dict[str, Any], *, of_archives: bool) -> Run:
@@ -422,9 +435,14 @@ def _run(context: click.Context, arguments: dict[str, Any], *, of_archives: bool
     if said["passphrase_file"] is not None or said["key_file"] is not None:
         given = replace(given, passphrase_file=None, key_file=None)
     given = replace(given, **{name: value for name, value in said.items() if value is not None})
-    server, ca_file = arguments.pop("server", None), arguments.pop("ca_file", None)
-    if ca_file is not None and server is None:
-        raise InvalidInput("usage", "--ca-file needs --server.")
+    server = arguments.pop("server", None)
+    tls = TlsFiles(
+        *(arguments.pop(name, None) for name in ("ca_file", "client_cert", "client_key"))
+    )
+    if tls != NO_TLS_FILES and not (server or "").startswith("https:"):
+        raise InvalidInput(
+            "usage", "--ca-file, --client-cert and --client-key need --server https://HOST."
+        )
     return Run(
         given=given,
         json=bool(arguments.pop("json", False)) or bool(context.meta.get(JSON_WANTED)),
@@ -436,6 +454,6 @@ def _run(context: click.Context, arguments: dict[str, Any], *, of_archives: bool
         archive=arguments.pop("archive", None) if of_archives else None,
         token_file=arguments.pop("token_file", None),
         server=server,
-        ca_file=ca_file,
+        tls=tls,
         standard_input=StandardInput(),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ledger.errors import InvalidInput, Unavailable
+from ledger.errors import InvalidInput, Refused, Unavailable
 from tools.cli.command import Run
 
 if TYPE_CHECKING:
@@ -32,7 +32,12 @@ def run_at_server(run: Run, command: str, arguments: Mapping[str, Any]) -> None:
             hint="Give --token-file, or the service's unix socket.",
         )
     with _client(run) as client:
-        served(run, client, **arguments)
+        try:
+            served(run, client, **arguments)
+        except Refused as error:
+            if error.code == "no-caller" and run.token_file is None:
+                raise _no_caller(run.server) from error
+            raise
 
 
 def not_served() -> InvalidInput:
@@ -41,6 +46,21 @@ def not_served() -> InvalidInput:
         "not-served",
         "A service does not do that.",
         hint="Run it on the ledger's own host, without --server.",
+    )
+
+
+def _no_caller(server: str) -> Refused:
+    if server.lower().startswith("unix:"):
+        return Refused(
+            "no-caller",
+            "The service has no name for this account, and no token was given.",
+            hint="Give --token-file FILE, or ask as an account that the service's host knows.",
+        )
+    return Refused(
+        "no-caller",
+        "The service does not know who asks: no token was given.",
+        hint="Give --token-file FILE. Only a unix socket (--server unix:///PATH) knows its caller"
+        " without one, by the account.",
     )
 
 
@@ -64,12 +84,16 @@ def _client(run: Run) -> Client:
             hint="Install them with `pip install 'credledger[client]'`.",
         ) from error
     from ledger.values import FieldValue
+    from tools.settings import decide_tls
     from tools.token_input import read_token
 
     stamina.instrumentation.set_on_retry_hooks([])  # an answer is alone on its stream
     assert run.server is not None
     token = run.token_file and FieldValue(read_token(run.token_file, run.standard_input))
-    return Client(Server(run.server, token=token or None, ca_file=run.ca_file))
+    tls = decide_tls(run.tls)
+    return Client(
+        Server(run.server, token=token or None, ca_file=tls.authority, certificate=tls.identity)
+    )
 
 
 def app_create(

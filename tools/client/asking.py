@@ -28,12 +28,16 @@ from tools.client.problems import error_of
 from tools.client.server import Server
 
 P = ParamSpec("P")
+S = TypeVar("S", bound=OSError)
 T = TypeVar("T")
 MSGPACK = "application/msgpack"
 WAIT_S_MAX = 10.0
 _SLOWED = 429
 """More was asked than the caller's share, and nothing was done."""
 _BUSY = {_SLOWED, 503}
+_UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}
+"""What OpenSSL says of certificates whose chain leads to none that is trusted (its `X509_V_ERR_`
+numbers)."""
 
 
 class _Busy(Exception):
@@ -108,7 +112,7 @@ class Client:
         try:
             return self._retrying(_judge(call), once)
         except (_Busy, httpx.HTTPError) as error:
-            raise _failure(error) from error
+            raise _failure(error, self.server) from error
 
     def close(self) -> None:
         """Let the connections go."""
@@ -162,7 +166,7 @@ class AsyncClient:
         try:
             return await self._retrying(_judge(call), once)
         except (_Busy, httpx.HTTPError) as error:
-            raise _failure(error) from error
+            raise _failure(error, self.server) from error
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -229,26 +233,67 @@ def _wait_s(told: str | None) -> float | None:
     return min(float(told), WAIT_S_MAX) if told is not None and told.isdecimal() else None
 
 
-def _is_distrust(error: BaseException | None) -> bool:
+def _is_distrust(error: Exception) -> bool:
     """Whether it comes from a certificate that did not pass the check."""
+    return _cause(error, ssl.SSLCertVerificationError) is not None
+
+
+def _cause(error: BaseException | None, kind: type[S]) -> S | None:
+    """What is behind an error, where it is of this kind."""
     while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return True
+        if isinstance(error, kind):
+            return error
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
-def _failure(error: Exception) -> LedgerError:
+def _failure(error: Exception, server: Server) -> LedgerError:
     if isinstance(error, _Busy):
         return error.error
-    if _is_distrust(error):
+    distrust = _cause(error, ssl.SSLCertVerificationError)
+    if distrust is not None:
+        return _not_trusted(distrust)
+    if server.base_url.startswith("https:") and _is_cut_off(error):
         return Unavailable(
-            "server-not-trusted",
-            "The service's certificate is not one that is trusted here; nothing was sent.",
-            hint="Name the authority it is from: `--ca-file FILE`, or `ca_file` of `Server`.",
+            "service-unreachable",
+            f"What is at {server.address} ended the connection without an answer.",
+            hint="A service that asks for certificates does so to whoever shows none of its"
+            " authority: give `--client-cert FILE`, or `certificate` of `Server`.",
+        )
+    return _unreachable(error, server)
+
+
+def _unreachable(error: Exception, server: Server) -> Unavailable:
+    cause = _cause(error, OSError)
+    why = cause.strerror if cause is not None and cause.strerror else ""
+    if isinstance(error, httpx.TimeoutException):
+        why = "it did not answer in time"
+    told = f" ({why})" if why else ""
+    if isinstance(cause, PermissionError) and server.socket is not None:
+        return Unavailable(
+            "service-unreachable",
+            f"The service at {server.address} cannot be reached{told}.",
+            hint="Its socket is open to the service's account and its group; be one of them.",
         )
     return Unavailable(
         "service-unreachable",
-        "The service cannot be reached, or did not answer in time.",
-        hint="Check its address and that it runs; a change that was sent may have happened.",
+        f"The service at {server.address} cannot be reached{told}.",
+        hint="Check the address and that it runs; a change that was sent may have happened.",
+    )
+
+
+def _is_cut_off(error: Exception) -> bool:
+    """Whether somebody was there, and hung up."""
+    hung_up = httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError
+    return isinstance(error, hung_up) or _cause(error, ssl.SSLError) is not None
+
+
+def _not_trusted(error: ssl.SSLCertVerificationError) -> Unavailable:
+    return Unavailable(
+        "server-not-trusted",
+        f"The service's certificate is not trusted here: {error.verify_message.rstrip('.')}."
+        " Nothing was sent.",
+        hint="Name the authority it is from: `--ca-file FILE`, or `ca_file` of `Server`."
+        if error.verify_code in _UNKNOWN_AUTHORITY
+        else "Ask by a name that stands in the certificate, and have it renewed before its end.",
     )

@@ -20,10 +20,12 @@ import httpx
 
 from ledger.errors import InvalidInput, NotFound
 from ledger.values import FieldValue
+from tools.certificates import show_own, towards_a_server
 
 TOKEN_BYTES_MAX = 64 * 1024
 UNIX = "unix://"
 _HINT = "Write https://HOST[:PORT] or unix:///ABSOLUTE/PATH."
+_BY_TOKEN = "Who asks is told by a token: `--token-file FILE`, or `token_file` of `Client`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class Server:
     ca_file: Path | None = None
     """The authority of the service's certificate, where it is not one of the system's."""
     certificate: tuple[Path, Path] | None = None
-    """The client's own certificate and its key, where the service asks for one."""
+    """The client's own certificate and its key, where the service asks for one; one file may hold
+    both. The key has no passphrase."""
     timeout_s: float = 10.0
     attempts: int = 5
     """How often a call is sent in all."""
@@ -55,17 +58,20 @@ class Server:
     @property
     def socket(self) -> str | None:
         """The path of a unix socket; None for another address."""
-        if not self.address.startswith(UNIX):
+        if self.address[: len(UNIX)].lower() != UNIX:
             return None
-        path = unquote(self.address.removeprefix(UNIX))
+        path = unquote(self.address[len(UNIX) :])
         if not path.startswith("/") or "\0" in path:
-            raise InvalidInput("invalid-server", "A socket's path is absolute.", hint=_HINT)
+            raise _no_server("A socket's path is absolute: three slashes stand behind `unix:`.")
         return path
 
     @property
     def base_url(self) -> str:
         """What paths are joined to."""
-        return "http://localhost" if self.socket is not None else self.address.rstrip("/")
+        if self.socket is not None:
+            return "http://localhost"
+        parts = _parts(self.address)
+        return f"{parts.scheme}://{parts.netloc}"
 
     def authorization(self) -> dict[str, str]:
         """The header that says who asks; none without a token."""
@@ -75,31 +81,43 @@ class Server:
         return {} if token is None else {"Authorization": f"Bearer {_text(token)}"}
 
     def tls(self) -> ssl.SSLContext:
-        """What the service's certificate is checked with."""
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-            if self.certificate is not None:
-                context.load_cert_chain(*self.certificate)
-        except (OSError, ssl.SSLError) as error:
-            raise InvalidInput(
-                "certificate-unreadable", "A file of certificates or keys cannot be read."
-            ) from error
+        """What the service's certificate is checked with, and the own one that is shown to it.
+
+        `certificate-unreadable`, `invalid-certificate`.
+        """
+        context = towards_a_server(self.ca_file)
+        if self.certificate is not None:
+            show_own(context, *self.certificate)
         return context
 
 
 def _parts(address: str) -> SplitResult:
-    """The address taken apart; `invalid-server` where it names no host, or more than a host."""
+    """The address taken apart; `invalid-server` where it names no host, or more than a host.
+
+    What is wrong is told, the address itself never: there may be a password in it.
+    """
     try:
         parts = urlsplit(address)
         httpx.URL(address)  # is what asks in the end
         host = (parts.hostname or "").encode("idna")
-        more = parts.path.strip("/") or parts.query or parts.fragment
-        plain = not more and not set(parts.netloc) & set("@ ") and parts.port != 0
+        fits = parts.port != 0 and " " not in parts.netloc
     except (ValueError, httpx.InvalidURL):
-        plain = False
-    if not plain or parts.scheme not in {"http", "https"} or not host:
-        raise InvalidInput("invalid-server", "That is no address of a service.", hint=_HINT)
+        fits = False
+    if not fits:
+        raise _no_server("That is no address of a service: its host or port will not do.")
+    if parts.scheme not in {"http", "https"}:
+        raise _no_server("A service's address begins with https://, http:// or unix://.")
+    if "@" in parts.netloc:
+        raise _no_server("A service's address holds no user and no password.", _BY_TOKEN)
+    if not host:
+        raise _no_server("A service's address needs a host.")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise _no_server("A service's address ends behind its host and port.")
     return parts
+
+
+def _no_server(message: str, hint: str = _HINT) -> InvalidInput:
+    return InvalidInput("invalid-server", message, hint=hint)
 
 
 def _is_local(host: str) -> bool:
@@ -116,10 +134,13 @@ def _token_in(path: Path) -> FieldValue:
         with path.open("rb") as file:
             content = file.read(TOKEN_BYTES_MAX + 1)
     except OSError as error:
-        raise NotFound("no-token-file", "The file with the token cannot be read.") from error
+        message = f"The token's file {path} cannot be read: {error.strerror}."
+        raise NotFound(
+            "no-token-file", message, hint="Check the path and who may read it."
+        ) from error
     text = content.rstrip(b"\r\n")
     if not text or len(content) > TOKEN_BYTES_MAX:
-        raise InvalidInput("invalid-token-file", "The file does not hold one token.")
+        raise InvalidInput("invalid-token-file", f"{path} does not hold one token.")
     return FieldValue(text)
 
 

@@ -30,6 +30,7 @@ import uvicorn
 import uvloop
 
 from ledger.errors import InvalidInput, Unavailable
+from tools.certificates import demand, show_own
 from tools.service.callers import Callers
 from tools.service.door import Door
 from tools.service.exposition import Exposition
@@ -75,20 +76,12 @@ class Tls:
     """Whose certificates clients must have; None for none."""
 
     def context(self) -> ssl.SSLContext:
-        """TLS 1.2 and newer; `invalid-certificate`."""
+        """TLS 1.2 and newer; `certificate-unreadable`, `invalid-certificate`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            context.load_cert_chain(self.certificate, self.key, password=_no_password)
-            if self.client_authority is not None:
-                context.load_verify_locations(self.client_authority)
-                context.verify_mode = ssl.CERT_REQUIRED
-        except (OSError, ssl.SSLError, ValueError):
-            raise InvalidInput(
-                "invalid-certificate",
-                "A certificate or its key cannot be read, or they do not belong together.",
-                hint="They are PEM files; the key has no passphrase.",
-            ) from None
+        show_own(context, self.certificate, self.key)
+        if self.client_authority is not None:
+            demand(context, self.client_authority)
         return context
 
 
@@ -330,8 +323,3 @@ def _cannot_listen(place: str, error: OSError) -> Unavailable:
         f"The service cannot listen at {place}: {error.strerror or error}.",
         hint="Look whether another process does, and whether the folder is there and writable.",
     )
-
-
-def _no_password() -> str:
-    """A key that asks for a passphrase is not waited for."""
-    return ""

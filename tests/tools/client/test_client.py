@@ -191,28 +191,80 @@ def test_tickets_are_issued_and_redeemed(furnished, tmp_path):
 
 
 WRONG = {
-    "no scheme": ("ledger.contoso.example", "invalid-server"),
-    "another scheme": ("ftp://ledger.contoso.example", "invalid-server"),
-    "a password in it": ("https://a:b@ledger.contoso.example", "invalid-server"),
-    "a password alone": ("https://:b@ledger.contoso.example", "invalid-server"),
-    "a bracket": ("https://[ledger.contoso.example", "invalid-server"),
-    "a port that is none": ("https://ledger.contoso.example:https", "invalid-server"),
-    "a port beyond the last": ("https://ledger.contoso.example:99999", "invalid-server"),
-    "a blank": ("https://ledger contoso.example", "invalid-server"),
-    "a line end": ("https://ledger\n.contoso.example", "invalid-server"),
-    "an empty label": ("https://ledger..example", "invalid-server"),
-    "an endless label": ("https://" + "l" * 300, "invalid-server"),
-    "a host that looks like another": ("https://\uff45vil.example", "invalid-server"),
-    "a path": ("https://ledger.contoso.example/v1", "invalid-server"),
-    "a relative socket": ("unix://socket", "invalid-server"),
-    "another host in clear": ("http://ledger.contoso.example", "insecure-server"),
+    "no scheme": ("ledger.contoso.example", "begins with https://"),
+    "no scheme but a port": ("localhost:8443", "begins with https://"),
+    "another scheme": ("ftp://ledger.contoso.example", "begins with https://"),
+    "a path alone": ("/run/credledger/socket", "begins with https://"),
+    "nothing": ("", "begins with https://"),
+    "a password in it": ("https://a:canary-9f2e71@ledger.contoso.example", "no user and no pass"),
+    "a password alone": ("https://:canary-9f2e71@ledger.contoso.example", "no user and no pass"),
+    "a bracket": ("https://[ledger.contoso.example", "its host or port"),
+    "a port that is none": ("https://ledger.contoso.example:https", "its host or port"),
+    "a port beyond the last": ("https://ledger.contoso.example:99999", "its host or port"),
+    "the port 0": ("https://ledger.contoso.example:0", "its host or port"),
+    "no host": ("https:///v1", "needs a host"),
+    "a blank": ("https://ledger contoso.example", "its host or port"),
+    "a line end": ("https://ledger\n.contoso.example", "its host or port"),
+    "an empty label": ("https://ledger..example", "its host or port"),
+    "an endless label": ("https://" + "l" * 300, "its host or port"),
+    "a host that looks like another": ("https://\uff45vil.example", "its host or port"),
+    "a path": ("https://ledger.contoso.example/v1", "ends behind its host and port"),
+    "a question": ("https://ledger.contoso.example?token=x", "ends behind its host and port"),
+    "a relative socket": ("unix://socket", "three slashes"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_an_address_that_will_not_do_is_refused(name):
-    address, code = WRONG[name]
-    assert code_of(InvalidInput, lambda: Server(address)) == code
+    """What is wrong with it is told, and never the address, in which a password may stand."""
+    address, why = WRONG[name]
+    with pytest.raises(InvalidInput) as caught:
+        Server(address)
+    assert caught.value.code == "invalid-server"
+    assert why in caught.value.message
+    assert CANARY not in f"{caught.value} {caught.value.hint}"
+
+
+def test_nothing_is_sent_to_another_host_in_clear():
+    for address in ("http://ledger.contoso.example", "http://192.0.2.1:80", "HTTP://[2001:db8::1]"):
+        assert code_of(InvalidInput, lambda: Server(address)) == "insecure-server"  # noqa: B023
+
+
+def test_an_address_is_the_same_in_any_writing():
+    """With a slash behind it, in capital letters, with a port or a number for a host."""
+    for address, url in (
+        ("https://ledger.contoso.example/", "https://ledger.contoso.example"),
+        ("HTTPS://ledger.contoso.example", "https://ledger.contoso.example"),
+        ("https://[2001:db8::1]:8443/", "https://[2001:db8::1]:8443"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("http://localhost:8080", "http://localhost:8080"),
+    ):
+        assert (Server(address).base_url, Server(address).socket) == (url, None)
+    assert Server("UNIX:///run/a%20socket").socket == "/run/a socket"
+
+
+def test_a_capital_scheme_is_tls_with_the_named_authority(furnished, tmp_path):
+    authority = Authority(tmp_path)
+    tls = Tls(*authority.issue("server", "127.0.0.1"))
+    with running(furnished, tmp_path, tls=tls) as one:
+        server = Server(f"HTTPS://127.0.0.1:{one.address[1]}", ca_file=authority.file)
+        with Client(server) as ledger:
+            assert code_of(Refused, lambda: ledger.get("payroll")) == "no-caller"
+
+
+# httpcore leaves a socket that did not connect to the collector.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_why_a_service_is_not_reached_is_told_with_its_address(tmp_path):
+    """A socket that is not there or not for this account, and a port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    for address, why in (
+        (f"unix://{tmp_path}/nowhere", "No such file or directory"),
+        (f"http://127.0.0.1:{port}", "Connection refused"),
+    ):
+        with Client(Server(address, attempts=1)) as ledger, pytest.raises(Unavailable) as caught:
+            ledger.get("payroll")
+        assert caught.value.message == f"The service at {address} cannot be reached ({why})."
 
 
 def test_a_token_file_is_read_for_each_request(service, tmp_path):

@@ -253,7 +253,9 @@ def test_failures_have_the_codes_and_exits_of_the_ledger(far, at):
     far.fails(4, "access-denied", "credential", "get", "shared", *at)
     far.fails(2, "two-callers", "app", "list", *AS_ME, *at)
     far.fails(2, "invalid-server", "app", "list", "--server", "nowhere")
-    far.fails(2, "usage", "app", "list", "--ca-file", "x")
+    for option in ("--ca-file", "--client-cert", "--client-key"):
+        far.fails(2, "usage", "app", "list", option, "x")
+        far.fails(2, "usage", "app", "list", option, "x", *at)
 
 
 NOT_SERVED = (
@@ -272,7 +274,9 @@ def test_a_token_file_says_who_asks(furnished, far, tmp_path):
     (tmp_path / "token").write_text("a.b.c\n")
     with running(furnished, tmp_path) as service:
         at = ("--server", f"http://127.0.0.1:{service.address[1]}")
-        far.fails(4, "no-caller", "app", "list", *at)
+        refused = far.fails(4, "no-caller", "app", "list", *at)
+        assert "--token-file" in refused["hint"]
+        assert "unix socket" in refused["hint"]
         far.fails(4, "token-refused", "app", "list", *at, "--token-file", str(tmp_path / "token"))
 
 

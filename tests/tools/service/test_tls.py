@@ -12,9 +12,11 @@ import pytest
 
 from ledger.errors import InvalidInput, Refused, Unavailable
 from tests.ledger.tokens.minting import mint
+from tests.tools.conftest import Cli
 from tests.tools.service.certificates import Authority
 from tests.tools.service.conftest import VALUES, furnish, running
 from tests.tools.service.test_callers import ALICE, trust
+from tools.certificates import PEM_BYTES_MAX
 from tools.client import AsyncClient, Client, Server
 from tools.service.server import Address, ServiceSettings, Tls
 
@@ -140,23 +142,112 @@ def test_the_client_sends_nothing_to_a_server_that_it_does_not_know(guarded, tmp
         assert caught.value.code == "server-not-trusted"
 
 
-def test_what_is_no_certificate_with_its_key_is_told_at_the_start(authority, tmp_path):
-    """Another's key, a key behind a passphrase, no PEM, none at all; and no authority's."""
+@pytest.fixture
+def unfit(authority, tmp_path):
+    """What may stand in the place of a certificate, its key, or an authority."""
     certificate, key = authority.issue("server", HOST)
-    _, other = authority.issue("other", HOST)
-    _, locked = authority.issue("locked", HOST, passphrase=b"a passphrase")
-    empty = tmp_path / "empty"
-    empty.touch()
-    for files in (
-        (certificate, other),
-        (certificate, locked),
-        (empty, key),
-        (tmp_path / "none", key),
-        (certificate, key, empty),
-    ):
+    (tmp_path / "empty.pem").touch()
+    (tmp_path / "large.pem").write_bytes(b"-" * (PEM_BYTES_MAX + 1))
+    other, other_key = authority.issue("other", HOST)
+    locked, locked_key = authority.issue("locked", HOST, passphrase=b"a passphrase")
+    (tmp_path / "form.der").write_bytes(ssl.PEM_cert_to_DER_cert(certificate.read_text()))
+    return {
+        "none": (tmp_path / "none.pem", key, "none.pem", "cannot be read: No such file"),
+        "a folder": (tmp_path, key, str(tmp_path), "cannot be read: Is a directory"),
+        "empty": (tmp_path / "empty.pem", key, "empty.pem", "no certificate in PEM"),
+        "too large": (tmp_path / "large.pem", key, "large.pem", "no certificate in PEM"),
+        "in another form": (tmp_path / "form.der", key, "form.der", "no certificate in PEM"),
+        "a key for it": (key, key, "server.key", "no certificate in PEM"),
+        "no key": (certificate, tmp_path / "none.key", "none.key", "cannot be read"),
+        "it for a key": (certificate, certificate, "server.pem", "no private key in PEM"),
+        "another's key": (certificate, other_key, "other.key", "is not that of the certificate"),
+        "another": (other, key, "other.pem", "is not that of the certificate"),
+        "a locked key": (locked, locked_key, "locked.key", "has a passphrase"),
+    }
+
+
+UNFIT = (
+    "none", "a folder", "empty", "too large", "in another form", "a key for it", "no key",
+    "it for a key", "another's key", "another", "a locked key",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_what_is_no_certificate_with_its_key_is_told_at_the_start(unfit, name):
+    """To a service and to a client alike: which file, and what is wrong with it; nobody is asked
+    for a passphrase."""
+    certificate, key, named, why = unfit[name]
+    code = "certificate-unreadable" if "cannot be read" in why else "invalid-certificate"
+    server = Server("https://ledger.contoso.example", certificate=(certificate, key))
+    for start in (Tls(certificate, key).context, server.tls):
         with pytest.raises(InvalidInput) as caught:
-            Tls(*files).context()
-        assert caught.value.code == "invalid-certificate"
+            start()
+        assert caught.value.code == code
+        assert named in caught.value.message
+        assert why in caught.value.message
+    if name in ("none", "a folder", "empty", "too large", "in another form", "a key for it"):
+        fit = unfit["no key"][0], unfit["empty"][1]
+        for start in (
+            Tls(*fit, certificate).context,
+            Server(server.address, ca_file=certificate).tls,
+        ):
+            with pytest.raises(InvalidInput) as caught:
+                start()
+            assert (caught.value.code, named in caught.value.message) == (code, True)
+
+
+def test_a_certificate_and_its_key_may_be_one_file(authority, tmp_path):
+    """In either order, for a service and for a client."""
+    certificate, key = authority.issue("job")
+    for parts in ((certificate, key), (key, certificate)):
+        both = tmp_path / "both.pem"
+        both.write_bytes(b"".join(part.read_bytes() for part in parts))
+        Tls(both, both).context()
+        Server("https://ledger.contoso.example", certificate=(both, both)).tls()
+
+
+def test_the_program_shows_its_certificate(guarded, authority, tmp_path):
+    """By options or by the environment, in one file or in two; without one it is told what is
+    missing, and without a token as well."""
+    certificate, key = guarded.clients_authority.issue("admin")
+    both = tmp_path / "both.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    (tmp_path / "token").write_text(mint(int(time.time())))
+    far = Cli(tmp_path)
+    far.environment = {"CREDLEDGER_CA_FILE": str(authority.file)}
+    get = ("credential", "get", "payroll", "--server", f"https://{HOST}:{guarded.address[1]}")
+    by_token = (*get, "--token-file", str(tmp_path / "token"))
+    shown = ("--client-cert", str(certificate), "--client-key", str(key))
+    assert far.ok(*by_token, *shown)["fields"] == VALUES
+    assert far.ok(*by_token, "--client-cert", str(both))["fields"] == VALUES
+    refused = far.fails(4, "no-caller", *get, *shown)
+    assert "--token-file" in refused["hint"]
+    assert "unix socket" in refused["hint"]
+    far.environment["CREDLEDGER_CLIENT_KEY"] = str(key)
+    assert far.fails(2, "usage", *by_token)["message"] == "A client's key needs its certificate."
+    far.environment["CREDLEDGER_CLIENT_CERT"] = str(certificate)
+    assert far.ok(*by_token)["fields"] == VALUES
+    assert far.ok(*by_token, "--client-cert", str(both))["fields"] == VALUES
+    stranger, strangers_key = Authority(tmp_path, "strangers").issue("stranger")
+    said = ("--client-cert", str(stranger), "--client-key", str(strangers_key))
+    cut_off = far.fails(7, "service-unreachable", *by_token, *said)
+    assert "--client-cert" in cut_off["hint"]
+
+
+def test_what_is_wrong_with_a_server_s_certificate_is_told(furnished, authority, tmp_path):
+    """Its authority, its name or its age; nothing is sent."""
+    certificate, key = authority.issue("server", "127.0.0.2")
+    with running(furnished, tmp_path, tls=Tls(certificate, key)) as one:
+        address = f"https://{HOST}:{one.address[1]}"
+        for server, why, hint in (
+            (Server(address), "unable to get local issuer certificate", "--ca-file"),
+            (Server(address, ca_file=authority.file), "IP address mismatch", "Ask by a name"),
+        ):
+            with Client(server) as ledger, pytest.raises(Unavailable) as caught:
+                ledger.get("payroll")
+            assert caught.value.code == "server-not-trusted"
+            assert why in caught.value.message
+            assert hint in caught.value.hint
 
 
 def test_a_network_is_reached_over_tls_only():
