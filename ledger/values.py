@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Never
 
@@ -32,6 +32,25 @@ FIELD_TYPES = (
     "certificate-password",
 )
 MASKED_TYPES = frozenset({"password", "windows-password", "pin", "key", "certificate-password"})
+
+
+def fields_named(names: Sequence[str] | None) -> tuple[str, ...]:
+    """The fields that are asked for, as a request keeps them: none where all are wanted.
+
+    `no-fields-named` for an empty list, by which somebody who wants nothing would get everything;
+    `too-many-fields`.
+    """
+    if names is None:
+        return ()
+    if not names:
+        raise InvalidInput(
+            "no-fields-named",
+            "An empty list names no field.",
+            hint="Leave the list out for all fields, or name at least one; nothing was released.",
+        )
+    if len(names) > FIELDS_MAX:
+        raise InvalidInput("too-many-fields", f"There are at most {FIELDS_MAX} fields.")
+    return tuple(names)
 
 
 class FieldValue:

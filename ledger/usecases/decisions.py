@@ -20,11 +20,10 @@ from ledger.aggregates.issuers import Issuers, fold_issuers
 from ledger.aggregates.mapping import CredentialMapping
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.roles import Roles, fold_roles
-from ledger.errors import InvalidInput
 from ledger.identifiers import field_key
 from ledger.log.transaction import Transaction
 from ledger.policy import Caller
-from ledger.values import FIELDS_MAX
+from ledger.values import fields_named
 
 _KEPT_MAX = 10_000
 _GROUPS_MAX = 8
@@ -137,9 +136,8 @@ def _is_usual(asked: Asked, released: Released) -> bool:
 def asked_for(
     caller: Caller, application: str, restricted: bool, fields: Sequence[str] | None
 ) -> Asked:
-    """The request; `too-many-fields`, or what is wrong with a field's name."""
-    if fields is not None and len(fields) > FIELDS_MAX:
-        raise InvalidInput("too-many-fields", f"There are at most {FIELDS_MAX} fields.")
-    for name in fields or ():
+    """The request; `no-fields-named`, `too-many-fields`, or what is wrong with a field's name."""
+    named = fields_named(fields)
+    for name in named:
         field_key(name)
-    return Asked(caller, application, restricted, tuple(fields or ()))
+    return Asked(caller, application, restricted, named)

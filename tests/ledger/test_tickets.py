@@ -179,13 +179,17 @@ def test_the_users_access_is_decided_at_the_redemption(ledger):
 
 
 def test_a_refusal_uses_nothing_up(ledger):
-    """Strangers, other applications and unknown fields leave the ticket as it is."""
+    """Strangers, other applications, unknown fields and no fields leave the ticket as it is."""
     ticket = issue(ledger, ALICE, "Mail")
     refused(ledger, STRANGER, "Mail", ticket)
     refused(ledger, PORTAL, "Finance", ticket)
     with pytest.raises(InvalidInput, match="no field") as caught:
         ledger.tickets.redeem(PORTAL, "Mail", ticket, fields=("PIN",))
     assert caught.value.code == "unknown-field"
+    head = ledger.head().size
+    with pytest.raises(InvalidInput) as caught:
+        ledger.tickets.redeem(PORTAL, "Mail", ticket, fields=())
+    assert (caught.value.code, ledger.head().size) == ("no-fields-named", head)
     asked = ("windows password",)
     found = ledger.tickets.redeem(PORTAL, "Mail", ticket, fields=asked)
     assert list(found.fields) == ["Windows Password"]

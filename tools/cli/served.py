@@ -264,7 +264,7 @@ def credential_get(
     from tools.cli.released import print_released
     from tools.receipts import receipt_in
 
-    fields = () if field is None else (field,)
+    fields = None if field is None else (field,)
     reason = run.checked_reason()
     with receipt_in(receipt, _receipts(client)) as keep:
         found = client.get(application, fields=fields, restricted=restricted, reason=reason)
@@ -401,7 +401,7 @@ def ticket_redeem(
     from tools.tickets_input import read_ticket
 
     text = read_ticket(ticket_file, run.standard_input)
-    fields = () if field is None else (field,)
+    fields = None if field is None else (field,)
     reason = run.checked_reason()
     with receipt_in(receipt, _receipts(client)) as keep:
         found = client.send(calls.redeem_ticket(application, text, fields=fields, reason=reason))

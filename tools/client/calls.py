@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from ledger.values import FieldValue
+from ledger.values import FieldValue, fields_named
 from tools.client import answers
 from tools.client.answers import Changed, Credentials, MappingChanged, Ticket
 
@@ -37,14 +37,17 @@ class Call(Generic[T]):
 def get(
     application: str | None = None,
     *,
-    fields: Sequence[str] = (),
+    fields: Sequence[str] | None = None,
     restricted: bool = False,
     reason: str = "",
 ) -> Call[Credentials]:
-    """The caller's own credentials, or the group's; sent again, it is one more recorded read."""
+    """The caller's own credentials, or the group's; sent again, it is one more recorded read.
+
+    All fields unless some are named; `no-fields-named` for an empty list.
+    """
     body = {
         "application": application,
-        "fields": tuple(fields) or None,
+        "fields": fields_named(fields) or None,
         "restricted": restricted or None,
         "reason": reason,
     }
@@ -139,7 +142,7 @@ def redeem_ticket(
     application: str | None,
     ticket: FieldValue | str,
     *,
-    fields: Sequence[str] = (),
+    fields: Sequence[str] | None = None,
     reason: str = "",
 ) -> Call[Credentials]:
     """The credentials of whom a ticket was issued to; it is used up by this."""
@@ -148,7 +151,7 @@ def redeem_ticket(
         {
             "application": application,
             "ticket": text,
-            "fields": tuple(fields) or None,
+            "fields": fields_named(fields) or None,
             "reason": reason,
         }
     )

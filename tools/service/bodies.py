@@ -27,6 +27,14 @@ Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
 ClaimText = Annotated[str, Meta(min_length=1, max_length=CLAIM_LENGTH_MAX)]
 ClaimTexts = Annotated[tuple[ClaimText, ...], Meta(max_length=CLAIMS_MAX)]
 Names = Annotated[tuple[Name, ...], Meta(max_length=FIELDS_MAX)]
+FieldsAsked = Annotated[
+    tuple[Name, ...],
+    Meta(
+        max_length=FIELDS_MAX,
+        description="Which fields; all where it is left out. An empty list is refused.",
+        extra_json_schema={"minItems": 1},
+    ),
+]
 Text = Annotated[str, Meta(max_length=TEXT_LENGTH_MAX)]
 Moment = Annotated[str, Meta(min_length=1, max_length=64)]
 Page = Annotated[str, Meta(max_length=URL_LENGTH_MAX)]
@@ -67,7 +75,7 @@ class Get(Body, frozen=True):
     """The caller's credentials in an application, restricted ones if asked for explicitly."""
 
     application: Name | None = None
-    fields: Names = ()
+    fields: FieldsAsked | None = None
     restricted: bool = False
     reason: Reason = ""
 
@@ -148,7 +156,7 @@ class RedeemTicket(Body, frozen=True):
 
     ticket: Annotated[str, Meta(min_length=1, max_length=TICKET_LENGTH_MAX)]
     application: Name | None = None
-    fields: Names = ()
+    fields: FieldsAsked | None = None
     reason: Reason = ""
 
 

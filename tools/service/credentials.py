@@ -31,7 +31,7 @@ async def get(counter: Counter, question: Question[bodies.Get]) -> answers.Retri
         question.caller,
         question.named,
         restricted=body.restricted,
-        fields=body.fields or None,
+        fields=body.fields,
         reason=question.reason,
     )
     return retrieved(found, as_bytes=question.as_bytes)

@@ -23,7 +23,7 @@ async def redeem(counter: Counter, question: Question[bodies.RedeemTicket]) -> a
         question.caller,
         question.named,
         body.ticket,
-        fields=body.fields or None,
+        fields=body.fields,
         reason=question.reason,
     )
     return retrieved(found, as_bytes=question.as_bytes)

@@ -53,6 +53,19 @@ def test_the_same_is_awaited(service):
     }
 
 
+def test_a_list_of_no_fields_is_not_even_sent(service):
+    """A service of an earlier release would answer it with all of them."""
+    with Client(at(service)) as ledger:
+        before = service.service.seal.counter.ledger.head()
+        assert code_of(InvalidInput, lambda: ledger.get("payroll", fields=[])) == "no-fields-named"
+        redeem = lambda: ledger.redeem_ticket("payroll", "t" * 43, fields=())
+        assert code_of(InvalidInput, redeem) == "no-fields-named"
+        assert service.service.seal.counter.ledger.head() == before
+        assert ledger.get("payroll", fields=("Windows Password",)).fields.keys() == {
+            "Windows Password"
+        }
+
+
 def test_a_value_never_prints(service, caplog, capsys):
     """Neither in a text, nor in a log, nor pickled."""
     caplog.set_level(logging.DEBUG)

@@ -367,6 +367,25 @@ def test_a_ticket_turns_into_the_credentials_of_whom_it_was_issued_to(service, c
     client.fails(403, "access-denied", "/v1/tickets/redeem", said)
 
 
+def test_a_list_of_no_fields_releases_nothing(service, client):
+    """In either form, of a read or a ticket, which stays good; left out or null, it is all."""
+    ledger = service.service.seal.counter.ledger
+    ledger.create_application(
+        Acting(), "cube", kind="individual", ticketing=True, ticket_redeemers=(str(ME),)
+    )
+    client.ok(SET, {"application": "cube", "fields": VALUES})
+    ticket = client.ok("/v1/tickets/issue", {"application": "cube"})["ticket"]
+    head = ledger.head()
+    redeem = {"application": "cube", "ticket": ticket}
+    for form in (JSON, MSGPACK):
+        for path, body in ((GET, {"application": "cube"}), ("/v1/tickets/redeem", redeem)):
+            problem = client.fails(422, "no-fields-named", path, {**body, "fields": []}, form=form)
+            assert "Leave the list out" in problem["hint"]
+    assert ledger.head() == head
+    assert client.ok(GET, {"application": "cube", "fields": None})["fields"] == VALUES
+    assert client.ok("/v1/tickets/redeem", redeem)["fields"] == VALUES
+
+
 def test_no_operation_is_open_to_whom_nobody_knows(service):
     """Over TCP without a token there is a challenge, and nothing else."""
     stranger = service.stranger()
