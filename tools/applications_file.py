@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ledger.aggregates.application import Field, make_field, parse_field
+from ledger.aggregates.application import Field, make_field, parse_field, readers
 from ledger.claims import parse_claim
 from ledger.errors import InvalidInput
 from ledger.identifiers import application_key, field_key
@@ -69,7 +69,8 @@ class Change:
 
     application: str
     action: str
-    """`create`, `update`, `add-field`, `grant`, `revoke`, `open` or `delete`."""
+    """`create`, `update`, `add-field`, `grant`, `revoke`, `open` or `delete`; or `follows`, for
+    what is no step of its own: who may read behind the others."""
     what: str
     before: object
     after: object
@@ -221,7 +222,7 @@ def _requests(ledger: Ledger, acting: Acting, change: Change) -> Iterator[Reques
         yield make.grant(acting, name, change.what, str(after))
     elif change.action == "revoke":
         yield make.revoke(acting, name, change.what, str(change.before))
-    else:
+    elif change.action == "delete":
         yield make.delete(acting, name)
 
 
@@ -243,19 +244,26 @@ def _differences(
     for key, role in ROLES.items():
         if key in table:
             yield from _claim_differences(name, role, table[key], current[key])
-    if "open" in table and table["open"] != current["open"]:
-        yield from _opening(name, table, current)
+    yield from _openness(name, table, current)
 
 
-def _opening(name: str, table: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[Change]:
-    if table["open"]:
+def _openness(name: str, table: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[Change]:
+    """Opening, where it is said, and what then follows for who may read."""
+    members = table.get("members", current["members"])
+    is_open = current["open"] and set(members) <= set(current["members"])
+    if table.get("open", is_open) != is_open:
+        if not table["open"]:
+            raise InvalidInput(
+                "closing-needs-member",
+                "An open application is closed by naming a member.",
+                hint="Name at least one member in the file.",
+            )
         yield Change(name, "open", "open", False, True)
-    elif not set(table.get("members", ())) - set(current["members"]):
-        raise InvalidInput(
-            "closing-needs-member",
-            "An open application is closed by naming a member.",
-            hint="Name at least one member in the file.",
-        )
+        is_open = True
+    before = readers(current["members"], is_open=current["open"])
+    after = readers(members, is_open=is_open)
+    if before != after:
+        yield Change(name, "follows", "readers", before, after)
 
 
 def _field_differences(

@@ -29,13 +29,22 @@ if TYPE_CHECKING:
 
 
 def outcome_document(outcome: Outcome | Changed) -> dict[str, object]:
-    """`{"application"?, "changed", "version", "position"}`."""
-    named = {} if outcome.application is None else {"application": outcome.application}
-    return {
-        **named,
+    """`{"application"?, "changed", "version", "position", "readers"?, "readers_before"?}`.
+
+    Rights are no application's; their changes lack what has a `?`.
+    """
+    document: dict[str, object] = {
         "changed": outcome.changed,
         "version": outcome.version,
         "position": outcome.position,
+    }
+    if outcome.application is None:
+        return document
+    return {
+        "application": outcome.application,
+        **document,
+        "readers": outcome.readers,
+        "readers_before": outcome.readers_before,
     }
 
 

@@ -8,7 +8,7 @@ restricted or neither, never both. Deciders return the events that follow, or ra
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
@@ -27,6 +27,8 @@ URL_LENGTH_MAX = 2048
 TICKET_TIMEOUT_S_DEFAULT = 120
 TICKET_TIMEOUT_S_MAX = 24 * 3600
 CLAIMS_MAX = 1000
+EVERY_OWNER, MEMBERS, NOBODY = "every-owner", "members", "nobody"
+"""Who may read: of an open application every owner, each what is theirs."""
 _NOBODY: frozenset[Claim] = frozenset()
 
 
@@ -158,6 +160,11 @@ class Application:
         return application_key(self.application)
 
     @property
+    def readers(self) -> str:
+        """Who may read: `EVERY_OWNER`, `MEMBERS` or `NOBODY`."""
+        return NOBODY if self.deleted else readers(self.members, is_open=self.open)
+
+    @property
     def is_group(self) -> bool:
         """Whether all members share one mapping."""
         return self.kind == "group"
@@ -178,6 +185,13 @@ _ROLE_ATTRIBUTES = {
     "member": "members",
     "ticket-redeemer": "ticket_redeemers",
 }
+
+
+def readers(members: Collection[object], *, is_open: bool) -> str:
+    """Who may read from an application that is there."""
+    if is_open:
+        return EVERY_OWNER
+    return MEMBERS if members else NOBODY
 
 
 def fold_application(state: Application | None, recorded: Recorded) -> Application | None:

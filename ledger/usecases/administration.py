@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ledger.aggregates import application as applications
@@ -46,7 +46,7 @@ class CreateApplication:
         stream = self.desk.streams.application(application_key(self.application))
         done = self.desk.repeated(transaction, self.acting, stream)
         if done is not None:
-            return _once(done)
+            return _once(transaction, done)
         settings = dict(self.settings)
         if caller is not None:
             named: Sequence[Claim] = settings.get("administrators", ())
@@ -55,7 +55,8 @@ class CreateApplication:
             if name in settings:
                 settings[name] = tuple(map(issuers.nameable, settings[name]))
         events = applications.create(present, self.application, **settings)
-        return _append(self.desk, self.acting, transaction, stream, events, self.application)
+        outcome = _append(self.desk, self.acting, transaction, stream, events, self.application)
+        return replace(outcome, readers=_readers(transaction, stream))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,9 @@ class ChangeApplication:
         stream = self.desk.streams.application(application_key(self.application))
         done = self.desk.repeated(transaction, self.acting, stream)
         if done is not None:
-            return _once(done)
+            return _once(transaction, done)
         outcome: Outcome | None = None
-        changed = False
+        changed, readers_before = False, _readers(transaction, stream)
         for change in self.changes:
             state = self.desk.permitted_application(
                 transaction, self.acting, self.verb, self.application
@@ -87,7 +88,12 @@ class ChangeApplication:
             changed = changed or outcome.changed
         if outcome is None:
             raise no_such_application()
-        return Outcome(outcome.application, changed, outcome.version, outcome.position)
+        return replace(
+            outcome,
+            changed=changed,
+            readers=_readers(transaction, stream),
+            readers_before=readers_before,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +197,29 @@ def _adding(field: Field) -> Change:
     return lambda state, _: applications.add_field(state, field)
 
 
-def _once(done: Recorded) -> Outcome:
+def _readers(transaction: Transaction, stream: bytes) -> str | None:
+    state = transaction.load(stream, applications.fold_application)
+    return None if state is None else state.readers
+
+
+def _once(transaction: Transaction, done: Recorded) -> Outcome:
     """What came of a request that was carried out when it was sent before."""
     assert isinstance(done.event, applications.ApplicationEvent)
+    before: Application | None = None
+    after: Application | None = None
+    for recorded in transaction.history(done.stream):
+        after = applications.fold_application(after, recorded)
+        if recorded.version == done.version:
+            break
+        if (recorded.request, recorded.actor.claim) != (done.request, done.actor.claim):
+            before = after
     return Outcome(
-        done.event.application, changed=True, version=done.version, position=done.position
+        done.event.application,
+        changed=True,
+        version=done.version,
+        position=done.position,
+        readers=None if after is None else after.readers,
+        readers_before=None if before is None else before.readers,
     )
 
 

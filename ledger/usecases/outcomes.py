@@ -20,6 +20,10 @@ class Outcome:
     """Version of the stream after it."""
     position: int
     """Position of its last event, or of the head where nothing changed."""
+    readers: str | None = None
+    """Who may read from the application now (`aggregates.application.readers`); None for rights."""
+    readers_before: str | None = None
+    """Who could before; None where there was no application."""
 
 
 @dataclass(frozen=True, slots=True)

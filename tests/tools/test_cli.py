@@ -198,7 +198,14 @@ def test_what_destroys_needs_consent(payroll):
 def test_app_lifecycle(cli):
     """An application is created, changed, granted, revoked and deleted."""
     created = cli.ok("app", "create", "Payroll", "--kind", "individual", "--reason", "new")
-    assert created == {"application": "Payroll", "changed": True, "version": 1, "position": 3}
+    assert created == {
+        "application": "Payroll",
+        "changed": True,
+        "version": 1,
+        "position": 3,
+        "readers": "every-owner",
+        "readers_before": None,
+    }
     cli.fails(5, "application-exists", "app", "create", "PAYROLL", "--kind", "group")
     shown = cli.ok("app", "show", "payroll")
     assert shown["open"] is True
@@ -217,6 +224,70 @@ def test_app_lifecycle(cli):
     assert [one["application"] for one in cli.ok("app", "list")] == ["Payroll"]
     assert cli.ok("app", "delete", "payroll", "--yes")["changed"] is True
     cli.fails(3, "no-such-application", "app", "show", "payroll")
+
+
+def test_who_may_read_is_told_with_every_change_of_it(cli):
+    """The first member closes an open application, the last one leaves it closed; each in words
+    with the way back, and nothing is told where nothing of it changed."""
+    cli.ok("app", "create", "Pay roll", "--kind", "individual")
+    cli.ok("app", "create", "shared", "--kind", "group", "--member", "group:a")
+    open_again = "  `credledger app update 'Pay roll' --open` lets every owner read again."
+    closed = "It was open to every owner; from now on its members alone may read."
+    gone = "That was its last member; from now on nobody may read."
+    for said, sentence, hint, readers in (
+        ("grant|pay roll|administrator|user:bob", "Granted.", "", "every-owner"),
+        ("grant|pay roll|member|user:bob", f"Granted. {closed}", open_again, "members"),
+        ("grant|pay roll|member|user:ann", "Granted.", "", "members"),
+        ("grant|pay roll|member|user:ann", "Granted already.", "", "members"),
+        ("revoke|pay roll|member|user:bob", "Revoked.", "", "members"),
+        (
+            "revoke|pay roll|member|user:ann",
+            f"Revoked. {gone}",
+            "  `credledger app grant 'Pay roll' member CLAIM` names who may.",
+            "nobody",
+        ),
+        ("grant|pay roll|member|user:ann", "Granted.", "", "members"),
+        (
+            "update|pay roll|--open",
+            "Changed. Every owner may read from now on, not its members alone.",
+            "",
+            "every-owner",
+        ),
+        ("grant|pay roll|member|user:ann", f"Granted. {closed}", open_again, "members"),
+        (
+            "revoke|shared|member|group:a",
+            f"Revoked. {gone}",
+            "  `credledger app grant shared member CLAIM` names who may.",
+            "nobody",
+        ),
+    ):
+        arguments = said.split("|")
+        before = _readers(cli, arguments[1])
+        told = cli("app", *arguments, json_wanted=False).text.splitlines()
+        assert told == [line for line in (sentence, hint) if line], said
+        assert _readers(cli, arguments[1]) == readers
+        # The same in JSON, of a change that is made once more or not at all.
+        answer = cli.ok("app", *arguments)
+        assert (answer["readers"], answer["changed"]) == (readers, False), (before, said)
+
+
+def _readers(cli, application):
+    """By what the settings say of themselves."""
+    shown = cli.ok("app", "show", application)
+    return "every-owner" if shown["open"] else "members" if shown["members"] else "nobody"
+
+
+def test_who_could_read_before_is_told_in_json(cli):
+    cli.ok("app", "create", "payroll", "--kind", "individual")
+    for said, before, after in (
+        (("grant", "payroll", "member", "user:bob"), "every-owner", "members"),
+        (("revoke", "payroll", "member", "user:bob"), "members", "nobody"),
+        (("update", "payroll", "--open"), "nobody", "every-owner"),
+        (("delete", "payroll", "--yes"), "every-owner", "nobody"),
+        (("create", "payroll", "--kind", "group", "--member", "user:bob"), None, "members"),
+    ):
+        answer = cli.ok("app", *said)
+        assert (answer["readers_before"], answer["readers"]) == (before, after), said
 
 
 def test_a_stranger_learns_nothing(payroll):
@@ -399,6 +470,39 @@ def test_applications_as_code(payroll):
     payroll.fails(2, "not-confirmed", "app", "apply", str(file), "--prune")
     pruned = payroll.ok("app", "apply", str(file), "--prune", "--yes")
     assert [one["action"] for one in pruned["changes"]] == ["delete"]
+
+
+def test_a_file_of_applications_tells_who_may_read_behind_it(cli):
+    """What follows from its steps is a line of the plan; what stays as it is has none, and what is
+    said to be open is so, whoever becomes a member."""
+    cli.ok("app", "create", "payroll", "--kind", "individual")
+    file = cli.home / "apps.toml"
+    for text, steps in (
+        ('members = ["user:a"]', ["grant", "follows every-owner members"]),
+        ('members = ["user:a", "user:b"]', ["grant"]),
+        ("members = []", ["revoke", "revoke", "follows members nobody"]),
+        ("open = true", ["open", "follows nobody every-owner"]),
+        ('open = true\nmembers = ["user:a"]', ["grant", "open"]),
+        ('open = false\nmembers = ["user:b"]', ["grant", "revoke", "follows every-owner members"]),
+        (
+            'open = true\nmembers = ["user:c"]',
+            ["grant", "revoke", "open", "follows members every-owner"],
+        ),
+        ("members = []", ["revoke"]),
+    ):
+        file.write_text(f'[application."payroll"]\n{text}\n')
+        planned = cli.ok("app", "apply", str(file), "--dry-run")["changes"]
+        told = [
+            " ".join([one["action"], one["from"], one["to"]])
+            if one["action"] == "follows"
+            else one["action"]
+            for one in planned
+        ]
+        assert told == steps, text
+        assert cli.ok("app", "apply", str(file))["changes"] == planned
+        assert cli.ok("app", "apply", str(file))["changes"] == []
+        follows = [one["to"] for one in planned if one["action"] == "follows"]
+        assert follows in ([], [_readers(cli, "payroll")])
 
 
 @pytest.mark.parametrize(

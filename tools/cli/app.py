@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
+from tools.show import print_line
+
+if TYPE_CHECKING:
+    from ledger.usecases.outcomes import Outcome
+    from tools.client import Changed
 
 ROLES = ("administrator", "member", "ticket-redeemer")
 COLUMNS = {
@@ -20,6 +26,22 @@ COLUMNS = {
     "fields": "Fields",
     "updated_at": "Updated",
 }
+CHANGED = (
+    '{"application", "changed", "version", "position", "readers", "readers_before"}; readers are'
+    ' "every-owner", "members" or "nobody", and null before there was an application'
+)
+_TO_OPEN = "`credledger app update {0} --open` lets every owner read again."
+_TO_GRANT = "`credledger app grant {0} member CLAIM` names who may."
+_READERS_CHANGED: dict[tuple[str | None, str | None], tuple[str, str]] = {
+    ("every-owner", "members"): (
+        "It was open to every owner; from now on its members alone may read.",
+        _TO_OPEN,
+    ),
+    ("members", "nobody"): ("That was its last member; from now on nobody may read.", _TO_GRANT),
+    ("members", "every-owner"): ("Every owner may read from now on, not its members alone.", ""),
+    ("nobody", "every-owner"): ("Every owner may read from now on.", ""),
+}
+"""By who could read before and who may now: what is told besides, and the way back."""
 
 
 @click.group(cls=Noun)
@@ -31,6 +53,7 @@ def app() -> None:
     app,
     "create",
     example="credledger app create payroll --kind individual --field 'User:user-name'",
+    answers=CHANGED,
     appends=True,
     acts=True,
 )
@@ -121,6 +144,7 @@ def show(run: Run, application: str) -> None:
     app,
     "update",
     example="credledger app update payroll --contact it@example.com --field 'PIN:pin'",
+    answers=CHANGED,
     appends=True,
     acts=True,
 )
@@ -147,7 +171,6 @@ def update(
 ) -> None:
     """Change a target application, or add fields to it."""
     from ledger.aggregates.application import parse_field
-    from tools.shapes import outcome_document
 
     said: dict[str, object | None] = {
         "name": name,
@@ -164,15 +187,14 @@ def update(
         outcome = session.ledger.update_application(
             run.acting(), application, changes=changes, add_fields=added, open_to_all=open_to_all
         )
-    run.print(
-        outcome_document(outcome), sentence="Changed." if outcome.changed else "Nothing to change."
-    )
+    print_changed(run, outcome, "Changed." if outcome.changed else "Nothing to change.")
 
 
 @command(
     app,
     "delete",
     example="credledger app delete payroll --yes",
+    answers=CHANGED,
     appends=True,
     acts=True,
     destroys=True,
@@ -192,6 +214,7 @@ def delete(run: Run, application: str) -> None:
     app,
     "grant",
     example="credledger app grant payroll member group:finance",
+    answers=CHANGED,
     appends=True,
     acts=True,
 )
@@ -200,19 +223,16 @@ def delete(run: Run, application: str) -> None:
 @click.argument("claim")
 def grant(run: Run, application: str, role: str, claim: str) -> None:
     """Give a claim a role in an application: administrator, member or ticket-redeemer."""
-    from tools.shapes import outcome_document
-
     with run.session() as session:
         outcome = session.ledger.grant(run.acting(), application, role, claim)
-    run.print(
-        outcome_document(outcome), sentence="Granted." if outcome.changed else "Granted already."
-    )
+    print_changed(run, outcome, "Granted." if outcome.changed else "Granted already.")
 
 
 @command(
     app,
     "revoke",
     example="credledger app revoke payroll member user:bob",
+    answers=CHANGED,
     appends=True,
     acts=True,
 )
@@ -221,13 +241,9 @@ def grant(run: Run, application: str, role: str, claim: str) -> None:
 @click.argument("claim")
 def revoke(run: Run, application: str, role: str, claim: str) -> None:
     """Take a role in an application from a claim."""
-    from tools.shapes import outcome_document
-
     with run.session() as session:
         outcome = session.ledger.revoke(run.acting(), application, role, claim)
-    run.print(
-        outcome_document(outcome), sentence="Revoked." if outcome.changed else "Not held anyway."
-    )
+    print_changed(run, outcome, "Revoked." if outcome.changed else "Not held anyway.")
 
 
 @command(
@@ -281,6 +297,16 @@ def export(run: Run, applications: tuple[str, ...]) -> None:
         run.print({"application": {str(one["application"]): one for one in found}})
     else:
         click.echo(to_toml(found), nl=False)
+
+
+def print_changed(run: Run, outcome: Outcome | Changed, sentence: str) -> None:
+    """What came of a change, and what it did to who may read."""
+    from tools.shapes import outcome_document
+
+    told, hint = _READERS_CHANGED.get((outcome.readers_before, outcome.readers), ("", ""))
+    run.print(outcome_document(outcome), sentence=f"{sentence} {told}".rstrip())
+    if hint and not run.json:
+        print_line("  " + hint.format(shlex.quote(outcome.application or "")))
 
 
 def short(document: dict[str, Any]) -> dict[str, Any]:

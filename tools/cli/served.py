@@ -142,8 +142,8 @@ def app_update(
     **said: Any,
 ) -> None:
     """`app update`."""
+    from tools.cli.app import print_changed
     from tools.client import calls
-    from tools.shapes import outcome_document
 
     told = {
         **said,
@@ -154,8 +154,7 @@ def app_update(
         "reason": run.checked_reason(),
     }
     changed = client.send(calls.update(application, **told))
-    sentence = "Changed." if changed.changed else "Nothing to change."
-    run.print(outcome_document(changed), sentence=sentence)
+    print_changed(run, changed, "Changed." if changed.changed else "Nothing to change.")
 
 
 def app_delete(run: Run, client: Client, *, application: str) -> None:
@@ -170,22 +169,20 @@ def app_delete(run: Run, client: Client, *, application: str) -> None:
 
 def app_grant(run: Run, client: Client, *, application: str, role: str, claim: str) -> None:
     """`app grant`."""
+    from tools.cli.app import print_changed
     from tools.client import calls
-    from tools.shapes import outcome_document
 
     changed = client.send(calls.grant(application, role, claim, reason=run.checked_reason()))
-    sentence = "Granted." if changed.changed else "Granted already."
-    run.print(outcome_document(changed), sentence=sentence)
+    print_changed(run, changed, "Granted." if changed.changed else "Granted already.")
 
 
 def app_revoke(run: Run, client: Client, *, application: str, role: str, claim: str) -> None:
     """`app revoke`."""
+    from tools.cli.app import print_changed
     from tools.client import calls
-    from tools.shapes import outcome_document
 
     changed = client.send(calls.revoke(application, role, claim, reason=run.checked_reason()))
-    sentence = "Revoked." if changed.changed else "Not held anyway."
-    run.print(outcome_document(changed), sentence=sentence)
+    print_changed(run, changed, "Revoked." if changed.changed else "Not held anyway.")
 
 
 def app_apply(run: Run, client: Client, *, file: str, dry_run: bool, prune: bool) -> None:

@@ -41,12 +41,18 @@ class MappingChanged(msgspec.Struct, frozen=True):
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """An application after its change, or as it was where there was nothing to change."""
+    """An application after its change, or as it was where there was nothing to change.
+
+    `readers` and `readers_before` are `every-owner`, `members` or `nobody`; None where there was no
+    application, or where the service is of a release that does not tell.
+    """
 
     application: str
     changed: bool
     version: int
     position: int
+    readers: str | None = None
+    readers_before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

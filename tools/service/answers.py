@@ -9,6 +9,7 @@ from msgspec import Meta
 
 Position = Annotated[int, Meta(ge=0, description="Place in the log.")]
 Version = Annotated[int, Meta(ge=0)]
+Readers = Literal["every-owner", "members", "nobody"]
 Time = Annotated[str, Meta(description="RFC 3339, UTC.")]
 
 
@@ -110,19 +111,24 @@ class TicketIssued(Answer, frozen=True):
 
 
 class ApplicationChanged(Answer, frozen=True):
-    """An application after its change; the version is that of its stream."""
+    """An application after its change; the version is that of its stream.
+
+    Who may read now, and who could before, which is null where there was no application.
+    """
 
     application: str
     changed: bool
     version: Version
     position: Position
+    readers: Readers
+    readers_before: Readers | None
 
 
 class ApplicationStep(Answer, frozen=True):
     """One step from what is there to what is wanted."""
 
     application: str
-    action: Literal["create", "update", "add-field", "grant", "revoke", "open", "delete"]
+    action: Literal["create", "update", "add-field", "grant", "revoke", "open", "delete", "follows"]
     what: str
     before: Any = msgspec.field(name="from")
     after: Any = msgspec.field(name="to")

@@ -240,14 +240,16 @@ def test_a_retried_change_has_its_first_outcome(service, client):
     assert client.ok(SET, body, idempotency_key="key-1") == first
     assert client.ok(GET, {"application": "payroll"})["version"] == 3
     service.service.seal.counter.ledger.role_grant(Acting(), "full-control", str(ME))
-    for path, more in (
-        ("create", {"kind": "group"}),
-        ("grant", {"role": "member", "claim": "user:x"}),
-        ("update", {"name": "New"}),
-        ("delete", {}),
+    for path, more, readers in (
+        ("create", {"kind": "individual"}, (None, "every-owner")),
+        ("grant", {"role": "member", "claim": "user:x"}, ("every-owner", "members")),
+        ("revoke", {"role": "member", "claim": "user:x"}, ("members", "nobody")),
+        ("update", {"name": "New", "open": True}, ("nobody", "every-owner")),
+        ("delete", {}, ("every-owner", "nobody")),
     ):
         said = {"application": "once", **more}
         done = client.ok(f"/v1/applications/{path}", said, idempotency_key="same")
+        assert (done["readers_before"], done["readers"]) == readers
         assert client.ok(f"/v1/applications/{path}", said, idempotency_key="same") == done
     client.fails(404, "no-such-application", "/v1/applications/show", {"application": "once"})
 
