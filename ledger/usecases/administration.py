@@ -203,16 +203,17 @@ def _readers(transaction: Transaction, stream: bytes) -> str | None:
 
 
 def _once(transaction: Transaction, done: Recorded) -> Outcome:
-    """What came of a request that was carried out when it was sent before."""
+    """What came of a request that was carried out when it was sent before.
+
+    Of a request's events none but the last changes who may read.
+    """
     assert isinstance(done.event, applications.ApplicationEvent)
     before: Application | None = None
     after: Application | None = None
     for recorded in transaction.history(done.stream):
-        after = applications.fold_application(after, recorded)
+        before, after = after, applications.fold_application(after, recorded)
         if recorded.version == done.version:
             break
-        if (recorded.request, recorded.actor.claim) != (done.request, done.actor.claim):
-            before = after
     return Outcome(
         done.event.application,
         changed=True,
