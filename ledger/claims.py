@@ -58,7 +58,9 @@ def parse_claim(text: str) -> Claim:
         head, colon, value = rest.partition(":")
         issuer = issuer.strip()
         if not mark or not colon or head not in TYPES or not issuer:
-            raise _invalid("A claim is written TYPE:VALUE or ISSUER#TYPE:VALUE.")
+            raise _invalid(
+                "A claim is written TYPE:VALUE, such as user:alice, or ISSUER#TYPE:VALUE."
+            )
     if issuer == LOCAL:
         value = unicodedata.normalize("NFC", value.casefold())
     value = value.strip()

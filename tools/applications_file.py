@@ -29,6 +29,8 @@ from tools.documents import (
     decode_text,
     parse_toml,
     read_bytes,
+    shown,
+    within,
 )
 
 if TYPE_CHECKING:
@@ -110,13 +112,14 @@ def change_row(document: Mapping[str, Any]) -> dict[str, object]:
 
 def read_applications(place: str, standard_input: StandardInput) -> dict[str, dict[str, Any]]:
     """The file's tables by application ID, checked for unknown keys and types."""
+    purpose = within(_PURPOSE, place)
     content = read_bytes(place, _PURPOSE, TOML_BYTES_MAX, standard_input)
-    document = parse_toml(decode_text(content, _PURPOSE), _PURPOSE)
+    document = parse_toml(decode_text(content, purpose), purpose)
     tables = document.pop("application", {})
     if document or not isinstance(tables, dict):
         raise InvalidInput(
             "invalid-applications",
-            'The file may hold [application."ID"] tables only.',
+            f'{shown(place)} may hold [application."ID"] tables only.',
         )
     return checked_tables(tables)
 

@@ -52,27 +52,41 @@ def read_bytes(place: str, purpose: str, limit: int, standard_input: StandardInp
             with Path(place).open("rb") as stream:
                 content = stream.read(limit + 1)
         except OSError as error:
-            raise unreadable(purpose, error) from error
+            raise unreadable(purpose, place, error) from error
     if len(content) > limit:
-        raise InvalidInput("too-large", f"The file with {purpose} exceeds {limit} bytes.")
+        raise InvalidInput("too-large", f"{_the_file(purpose, place)} exceeds {limit} bytes.")
     return content
+
+
+def within(purpose: str, place: str) -> str:
+    """What a text is for and where it stands, for what is told of its faults."""
+    return f"{purpose} {'on' if place == STANDARD_INPUT else 'in'} {shown(place)}"
+
+
+def shown(place: str) -> str:
+    """A file's path, or what `-` stands for."""
+    return "standard input" if place == STANDARD_INPUT else place
+
+
+def _the_file(purpose: str, place: str) -> str:
+    return f"The file with {purpose} ({shown(place)})"
 
 
 def _refuse_pipe(place: str, purpose: str) -> None:
     """A pipe with a name would be waited for without end; one that a shell hands over is read."""
     if not place.startswith("/dev/fd/") and Path(place).is_fifo():
-        raise InvalidInput("not-a-file", f"The file with {purpose} is a pipe, not a file.")
+        raise InvalidInput("not-a-file", f"{_the_file(purpose, place)} is a pipe, not a file.")
 
 
-def unreadable(purpose: str, error: OSError) -> InvalidInput | NotFound:
+def unreadable(purpose: str, place: str, error: OSError) -> InvalidInput | NotFound:
     """Our error for a file that cannot be read."""
     if isinstance(error, FileNotFoundError):
         return NotFound(
-            "no-such-file", f"The file with {purpose} does not exist.", hint="Check the path."
+            "no-such-file", f"{_the_file(purpose, place)} does not exist.", hint="Check the path."
         )
     return InvalidInput(
         "file-unreadable",
-        f"The file with {purpose} cannot be read: {error.strerror}.",
+        f"{_the_file(purpose, place)} cannot be read: {error.strerror}.",
         hint="Check the path and its permissions.",
     )
 
@@ -84,7 +98,7 @@ def decode_text(content: bytes, purpose: str) -> str:
         return content.decode("utf-16" if utf_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidInput(
-            "not-text", f"The file with {purpose} is neither UTF-8 nor UTF-16 text."
+            "not-text", f"The text with {purpose} is neither UTF-8 nor UTF-16."
         ) from error
 
 

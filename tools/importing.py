@@ -24,7 +24,7 @@ from ledger.claims import Claim, parse_owner
 from ledger.errors import Conflict, InvalidInput, LedgerError
 from ledger.identifiers import application_key
 from ledger.values import FieldValue, values_from_json
-from tools.documents import STANDARD_INPUT, StandardInput, parse_json, read_bytes, unreadable
+from tools.documents import STANDARD_INPUT, StandardInput, parse_json, read_bytes, shown, unreadable
 
 BATCH_LINES_MAX = 500
 LINE_CHARACTERS_MAX = 4 * 1024 * 1024
@@ -32,6 +32,7 @@ LINE_CHARACTERS_MAX = 4 * 1024 * 1024
 STANDARD_INPUT_BYTES_MAX = 256 * 1024 * 1024
 JSONL, CSV = "jsonl", "csv"
 _KEYS = {"application", "owner", "fields"}
+_OTHER_SEPARATORS = ";\t|"
 _PURPOSE = "credentials to import"
 
 
@@ -124,7 +125,8 @@ class ImportFile:
         digest = hashlib.sha256()
         borders = iter(self._borders) if self._read_before else None
         with self._open() as raw:
-            texts = _texts(_Hashing(raw, digest))
+            place = STANDARD_INPUT if self.path is None else str(self.path)
+            texts = _texts(_Hashing(raw, digest, place), place)
             lines = self._csv(texts) if self.format == CSV else self._jsonl(texts)
             ended = False
             while not ended:
@@ -148,7 +150,7 @@ class ImportFile:
         try:
             return self.path.open("rb")
         except OSError as error:
-            raise unreadable(_PURPOSE, error) from error
+            raise unreadable(_PURPOSE, str(self.path), error) from error
 
     def _jsonl(self, texts: Iterator[tuple[int, str]]) -> Iterator[Line | Rejected]:
         base = self.path.parent if self.path is not None else Path.cwd()
@@ -159,23 +161,22 @@ class ImportFile:
     def _csv(self, texts: Iterator[tuple[int, str]]) -> Iterator[Line | Rejected]:
         csv.field_size_limit(LINE_CHARACTERS_MAX)
         reader = csv.reader((text for _, text in texts), strict=True)
+        ended = 0
         try:
-            heading = next(reader, None)
-            columns = [name.strip() for name in heading or []]
-            if (
-                "application" not in columns
-                or "owner" not in columns
-                or len(set(columns)) != len(columns)
-            ):
-                yield Rejected(
-                    1, "invalid-heading", "The first line must name application, owner and fields."
-                )
+            columns = [name.strip() for name in next(reader, [])]
+            fault = _fault_of_heading(columns)
+            if fault is not None:
+                yield Rejected(1, "invalid-heading", fault)
                 return
+            ended = reader.line_num
             for cells in reader:
                 if any(cells):
                     yield _guarded(reader.line_num, lambda n, c: _from_cells(n, columns, c), cells)
-        except csv.Error:
-            yield Rejected(reader.line_num, "invalid-csv", "The line is not well-formed CSV.")
+                ended = reader.line_num
+        except csv.Error as error:
+            # What went wrong may be told at the end of the file, far behind where it began.
+            told = f"The line is not well-formed CSV: {error}."
+            yield Rejected(ended + 1, "invalid-csv", told)
 
 
 def open_import(place: str, format_name: str | None, standard_input: StandardInput) -> ImportFile:
@@ -211,10 +212,11 @@ def _changed() -> Conflict:
 class _Hashing(io.RawIOBase):
     """A raw stream that digests what passes through it."""
 
-    def __init__(self, raw: BinaryIO, digest: hashlib._Hash) -> None:
+    def __init__(self, raw: BinaryIO, digest: hashlib._Hash, place: str) -> None:
         super().__init__()
         self._raw = raw
         self._digest = digest
+        self._place = place
 
     def readable(self) -> bool:
         return True
@@ -223,13 +225,13 @@ class _Hashing(io.RawIOBase):
         try:
             data = self._raw.read(len(buffer))
         except OSError as error:
-            raise unreadable(_PURPOSE, error) from error
+            raise unreadable(_PURPOSE, self._place, error) from error
         self._digest.update(data)
         buffer[: len(data)] = data
         return len(data)
 
 
-def _texts(raw: io.RawIOBase) -> Iterator[tuple[int, str]]:
+def _texts(raw: io.RawIOBase, place: str) -> Iterator[tuple[int, str]]:
     buffered = io.BufferedReader(raw)
     mark = buffered.peek(2)[:2]
     encoding = "utf-16" if mark in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
@@ -241,13 +243,16 @@ def _texts(raw: io.RawIOBase) -> Iterator[tuple[int, str]]:
             line = text.readline(LINE_CHARACTERS_MAX + 1)
         except UnicodeError as error:
             raise InvalidInput(
-                "not-text", f"The file is neither UTF-8 nor UTF-16 text near line {number}."
+                "not-text",
+                f"{shown(place)} is neither UTF-8 nor UTF-16 text near line {number}.",
+                hint="Save it anew as UTF-8, which spreadsheets call `CSV UTF-8`.",
             ) from error
         if not line:
             return
         if len(line) > LINE_CHARACTERS_MAX:
             raise InvalidInput(
-                "too-large", f"Line {number} exceeds {LINE_CHARACTERS_MAX} characters."
+                "too-large",
+                f"Line {number} of {shown(place)} exceeds {LINE_CHARACTERS_MAX} characters.",
             )
         yield number, line
 
@@ -259,6 +264,22 @@ def _guarded(number: int, read: Any, content: Any) -> Line | Rejected:
         return line
     except LedgerError as error:
         return Rejected(number, error.code, error.message)
+
+
+def _fault_of_heading(columns: Sequence[str]) -> str | None:
+    """What is wrong with a first line of CSV; its cells may be values, and stay untold."""
+    lacking = [f"no column {name}" for name in ("application", "owner") if name not in columns]
+    if not columns:
+        return "The file is empty; a first line names application, owner and fields."
+    if len(columns) == 1 and set(columns[0]) & set(_OTHER_SEPARATORS):
+        return "The first line is one cell; commas stand between cells, not semicolons or tabs."
+    if lacking:
+        return f"The first line names {' and '.join(lacking)} (in small letters)."
+    for number, name in enumerate(columns):
+        first = columns.index(name)
+        if first != number:
+            return f"Columns {first + 1} and {number + 1} of the first line have the same name."
+    return None
 
 
 def _from_json(number: int, text: str, base: Path) -> Line:
@@ -275,7 +296,10 @@ def _from_json(number: int, text: str, base: Path) -> Line:
 
 def _from_cells(number: int, columns: list[str], cells: list[str]) -> Line:
     if len(cells) != len(columns):
-        raise InvalidInput("invalid-line", "The line has another number of cells than the first.")
+        raise InvalidInput(
+            "invalid-line",
+            f"The line has {len(cells)} cells, and the first line names {len(columns)}.",
+        )
     named = dict(zip(columns, cells, strict=True))
     application, owner = named.pop("application"), named.pop("owner").strip() or None
     fields = {name: cell for name, cell in named.items() if cell}

@@ -15,7 +15,7 @@ import click
 
 from ledger.errors import InvalidInput, KeyUnavailable, LedgerError
 from tools import show
-from tools.documents import StandardInput, decode_text, read_bytes
+from tools.documents import StandardInput, decode_text, read_bytes, within
 from tools.settings import STANDARD_INPUT, Settings
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _from_file(place: str, purpose: str, standard_input: StandardInput) -> str:
         raise KeyUnavailable(
             "no-passphrase-file", error.message, hint="Check the path and its permissions."
         ) from error
-    text = decode_text(content, purpose)
+    text = decode_text(content, within(purpose, path))
     for ending in ("\r\n", "\n"):
         if text.endswith(ending):
             return text[: -len(ending)]

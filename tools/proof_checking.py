@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ledger.log.proof_document import BYTES_MAX, InclusionProof, read_proof
-from tools.documents import StandardInput, decode_text, parse_json, read_bytes
+from tools.documents import StandardInput, decode_text, parse_json, read_bytes, within
 from tools.when import to_text
 
 _PURPOSE = "the proof"
@@ -16,8 +16,9 @@ def check_proof(place: str, standard_input: StandardInput, pinned: bytes | None)
 
     `not-a-proof`, `proof-newer`, `invalid-json` and the like for what is no proof at all.
     """
+    purpose = within(_PURPOSE, place)
     content = read_bytes(place, _PURPOSE, BYTES_MAX, standard_input)
-    proof = read_proof(parse_json(decode_text(content, _PURPOSE), _PURPOSE))
+    proof = read_proof(parse_json(decode_text(content, purpose), purpose))
     signer_class = proof.check(pinned)
     found: dict[str, Any] = {
         "ok": True,

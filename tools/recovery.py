@@ -17,7 +17,7 @@ from ledger.errors import InvalidInput
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.shares import SHARES_MAX, Scheme, ShareWords, combine, read_share
 from tools import prompts, show
-from tools.documents import StandardInput, decode_text, read_bytes
+from tools.documents import StandardInput, decode_text, read_bytes, within
 
 if TYPE_CHECKING:
     from ledger.sealing.keyring import UnlockedKeyring
@@ -52,7 +52,7 @@ class SharesGiven:
             shares = self._typed()
         else:
             content = read_bytes(self._file, _PURPOSE, _FILE_BYTES_MAX, standard_input)
-            shares = _read(decode_text(content, _PURPOSE))
+            shares = _read(decode_text(content, within(_PURPOSE, self._file)))
         self.count = len(shares)
         return combine(shares)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ledger.errors import InvalidInput
 from ledger.tokens.compact import TOKEN_BYTES_MAX
-from tools.documents import StandardInput, read_bytes
+from tools.documents import StandardInput, read_bytes, shown
 from tools.settings import account
 from tools.wiring import token_verifier
 
@@ -23,7 +23,7 @@ def read_token(place: str, standard_input: StandardInput) -> bytes:
     content = read_bytes(place, "the token", TOKEN_BYTES_MAX + len(_LINE_END), standard_input)
     token = content.rstrip(_LINE_END)
     if not token:
-        raise InvalidInput("empty-token", "The file holds no token.")
+        raise InvalidInput("empty-token", f"{shown(place)} holds no token.")
     return token
 
 

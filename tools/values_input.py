@@ -16,6 +16,7 @@ from tools.documents import (
     decode_text,
     parse_json,
     read_bytes,
+    within,
 )
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ _PURPOSE = "field values"
 
 def read_values(place: str, standard_input: StandardInput) -> Mapping[str, FieldValue]:
     """The values of a JSON object; `{"file": PATH}` is looked up beside the file."""
+    purpose = within(_PURPOSE, place)
     content = read_bytes(place, _PURPOSE, VALUES_BYTES_MAX, standard_input)
-    document = parse_json(decode_text(content, _PURPOSE), _PURPOSE)
+    document = parse_json(decode_text(content, purpose), purpose)
     if not isinstance(document, dict):
         raise InvalidInput("invalid-values", "Field values are one JSON object.")
     base = Path.cwd() if place == STANDARD_INPUT else Path(place).parent

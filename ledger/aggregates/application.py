@@ -376,10 +376,12 @@ def check_values(state: Application, values: Mapping[str, FieldValue]) -> dict[s
         if shown in given:
             raise _invalid("duplicate-field", "A field is given twice.")
         given[shown] = value
-    if any(field.name not in given for field in state.fields):
+    lacking = [field.name for field in state.fields if field.name not in given]
+    if lacking:
         raise _invalid(
             "missing-field",
-            "Every field of the application needs a value.",
+            f"Every field of the application needs a value; {', '.join(lacking)}"
+            f" {'has' if len(lacking) == 1 else 'have'} none.",
             hint="`credledger app show` lists the fields.",
         )
     return {field.name: given[field.name] for field in state.fields}

@@ -95,27 +95,76 @@ def test_a_bad_line_after_whole_batches_keeps_those_out_too(host):
 
 
 SHEETS = {
-    "a heading without owner": ("application,User,Password\n", 1, "invalid-heading"),
-    "a heading with a column twice": ("application,owner,User,User\n", 1, "invalid-heading"),
+    "a heading without owner": (
+        "application,User,Password\n",
+        1,
+        "invalid-heading",
+        "The first line names no column owner (in small letters).",
+    ),
+    "values for a heading": (
+        f"payroll,user:a,a,{CANARY}\n",
+        1,
+        "invalid-heading",
+        "The first line names no column application and no column owner (in small letters).",
+    ),
+    "a heading with a column twice": (
+        "application,owner,User,Pin,User\n",
+        1,
+        "invalid-heading",
+        "Columns 3 and 5 of the first line have the same name.",
+    ),
+    "semicolons": (
+        "application;owner;User;Password\n",
+        1,
+        "invalid-heading",
+        "The first line is one cell; commas stand between cells, not semicolons or tabs.",
+    ),
     "a sheet without a column for a field": (
         "application,owner,User\npayroll,user:a,a\n",
         2,
         "missing-field",
+        "Every field of the application needs a value; Password has none.",
     ),
-    "an empty cell": (HEADING + f"payroll,user:a,,{CANARY}\n", 2, "missing-field"),
-    "a cell too few": (HEADING + "payroll,user:a,a\n", 2, "invalid-line"),
-    "a cell too many": (HEADING + f"payroll,user:a,a,{CANARY},b\n", 2, "invalid-line"),
-    "a quote that never ends": (HEADING + f'payroll,user:a,a,"{CANARY}\n', 2, "invalid-csv"),
-    "nothing at all": ("", 1, "invalid-heading"),
+    "an empty cell": (
+        HEADING + f"payroll,user:a,,{CANARY}\n",
+        2,
+        "missing-field",
+        "Every field of the application needs a value; User has none.",
+    ),
+    "a cell too few": (
+        HEADING + "payroll,user:a,a\n",
+        2,
+        "invalid-line",
+        "The line has 3 cells, and the first line names 4.",
+    ),
+    "a cell too many": (
+        HEADING + f"payroll,user:a,a,{CANARY},b\n",
+        2,
+        "invalid-line",
+        "The line has 5 cells, and the first line names 4.",
+    ),
+    "a quote that never ends": (
+        HEADING + f'payroll,user:a,a,"{CANARY}\n\n\n',
+        2,
+        "invalid-csv",
+        "The line is not well-formed CSV: unexpected end of data.",
+    ),
+    "nothing at all": (
+        "",
+        1,
+        "invalid-heading",
+        "The file is empty; a first line names application, owner and fields.",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", SHEETS)
 def test_a_bad_sheet_is_refused_with_its_line(host, name):
-    content, number, code = SHEETS[name]
+    """And with what is wrong there, without a cell of it."""
+    content, *told = SHEETS[name]
     ended, recorded = offer(host, content, "people.csv")
     assert (ended.code, recorded) == (2, 0), ended
-    assert [(one["line"], one["code"]) for one in ended.json["rejected"]] == [(number, code)]
+    assert [list(one.values()) for one in ended.json["rejected"]] == [told]
 
 
 WRITTEN = {

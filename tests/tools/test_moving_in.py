@@ -269,3 +269,61 @@ def test_counts_and_the_file_to_destroy_end_an_import_of_csv_too(two, tmp_path):
     ]
     assert done["destroy"] == os.path.realpath(tmp_path / "people.csv")
     assert done["left_out"] == []
+
+
+UNREAD = {
+    "nothing there": ("none.csv", (), 3, "no-such-file"),
+    "a folder": ("folder", (), 2, "file-unreadable"),
+    "no text": ("latin.csv", (), 2, "not-text"),
+    "no database there": ("none.kdbx", (), 3, "no-such-file"),
+    "a folder for a database": ("folder", ("--format", "keepass"), 2, "file-unreadable"),
+    "no database": ("latin.csv", ("--format", "keepass", "PASSWORD"), 2, "not-keepass"),
+    "a cut database": ("cut.kdbx", ("PASSWORD",), 2, "keepass-damaged"),
+    "a wrong password": ("whole.kdbx", ("PASSWORD",), 6, "keepass-locked"),
+    "no dump there": ("none.json", ("--format", "vault", "RULES"), 3, "no-such-file"),
+    "a folder without dumps": ("folder", ("--format", "vault", "RULES"), 2, "nothing-to-import"),
+    "no text in a dump": ("latin.csv", ("--format", "vault", "RULES"), 2, "not-text"),
+    "no JSON in a dump": ("rules.toml", ("--format", "vault", "RULES"), 2, "invalid-json"),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_source_that_cannot_be_read_is_named(cli, tmp_path, name):
+    """By its path, without a byte of it, and before a password is asked for."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "latin.csv").write_bytes(f"application,owner\n{CANARY},caf\xe9".encode("latin-1"))
+    database(tmp_path / "whole.kdbx").save()
+    (tmp_path / "cut.kdbx").write_bytes((tmp_path / "whole.kdbx").read_bytes()[:120])
+    (tmp_path / "kp").write_text("another password\n")
+    (tmp_path / "rules.toml").write_text(VAULT_RULES)
+    further = {
+        "PASSWORD": opened_by(tmp_path),
+        "RULES": ("--map", str(tmp_path / "rules.toml")),
+    }
+    file, options, exit_code, code = UNREAD[name]
+    said = [one for option in options for one in further.get(option, (option,))]
+    error = cli.fails(exit_code, code, "credential", "import", str(tmp_path / file), *said)
+    assert str(tmp_path / file) in error["message"]
+    assert CANARY not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (None, "no-such-file"),
+        (b"caf\xe9", "not-text"),
+        (b"x =", "invalid-toml"),
+        (b'[[rule]]\npath = "a"', "invalid-rules"),
+        (b"[other]", "invalid-rules"),
+    ],
+)
+def test_rules_that_cannot_be_read_are_named(cli, tmp_path, content, code):
+    """By the path of their file."""
+    rules = tmp_path / "rules.toml"
+    if content is not None:
+        rules.write_bytes(content)
+    (tmp_path / "dump.json").write_text("{}")
+    said = ("--format", "vault", "--map", str(rules))
+    exit_code = 3 if content is None else 2
+    error = cli.fails(exit_code, code, "credential", "import", str(tmp_path / "dump.json"), *said)
+    assert str(rules) in error["message"]

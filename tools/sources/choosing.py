@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ledger.aggregates.application import Application
 from ledger.errors import InvalidInput
@@ -79,12 +78,11 @@ def _rules(told: Told, standard_input: StandardInput) -> tuple[Rule, ...]:
 def _keepass(place: str, told: Told, standard_input: StandardInput) -> Source:
     from tools.sources.keepass import KeePassFile
 
-    if Path(place).is_dir():
-        raise InvalidInput("not-a-file", "A KeePass database is a file, not a folder.")
+    file = KeePassFile(place, told.key_file, standard_input)
     password = prompts.source_password(
         told.password_file, standard_input, key_file=told.key_file is not None
     )
-    return KeePassFile(place, standard_input, password=password, key_file=told.key_file)
+    return file.opened_with(password)
 
 
 def _not_used(message: str) -> InvalidInput:

@@ -24,7 +24,7 @@ import msgpack
 
 from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, Unavailable
 from ledger.values import VALUE_BYTES_MAX, FieldValue
-from tools.documents import StandardInput, read_bytes
+from tools.documents import StandardInput, read_bytes, shown
 from tools.importing import Rejected
 from tools.settings import handed_on
 from tools.sources import keepass_reader
@@ -52,16 +52,11 @@ class KeePassFile:
         }
     )
 
-    def __init__(
-        self,
-        place: str,
-        standard_input: StandardInput,
-        *,
-        password: str | None,
-        key_file: str | None,
-    ) -> None:
+    def __init__(self, place: str, key_file: str | None, standard_input: StandardInput) -> None:
+        """Read them; `no-such-file`, `file-unreadable` or `too-large` before anybody is asked."""
+        self._place = place
         self._content = read_bytes(place, _PURPOSE, SOURCE_BYTES_MAX, standard_input)
-        self._password = password
+        self._password: str | None = None
         self._key_file = (
             None
             if key_file is None
@@ -72,6 +67,11 @@ class KeePassFile:
                 standard_input,
             )
         )
+
+    def opened_with(self, password: str | None) -> KeePassFile:
+        """The same, with the password that opens it; None where its key file alone does."""
+        self._password = password
+        return self
 
     def entries(self) -> Iterator[Entry | Rejected]:
         """Every entry but those of histories.
@@ -98,10 +98,10 @@ class KeePassFile:
         )
         if done.returncode == 0:
             return done.stdout
-        raise _failure(done.returncode)
+        raise _failure(done.returncode, shown(self._place))
 
 
-def _failure(code: int) -> LedgerError:
+def _failure(code: int, place: str) -> LedgerError:
     match code:
         case keepass_reader.MISSING:
             return Unavailable(
@@ -112,25 +112,25 @@ def _failure(code: int) -> LedgerError:
         case keepass_reader.LOCKED:
             return KeyUnavailable(
                 "keepass-locked",
-                "This password or key file does not open the KeePass database, or it is damaged.",
+                f"This password or key file does not open {place}, or that is damaged.",
                 hint="Check --source-password-file and --source-key-file; nothing was changed.",
             )
         case keepass_reader.NOT_KEEPASS:
             return InvalidInput(
                 "not-keepass",
-                "The file is no KeePass database.",
+                f"{place} is no KeePass database.",
                 hint="Databases of KeePass 2 and KeePassXC are read: KDBX 3.1 and 4.",
             )
         case keepass_reader.DAMAGED:
             return InvalidInput(
                 "keepass-damaged",
-                "The KeePass database is truncated or damaged, or holds what KeePass never writes.",
+                f"{place} is truncated or damaged, or holds what KeePass never writes.",
                 hint="Open it in KeePass and save a copy; nothing was changed.",
             )
         case _ if code < 0 or code == keepass_reader.TOO_COSTLY:  # killed at a limit, or told so
             return InvalidInput(
                 "keepass-too-costly",
-                "The KeePass database needs more time or memory to open than is allowed.",
+                f"{place} needs more time or memory to open than a KeePass database is allowed.",
                 hint="Save a copy with milder settings of its key derivation; nothing was changed.",
             )
         case _:

@@ -26,7 +26,7 @@ from typing import Any
 
 from ledger.errors import InvalidInput
 from ledger.identifiers import field_key
-from tools.documents import StandardInput, decode_text, parse_toml, read_bytes
+from tools.documents import StandardInput, decode_text, parse_toml, read_bytes, shown, within
 from tools.sources.entry import Entry
 
 RULES_BYTES_MAX = 1024 * 1024
@@ -77,8 +77,17 @@ KEEPASS_RULES = (Rule("**/{group}/{title}", "{group}", "user:{UserName}"),)
 
 def read_rules(place: str, standard_input: StandardInput) -> tuple[Rule, ...]:
     """The rules of a file in their order; `invalid-rules` for what is none."""
+    purpose = within(_PURPOSE, place)
     content = read_bytes(place, _PURPOSE, RULES_BYTES_MAX, standard_input)
-    document = parse_toml(decode_text(content, _PURPOSE), _PURPOSE)
+    document = parse_toml(decode_text(content, purpose), purpose)
+    try:
+        return _rules(document)
+    except InvalidInput as error:
+        told = f"{error.message.rstrip('.')}, in {shown(place)}."
+        raise InvalidInput(error.code, told, hint=error.hint) from error
+
+
+def _rules(document: dict[str, Any]) -> tuple[Rule, ...]:
     listed = document.pop("rule", None)
     if document or not isinstance(listed, list) or not 1 <= len(listed) <= RULES_MAX:
         raise _invalid(f"The file holds 1 to {RULES_MAX} [[rule]] tables and nothing else.")

@@ -24,6 +24,7 @@ from tools.documents import (
     parse_json_sequence,
     read_bytes,
     unreadable,
+    within,
 )
 from tools.importing import Rejected
 from tools.sources.entry import ENTRIES_MAX, SOURCE_BYTES_MAX, Entry, Gone, too_many
@@ -48,7 +49,7 @@ class VaultDump:
         for place, path in self._files():
             content = read_bytes(place, _PURPOSE, SOURCE_BYTES_MAX - size, self._standard_input)
             size += len(content)
-            purpose = _PURPOSE if path is None else f"{_PURPOSE} in {path}"
+            purpose = within(_PURPOSE, place)
             for document in parse_json_sequence(decode_text(content, purpose), purpose):
                 number += 1
                 yield _guarded(number, document, path)
@@ -76,9 +77,13 @@ def _below(folder: Path) -> list[Path]:
             if len(found) > ENTRIES_MAX:
                 raise too_many()
     except OSError as error:
-        raise unreadable(_PURPOSE, error) from error
+        raise unreadable(_PURPOSE, str(folder), error) from error
     if not found:
-        raise InvalidInput("nothing-to-import", f"The folder has no file that ends in {SUFFIX}.")
+        raise InvalidInput(
+            "nothing-to-import",
+            f"The folder {folder} has no file that ends in {SUFFIX}.",
+            hint="Write each answer of `kv get -format=json` to a file of its own in it.",
+        )
     return sorted(found)
 
 
