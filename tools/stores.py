@@ -32,12 +32,12 @@ def existing_store(settings: Settings) -> Store:
     store = store_of(settings)
     path = settings.sqlite_path
     if path is not None and not path.exists():
-        raise no_ledger()
+        raise no_ledger(store)
     if not settings.keyring.exists():
         try:
             with store.reading() as reading:
                 if reading.ledger() is None:
-                    raise no_ledger()
+                    raise no_ledger(store)
         except LedgerError:
             store.close()
             raise
@@ -49,15 +49,15 @@ def required_ledger(store: Store) -> LedgerRow:
     with store.reading() as reading:
         ledger = reading.ledger()
     if ledger is None:
-        raise no_ledger()
+        raise no_ledger(store)
     return ledger
 
 
-def no_ledger() -> NotFound:
+def no_ledger(store: Store) -> NotFound:
     """Nobody made a ledger at that store."""
     return NotFound(
         "no-ledger",
-        "There is no ledger at that store.",
+        f"There is no ledger at {store.address}.",
         hint="Check --store; `credledger init` makes a new one, and `credledger backup restore DIR`"
         " brings a lost one back.",
     )

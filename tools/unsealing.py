@@ -63,11 +63,14 @@ def hand_over(path: Path, holding: Holding, slot: int | None) -> dict[str, Any]:
         connection.request("POST", UNSEAL_PATH, json.dumps(body), headers)
         answer = connection.getresponse()
         document = json.loads(answer.read(_ANSWER_BYTES_MAX))
-    except (OSError, http.client.HTTPException, ValueError):
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else None
         raise Unavailable(
             "service-unreachable",
-            "No service answers at this socket.",
-            hint="Check --socket, and whether `credledger serve` runs.",
+            f"No service answers at {path}{f' ({why})' if why else ''}.",
+            hint="Its own account or root unseals a service, while `credledger serve` runs."
+            if isinstance(error, PermissionError)
+            else "Check --socket, and whether `credledger serve` runs.",
         ) from None
     finally:
         connection.close()

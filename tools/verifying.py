@@ -139,7 +139,7 @@ def verify_store(
         remembered = _remembered(settings, known, report) if known is not None else None
         report.unanchored = expected is None and remembered is None
         if named.is_empty:
-            _report_nothing(report, pinned, remembered, kept)
+            _report_nothing(store, report, pinned, remembered, kept)
             return report
         with progress("Verifying") as show:
             found = verify_log(
@@ -298,7 +298,11 @@ def _hold_against(
 
 
 def _report_nothing(
-    report: Report, pinned: bytes | None, remembered: CheckedHead | None, kept: Sequence[Kept]
+    store: Store,
+    report: Report,
+    pinned: bytes | None,
+    remembered: CheckedHead | None,
+    kept: Sequence[Kept],
 ) -> None:
     if remembered is not None:
         detail = f"there is no ledger at that store, and this host remembers {remembered.size} rows"
@@ -309,4 +313,4 @@ def _report_nothing(
     elif pinned is not None:
         report.add("altered-ledger", False, "there is no ledger at that store")
     elif report.ok:
-        raise no_ledger()
+        raise no_ledger(store)

@@ -32,8 +32,9 @@ def test_init_twice_is_a_conflict(cli):
 
 def test_without_a_ledger_nothing_is_found(bare):
     """No ledger at that store is exit 3."""
-    bare.fails(3, "no-ledger", "status")
-    bare.fails(3, "no-ledger", "log", "verify")
+    for said in (("status",), ("log", "verify")):
+        error = bare.fails(3, "no-ledger", *said)
+        assert f"sqlite://{bare.home}/store/ledger.db" in error["message"]
 
 
 def test_a_missing_keyring_is_exit_6(cli):

@@ -93,6 +93,7 @@ def test_nothing_to_unlock_with_or_nobody_there_is_said(sealed, cli, tmp_path):
     given = ("--passphrase-file", written(tmp_path, PASSPHRASE.encode()))
     answer = cli("unseal", "--socket", str(tmp_path / "none"), *given)
     assert (answer.code, answer.error["code"]) == (7, "service-unreachable")
+    assert "none (No such file or directory)." in answer.error["message"]
 
 
 def test_a_process_that_waits_sealed_is_unsealed_by_the_command(house, cli, tmp_path):
