@@ -4,6 +4,15 @@ The parser keeps whatever is no body until it is complete, so that is bounded in
 in: a head, and what may stand between and behind the pieces of a body. A head is bounded in time
 as well, by a look at all connections once a second (`close_slow`). Fields behind a body are dropped
 (RFC 9110, section 6.5): whoever looks at heads on the way here has not seen them.
+
+What cannot be read is answered in its turn, or not at all: a client that has sent one request
+behind the other takes the first answer for the first one's.
+
+    in a head, nothing in hand      told at once
+    in a head, requests in hand     told behind the last one's answer
+    in the body of one in hand      told in place of its answer
+    in the body of one that waits   told in place of its answer, in its turn
+    in a body that was answered     closed without a word
 """
 
 from __future__ import annotations
@@ -32,6 +41,12 @@ ANSWER = "credledger.answer"
 """Where that state has what answers the request whole: `Whole`."""
 Whole = Callable[[bytes, bytes], bool]
 """Media type and content of a 200; whether that was sent."""
+_NOT_HTTP = "Invalid HTTP request received."
+_UNREADABLE = (
+    b"HTTP/1.1 400 Bad Request\r\ncache-control: no-store\r\n"
+    b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+    b"connection: close\r\n\r\n%b"
+) % (len(_NOT_HTTP), _NOT_HTTP.encode())
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"cache-control: no-store\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -52,8 +67,12 @@ class Connection(HttpToolsProtocol):
         """That came in a row and were no body."""
         self._has_advanced = False
         """Whether a head came to its end, or a piece of a body, with what came last."""
+        self._has_ended = False
+        """Whether nothing that comes is looked at any more."""
         self.head_since: float | None = None
         """When the head that is not complete yet began, by the loop's clock."""
+        self._answering: RequestResponseCycle | None = None
+        """The request that was begun last; `cycle` is the one that came last."""
         self._common: list[tuple[bytes, bytes]] = []
         self._begin = b""
         """How a 200 with these common headers begins."""
@@ -73,13 +92,28 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless too much of it has been no body."""
+        if self._has_ended:
+            return
         self._has_advanced = False
         super().data_received(data)
-        if self._has_advanced or self.transport.is_closing():
+        if self._has_advanced or self._has_ended:
             return
         self._bytes += len(data)
         if self._bytes > HEAD_BYTES_MAX:
-            self._cut_off()
+            self._end(_TOO_LARGE)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's lets go of what is in hand
+        """Whoever has said all there is to say is still answered what was asked for whole."""
+        if not self._has_ended:
+            self._end(b"")
+        return self.scheme == "http" and not self.transport.is_closing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is there any more, for whatever is in hand."""
+        super().connection_lost(exc)
+        if self._answering is not None:  # which uvicorn looks up only where it came last
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -97,32 +131,57 @@ class Connection(HttpToolsProtocol):
         """The head is complete; one beyond the bound is asked of nobody, however it came in."""
         fields = sum(len(name) + len(value) + _FIELD_BYTES for name, value in self.headers)
         if len(self.url) + fields > HEAD_BYTES_MAX:
-            self._cut_off()
+            self._end(_TOO_LARGE)
             raise _HeadTooLargeError
+        super().on_headers_complete()
         self.head_since = None
         self._advance()
-        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body."""
         self._advance()
         super().on_body(body)
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, unless it was answered or cut off before."""
-        if not self.transport.is_closing():
-            super().send_400_response(msg)
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 # it has but one
+        """Tell of what is no HTTP, unless what came was ended before."""
+        if not self._has_ended:
+            self._end(_UNREADABLE)
 
     def _advance(self) -> None:
         self._bytes, self._has_advanced = 0, True
 
-    def _cut_off(self) -> None:
-        if self.head_since is not None:  # a request that is in hand may be answered at any time
-            self.transport.write(_TOO_LARGE)
-        self.transport.close()
+    def _end(self, answer: bytes) -> None:
+        """Look at nothing more, and close behind this answer, which leaves in its turn."""
+        self._has_ended = True
+        cycle, in_head = self.cycle, self.head_since is not None
+        if cycle is None or cycle.response_complete:
+            self._say_last(answer if in_head else b"")
+        elif in_head or not cycle.more_body:
+            cycle.on_response = functools.partial(self._say_last, answer)
+        elif self.pipeline:  # it is the newest, so it waits there, and nobody has seen it
+            self.pipeline[0] = (cycle, functools.partial(self._told, cycle, answer))
+        else:
+            self._say_instead(cycle, answer)
+
+    async def _told(self, cycle: RequestResponseCycle, answer: bytes, *_: object) -> None:
+        """Tell it as the answer of a request, as the application would be asked for one."""
+        cycle.scope["state"].pop(ANSWER)  # it holds what holds it
+        self._say_instead(cycle, answer)
+
+    def _say_instead(self, cycle: RequestResponseCycle, answer: bytes) -> None:
+        """Tell it where whoever may be working on the request can say nothing any more."""
+        begun, cycle.disconnected = cycle.response_started, True
+        cycle.message_event.set()
+        self._say_last(b"" if begun else answer)
+
+    def _say_last(self, answer: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer."""
+        self._answering = cycle
         cycle.scope["state"][ANSWER] = functools.partial(self._answer_whole, cycle)
         super()._start_asgi_task(cycle, app)
 
@@ -152,8 +211,15 @@ class Connection(HttpToolsProtocol):
 
 
 def close_slow(connections: set[Any], now: float) -> None:
-    """Close the connections whose head has not come to its end in time."""
+    """Close the connections whose head has not come to its end in time.
+
+    The time stands still while an earlier request is in hand: nothing more may be read then.
+    """
     for connection in list(connections):
         since = connection.head_since
-        if since is not None and now - since > HEAD_S_MAX:
+        if since is None:
+            continue
+        if connection.cycle is not None and not connection.cycle.response_complete:
+            connection.head_since = now
+        elif now - since > HEAD_S_MAX:
             connection.transport.close()

@@ -127,6 +127,85 @@ def answered(service, content):
             return b""
 
 
+LIVE = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+NOWHERE = b"POST /nowhere HTTP/1.1\r\nhost: x\r\n"
+IN_PIECES = b"transfer-encoding: chunked\r\n\r\n"
+
+
+def statuses(answer):
+    """Of the answers of one connection, in order."""
+    return [int(piece[:3]) for piece in answer.split(b"HTTP/1.1 ")[1:]]
+
+
+@pytest.mark.parametrize(
+    ("broken", "status"),
+    [
+        (HEAD + b"x-a: " + b"a" * HEAD_BYTES_MAX + b"\r\n\r\n", 431),
+        (HEAD + b"x-a: " + b"a" * HEAD_BYTES_MAX * 20, 431),
+        (b"\0no http\r\n\r\n", 400),
+        (b"GET nowhere HTTP/1.1\r\n\r\n", 400),
+        (HEAD + IN_PIECES + b"what\r\n", 400),
+    ],
+    ids=["whole head", "endless head", "no http", "no path", "body"],
+)
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_what_cannot_be_read_is_answered_behind_what_came_before(service, before, broken, status):
+    """Each request has the answer that is its own, and the connection ends behind the last."""
+    first = HEAD + b'content-length: 25\r\n\r\n{"application":"payroll"}'
+    assert statuses(raw(service.socket, first * before + broken)) == [200] * before + [status]
+    assert statuses(raw(service.socket, first * before + broken + LIVE)) == [200] * before + [
+        status
+    ]
+
+
+def test_a_request_that_was_answered_has_no_second_answer(service):
+    """Where the rest of its body cannot be read, the connection ends without a word."""
+    with service.client().connected() as made:
+        made.sendall(NOWHERE + IN_PIECES)
+        assert statuses(made.recv(65536)) == [404]
+        made.sendall(b"what\r\n" + LIVE)
+        assert made.recv(65536) == b""
+
+
+def test_a_body_that_cannot_be_read_is_the_answer_of_its_request(service):
+    """Whoever was waiting for the rest of it says nothing any more."""
+    with service.client().connected() as made:
+        made.sendall(HEAD + IN_PIECES)
+        made.sendall(b"1\r\n{\r\n")
+        made.sendall(b"what\r\n" + LIVE)
+        answer = b""
+        while piece := made.recv(65536):
+            answer += piece
+        assert statuses(answer) == [400]
+    assert "unexpected" not in service.logged()
+
+
+def test_whoever_has_said_all_is_answered_what_was_asked_for_whole(service, house):
+    """A half-closed connection gets every answer, and none for a request that is not complete."""
+    first = HEAD + b'content-length: 25\r\n\r\n{"application":"payroll"}'
+    for cut in (b"", HEAD, HEAD + b"content-length: 25\r\n\r\n{", b"GET"):
+        before = size_of(house)
+        assert statuses(raw(service.socket, first * 5 + cut)) == [200] * 5
+        assert size_of(house) == before + 5
+    assert raw(service.socket, b"") == raw(service.socket, HEAD) == b""
+
+
+def size_of(house):
+    with house.store().reading() as reading:
+        return reading.last_position()
+
+
+def test_whoever_goes_is_answered_nothing_more(service, caplog):
+    """However many requests wait there; none of them finds a fault."""
+    asked = HEAD + b'content-length: 25\r\n\r\n{"application":"payroll"}'
+    for _ in range(50):
+        with service.client().connected() as made:
+            made.sendall(asked * 20)
+            assert made.recv(1, socket.MSG_PEEK)  # what is not read breaks the connection
+    service.client().ok(GET, {"application": "payroll"})
+    assert caplog.messages == []
+
+
 def test_a_slow_head_is_cut_off(service, monkeypatch):
     """Who does not come to the end of his head is not waited for."""
     monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.0)
