@@ -32,6 +32,8 @@ HEAD_BYTES_MAX = 32 * 1024
 _FIELD_BYTES = 4
 """Between a field's name, its value and the next one."""
 HEAD_S_MAX = 10.0
+IDLE_S_MAX = 30
+"""Between an answer and the next request."""
 CONNECTIONS_MAX = 2000
 SOURCE_CONNECTIONS_MAX = 500
 """Of one address or account, so that no single one can keep all others out."""
@@ -71,6 +73,8 @@ class Connection(HttpToolsProtocol):
         """Whether nothing that comes is looked at any more."""
         self.head_since: float | None = None
         """When the head that is not complete yet began, by the loop's clock."""
+        self._rest_since: float | None = None
+        """When something came behind an answer that begins no request: uvicorn waits on then."""
         self._answering: RequestResponseCycle | None = None
         """The request that was begun last; `cycle` is the one that came last."""
         self._common: list[tuple[bytes, bytes]] = []
@@ -96,6 +100,8 @@ class Connection(HttpToolsProtocol):
             return
         self._has_advanced = False
         super().data_received(data)
+        if self.head_since is None and self.cycle.response_complete and self._rest_since is None:
+            self._rest_since = self.loop.time()
         if self._has_advanced or self._has_ended:
             return
         self._bytes += len(data)
@@ -119,7 +125,7 @@ class Connection(HttpToolsProtocol):
         """A head begins."""
         super().on_message_begin()
         self._bytes = 0
-        self.head_since = self.loop.time()
+        self._rest_since, self.head_since = None, self.loop.time()
         self.scope["state"][PEER] = self.peer
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -146,6 +152,19 @@ class Connection(HttpToolsProtocol):
         """Tell of what is no HTTP, unless what came was ended before."""
         if not self._has_ended:
             self._end(_UNREADABLE)
+
+    def is_late(self, now: float) -> bool:
+        """Whether a head has not come to its end in time, or none has begun.
+
+        A head's time begins anew while an earlier request is in hand: it may not be read then.
+        """
+        if self._rest_since is not None:
+            return now - self._rest_since > IDLE_S_MAX
+        if self.head_since is None:
+            return False
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.head_since = now
+        return now - self.head_since > HEAD_S_MAX
 
     def _advance(self) -> None:
         self._bytes, self._has_advanced = 0, True
@@ -211,15 +230,7 @@ class Connection(HttpToolsProtocol):
 
 
 def close_slow(connections: set[Any], now: float) -> None:
-    """Close the connections whose head has not come to its end in time.
-
-    The time stands still while an earlier request is in hand: nothing more may be read then.
-    """
+    """Close the connections on which no head has come to its end, or begun, in time."""
     for connection in list(connections):
-        since = connection.head_since
-        if since is None:
-            continue
-        if connection.cycle is not None and not connection.cycle.response_complete:
-            connection.head_since = now
-        elif now - since > HEAD_S_MAX:
+        if connection.is_late(now):
             connection.transport.close()

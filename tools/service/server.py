@@ -38,13 +38,12 @@ from tools.service.journal import Journal
 from tools.service.metrics import Metrics
 from tools.service.outlet import to_standard_error
 from tools.service.pauses import collect_seldom, keep_what_is_there
-from tools.service.protocol import Connection, close_slow
+from tools.service.protocol import IDLE_S_MAX, Connection, close_slow
 from tools.service.seal import Seal
 from tools.settings import Settings
 
 THREADS = 16
 GRACE_S = 20
-KEEP_ALIVE_S = 30
 BACKLOG = 1024
 SOCKET_MODE = 0o660
 
@@ -248,7 +247,7 @@ def uvicorn_config(application: Any) -> uvicorn.Config:
         proxy_headers=False,
         headers=[("Cache-Control", "no-store")],
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=IDLE_S_MAX,
         timeout_graceful_shutdown=GRACE_S,
     )
 

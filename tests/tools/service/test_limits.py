@@ -214,6 +214,21 @@ def test_a_slow_head_is_cut_off(service, monkeypatch):
         assert made.recv(1) == b""
 
 
+@pytest.mark.parametrize(
+    ("asked", "more"),
+    [(LIVE, b"\r\n"), (NOWHERE + b"content-length: 2\r\n\r\n", b"x")],
+    ids=["blank lines", "what is left of a body"],
+)
+def test_what_is_no_request_keeps_no_connection(service, monkeypatch, asked, more):
+    """Behind an answer the next request must begin in time, whatever else comes."""
+    monkeypatch.setattr(protocol, "IDLE_S_MAX", 0)
+    with service.client().connected() as made:
+        made.sendall(asked)
+        assert made.recv(65536).startswith(b"HTTP/1.1 ")
+        made.sendall(more)
+        assert made.recv(1) == b""
+
+
 def test_headers_that_must_be_alone_are_refused_twice(service):
     """Two readers could take them for different requests."""
     twice = HEAD + b"content-type: application/msgpack\r\ncontent-length: 2\r\n"
