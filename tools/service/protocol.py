@@ -23,9 +23,11 @@ import socket
 from collections.abc import Callable
 from typing import Any, cast
 
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tools.service.peers import NOBODY, Peer, peer_of
+from tools.service.upgrades import FRAMING, parser_of_body
 
 HEAD_BYTES_MAX = 32 * 1024
 """A token has at most 16 KiB."""
@@ -99,14 +101,36 @@ class Connection(HttpToolsProtocol):
         if self._has_ended:
             return
         self._has_advanced = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except HttpParserError:
+            self._end_unreadable()
+            return
         if self.head_since is None and self.cycle.response_complete and self._rest_since is None:
             self._rest_since = self.loop.time()
-        if self._has_advanced or self._has_ended:
-            return
-        self._bytes += len(data)
-        if self._bytes > HEAD_BYTES_MAX:
-            self._end(_TOO_LARGE)
+        if not self._has_advanced:
+            self._bytes += len(data)
+            if self._bytes > HEAD_BYTES_MAX:
+                self._end(_TOO_LARGE)
+
+    def _parse(self, data: bytes) -> None:
+        """Whoever asks for another protocol is answered in this one (RFC 9110, section 7.8)."""
+        rest: bytes | memoryview = data
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+            except HttpParserUpgrade as found:
+                rest = memoryview(rest)[found.args[0] :]
+                self._read_on()
+            else:
+                return
+
+    def _read_on(self) -> None:
+        """Take the request for complete only where no body follows its head."""
+        self.cycle.more_body = any(name in FRAMING for name, _ in self.headers)
+        if self.cycle.more_body:
+            self.parser = parser_of_body(self.headers, self)
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's lets go of what is in hand
         """Whoever has said all there is to say is still answered what was asked for whole."""
@@ -148,11 +172,6 @@ class Connection(HttpToolsProtocol):
         self._advance()
         super().on_body(body)
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 # it has but one
-        """Tell of what is no HTTP, unless what came was ended before."""
-        if not self._has_ended:
-            self._end(_UNREADABLE)
-
     def is_late(self, now: float) -> bool:
         """Whether a head has not come to its end in time, or none has begun.
 
@@ -168,6 +187,12 @@ class Connection(HttpToolsProtocol):
 
     def _advance(self) -> None:
         self._bytes, self._has_advanced = 0, True
+
+    def _end_unreadable(self) -> None:
+        """Tell of what is no HTTP, unless what came was ended before."""
+        if not self._has_ended:
+            self.logger.warning(_NOT_HTTP)
+            self._end(_UNREADABLE)
 
     def _end(self, answer: bytes) -> None:
         """Look at nothing more, and close behind this answer, which leaves in its turn."""

@@ -129,6 +129,7 @@ def answered(service, content):
 
 LIVE = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
 NOWHERE = b"POST /nowhere HTTP/1.1\r\nhost: x\r\n"
+TO_H2C = b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\n"
 IN_PIECES = b"transfer-encoding: chunked\r\n\r\n"
 
 
@@ -158,6 +159,57 @@ def test_what_cannot_be_read_is_answered_behind_what_came_before(service, before
     ]
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (LIVE[:-2] + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n", 200),
+        (LIVE[:-2] + TO_H2C + b"\r\n", 200),
+        (HEAD + TO_H2C + b'content-length: 25\r\n\r\n{"application":"payroll"}', 200),
+        (HEAD + TO_H2C + IN_PIECES + b'19\r\n{"application":"payroll"}\r\n0\r\n\r\n', 200),
+        (HEAD + TO_H2C + b"content-length: 0\r\n\r\n", 400),
+        (b"CONNECT /a HTTP/1.1\r\nhost: x\r\n\r\n", 404),
+        (b"CONNECT /a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}", 404),
+    ],
+    ids=["websocket", "h2c", "body", "pieces", "empty body", "connect", "connect with a body"],
+)
+def test_whoever_asks_for_another_protocol_is_answered_in_this_one(
+    service, caplog, asked, expected
+):
+    """What comes behind it is a request like any other, and nothing is said in the log."""
+    together = b"".join((asked, LIVE, asked, asked, LIVE))
+    answers = [expected, 200, expected, expected, 200]
+    assert statuses(raw(service.socket, together)) == answers
+    with service.client().connected() as made:
+        for byte in together:
+            made.sendall(bytes((byte,)))
+        made.shutdown(socket.SHUT_WR)
+        assert statuses(all_of(made)) == answers
+    assert caplog.messages == []
+
+
+def test_a_body_behind_a_wish_for_another_protocol_is_no_request(service):
+    """Nobody can hide one in it from whoever looks at requests on the way."""
+    asked = HEAD + TO_H2C + b"content-length: %d\r\n\r\n" % len(LIVE)
+    with service.client().connected() as made:
+        made.sendall(asked)
+        made.sendall(LIVE)
+        made.shutdown(socket.SHUT_WR)
+        assert statuses(all_of(made)) == [400]
+
+
+def all_of(made):
+    answer = b""
+    while piece := made.recv(65536):
+        answer += piece
+    return answer
+
+
+def test_many_who_ask_for_another_protocol_are_answered_in_turn(service):
+    """As many as come in one piece."""
+    asked = LIVE[:-2] + b"connection: upgrade\r\nupgrade: x\r\n\r\n"
+    assert statuses(raw(service.socket, asked * 5000)) == [200] * 5000
+
+
 def test_a_request_that_was_answered_has_no_second_answer(service):
     """Where the rest of its body cannot be read, the connection ends without a word."""
     with service.client().connected() as made:
@@ -173,10 +225,7 @@ def test_a_body_that_cannot_be_read_is_the_answer_of_its_request(service):
         made.sendall(HEAD + IN_PIECES)
         made.sendall(b"1\r\n{\r\n")
         made.sendall(b"what\r\n" + LIVE)
-        answer = b""
-        while piece := made.recv(65536):
-            answer += piece
-        assert statuses(answer) == [400]
+        assert statuses(all_of(made)) == [400]
     assert "unexpected" not in service.logged()
 
 
