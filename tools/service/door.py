@@ -186,9 +186,10 @@ class Door:
         headers = _headers(scope)
         asked_in, _ = self._forms(headers)
         body = asked_in.decode(Unseal, await _read(headers, receive))
-        slot = await unseal(self._seal, peer, body)
-        self._journal.unsealed(slot)
-        return Answered(200, _JSON, encode(Unsealed(slot)))
+        opened = await unseal(self._seal, peer, body)
+        if opened.was_sealed:
+            self._journal.unsealed(opened.slot)
+        return Answered(200, _JSON, encode(Unsealed(*opened)))
 
     async def _live(self) -> Answered:
         return Answered(200, _JSON, b'{"status":"live"}')

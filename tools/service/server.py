@@ -266,7 +266,7 @@ def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
     running = Service(settings, service, journal)
     try:
         if unlock:
-            journal.unsealed(running.seal.open(None))
+            journal.unsealed(running.seal.open(None).slot)
         keep_what_is_there()
         uvloop.run(_until_signal(running))
     finally:
