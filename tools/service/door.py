@@ -29,6 +29,8 @@ from tools.service.peers import NOBODY, Peer
 from tools.service.problems import status_of
 from tools.service.protocol import ANSWER, PEER, Whole
 from tools.service.replies import (
+    TO_ASK,
+    TO_LOOK,
     Answered,
     Receive,
     Scope,
@@ -109,11 +111,11 @@ class Door:
         try:
             return await self._answer(scope, path, peer, receive)
         except LedgerError as error:
-            return failed(error, b"GET" if path in self._plain else b"POST")
+            return failed(error, TO_LOOK if path in self._plain else TO_ASK)
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 # its text may hold anything
-            return failed(unforeseen(error), b"POST")
+            return failed(unforeseen(error), TO_ASK)
 
     async def _answer(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
         if self._in_hand > IN_HAND_MAX:
@@ -122,7 +124,7 @@ class Door:
             self._callers.let_in(peer)
         plain = self._plain.get(path)
         if plain is not None:
-            require_method(scope, b"GET")
+            require_method(scope, TO_LOOK)
             return await plain()
         if path == UNSEAL_PATH:
             return await self._unseal(scope, peer, receive)
@@ -134,7 +136,7 @@ class Door:
     async def _operate(
         self, operation: Operation, scope: Scope, peer: Peer, receive: Receive
     ) -> Answered:
-        require_method(scope, b"POST")
+        require_method(scope, TO_ASK)
         counter = self._seal.counter
         headers = _headers(scope)
         authorization = headers.get(b"authorization")
@@ -182,7 +184,7 @@ class Door:
         return asked, asked if asked in named or not named else named[0]
 
     async def _unseal(self, scope: Scope, peer: Peer, receive: Receive) -> Answered:
-        require_method(scope, b"POST")
+        require_method(scope, TO_ASK)
         headers = _headers(scope)
         asked_in, _ = self._forms(headers)
         body = asked_in.decode(Unseal, await _read(headers, receive))

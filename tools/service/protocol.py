@@ -42,7 +42,7 @@ SOURCE_CONNECTIONS_MAX = 500
 PEER = "credledger.peer"
 """Where the peer stands in the state of a request's scope."""
 ANSWER = "credledger.answer"
-"""Where that state has what answers the request whole: `Whole`."""
+"""Where that state has what answers the request whole: `Whole`; nothing for HEAD."""
 Whole = Callable[[bytes, bytes], bool]
 """Media type and content of a 200; whether that was sent."""
 _NOT_HTTP = "Invalid HTTP request received."
@@ -209,7 +209,7 @@ class Connection(HttpToolsProtocol):
 
     async def _told(self, cycle: RequestResponseCycle, answer: bytes, *_: object) -> None:
         """Tell it as the answer of a request, as the application would be asked for one."""
-        cycle.scope["state"].pop(ANSWER)  # it holds what holds it
+        cycle.scope["state"].pop(ANSWER, None)  # it holds what holds it
         self._say_instead(cycle, answer)
 
     def _say_instead(self, cycle: RequestResponseCycle, answer: bytes) -> None:
@@ -226,7 +226,8 @@ class Connection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer."""
         self._answering = cycle
-        cycle.scope["state"][ANSWER] = functools.partial(self._answer_whole, cycle)
+        if cycle.scope["method"] != "HEAD":
+            cycle.scope["state"][ANSWER] = functools.partial(self._answer_whole, cycle)
         super()._start_asgi_task(cycle, app)
 
     def _answer_whole(self, cycle: RequestResponseCycle, media_type: bytes, content: bytes) -> bool:

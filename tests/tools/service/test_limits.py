@@ -80,9 +80,40 @@ def test_methods_types_and_paths_are_told_apart(client):
     reply = client.send("GET", GET)
     assert (reply.status, reply.code, reply.headers["allow"]) == (405, "method-not-allowed", "POST")
     reply = client.send("POST", "/health/live")
-    assert (reply.status, reply.headers["allow"]) == (405, "GET")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
     client.fails(415, "unknown-media-type", GET, {}, form="text/plain")
     client.fails(404, "no-such-path", "/v1/nothing", {})
+
+
+PLAIN = ("/health/live", "/health/ready", "/openapi.json", "/.well-known/jwks.json")
+
+
+@pytest.mark.parametrize("path", PLAIN)
+def test_whoever_may_get_a_page_may_ask_for_its_head(client, path):
+    """It says what GET would, without the content, and the connection goes on."""
+    whole, head = client.send("GET", path), client.send("HEAD", path)
+    assert (head.status, head.content) == (200, b"")
+    for one in (whole, head):
+        del one.headers["date"]
+    assert head.headers == whole.headers
+    assert head.headers["content-length"] == str(len(whole.content))
+    assert client.send("GET", path).content == whole.content
+
+
+def test_failures_are_told_by_their_heads_too(client):
+    """Where there is nothing to get, HEAD has the status and no content."""
+    for path, status, allowed in ((GET, 405, "POST"), ("/nowhere", 404, None)):
+        reply = client.send("HEAD", path)
+        assert (reply.status, reply.content, reply.headers.get("allow")) == (status, b"", allowed)
+
+
+@pytest.mark.parametrize("path", [GET, *PLAIN])
+def test_other_methods_are_told_which_there_are(client, path):
+    """OPTIONS among them."""
+    for method in ("OPTIONS", "PUT", "DELETE", "TRACE", "PATCH"):
+        reply = client.send(method, path)
+        assert (reply.status, reply.code) == (405, "method-not-allowed")
+        assert reply.headers["allow"] == ("POST" if path == GET else "GET, HEAD")
 
 
 def test_a_large_body_is_not_read(service):
