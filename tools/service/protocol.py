@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade
@@ -91,9 +91,7 @@ class Connection(HttpToolsProtocol):
         descriptor = transport.get_extra_info("socket").fileno()
         with socket.socket(fileno=socket.dup(descriptor)) as connected:
             self.peer = peer_of(connected)
-        others = cast("set[Connection]", self.connections)
-        alike = sum(1 for one in others if one.peer.source == self.peer.source)
-        if len(others) > CONNECTIONS_MAX or alike > SOURCE_CONNECTIONS_MAX:
+        if are_too_many(self.connections, self.peer.source):
             made.close()
 
     def data_received(self, data: bytes) -> None:
@@ -253,6 +251,12 @@ class Connection(HttpToolsProtocol):
             cycle.transport.close()
         cycle.on_response()
         return True
+
+
+def are_too_many(connections: Collection[Any], source: str) -> bool:
+    """Whether the last one of these, which came from this source, must go."""
+    alike = sum(1 for one in connections if one.peer.source == source)
+    return len(connections) > CONNECTIONS_MAX or alike > SOURCE_CONNECTIONS_MAX
 
 
 def close_slow(connections: set[Any], now: float) -> None:

@@ -33,6 +33,7 @@ from ledger.errors import InvalidInput, Unavailable
 from tools.service.callers import Callers
 from tools.service.door import Door
 from tools.service.exposition import Exposition
+from tools.service.handshakes import TlsListener
 from tools.service.hardening import harden
 from tools.service.journal import Journal
 from tools.service.metrics import Metrics
@@ -138,6 +139,22 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None]:
         """None."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; over TLS with a listener that counts who has not done a handshake yet."""
+        context = self.config.ssl
+        if context is None:
+            await super().startup(sockets)
+            return
+        assert sockets is not None
+        state = self.server_state
+
+        def make() -> Connection:
+            return Connection(self.config, state, self.lifespan.state)
+
+        # uvicorn closes them as it would close the loop's own.
+        self.servers = [TlsListener(one, context, make, state.connections) for one in sockets]  # type: ignore[misc]
+        self.started = True
 
 
 class Service:
