@@ -15,9 +15,10 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from ledger.errors import InvalidInput, LedgerError, Unavailable
+from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, Tampered, Unavailable
 from ledger.usecases.acting import RetryKey
 from tools.service import bodies
+from tools.service.answers import Answer
 from tools.service.callers import Callers, bearer, no_caller
 from tools.service.counter import Question
 from tools.service.description import description
@@ -156,7 +157,9 @@ class Door:
         if found.is_good_once:
             question.check()
             await self._callers.use(peer, found, verifier, threads)
-        answer = await operation.function(counter, question)
+            answer = await _behind_use(operation.function(counter, question))
+        else:
+            answer = await operation.function(counter, question)
         content = answered_in.encoder.encode(answer)
         return Answered(200, answered_in.media_type, content)
 
@@ -251,6 +254,20 @@ async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
             f"The body did not come to its end within {BODY_S_MAX:.0f} seconds.",
             hint="Nothing was done; send it again.",
         ) from None
+
+
+async def _behind_use(answer: Awaitable[Answer]) -> Answer:
+    """The same; what does not serve says also that the token is used up, which nobody can undo."""
+    try:
+        return await answer
+    except (Unavailable, KeyUnavailable, Tampered) as error:
+        hint = f"{error.hint} The token is used up: come again with a new one, and a change with"
+        raise type(error)(
+            error.code,
+            error.message,
+            hint=f"{hint} the same Idempotency-Key.",
+            position=error.position,
+        ) from error
 
 
 def _retry(
