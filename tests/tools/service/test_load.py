@@ -191,7 +191,10 @@ class Behind:
             self._thread.submit(self._stack.enter_context, self._away).result(30)
             self._away = None
 
-    def bring_back(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         self._thread.submit(self._stack.close).result(30)
         self._thread.shutdown()
 
@@ -209,10 +212,9 @@ def test_a_one_time_token_whose_request_could_not_be_recorded_is_told_to_be_used
         ledger.trust.add(Acting(), ONCE, settings)
         bearer = [f"Bearer {mint(int(time.time()), iss=ONCE, jti=one)}" for one in "ab"]
         client = service.client()
-        behind = Behind(ledger, away(house, request))
-        reply = client.ask(GET, PAYROLL, authorization=bearer[0])
+        with Behind(ledger, away(house, request)):
+            reply = client.ask(GET, PAYROLL, authorization=bearer[0])
         assert (reply.status, "used up" in reply.document["hint"]) == (503, True)
-        behind.bring_back()
         client.fails(401, "token-refused", GET, PAYROLL, authorization=bearer[0])
         client.fails(404, "credentials-not-set", GET, PAYROLL, authorization=bearer[1])
     assert house.sql("SELECT count(*) FROM log WHERE topic = 'token.used'") == [(2,)]
