@@ -111,13 +111,14 @@ def _serve(run: Run, wanted: ServiceSettings) -> None:
     None,
     "unseal",
     example="credledger unseal --socket /run/credledger/socket --passphrase-file passphrase.txt",
-    answers='{"slot"}',
+    answers='{"slot", "was_sealed"}',
 )
 @click.option("--socket", type=FILE, metavar="PATH", required=True, help="The service's socket.")
 def unseal(run: Run, socket: Path) -> None:
     """Unlock the ledger of a service that waits sealed.
 
-    The passphrase or key is read here, and handed over the service's unix socket.
+    The passphrase or key is read here, and handed over the service's unix socket. One that is open
+    already stays so, and does not look at it.
     """
     from tools.holdings import present_holding
     from tools.unsealing import hand_over
@@ -125,4 +126,5 @@ def unseal(run: Run, socket: Path) -> None:
     settings = run.settings()
     holding = present_holding(settings, run.standard_input)
     document = hand_over(socket, holding, settings.slot)
-    run.print(document, sentence=f"Unlocked by slot {document['slot']}.")
+    how = "Unlocked" if document["was_sealed"] else "It was unlocked before,"
+    run.print(document, sentence=f"{how} by slot {document['slot']}.")

@@ -15,9 +15,10 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from ledger.errors import InvalidInput, LedgerError, Unavailable
+from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, Tampered, Unavailable
 from ledger.usecases.acting import RetryKey
 from tools.service import bodies
+from tools.service.answers import Answer
 from tools.service.callers import Callers, bearer, no_caller
 from tools.service.counter import Question
 from tools.service.description import description
@@ -29,6 +30,8 @@ from tools.service.peers import NOBODY, Peer
 from tools.service.problems import status_of
 from tools.service.protocol import ANSWER, PEER, Whole
 from tools.service.replies import (
+    TO_ASK,
+    TO_LOOK,
     Answered,
     Receive,
     Scope,
@@ -109,11 +112,11 @@ class Door:
         try:
             return await self._answer(scope, path, peer, receive)
         except LedgerError as error:
-            return failed(error, b"GET" if path in self._plain else b"POST")
+            return failed(error, TO_LOOK if path in self._plain else TO_ASK)
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 # its text may hold anything
-            return failed(unforeseen(error), b"POST")
+            return failed(unforeseen(error), TO_ASK)
 
     async def _answer(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
         if self._in_hand > IN_HAND_MAX:
@@ -122,7 +125,7 @@ class Door:
             self._callers.let_in(peer)
         plain = self._plain.get(path)
         if plain is not None:
-            require_method(scope, b"GET")
+            require_method(scope, TO_LOOK)
             return await plain()
         if path == UNSEAL_PATH:
             return await self._unseal(scope, peer, receive)
@@ -134,7 +137,7 @@ class Door:
     async def _operate(
         self, operation: Operation, scope: Scope, peer: Peer, receive: Receive
     ) -> Answered:
-        require_method(scope, b"POST")
+        require_method(scope, TO_ASK)
         counter = self._seal.counter
         headers = _headers(scope)
         authorization = headers.get(b"authorization")
@@ -154,7 +157,9 @@ class Door:
         if found.is_good_once:
             question.check()
             await self._callers.use(peer, found, verifier, threads)
-        answer = await operation.function(counter, question)
+            answer = await _behind_use(operation.function(counter, question))
+        else:
+            answer = await operation.function(counter, question)
         content = answered_in.encoder.encode(answer)
         return Answered(200, answered_in.media_type, content)
 
@@ -182,13 +187,14 @@ class Door:
         return asked, asked if asked in named or not named else named[0]
 
     async def _unseal(self, scope: Scope, peer: Peer, receive: Receive) -> Answered:
-        require_method(scope, b"POST")
+        require_method(scope, TO_ASK)
         headers = _headers(scope)
         asked_in, _ = self._forms(headers)
         body = asked_in.decode(Unseal, await _read(headers, receive))
-        slot = await unseal(self._seal, peer, body)
-        self._journal.unsealed(slot)
-        return Answered(200, _JSON, encode(Unsealed(slot)))
+        opened = await unseal(self._seal, peer, body)
+        if opened.was_sealed:
+            self._journal.unsealed(opened.slot)
+        return Answered(200, _JSON, encode(Unsealed(*opened)))
 
     async def _live(self) -> Answered:
         return Answered(200, _JSON, b'{"status":"live"}')
@@ -248,6 +254,20 @@ async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
             f"The body did not come to its end within {BODY_S_MAX:.0f} seconds.",
             hint="Nothing was done; send it again.",
         ) from None
+
+
+async def _behind_use(answer: Awaitable[Answer]) -> Answer:
+    """The same; what does not serve says also that the token is used up, which nobody can undo."""
+    try:
+        return await answer
+    except (Unavailable, KeyUnavailable, Tampered) as error:
+        hint = f"{error.hint} The token is used up: come again with a new one, and a change with"
+        raise type(error)(
+            error.code,
+            error.message,
+            hint=f"{hint} the same Idempotency-Key.",
+            position=error.position,
+        ) from error
 
 
 def _retry(

@@ -19,6 +19,7 @@ from tools.service.callers import Callers
 from tools.service.peers import NOBODY, Peer
 from tools.service.protocol import ANSWER, PEER
 from tools.service.replies import (
+    TO_LOOK,
     Answered,
     Receive,
     Scope,
@@ -51,9 +52,9 @@ class Exposition:
         try:
             answered = await self._answer(scope)
         except LedgerError as error:
-            answered = failed(error, b"GET")
+            answered = failed(error, TO_LOOK)
         except Exception as error:  # noqa: BLE001 # its text may hold anything
-            answered = failed(unforeseen(error), b"GET")
+            answered = failed(unforeseen(error), TO_LOOK)
         finally:
             self._in_hand -= 1
         await send_answer(answered, send)
@@ -65,7 +66,7 @@ class Exposition:
         self._callers.let_in(peer)
         if scope["path"] != PATH:
             raise no_such_path()
-        require_method(scope, b"GET")
+        require_method(scope, TO_LOOK)
         accepted = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
         encoder, media_type = choose_encoder(accepted)
         thread = ThreadPoolExecutor(1, thread_name_prefix="credledger-metrics")

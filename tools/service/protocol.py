@@ -4,6 +4,15 @@ The parser keeps whatever is no body until it is complete, so that is bounded in
 in: a head, and what may stand between and behind the pieces of a body. A head is bounded in time
 as well, by a look at all connections once a second (`close_slow`). Fields behind a body are dropped
 (RFC 9110, section 6.5): whoever looks at heads on the way here has not seen them.
+
+What cannot be read is answered in its turn, or not at all: a client that has sent one request
+behind the other takes the first answer for the first one's.
+
+    in a head, nothing in hand      told at once
+    in a head, requests in hand     told behind the last one's answer
+    in the body of one in hand      told in place of its answer
+    in the body of one that waits   told in place of its answer, in its turn
+    in a body that was answered     closed without a word
 """
 
 from __future__ import annotations
@@ -11,27 +20,37 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tools.service.peers import NOBODY, Peer, peer_of
+from tools.service.upgrades import FRAMING, parser_of_body
 
 HEAD_BYTES_MAX = 32 * 1024
 """A token has at most 16 KiB."""
 _FIELD_BYTES = 4
 """Between a field's name, its value and the next one."""
 HEAD_S_MAX = 10.0
+IDLE_S_MAX = 30
+"""Between an answer and the next request."""
 CONNECTIONS_MAX = 2000
 SOURCE_CONNECTIONS_MAX = 500
 """Of one address or account, so that no single one can keep all others out."""
 PEER = "credledger.peer"
 """Where the peer stands in the state of a request's scope."""
 ANSWER = "credledger.answer"
-"""Where that state has what answers the request whole: `Whole`."""
+"""Where that state has what answers the request whole: `Whole`; nothing for HEAD."""
 Whole = Callable[[bytes, bytes], bool]
 """Media type and content of a 200; whether that was sent."""
+_NOT_HTTP = "Invalid HTTP request received."
+_UNREADABLE = (
+    b"HTTP/1.1 400 Bad Request\r\ncache-control: no-store\r\n"
+    b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+    b"connection: close\r\n\r\n%b"
+) % (len(_NOT_HTTP), _NOT_HTTP.encode())
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"cache-control: no-store\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -52,8 +71,14 @@ class Connection(HttpToolsProtocol):
         """That came in a row and were no body."""
         self._has_advanced = False
         """Whether a head came to its end, or a piece of a body, with what came last."""
+        self._has_ended = False
+        """Whether nothing that comes is looked at any more."""
         self.head_since: float | None = None
         """When the head that is not complete yet began, by the loop's clock."""
+        self._rest_since: float | None = None
+        """When something came behind an answer that begins no request: uvicorn waits on then."""
+        self._answering: RequestResponseCycle | None = None
+        """The request that was begun last; `cycle` is the one that came last."""
         self._common: list[tuple[bytes, bytes]] = []
         self._begin = b""
         """How a 200 with these common headers begins."""
@@ -66,26 +91,63 @@ class Connection(HttpToolsProtocol):
         descriptor = transport.get_extra_info("socket").fileno()
         with socket.socket(fileno=socket.dup(descriptor)) as connected:
             self.peer = peer_of(connected)
-        others = cast("set[Connection]", self.connections)
-        alike = sum(1 for one in others if one.peer.source == self.peer.source)
-        if len(others) > CONNECTIONS_MAX or alike > SOURCE_CONNECTIONS_MAX:
+        if are_too_many(self.connections, self.peer.source):
             made.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless too much of it has been no body."""
-        self._has_advanced = False
-        super().data_received(data)
-        if self._has_advanced or self.transport.is_closing():
+        if self._has_ended:
             return
-        self._bytes += len(data)
-        if self._bytes > HEAD_BYTES_MAX:
-            self._cut_off()
+        self._has_advanced = False
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except HttpParserError:
+            self._end_unreadable()
+            return
+        if self.head_since is None and self.cycle.response_complete and self._rest_since is None:
+            self._rest_since = self.loop.time()
+        if not self._has_advanced:
+            self._bytes += len(data)
+            if self._bytes > HEAD_BYTES_MAX:
+                self._end(_TOO_LARGE)
+
+    def _parse(self, data: bytes) -> None:
+        """Whoever asks for another protocol is answered in this one (RFC 9110, section 7.8)."""
+        rest: bytes | memoryview = data
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+            except HttpParserUpgrade as found:
+                rest = memoryview(rest)[found.args[0] :]
+                self._read_on()
+            else:
+                return
+
+    def _read_on(self) -> None:
+        """Take the request for complete only where no body follows its head."""
+        self.cycle.more_body = any(name in FRAMING for name, _ in self.headers)
+        if self.cycle.more_body:
+            self.parser = parser_of_body(self.headers, self)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's lets go of what is in hand
+        """Whoever has said all there is to say is still answered what was asked for whole."""
+        if not self._has_ended:
+            self._end(b"")
+        return self.scheme == "http" and not self.transport.is_closing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is there any more, for whatever is in hand."""
+        super().connection_lost(exc)
+        if self._answering is not None:  # which uvicorn looks up only where it came last
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
         self._bytes = 0
-        self.head_since = self.loop.time()
+        self._rest_since, self.head_since = None, self.loop.time()
         self.scope["state"][PEER] = self.peer
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -97,33 +159,73 @@ class Connection(HttpToolsProtocol):
         """The head is complete; one beyond the bound is asked of nobody, however it came in."""
         fields = sum(len(name) + len(value) + _FIELD_BYTES for name, value in self.headers)
         if len(self.url) + fields > HEAD_BYTES_MAX:
-            self._cut_off()
+            self._end(_TOO_LARGE)
             raise _HeadTooLargeError
+        super().on_headers_complete()
         self.head_since = None
         self._advance()
-        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body."""
         self._advance()
         super().on_body(body)
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, unless it was answered or cut off before."""
-        if not self.transport.is_closing():
-            super().send_400_response(msg)
+    def is_late(self, now: float) -> bool:
+        """Whether a head has not come to its end in time, or none has begun.
+
+        A head's time begins anew while an earlier request is in hand: it may not be read then.
+        """
+        if self._rest_since is not None:
+            return now - self._rest_since > IDLE_S_MAX
+        if self.head_since is None:
+            return False
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.head_since = now
+        return now - self.head_since > HEAD_S_MAX
 
     def _advance(self) -> None:
         self._bytes, self._has_advanced = 0, True
 
-    def _cut_off(self) -> None:
-        if self.head_since is not None:  # a request that is in hand may be answered at any time
-            self.transport.write(_TOO_LARGE)
-        self.transport.close()
+    def _end_unreadable(self) -> None:
+        """Tell of what is no HTTP, unless what came was ended before."""
+        if not self._has_ended:
+            self.logger.warning(_NOT_HTTP)
+            self._end(_UNREADABLE)
+
+    def _end(self, answer: bytes) -> None:
+        """Look at nothing more, and close behind this answer, which leaves in its turn."""
+        self._has_ended = True
+        cycle, in_head = self.cycle, self.head_since is not None
+        if cycle is None or cycle.response_complete:
+            self._say_last(answer if in_head else b"")
+        elif in_head or not cycle.more_body:
+            cycle.on_response = functools.partial(self._say_last, answer)
+        elif self.pipeline:  # it is the newest, so it waits there, and nobody has seen it
+            self.pipeline[0] = (cycle, functools.partial(self._told, cycle, answer))
+        else:
+            self._say_instead(cycle, answer)
+
+    async def _told(self, cycle: RequestResponseCycle, answer: bytes, *_: object) -> None:
+        """Tell it as the answer of a request, as the application would be asked for one."""
+        cycle.scope["state"].pop(ANSWER, None)  # it holds what holds it
+        self._say_instead(cycle, answer)
+
+    def _say_instead(self, cycle: RequestResponseCycle, answer: bytes) -> None:
+        """Tell it where whoever may be working on the request can say nothing any more."""
+        begun, cycle.disconnected = cycle.response_started, True
+        cycle.message_event.set()
+        self._say_last(b"" if begun else answer)
+
+    def _say_last(self, answer: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer."""
-        cycle.scope["state"][ANSWER] = functools.partial(self._answer_whole, cycle)
+        self._answering = cycle
+        if cycle.scope["method"] != "HEAD":
+            cycle.scope["state"][ANSWER] = functools.partial(self._answer_whole, cycle)
         super()._start_asgi_task(cycle, app)
 
     def _answer_whole(self, cycle: RequestResponseCycle, media_type: bytes, content: bytes) -> bool:
@@ -151,9 +253,14 @@ class Connection(HttpToolsProtocol):
         return True
 
 
+def are_too_many(connections: Collection[Any], source: str) -> bool:
+    """Whether the last one of these, which came from this source, must go."""
+    alike = sum(1 for one in connections if one.peer.source == source)
+    return len(connections) > CONNECTIONS_MAX or alike > SOURCE_CONNECTIONS_MAX
+
+
 def close_slow(connections: set[Any], now: float) -> None:
-    """Close the connections whose head has not come to its end in time."""
+    """Close the connections on which no head has come to its end, or begun, in time."""
     for connection in list(connections):
-        since = connection.head_since
-        if since is not None and now - since > HEAD_S_MAX:
+        if connection.is_late(now):
             connection.transport.close()

@@ -15,6 +15,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 PROBLEM = b"application/problem+json"
+TO_ASK = ("POST",)
+TO_LOOK = ("GET", "HEAD")
+"""HEAD is answered as GET is, without the content (RFC 9110, section 9.3.2)."""
 encode = msgspec.json.Encoder().encode
 
 
@@ -29,14 +32,14 @@ class Answered(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def failed(error: LedgerError, allowed: bytes) -> Answered:
-    """The problem that an error is told as; `allowed` is the method that the path takes."""
+def failed(error: LedgerError, allowed: tuple[str, ...]) -> Answered:
+    """The problem that an error is told as; `allowed` are the methods that the path takes."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     status = status_of(error)
     if status == 429:
         headers = ((b"retry-after", b"1"),)  # no share is smaller than one request a second
     elif status == 405:
-        headers = ((b"allow", allowed),)
+        headers = ((b"allow", ", ".join(allowed).encode()),)
     elif status == 401:
         refused = b', error="invalid_token"' if error.code == "token-refused" else b""
         headers = ((b"www-authenticate", b'Bearer realm="credledger"' + refused),)
@@ -56,12 +59,12 @@ async def send_answer(answered: Answered, send: Send) -> None:
     await send({"type": "http.response.body", "body": answered.content})
 
 
-def require_method(scope: Scope, method: bytes) -> None:
-    """`method-not-allowed` for another one."""
-    if scope["method"].encode() != method:
+def require_method(scope: Scope, allowed: tuple[str, ...]) -> None:
+    """`method-not-allowed` for one that is none of these."""
+    if scope["method"] not in allowed:
         raise InvalidInput(
             "method-not-allowed",
-            f"This path takes {method.decode()} only.",
+            f"This path takes {' and '.join(allowed)} only.",
             hint="`GET /openapi.json` describes what there is.",
         )
 

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack
+from typing import NamedTuple
 
-from ledger.errors import Conflict, LedgerError, Unavailable
+from ledger.errors import LedgerError, Unavailable
 from tools.documents import StandardInput
 from tools.service.counter import Counter
 from tools.settings import Settings
@@ -26,6 +27,14 @@ READY_S = 1.0
 SETTLE_S = 5.0
 LOOK_AHEAD_S = 0.4
 """Twice within the time for which known tokens are believed (`ledger.tokens.verifier.LOOK_US`)."""
+
+
+class Opened(NamedTuple):
+    """By whom the ledger was opened."""
+
+    slot: int
+    was_sealed: bool
+    """Whether it is only open since now."""
 
 
 class Seal:
@@ -58,15 +67,15 @@ class Seal:
             )
         return counter
 
-    def open(self, unlock: Unlock | None) -> int:
-        """Unlock and open the ledger, in the calling thread; the slot that unlocked.
+    def open(self, unlock: Unlock | None) -> Opened:
+        """Unlock and open the ledger, in the calling thread.
 
-        `not-sealed` where it is open already, and whatever opening a ledger may raise; the service
-        stays sealed then.
+        Where it is open already, nothing is unlocked. Whatever opening a ledger may raise leaves it
+        sealed.
         """
         with self._guard:
             if self._counter is not None:
-                raise Conflict("not-sealed", "The service is unsealed already.")
+                return Opened(self._counter.session.unlocked.slot.id, was_sealed=False)
             with ExitStack() as stack:
                 opening = open_session(self.settings, StandardInput(), unlock=unlock)
                 session = stack.enter_context(opening)
@@ -75,7 +84,7 @@ class Seal:
                 stack.callback(verifier.close)
                 self._counter = Counter(session, self.threads, verifier)
                 self._stack = stack.pop_all()
-            return session.unlocked.slot.id
+            return Opened(session.unlocked.slot.id, was_sealed=True)
 
     @property
     def is_sealed(self) -> bool:

@@ -34,18 +34,18 @@ from tools.certificates import demand, show_own
 from tools.service.callers import Callers
 from tools.service.door import Door
 from tools.service.exposition import Exposition
+from tools.service.handshakes import TlsListener
 from tools.service.hardening import harden
 from tools.service.journal import Journal
 from tools.service.metrics import Metrics
 from tools.service.outlet import to_standard_error
 from tools.service.pauses import collect_seldom, keep_what_is_there
-from tools.service.protocol import Connection, close_slow
+from tools.service.protocol import IDLE_S_MAX, Connection, close_slow
 from tools.service.seal import Seal
 from tools.settings import Settings
 
 THREADS = 16
 GRACE_S = 20
-KEEP_ALIVE_S = 30
 BACKLOG = 1024
 SOCKET_MODE = 0o660
 
@@ -132,6 +132,22 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None]:
         """None."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; over TLS with a listener that counts who has not done a handshake yet."""
+        context = self.config.ssl
+        if context is None:
+            await super().startup(sockets)
+            return
+        assert sockets is not None
+        state = self.server_state
+
+        def make() -> Connection:
+            return Connection(self.config, state, self.lifespan.state)
+
+        # uvicorn closes them as it would close the loop's own.
+        self.servers = [TlsListener(one, context, make, state.connections) for one in sockets]  # type: ignore[misc]
+        self.started = True
 
 
 class Service:
@@ -241,7 +257,7 @@ def uvicorn_config(application: Any) -> uvicorn.Config:
         proxy_headers=False,
         headers=[("Cache-Control", "no-store")],
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=IDLE_S_MAX,
         timeout_graceful_shutdown=GRACE_S,
     )
 
@@ -260,7 +276,7 @@ def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
     running = Service(settings, service, journal)
     try:
         if unlock:
-            journal.unsealed(running.seal.open(None))
+            journal.unsealed(running.seal.open(None).slot)
         keep_what_is_there()
         uvloop.run(_until_signal(running))
     finally:

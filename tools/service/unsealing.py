@@ -21,7 +21,7 @@ from ledger.sealing.slots import Holding
 from tools.documents import StandardInput
 from tools.service.bodies import Body
 from tools.service.peers import Peer
-from tools.service.seal import Seal
+from tools.service.seal import Opened, Seal
 from tools.settings import Settings
 
 UNSEAL_PATH = "/v1/unseal"
@@ -39,13 +39,17 @@ class Unseal(Body, frozen=True):
 
 
 class Unsealed(msgspec.Struct, frozen=True):
-    """The slot that unlocked."""
+    """The slot that unlocked; now, if it was sealed before."""
 
     slot: int
+    was_sealed: bool
 
 
-async def unseal(seal: Seal, peer: Peer, body: Unseal) -> int:
-    """Open the ledger; `not-allowed-to-unseal`, and whatever opening a ledger may raise."""
+async def unseal(seal: Seal, peer: Peer, body: Unseal) -> Opened:
+    """Open the ledger; `not-allowed-to-unseal`, and whatever opening a ledger may raise.
+
+    Where it is open already, what was handed over is not looked at.
+    """
     if peer.uid is None or peer.uid not in (0, os.geteuid()):
         raise Refused(
             "not-allowed-to-unseal",

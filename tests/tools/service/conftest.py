@@ -53,6 +53,7 @@ class Running:
     house: House
     log: io.StringIO
     outlet: Outlet
+    loop: asyncio.AbstractEventLoop
     clients: list[Client] = field(default_factory=list)
 
     def logged(self) -> str:
@@ -99,7 +100,7 @@ def running(house: House, folder: Path, *, sealed: bool = False, **settings):
     thread.start()
     try:
         assert service.listening.wait(30)
-        one = Running(service, folder / "socket", service.address, house, log, outlet)
+        one = Running(service, folder / "socket", service.address, house, log, outlet, loops[0])
         yield one
     finally:
         for client in one.clients:

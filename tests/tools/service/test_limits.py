@@ -80,9 +80,40 @@ def test_methods_types_and_paths_are_told_apart(client):
     reply = client.send("GET", GET)
     assert (reply.status, reply.code, reply.headers["allow"]) == (405, "method-not-allowed", "POST")
     reply = client.send("POST", "/health/live")
-    assert (reply.status, reply.headers["allow"]) == (405, "GET")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
     client.fails(415, "unknown-media-type", GET, {}, form="text/plain")
     client.fails(404, "no-such-path", "/v1/nothing", {})
+
+
+PLAIN = ("/health/live", "/health/ready", "/openapi.json", "/.well-known/jwks.json")
+
+
+@pytest.mark.parametrize("path", PLAIN)
+def test_whoever_may_get_a_page_may_ask_for_its_head(client, path):
+    """It says what GET would, without the content, and the connection goes on."""
+    whole, head = client.send("GET", path), client.send("HEAD", path)
+    assert (head.status, head.content) == (200, b"")
+    for one in (whole, head):
+        del one.headers["date"]
+    assert head.headers == whole.headers
+    assert head.headers["content-length"] == str(len(whole.content))
+    assert client.send("GET", path).content == whole.content
+
+
+def test_failures_are_told_by_their_heads_too(client):
+    """Where there is nothing to get, HEAD has the status and no content."""
+    for path, status, allowed in ((GET, 405, "POST"), ("/nowhere", 404, None)):
+        reply = client.send("HEAD", path)
+        assert (reply.status, reply.content, reply.headers.get("allow")) == (status, b"", allowed)
+
+
+@pytest.mark.parametrize("path", [GET, *PLAIN])
+def test_other_methods_are_told_which_there_are(client, path):
+    """OPTIONS among them."""
+    for method in ("OPTIONS", "PUT", "DELETE", "TRACE", "PATCH"):
+        reply = client.send(method, path)
+        assert (reply.status, reply.code) == (405, "method-not-allowed")
+        assert reply.headers["allow"] == ("POST" if path == GET else "GET, HEAD")
 
 
 def test_a_large_body_is_not_read(service):
@@ -127,11 +158,154 @@ def answered(service, content):
             return b""
 
 
+LIVE = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+NOWHERE = b"POST /nowhere HTTP/1.1\r\nhost: x\r\n"
+TO_H2C = b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\n"
+IN_PIECES = b"transfer-encoding: chunked\r\n\r\n"
+
+
+def statuses(answer):
+    """Of the answers of one connection, in order."""
+    return [int(piece[:3]) for piece in answer.split(b"HTTP/1.1 ")[1:]]
+
+
+@pytest.mark.parametrize(
+    ("broken", "status"),
+    [
+        (HEAD + b"x-a: " + b"a" * HEAD_BYTES_MAX + b"\r\n\r\n", 431),
+        (HEAD + b"x-a: " + b"a" * HEAD_BYTES_MAX * 20, 431),
+        (b"\0no http\r\n\r\n", 400),
+        (b"GET nowhere HTTP/1.1\r\n\r\n", 400),
+        (HEAD + IN_PIECES + b"what\r\n", 400),
+    ],
+    ids=["whole head", "endless head", "no http", "no path", "body"],
+)
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_what_cannot_be_read_is_answered_behind_what_came_before(service, before, broken, status):
+    """Each request has the answer that is its own, and the connection ends behind the last."""
+    first = HEAD + b'content-length: 25\r\n\r\n{"application":"payroll"}'
+    assert statuses(raw(service.socket, first * before + broken)) == [200] * before + [status]
+    assert statuses(raw(service.socket, first * before + broken + LIVE)) == [200] * before + [
+        status
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (LIVE[:-2] + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n", 200),
+        (LIVE[:-2] + TO_H2C + b"\r\n", 200),
+        (HEAD + TO_H2C + b'content-length: 25\r\n\r\n{"application":"payroll"}', 200),
+        (HEAD + TO_H2C + IN_PIECES + b'19\r\n{"application":"payroll"}\r\n0\r\n\r\n', 200),
+        (HEAD + TO_H2C + b"content-length: 0\r\n\r\n", 400),
+        (b"CONNECT /a HTTP/1.1\r\nhost: x\r\n\r\n", 404),
+        (b"CONNECT /a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}", 404),
+    ],
+    ids=["websocket", "h2c", "body", "pieces", "empty body", "connect", "connect with a body"],
+)
+def test_whoever_asks_for_another_protocol_is_answered_in_this_one(
+    service, caplog, asked, expected
+):
+    """What comes behind it is a request like any other, and nothing is said in the log."""
+    together = b"".join((asked, LIVE, asked, asked, LIVE))
+    answers = [expected, 200, expected, expected, 200]
+    assert statuses(raw(service.socket, together)) == answers
+    with service.client().connected() as made:
+        for byte in together:
+            made.sendall(bytes((byte,)))
+        made.shutdown(socket.SHUT_WR)
+        assert statuses(all_of(made)) == answers
+    assert caplog.messages == []
+
+
+def test_a_body_behind_a_wish_for_another_protocol_is_no_request(service):
+    """Nobody can hide one in it from whoever looks at requests on the way."""
+    asked = HEAD + TO_H2C + b"content-length: %d\r\n\r\n" % len(LIVE)
+    with service.client().connected() as made:
+        made.sendall(asked)
+        made.sendall(LIVE)
+        made.shutdown(socket.SHUT_WR)
+        assert statuses(all_of(made)) == [400]
+
+
+def all_of(made):
+    answer = b""
+    while piece := made.recv(65536):
+        answer += piece
+    return answer
+
+
+def test_many_who_ask_for_another_protocol_are_answered_in_turn(service):
+    """As many as come in one piece."""
+    asked = LIVE[:-2] + b"connection: upgrade\r\nupgrade: x\r\n\r\n"
+    assert statuses(raw(service.socket, asked * 5000)) == [200] * 5000
+
+
+def test_a_request_that_was_answered_has_no_second_answer(service):
+    """Where the rest of its body cannot be read, the connection ends without a word."""
+    with service.client().connected() as made:
+        made.sendall(NOWHERE + IN_PIECES)
+        assert statuses(made.recv(65536)) == [404]
+        made.sendall(b"what\r\n" + LIVE)
+        assert made.recv(65536) == b""
+
+
+def test_a_body_that_cannot_be_read_is_the_answer_of_its_request(service):
+    """Whoever was waiting for the rest of it says nothing any more."""
+    with service.client().connected() as made:
+        made.sendall(HEAD + IN_PIECES)
+        made.sendall(b"1\r\n{\r\n")
+        made.sendall(b"what\r\n" + LIVE)
+        assert statuses(all_of(made)) == [400]
+    assert "unexpected" not in service.logged()
+
+
+def test_whoever_has_said_all_is_answered_what_was_asked_for_whole(service, house):
+    """A half-closed connection gets every answer, and none for a request that is not complete."""
+    first = HEAD + b'content-length: 25\r\n\r\n{"application":"payroll"}'
+    for cut in (b"", HEAD, HEAD + b"content-length: 25\r\n\r\n{", b"GET"):
+        before = size_of(house)
+        assert statuses(raw(service.socket, first * 5 + cut)) == [200] * 5
+        assert size_of(house) == before + 5
+    assert raw(service.socket, b"") == raw(service.socket, HEAD) == b""
+
+
+def size_of(house):
+    with house.store().reading() as reading:
+        return reading.last_position()
+
+
+def test_whoever_goes_is_answered_nothing_more(service, caplog):
+    """However many requests wait there; none of them finds a fault."""
+    asked = HEAD + b'content-length: 25\r\n\r\n{"application":"payroll"}'
+    for _ in range(50):
+        with service.client().connected() as made:
+            made.sendall(asked * 20)
+            assert made.recv(1, socket.MSG_PEEK)  # what is not read breaks the connection
+    service.client().ok(GET, {"application": "payroll"})
+    assert caplog.messages == []
+
+
 def test_a_slow_head_is_cut_off(service, monkeypatch):
     """Who does not come to the end of his head is not waited for."""
     monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.0)
     with service.client().connected() as made:
         made.sendall(HEAD)
+        assert made.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("asked", "more"),
+    [(LIVE, b"\r\n"), (NOWHERE + b"content-length: 2\r\n\r\n", b"x")],
+    ids=["blank lines", "what is left of a body"],
+)
+def test_what_is_no_request_keeps_no_connection(service, monkeypatch, asked, more):
+    """Behind an answer the next request must begin in time, whatever else comes."""
+    monkeypatch.setattr(protocol, "IDLE_S_MAX", 0)
+    with service.client().connected() as made:
+        made.sendall(asked)
+        assert made.recv(65536).startswith(b"HTTP/1.1 ")
+        made.sendall(more)
         assert made.recv(1) == b""
 
 

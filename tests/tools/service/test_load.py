@@ -13,13 +13,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ledger.errors import LedgerError
+from ledger.aggregates.issuers import Settings
 from ledger.sealing import slots
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.conftest import PASSPHRASE, unlocked_by_passphrase
+from tests.ledger.tokens.minting import AUDIENCE, jwks, mint
 from tests.tools.service.clients import Client
 from tests.tools.service.conftest import ME, VALUES, furnish, running
+from tests.tools.service.test_callers import ONCE, trust
 from tests.tools.service.test_seal import process
 from tools.unsealing import hand_over
 
@@ -174,6 +176,50 @@ def test_a_ticket_is_good_still_where_its_redemption_could_not_be_recorded(
     assert house.sql(told) == [(1,)]
 
 
+class Behind:
+    """Takes the database away behind a process's next commit, and brings it back at its end."""
+
+    def __init__(self, ledger, away):
+        self._away, self._stack = away, contextlib.ExitStack()
+        self._thread = ThreadPoolExecutor(1)
+        ledger.watch_commits(self._watch)
+
+    @contextlib.contextmanager
+    def _watch(self, _):
+        yield
+        if self._away is not None:
+            self._thread.submit(self._stack.enter_context, self._away).result(30)
+            self._away = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._thread.submit(self._stack.close).result(30)
+        self._thread.shutdown()
+
+
+def test_a_one_time_token_whose_request_could_not_be_recorded_is_told_to_be_used_up(
+    prepared, tmp_path, request
+):
+    """503 says so where the database goes between its use and what it was used for."""
+    house = prepared(furnish, trust)
+    request.getfixturevalue("postgres_server")
+    away = server_away if house.on_server else file_away
+    with running(house, tmp_path) as service:
+        ledger = service.service.seal.counter.ledger
+        settings = Settings(AUDIENCE, ("ES256",), jwks("EC"), "", refuses_replay=True)
+        ledger.trust.add(Acting(), ONCE, settings)
+        bearer = [f"Bearer {mint(int(time.time()), iss=ONCE, jti=one)}" for one in "ab"]
+        client = service.client()
+        with Behind(ledger, away(house, request)):
+            reply = client.ask(GET, PAYROLL, authorization=bearer[0])
+        assert (reply.status, "used up" in reply.document["hint"]) == (503, True)
+        client.fails(401, "token-refused", GET, PAYROLL, authorization=bearer[0])
+        client.fails(404, "credentials-not-set", GET, PAYROLL, authorization=bearer[1])
+    assert house.sql("SELECT count(*) FROM log WHERE topic = 'token.used'") == [(2,)]
+
+
 def test_of_redemptions_while_the_database_comes_and_goes_one_releases(prepared, tmp_path, request):
     """Many ask with one ticket throughout; one is answered, and that one is recorded."""
     house = prepared(furnish, tickets_taken)
@@ -269,8 +315,8 @@ def test_a_service_that_is_unsealed_while_requests_come_in_answers_from_then_on(
     with running(house, tmp_path, sealed=True) as service, Load(service.socket) as load:
         load.until(lambda one: one.statuses.get(423, 0) >= 50)
         with ThreadPoolExecutor(4) as pool:
-            codes = list(pool.map(lambda _: unsealed(service), range(4)))
-        assert sorted(codes) == ["", "not-sealed", "not-sealed", "not-sealed"]
+            did = list(pool.map(lambda _: unsealed(service), range(4)))
+        assert sorted(did) == [False, False, False, True]
         sealed = load.statuses[423]
         load.until(lambda one: len(one.positions) >= 200)
         assert load.statuses[423] <= sealed + CONNECTIONS
@@ -279,12 +325,8 @@ def test_a_service_that_is_unsealed_while_requests_come_in_answers_from_then_on(
 
 
 def unsealed(service):
-    """Unlock it; the code of what went wrong."""
-    try:
-        hand_over(service.socket, slots.passphrase(PASSPHRASE), None)
-    except LedgerError as error:
-        return error.code
-    return ""
+    """Unlock it; whether that was still to do."""
+    return hand_over(service.socket, slots.passphrase(PASSPHRASE), None)["was_sealed"]
 
 
 @contextlib.contextmanager

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import Conflict, KeyUnavailable, LedgerError, Unavailable
+from ledger.errors import KeyUnavailable, LedgerError, Unavailable
 from ledger.sealing import slots
 from tests.conftest import PASSPHRASE
 from tests.tools.service.clients import Client
 from tests.tools.service.conftest import furnish, running, settings_of
 from tools.cli.exits import exit_code
 from tools.service.peers import Peer
-from tools.service.unsealing import Unseal, unseal
+from tools.service.unsealing import UNSEAL_PATH, Unseal, unseal
 from tools.settings import with_systemd_credential
 from tools.unsealing import hand_over
 
@@ -49,17 +49,41 @@ def test_a_sealed_service_answers_its_health_and_nothing_else(sealed):
 
 
 def test_a_passphrase_unseals_once(sealed):
-    """A wrong one leaves it sealed; the right one opens it; then there is nothing to unseal."""
+    """A wrong one leaves it sealed; the right one opens it; then none is looked at any more."""
+    wrong = slots.passphrase("not the right one at all")
     with pytest.raises(KeyUnavailable):
-        hand_over(sealed.socket, slots.passphrase("not the right one at all"), None)
+        hand_over(sealed.socket, wrong, None)
     client = sealed.client()
     client.fails(423, "sealed", GET, {"application": "payroll"})
-    assert hand_over(sealed.socket, slots.passphrase(PASSPHRASE), None) == {"slot": 1}
+    done = hand_over(sealed.socket, slots.passphrase(PASSPHRASE), None)
+    assert done == {"slot": 1, "was_sealed": True}
     assert client.ok(GET, {"application": "payroll"})["version"] == 1
     assert client.send("GET", "/health/ready").status == 200
-    with pytest.raises(Conflict) as caught:
-        hand_over(sealed.socket, slots.passphrase(PASSPHRASE), None)
-    assert caught.value.code == "not-sealed"
+    size = sealed.service.seal.counter.ledger.head().size
+    for holding in (slots.passphrase(PASSPHRASE), wrong):
+        assert hand_over(sealed.socket, holding, None) == {"slot": 1, "was_sealed": False}
+    assert sealed.service.seal.counter.ledger.head().size == size
+    assert sealed.logged().count('"event": "unsealed"') == 1
+
+
+def test_what_unlocks_nothing_is_the_caller_s_fault(sealed):
+    """The service has nothing to mend, so no answer says so; and nobody hears which slots fit."""
+    client = sealed.client()
+    wrong = {"passphrase": "not the right one at all"}
+    client.fails(403, "wrong-passphrase", UNSEAL_PATH, wrong)
+    client.fails(403, "wrong-passphrase", UNSEAL_PATH, {**wrong, "slot": 1})
+    client.fails(403, "wrong-key-file", UNSEAL_PATH, {"key": "AAAA"})
+    client.fails(422, "no-such-slot", UNSEAL_PATH, {"passphrase": PASSPHRASE, "slot": 9})
+    client.fails(422, "passphrase-or-key", UNSEAL_PATH, {})
+    client.fails(423, "sealed", GET, {"application": "payroll"})
+
+
+def test_guesses_at_the_passphrase_are_bounded(house, tmp_path):
+    """As many as requests of one account are."""
+    with running(house, tmp_path, sealed=True, address_rate=1) as sealed:
+        client = sealed.client()
+        codes = [client.ask(UNSEAL_PATH, {"key": "AAAA"}).code for _ in range(3)]
+        assert codes == ["wrong-key-file", "wrong-key-file", "too-many-requests"]
 
 
 def test_nobody_else_may_try(sealed):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
+import socket
 import ssl
 import time
 
@@ -18,6 +20,7 @@ from tests.tools.service.conftest import VALUES, furnish, running
 from tests.tools.service.test_callers import ALICE, trust
 from tools.certificates import PEM_BYTES_MAX
 from tools.client import AsyncClient, Client, Server
+from tools.service import handshakes, protocol
 from tools.service.server import Address, ServiceSettings, Tls
 
 HOST = "127.0.0.1"
@@ -85,6 +88,71 @@ def test_who_shows_no_certificate_or_one_of_another_authority_is_not_answered(
         with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
             asked(guarded, trusting(authority, certificate), mint(int(time.time())))
     assert guarded.service.seal.counter.session.views.accesses.newest(limit=0) == []
+
+
+@pytest.fixture
+def open_to_all(furnished, authority, tmp_path):
+    """A service that asks nobody for a certificate."""
+    tls = Tls(*authority.issue("server", HOST))
+    with running(furnished, tmp_path, tls=tls) as one:
+        yield one
+
+
+def silent(service):
+    """Somebody who connects and does no handshake."""
+    made = socket.create_connection(service.address, timeout=30)
+    made.settimeout(protocol.HEAD_S_MAX / 2)
+    return made
+
+
+def test_whoever_does_no_handshake_counts_from_the_moment_he_connects(
+    open_to_all, authority, monkeypatch
+):
+    """One source has its share of connections in all, and others still get in."""
+    monkeypatch.setattr(protocol, "SOURCE_CONNECTIONS_MAX", 3)
+    context, token = trusting(authority), mint(int(time.time()))
+    for _ in range(5):
+        assert asked(open_to_all, context, token)[0] == 200
+    with contextlib.ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(silent(open_to_all))
+        for _ in range(3):
+            with silent(open_to_all) as more:
+                assert more.recv(1) == b""
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            asked(open_to_all, context, token)
+        assert open_to_all.client().send("GET", "/health/live").status == 200
+    deadline = time.monotonic() + 20
+    while True:
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            assert asked(open_to_all, context, token)[0] == 200
+            return
+        assert time.monotonic() < deadline
+
+
+def test_a_handshake_must_come_to_its_end_in_time(open_to_all, authority, monkeypatch):
+    """Whoever lets it wait is let go, and leaves room for another."""
+    monkeypatch.setattr(protocol, "SOURCE_CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(handshakes, "HANDSHAKE_S_MAX", 0.2)
+    with silent(open_to_all) as made, silent(open_to_all) as other:
+        other.sendall(b"\x16\x03\x01")
+        assert made.recv(1) == other.recv(1) == b""
+        assert asked(open_to_all, trusting(authority), mint(int(time.time())))[0] == 200
+
+
+def test_a_service_ends_while_handshakes_wait(open_to_all):
+    """Nobody who has asked for nothing yet is waited for."""
+    waiting = [silent(open_to_all) for _ in range(3)]
+    began = time.monotonic()
+    asyncio.run_coroutine_threadsafe(_stop(open_to_all), open_to_all.loop).result(10)
+    for one in waiting:
+        with one:
+            assert one.recv(1) == b""
+    assert time.monotonic() - began < protocol.HEAD_S_MAX / 2
+
+
+async def _stop(service):
+    service.service.stop()
 
 
 def test_old_tls_and_clear_text_are_not_spoken(guarded, authority):

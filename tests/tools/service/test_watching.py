@@ -164,7 +164,11 @@ def test_there_is_one_page_of_metrics_and_it_is_only_read(watched):
     """Whatever else is asked there is a problem like any other."""
     client = watcher(*watched)
     reply = client.send("POST", "/metrics")
-    assert (reply.status, reply.code, reply.headers["allow"]) == (405, "method-not-allowed", "GET")
+    assert (reply.status, reply.code) == (405, "method-not-allowed")
+    assert reply.headers["allow"] == "GET, HEAD"
+    head = client.send("HEAD", "/metrics")
+    assert (head.status, head.content) == (200, b"")
+    assert int(head.headers["content-length"]) > 0
     for path in ("/", GET, "/health/ready"):
         assert (client.send("GET", path).status, client.send("GET", path).code) == (
             404,

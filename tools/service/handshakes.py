@@ -1,0 +1,84 @@
+"""Connections over TLS, counted from the moment at which they are taken.
+
+    taken ─▶ one too many? ─▶ handshake, HANDSHAKE_S_MAX at most ─▶ a connection like any other
+                  │                       │
+                  └──── let go ◀──────────┘
+
+A loop's own server would tell of a connection only once its handshake is done, so whoever never
+does one could hold any number of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Collection
+
+from tools.service.peers import peer_of
+from tools.service.protocol import Connection, are_too_many
+
+HANDSHAKE_S_MAX = 10.0
+_RETRY_S = 1.0
+"""How long nobody is taken where the process has as many files open as it may."""
+
+
+class TlsListener:
+    """Takes connections; in the hands of uvicorn it is one of its servers."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        context: ssl.SSLContext,
+        make: Callable[[], Connection],
+        connections: Collection[object],
+    ) -> None:
+        """`connections` are those whose handshake is done."""
+        self._listening = listening.dup()
+        self._context = context
+        self._make = make
+        self._connections = connections
+        self._shaking: dict[Connection, asyncio.Task[None]] = {}
+        self._taking = asyncio.get_running_loop().create_task(self._take())
+
+    def close(self) -> None:
+        """Take no more, and let those go whose handshake is not done."""
+        for task in (self._taking, *self._shaking.values()):
+            task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Return once nothing is left to do."""
+        await asyncio.wait((self._taking, *self._shaking.values()))
+
+    async def _take(self) -> None:
+        loop = asyncio.get_running_loop()
+        with self._listening:
+            while True:
+                try:
+                    made, _ = await loop.sock_accept(self._listening)
+                except OSError:
+                    await asyncio.sleep(_RETRY_S)
+                else:
+                    self._begin(made)
+
+    def _begin(self, made: socket.socket) -> None:
+        connection = self._make()
+        connection.peer = peer_of(made)
+        if are_too_many({connection, *self._connections, *self._shaking}, connection.peer.source):
+            made.close()
+            return
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = asyncio.get_running_loop().create_task(self._shake(connection, made))
+        self._shaking[connection] = task
+        task.add_done_callback(lambda _: self._shaking.pop(connection))
+
+    async def _shake(self, connection: Connection, made: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # whatever fails, the connection is closed then
+            await loop.connect_accepted_socket(
+                lambda: connection,
+                made,
+                ssl=self._context,
+                ssl_handshake_timeout=HANDSHAKE_S_MAX,
+            )
