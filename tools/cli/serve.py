@@ -126,5 +126,10 @@ def unseal(run: Run, socket: Path) -> None:
     settings = run.settings()
     holding = present_holding(settings, run.standard_input)
     document = hand_over(socket, holding, settings.slot)
-    how = "Unlocked" if document["was_sealed"] else "It was unlocked before,"
-    run.print(document, sentence=f"{how} by slot {document['slot']}.")
+    by = f"by slot {document['slot']}"
+    run.print(
+        document,
+        sentence=f"Unlocked {by}."
+        if document["was_sealed"]
+        else f"It was unlocked already, {by}; there is nothing to do.",
+    )

@@ -60,7 +60,10 @@ def test_a_passphrase_file_unseals(sealed, cli, tmp_path):
     assert sealed.client().ok(GET, PAYROLL)["version"] == 1
     assert cli.ok(*said, *given) == {"slot": 1, "was_sealed": False}
     again = cli(*said, *given, json_wanted=False)
-    assert (again.code, again.text) == (0, "It was unlocked before, by slot 1.\n")
+    assert (again.code, again.text) == (
+        0,
+        "It was unlocked already, by slot 1; there is nothing to do.\n",
+    )
 
 
 def test_standard_input_unseals_and_people_read_a_sentence(sealed, cli):
