@@ -149,6 +149,12 @@ SHEETS = {
         "invalid-csv",
         "The line is not well-formed CSV: unexpected end of data.",
     ),
+    "a quote that never ends, further down": (
+        HEADING + f'payroll,user:a,a,b\n\npayroll,user:b,b,"{CANARY}\n\n\n',
+        4,
+        "invalid-csv",
+        "The line is not well-formed CSV: unexpected end of data.",
+    ),
     "nothing at all": (
         "",
         1,
