@@ -9,6 +9,7 @@ import click
 
 from ledger.errors import InvalidInput, Unavailable
 from tools.cli.command import Run, command
+from tools.extras import how_to_install
 
 if TYPE_CHECKING:
     from tools.service.server import ServiceSettings
@@ -94,7 +95,7 @@ def _require_service() -> None:
         raise Unavailable(
             "service-missing",
             "The service is made of libraries that are not installed here.",
-            hint="Install them with `pip install 'credledger[service]'`.",
+            hint=how_to_install("service"),
         ) from error
 
 

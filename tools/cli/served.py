@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ledger.errors import InvalidInput, Refused, Unavailable
 from tools.cli.command import Run
+from tools.extras import how_to_install
 
 if TYPE_CHECKING:
     from ledger.values import FieldValue
@@ -81,7 +82,7 @@ def _client(run: Run) -> Client:
         raise Unavailable(
             "client-missing",
             "A service is asked by libraries that are not installed here.",
-            hint="Install them with `pip install 'credledger[client]'`.",
+            hint=how_to_install("client"),
         ) from error
     from ledger.values import FieldValue
     from tools.settings import decide_tls

@@ -25,6 +25,7 @@ import msgpack
 from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, Unavailable
 from ledger.values import VALUE_BYTES_MAX, FieldValue
 from tools.documents import StandardInput, read_bytes, shown
+from tools.extras import how_to_install
 from tools.importing import Rejected
 from tools.settings import handed_on
 from tools.sources import keepass_reader
@@ -106,8 +107,8 @@ def _failure(code: int, place: str) -> LedgerError:
         case keepass_reader.MISSING:
             return Unavailable(
                 "keepass-missing",
-                "KeePass databases are read by a library that is not installed here.",
-                hint="Install it with `pip install 'credledger[keepass]'`; nothing was changed.",
+                "KeePass databases are read by libraries that are not installed here.",
+                hint=f"{how_to_install('keepass')} Nothing was changed.",
             )
         case keepass_reader.LOCKED:
             return KeyUnavailable(

@@ -155,7 +155,7 @@ def test_what_is_not_installed_is_named_with_how_to_install_it(library, said, co
     answer = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
     told = json.loads(answer.stderr)["error"]
     assert (answer.returncode, told["code"]) == (7, code)
-    assert f"pip install 'credledger[{extra}]'" in told["hint"]
+    assert f"{sys.executable} -m pip install 'credledger[{extra}]'" in told["hint"]
 
 
 UNIT = REFERENCE.parent / "examples" / "service" / "credledger.service"
