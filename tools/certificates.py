@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PEM_BYTES_MAX = 1024 * 1024
 _PEM = "PEM is text with a line `-----BEGIN {}-----`; `openssl {}` makes it of other forms."
 
+_IN_ONE_FILE = "Name the file of the key as well, such as with `--client-key FILE`."
+
 
 def show_own(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     """Show this certificate to the other end; the two may be one file.
@@ -56,8 +58,9 @@ def _no_passphrase() -> str:
 
 
 def _pair_refused(certificate: Path, key: Path, error: Exception) -> InvalidInput:
+    hint = _IN_ONE_FILE if key == certificate else _PEM.format("PRIVATE KEY", "pkey")
     try:
-        shown, held = _certificates(certificate)[0], _key(key)
+        shown, held = _certificates(certificate)[0], _key(key, hint)
     except InvalidInput as found:
         return found
     if shown.public_key() != held.public_key():
@@ -90,7 +93,7 @@ def _certificates(path: Path) -> list[x509.Certificate]:
         ) from None
 
 
-def _key(path: Path) -> PrivateKeyTypes:
+def _key(path: Path, hint: str) -> PrivateKeyTypes:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -107,7 +110,7 @@ def _key(path: Path) -> PrivateKeyTypes:
         raise InvalidInput(
             "invalid-certificate",
             f"{path} holds no private key in PEM.",
-            hint=_PEM.format("PRIVATE KEY", "pkey"),
+            hint=hint,
         ) from None
 
 

@@ -268,6 +268,8 @@ def _unreachable(error: Exception, server: Server) -> Unavailable:
     why = cause.strerror if cause is not None and cause.strerror else ""
     if isinstance(error, httpx.TimeoutException):
         why = "it did not answer in time"
+    if isinstance(error, httpx.RemoteProtocolError):
+        why = "it ended the connection without an answer"
     told = f" ({why})" if why else ""
     if isinstance(cause, PermissionError) and server.socket is not None:
         return Unavailable(

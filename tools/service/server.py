@@ -99,7 +99,9 @@ class ServiceSettings:
     address_rate: float
 
     def check(self) -> None:
-        """`nowhere-to-listen`, `tls-needed`."""
+        """`nowhere-to-listen`, `tls-needed`, and what files of `tls` are no certificates."""
+        if self.tls is not None:
+            self.tls.context()
         if self.socket is None and self.listen is None:
             raise InvalidInput("nowhere-to-listen", "Give --socket, or --listen, or both of them.")
         open_to_others = self.listen is not None and not self.listen.is_loopback

@@ -9,6 +9,7 @@ import json
 import socket
 import ssl
 import time
+from pathlib import Path
 
 import pytest
 
@@ -288,6 +289,12 @@ def test_the_program_shows_its_certificate(guarded, authority, tmp_path):
     shown = ("--client-cert", str(certificate), "--client-key", str(key))
     assert far.ok(*by_token, *shown)["fields"] == VALUES
     assert far.ok(*by_token, "--client-cert", str(both))["fields"] == VALUES
+    lacking = far.fails(2, "invalid-certificate", *by_token, "--client-cert", str(certificate))
+    assert "--client-key" in lacking["hint"]
+    in_clear = far.fails(
+        7, "service-unreachable", "app", "list", "--server", f"http://{HOST}:{guarded.address[1]}"
+    )
+    assert "(it ended the connection without an answer)" in in_clear["message"]
     refused = far.fails(4, "no-caller", *get, *shown)
     assert "--token-file" in refused["hint"]
     assert "unix socket" in refused["hint"]
@@ -326,4 +333,9 @@ def test_a_network_is_reached_over_tls_only():
         plain.check()
     assert caught.value.code == "tls-needed"
     ServiceSettings(None, open_to_all, None, True, None, 1, 1).check()
+    with pytest.raises(InvalidInput) as caught:  # before a ledger is unlocked for nothing
+        ServiceSettings(
+            None, open_to_all, Tls(Path("none"), Path("none")), False, None, 1, 1
+        ).check()
+    assert caught.value.code == "certificate-unreadable"
     ServiceSettings(None, Address(HOST, 0), None, False, None, 1, 1).check()
