@@ -33,6 +33,7 @@ HEAD_BYTES_MAX = 32 * 1024
 """A token has at most 16 KiB."""
 _FIELD_BYTES = 4
 """Between a field's name, its value and the next one."""
+_OF_CONNECTION = (b"connection", b"proxy-connection")
 HEAD_S_MAX = 10.0
 IDLE_S_MAX = 30
 """Between an answer and the next request."""
@@ -154,6 +155,8 @@ class Connection(HttpToolsProtocol):
         """A field, which counts only before a body."""
         if self.head_since is not None:
             super().on_header(name, value)
+        elif name.lower() in _OF_CONNECTION:
+            self._end_behind(self.cycle)
 
     def on_headers_complete(self) -> None:
         """The head is complete; one beyond the bound is asked of nobody, however it came in."""
@@ -215,6 +218,12 @@ class Connection(HttpToolsProtocol):
         begun, cycle.disconnected = cycle.response_started, True
         cycle.message_event.set()
         self._say_last(b"" if begun else answer)
+
+    def _end_behind(self, cycle: RequestResponseCycle) -> None:
+        """Close behind the answer: the parser may take such a field for the last word."""
+        cycle.keep_alive = False
+        if cycle.response_complete:
+            self._say_last(b"")
 
     def _say_last(self, answer: bytes) -> None:
         if not self.transport.is_closing():

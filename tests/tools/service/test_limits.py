@@ -420,6 +420,24 @@ def test_fields_behind_a_body_are_none_of_the_head(service):
             assert made.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize(
+    "body", [b'19\r\n{"application":"payroll"}\r\n', b""], ids=["asked", "empty"]
+)
+@pytest.mark.parametrize("field", [b"Connection: close", b"proxy-connection: close"])
+def test_a_connection_that_is_ended_behind_a_body_is_closed(service, body, field):
+    """Such a field says nothing either; but nothing that comes behind it could be read."""
+    rest = body + b"0\r\n" + field + b"\r\n\r\n" + LIVE
+    for head, expected in ((HEAD, 200 if body else 400), (NOWHERE, 404)):
+        with service.client().connected() as made:
+            made.sendall(head + IN_PIECES + rest)
+            assert statuses(all_of(made)) == [expected]
+    with service.client().connected() as made:
+        made.sendall(NOWHERE + IN_PIECES)
+        assert statuses(made.recv(65536)) == [404]
+        made.sendall(rest)
+        assert all_of(made) == b""
+
+
 @pytest.mark.parametrize("endless", [b"0\r\n%s", b"1;%s"], ids=["fields", "extensions"])
 def test_what_comes_around_a_body_without_end_is_cut_off(service, endless):
     """Fields behind a body, or words beside the length of a piece, are not kept for ever."""
