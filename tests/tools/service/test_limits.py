@@ -7,6 +7,7 @@ import json
 import logging
 import random
 import socket
+import time
 
 import msgpack
 import pytest
@@ -292,6 +293,20 @@ def test_a_slow_head_is_cut_off(service, monkeypatch):
     with service.client().connected() as made:
         made.sendall(HEAD)
         assert made.recv(1) == b""
+
+
+def test_whoever_takes_no_answers_is_cut_off(service, monkeypatch):
+    """They would wait for ever otherwise, and the connection with them."""
+    client = service.client()
+    with client.connected() as made:
+        made.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 200)
+        assert made.recv(1, socket.MSG_PEEK)
+        (server, *_) = service.service._servers
+        monkeypatch.setattr(protocol, "UNREAD_S_MAX", 0.5)
+        deadline = time.monotonic() + 20
+        while len(server.server_state.connections) > 1:
+            client.ok(GET, {"application": "payroll"})
+            assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize(
