@@ -33,7 +33,10 @@ HEAD_BYTES_MAX = 32 * 1024
 """A token has at most 16 KiB."""
 _FIELD_BYTES = 4
 """Between a field's name, its value and the next one."""
+_OF_CONNECTION = (b"connection", b"proxy-connection")
 HEAD_S_MAX = 10.0
+UNREAD_S_MAX = 30.0
+"""How long nothing of an answer may be taken."""
 IDLE_S_MAX = 30
 """Between an answer and the next request."""
 CONNECTIONS_MAX = 2000
@@ -77,6 +80,8 @@ class Connection(HttpToolsProtocol):
         """When the head that is not complete yet began, by the loop's clock."""
         self._rest_since: float | None = None
         """When something came behind an answer that begins no request: uvicorn waits on then."""
+        self._unread, self._unread_since = 0, 0.0
+        """How many bytes of answers wait for their reader, and since when as many."""
         self._answering: RequestResponseCycle | None = None
         """The request that was begun last; `cycle` is the one that came last."""
         self._common: list[tuple[bytes, bytes]] = []
@@ -154,6 +159,8 @@ class Connection(HttpToolsProtocol):
         """A field, which counts only before a body."""
         if self.head_since is not None:
             super().on_header(name, value)
+        elif name.lower() in _OF_CONNECTION:
+            self._end_behind(self.cycle)
 
     def on_headers_complete(self) -> None:
         """The head is complete; one beyond the bound is asked of nobody, however it came in."""
@@ -182,6 +189,13 @@ class Connection(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.head_since = now
         return now - self.head_since > HEAD_S_MAX
+
+    def is_unread(self, now: float) -> bool:
+        """Whether nothing of what waits to leave has left for long; asked again and again."""
+        waits = self.transport.get_write_buffer_size()
+        if not waits or waits != self._unread:
+            self._unread, self._unread_since = waits, now
+        return now - self._unread_since > UNREAD_S_MAX
 
     def _advance(self) -> None:
         self._bytes, self._has_advanced = 0, True
@@ -215,6 +229,12 @@ class Connection(HttpToolsProtocol):
         begun, cycle.disconnected = cycle.response_started, True
         cycle.message_event.set()
         self._say_last(b"" if begun else answer)
+
+    def _end_behind(self, cycle: RequestResponseCycle) -> None:
+        """Close behind the answer: the parser may take such a field for the last word."""
+        cycle.keep_alive = False
+        if cycle.response_complete:
+            self._say_last(b"")
 
     def _say_last(self, answer: bytes) -> None:
         if not self.transport.is_closing():
@@ -260,7 +280,12 @@ def are_too_many(connections: Collection[Any], source: str) -> bool:
 
 
 def close_slow(connections: set[Any], now: float) -> None:
-    """Close the connections on which no head has come to its end, or begun, in time."""
+    """Close the connections on which no head has come to its end, or begun, in time.
+
+    Where nothing of an answer is taken any more, closing would wait for that, so they are cut off.
+    """
     for connection in list(connections):
-        if connection.is_late(now):
+        if connection.is_unread(now):
+            connection.transport.abort()
+        elif connection.is_late(now):
             connection.transport.close()

@@ -7,6 +7,7 @@ import json
 import logging
 import random
 import socket
+import time
 
 import msgpack
 import pytest
@@ -294,6 +295,20 @@ def test_a_slow_head_is_cut_off(service, monkeypatch):
         assert made.recv(1) == b""
 
 
+def test_whoever_takes_no_answers_is_cut_off(service, monkeypatch):
+    """They would wait for ever otherwise, and the connection with them."""
+    client = service.client()
+    with client.connected() as made:
+        made.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 200)
+        assert made.recv(1, socket.MSG_PEEK)
+        (server, *_) = service.service._servers
+        monkeypatch.setattr(protocol, "UNREAD_S_MAX", 0.5)
+        deadline = time.monotonic() + 20
+        while len(server.server_state.connections) > 1:
+            client.ok(GET, {"application": "payroll"})
+            assert time.monotonic() < deadline
+
+
 @pytest.mark.parametrize(
     ("asked", "more"),
     [(LIVE, b"\r\n"), (NOWHERE + b"content-length: 2\r\n\r\n", b"x")],
@@ -418,6 +433,24 @@ def test_fields_behind_a_body_are_none_of_the_head(service):
         with service.client().connected() as made:
             made.sendall(HEAD + told % (len(body), body, field))
             assert made.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "body", [b'19\r\n{"application":"payroll"}\r\n', b""], ids=["asked", "empty"]
+)
+@pytest.mark.parametrize("field", [b"Connection: close", b"proxy-connection: close"])
+def test_a_connection_that_is_ended_behind_a_body_is_closed(service, body, field):
+    """Such a field says nothing either; but nothing that comes behind it could be read."""
+    rest = body + b"0\r\n" + field + b"\r\n\r\n" + LIVE
+    for head, expected in ((HEAD, 200 if body else 400), (NOWHERE, 404)):
+        with service.client().connected() as made:
+            made.sendall(head + IN_PIECES + rest)
+            assert statuses(all_of(made)) == [expected]
+    with service.client().connected() as made:
+        made.sendall(NOWHERE + IN_PIECES)
+        assert statuses(made.recv(65536)) == [404]
+        made.sendall(rest)
+        assert all_of(made) == b""
 
 
 @pytest.mark.parametrize("endless", [b"0\r\n%s", b"1;%s"], ids=["fields", "extensions"])
