@@ -74,7 +74,9 @@ _RIGHT_MAX = 100_000
 _RIGHT_BYTES_MAX = 2048
 """A record that is longer is decided each time, so that few of them do not fill the memory."""
 _CLAIMS_KEPT = 10_000
-_PREFIXES = ("application.", "role.", "credential.", "issuer.", "access.", "ticket.")
+POLICY_PREFIXES = ("application.", "role.", "credential.", "issuer.", "ticket.")
+"""Topics of what an access is decided by."""
+PREFIXES = (*POLICY_PREFIXES, "access.")
 _SECOND_US = 1_000_000
 _LEEWAY_US = _SECOND_US
 """Rows of one transaction are a microsecond apart, though decided at one reading of the clock."""
@@ -523,7 +525,7 @@ def redecide(
     """`{"checked", "wrong", "unreadable"}` over the whole log; erased records are unreadable."""
     redecision = Redecision(retention)
     walk = Walk(store, mapper, progress=progress)
-    events = walk.events(_PREFIXES, unreadable=redecision.pass_over, known=redecision.knows)
+    events = walk.events(PREFIXES, unreadable=redecision.pass_over, known=redecision.knows)
     for recorded in events:
         redecision.see(recorded)
     return redecision.end().as_document()

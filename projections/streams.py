@@ -245,7 +245,7 @@ class Walk:
 
     def _beginning(self, observe: Callable[[list[LogRow]], None]) -> tuple[Follower, CheckedHead]:
         with self._store.reading() as reading:
-            follower = _follower(reading, self._mapper, observe)
+            follower = follower_of(reading, self._mapper, observe)
             begin = self._after_position
             if self._since is not None:
                 # The row before the first that counts is walked over too. Its time is earlier, as
@@ -266,9 +266,10 @@ def signed_row(store: Store, mapper: EventMapper, position: int) -> LogRow | Non
         return signed.signed_row(reading, _ledger(reading, mapper), position)
 
 
-def _follower(
+def follower_of(
     reading: Reading, mapper: EventMapper, observe: Callable[[list[LogRow]], None]
 ) -> Follower:
+    """What follows the log for a walk; `altered-ledger` where it is another ledger's."""
     return Follower(_ledger(reading, mapper), observe=observe, page_rows=_WALK_PAGE_ROWS)
 
 
