@@ -14,9 +14,11 @@ from projections.redecide import redecide
 from tools.bench.figures import Fact
 from tools.bench.grown import Grown
 from tools.rechecking import STRETCH_ROWS, redecide_together
+from tools.show import progress
 from tools.wiring import Session
 
 _ROUNDS = 3
+_STRETCHES_MIN = 4
 _ONE = "accesses decided again, one process"
 _TWO = "accesses decided again, two processes"
 _ONE_MIN = 100_000.0
@@ -29,7 +31,7 @@ def recheck_facts(grown: Grown) -> Iterator[Fact]:
     log of this length to one.
     """
     engine, size = grown.place.name, grown.size
-    jobs = (1, 2) if size >= 2 * STRETCH_ROWS else (1,)
+    jobs = (1, 2) if size >= _STRETCHES_MIN * STRETCH_ROWS else (1,)
     rates: dict[int, list[float]] = {one: [] for one in jobs}
     with grown.opened() as session:
         for _ in range(_ROUNDS):
@@ -48,7 +50,8 @@ def _rate(session: Session, jobs: int) -> float:
     if jobs == 1:
         found = redecide(session.store, session.mapper)
     else:
-        together = redecide_together(session, jobs, lambda done, total: None)
+        with progress("Deciding again") as show:
+            together = redecide_together(session, jobs, show)
         assert together is not None
         found = together.as_document()
     seconds = time.perf_counter() - started
