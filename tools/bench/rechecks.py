@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from statistics import median
 
 from projections.redecide import redecide
+from projections.redeciding import STRETCH_ROWS
 from tools.bench.figures import Fact
 from tools.bench.grown import Grown
-from tools.rechecking import STRETCH_ROWS, redecide_together
+from tools.rechecking import redecide_together
 from tools.show import progress
 from tools.wiring import Session
 
