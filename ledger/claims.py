@@ -49,7 +49,10 @@ def parse_claim(text: str) -> Claim:
     if len(text) > CLAIM_LENGTH_MAX:
         raise _invalid(f"A claim has at most {CLAIM_LENGTH_MAX} characters.")
     normal = unicodedata.normalize("NFC", text).strip()
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in normal):
+    # What is printable holds none of these, and is told so without a look at each character.
+    if not normal.isprintable() and any(
+        unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in normal
+    ):
         raise _invalid("A claim must not hold control characters.")
     issuer = LOCAL
     head, colon, value = normal.partition(":")

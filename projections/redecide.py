@@ -16,7 +16,11 @@ is not held.
 
 A record that was found right is right again where the very same text is opened from another row
 while the policy's states and the mapping are the very same objects; deciding is a pure function of
-these (decision 6), and the same text is the same record.
+these (decision 6), and the same text is the same record. Where nothing at all was folded since,
+they are the same without a look at each.
+
+Policy and tickets that another process checks and judges are *taken* for folding only
+(`projections.redeciding`, decision 30).
 
 The whole log is checked into its signed heads on the way, whichever rows it is then asked about: a
 record or a piece of policy that was taken away, moved or put in ends the recheck as *tampered*.
@@ -24,7 +28,6 @@ record or a piece of policy that was taken away, moved or put in ends the rechec
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -32,7 +35,7 @@ from ledger.aggregates.access import Access, AccessGranted
 from ledger.aggregates.application import Application, ApplicationEvent, field_of, fold_application
 from ledger.aggregates.event import Event
 from ledger.aggregates.issuers import NO_ISSUERS, Issuers, fold_issuers
-from ledger.aggregates.mapping import CredentialMapping, mapping_from
+from ledger.aggregates.mapping import CredentialDeleted, values_in
 from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.retention import KEEPS_ALL, Retention
@@ -62,6 +65,7 @@ from ledger.policy import (
 )
 from projections.digests import compared
 from projections.documents import time_text
+from projections.rechecked import Rechecked
 from projections.streams import Walk
 from projections.tickets import Attempt, Tickets
 from projections.view import Progress
@@ -70,7 +74,9 @@ _RIGHT_MAX = 100_000
 _RIGHT_BYTES_MAX = 2048
 """A record that is longer is decided each time, so that few of them do not fill the memory."""
 _CLAIMS_KEPT = 10_000
-_PREFIXES = ("application.", "role.", "credential.", "issuer.", "access.", "ticket.")
+POLICY_PREFIXES = ("application.", "role.", "credential.", "issuer.", "ticket.")
+"""Topics of what an access is decided by."""
+PREFIXES = (*POLICY_PREFIXES, "access.")
 _SECOND_US = 1_000_000
 _LEEWAY_US = _SECOND_US
 """Rows of one transaction are a microsecond apart, though decided at one reading of the clock."""
@@ -95,17 +101,42 @@ class Facts(NamedTuple):
     on_behalf_of: str | None
 
 
-class _Basis(NamedTuple):
-    """What a record rests on, by identity."""
+class _Mapping(NamedTuple):
+    """What an answer needs of a mapping's newest event; one is held for each mapping."""
 
-    application: str
-    """Its key, under which there may be no application."""
-    state: Application | None
-    roles: Roles
-    issuers: Issuers
-    place: tuple[str, str | None]
-    mapping: CredentialMapping | None
-    token: PresentedToken | None
+    position: int
+    creation: int
+    version: int
+    fields: tuple[str, ...]
+    is_set: bool
+
+
+class _Basis:
+    """What a record that was found right rests on, by identity."""
+
+    __slots__ = ("application", "folded", "issuers", "mapping", "place", "roles", "state", "token")
+
+    def __init__(
+        self,
+        application: str,
+        state: Application | None,
+        roles: Roles,
+        issuers: Issuers,
+        place: tuple[str, str | None],
+        mapping: _Mapping | None,
+        token: PresentedToken | None,
+        folded: int,
+    ) -> None:
+        self.application = application
+        """Its key, under which there may be no application."""
+        self.state = state
+        self.roles = roles
+        self.issuers = issuers
+        self.place = place
+        self.mapping = mapping
+        self.token = token
+        self.folded = folded
+        """How much policy was folded when all this was last seen to be the same."""
 
 
 class Redecision:
@@ -113,13 +144,13 @@ class Redecision:
 
     def __init__(self, retention: Retention = KEEPS_ALL) -> None:
         self._retention = retention
-        self.checked = 0
-        self.wrong: list[dict[str, Any]] = []
-        self.unreadable: list[dict[str, Any]] = []
+        self.found = Rechecked()
         self._states: dict[str, Application] = {}
         self._roles = Roles()
         self._issuers = NO_ISSUERS
-        self._mappings: dict[tuple[str, str | None], CredentialMapping] = {}
+        self._mappings: dict[tuple[str, str | None], _Mapping] = {}
+        self._folded = 0
+        """How many pieces of policy were folded, or met and not readable."""
         self._right: dict[tuple[str, bytes], _Basis] = {}
         self._met: tuple[str, bytes] | None = None
         """Topic and text of the access that is decided next."""
@@ -137,49 +168,43 @@ class Redecision:
         What goes with a ticket is decided each time, for no ticket is redeemed twice.
         """
         self._met = met = row.topic, text
-        if self._attempt is not None or self._passed_over == row.position - 1:
-            return False
         basis = self._right.get(met)
         if (
             basis is None
-            or self._states.get(basis.application) is not basis.state
-            or self._roles is not basis.roles
-            or self._issuers is not basis.issuers
-            or self._mappings.get(basis.place) is not basis.mapping
-            or self._blind
-            or not self._lives(basis.token, row.recorded_at)
+            or self._attempt is not None
+            or self._passed_over == row.position - 1
+            or not (basis.folded == self._folded or self._is_same(basis))
+            or not (basis.token is None or self._lives(basis.token, row.recorded_at))
         ):
             return False
-        self.checked += 1
+        self.found.checked += 1
         return True
 
     def see(self, recorded: Recorded) -> None:
         """Fold one event, or decide one access again."""
+        event = recorded.event
+        is_access = isinstance(event, Access)
         if self._attempt is not None:
-            self._require_access(recorded.position, is_access=isinstance(recorded.event, Access))
-        if isinstance(recorded.event, TicketEvent):
-            self._see_ticket(recorded, recorded.event)
-            return
-        if recorded.actor.token is not None and not isinstance(recorded.event, Access):
-            self._judge_author(recorded, recorded.actor.token)
-        match recorded.event:
-            case ApplicationEvent(application=application):
-                key = compared(application)
-                state = fold_application(self._states.get(key), recorded)
-                if state is not None:
-                    self._states[key] = state
-            case Access() as access:
-                if not self._is_erased(recorded.position):
-                    self._judge(recorded, access)
-            case _ if recorded.topic.startswith("role."):
-                self._roles = fold_roles(self._roles, recorded) or self._roles
-            case _ if recorded.topic.startswith("issuer."):
-                self._issuers = fold_issuers(self._issuers, recorded) or self._issuers
-            case _ if recorded.topic.startswith("credential."):
-                mapping = mapping_from(recorded)
-                if mapping is not None:
-                    place = compared(mapping.application), mapping.owner
-                    self._mappings[place] = _without_values(mapping)
+            self._require_access(recorded.position, is_access=is_access)
+        if isinstance(event, Access):
+            if not self._is_erased(recorded.position):
+                self._judge(recorded, event)
+        elif isinstance(event, TicketEvent):
+            self._see_ticket(recorded, event)
+        else:
+            if recorded.actor.token is not None:
+                self._judge_author(recorded, recorded.actor.token)
+            self._fold(recorded, event)
+
+    def take(self, recorded: Recorded) -> None:
+        """Fold one event of policy or of a ticket that is judged elsewhere."""
+        event = recorded.event
+        if not isinstance(event, TicketEvent):
+            self._fold(recorded, event)
+        elif self._retention.erasure_of(recorded.position) is not None:
+            self._passed_over = recorded.position
+        else:
+            self._fold_ticket(recorded, event)
 
     def pass_over(self, row: LogRow, error: KeyUnavailable) -> None:
         """Note a row whose key is not held; without all policy nothing after it can be judged."""
@@ -187,28 +212,78 @@ class Redecision:
         if self._attempt is not None:
             self._require_access(row.position, is_access=is_access)
             self._attempt = None
-        if is_ticket:
-            self._passed_over = row.position
-        if (is_access or is_ticket) and self._is_erased(row.position):
-            return
-        if is_ticket:
-            self._tickets.close(row.position)
-        self._blind |= not (is_access or is_ticket)
-        self._unreadable(row.position, error.code)
+        self.lack(row)
+        if not ((is_access or is_ticket) and self._is_erased(row.position)):
+            self._unreadable(row.position, error.code)
 
-    def end(self) -> None:
-        """The log ends here."""
+    def lack(self, row: LogRow) -> None:
+        """What follows for later rows from one whose key is not held."""
+        if row.topic.startswith("ticket."):
+            self._passed_over = row.position
+            if self._retention.erasure_of(row.position) is None:
+                self._tickets.close(row.position)
+        elif not row.topic.startswith("access."):
+            self._blind = True
+            self._folded += 1
+
+    def begin(self, size: int) -> None:
+        """All rows up to here were taken or judged: what is found from now on is told anew."""
+        self.found = Rechecked()
+        if self._attempt is not None and self._attempt.recorded.position != size:
+            self._attempt = None
+
+    def pause(self, size: int) -> Rechecked:
+        """What was found up to here, where another goes on; of the last row, he tells the rest."""
+        if self._attempt is not None and self._attempt.recorded.position != size:
+            self._require_access(0, is_access=False)
+        return self.found
+
+    def end(self) -> Rechecked:
+        """What was found; the log ends here."""
         if self._attempt is not None:
             self._require_access(0, is_access=False)
+        return self.found
+
+    def _is_same(self, basis: _Basis) -> bool:
+        """Whether nothing that a right record rests on was folded since."""
+        if (
+            self._states.get(basis.application) is not basis.state
+            or self._roles is not basis.roles
+            or self._issuers is not basis.issuers
+            or self._mappings.get(basis.place) is not basis.mapping
+            or self._blind
+        ):
+            return False
+        basis.folded = self._folded
+        return True
+
+    def _fold(self, recorded: Recorded, event: Event) -> None:
+        self._folded += 1
+        topic = recorded.topic
+        if topic.startswith("credential."):
+            place, mapping = _mapping_in(event, recorded.position)
+            self._mappings[place] = mapping
+        elif isinstance(event, ApplicationEvent):
+            key = compared(event.application)
+            state = fold_application(self._states.get(key), recorded)
+            if state is not None:
+                self._states[key] = state
+        elif topic.startswith("role."):
+            self._roles = fold_roles(self._roles, recorded) or self._roles
+        elif topic.startswith("issuer."):
+            self._issuers = fold_issuers(self._issuers, recorded) or self._issuers
 
     def _see_ticket(self, recorded: Recorded, event: TicketEvent) -> None:
         if self._is_erased(recorded.position):
             self._passed_over = recorded.position
             return
+        if isinstance(event, TicketIssued | TicketNotIssued):
+            self._judge_issue(recorded, event)
+        self._fold_ticket(recorded, event)
+
+    def _fold_ticket(self, recorded: Recorded, event: TicketEvent) -> None:
         if isinstance(event, Redemption):
             self._attempt = self._tickets.before(recorded, event)
-        elif isinstance(event, TicketIssued | TicketNotIssued):
-            self._judge_issue(recorded, event)
         self._tickets.see(recorded)
 
     def _require_access(self, position: int, *, is_access: bool) -> None:
@@ -260,11 +335,7 @@ class Redecision:
         erasure = self._retention.erasure_of(position)
         if erasure is None:
             return False
-        last = self.unreadable[-1] if self.unreadable else None
-        if last is not None and last["why"] == erasure.why:
-            last["to"] = position
-        else:
-            self.unreadable.append({"from": position, "to": position, "why": erasure.why})
+        self.found.miss(position, position, erasure.why, erased=True)
         return True
 
     def _judge(self, recorded: Recorded, record: Access) -> None:
@@ -278,7 +349,7 @@ class Redecision:
         if self._is_ticket_closed(recorded.position, attempt):
             self._unreadable(recorded.position, "ticket-unreadable")
             return
-        self.checked += 1
+        self.found.checked += 1
         token = recorded.actor.token
         stated = _stated(recorded, record)
         if record.claims[:1] != (record.caller,):
@@ -292,17 +363,12 @@ class Redecision:
         except InvalidInput as error:
             self._wrong(recorded, stated.outcome, "denied", error.code)
             return
-        differing = [
-            name
-            for name, one, other in zip(Facts._fields, stated, recomputed, strict=True)
-            if one != other
-        ]
         if attempt is not None and not _agree(attempt, recorded, record):
             self._wrong(recorded, stated.outcome, recomputed.outcome, "ticket-differs")
         elif attempt is not None and self._is_long_over(attempt, stated):
             return
-        elif differing:
-            why = f"{recomputed.detail}: differs in {', '.join(differing)}"
+        elif stated != recomputed:
+            why = f"{recomputed.detail}: differs in {', '.join(_differing(stated, recomputed))}"
             self._wrong(recorded, stated.outcome, recomputed.outcome, why)
         elif attempt is None:
             self._keep(record, token)
@@ -358,6 +424,7 @@ class Redecision:
             place,
             self._mappings.get(place),
             token,
+            self._folded,
         )
 
     def _decide(
@@ -417,8 +484,8 @@ class Redecision:
             through=through,
             owner=text,
             creation=state.creation,
-            mapping=mapping.recorded.position,
-            version=mapping.value_version,
+            mapping=mapping.position,
+            version=mapping.version,
             fields=_released(state, mapping, record),
             complete=not missing,
             missing=missing,
@@ -427,12 +494,14 @@ class Redecision:
 
     def _mapping(
         self, state: Application, owner: str | None, decision: Decision
-    ) -> CredentialMapping | None:
+    ) -> _Mapping | None:
+        """The mapping, if values are set for the present creation of the application."""
         mapping = self._mappings.get((state.key, owner)) if decision.allowed else None
-        return mapping if mapping is not None and mapping.counts_in(state.creation) else None
+        counts = mapping is not None and mapping.is_set and mapping.creation == state.creation
+        return mapping if counts else None
 
     def _wrong(self, recorded: Recorded, stated: str, recomputed: str, why: str) -> None:
-        self.wrong.append(
+        self.found.wrong.append(
             {
                 "position": recorded.position,
                 "recorded_at": time_text(recorded.recorded_at),
@@ -443,11 +512,7 @@ class Redecision:
         )
 
     def _unreadable(self, position: int, why: str) -> None:
-        last = self.unreadable[-1] if self.unreadable else None
-        if last is not None and (last["to"], last["why"]) == (position - 1, why):
-            last["to"] = position
-        else:
-            self.unreadable.append({"from": position, "to": position, "why": why})
+        self.found.miss(position, position, why)
 
 
 def redecide(
@@ -460,15 +525,10 @@ def redecide(
     """`{"checked", "wrong", "unreadable"}` over the whole log; erased records are unreadable."""
     redecision = Redecision(retention)
     walk = Walk(store, mapper, progress=progress)
-    events = walk.events(_PREFIXES, unreadable=redecision.pass_over, known=redecision.knows)
+    events = walk.events(PREFIXES, unreadable=redecision.pass_over, known=redecision.knows)
     for recorded in events:
         redecision.see(recorded)
-    redecision.end()
-    return {
-        "checked": redecision.checked,
-        "wrong": redecision.wrong,
-        "unreadable": redecision.unreadable,
-    }
+    return redecision.end().as_document()
 
 
 def _stated(recorded: Recorded, record: Access) -> Facts:
@@ -506,7 +566,7 @@ def _caller(texts: tuple[str, ...], token: PresentedToken | None) -> Caller:
     return Caller(claim, tuple(groups), token)
 
 
-def _released(state: Application, mapping: CredentialMapping, record: Access) -> tuple[str, ...]:
+def _released(state: Application, mapping: _Mapping, record: Access) -> tuple[str, ...]:
     """The fields that were to be released: all there are, or those asked for by name."""
     if not record.requested:
         return mapping.fields
@@ -514,10 +574,15 @@ def _released(state: Application, mapping: CredentialMapping, record: Access) ->
     return tuple(name for name in asked if name in mapping.fields)
 
 
-def _without_values(mapping: CredentialMapping) -> CredentialMapping:
-    """The mapping without the bytes of its sealed values, to be held in great numbers."""
-    return replace(
-        mapping,
-        secret=None if mapping.secret is None else b"",
-        recorded=mapping.recorded._replace(event=Event()),
-    )
+def _mapping_in(happened: Event, position: int) -> tuple[tuple[str, str | None], _Mapping]:
+    """A mapping's place, and it after an event of its stream; `wrong-stream` for another event."""
+    is_set = not isinstance(happened, CredentialDeleted)
+    told = happened if isinstance(happened, CredentialDeleted) else values_in(happened, position)
+    fields = () if isinstance(told, CredentialDeleted) else told.fields
+    mapping = _Mapping(position, told.creation, told.value_version, fields, is_set)
+    return (compared(told.application), told.owner), mapping
+
+
+def _differing(stated: Facts, recomputed: Facts) -> list[str]:
+    pairs = zip(Facts._fields, stated, recomputed, strict=True)
+    return [name for name, one, other in pairs if one != other]

@@ -36,7 +36,7 @@ AUTHORS_DOING = frozenset({"malformed-event", "sealed-unreadable"})
 Unreadable = Callable[[LogRow, KeyUnavailable], None]
 """Told of a row whose key is not held."""
 Known = Callable[[LogRow, bytes], bool]
-"""Whether a row need not be made an event, by what was sealed in it."""
+"""Whether a row need not be made an event, by what was sealed in it, its padding included."""
 
 
 def stream_events(reading: Reading, mapper: EventMapper, stream: bytes) -> Iterator[Recorded]:
@@ -135,6 +135,7 @@ class Walk:
         """When that row was recorded, microseconds UTC."""
         self._store = store
         self._mapper = mapper
+        self._opening = mapper.opening()
         self._since = since
         self._until = until
         self._after_position = after_position
@@ -160,16 +161,17 @@ class Walk:
             for row in page:
                 if not (row.topic.startswith(prefixes) and (wanted is None or wanted(row))):
                     continue
-                self.position, self.recorded_at = row.position, row.recorded_at
                 try:
                     text = self._text(row)
                 except KeyUnavailable as error:
+                    self.position, self.recorded_at = row.position, row.recorded_at
                     if unreadable is None:
                         raise
                     unreadable(row, error)
                     continue
                 if known is None or not known(row, text):
-                    yield self._mapper.opened(row, text)
+                    self.position, self.recorded_at = row.position, row.recorded_at
+                    yield self._opening.told(row, text)
             if page:
                 self.position, self.recorded_at = page[-1].position, page[-1].recorded_at
 
@@ -184,7 +186,7 @@ class Walk:
                 head = self._heads[bisect_left(self._heads, row.position)]
                 content: Recorded | KeyUnavailable | Tampered
                 try:
-                    content = self._mapper.opened(row, self._text(row))
+                    content = self._opening.told(row, self._text(row))
                 except KeyUnavailable as error:
                     content = error
                 except Tampered as error:
@@ -195,13 +197,13 @@ class Walk:
                 yield CheckedRow(row, head, content)
 
     def _text(self, row: LogRow) -> bytes:
-        """What is sealed in a row; of an epoch that began while this walk went on, too."""
+        """What is sealed in a row, padded; of an epoch that began while this walk went on, too."""
         try:
-            return self._mapper.text(row)
+            return self._opening.text(row)
         except KeyUnavailable:
             if self._mapper.knows(row.epoch) or not self._mapper.learn(row.epoch):
                 raise
-            return self._mapper.text(row)
+            return self._opening.text(row)
 
     def _pages(self) -> Iterator[list[LogRow]]:
         page: list[LogRow] = []
@@ -243,7 +245,7 @@ class Walk:
 
     def _beginning(self, observe: Callable[[list[LogRow]], None]) -> tuple[Follower, CheckedHead]:
         with self._store.reading() as reading:
-            follower = _follower(reading, self._mapper, observe)
+            follower = follower_of(reading, self._mapper, observe)
             begin = self._after_position
             if self._since is not None:
                 # The row before the first that counts is walked over too. Its time is earlier, as
@@ -264,9 +266,10 @@ def signed_row(store: Store, mapper: EventMapper, position: int) -> LogRow | Non
         return signed.signed_row(reading, _ledger(reading, mapper), position)
 
 
-def _follower(
+def follower_of(
     reading: Reading, mapper: EventMapper, observe: Callable[[list[LogRow]], None]
 ) -> Follower:
+    """What follows the log for a walk; `altered-ledger` where it is another ledger's."""
     return Follower(_ledger(reading, mapper), observe=observe, page_rows=_WALK_PAGE_ROWS)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from projections.unusual import Rules
     from tools.wiring import Session
 
+_TOGETHER_FROM_ROWS = 200_000
+"""A shorter log is decided again by the time that other processes have begun."""
 Recording = Callable[[Mapping[str, object], int], None]
 """Records what is asked for, and how many rows of the log that is, before it is answered."""
 
@@ -84,9 +86,20 @@ def exposure_rows(
     return [row for row in rows if not (is_open and row["changed_since"])]
 
 
-def recheck_accesses(session: Session) -> dict[str, Any]:
-    """Every access decided again from the log alone."""
+def recheck_accesses(session: Session, jobs: int | None = None) -> dict[str, Any]:
+    """Every access decided again from the log alone.
+
+    By so many processes, where the log is long; as many as there are processors, if not told.
+    """
     with progress("Deciding again") as show:
+        if session.ledger.head().size >= _TOGETHER_FROM_ROWS:
+            from tools.rechecking import redecide_together
+            from tools.verifying import processors
+
+            jobs = jobs or processors()
+            found = redecide_together(session, jobs, show) if jobs > 1 else None
+            if found is not None:
+                return found.as_document()
         return redecide(
             session.store,
             session.mapper,

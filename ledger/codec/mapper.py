@@ -278,6 +278,10 @@ class EventMapper:
             self._keys.start({told.event.epoch: period})
         return Recorded(position, stream, version, topic, epoch, period, recorded_at, *told)
 
+    def handed_over(self) -> bytes:
+        """The keys that open rows, bare, for another process of ours: a secret."""
+        return self._keys.handed_over()
+
     def hold(self, epochs: Iterable[EpochKeys]) -> None:
         """Seal and open with these keys from now on, and with no others."""
         self._keys.hold(epochs)

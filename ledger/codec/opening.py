@@ -27,7 +27,8 @@ from ledger.codec.content import Content
 from ledger.codec.header import associated_data_around
 from ledger.errors import Tampered
 from ledger.log.rows import NO_ROW, LogRow, leaves_of
-from ledger.sealing.envelope import NONCE_BYTES, unpadded
+from ledger.sealing.compartments import Compartment
+from ledger.sealing.envelope import NONCE_BYTES, padded, unpadded
 
 if TYPE_CHECKING:
     from ledger.codec.mapper import EventMapper
@@ -73,9 +74,27 @@ class Opening:
 
     def recorded(self, row: LogRow) -> Recorded:
         """The event in a row whose leaf was checked; errors as `EventMapper.open_checked`."""
-        form = self._form(row)
-        text = self._padded(row, form)
-        contents = form.contents
+        return self.told(row, self.text(row))
+
+    def text(self, row: LogRow) -> bytes:
+        """What is sealed in a row, with length and padding; errors as `EventMapper.text`.
+
+        Two rows of one topic whose texts are the same say the same.
+        """
+        _, stream, version, topic, epoch, period, _, sealed, _ = row
+        form = self._forms.get((stream, topic, epoch, period))
+        if form is None or self._mapper.keys_held is not self._keys:
+            form = self._form(row)
+        try:
+            bound = form.before + _packed_version(version) + form.after
+            return form.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
+        except (InvalidTag, *NO_ROW):
+            # The mapper tells what is wrong; both compartments that it opens are padded alike.
+            return padded(self._mapper.text(row), Compartment.STATE)
+
+    def told(self, row: LogRow, text: bytes) -> Recorded:
+        """The event that `text` gave of a row; errors as `EventMapper.opened`."""
+        contents = self._form(row).contents
         content = None if contents is None else contents.get(text)
         if content is not None:
             return _recorded(row[:7] + content)
@@ -87,15 +106,6 @@ class Opening:
         if contents is not None and len(text) <= _KEPT_TEXT_BYTES_MAX:
             self._keep(contents, text, recorded)
         return recorded
-
-    def _padded(self, row: LogRow, form: _Form) -> bytes:
-        """The text with its length and padding; empty where it does not open."""
-        sealed = row.sealed
-        try:
-            bound = form.before + _packed_version(row.version) + form.after
-            return form.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
-        except (InvalidTag, *NO_ROW):
-            return b""
 
     def _form(self, row: LogRow) -> _Form:
         keys = self._mapper.keys_held

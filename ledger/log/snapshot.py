@@ -139,6 +139,14 @@ class Snapshot:
             "stream = ? AND version > ? ORDER BY version LIMIT ?", stream, after_version, limit
         )
 
+    def rows_of_topics(
+        self, prefixes: Sequence[str], after: int, until: int, limit: int
+    ) -> list[LogRow]:
+        """The next rows after a position, up to another, whose topics begin with one of these."""
+        begins = " OR ".join(f"substr(topic, 1, {len(prefix)}) = ?" for prefix in prefixes)
+        condition = f"position > ? AND position <= ? AND ({begins}) ORDER BY position LIMIT ?"
+        return self._rows(condition, after, until, *prefixes, limit)
+
     def topics_between(self, after: int, until: int) -> dict[str, int]:
         """How many rows of each topic there are after a position, up to another."""
         found = self.connection.execute(

@@ -143,6 +143,12 @@ class Reading(LogReading, Protocol):
         """A row, the last commit that holds it and names one of these signers, in one look."""
         ...
 
+    def rows_of_topics(
+        self, prefixes: Sequence[str], after: int, until: int, limit: int
+    ) -> list[LogRow]:
+        """The next rows after a position, up to another, whose topics begin with one of these."""
+        ...
+
     def topics_between(self, after: int, until: int) -> dict[str, int]:
         """How many rows of each topic there are after a position, up to another."""
         ...

@@ -194,8 +194,8 @@ def check_stretch(
     follower = Follower(ledger, every_signature=True, observe=observe)
     try:
         with source.reading() as reading:
-            head = first = _told_head(reading, follower, begin)
-            size = _size_at(reading, end)
+            head = first = told_head(reading, follower, begin)
+            size = size_at(reading, end)
         if head is None or first is None or size is None:
             return None
         marked = Marks(mark for mark in marks if first.size < mark <= size)
@@ -234,7 +234,7 @@ class _Versions:
         return {stream: (first, self._newest[stream]) for stream, first in self._first.items()}
 
 
-def _size_at(reading: LogReading, target: int) -> int | None:
+def size_at(reading: LogReading, target: int) -> int | None:
     """The size of the first head at a target or after it; None where there is none."""
     if target == 0:
         return 0
@@ -242,9 +242,9 @@ def _size_at(reading: LogReading, target: int) -> int | None:
     return found[0].size if found and found[0].is_sound else None
 
 
-def _told_head(reading: LogReading, follower: Follower, target: int) -> CheckedHead | None:
+def told_head(reading: LogReading, follower: Follower, target: int) -> CheckedHead | None:
     """The head there as the store tells it; None where it cannot be one."""
-    size = _size_at(reading, target)
+    size = size_at(reading, target)
     if not size:
         return None if size is None else CheckedHead()
     commit, rows = reading.commit_at(size), reading.rows_after(size - 1, 1)

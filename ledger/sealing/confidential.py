@@ -1,4 +1,8 @@
-"""What holds a key or a passphrase: it is never stored, copied to another process or printed."""
+"""What holds a key or a passphrase: it is never stored, copied to another process or printed.
+
+But for the keys of `state` and `access`, which `KeySet.handed_over` tells the processes that decide
+accesses again (decision 30).
+"""
 
 from __future__ import annotations
 

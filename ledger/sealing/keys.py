@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -19,6 +20,9 @@ from ledger.sealing.confidential import Confidential
 from ledger.sealing.epochs import EpochCommitments, EpochKeys, period_index
 
 _CACHED_ACCESS_CIPHERS_MAX = 4096
+_handed = msgspec.msgpack.Decoder(
+    tuple[list[tuple[int, bytes, tuple[bytes | None, ...]]], dict[int, int]]
+)
 
 
 class KeySet(Confidential):
@@ -32,6 +36,22 @@ class KeySet(Confidential):
         """Hold these keys from now on, and no others."""
         # All at once: a thread that made a cipher of a key that goes keeps it where nobody looks.
         self._held = _Held({keys.epoch: keys.without_secret() for keys in epochs}, {}, {})
+
+    def handed_over(self) -> bytes:
+        """All keys that are held, bare, for a process of ours that has no keyring: a secret.
+
+        It goes through a pipe between the two and nowhere else (decision 30).
+        """
+        held = [(one.epoch, one.state, one.access) for one in self._held.epochs.values()]
+        return msgspec.msgpack.encode((held, self._first_periods))
+
+    @classmethod
+    def taken_over(cls, handed: bytes) -> KeySet:
+        """The keys that another process handed over."""
+        held, first_periods = _handed.decode(handed)
+        keys = cls(EpochKeys(epoch, state, None, access) for epoch, state, access in held)
+        keys.start(first_periods)
+        return keys
 
     @property
     def epochs(self) -> tuple[int, ...]:

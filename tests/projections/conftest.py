@@ -182,8 +182,14 @@ class _LackingOpening:
         self.require_leaves = opening.require_leaves
 
     def recorded(self, row):
+        return self.told(row, self.text(row))
+
+    def text(self, row):
         self._lacking.text(row)
-        return self._opening.recorded(row)
+        return self._opening.text(row)
+
+    def told(self, row, text):
+        return self._opening.told(row, text)
 
 
 def record_of(**fields):

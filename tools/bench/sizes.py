@@ -20,6 +20,7 @@ from tools.bench.figures import Fact, median_ms
 from tools.bench.grown import MEASURED_ROWS, Grown
 from tools.bench.population import FREQUENT, OWNERS_OF_FIRST, RARE, application_name
 from tools.bench.proofs import proof_facts
+from tools.bench.rechecks import recheck_facts
 from tools.bench.verification import verification_facts
 from tools.show import Progress
 from tools.who_can import Wanted, who_can
@@ -76,6 +77,7 @@ def at_size(grown: Grown, size: int, progress: Progress) -> Iterator[Fact]:
     yield fact("rows checked by log verify", verified.document["size"] / verified.seconds, "/s")
     yield fact("log verify, peak memory", verified.peak_mib, "MiB", _PEAK_MIB_MAX)
     yield from verification_facts(grown)
+    yield from recheck_facts(grown)
     replayed = run("replay", "state", "--position", str(size))
     yield fact("replay state, peak memory", replayed.peak_mib, "MiB", _PEAK_MIB_MAX)
     rebuilt = run("replay", "rebuild")

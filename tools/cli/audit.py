@@ -210,13 +210,19 @@ def explain(run: Run, position: int) -> None:
 
 
 @command(audit, "recheck", example="credledger audit recheck --json", asks=True, of_archives=True)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="By so many processes, if the log is long; as many as there are processors unless told.",
+)
 @click.pass_context
-def recheck(context: click.Context, /, run: Run) -> None:
+def recheck(context: click.Context, /, run: Run, jobs: int | None) -> None:
     """Decide every access again from the log alone; exit 8 if one should not have been."""
     from tools.questions import recheck_accesses
 
     with run.asking(partly=True) as session:
-        document = recheck_accesses(session)
+        document = recheck_accesses(session, jobs)
         run.record(session, "recheck", {}, document["checked"])
     run.print(document)
     if document["wrong"]:

@@ -1,0 +1,278 @@
+"""`audit recheck` by several processes: the same answer, keys in few hands, nobody left behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from ledger.aggregates.retention import Retention
+from ledger.errors import Unavailable
+from ledger.sealing.keys import KeySet
+from tests.faults.test_tampering import TRIGGERS
+from tests.projections.conftest import World, record_of
+from tests.tools.conftest import auditor_of, found
+from tools import rechecking
+from tools.documents import StandardInput
+from tools.rechecking import Work, Worker, decide_handed, redecide_together, serve
+from tools.settings import Given, decide
+from tools.wiring import open_session
+
+ENOUGH_S = 60
+_SECRET = "a password that no worker may see"
+
+
+@pytest.fixture(autouse=True)
+def short_log_is_long(monkeypatch):
+    """Several processes share a log of a few rows."""
+    monkeypatch.setattr("tools.questions._TOGETHER_FROM_ROWS", 1)
+    monkeypatch.setattr("tools.rechecking.STRETCH_ROWS", 4)
+
+
+@pytest.fixture
+def only_together(monkeypatch):
+    """One process may not answer in their place."""
+
+    def alone(*_, **__):
+        raise AssertionError("decided by one process")
+
+    monkeypatch.setattr("tools.questions.redecide", alone)
+
+
+def fill(cli):
+    cli.ok("app", "create", "payroll", "--kind", "individual", "--field", "Password:password")
+    for owner in ("user:ann", "user:ben"):
+        cli.set("payroll", owner, Password=_SECRET)
+    for _ in range(3):
+        cli("credential", "get", "payroll", "--as", "user:ann")
+        cli("credential", "get", "payroll", "--as", "user:eve")
+        cli.set("payroll", "user:ben", Password=_SECRET)
+
+
+@pytest.fixture
+def filled(begun):
+    return begun(found, fill)
+
+
+@pytest.fixture
+def in_file(beginnings):
+    return beginnings(None).begun(found, fill)
+
+
+@pytest.fixture
+def session(in_file):
+    with open_session(decide(Given(), in_file.environment), StandardInput()) as opened:
+        yield opened
+
+
+def unseen(done, total):
+    pass
+
+
+def work_of(session):
+    id_, settings = session.mapper.ledger_id, session.settings
+    with session.store.reading() as reading:
+        borders = tuple(rechecking.borders_of(reading, 4))
+    return Work(settings, id_, Retention(), borders, 1)
+
+
+def is_gone(process):
+    process.join(ENOUGH_S)
+    return process.exitcode is not None
+
+
+def test_several_answer_as_one_does(filled, monkeypatch, request):
+    """On each store, and to an auditor; what was asked is recorded alike."""
+    auditor = auditor_of(filled)
+    alone = filled.ok("audit", "recheck", "--jobs", "1")
+    assert (alone["checked"], alone["wrong"], alone["unreadable"]) == (6, [], [])
+    request.getfixturevalue("only_together")
+    before = filled.ok("status")["position"]
+    assert filled.ok("audit", "recheck", "--jobs", "2") == alone
+    assert filled.ok("status")["position"] == before + 1
+    assert auditor.ok("audit", "recheck", "--jobs", "2") == alone
+    newest = filled.ok("log", "events", "--after", str(before))
+    assert [one["topic"] for one in newest] == ["audit.queried"] * 2
+    assert multiprocessing.active_children() == []
+
+
+def test_several_answer_of_an_archive(in_file, only_together):
+    """Its scratch store is read by them as any other."""
+    archive = str(in_file.home / "archive")
+    in_file.ok("key", "backup", str(in_file.home / "key-backup"))
+    in_file.ok("backup", "create", archive)
+    assert in_file.ok("audit", "recheck", "--jobs", "2", "--archive", archive)["checked"] == 6
+
+
+def test_what_should_not_have_been_is_found_by_several(in_file, session, only_together):
+    """An access that was forged with all keys, and no other; exit 8."""
+    position = World(None, session.ledger).append_access(record_of(application="payroll"))
+    answer = in_file("audit", "recheck", "--jobs", "2")
+    assert answer.code == 8
+    assert [one["position"] for one in answer.json["wrong"]] == [position]
+
+
+def tamper(cli, statement):
+    import sqlite3
+
+    path = cli.environment["CREDLEDGER_STORE"].removeprefix("sqlite://")
+    with sqlite3.connect(path) as connection:
+        for (name,) in connection.execute(TRIGGERS).fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM log WHERE position = (SELECT min(position) FROM log WHERE topic LIKE 'acc%')",
+        "UPDATE log SET recorded_at = recorded_at + 1 WHERE topic = 'application.created'",
+        "DELETE FROM commits WHERE size = (SELECT max(size) FROM commits)",
+    ],
+)
+def test_damage_ends_the_same_way_with_several(session, statement, in_file):
+    """The error and its position are those that one process tells."""
+    told = []
+    for jobs in (1, 2):
+        if jobs == 1:
+            tamper(in_file, statement)
+        with pytest.raises(Exception) as caught:
+            rechecked(session, jobs)
+        told.append((caught.value.code, caught.value.position, caught.value.message))
+    assert told[0] == told[1]
+    assert multiprocessing.active_children() == []
+
+
+def rechecked(session, jobs):
+    from tools.questions import recheck_accesses
+
+    return recheck_accesses(session, jobs)
+
+
+def test_a_worker_that_is_killed_costs_time_only(session, monkeypatch):
+    """One process answers, and nobody is left behind."""
+    started = []
+    honest = rechecking._started
+
+    def start(work):
+        worker = honest(work)
+        started.append(worker.process)
+        if len(started) == 2:
+            worker.process.kill()
+        return worker
+
+    monkeypatch.setattr(rechecking, "_started", start)
+    assert redecide_together(session, 2, unseen) is None
+    assert rechecked(session, 2)["checked"] == 6
+    assert len(started) == 4
+    assert all(is_gone(process) for process in started)
+    assert multiprocessing.active_children() == []
+
+
+def test_ctrl_c_ends_all_of_them(session):
+    """It reaches this process alone, which ends the others before anything else."""
+
+    def interrupted(done, total):
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGINT)  # as a terminal sends it to each of them
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        redecide_together(session, 2, interrupted)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_worker_takes_no_notice_of_ctrl_c(session):
+    """Its work goes on, and its answer comes."""
+    with rechecking._workers(1, work_of(session)) as (worker,):
+        os.kill(worker.process.pid, signal.SIGINT)
+        assert worker.connection.recv() == b"ready"
+        os.kill(worker.process.pid, signal.SIGINT)
+        worker.connection.send_bytes(session.mapper.handed_over())
+        worker.connection.send(0)
+        assert worker.connection.recv().number == 0
+    assert is_gone(worker.process)
+
+
+@pytest.mark.parametrize("has_keys", [False, True])
+def test_a_worker_ends_when_the_other_end_is_gone(session, has_keys):
+    """As when this process is killed: nothing with keys in it stays behind."""
+    with rechecking._workers(1, work_of(session)) as (worker,):
+        assert worker.connection.recv() == b"ready"
+        if has_keys:
+            worker.connection.send_bytes(session.mapper.handed_over())
+        worker.connection.close()
+        assert is_gone(worker.process)
+        assert worker.process.exitcode == 0
+
+
+def test_a_worker_is_shut_off_before_it_gets_keys(session):
+    """Ready means hardened; and no key is in its arguments, its environment or its open files."""
+    handed = session.mapper.handed_over()
+    keys = [keys.state for keys in session.mapper._keys._held.epochs.values()]
+    assert keys
+    assert all(key in handed for key in keys)
+    with rechecking._workers(1, work_of(session)) as (worker,):
+        assert worker.connection.recv() == b"ready"
+        told = Path(f"/proc/{worker.process.pid}")
+        limits = (told / "limits").read_text(encoding="utf-8").splitlines()
+        (line,) = [one for one in limits if one.startswith("Max core file size")]
+        assert line.split()[4:6] == ["0", "0"]
+        assert "NoNewPrivs:\t1\n" in (told / "status").read_text(encoding="utf-8")
+        worker.connection.send_bytes(handed)
+        worker.connection.send(0)
+        assert worker.connection.recv().number == 0
+        for name in ("cmdline", "environ"):
+            content = (told / name).read_bytes()
+            assert not any(key in content or key.hex().encode() in content for key in keys)
+
+
+def test_no_key_of_secrets_is_handed_over(in_file, session):
+    """What a worker holds opens policy and records, and no value."""
+    from ledger.sealing.keyring_file import read_keyring
+    from tools.holdings import present_holding
+
+    holding = present_holding(session.settings, StandardInput())
+    unlocked = read_keyring(session.settings.keyring).unlock(holding)
+    secrets = [keys.secret for keys in unlocked.epochs if keys.secret is not None]
+    assert secrets
+    handed = session.mapper.handed_over()
+    assert not any(secret in handed for secret in secrets)
+    taken = KeySet.taken_over(handed)
+    assert set(taken.epochs) == {keys.epoch for keys in unlocked.epochs}
+    assert all(keys.secret is None for keys in taken._held.epochs.values())
+
+
+def test_whoever_is_not_shut_off_gets_no_keys(session, monkeypatch):
+    """It says nothing, and ends."""
+
+    def refused():
+        raise Unavailable("not-hardened", "No.")
+
+    monkeypatch.setattr(rechecking, "harden", refused)
+    ours, theirs = multiprocessing.Pipe()
+    serve(theirs, work_of(session))
+    assert not ours.poll()
+
+
+def test_a_worker_decides_what_it_is_handed(session):
+    """One at a time, in order, until there is nothing left."""
+    ours, theirs = multiprocessing.Pipe()
+    work = work_of(session)
+    working = threading.Thread(target=decide_handed, args=(theirs, work))
+    working.start()
+    answers = rechecking._decided([Worker(None, ours)], session.mapper, len(work.borders))
+    assert [one.number for one in answers] == list(range(len(work.borders)))
+    working.join(ENOUGH_S)
+    assert not working.is_alive()
+
+
+def test_a_log_of_one_stretch_is_for_one_process(session, monkeypatch):
+    """Nothing would be shared."""
+    monkeypatch.setattr("tools.rechecking.STRETCH_ROWS", 1000)
+    assert redecide_together(session, 2, unseen) is None
