@@ -30,6 +30,8 @@ from ledger.log.turns import Turns, locked_too_long, store_full
 from ledger.log.upserts import Columns, Moving, Row, in_groups, in_order, repeated, with_values
 
 LOCK_TIMEOUT_S = 30.0
+STRANGER_TIMEOUT_S = 10.0
+"""How long SQLite itself waits for whoever writes to the file without standing in line for it."""
 _LOCK_POLL_S = 0.001
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -262,7 +264,11 @@ class SqliteStore:
 
         def connected(place: str, *, uri: bool) -> sqlite3.Connection:
             return sqlite3.connect(
-                place, timeout=10, isolation_level=None, check_same_thread=False, uri=uri
+                place,
+                timeout=STRANGER_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+                uri=uri,
             )
 
         try:

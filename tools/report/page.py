@@ -10,6 +10,7 @@ A section is shown by the template of its name, `templates/NAME.html`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,6 +35,21 @@ def page(
     until: int | None,
 ) -> str:
     """The whole page; `facts` are those of its head and its last section."""
+    told = [(section.name, section.title, section.told()) for section in sections]
+    shown = [
+        {"name": name, "title": title, **content, **_chart(name, content, since, until)}
+        for name, title, content in told
+    ]
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(facts=facts, sections=shown, outcomes=OUTCOMES)
+    )
+
+
+@functools.cache
+def _templates() -> Environment:
+    """Each template is compiled once in a process."""
     environment = Environment(
         autoescape=True,
         loader=PackageLoader("tools.report"),
@@ -43,14 +59,7 @@ def page(
         finalize=_shown,
     )
     environment.filters |= {"local": _local, "counted": _counted}
-    told = [(section.name, section.title, section.told()) for section in sections]
-    shown = [
-        {"name": name, "title": title, **content, **_chart(name, content, since, until)}
-        for name, title, content in told
-    ]
-    return environment.get_template("page.html").render(
-        facts=facts, sections=shown, outcomes=OUTCOMES
-    )
+    return environment
 
 
 def _chart(

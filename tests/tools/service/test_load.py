@@ -37,6 +37,12 @@ def house(prepared):
     return prepared(furnish)
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """Who writes to the file past the ledger is not waited for as long as elsewhere."""
+    monkeypatch.setattr("ledger.log.sqlite.STRANGER_TIMEOUT_S", 0.2)
+
+
 def granted_positions(house):
     """The positions of all granted records, as the log tells them."""
     ledger = house.open_with(unlocked_by_passphrase(house.keyring_path))
@@ -128,7 +134,9 @@ def test_nobody_gets_anything_behind_his_own_revocation(house, tmp_path):
     assert max(granted_positions(house)) < revoked
 
 
-def test_without_its_database_it_releases_nothing_and_recovers_by_itself(house, tmp_path, request):
+def test_without_its_database_it_releases_nothing_and_recovers_by_itself(
+    house, tmp_path, request, impatient
+):
     """503 while the log cannot be written, and reads again once it can."""
     away = server_away if house.on_server else file_away
     with running(house, tmp_path) as service:
@@ -154,7 +162,7 @@ def tickets_taken(house):
 
 
 def test_a_ticket_is_good_still_where_its_redemption_could_not_be_recorded(
-    prepared, tmp_path, request
+    prepared, tmp_path, request, impatient
 ):
     """503 without a value while the database is away; then it is redeemed, once."""
     house = prepared(furnish, tickets_taken)
@@ -200,7 +208,7 @@ class Behind:
 
 
 def test_a_one_time_token_whose_request_could_not_be_recorded_is_told_to_be_used_up(
-    prepared, tmp_path, request
+    prepared, tmp_path, request, impatient
 ):
     """503 says so where the database goes between its use and what it was used for."""
     house = prepared(furnish, trust)
@@ -220,7 +228,9 @@ def test_a_one_time_token_whose_request_could_not_be_recorded_is_told_to_be_used
     assert house.sql("SELECT count(*) FROM log WHERE topic = 'token.used'") == [(2,)]
 
 
-def test_of_redemptions_while_the_database_comes_and_goes_one_releases(prepared, tmp_path, request):
+def test_of_redemptions_while_the_database_comes_and_goes_one_releases(
+    prepared, tmp_path, request, impatient
+):
     """Many ask with one ticket throughout; one is answered, and that one is recorded."""
     house = prepared(furnish, tickets_taken)
     away = server_away if house.on_server else file_away
