@@ -49,7 +49,7 @@ def parse_claim(text: str) -> Claim:
     if len(text) > CLAIM_LENGTH_MAX:
         raise _invalid(f"A claim has at most {CLAIM_LENGTH_MAX} characters.")
     normal = unicodedata.normalize("NFC", text).strip()
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in normal):
+    if not _is_plain(normal):
         raise _invalid("A claim must not hold control characters.")
     issuer = LOCAL
     head, colon, value = normal.partition(":")
@@ -98,6 +98,13 @@ def parse_owner(text: str) -> Claim:
             hint="Write the owner as user:NAME or service:NAME.",
         )
     return claim
+
+
+def _is_plain(text: str) -> bool:
+    """Whether the text is without control characters and what else ends a line."""
+    if text.isascii():  # in which nothing else is unprintable, and that is asked at once
+        return text.isprintable()
+    return all(unicodedata.category(one) not in {"Cc", "Cs", "Zl", "Zp"} for one in text)
 
 
 def _invalid(message: str) -> InvalidInput:
