@@ -345,6 +345,12 @@ class Views:
         since: int | None = None,
     ) -> list[dict[str, Any]]:
         """Administration's history, oldest first."""
+        return list(self.each_change(application, by, since))
+
+    def each_change(
+        self, application: str | None = None, by: str | None = None, since: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """The same as the log is walked through."""
         return changes(self._store, self._mapper, application=application, by=by, since=since)
 
     def history(self, application: str, owner: str | None) -> list[dict[str, Any]]:

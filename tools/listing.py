@@ -9,14 +9,26 @@ end with an error, the JSON lacks its end: nobody takes a part for the whole.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import islice
+from typing import Any, Protocol
 
 from tools.csv_table import print_csv
 from tools.show import json_items, print_table
 
+PAGE_ROWS = 10_000
+"""So many rows are gathered, recorded and printed together; those before them may be held still."""
 Rows = Sequence[Mapping[str, object]]
+
+
+def in_pages(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Rows of an answer, `PAGE_ROWS` at a time; at least one page, which may be empty."""
+    left = iter(rows)
+    page = list(islice(left, PAGE_ROWS))
+    yield page
+    while len(page) == PAGE_ROWS and (page := list(islice(left, PAGE_ROWS))):
+        yield page
 
 
 class Listing(Protocol):

@@ -23,6 +23,7 @@ from ledger.identifiers import application_key
 from ledger.policy import Caller
 from projections.moment import past_at
 from projections.who_can import Way, every_owner_may, way_by_ticket, way_of, ways
+from tools.listing import PAGE_ROWS
 from tools.questions import past_place
 from tools.show import progress
 
@@ -40,8 +41,6 @@ COLUMNS = {
     "set": "Set",
     "by_ticket": "By ticket",
 }
-PAGE_ROWS = 10_000
-"""So many rows are held before they are recorded and printed; one application's are not parted."""
 _NAMED_MAX = 5
 
 
@@ -123,7 +122,8 @@ class OpenApplications:
 def pages(session: Session, wanted: Wanted, found_open: OpenApplications) -> Iterator[Page]:
     """The answer page by page, in order of applications; at least one page, which may be empty.
 
-    A page ends with the application that fills it up to `PAGE_ROWS`. Open applications that were
+    A page ends with the application that fills it up to `PAGE_ROWS`: no application's rows are
+    parted. Open applications that were
     asked about are told to `found_open`, but where the question is about one owner or person.
     """
     rows: list[dict[str, Any]] = []
