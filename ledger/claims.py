@@ -49,10 +49,7 @@ def parse_claim(text: str) -> Claim:
     if len(text) > CLAIM_LENGTH_MAX:
         raise _invalid(f"A claim has at most {CLAIM_LENGTH_MAX} characters.")
     normal = unicodedata.normalize("NFC", text).strip()
-    # What is printable holds none of these, and is told so without a look at each character.
-    if not normal.isprintable() and any(
-        unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in normal
-    ):
+    if not _is_plain(normal):
         raise _invalid("A claim must not hold control characters.")
     issuer = LOCAL
     head, colon, value = normal.partition(":")
@@ -103,6 +100,14 @@ def parse_owner(text: str) -> Claim:
             hint="Write the owner as user:NAME or service:NAME.",
         )
     return claim
+
+
+def _is_plain(text: str) -> bool:
+    """Whether the text is without control characters and what else ends a line."""
+    # What is printable holds none of these, and is told so without a look at each character.
+    return text.isprintable() or all(
+        unicodedata.category(one) not in {"Cc", "Cs", "Zl", "Zp"} for one in text
+    )
 
 
 def _invalid(message: str) -> InvalidInput:

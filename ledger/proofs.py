@@ -67,7 +67,7 @@ def perfect_root(hashes: Sequence[bytes]) -> bytes:
     """The root over 2^n hashes of one level."""
     # The same as a frontier that is extended by them, in as few steps as can be: whoever makes
     # tiles of a log does this for all of it.
-    level = list(hashes)
+    level = hashes
     while len(level) > 1:
         pairs = zip(level[::2], level[1::2], strict=True)
         level = [sha256(NODE_PREFIX + left + right).digest() for left, right in pairs]
@@ -167,6 +167,9 @@ def _left_part(size: int) -> int:
 def _root_between(subtrees: Subtrees, begin: int, end: int) -> bytes:
     """The root over the leaves of a node; those of the right edge are no perfect subtrees."""
     size, nodes = end - begin, list[bytes]()
+    if not size & size - 1:  # a node of 2^n leaves is a perfect subtree, and most are
+        level = size.bit_length() - 1
+        return subtrees.root(level, begin >> level)
     while begin < end:
         level = (end - begin).bit_length() - 1
         nodes.append(subtrees.root(level, begin >> level))

@@ -57,20 +57,22 @@ class Accesses:
         `since` and `until` are microseconds UTC, both included; without a limit, or with 0, all.
         """
         question = access_question(user, owner, application, outcome, since, until)
-        documents: list[dict[str, Any]] = []
-        before = after
-        while not limit or len(documents) < limit:
-            wanted = _PAGE if not limit else min(_PAGE, limit - len(documents))
+        return list(self.attempts(question, limit, after))
+
+    def attempts(
+        self, question: AccessQuestion, limit: int | None = None, after: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """The same as they are found, a page held at a time."""
+        left, before = limit or None, after
+        while left is None or left > 0:
+            wanted = _PAGE if left is None else min(_PAGE, left)
             with self._keeper.serving() as serving:
                 found = question.positions(serving, self._digests, before, wanted)
                 rows = serving.reading.rows_at(found)
-                documents.extend(
-                    self._access_in(rows.get(position), position, question) for position in found
-                )
+            yield from (self._access_in(rows.get(one), one, question) for one in found)
             if len(found) < wanted:
-                break
-            before = found[-1]
-        return documents
+                return
+            left, before = None if left is None else left - wanted, found[-1]
 
     def unusual(
         self, question: AccessQuestion, rules: Rules, limit: int | None, after: int | None

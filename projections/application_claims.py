@@ -7,6 +7,10 @@ many others there are. A row says only that it is worth while to open the applic
 allows is for the rules to say. One that is open to every owner has a row for `EVERY_OWNER`.
 Administrators read nothing and have none.
 
+An answer of many lines opens as many applications. Each line names one, and no column holds its ID;
+a sealed copy here would have to be opened just the same, and held against the newest row of the
+stream besides, since whoever writes to the database can put an older copy back (decision 32).
+
 Claims have digests of a kind of their own here, other than those of callers and owners: whoever
 sees the tables sees how many claims an application names and which others name the same, and not
 who of those that read they are.

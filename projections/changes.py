@@ -7,6 +7,7 @@ be taken out of the answer or put into it.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -85,25 +86,29 @@ def changes(
     application: str | None = None,
     by: str | None = None,
     since: int | None = None,
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Changes by application, author and time, oldest first; `since` is microseconds UTC.
 
-    A row whose key is not held could be any of them, so it is listed as unreadable.
+    They are given as the walk comes by them, each once it lies under a signed head. A row whose key
+    is not held could be any of them, so it is listed as unreadable.
     """
     key = None if application is None else application_key(application)
-    documents: list[dict[str, Any]] = []
+    closed: list[dict[str, Any]] = []
+    """Rows that did not open since the last one that did."""
 
     def unreadable(row: LogRow, error: KeyUnavailable) -> None:
-        documents.append(_unreadable(row, error))
+        closed.append(_unreadable(row, error))
 
     walk = Walk(store, mapper, since=since)
     for recorded in walk.events(ADMINISTRATION, unreadable=unreadable):
+        yield from closed
+        closed.clear()
         named = getattr(recorded.event, "application", None)
         if key is not None and (named is None or compared(named) != key):
             continue
         if by is None or recorded.actor.claim == by:
-            documents.append(change_document(recorded))
-    return documents
+            yield change_document(recorded)
+    yield from closed
 
 
 def change_document(recorded: Recorded) -> dict[str, Any]:

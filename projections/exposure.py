@@ -62,15 +62,18 @@ class Person:
         return found[0] if found else None
 
     def _spans(self, serving: Serving, conditions: str, values: tuple[object, ...]) -> list[Span]:
-        walk = (
-            f"SELECT application, owner, position FROM {serving.table}"
-            f" WHERE {{}} AND outcome = {_GRANTED} AND position > ?{conditions}"
+        # Each kind is counted by itself: engines go over rows twice where they first put them
+        # together. What comes of it is a line for each mapping.
+        part = (
+            "SELECT application, owner, count(*) AS times, min(position) AS first,"
+            f" max(position) AS last FROM {serving.table} WHERE {{}}"
+            f" AND outcome = {_GRANTED} AND position > ?{conditions} GROUP BY application, owner"
         )
         after = max(self.after, serving.floor)
         found = serving.reading.connection.execute(
-            "SELECT application, owner, count(*), min(position), max(position) FROM"
-            f" ({walk.format('caller = ?')} UNION ALL"
-            f" {walk.format('on_behalf = ? AND caller <> ?')}) AS theirs"
+            "SELECT application, owner, CAST(sum(times) AS BIGINT), min(first), max(last) FROM"
+            f" ({part.format('caller = ?')} UNION ALL"
+            f" {part.format('on_behalf = ? AND caller <> ?')}) AS theirs"
             " GROUP BY application, owner ORDER BY application, owner",
             (self.digest, after, *values, self.digest, self.digest, after, *values),
         )

@@ -20,7 +20,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ledger.aggregates.application import Application, fold_application
-from ledger.aggregates.mapping import CredentialMapping, mapping_from
+from ledger.aggregates.mapping import (
+    CredentialDeleted,
+    CredentialMapping,
+    ValueEvent,
+    mapping_from,
+    values_in,
+)
 from ledger.aggregates.recorded import Recorded
 from ledger.claims import Claim, parse_claim
 from ledger.codec.mapper import EventMapper
@@ -44,6 +50,7 @@ from projections.documents import (
 from projections.exposure import Exposure, Person
 from projections.history import mapping_history
 from projections.key_inventory import KeyInventory
+from projections.matrix import PAGE_APPLICATIONS, Cell, Matrix, Owners, live_of
 from projections.place import read_rows, write_rows
 from projections.rebuilding import Rebuild
 from projections.streams import fold_streams, position_at
@@ -153,15 +160,18 @@ class Views:
                 streams = [bytes(stream) for stream, *_ in page]
                 states = fold_streams(serving.reading, self._mapper, streams, fold_application)
                 for stream, (_, position, creation) in zip(streams, page, strict=True):
-                    state = _live(states[stream])
-                    if state is None or state.creation != creation:
-                        require_newer(serving, stream, position)
+                    state = live_of(serving, states[stream], stream, position, creation)
                     if state is not None:
                         live.append(state)
             if len(page) < _PAGE:
                 break
             last = streams[-1]
         return sorted(live, key=lambda state: state.key)
+
+    def matrix(self) -> Iterator[Cell]:
+        """All live applications with who has something set there, in order of their IDs."""
+        catalogue = self._keepers["application_catalogue"]
+        return Matrix(catalogue, self._mapper, self.owners_in).cells()
 
     def reachable(self, claims: Sequence[Claim]) -> list[Application]:
         """The live applications that may have to do with somebody who presents these claims.
@@ -231,28 +241,42 @@ class Views:
             documents, key=lambda one: (one["application"].casefold(), one["owner"] or "")
         )
 
-    def owners(self, state: Application) -> set[str | None]:
-        """Who has something set in an application as it is; None for a group's shared set.
+    def owners(self, state: Application) -> Owners:
+        """Who has something set in an application as it is."""
+        return self.owners_in([state])[state.key]
+
+    def owners_in(self, states: Sequence[Application]) -> dict[str, Owners]:
+        """Who has something set in each of these applications as they are, by key.
 
         Each mapping is opened from the newest row of its stream, many of them at once.
         """
-        found: set[str | None] = set()
-        last, application = b"", self._digests.application(state.application)
-        while True:
+        found: dict[str, Owners] = {state.key: set() for state in states}
+        by_digest = {self._digests.application(state.application): state for state in states}
+        left, last = sorted(by_digest), b""
+        while left:
+            # What is left of an application that a page ended in is asked for by itself.
+            asked = left[:1] if last else left[:PAGE_APPLICATIONS]
+            marks = ", ".join("?" * len(asked))
             with self._keepers["credential_view"].serving() as serving:
                 page = serving.reading.connection.execute(
-                    f"SELECT stream, position FROM {serving.table}"
-                    " WHERE application = ? AND stream > ? ORDER BY stream LIMIT ?",
-                    (application, last, _PAGE),
+                    f"SELECT stream, position, application FROM {serving.table}"
+                    f" WHERE application IN ({marks}) AND stream > ?"
+                    " ORDER BY application, stream LIMIT ?",
+                    (*asked, last, _PAGE),
                 )
-                for mapping in self._mappings(serving, page):
-                    if compared(mapping.application) != state.key:
-                        raise astray(mapping.recorded.position)
-                    if mapping.counts_in(state.creation):
-                        found.add(mapping.owner)
+                of = {bytes(stream): by_digest[bytes(digest)] for stream, _, digest in page}
+                for recorded, values in self._mappings(serving, [row[:2] for row in page]):
+                    state = of[recorded.stream]
+                    if compared(values.application) != state.key:
+                        raise astray(recorded.position)
+                    if values.creation == state.creation:
+                        found[state.key].add(values.owner)
             if len(page) < _PAGE:
-                return found
-            last = bytes(page[-1][0])
+                left, last = left[len(asked) :], b""
+            else:
+                last, reached = bytes(page[-1][0]), bytes(page[-1][2])
+                left = [one for one in left if one >= reached]
+        return found
 
     def set_for_groups(self, states: Sequence[Application]) -> set[str]:
         """The keys of those group applications that have their shared set, many at once."""
@@ -266,11 +290,11 @@ class Views:
                 rows = serving.reading.connection.execute(
                     f"SELECT stream, position FROM {serving.table} WHERE stream IN ({marks})", some
                 )
-                for mapping in self._mappings(serving, rows):
-                    state = named[mapping.recorded.stream]
-                    if (compared(mapping.application), mapping.owner) != (state.key, None):
-                        raise astray(mapping.recorded.position)
-                    if mapping.counts_in(state.creation):
+                for recorded, values in self._mappings(serving, rows):
+                    state = named[recorded.stream]
+                    if (compared(values.application), values.owner) != (state.key, None):
+                        raise astray(recorded.position)
+                    if values.creation == state.creation:
                         found.add(state.key)
         return found
 
@@ -285,11 +309,11 @@ class Views:
                     " WHERE owner = ? AND stream > ? ORDER BY stream LIMIT ?",
                     (self._digests.claim(text), last, _PAGE),
                 )
-                for mapping in self._mappings(serving, page):
-                    if mapping.owner != text:
-                        raise astray(mapping.recorded.position)
-                    state = live.get(compared(mapping.application))
-                    if state is not None and mapping.counts_in(state.creation):
+                for recorded, values in self._mappings(serving, page):
+                    if values.owner != text:
+                        raise astray(recorded.position)
+                    state = live.get(compared(values.application))
+                    if state is not None and values.creation == state.creation:
                         found.add(state.key)
             if len(page) < _PAGE:
                 return found
@@ -321,6 +345,12 @@ class Views:
         since: int | None = None,
     ) -> list[dict[str, Any]]:
         """Administration's history, oldest first."""
+        return list(self.each_change(application, by, since))
+
+    def each_change(
+        self, application: str | None = None, by: str | None = None, since: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """The same as the log is walked through."""
         return changes(self._store, self._mapper, application=application, by=by, since=since)
 
     def history(self, application: str, owner: str | None) -> list[dict[str, Any]]:
@@ -379,8 +409,8 @@ class Views:
 
     def _mappings(
         self, serving: Serving, page: Sequence[tuple[Any, ...]]
-    ) -> Iterator[CredentialMapping]:
-        """The mappings that rows of the view point at, as `_mapping` finds each."""
+    ) -> Iterator[tuple[Recorded, ValueEvent]]:
+        """What is set in the mappings that rows of the view point at, as `_mapping` finds each."""
         if not page:
             return
         streams = [bytes(stream) for stream, _ in page]
@@ -393,17 +423,23 @@ class Views:
             streams,
         )
         versions = {bytes(stream): version for stream, version in newest}
-        rows = serving.reading.rows_at([position for _, position in page])
+        found = serving.reading.rows_at([position for _, position in page])
+        rows = {position: row for position, row in found.items() if row.is_sound}
+        self._mapper.opening().require_leaves(list(rows.values()))
         for stream, (_, position) in zip(streams, page, strict=True):
             row = rows.get(position)
             if row is not None and (row.stream, row.version) == (stream, versions.get(stream)):
-                mapping = self._mapping_in(row, position)
-                if mapping is None:
+                if not row.topic.startswith("credential."):
+                    raise astray(position)
+                recorded = self._mapper.opened(row, self._mapper.text(row))
+                if isinstance(recorded.event, CredentialDeleted):
                     raise astray(position)
             else:
                 mapping = self._mapping(serving, stream, position)
-            if mapping is not None:
-                yield mapping
+                if mapping is None:
+                    continue
+                recorded = mapping.recorded
+            yield recorded, values_in(recorded.event, position)
 
     def _mapping(self, serving: Serving, stream: bytes, position: int) -> CredentialMapping | None:
         """The mapping that a row points at; None if it was deleted since the view's position."""

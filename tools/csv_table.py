@@ -18,10 +18,13 @@ from tools.show import printable
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
-def print_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
-    """Print rows of JSON-shaped dicts on standard output; the names of columns come first."""
+def print_csv(
+    rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, headed: bool = True
+) -> None:
+    """Print rows of JSON-shaped dicts on standard output; `headed` by the names of columns."""
     writer = csv.writer(sys.stdout, lineterminator="\r\n")
-    writer.writerow(columns)
+    if headed:
+        writer.writerow(columns)
     writer.writerows([csv_cell(row.get(column)) for column in columns] for row in rows)
 
 

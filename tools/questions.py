@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ledger.claims import parse_claim
@@ -38,22 +38,22 @@ def access_rows(
     after: int | None,
     rules: Rules | None = None,
     self_granted: bool = False,
-) -> list[dict[str, Any]]:
+) -> Iterable[dict[str, Any]]:
     """Attempts to read, newest first; only reads that break `rules`, or that were `self_granted`.
 
-    `beyond-the-log` where `after` is no position yet.
+    Attempts are given as they are found; those two kinds are told from all of their time, and are
+    held. `beyond-the-log` where `after` is no position yet.
     """
     begin, end = _moment(session, since), _moment(session, until)
     user, owner = _claim(session, user), _claim(session, owner)
     if after is not None:
         place_of(session, str(after))
-    if rules is None and not self_granted:
-        return session.views.accesses.newest(
-            user, owner, application, outcome, begin, end, limit, after
-        )
-    if outcome not in {None, "granted"}:
+    judged = rules is not None or self_granted
+    if judged and outcome not in {None, "granted"}:
         raise InvalidInput("granted-only", "Only what was granted is judged by these.")
     question = access_question(user, owner, application, outcome, begin, end)
+    if not judged:
+        return session.views.accesses.attempts(question, limit, after)
     if rules is not None:
         return session.views.accesses.unusual(question, rules, limit, after)
     return session.views.accesses.self_granted(question, limit, after)
@@ -61,9 +61,9 @@ def access_rows(
 
 def change_rows(
     session: Session, *, application: str | None, by: str | None, since: str | None
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Administration's history."""
-    return session.views.changes(
+    return session.views.each_change(
         application=application,
         by=by if by in {None, "operator", "auditor"} else _claim(session, by),
         since=_moment(session, since),

@@ -44,6 +44,12 @@ def print_json(document: object) -> None:
     sys.stdout.write("\n")
 
 
+def json_items(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as they stand in a JSON list on standard output, without its brackets."""
+    encoder = json.JSONEncoder(ensure_ascii=not _knows_all(sys.stdout), indent=2)
+    return encoder.encode(rows)[1:-2]
+
+
 def json_text(document: object) -> str:
     """One JSON document with its newline, as it stands in a file."""
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
@@ -65,14 +71,22 @@ def print_note(text: str) -> None:
 
 
 def print_table(
-    rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, title: str = ""
+    rows: Sequence[Mapping[str, object]],
+    columns: Mapping[str, str],
+    *,
+    title: str = "",
+    headed: bool = True,
 ) -> None:
-    """Print rows of JSON-shaped dicts; `columns` maps each key shown to its heading."""
+    """Print rows of JSON-shaped dicts; `columns` maps each key shown to its heading.
+
+    Rows that go on behind others are not `headed` again, but for a terminal.
+    """
     cells = [[_cell(row.get(key), key) for key in columns] for row in rows]
+    headings = list(columns.values())
     if sys.stdout.isatty():
-        _draw(cells, list(columns.values()), title)
+        _draw(cells, headings, title)
         return
-    for line in (list(columns.values()), *cells):
+    for line in [headings, *cells] if headed else cells:
         sys.stdout.write("\t".join(line) + "\n")
 
 
@@ -96,6 +110,8 @@ def printed(value: object, key: str) -> str:
 
 def printable(text: str) -> str:
     """The text with control, format and separator characters spelled out."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(
         character
         if unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -3,14 +3,19 @@
 Now is asked of the log's own policy (applications and rights as a read would find them) and of the
 view of what is set. A moment is folded from the log up to there, every row checked into a signed
 head on the way.
+
+The answer is given page by page, since it may be as long as the ledger is large: whoever prints it
+records each page before it. Of now, no more is held than the page, what `projections.matrix` says,
+and the rows of the application at hand; of a moment, besides, what stood then. For one person, who
+has a line or two in an application, it is the applications that they reach.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ledger.claims import Claim, parse_claim, parse_owner
 from ledger.errors import InvalidInput, NotFound
@@ -18,6 +23,7 @@ from ledger.identifiers import application_key
 from ledger.policy import Caller
 from projections.moment import past_at
 from projections.who_can import Way, every_owner_may, way_by_ticket, way_of, ways
+from tools.listing import PAGE_ROWS
 from tools.questions import past_place
 from tools.show import progress
 
@@ -78,67 +84,107 @@ class Wanted:
         return {name: value for name, value in said.items() if value is not None}
 
 
-def who_can(session: Session, wanted: Wanted) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows, and the IDs of those applications asked about in which every owner may read."""
+class Page(NamedTuple):
+    """Rows that are answered together."""
+
+    rows: list[dict[str, Any]]
+    after: str | None
+    """The ID of the application behind which they begin; None for the first."""
+
+
+@dataclass(slots=True)
+class OpenApplications:
+    """Applications met on the way in which every owner may read."""
+
+    _named: list[str] = field(default_factory=list)
+    _count: int = 0
+
+    def add(self, application: str) -> None:
+        """One more."""
+        self._count += 1
+        if len(self._named) < _NAMED_MAX:
+            self._named.append(application)
+
+    def sentence(self) -> str | None:
+        """What must be said besides the rows; None where nothing must."""
+        if not self._count:
+            return None
+        named, further = ", ".join(self._named), self._count - len(self._named)
+        if further:
+            named += f" and {further} more"
+        verb = "is" if self._count == 1 else "are"
+        return (
+            f"{named} {verb} open: every user and service may read their own credentials there;"
+            " listed are those who have some."
+        )
+
+
+def pages(session: Session, wanted: Wanted, found_open: OpenApplications) -> Iterator[Page]:
+    """The answer page by page, in order of applications; at least one page, which may be empty.
+
+    A page ends with the application that fills it up to `PAGE_ROWS`: no application's rows are
+    parted. Open applications that were
+    asked about are told to `found_open`, but where the question is about one owner or person.
+    """
+    rows: list[dict[str, Any]] = []
+    after = last = None
+    for application, found in _by_application(session, wanted, found_open):
+        rows += [way.as_document() for way in found]
+        last = application.application
+        if len(rows) >= PAGE_ROWS:
+            yield Page(rows, after)
+            rows, after = [], last
+    if rows or after is None:
+        yield Page(rows, after)
+
+
+def _by_application(
+    session: Session, wanted: Wanted, found_open: OpenApplications
+) -> Iterator[tuple[Application, Iterable[Way]]]:
+    """The ways to read in each application that is asked about."""
     owner = None
     if wanted.owner is not None:
         owner = session.ledger.canonical(parse_owner(wanted.owner))
     facts = _facts(session, wanted)
-    if wanted.application is not None and owner is not None and facts.applications[0].is_group:
-        raise InvalidInput(
-            "owner-not-used", "A group application has one shared set and no owners."
-        )
+    caller = None
     if wanted.user is not None:
-        claims = _presented(session, wanted)
-        found = list(_of_person(facts, Caller(claims[0], tuple(claims[1:])), owner))
-        return [way.as_document() for way in found], []
-    rows = [
-        way.as_document()
-        for state in facts.applications
-        for way in ways(state, facts.roles, facts.owners_in(state), owner)
-    ]
-    is_open = [one.application for one in facts.applications if every_owner_may(one, facts.roles)]
-    return rows, [] if owner else is_open
+        own, *further = _presented(session, wanted)
+        caller = Caller(own, tuple(further))
+    for state, owners in facts.cells:
+        if caller is not None:
+            yield state, _of_person(state, facts.roles, owners, caller, owner)
+            continue
+        if wanted.application is not None and owner is not None and state.is_group:
+            raise InvalidInput(
+                "owner-not-used", "A group application has one shared set and no owners."
+            )
+        yield state, ways(state, facts.roles, owners, owner)
+        if owner is None and every_owner_may(state, facts.roles):
+            found_open.add(state.application)
 
 
-def open_sentence(applications: list[str]) -> str | None:
-    """What must be said besides the rows; None where nothing must."""
-    if not applications:
-        return None
-    named, further = ", ".join(applications[:_NAMED_MAX]), len(applications) - _NAMED_MAX
-    if further > 0:
-        named += f" and {further} more"
-    verb = "is" if len(applications) == 1 else "are"
-    return (
-        f"{named} {verb} open: every user and service may read their own credentials there;"
-        " listed are those who have some."
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
+class _Facts(NamedTuple):
     """What the rules rest on at one moment."""
 
-    applications: Sequence[Application]
-    """Those that are asked about."""
     roles: Roles
-    owners: Mapping[str, Collection[str | None]]
-    """Who has something set in the application of a key, as far as the question needs it."""
-
-    def owners_in(self, state: Application) -> Collection[str | None]:
-        """Who has something set there."""
-        return self.owners.get(state.key, ())
+    cells: Iterable[tuple[Application, Collection[str | None]]]
+    """The applications that are asked about, in order of IDs, and who has something set in each,
+    as far as the question needs it."""
 
 
-def _of_person(facts: _Facts, caller: Caller, owner: Claim | None) -> Iterator[Way]:
-    for state in facts.applications:
-        owners = facts.owners_in(state)
-        way = way_of(state, facts.roles, caller, owners)
-        if way is not None and owner in {None, way.owner}:
-            yield way
-        by_ticket = way_by_ticket(state, facts.roles, caller, owners, owner)
-        if by_ticket is not None:
-            yield by_ticket
+def _of_person(
+    state: Application,
+    roles: Roles,
+    owners: Collection[str | None],
+    caller: Caller,
+    owner: Claim | None,
+) -> Iterator[Way]:
+    way = way_of(state, roles, caller, owners)
+    if way is not None and owner in {None, way.owner}:
+        yield way
+    by_ticket = way_by_ticket(state, roles, caller, owners, owner)
+    if by_ticket is not None:
+        yield by_ticket
 
 
 def _presented(session: Session, wanted: Wanted) -> list[Claim]:
@@ -168,8 +214,10 @@ def _facts(session: Session, wanted: Wanted) -> _Facts:
     owners = defaultdict[str, set[str | None]](set)
     for mapping, state in past.mappings:
         owners[state.key].add(mapping.owner)
-    applications = [past.applications[key] for key in sorted(past.applications)]
-    return _Facts(applications, past.roles, owners)
+    return _Facts(
+        past.roles,
+        [(past.applications[key], owners.get(key, ())) for key in sorted(past.applications)],
+    )
 
 
 def _now(session: Session, wanted: Wanted) -> _Facts:
@@ -177,16 +225,13 @@ def _now(session: Session, wanted: Wanted) -> _Facts:
     roles = session.ledger.roles()
     if wanted.application is not None:
         state = session.ledger.application(wanted.application)
-        return _Facts([state], roles, {state.key: session.views.owners(state)})
+        return _Facts(roles, [(state, session.views.owners(state))])
     if wanted.user is not None:
         presented = _presented(session, wanted)
         applications = session.views.reachable(presented)
-        return _Facts(applications, roles, _theirs(session, presented, applications))
-    applications = session.views.applications()
-    owners = defaultdict[str, set[str | None]](set)
-    for row in session.views.credentials():
-        owners[application_key(row["application"])].add(row["owner"])
-    return _Facts(applications, roles, owners)
+        theirs = _theirs(session, presented, applications)
+        return _Facts(roles, [(state, theirs.get(state.key, ())) for state in applications])
+    return _Facts(roles, session.views.matrix())
 
 
 def _theirs(

@@ -108,13 +108,19 @@ class LogSubtrees:
 
     def _hashes(self, level: int, first: int, count: int) -> list[bytes]:
         """So many hashes of one level: leaves, or tiles; those that nobody kept are made."""
+        try:
+            return [self._found[level, number] for number in range(first, first + count)]
+        except KeyError:
+            return self._looked_up(level, first, count)
+
+    def _looked_up(self, level: int, first: int, count: int) -> list[bytes]:
+        """The same where some were not read along with others."""
         wanted = [(level, number) for number in range(first, first + count)]
-        found: dict[Place, bytes] = {one: self._found[one] for one in wanted if one in self._found}
         if level == 0:
-            return list(found.values()) if len(found) == count else self._leaves(first, count)
-        if len(found) < count:
-            with self._store.reading() as reading:
-                found |= self._tiles.roots(reading, [(level, first, count)])
+            return self._leaves(first, count)
+        found: dict[Place, bytes] = {one: self._found[one] for one in wanted if one in self._found}
+        with self._store.reading() as reading:
+            found |= self._tiles.roots(reading, [(level, first, count)])
         lacking = [number for _, number in (one for one in wanted if one not in found)]
         while lacking:
             begin = lacking[0]

@@ -40,6 +40,7 @@ QUESTIONS = {
     "latest refused": lambda world: world.views.accesses.newest(outcome="denied", limit=100),
     "exposure": lambda world: world.views.exposure(ALICE),
     "one application": lambda world: world.views.owners(world.ledger.application("payroll")),
+    "all applications": lambda world: list(world.views.matrix()),
     "one person": lambda world: world.views.set_for_owner(
         parse_claim(ALICE), world.views.reachable([parse_claim(ALICE)])
     ),

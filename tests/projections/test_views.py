@@ -250,7 +250,9 @@ def test_changes_whose_key_is_not_held_are_listed_as_such(busy):
         LackingMapper(busy.mapper, lambda row: row.position == lacking),
         busy.ledger._desk.streams,
     )
-    found = {one["position"]: one for one in stale.changes(application="Payroll")}
+    told = stale.changes(application="Payroll")
+    found = {one["position"]: one for one in told}
+    assert [one["position"] for one in told] == sorted(found)
     assert found[lacking]["detail"] == {"unreadable": "key-missing"}
     assert found[lacking]["event"] == "application.created"
 

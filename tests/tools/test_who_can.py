@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from contextlib import contextmanager
+from weakref import WeakSet
 
 import pytest
 
+import tools.who_can
+from projections.who_can import Way
 from tests.tools.conftest import auditor_of, found
 from tools.csv_table import csv_cell
+from tools.documents import StandardInput
+from tools.listing import CsvListing, JsonListing, TableListing
+from tools.settings import Given, decide
+from tools.show import print_json
+from tools.who_can import OpenApplications, Wanted, pages
+from tools.wiring import open_session
 
 ROW = {
     "application", "claim", "through", "restricted_through", "credential_owner", "set",
@@ -238,3 +249,133 @@ def test_redeemers_are_told_to_read_by_ticket(staffed):
     assert len(staffed.ok("audit", "who-can", "portal")) == 1
     then = staffed.ok("audit", "who-can", "portal", "--position", str(before))
     assert by_ticket in then
+
+
+@contextmanager
+def opened(cli):
+    """A session with the ledger of these commands."""
+    named = ("store", "keyring", "key_file")
+    given = {name: cli.environment[f"CREDLEDGER_{name.upper()}"] for name in named}
+    with open_session(decide(Given(**given), {}), StandardInput()) as session:
+        yield session
+
+
+def filters(cli):
+    """What was recorded of the questions, in order: the filter and the number of rows."""
+    text = cli("audit", "export", "--format", "jsonl", json_wanted=False).text
+    rows = [json.loads(line) for line in text.splitlines()]
+    told = [row["detail"] for row in rows if row["event"] == "audit.queried"]
+    return [
+        (json.loads(one["filter"].removeprefix("who-can ")), one["rows"])
+        for one in told
+        if one["filter"].startswith("who-can ")
+    ]
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv", "table"])
+def test_a_long_answer_is_the_same_and_each_of_its_pages_is_recorded(staffed, monkeypatch, form):
+    """With its rows and where it begins; every row that is printed is in one of the records."""
+    how = () if form == "table" else (form,)
+    question = ("audit", "who-can", "--all", *how)
+    whole = staffed(*question, json_wanted=False)
+    before = len(filters(staffed))
+    monkeypatch.setattr(tools.who_can, "PAGE_ROWS", 2)
+    parted = staffed(*question, json_wanted=False)
+    assert (parted.code, parted.out, parted.err) == (0, whole.out, whole.err)
+    assert filters(staffed)[before:] == [
+        ({"all": True}, 3),
+        ({"all": True, "after": "Payroll"}, 1),
+    ]
+
+
+def test_an_answer_without_rows_is_recorded_and_printed_all_the_same(staffed):
+    """Once, in each form."""
+    never = ("audit", "who-can", "--all", "--at", "2001-01-01T00:00:00Z")
+    before = asked(staffed)
+    assert staffed(*never).text == "[]\n"
+    heading = staffed(*never, "--csv", json_wanted=False).text
+    assert set(heading.strip().split(",")) == ROW
+    assert len(staffed(*never, json_wanted=False).text.splitlines()) == 1
+    assert asked(staffed) == before + 3
+
+
+def test_no_page_is_printed_before_it_is_recorded(staffed, monkeypatch):
+    """Where the second cannot be, the first was answered, and nobody takes it for the whole."""
+    monkeypatch.setattr(tools.who_can, "PAGE_ROWS", 1)
+    count = 0
+
+    def failing(original):
+        def record(session, acting, question, rows):
+            nonlocal count
+            count += 1
+            if count == 2:
+                raise OSError(28, "No space left on device")
+            original(session, acting, question, rows)
+
+        return record
+
+    record = tools.wiring.Session.record_query
+    monkeypatch.setattr(tools.wiring.Session, "record_query", failing(record))
+    answer = staffed("audit", "who-can", "--all")
+    assert (answer.code, answer.error["code"]) == (7, "system-refused")
+    assert [one["application"] for one in json.loads(answer.text + "]")] == ["Mail"]
+    assert len(filters(staffed)) == 1
+
+
+class Row(dict):
+    """A row that can be looked after, as a plain dict cannot."""
+
+    __hash__ = object.__hash__
+
+
+def test_no_more_rows_are_held_than_a_page_and_an_application(staffed, monkeypatch):
+    """However many the answer has, whether of now or of a moment."""
+    for number in range(12):
+        staffed.ok("app", "create", f"Wiki {number:02}", "--kind", "group", "--member", "group:ops")
+    monkeypatch.setattr(tools.who_can, "PAGE_ROWS", 3)
+    made = Way.as_document
+    held = WeakSet()
+
+    def kept_in_sight(way):
+        held.add(row := Row(made(way)))
+        return row
+
+    monkeypatch.setattr(Way, "as_document", kept_in_sight)
+    position = int(staffed.ok("status")["position"])
+    with opened(staffed) as session:
+        for wanted in (Wanted(everything=True), Wanted(everything=True, position=position)):
+            at_once = []
+            for page in pages(session, wanted, OpenApplications()):
+                at_once.append(len(held))
+                page.rows.clear()
+            assert sum(at_once) == 16
+            assert max(at_once) == 3
+
+
+def test_it_is_said_once_that_an_answer_in_pages_is_not_recorded(staffed, monkeypatch, tmp_path):
+    """Of an archive, for one."""
+    staffed.ok("backup", "create", str(tmp_path / "archive"))
+    monkeypatch.setattr(tools.who_can, "PAGE_ROWS", 1)
+    answer = staffed("audit", "who-can", "--all", "--archive", str(tmp_path / "archive"))
+    assert len(answer.json) == 4
+    assert answer.err.count("not recorded") == 1
+
+
+ROWS = [{"application": "=x", "set": True, "owner": None}, {"application": "é", "set": False}]
+
+
+def test_rows_in_pages_look_like_rows_at_once(capsys):
+    """Whatever form they have; an empty page is nothing."""
+    columns = {"application": "Application", "set": "Set"}
+
+    def printed(listing, *parts):
+        for part in parts:
+            listing.put(part)
+        listing.end()
+        return capsys.readouterr().out
+
+    for made in (lambda: CsvListing(list(columns)), lambda: TableListing(columns), JsonListing):
+        assert printed(made(), ROWS[:1], [], ROWS[1:]) == printed(made(), ROWS)
+        assert printed(made()) == printed(made(), [])
+    print_json(ROWS)
+    assert capsys.readouterr().out == printed(JsonListing(), ROWS[:1], ROWS[1:])

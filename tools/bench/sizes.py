@@ -23,7 +23,7 @@ from tools.bench.proofs import proof_facts
 from tools.bench.rechecks import recheck_facts
 from tools.bench.verification import verification_facts
 from tools.show import Progress
-from tools.who_can import Wanted, who_can
+from tools.who_can import OpenApplications, Wanted, pages
 from tools.wiring import Session
 
 _TIMES = 7
@@ -133,8 +133,8 @@ def _who_can(session: Session) -> Timed:
 
     def ask() -> float:
         started = time.perf_counter()
-        rows, _ = who_can(session, wanted)
-        assert len(rows) == OWNERS_OF_FIRST
+        (page,) = pages(session, wanted, OpenApplications())
+        assert len(page.rows) == OWNERS_OF_FIRST
         return time.perf_counter() - started
 
     return ask

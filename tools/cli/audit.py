@@ -91,13 +91,18 @@ def access(
     bulk: str | None,
     self_granted: bool,
 ) -> None:
-    """List attempts to read, newest first."""
+    """List attempts to read, newest first.
+
+    A long answer comes in pages. Each is recorded as a question of its own before it is printed,
+    with its number of rows and the position behind which it goes on.
+    """
+    from tools.listing import PAGE_ROWS, in_pages
     from tools.questions import access_rows
     from tools.retaining import erased_in_answer
     from tools.show import print_note
     from tools.unusual_rules import BULK_DEFAULT, DAYS_DEFAULT, HOURS_DEFAULT, parse_rules
 
-    asked = {
+    asked: dict[str, object] = {
         "user": user,
         "owner": owner,
         "app": application,
@@ -119,6 +124,9 @@ def access(
         rules = parse_rules(hours or HOURS_DEFAULT, days or DAYS_DEFAULT, bulk or BULK_DEFAULT)
     elif (hours, days, bulk) != (None, None, None):
         raise InvalidInput("rules-without-unusual", "--hours, --days and --bulk need --unusual.")
+    marks = {"unusual": "Unusual"} if unusual else {}
+    marks |= {"self_granted": "Self-granted"} if self_granted else {}
+    count = 0
     with run.asking(partly=not (unusual or self_granted)) as session:
         rows = access_rows(
             session,
@@ -133,13 +141,19 @@ def access(
             rules=rules,
             self_granted=self_granted,
         )
-        erased = erased_in_answer(session, rows=len(rows), limit=limit, since=since, after=after)
-        run.record(session, "access", asked, len(rows))
-    marks = {"on_behalf_of": "For"} if any(row["on_behalf_of"] for row in rows) else {}
-    marks |= {"unusual": "Unusual"} if unusual else {}
-    marks |= {"self_granted": "Self-granted"} if self_granted else {}
-    run.print(rows, ACCESS_COLUMNS | marks)
-    if limit and len(rows) == limit:
+        for page in in_pages(rows):
+            run.record(session, "access", asked, len(page))
+            if not count:
+                # What further pages hold is not known yet, so they may need the column.
+                acted = len(page) == PAGE_ROWS or any(row["on_behalf_of"] for row in page)
+                told = {"on_behalf_of": "For"} if acted else {}
+                listing = run.listing(ACCESS_COLUMNS | told | marks)
+            listing.put(page)
+            count += len(page)
+            asked["after"] = page[-1]["position"] if page else after
+        erased = erased_in_answer(session, rows=count, limit=limit, since=since, after=after)
+    listing.end()
+    if limit and count == limit:
         print_note(f"These are {limit} rows; further ones with --limit, or --after a position.")
     if erased is not None:
         print_note(erased)
@@ -156,13 +170,23 @@ def access(
 @click.option("--by", metavar="CLAIM", help="Who changed.")
 @click.option("--since", metavar="TIME")
 def changes(run: Run, application: str | None, by: str | None, since: str | None) -> None:
-    """List administration's history."""
+    """List administration's history, oldest first.
+
+    A long answer comes in pages. Each is recorded as a question of its own before it is printed,
+    with its number of rows and the position behind which it goes on.
+    """
+    from tools.listing import in_pages
     from tools.questions import change_rows
 
+    asked: dict[str, object] = {"app": application, "by": by, "since": since, "after": None}
+    listing = run.listing(CHANGES_COLUMNS)
     with run.asking(partly=True) as session:
         rows = change_rows(session, application=application, by=by, since=since)
-        run.record(session, "changes", {"app": application, "by": by, "since": since}, len(rows))
-    run.print(rows, CHANGES_COLUMNS)
+        for page in in_pages(rows):
+            run.record(session, "changes", asked, len(page))
+            listing.put(page)
+            asked["after"] = page[-1]["position"] if page else None
+    listing.end()
 
 
 @command(

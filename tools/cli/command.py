@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ledger.policy import Caller
     from ledger.tokens.verifier import VerifiedCaller
     from ledger.usecases.acting import Acting
+    from tools.listing import Listing
     from tools.wiring import Session, Unlock
 
 REASON_LENGTH_MAX = 1024
@@ -71,6 +72,8 @@ class Run:
     """With which certificates it is asked, by the options alone."""
     verified: VerifiedCaller | None = None
     """Whom the token speaks for, once a session has verified it."""
+    is_unrecorded_said: bool = False
+    """Whether it was said that the question could not be recorded."""
 
     def settings(self) -> Settings:
         """All settings, decided."""
@@ -149,7 +152,7 @@ class Run:
         With --require-record it is `query-unrecorded` instead, and nothing is answered.
         """
         if self.archive is not None:
-            show.print_note("This question was not recorded: an archive was asked.")
+            self._say_unrecorded("an archive was asked.")
             return
         told = {name: value for name, value in asked.items() if value is not None}
         text = json.dumps(told, ensure_ascii=False) if told else ""
@@ -167,6 +170,12 @@ class Run:
                     if isinstance(error, KeyUnavailable)
                     else "Ask where the ledger is written, or without --require-record.",
                 ) from error
+            self._say_unrecorded(why)
+
+    def _say_unrecorded(self, why: str) -> None:
+        """Say so once, however many pages an answer has."""
+        if not self.is_unrecorded_said:
+            self.is_unrecorded_said = True
             show.print_note(f"This question was not recorded: {why}")
 
     def _verify(self, session: Session, place: str) -> None:
@@ -260,6 +269,14 @@ class Run:
         else:
             assert isinstance(document, Mapping)
             show.print_facts(document)
+
+    def listing(self, columns: Mapping[str, str], *, as_csv: bool = False) -> Listing:
+        """Where a result goes that comes in pages of rows."""
+        from tools.listing import CsvListing, JsonListing, TableListing
+
+        if as_csv:
+            return CsvListing(list(columns))
+        return JsonListing() if self.json else TableListing(columns)
 
 
 def command(

@@ -39,11 +39,13 @@ def who_can(
     position: int | None,
     as_csv: bool,
 ) -> None:
-    """List who could read what at a moment, and through which claim."""
-    from tools.csv_table import print_csv
+    """List who could read what at a moment, and through which claim.
+
+    A long answer comes in pages. Each is recorded as a question of its own before it is printed,
+    with its number of rows and the application behind which it begins.
+    """
     from tools.show import print_note
-    from tools.who_can import COLUMNS, Wanted, open_sentence
-    from tools.who_can import who_can as asked
+    from tools.who_can import COLUMNS, OpenApplications, Wanted, pages
 
     if as_csv and run.json:
         raise InvalidInput("two-formats", "--csv and --json are two formats; choose one.")
@@ -51,13 +53,13 @@ def who_can(
     further = () if user is None else run.with_claims
     run = run if user is None else replace(run, with_claims=())
     wanted = Wanted(application, user, further, everything, owner, at, position)
+    listing, found_open = run.listing(COLUMNS, as_csv=as_csv), OpenApplications()
     with run.asking(partly=True) as session:
-        rows, is_open = asked(session, wanted)
-        run.record(session, "who-can", wanted.as_filter(), len(rows))
-    if as_csv:
-        print_csv(rows, list(COLUMNS))
-    else:
-        run.print(rows, COLUMNS)
-    sentence = open_sentence(is_open)
+        for page in pages(session, wanted, found_open):
+            asked = {**wanted.as_filter(), "after": page.after}
+            run.record(session, "who-can", asked, len(page.rows))
+            listing.put(page.rows)
+    listing.end()
+    sentence = found_open.sentence()
     if sentence is not None:
         print_note(sentence)
