@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-from collections.abc import Callable
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -29,9 +28,7 @@ SOURCE_CONNECTIONS_MAX = 500
 PEER = "credledger.peer"
 """Where the peer stands in the state of a request's scope."""
 ANSWER = "credledger.answer"
-"""Where that state has what answers the request whole: `Whole`."""
-Whole = Callable[[bytes, bytes], bool]
-"""Media type and content of a 200; whether that was sent."""
+"""Where that state has what answers the request in one piece: `Whole` of the replies."""
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"cache-control: no-store\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
