@@ -71,8 +71,9 @@ class Fronts:
         await asyncio.gather(*map(self._keep, lines))
 
     def stop(self) -> None:
-        """Let each end once what it has in hand is answered."""
+        """Take no more connections, and let each end once what it has in hand is answered."""
         self._stopping.set()
+        self._listening.close()
         for line in self._lines:
             line.stop()
 

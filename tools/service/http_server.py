@@ -59,7 +59,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Lines(logging.Handler):
+class ServerLines(logging.Handler):
     """Takes over records of the server's, without what an exception quotes."""
 
     def __init__(self, say: Callable[..., None]) -> None:
@@ -67,6 +67,7 @@ class _Lines(logging.Handler):
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Say it, and of what was raised the type alone."""
         raised = record.exc_info[0] if record.exc_info else None
         told = {} if raised is None else {"exception": raised.__name__}
         self._say(str(record.msg), **told)
@@ -75,7 +76,7 @@ class _Lines(logging.Handler):
 def hand_lines_to(say: Callable[..., None]) -> None:
     """Say by this what the HTTP server has to say, without what it would fill in."""
     log = logging.getLogger("uvicorn.error")
-    log.handlers, log.propagate = [_Lines(say)], False
+    log.handlers, log.propagate = [ServerLines(say)], False
 
 
 def uvicorn_config(application: Any) -> uvicorn.Config:
