@@ -16,8 +16,9 @@ import msgspec
 from tools.service.forms import BODY_BYTES_MAX
 from tools.service.protocol import HEAD_BYTES_MAX
 
-FRAME_BYTES_MAX = BODY_BYTES_MAX + 2 * HEAD_BYTES_MAX
+ASKED_BYTES_MAX = BODY_BYTES_MAX + 2 * HEAD_BYTES_MAX
 _LENGTH_BYTES = 4
+ANY_LENGTH = (1 << 8 * _LENGTH_BYTES) - 1
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -77,9 +78,10 @@ class BrokenFrame(ValueError):
 class Frames:
     """Cuts what arrives into messages."""
 
-    def __init__(self, messages: type | object) -> None:
-        """`messages` is the union that may come."""
+    def __init__(self, messages: type | object, bytes_max: int = ANY_LENGTH) -> None:
+        """`messages` is the union that may come, and how long one may be."""
         self._decode = msgspec.msgpack.Decoder(messages).decode
+        self._bytes_max = bytes_max
         self._rest = bytearray()
 
     def of(self, data: bytes) -> Iterator[object]:
@@ -90,7 +92,7 @@ class Frames:
         while len(rest) - begin >= _LENGTH_BYTES:
             body = begin + _LENGTH_BYTES
             length = int.from_bytes(rest[begin:body], "big")
-            if length > FRAME_BYTES_MAX:
+            if length > self._bytes_max:
                 raise BrokenFrame(f"{length} bytes in one message")
             if len(rest) - body < length:
                 break

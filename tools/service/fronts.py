@@ -19,6 +19,7 @@ from typing import cast
 from ledger.errors import Unavailable
 from tools.service.door import Door, Request
 from tools.service.frames import (
+    ASKED_BYTES_MAX,
     Answer,
     Asked,
     BrokenFrame,
@@ -134,7 +135,7 @@ class _Line(asyncio.Protocol):
         self._process = process
         self._door = door
         self._journal = journal
-        self._frames = Frames(ToLedger)
+        self._frames = Frames(ToLedger, ASKED_BYTES_MAX)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = asyncio.Event()

@@ -26,7 +26,7 @@ from tests.tools.service.test_seal import process
 from tools.service import fronts, reading
 from tools.service.forms import BODY_BYTES_MAX
 from tools.service.frames import (
-    FRAME_BYTES_MAX,
+    ASKED_BYTES_MAX,
     Answer,
     Asked,
     BrokenFrame,
@@ -263,19 +263,21 @@ def test_messages_arrive_whole_however_they_are_cut():
     """Byte by byte, at every place in two, and all at once."""
     whole = b"".join(map(frame, MESSAGES))
     for cut in range(len(whole) + 1):
-        frames = Frames(ToLedger)
+        frames = Frames(ToLedger, ASKED_BYTES_MAX)
         assert [*frames.of(whole[:cut]), *frames.of(whole[cut:])] == MESSAGES
-    frames = Frames(ToLedger)
+    frames = Frames(ToLedger, ASKED_BYTES_MAX)
     assert [one for byte in whole for one in frames.of(bytes([byte]))] == MESSAGES
     answer = Answer(7, 200, b"application/json", b"{}", ((b"retry-after", b"1"),))
     assert list(Frames(ToFront).of(frame(answer) + frame(Stop()))) == [answer, Stop()]
     assert "{}" not in repr(answer)
+    long = Answer(8, 200, b"application/json", b"x" * 2 * ASKED_BYTES_MAX, ())
+    assert list(Frames(ToFront).of(frame(long))) == [long]
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        (FRAME_BYTES_MAX + 1).to_bytes(4, "big"),
+        (ASKED_BYTES_MAX + 1).to_bytes(4, "big"),
         b"\xff\xff\xff\xff",
         b"\x00\x00\x00\x01\xc1",
         b"\x00\x00\x00\x00",
@@ -287,7 +289,7 @@ def test_messages_arrive_whole_however_they_are_cut():
 def test_what_a_front_cannot_mean_ends_it(content):
     """Too long, no msgpack, nothing, or what only the other side says."""
     with pytest.raises(BrokenFrame):
-        list(Frames(ToLedger).of(content))
+        list(Frames(ToLedger, ASKED_BYTES_MAX).of(content))
 
 
 def pieces(*sizes, end=True):
