@@ -47,6 +47,9 @@ class Said(msgspec.Struct, frozen=True, array_like=True, tag=2):
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """The front answers from now on."""
 
+    confined: int
+    """The version of what it was confined by; 0 for nothing."""
+
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """What leaves; the parts are those of `Answered`."""

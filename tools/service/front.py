@@ -4,9 +4,9 @@
 
 Parsing what strangers send costs as much as answering it, and is where a fault would be met first.
 Here it is done on another core, by a process that has neither the keyring nor the store, nor
-anything of the environment that leads to them. Whose a request is, and what becomes of it, is
-decided by the ledger's process alone, from the token itself. Without that process there is nothing
-to say, so its end is this one's.
+anything of the environment that leads to them, and gave up opening files. Whose a request is, and
+what becomes of it, is decided by the ledger's process alone, from the token itself. Without that
+process there is nothing to say, so its end is this one's.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import cast
 import uvloop
 
 from ledger.errors import LedgerError
+from tools.service.confinement import confine, folders_of_modules
 from tools.service.frames import (
     Answer,
     Asked,
@@ -81,9 +82,9 @@ class Link(asyncio.Protocol):
         del exc
         os._exit(1)
 
-    def ready(self) -> None:
-        """Tell that this process answers."""
-        self._transport.write(frame(Ready()))
+    def ready(self, confined: int) -> None:
+        """Tell that this process answers, and what it gave up."""
+        self._transport.write(frame(Ready(confined)))
 
     def say(self, message: str, **told: str) -> None:
         """Put a line into the service's log."""
@@ -153,7 +154,7 @@ async def _run(link_end: int, listening: int, tls: Tls | None) -> None:
     hand_lines_to(link.say)
     context = None if tls is None else tls.context()
     heads = loop.create_task(servers.watch_heads())
-    link.ready()
+    link.ready(confine(folders_of_modules()))
     await servers.run(Front(link), socket.socket(fileno=listening), context)
     heads.cancel()
 

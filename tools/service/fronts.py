@@ -194,6 +194,8 @@ class _Line(asyncio.Protocol):
         elif isinstance(message, Said):
             self._journal.server_said(message.message, **message.told)
         elif isinstance(message, Ready):
+            if message.confined == 0:
+                self._journal.front_unconfined()
             self._ready.set()
 
     async def _answer(self, asked: Asked) -> None:

@@ -60,6 +60,10 @@ class Journal:
         """A process that spoke HTTP ended by itself; another one is started."""
         self._log.warning("front-ended", status=status)
 
+    def front_unconfined(self) -> None:
+        """A process that speaks HTTP may do what its account may: the kernel knows no Landlock."""
+        self._write(self._log.warning, "front-unconfined")
+
     def stopping(self) -> None:
         """No more connections are taken."""
         self._log.info("stopping")

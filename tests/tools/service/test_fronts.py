@@ -10,6 +10,9 @@ import os
 import select
 import signal
 import socket
+import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from tests.tools.service.test_callers import ALICE, trust
 from tests.tools.service.test_load import Load, granted_positions
 from tests.tools.service.test_seal import process
 from tools.service import fronts, reading
+from tools.service.confinement import _given_up, known_version
 from tools.service.forms import BODY_BYTES_MAX
 from tools.service.frames import (
     ASKED_BYTES_MAX,
@@ -157,6 +161,71 @@ def test_a_front_is_told_nothing_that_leads_to_keys_or_a_store(file, tmp_path, m
         opened = [str(one.readlink()) for one in (told / "fd").iterdir()]
         assert not [one for one in opened if str(file.store_path.parent) in one]
         assert "NoNewPrivs:\t1\n" in (told / "status").read_text(encoding="utf-8")
+        assert ("front-unconfined" in service.logged()) == (known_version() == 0)
+
+
+_GIVE_UP = """
+import json, os, socket, sys
+from tools.service.confinement import confine, folders_of_modules
+from tools.service.hardening import harden
+file, folder, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+bound = socket.create_server(("127.0.0.1", 0))
+attempts = {
+    "read": lambda: open(file),
+    "write": lambda: open(f"{folder}/new", "w"),
+    "list": lambda: os.listdir(folder),
+    "remove": lambda: os.unlink(file),
+    "run": lambda: os.execv("/bin/true", ["true"]),
+    "connect": lambda: socket.create_connection(("127.0.0.1", port), 10),
+    "listen": lambda: socket.create_server(("127.0.0.1", 0)),
+    "signal": lambda: os.kill(os.getppid(), 0),
+}
+harden()
+version, refused = confine(folders_of_modules()), []
+for name, attempt in attempts.items():
+    try:
+        attempt()
+    except PermissionError:
+        refused.append(name)
+import wave  # a module that nothing has loaded yet
+print(json.dumps({"version": version, "refused": refused, "bound": bound.fileno() >= 0}))
+"""
+
+
+def test_a_confined_process_can_do_nothing_of_what_its_account_may(tmp_path):
+    """Nor open a file, nor run or signal anybody, nor reach a store; it still loads modules."""
+    file = tmp_path / "keyring"
+    file.write_text("canary", encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as store:
+        arguments = str(file), str(tmp_path), str(store.getsockname()[1])
+        told = subprocess.run(
+            [sys.executable, "-c", _GIVE_UP, *arguments], capture_output=True, text=True, check=True
+        )
+    found = json.loads(told.stdout)
+    if found["version"] < 6:
+        pytest.skip(f"this kernel's Landlock has version {found['version']}")
+    everything = ["read", "write", "list", "remove", "run", "connect", "listen", "signal"]
+    assert found["refused"] == everything
+    assert file.exists()
+
+
+def test_where_the_kernel_knows_no_confinement_the_log_says_so(fronted):
+    """A front that gave up nothing is told of, once it is ready."""
+    (line,) = fronted.service._fronts._lines
+    line.data_received(frame(Ready(0)))
+    events = [json.loads(one)["event"] for one in fronted.logged().splitlines()]
+    assert events.count("front-unconfined") == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "kinds", "network", "scopes", "length"),
+    [(1, 13, 0, 0, 8), (3, 15, 0, 0, 8), (4, 15, 3, 0, 16), (5, 16, 3, 0, 16), (9, 16, 3, 3, 24)],
+)
+def test_what_is_given_up_is_what_the_kernel_knows(version, kinds, network, scopes, length):
+    """A bit that it does not know would be refused as a whole."""
+    attributes, size = _given_up(version)
+    assert struct.unpack("=QQQ", attributes) == ((1 << kinds) - 1, network, scopes)
+    assert size.value == length
 
 
 def test_a_front_takes_no_modules_of_the_folder_it_is_started_in(file, tmp_path, monkeypatch):
@@ -255,7 +324,7 @@ def test_a_front_that_does_not_start_is_said_and_nothing_is_left(file, tmp_path,
 MESSAGES = [
     Asked(1, "POST", GET, "192.0.2.7", [(b"accept", b"*/*")], b'{"a": 1}', ""),
     Said("Invalid HTTP request received.", {"exception": "ValueError"}),
-    Ready(),
+    Ready(7),
 ]
 
 
