@@ -19,7 +19,9 @@ from tests.tools.service.conftest import VALUES, furnish, running
 from tests.tools.service.test_callers import ALICE, trust
 from tools.client import AsyncClient, Client, Server
 from tools.service import handshakes, protocol
-from tools.service.server import Address, ServiceSettings, Tls
+from tools.service.places import Address
+from tools.service.server import ServiceSettings
+from tools.service.tls import Tls
 
 HOST = "127.0.0.1"
 GET = "/v1/credentials/get"
@@ -35,12 +37,12 @@ def authority(tmp_path):
     return Authority(tmp_path)
 
 
-@pytest.fixture
-def guarded(furnished, authority, tmp_path):
-    """A service that asks its clients for certificates."""
+@pytest.fixture(params=[0, 1], ids=["itself", "by-a-front"])
+def guarded(furnished, authority, tmp_path, request):
+    """A service that asks its clients for certificates, itself or by a process of its own."""
     clients = Authority(tmp_path, "clients")
     tls = Tls(*authority.issue("server", HOST), clients.file)
-    with running(furnished, tmp_path, tls=tls) as one:
+    with running(furnished, tmp_path, tls=tls, front_processes=request.param) as one:
         one.clients_authority = clients
         yield one
 
