@@ -105,6 +105,15 @@ def silent(service):
     return made
 
 
+def answered_at_last(service, context, token):
+    """Once the service has seen that others are gone."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            return asked(service, context, token)[0] == 200
+    return False
+
+
 def test_whoever_does_no_handshake_counts_from_the_moment_he_connects(
     open_to_all, authority, monkeypatch
 ):
@@ -122,12 +131,7 @@ def test_whoever_does_no_handshake_counts_from_the_moment_he_connects(
         with pytest.raises((ssl.SSLError, ConnectionError)):
             asked(open_to_all, context, token)
         assert open_to_all.client().send("GET", "/health/live").status == 200
-    deadline = time.monotonic() + 20
-    while True:
-        with contextlib.suppress(ssl.SSLError, ConnectionError):
-            assert asked(open_to_all, context, token)[0] == 200
-            return
-        assert time.monotonic() < deadline
+    assert answered_at_last(open_to_all, context, token)
 
 
 def test_a_handshake_must_come_to_its_end_in_time(open_to_all, authority, monkeypatch):
@@ -137,7 +141,8 @@ def test_a_handshake_must_come_to_its_end_in_time(open_to_all, authority, monkey
     with silent(open_to_all) as made, silent(open_to_all) as other:
         other.sendall(b"\x16\x03\x01")
         assert made.recv(1) == other.recv(1) == b""
-        assert asked(open_to_all, trusting(authority), mint(int(time.time())))[0] == 200
+        monkeypatch.setattr(handshakes, "HANDSHAKE_S_MAX", 10.0)
+        assert answered_at_last(open_to_all, trusting(authority), mint(int(time.time())))
 
 
 def test_a_service_ends_while_handshakes_wait(open_to_all):
