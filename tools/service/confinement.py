@@ -20,6 +20,8 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
+import uvicorn
+
 from ledger.errors import Unavailable
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -64,9 +66,10 @@ def known_version() -> int:
 def folders_of_modules() -> set[Path]:
     """Where modules lie that may still be loaded: the library's, those installed, and our own."""
     packages = Path(__file__).resolve().parents[2]
-    installed = ("stdlib", "platstdlib", "purelib", "platlib")
+    standard = ("stdlib", "platstdlib")
     return {
-        *(Path(sysconfig.get_path(name)) for name in installed),
+        *(Path(sysconfig.get_path(name)) for name in standard),
+        Path(uvicorn.__file__).resolve().parents[1],
         *(packages / name for name in ("ledger", "projections", "tools")),
     }
 

@@ -153,9 +153,10 @@ async def _run(link_end: int, listening: int, tls: Tls | None) -> None:
     _, link = await loop.create_connection(lambda: Link(servers), sock=end)
     hand_lines_to(link.say)
     context = None if tls is None else tls.context()
+    serving = servers.serve(Front(link), socket.socket(fileno=listening), context)
     heads = loop.create_task(servers.watch_heads())
     link.ready(confine(folders_of_modules()))
-    await servers.run(Front(link), socket.socket(fileno=listening), context)
+    await serving
     heads.cancel()
 
 

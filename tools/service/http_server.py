@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import uvicorn
@@ -25,16 +25,16 @@ class Servers:
     def __init__(self) -> None:
         self._servers: list[_Server] = []
 
-    async def run(
+    def serve(
         self, application: Any, listening: socket.socket, context: ssl.SSLContext | None
-    ) -> None:
-        """Answer at one socket until `stop`."""
+    ) -> Coroutine[Any, Any, None]:
+        """What answers at one socket until `stop`, with all that it needs loaded."""
         config = uvicorn_config(application)
         config.load()
         config.ssl = context
         server = _Server(config)
         self._servers.append(server)
-        await server.serve([listening])
+        return server.serve([listening])
 
     async def watch_heads(self) -> None:
         """Close connections whose heads do not come to their end, until cancelled."""

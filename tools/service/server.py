@@ -105,7 +105,7 @@ class Service:
             if fronts is not None:
                 lines = await fronts.start()
             undoing.pop_all()
-        runs = [self._servers.run(*one) for one in listening]
+        runs = [self._servers.serve(*one) for one in listening]
         if fronts is not None:
             runs.append(fronts.keep(lines))
         works = (self._servers.watch_heads(), self.seal.settle(), self.seal.look_ahead())
