@@ -141,8 +141,10 @@ def _trivial() -> Iterator[int]:
 
 
 def _peak_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    """Of the ledger's process and its fronts together."""
+    fronts = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+    statuses = [Path(f"/proc/{one}/status").read_text(encoding="utf-8") for one in (pid, *fronts)]
+    return sum(int(one.partition("VmHWM:")[2].split()[0]) for one in statuses) / 1024
 
 
 def main() -> None:

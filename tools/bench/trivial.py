@@ -13,7 +13,7 @@ import uvicorn
 
 from tools.service.answers import Retrieved
 from tools.service.bodies import Get
-from tools.service.server import uvicorn_config
+from tools.service.http_server import uvicorn_config
 
 _decode = msgspec.json.Decoder(Get).decode
 _encode = msgspec.json.Encoder().encode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,13 @@ _SOCKET_HELP = "The unix socket, where a process is known by its account."
     "--client-authority", type=FILE, metavar="FILE", help="TLS: whose certificates clients need."
 )
 @click.option("--behind-proxy", is_flag=True, help="TLS is spoken by a proxy in front of it.")
+@click.option(
+    "--front-processes",
+    type=click.IntRange(0, 64),
+    metavar="N",
+    help="Processes that speak HTTP and TLS over TCP; they hold no key."
+    "  [default: 1 where there are two cores, else 0]",
+)
 @click.option("--metrics", metavar="IP:PORT", help="Where Prometheus may fetch metrics.")
 @click.option(
     "--caller-rate",
@@ -56,6 +64,7 @@ def serve(
     certificate_key: Path | None,
     client_authority: Path | None,
     behind_proxy: bool,
+    front_processes: int | None,
     metrics: str | None,
     caller_rate: float,
     address_rate: float,
@@ -70,7 +79,9 @@ def serve(
     if client_authority is not None and certificate is None:
         raise InvalidInput("usage", "--client-authority needs --certificate.")
     _require_service()
-    from tools.service.server import ServiceSettings, Tls, parse_address
+    from tools.service.places import parse_address
+    from tools.service.server import ServiceSettings
+    from tools.service.tls import Tls
 
     tls = None
     if certificate is not None and certificate_key is not None:
@@ -83,8 +94,14 @@ def serve(
         metrics=None if metrics is None else parse_address(metrics),
         caller_rate=caller_rate,
         address_rate=address_rate,
+        front_processes=_fronts_here() if front_processes is None else front_processes,
     )
     _serve(run, wanted)
+
+
+def _fronts_here() -> int:
+    """One where it has a core to itself; more only where there are clients for them."""
+    return int(len(os.sched_getaffinity(0)) > 1)
 
 
 def _require_service() -> None:

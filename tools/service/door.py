@@ -8,10 +8,11 @@ its type and place and nothing else, because its text may hold anything.
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,13 +23,14 @@ from tools.service.answers import Answer
 from tools.service.callers import Callers, bearer, no_caller
 from tools.service.counter import Question
 from tools.service.description import description
-from tools.service.forms import BODY_BYTES_MAX, Form, forms_for
+from tools.service.forms import Form, forms_for
 from tools.service.journal import Journal
 from tools.service.metrics import Metrics
 from tools.service.operations import OPERATIONS, Operation
 from tools.service.peers import NOBODY, Peer
 from tools.service.problems import status_of
-from tools.service.protocol import ANSWER, PEER, Whole
+from tools.service.protocol import ANSWER, PEER
+from tools.service.reading import IN_HAND_MAX, Bodies, ClientGone, headers_by_name
 from tools.service.replies import (
     TO_ASK,
     TO_LOOK,
@@ -36,20 +38,17 @@ from tools.service.replies import (
     Receive,
     Scope,
     Send,
+    deliver,
     encode,
     failed,
     no_such_path,
     require_method,
-    send_answer,
     too_busy,
 )
 from tools.service.seal import Seal
 from tools.service.unsealing import UNSEAL_PATH, Unseal, Unsealed, unseal
 from tools.unforeseen import unforeseen
 
-BODY_S_MAX = 30.0
-IN_HAND_MAX = 1000
-"""Requests that are worked on at once."""
 RETRY_KEY_LENGTH_MAX = 128
 _CHOSEN_MAX = 64
 """Pairs of Content-Type and Accept that are looked at once."""
@@ -57,12 +56,18 @@ _HEALTH = ("/health/live", "/health/ready")
 """Asked of nobody's share: who watches must not be turned away, and they cost nothing."""
 _NO_KEYS = b'{"keys":[]}'
 _JSON = b"application/json"
-_ONCE = (b"authorization", b"content-type", b"content-length", b"idempotency-key")
-"""Headers of which two would mean different things to different readers."""
+Reading = Callable[[bytes], Awaitable[bytes]]
+"""Reads the body whose length the head tells; see `Bodies.read`."""
 
 
-class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
+class Request(NamedTuple):
+    """One request, whose body may still be on its way."""
+
+    method: str
+    path: str
+    headers: Sequence[tuple[bytes, bytes]]
+    peer: Peer
+    read: Reading
 
 
 class Door:
@@ -73,6 +78,7 @@ class Door:
         self._callers = callers
         self._metrics = metrics
         self._journal = journal
+        self._bodies = Bodies()
         self._in_hand = 0
         asked = (one.body for one in OPERATIONS.values())
         self._json, self._msgpack = forms_for((*asked, Unseal))
@@ -85,67 +91,72 @@ class Door:
         self._described = msgspec.json.encode(description())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        path, started = scope["path"], time.perf_counter()
+        """Answer one request of a connection that this process holds."""
         state = scope["state"]
-        peer: Peer = state.get(PEER, NOBODY)
         # Taken out of the scope, or the two would hold each other.
-        whole: Whole | None = state.pop(ANSWER, None)
-        self._in_hand += 1
+        whole = state.pop(ANSWER, None)
+        read = functools.partial(self._bodies.read, receive=receive)
+        peer = state.get(PEER, NOBODY)
+        request = Request(scope["method"], scope["path"], scope["headers"], peer, read)
         try:
-            answered = await self._answered(scope, path, peer, receive)
+            await self.answer(request, functools.partial(deliver, whole=whole, send=send))
         except ClientGone:
             return
+
+    async def answer(self, request: Request, send: Callable[[Answered], Awaitable[None]]) -> None:
+        """Answer one request; `ClientGone` where nobody waits for that any more."""
+        path, started = request.path, time.perf_counter()
+        self._in_hand += 1
+        try:
+            answered = await self._answered(request)
         finally:
             self._in_hand -= 1
-        content = answered.media_type, answered.content
-        if answered.status != 200 or whole is None or not whole(*content):
-            await send_answer(answered, send)
+        await send(answered)
         seconds = time.perf_counter() - started
         operation = path if path in OPERATIONS or path == UNSEAL_PATH else "other"
         if path not in self._plain:
             self._metrics.answered(operation, answered.status, answered.code, seconds)
         if answered.status >= 400:
-            self._journal.failed(operation, answered.status, answered.code, peer.source, seconds)
+            source = request.peer.source
+            self._journal.failed(operation, answered.status, answered.code, source, seconds)
 
-    async def _answered(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
+    async def _answered(self, request: Request) -> Answered:
         try:
-            return await self._answer(scope, path, peer, receive)
+            return await self._answer(request)
         except LedgerError as error:
-            return failed(error, TO_LOOK if path in self._plain else TO_ASK)
+            return failed(error, TO_LOOK if request.path in self._plain else TO_ASK)
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 # its text may hold anything
             return failed(unforeseen(error), TO_ASK)
 
-    async def _answer(self, scope: Scope, path: str, peer: Peer, receive: Receive) -> Answered:
+    async def _answer(self, request: Request) -> Answered:
         if self._in_hand > IN_HAND_MAX:
             raise too_busy()
+        path = request.path
         if path not in _HEALTH:
-            self._callers.let_in(peer)
+            self._callers.let_in(request.peer)
         plain = self._plain.get(path)
         if plain is not None:
-            require_method(scope, TO_LOOK)
+            require_method(request.method, TO_LOOK)
             return await plain()
         if path == UNSEAL_PATH:
-            return await self._unseal(scope, peer, receive)
+            return await self._unseal(request)
         operation = OPERATIONS.get(path)
         if operation is None:
             raise no_such_path()
-        return await self._operate(operation, scope, peer, receive)
+        return await self._operate(operation, request)
 
-    async def _operate(
-        self, operation: Operation, scope: Scope, peer: Peer, receive: Receive
-    ) -> Answered:
-        require_method(scope, TO_ASK)
-        counter = self._seal.counter
-        headers = _headers(scope)
+    async def _operate(self, operation: Operation, request: Request) -> Answered:
+        require_method(request.method, TO_ASK)
+        counter, peer = self._seal.counter, request.peer
+        headers = headers_by_name(request.headers)
         authorization = headers.get(b"authorization")
         token = None if authorization is None else bearer(authorization)
         if token is None and peer.claim is None:
             raise no_caller()
         asked_in, answered_in = self._forms(headers)
-        body = asked_in.decode(operation.body, await _read(headers, receive))
+        body = asked_in.decode(operation.body, await _body(request, headers))
         verifier, threads = counter.verifier, counter.threads
         found = await self._callers.identify(
             peer, token, getattr(body, "application", None), verifier, threads
@@ -186,12 +197,12 @@ class Door:
         named = [form for media_type, form in forms.items() if media_type in accepted]
         return asked, asked if asked in named or not named else named[0]
 
-    async def _unseal(self, scope: Scope, peer: Peer, receive: Receive) -> Answered:
-        require_method(scope, TO_ASK)
-        headers = _headers(scope)
+    async def _unseal(self, request: Request) -> Answered:
+        require_method(request.method, TO_ASK)
+        headers = headers_by_name(request.headers)
         asked_in, _ = self._forms(headers)
-        body = asked_in.decode(Unseal, await _read(headers, receive))
-        opened = await unseal(self._seal, peer, body)
+        body = asked_in.decode(Unseal, await _body(request, headers))
+        opened = await unseal(self._seal, request.peer, body)
         if opened.was_sealed:
             self._journal.unsealed(opened.slot)
         return Answered(200, _JSON, encode(Unsealed(*opened)))
@@ -218,42 +229,8 @@ class Door:
         return Answered(200, b"application/jwk-set+json", jwks)
 
 
-def _headers(scope: Scope) -> dict[bytes, bytes]:
-    """The headers by name; `malformed-header` where one that must be alone comes twice."""
-    found: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name in found and name in _ONCE:
-            raise InvalidInput("malformed-header", f"{name.decode()} comes more than once.")
-        found[name] = value
-    return found
-
-
-async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    """The whole body; `body-too-large`, `request-too-slow`."""
-    told = headers.get(b"content-length", b"0")
-    if not told.isdigit() or len(told) > 10 or int(told) > BODY_BYTES_MAX:
-        raise _too_large()
-    message = await receive()
-    if not message.get("more_body") and message["type"] == "http.request":
-        return bytes(message["body"])  # nearly always all there is
-    content = bytearray()
-    try:
-        async with asyncio.timeout(BODY_S_MAX):
-            while True:
-                if message["type"] != "http.request":
-                    raise ClientGone
-                content += message["body"]
-                if len(content) > BODY_BYTES_MAX:
-                    raise _too_large()
-                if not message.get("more_body"):
-                    return bytes(content)
-                message = await receive()
-    except TimeoutError:
-        raise Unavailable(
-            "request-too-slow",
-            f"The body did not come to its end within {BODY_S_MAX:.0f} seconds.",
-            hint="Nothing was done; send it again.",
-        ) from None
+def _body(request: Request, headers: dict[bytes, bytes]) -> Awaitable[bytes]:
+    return request.read(headers.get(b"content-length", b"0"))
 
 
 async def _behind_use(answer: Awaitable[Answer]) -> Answer:
@@ -295,7 +272,3 @@ def _asked(body: bodies.Body, application: str | None) -> str:
     if isinstance(body, bodies.Set):
         body = msgspec.structs.replace(body, fields=dict.fromkeys(sorted(body.fields)))
     return hashlib.sha256(msgspec.msgpack.encode((application, body))).hexdigest()[:32]
-
-
-def _too_large() -> InvalidInput:
-    return InvalidInput("body-too-large", f"A body has at most {BODY_BYTES_MAX} bytes.")

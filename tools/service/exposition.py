@@ -66,7 +66,7 @@ class Exposition:
         self._callers.let_in(peer)
         if scope["path"] != PATH:
             raise no_such_path()
-        require_method(scope, TO_LOOK)
+        require_method(scope["method"], TO_LOOK)
         accepted = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
         encoder, media_type = choose_encoder(accepted)
         thread = ThreadPoolExecutor(1, thread_name_prefix="credledger-metrics")

@@ -8,7 +8,6 @@ cause them; how many were left out is told. Nobody waits for whoever reads it; s
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -57,6 +56,14 @@ class Journal:
         """Somebody unlocked the ledger."""
         self._log.info("unsealed", slot=slot)
 
+    def front_ended(self, status: int) -> None:
+        """A process that spoke HTTP ended by itself; another one is started."""
+        self._log.warning("front-ended", status=status)
+
+    def front_unconfined(self) -> None:
+        """A process that speaks HTTP may do what its account may: the kernel knows no Landlock."""
+        self._write(self._log.warning, "front-unconfined")
+
     def stopping(self) -> None:
         """No more connections are taken."""
         self._log.info("stopping")
@@ -81,10 +88,6 @@ class Journal:
         """Something that the HTTP server has to say, without what it would fill in."""
         self._write(self._log.warning, "server", message=message, **told)
 
-    def from_server(self) -> logging.Handler:
-        """Takes over the records of the HTTP server."""
-        return _ServerLines(self)
-
     def _write(self, write: Callable[..., Any], event: str, **told: Any) -> None:
         if self._shares.wait_s("") > 0:
             self._left_out += 1
@@ -93,16 +96,3 @@ class Journal:
             told["left_out"] = self._left_out
         self._left_out = 0
         write(event, **told)
-
-
-class _ServerLines(logging.Handler):
-    """Takes over records of the server's, without what an exception quotes."""
-
-    def __init__(self, journal: Journal) -> None:
-        super().__init__(logging.WARNING)
-        self._journal = journal
-
-    def emit(self, record: logging.LogRecord) -> None:
-        raised = record.exc_info[0] if record.exc_info else None
-        told = {} if raised is None else {"exception": raised.__name__}
-        self._journal.server_said(str(record.msg), **told)

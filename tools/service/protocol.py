@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade
@@ -45,9 +45,7 @@ SOURCE_CONNECTIONS_MAX = 500
 PEER = "credledger.peer"
 """Where the peer stands in the state of a request's scope."""
 ANSWER = "credledger.answer"
-"""Where that state has what answers the request whole: `Whole`; nothing for HEAD."""
-Whole = Callable[[bytes, bytes], bool]
-"""Media type and content of a 200; whether that was sent."""
+"""Where that state has what answers the request in one piece: `Whole` of the replies; not HEAD."""
 _NOT_HTTP = "Invalid HTTP request received."
 _UNREADABLE = (
     b"HTTP/1.1 400 Bad Request\r\ncache-control: no-store\r\n"

@@ -14,6 +14,8 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Whole = Callable[[bytes, bytes], bool]
+"""Sends a 200 of this media type and content in one piece; whether it did."""
 PROBLEM = b"application/problem+json"
 TO_ASK = ("POST",)
 TO_LOOK = ("GET", "HEAD")
@@ -46,6 +48,13 @@ def failed(error: LedgerError, allowed: tuple[str, ...]) -> Answered:
     return Answered(status, PROBLEM, encode(problem_of(error)), error.code, headers)
 
 
+async def deliver(answered: Answered, whole: Whole | None, send: Send) -> None:
+    """Send it in one piece where that may be, or by the server's own means."""
+    content = answered.media_type, answered.content
+    if answered.status != 200 or whole is None or not whole(*content):
+        await send_answer(answered, send)
+
+
 async def send_answer(answered: Answered, send: Send) -> None:
     """Send it by the server's own means."""
     headers = [
@@ -59,9 +68,9 @@ async def send_answer(answered: Answered, send: Send) -> None:
     await send({"type": "http.response.body", "body": answered.content})
 
 
-def require_method(scope: Scope, allowed: tuple[str, ...]) -> None:
+def require_method(given: str, allowed: tuple[str, ...]) -> None:
     """`method-not-allowed` for one that is none of these."""
-    if scope["method"] not in allowed:
+    if given not in allowed:
         raise InvalidInput(
             "method-not-allowed",
             f"This path takes {' and '.join(allowed)} only.",

@@ -1,88 +1,47 @@
 """Running the service: its sockets, its start and its end.
 
-    unix socket ─▶ uvicorn ─┐
-    TCP, TLS    ─▶ uvicorn ─┴▶ one door, one seal, one event loop
+    unix socket ─▶ uvicorn ──────────────────────────────┐
+    TCP, TLS    ─▶ front processes, or uvicorn ──────────┴▶ one door, one seal, one event loop
     metrics     ─▶ uvicorn ──▶ a door of their own
 
-Each kind of socket has a server of its own, because one has TLS and the other has not; all run on
-one loop. At SIGTERM or SIGINT no more connections are taken, what is in hand is
-answered, and the ledger is closed behind the last answer.
+Each kind of socket has a server of its own, because one has TLS and the other has not; all of this
+process run on one loop. Only the unix socket is always this process's, for what the system tells of
+a peer need be believed of nobody then. At SIGTERM or SIGINT no more connections are taken, what is
+in hand is answered, and the ledger is closed behind the last answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
 import signal
 import socket
 import ssl
 import threading
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 import uvloop
 
-from ledger.errors import InvalidInput, Unavailable
-from tools.certificates import demand, show_own
+from ledger.errors import InvalidInput
 from tools.service.callers import Callers
 from tools.service.door import Door
 from tools.service.exposition import Exposition
-from tools.service.handshakes import TlsListener
+from tools.service.fronts import Fronts
 from tools.service.hardening import harden
+from tools.service.http_server import Servers, hand_lines_to
 from tools.service.journal import Journal
 from tools.service.metrics import Metrics
 from tools.service.outlet import to_standard_error
 from tools.service.pauses import collect_seldom, keep_what_is_there
-from tools.service.protocol import IDLE_S_MAX, Connection, close_slow
+from tools.service.places import Address, tcp_socket, unix_socket
 from tools.service.seal import Seal
+from tools.service.tls import Tls
 from tools.settings import Settings
 
 THREADS = 16
-GRACE_S = 20
-BACKLOG = 1024
-SOCKET_MODE = 0o660
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen over TCP."""
-
-    host: str
-    port: int
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this host can reach it."""
-        return ip_address(self.host).is_loopback
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """The server's certificate, and who must show one."""
-
-    certificate: Path
-    key: Path
-    client_authority: Path | None = None
-    """Whose certificates clients must have; None for none."""
-
-    def context(self) -> ssl.SSLContext:
-        """TLS 1.2 and newer; `certificate-unreadable`, `invalid-certificate`."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        show_own(context, self.certificate, self.key)
-        if self.client_authority is not None:
-            demand(context, self.client_authority)
-        return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +56,8 @@ class ServiceSettings:
     metrics: Address | None
     caller_rate: float
     address_rate: float
+    front_processes: int = 0
+    """How many speak HTTP and TLS over TCP; with none, the ledger's process does."""
 
     def check(self) -> None:
         """`nowhere-to-listen`, `tls-needed`, and what files of `tls` are no certificates."""
@@ -114,44 +75,6 @@ class ServiceSettings:
             )
 
 
-def parse_address(text: str) -> Address:
-    """`HOST:PORT` with an IP address; `invalid-address`."""
-    host, colon, port = text.rpartition(":")
-    with contextlib.suppress(ValueError):
-        address = ip_address(host.removeprefix("[").removesuffix("]"))
-        if colon and 0 <= int(port) <= 65535:
-            return Address(str(address), int(port))
-    raise InvalidInput(
-        "invalid-address",
-        "An address is written IP:PORT, such as 127.0.0.1:8443 or [::1]:8443.",
-    )
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves signals to the service."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """None."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; over TLS with a listener that counts who has not done a handshake yet."""
-        context = self.config.ssl
-        if context is None:
-            await super().startup(sockets)
-            return
-        assert sockets is not None
-        state = self.server_state
-
-        def make() -> Connection:
-            return Connection(self.config, state, self.lifespan.state)
-
-        # uvicorn closes them as it would close the loop's own.
-        self.servers = [TlsListener(one, context, make, state.connections) for one in sockets]  # type: ignore[misc]
-        self.started = True
-
-
 class Service:
     """One run of the service."""
 
@@ -166,7 +89,8 @@ class Service:
         self._door = Door(self.seal, callers, self._metrics, journal)
         watchers = Callers(service.caller_rate, service.address_rate)
         self._exposition = Exposition(self._metrics.registry, watchers)
-        self._servers: list[_Server] = []
+        self._servers = Servers()
+        self._fronts: Fronts | None = None
         self.listening = threading.Event()
         """Set once it answers."""
         self.address: tuple[str, int] | None = None
@@ -179,9 +103,14 @@ class Service:
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as undoing:
             listening, places = self._listening(undoing)
+            fronts, lines = self._fronts, []
+            if fronts is not None:
+                lines = await fronts.start()
             undoing.pop_all()
-        runs = [self._run(*one) for one in listening]
-        works = (self._watch_heads(), self.seal.settle(), self.seal.look_ahead())
+        runs = [self._servers.serve(*one) for one in listening]
+        if fronts is not None:
+            runs.append(fronts.keep(lines))
+        works = (self._servers.watch_heads(), self.seal.settle(), self.seal.look_ahead())
         background = [loop.create_task(work) for work in works]
         self._journal.listening(places, sealed=self.seal.is_sealed)
         self.listening.set()
@@ -200,18 +129,22 @@ class Service:
         places: list[str] = []
         context = None if service.tls is None else service.tls.context()
         if service.socket is not None:
-            made = undoing.enter_context(_unix_socket(service.socket))
+            made = undoing.enter_context(unix_socket(service.socket))
             undoing.callback(service.socket.unlink, missing_ok=True)
             found.append((self._door, made, None))
             places.append(f"unix:{service.socket}")
         if service.listen is not None:
-            made = undoing.enter_context(_tcp_socket(service.listen))
-            found.append((self._door, made, context))
+            made = undoing.enter_context(tcp_socket(service.listen))
+            if service.front_processes:
+                asked = service.front_processes, made, service.tls
+                self._fronts = Fronts(*asked, self._door, self._journal)
+            else:
+                found.append((self._door, made, context))
             self.address = made.getsockname()[:2]
             scheme = "http" if context is None else "https"
             places.append(f"{scheme}://{Address(*self.address)}")
         if service.metrics is not None:
-            made = undoing.enter_context(_tcp_socket(service.metrics))
+            made = undoing.enter_context(tcp_socket(service.metrics))
             found.append((self._exposition, made, None))
             self.metrics_address = made.getsockname()[:2]
         return found, places
@@ -219,49 +152,14 @@ class Service:
     def stop(self) -> None:
         """Take no more connections, and end once what is in hand is answered; on the loop."""
         self._journal.stopping()
-        for server in self._servers:
-            server.should_exit = True
+        self._servers.stop()
+        if self._fronts is not None:
+            self._fronts.stop()
 
     def close(self) -> None:
         """Close the ledger, and then the log."""
         self._journal.stopped(self.seal.close())
         self._journal.close()
-
-    async def _run(
-        self, application: Any, listening: socket.socket, context: ssl.SSLContext | None
-    ) -> None:
-        config = uvicorn_config(application)
-        config.load()
-        config.ssl = context
-        server = _Server(config)
-        self._servers.append(server)
-        await server.serve([listening])
-
-    async def _watch_heads(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(1)
-            for server in self._servers:
-                close_slow(server.server_state.connections, loop.time())
-
-
-def uvicorn_config(application: Any) -> uvicorn.Config:
-    """How each server of the service is set up, but for TLS."""
-    return uvicorn.Config(
-        application,
-        http=Connection,
-        loop="uvloop",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        headers=[("Cache-Control", "no-store")],
-        backlog=BACKLOG,
-        timeout_keep_alive=IDLE_S_MAX,
-        timeout_graceful_shutdown=GRACE_S,
-    )
 
 
 def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
@@ -273,8 +171,7 @@ def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
     harden()
     collect_seldom()
     journal = Journal(to_standard_error())
-    server_log = logging.getLogger("uvicorn.error")
-    server_log.handlers, server_log.propagate = [journal.from_server()], False
+    hand_lines_to(journal.server_said)
     running = Service(settings, service, journal)
     try:
         if unlock:
@@ -290,54 +187,3 @@ async def _until_signal(running: Service) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, running.stop)
     await running.serve()
-
-
-def _unix_socket(path: Path) -> socket.socket:
-    """A socket of this path; one that nobody listens at any more is taken away."""
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.is_socket() and not _is_alive(path):
-            path.unlink()
-        before = os.umask(0o777 & ~SOCKET_MODE)
-        try:
-            made.bind(str(path))
-        finally:
-            os.umask(before)
-    except OSError as error:
-        made.close()
-        raise _cannot_listen(str(path), error) from error
-    made.listen(BACKLOG)
-    made.setblocking(False)
-    return made
-
-
-def _is_alive(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return False
-        return True
-
-
-def _tcp_socket(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((address.host, address.port))
-    except OSError as error:
-        made.close()
-        raise _cannot_listen(str(address), error) from error
-    made.listen(BACKLOG)
-    made.setblocking(False)
-    return made
-
-
-def _cannot_listen(place: str, error: OSError) -> Unavailable:
-    return Unavailable(
-        "cannot-listen",
-        f"The service cannot listen at {place}: {error.strerror or error}.",
-        hint="Look whether another process does, and whether the folder is there and writable.",
-    )

@@ -17,7 +17,7 @@ from tests.tools.service.certificates import Authority
 from tests.tools.service.conftest import ME, VALUES, running
 from tools.client import AsyncClient, Client, Server, calls
 from tools.client.problems import error_of
-from tools.service.server import Tls
+from tools.service.tls import Tls
 
 CANARY = VALUES["Windows Password"]
 NEW = {"Windows User Name": "CONTOSO\\me", "Windows Password": "canary-new"}

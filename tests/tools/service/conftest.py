@@ -21,7 +21,8 @@ from tests.tools.service.clients import Client
 from tools.service.journal import Journal
 from tools.service.outlet import Outlet
 from tools.service.peers import account_claim
-from tools.service.server import Address, Service, ServiceSettings
+from tools.service.places import Address
+from tools.service.server import Service, ServiceSettings
 from tools.settings import Settings
 
 ME = account_claim(os.geteuid())

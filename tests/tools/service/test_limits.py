@@ -16,6 +16,7 @@ from tests.tools.service.clients import JSON, MSGPACK, raw
 from tests.tools.service.conftest import VALUES, furnish, running
 from tools.service import protocol
 from tools.service.forms import BODY_BYTES_MAX
+from tools.service.http_server import ServerLines
 from tools.service.journal import Journal
 from tools.service.peers import Peer, peer_of
 from tools.service.protocol import HEAD_BYTES_MAX, HEAD_S_MAX
@@ -301,7 +302,7 @@ def test_whoever_takes_no_answers_is_cut_off(service, monkeypatch):
     with client.connected() as made:
         made.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 200)
         assert made.recv(1, socket.MSG_PEEK)
-        (server, *_) = service.service._servers
+        (server, *_) = service.service._servers._servers
         monkeypatch.setattr(protocol, "UNREAD_S_MAX", 0.5)
         deadline = time.monotonic() + 20
         while len(server.server_state.connections) > 1:
@@ -487,7 +488,7 @@ def test_one_source_has_a_share_of_the_connections(service, monkeypatch):
 def test_strangers_do_not_fill_the_log_of_the_service():
     """What the server says of broken requests is written up to the rate, and the rest counted."""
     written = io.StringIO()
-    handler = Journal(written).from_server()
+    handler = ServerLines(Journal(written).server_said)
     broken = logging.LogRecord("", logging.WARNING, "", 0, "Invalid HTTP request.", (), None)
     for _ in range(10_000):
         handler.handle(broken)

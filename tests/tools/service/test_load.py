@@ -55,8 +55,8 @@ def granted_positions(house):
 class Load:
     """Connections that ask again and again, and what they were answered."""
 
-    def __init__(self, place, connections=CONNECTIONS, path=GET, body=PAYROLL):
-        self._place, self._path, self._body = place, path, body
+    def __init__(self, place, connections=CONNECTIONS, path=GET, body=PAYROLL, token=None):
+        self._place, self._path, self._body, self._token = place, path, body, token
         self._going = True
         self.positions: list[int] = []
         self.statuses: dict[int, int] = {}
@@ -82,7 +82,7 @@ class Load:
 
     def _ask(self):
         with contextlib.suppress(OSError, http.client.HTTPException, json.JSONDecodeError):
-            client = Client(self._place)
+            client = Client(self._place, self._token)
             try:
                 while self._going:
                     reply = client.ask(self._path, self._body)

@@ -22,7 +22,9 @@ from tests.tools.service.test_callers import ALICE, trust
 from tools.certificates import PEM_BYTES_MAX
 from tools.client import AsyncClient, Client, Server
 from tools.service import handshakes, protocol
-from tools.service.server import Address, ServiceSettings, Tls
+from tools.service.places import Address
+from tools.service.server import ServiceSettings
+from tools.service.tls import Tls
 
 HOST = "127.0.0.1"
 GET = "/v1/credentials/get"
@@ -38,12 +40,12 @@ def authority(tmp_path):
     return Authority(tmp_path)
 
 
-@pytest.fixture
-def guarded(furnished, authority, tmp_path):
-    """A service that asks its clients for certificates."""
+@pytest.fixture(params=[0, 1], ids=["itself", "by-a-front"])
+def guarded(furnished, authority, tmp_path, request):
+    """A service that asks its clients for certificates, itself or by a process of its own."""
     clients = Authority(tmp_path, "clients")
     tls = Tls(*authority.issue("server", HOST), clients.file)
-    with running(furnished, tmp_path, tls=tls) as one:
+    with running(furnished, tmp_path, tls=tls, front_processes=request.param) as one:
         one.clients_authority = clients
         yield one
 
@@ -106,6 +108,15 @@ def silent(service):
     return made
 
 
+def answered_at_last(service, context, token):
+    """Once the service has seen that others are gone."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            return asked(service, context, token)[0] == 200
+    return False
+
+
 def test_whoever_does_no_handshake_counts_from_the_moment_he_connects(
     open_to_all, authority, monkeypatch
 ):
@@ -123,12 +134,7 @@ def test_whoever_does_no_handshake_counts_from_the_moment_he_connects(
         with pytest.raises((ssl.SSLError, ConnectionError)):
             asked(open_to_all, context, token)
         assert open_to_all.client().send("GET", "/health/live").status == 200
-    deadline = time.monotonic() + 20
-    while True:
-        with contextlib.suppress(ssl.SSLError, ConnectionError):
-            assert asked(open_to_all, context, token)[0] == 200
-            return
-        assert time.monotonic() < deadline
+    assert answered_at_last(open_to_all, context, token)
 
 
 def test_a_handshake_must_come_to_its_end_in_time(open_to_all, authority, monkeypatch):
@@ -138,7 +144,8 @@ def test_a_handshake_must_come_to_its_end_in_time(open_to_all, authority, monkey
     with silent(open_to_all) as made, silent(open_to_all) as other:
         other.sendall(b"\x16\x03\x01")
         assert made.recv(1) == other.recv(1) == b""
-        assert asked(open_to_all, trusting(authority), mint(int(time.time())))[0] == 200
+        monkeypatch.setattr(handshakes, "HANDSHAKE_S_MAX", 10.0)
+        assert answered_at_last(open_to_all, trusting(authority), mint(int(time.time())))
 
 
 def test_a_service_ends_while_handshakes_wait(open_to_all):

@@ -22,8 +22,8 @@ from tests.tools.service.test_seal import process
 from tools.service import protocol
 from tools.service.exposition import PAGES_AT_ONCE
 from tools.service.outlet import LINES_MAX, Outlet, to_descriptor
+from tools.service.places import Address
 from tools.service.protocol import HEAD_BYTES_MAX
-from tools.service.server import Address
 
 GET = "/v1/credentials/get"
 PAYROLL = {"application": "payroll"}

@@ -1,0 +1,114 @@
+"""What the ledger's process and its front processes say to each other over a socket pair.
+
+    frame    = length (4 bytes, big-endian) · message (msgpack)
+    to ledger: Asked, Said, Ready        to a front: Answer, Stop
+
+A front process is where strangers' bytes are parsed, so the ledger's process takes from it nothing
+but these messages, decoded into their types and bounded in length; anything else ends the front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from tools.service.forms import BODY_BYTES_MAX
+from tools.service.protocol import HEAD_BYTES_MAX
+
+ASKED_BYTES_MAX = BODY_BYTES_MAX + 2 * HEAD_BYTES_MAX
+_LENGTH_BYTES = 4
+ANY_LENGTH = (1 << 8 * _LENGTH_BYTES) - 1
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """A request that came in whole, or whose body came to no good end."""
+
+    number: int
+    """Of this connection, for the answer."""
+    method: str
+    path: str
+    source: str
+    """The address it came from, as `Peer` has it."""
+    headers: list[tuple[bytes, bytes]]
+    """Those that the door looks at, as they came."""
+    body: bytes
+    fault: str
+    """The code of what is wrong with the body; nothing if it came in whole."""
+
+
+class Said(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Something that the front's HTTP server has to say, for the service's log."""
+
+    message: str
+    told: dict[str, str]
+
+
+class Ready(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """The front answers from now on."""
+
+    confined: int
+    """The version of what it was confined by; 0 for nothing."""
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """What leaves; the parts are those of `Answered`."""
+
+    number: int
+    status: int
+    media_type: bytes
+    content: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+
+    def __repr__(self) -> str:
+        return f"Answer({self.number}, {self.status}, •••)"
+
+
+class Stop(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Take no more connections, and end once what is in hand is answered."""
+
+
+ToLedger = Asked | Said | Ready
+ToFront = Answer | Stop
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class BrokenFrame(ValueError):
+    """The other side says what it cannot mean."""
+
+
+class Frames:
+    """Cuts what arrives into messages."""
+
+    def __init__(self, messages: type | object, bytes_max: int = ANY_LENGTH) -> None:
+        """`messages` is the union that may come, and how long one may be."""
+        self._decode = msgspec.msgpack.Decoder(messages).decode
+        self._bytes_max = bytes_max
+        self._rest = bytearray()
+
+    def of(self, data: bytes) -> Iterator[object]:
+        """Each message that is complete with what came now; `BrokenFrame`."""
+        rest = self._rest
+        rest += data
+        begin = 0
+        while len(rest) - begin >= _LENGTH_BYTES:
+            body = begin + _LENGTH_BYTES
+            length = int.from_bytes(rest[begin:body], "big")
+            if length > self._bytes_max:
+                raise BrokenFrame(f"{length} bytes in one message")
+            if len(rest) - body < length:
+                break
+            try:
+                message = self._decode(rest[body : body + length])
+            except (msgspec.DecodeError, msgspec.ValidationError):
+                raise BrokenFrame("no message of this side") from None
+            begin = body + length
+            yield message
+        del rest[:begin]
+
+
+def frame(message: ToLedger | ToFront) -> bytes:
+    """The message with its length before it."""
+    content = _encode(message)
+    return len(content).to_bytes(_LENGTH_BYTES, "big") + content

@@ -1,0 +1,225 @@
+"""The front processes: starting them, answering what they ask, and starting them again.
+
+A front holds nothing that cannot be had again: where one ends, those who were connected to it hear
+nothing more, as when a network fails, and another is started. What they had asked is decided and
+recorded all the same, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from functools import partial
+from typing import cast
+
+from ledger.errors import Unavailable
+from tools.service.door import Door, Request
+from tools.service.frames import (
+    ASKED_BYTES_MAX,
+    Answer,
+    Asked,
+    BrokenFrame,
+    Frames,
+    Ready,
+    Said,
+    Stop,
+    ToLedger,
+    frame,
+)
+from tools.service.journal import Journal
+from tools.service.peers import Peer
+from tools.service.reading import too_large, too_slow
+from tools.service.replies import Answered, too_busy
+from tools.service.tls import Tls
+
+START_S = 30.0
+_PAUSE_S = 1.0
+"""Before another one is started."""
+_END_S = 5.0
+_FAULTS = {
+    "body-too-large": too_large,
+    "request-too-slow": too_slow,
+    "too-busy": too_busy,
+}
+_NOT_HANDED_ON = ("CREDLEDGER_", "CREDENTIALS_", "PG")
+"""How names of variables begin that lead to a keyring, its passphrase or a store."""
+
+
+class Fronts:
+    """The front processes of one listening socket."""
+
+    def __init__(
+        self, count: int, listening: socket.socket, tls: Tls | None, door: Door, journal: Journal
+    ) -> None:
+        self._count = count
+        self._listening = listening
+        self._tls = tls
+        self._door = door
+        self._journal = journal
+        self._lines: set[_Line] = set()
+        self._stopping = asyncio.Event()
+
+    async def start(self) -> list[_Line]:
+        """Start them; `front-not-started`."""
+        return list(await asyncio.gather(*(self._start() for _ in range(self._count))))
+
+    async def keep(self, lines: list[_Line]) -> None:
+        """See to it that there are as many until `stop`, and wait for their ends."""
+        await asyncio.gather(*map(self._keep, lines))
+
+    def stop(self) -> None:
+        """Take no more connections, and let each end once what it has in hand is answered."""
+        self._stopping.set()
+        self._listening.close()
+        for line in self._lines:
+            line.stop()
+
+    async def _keep(self, line: _Line | None) -> None:
+        while True:
+            if line is not None:
+                await line.ended.wait()
+                self._lines.discard(line)
+                code = await line.process_ended()
+                if self._stopping.is_set():
+                    return
+                self._journal.front_ended(code)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _PAUSE_S)
+            if self._stopping.is_set():
+                return
+            line = None
+            with contextlib.suppress(Unavailable, OSError):
+                line = await self._start()
+
+    async def _start(self) -> _Line:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            process = self._process(theirs)
+        loop = asyncio.get_running_loop()
+        _, line = await loop.create_connection(
+            lambda: _Line(process, self._door, self._journal), sock=ours
+        )
+        self._lines.add(line)
+        if self._stopping.is_set():
+            line.stop()
+        await line.wait_ready()
+        return line
+
+    def _process(self, link: socket.socket) -> subprocess.Popen[bytes]:
+        """Without anything that leads to keys or a store, and without modules of the folder."""
+        descriptors = link.fileno(), self._listening.fileno()
+        options = [] if self._tls is None else _options(self._tls)
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "tools.service.front", *map(str, descriptors), *options],
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(_NOT_HANDED_ON)
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=descriptors,
+        )
+
+
+class _Line(asyncio.Protocol):
+    """The way to one front process, and what it asks."""
+
+    def __init__(self, process: subprocess.Popen[bytes], door: Door, journal: Journal) -> None:
+        self._process = process
+        self._door = door
+        self._journal = journal
+        self._frames = Frames(ToLedger, ASKED_BYTES_MAX)
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ready = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is there."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's do as that class does
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the front says."""
+        try:
+            for message in self._frames.of(data):
+                self._take(message)
+        except BrokenFrame:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The front has ended."""
+        del exc
+        self.ended.set()
+        self._ready.set()
+
+    async def wait_ready(self) -> None:
+        """Until it answers; `front-not-started`."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ready.wait(), START_S)
+        if self.ended.is_set() or not self._ready.is_set():
+            self._process.kill()
+            await self.process_ended()
+            raise Unavailable(
+                "front-not-started",
+                "A process that is to speak HTTP did not start.",
+                hint="Look at the host's limits of processes and memory, or give"
+                " --front-processes 0.",
+            )
+
+    def stop(self) -> None:
+        """Let it end once what it has in hand is answered."""
+        if not self._transport.is_closing():
+            self._transport.write(frame(Stop()))
+
+    async def process_ended(self) -> int:
+        """The exit status of the process, which has hung up."""
+        try:
+            return await asyncio.to_thread(self._process.wait, _END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return await asyncio.to_thread(self._process.wait)
+
+    def _take(self, message: object) -> None:
+        if isinstance(message, Asked):
+            task = self._loop.create_task(self._answer(message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif isinstance(message, Said):
+            self._journal.server_said(message.message, **message.told)
+        elif isinstance(message, Ready):
+            if message.confined == 0:
+                self._journal.front_unconfined()
+            self._ready.set()
+
+    async def _answer(self, asked: Asked) -> None:
+        request = Request(
+            asked.method, asked.path, asked.headers, Peer(asked.source), partial(_body, asked)
+        )
+        await self._door.answer(request, partial(self._send, asked.number))
+
+    async def _send(self, number: int, answered: Answered) -> None:
+        if not self._transport.is_closing():
+            status, media_type, content, _, headers = answered
+            self._transport.write(frame(Answer(number, status, media_type, content, headers)))
+
+
+async def _body(asked: Asked, _: bytes) -> bytes:
+    """The body that came in, or whatever kept it from it."""
+    if asked.fault:
+        fault = _FAULTS.get(asked.fault, too_busy)
+        raise fault()
+    return asked.body
+
+
+def _options(tls: Tls) -> list[str]:
+    options = ["--certificate", str(tls.certificate), "--certificate-key", str(tls.key)]
+    if tls.client_authority is not None:
+        options += ["--client-authority", str(tls.client_authority)]
+    return options

@@ -1,0 +1,114 @@
+"""The HTTP server: uvicorn as this service sets it up, and the heads that it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+import uvicorn
+
+from tools.service.handshakes import TlsListener
+from tools.service.protocol import IDLE_S_MAX, Connection, close_slow
+
+GRACE_S = 20
+BACKLOG = 1024
+
+
+class Servers:
+    """The servers of one process, each for one kind of socket, all on one loop."""
+
+    def __init__(self) -> None:
+        self._servers: list[_Server] = []
+
+    def serve(
+        self, application: Any, listening: socket.socket, context: ssl.SSLContext | None
+    ) -> Coroutine[Any, Any, None]:
+        """What answers at one socket until `stop`, with all that it needs loaded."""
+        config = uvicorn_config(application)
+        config.load()
+        config.ssl = context
+        server = _Server(config)
+        self._servers.append(server)
+        return server.serve([listening])
+
+    async def watch_heads(self) -> None:
+        """Close connections whose heads do not come to their end, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1)
+            for server in self._servers:
+                close_slow(server.server_state.connections, loop.time())
+
+    def stop(self) -> None:
+        """Take no more connections, and end once what is in hand is answered."""
+        for server in self._servers:
+            server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the service."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """None."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; over TLS with a listener that counts who has not done a handshake yet."""
+        context = self.config.ssl
+        if context is None:
+            await super().startup(sockets)
+            return
+        assert sockets is not None
+        state = self.server_state
+
+        def make() -> Connection:
+            return Connection(self.config, state, self.lifespan.state)
+
+        # uvicorn closes them as it would close the loop's own.
+        self.servers = [TlsListener(one, context, make, state.connections) for one in sockets]  # type: ignore[misc]
+        self.started = True
+
+
+class ServerLines(logging.Handler):
+    """Takes over records of the server's, without what an exception quotes."""
+
+    def __init__(self, say: Callable[..., None]) -> None:
+        super().__init__(logging.WARNING)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it, and of what was raised the type alone."""
+        raised = record.exc_info[0] if record.exc_info else None
+        told = {} if raised is None else {"exception": raised.__name__}
+        self._say(str(record.msg), **told)
+
+
+def hand_lines_to(say: Callable[..., None]) -> None:
+    """Say by this what the HTTP server has to say, without what it would fill in."""
+    log = logging.getLogger("uvicorn.error")
+    log.handlers, log.propagate = [ServerLines(say)], False
+
+
+def uvicorn_config(application: Any) -> uvicorn.Config:
+    """How each server of the service is set up, but for TLS."""
+    return uvicorn.Config(
+        application,
+        http=Connection,
+        loop="uvloop",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        headers=[("Cache-Control", "no-store")],
+        backlog=BACKLOG,
+        timeout_keep_alive=IDLE_S_MAX,
+        timeout_graceful_shutdown=GRACE_S,
+    )

@@ -1,0 +1,99 @@
+"""A request's head and body as they come in, within their bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ledger.errors import InvalidInput, LedgerError, Unavailable
+from tools.service.forms import BODY_BYTES_MAX
+from tools.service.replies import Message, Receive, too_busy
+
+IN_HAND_MAX = 1000
+"""Requests that are worked on at once."""
+BODY_S_MAX = 30.0
+LARGE_BYTES = 64 * 1024
+LARGE_MAX = 32
+"""Bodies beyond `LARGE_BYTES` that are read at once."""
+_ONCE = (b"authorization", b"content-type", b"content-length", b"idempotency-key")
+"""Headers of which two would mean different things to different readers."""
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+def headers_by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The headers by name; `malformed-header` where one that must be alone comes twice."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in found and name in _ONCE:
+            raise InvalidInput("malformed-header", f"{name.decode()} comes more than once.")
+        found[name] = value
+    return found
+
+
+class Bodies:
+    """Reads bodies, of which few may be large at once, so that nobody fills the memory."""
+
+    def __init__(self) -> None:
+        self._large = 0
+
+    async def read(self, told: bytes, receive: Receive) -> bytes:
+        """The whole body, whose length the head tells; `body-too-large`, `request-too-slow`.
+
+        `too-busy` where it would be one large body too many; `ClientGone` where the connection
+        ends before it.
+        """
+        if not told.isdigit() or len(told) > 10 or int(told) > BODY_BYTES_MAX:
+            raise too_large()
+        message = await receive()
+        if not message.get("more_body") and message["type"] == "http.request":
+            return bytes(message["body"])  # nearly always all there is
+        held = _Held()
+        try:
+            async with asyncio.timeout(BODY_S_MAX):
+                return await self._gather(held, message, receive)
+        except TimeoutError:
+            raise too_slow() from None
+        finally:
+            self._large -= held.is_large
+
+    async def _gather(self, held: _Held, message: Message, receive: Receive) -> bytes:
+        content = bytearray()
+        while True:
+            if message["type"] != "http.request":
+                raise ClientGone
+            content += message["body"]
+            if len(content) > BODY_BYTES_MAX:
+                raise too_large()
+            if len(content) > LARGE_BYTES and not held.is_large:
+                if self._large >= LARGE_MAX:
+                    raise too_busy()
+                held.is_large = True
+                self._large += 1
+            if not message.get("more_body"):
+                return bytes(content)
+            message = await receive()
+
+
+@dataclass(slots=True)
+class _Held:
+    """What one body takes of what all may."""
+
+    is_large: bool = False
+
+
+def too_large() -> LedgerError:
+    """More than a body has."""
+    return InvalidInput("body-too-large", f"A body has at most {BODY_BYTES_MAX} bytes.")
+
+
+def too_slow() -> LedgerError:
+    """It did not end in time."""
+    return Unavailable(
+        "request-too-slow",
+        f"The body did not come to its end within {BODY_S_MAX:.0f} seconds.",
+        hint="Nothing was done; send it again.",
+    )
