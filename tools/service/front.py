@@ -23,6 +23,8 @@ import uvloop
 
 from ledger.errors import LedgerError
 from tools.service.frames import (
+    ASKED_MAX,
+    SAID_LENGTH_MAX,
     Answer,
     Asked,
     BrokenFrame,
@@ -39,7 +41,7 @@ from tools.service.pauses import collect_seldom, keep_what_is_there
 from tools.service.peers import NOBODY, Peer
 from tools.service.protocol import ANSWER, PEER
 from tools.service.reading import IN_HAND_MAX, Bodies, ClientGone
-from tools.service.replies import Answered, Receive, Scope, Send, deliver
+from tools.service.replies import Answered, Receive, Scope, Send, deliver, failed, too_busy
 from tools.service.tls import Tls
 
 _LOOKED_AT = frozenset(
@@ -85,9 +87,10 @@ class Link(asyncio.Protocol):
         """Tell that this process answers."""
         self._transport.write(frame(Ready()))
 
-    def say(self, message: str, **told: str) -> None:
+    def say(self, message: str, exception: str = "") -> None:
         """Put a line into the service's log."""
-        self._transport.write(frame(Said(message, told)))
+        said = Said(message[:SAID_LENGTH_MAX], exception[:SAID_LENGTH_MAX])
+        self._transport.write(frame(said))
 
     async def ask(
         self, scope: Scope, headers: list[tuple[bytes, bytes]], body: bytes, fault: str
@@ -120,6 +123,9 @@ class Front:
         headers = [one for one in scope["headers"] if one[0] in _LOOKED_AT]
         self._in_hand += 1
         try:
+            if self._in_hand > ASKED_MAX // 2:
+                await deliver(failed(too_busy(), b"POST"), whole, send)
+                return
             body, fault = await self._body(scope["method"], headers, receive)
             answered = await self._link.ask(scope, headers, body, fault)
         except ClientGone:

@@ -10,8 +10,11 @@ import os
 import select
 import signal
 import socket
+import subprocess
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import uvloop
@@ -103,6 +106,14 @@ def ask_until_answered(address, said, seconds=30):
             pass
         finally:
             client.close()
+
+
+def wait_until(holds, seconds=30):
+    """Look again and again until it does."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
 
 
 def test_what_is_asked_over_tcp_is_answered_as_without_a_front(furnished, tmp_path):
@@ -254,7 +265,7 @@ def test_a_front_that_does_not_start_is_said_and_nothing_is_left(file, tmp_path,
 
 MESSAGES = [
     Asked(1, "POST", GET, "192.0.2.7", [(b"accept", b"*/*")], b'{"a": 1}', ""),
-    Said("Invalid HTTP request received.", {"exception": "ValueError"}),
+    Said("Invalid HTTP request received.", "ValueError"),
     Ready(),
 ]
 
@@ -351,3 +362,45 @@ def test_a_front_says_what_is_no_http(fronted):
     fronted.stranger(token()).ok(GET, PAYROLL)
     lines = [json.loads(line) for line in fronted.logged().splitlines()]
     assert "Invalid HTTP request received." in [one.get("message") for one in lines]
+
+
+def test_a_front_that_does_not_stop_is_ended(file, tmp_path, monkeypatch):
+    """One that the system has stopped does not keep the service from its end."""
+    monkeypatch.setattr(fronts, "STOP_S", 0.5)
+    with running(file, tmp_path, front_processes=1) as service:
+        (line,) = service.service._fronts._lines
+        os.kill(line._process.pid, signal.SIGSTOP)
+    assert line._process.returncode == -signal.SIGKILL
+
+
+def test_told_to_stop_while_fronts_start_it_stops(file, tmp_path, monkeypatch):
+    """The service ends without an error, and leaves no socket and no process."""
+    made = []
+
+    def program(*arguments, **named):
+        made.append(subprocess.Popen(*arguments, **named))
+        asyncio.get_running_loop().call_soon(service.stop)
+        return made[-1]
+
+    monkeypatch.setattr(
+        fronts, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": program})
+    )
+    address = Address("127.0.0.1", 0)
+    wanted = ServiceSettings(tmp_path / "socket", address, None, False, None, 1e6, 1e6, 2)
+    service = Service(settings_of(file), wanted, Journal(Outlet(io.StringIO().write)))
+    uvloop.run(service.serve())
+    service.close()
+    assert [one.returncode for one in made] == [0, 0]
+    assert not (tmp_path / "socket").exists()
+
+
+def test_a_front_that_does_not_start_again_is_told_of_until_one_does(fronted, monkeypatch):
+    """Each try has its line, with the status of what ended."""
+    with monkeypatch.context() as broken:
+        broken.setattr(fronts.sys, "executable", "/bin/false")
+        os.kill(front_of(fronted), signal.SIGKILL)
+        wait_until(lambda: "front-not-started" in fronted.log.getvalue())
+    assert ask_until_answered(fronted.address, token()).status == 200
+    lines = [json.loads(line) for line in fronted.logged().splitlines()]
+    told = {one["message"] for one in lines if one["event"] == "front-not-started"}
+    assert told == {"A process that is to speak HTTP did not start: it ended with status 1."}
