@@ -40,7 +40,7 @@ from tools.service.http_server import Servers, hand_lines_to
 from tools.service.pauses import collect_seldom, keep_what_is_there
 from tools.service.peers import NOBODY, Peer
 from tools.service.protocol import ANSWER, PEER
-from tools.service.reading import IN_HAND_MAX, Bodies, ClientGone
+from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, LARGE_MAX, Bodies, ClientGone
 from tools.service.replies import Answered, Receive, Scope, Send, deliver, failed, too_busy
 from tools.service.tls import Tls
 
@@ -115,6 +115,8 @@ class Front:
         self._link = link
         self._bodies = Bodies()
         self._in_hand = 0
+        self._large = 0
+        """Bodies that are not answered yet, for the ledger's process may be slower than clients."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request by what the ledger's process says."""
@@ -127,12 +129,24 @@ class Front:
                 await deliver(failed(too_busy(), b"POST"), whole, send)
                 return
             body, fault = await self._body(scope["method"], headers, receive)
-            answered = await self._link.ask(scope, headers, body, fault)
+            answered = await self._ask(scope, headers, body, fault)
         except ClientGone:
             return
         finally:
             self._in_hand -= 1
         await deliver(answered, whole, send)
+
+    async def _ask(
+        self, scope: Scope, headers: list[tuple[bytes, bytes]], body: bytes, fault: str
+    ) -> Answered:
+        is_large = len(body) > LARGE_BYTES
+        if is_large and self._large >= LARGE_MAX:
+            return await self._link.ask(scope, headers, b"", "too-busy")
+        self._large += is_large
+        try:
+            return await self._link.ask(scope, headers, body, fault)
+        finally:
+            self._large -= is_large
 
     async def _body(
         self, method: str, headers: list[tuple[bytes, bytes]], receive: Receive

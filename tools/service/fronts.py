@@ -34,7 +34,8 @@ from tools.service.frames import (
 from tools.service.http_server import GRACE_S
 from tools.service.journal import Journal
 from tools.service.peers import Peer, peer_of_source
-from tools.service.reading import too_large, too_slow
+from tools.service.protocol import HEAD_BYTES_MAX
+from tools.service.reading import LARGE_BYTES, LARGE_MAX, too_large, too_slow
 from tools.service.replies import Answered, too_busy
 from tools.service.tls import Tls
 
@@ -157,6 +158,7 @@ class _Line(asyncio.Protocol):
         self._frames = Frames(ToLedger, ASKED_BYTES_MAX)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._large = 0
         self._ready = asyncio.Event()
         self._may_write = asyncio.Event()
         self._may_write.set()
@@ -217,7 +219,8 @@ class _Line(asyncio.Protocol):
 
     def _take(self, message: object) -> None:
         if isinstance(message, Asked):
-            if len(self._tasks) >= ASKED_MAX:
+            self._large += _is_large(message)
+            if len(self._tasks) >= ASKED_MAX or self._large > 2 * LARGE_MAX:
                 raise BrokenFrame("more than a front has in hand")
             task = self._loop.create_task(self._answer(message, _peer(message)))
             self._tasks.add(task)
@@ -229,7 +232,10 @@ class _Line(asyncio.Protocol):
 
     async def _answer(self, asked: Asked, peer: Peer) -> None:
         request = Request(asked.method, asked.path, asked.headers, peer, partial(_body, asked))
-        await self._door.answer(request, partial(self._send, asked.number))
+        try:
+            await self._door.answer(request, partial(self._send, asked.number))
+        finally:
+            self._large -= _is_large(asked)
 
     async def _send(self, number: int, answered: Answered) -> None:
         while not self._may_write.is_set():
@@ -237,6 +243,11 @@ class _Line(asyncio.Protocol):
         if not self._transport.is_closing():
             status, media_type, content, _, headers = answered
             self._transport.write(frame(Answer(number, status, media_type, content, headers)))
+
+
+def _is_large(asked: Asked) -> bool:
+    size = len(asked.body) + sum(len(name) + len(value) for name, value in asked.headers)
+    return size > LARGE_BYTES + HEAD_BYTES_MAX
 
 
 def _peer(asked: Asked) -> Peer:

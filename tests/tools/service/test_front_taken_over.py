@@ -7,7 +7,9 @@ import json
 import signal
 import socket
 import subprocess
+import threading
 import time
+from contextlib import contextmanager
 
 import msgspec
 import pytest
@@ -16,8 +18,11 @@ from tests.ledger.tokens.minting import mint
 from tests.tools.service.conftest import furnish, running
 from tests.tools.service.test_callers import trust
 from tools.service import fronts
+from tools.service.forms import BODY_BYTES_MAX
 from tools.service.frames import ASKED_MAX, Asked, Frames, Ready, ToFront, frame
 from tools.service.protocol import HEAD_BYTES_MAX
+from tools.service.reading import LARGE_MAX
+from tools.service.server import THREADS
 
 GET = "/v1/credentials/get"
 JSON = (b"content-type", b"application/json")
@@ -182,3 +187,29 @@ def test_faults_numbers_and_words_it_makes_up(taken_over):
         assert (answer.number, answer.status) == (number, 200)
     taken_over.end.sendall(frame(Ready()) * 2)
     assert taken_over.ask(headers=head).status == 200
+
+
+@contextmanager
+def verifying_nothing(service):
+    """Meanwhile nobody's token is verified, so whoever shows one waits."""
+    going = threading.Event()
+    for _ in range(THREADS):
+        service.service.seal.threads.submit(going.wait)
+    try:
+        yield
+    finally:
+        going.set()
+
+
+@pytest.mark.parametrize("part", ["body", "headers"])
+def test_whoever_fills_the_memory_with_large_requests_is_let_go(service, taken_over, part):
+    """A front that does what it should hands on few at once."""
+    head, body = [JSON, (b"authorization", b"Bearer x")], PAYROLL
+    if part == "body":
+        body += b" " * (BODY_BYTES_MAX - len(body))
+    else:
+        head += [(b"x", b"x" * HEAD_BYTES_MAX)] * 100
+    asked = frame(Asked(1, "POST", GET, "192.0.2.7", head, body, ""))
+    with verifying_nothing(service), pytest.raises(ConnectionError):
+        for _ in range(4 * LARGE_MAX):
+            taken_over.end.sendall(asked)

@@ -24,6 +24,7 @@ from tests.ledger.tokens.minting import mint
 from tests.tools.service.clients import MSGPACK, Client
 from tests.tools.service.conftest import VALUES, furnish, running, settings_of
 from tests.tools.service.test_callers import ALICE, trust
+from tests.tools.service.test_front_taken_over import verifying_nothing
 from tests.tools.service.test_load import Load, granted_positions
 from tests.tools.service.test_seal import process
 from tools.service import fronts, reading
@@ -404,3 +405,26 @@ def test_a_front_that_does_not_start_again_is_told_of_until_one_does(fronted, mo
     lines = [json.loads(line) for line in fronted.logged().splitlines()]
     told = {one["message"] for one in lines if one["event"] == "front-not-started"}
     assert told == {"A process that is to speak HTTP did not start: it ended with status 1."}
+
+
+def test_few_large_bodies_wait_for_an_answer_at_once(fronted):
+    """Whoever comes with one more is told to come again; small ones are handed on."""
+    large = b'{"application": "payroll"}' + b" " * reading.LARGE_BYTES
+    with verifying_nothing(fronted):
+        waiting = [fronted.stranger("x").connected() for _ in range(reading.LARGE_MAX + 1)]
+        for one in waiting:
+            one.sendall(whole(large))
+        (turned_away, *_), _, _ = select.select(waiting, [], [], 30)
+        assert turned_away.recv(65536).startswith(b"HTTP/1.1 503 ")
+    held = [one for one in waiting if one is not turned_away]
+    assert {one.recv(65536)[9:12] for one in held} == {b"401"}
+    for one in waiting:
+        one.close()
+
+
+def whole(body):
+    """A request with a token of nobody's."""
+    return (
+        b"POST /v1/credentials/get HTTP/1.1\r\nhost: x\r\nauthorization: Bearer x\r\n"
+        b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    )
