@@ -62,6 +62,9 @@ class Said(msgspec.Struct, frozen=True, array_like=True, tag=2):
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """The front answers from now on."""
 
+    is_confined: bool
+    """Whether the kernel keeps it from files; see `confinement`."""
+
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """What leaves; the parts are those of `Answered`."""

@@ -16,12 +16,14 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 from pathlib import Path
 from typing import cast
 
 import uvloop
 
 from ledger.errors import LedgerError
+from tools.service.confinement import confine
 from tools.service.frames import (
     ASKED_MAX,
     SAID_LENGTH_MAX,
@@ -36,7 +38,7 @@ from tools.service.frames import (
     frame,
 )
 from tools.service.hardening import harden
-from tools.service.http_server import Servers, hand_lines_to
+from tools.service.http_server import Servers, hand_lines_to, uvicorn_config
 from tools.service.pauses import collect_seldom, keep_what_is_there
 from tools.service.peers import NOBODY, Peer
 from tools.service.protocol import ANSWER, PEER
@@ -83,9 +85,9 @@ class Link(asyncio.Protocol):
         del exc
         os._exit(1)
 
-    def ready(self) -> None:
+    def ready(self, *, is_confined: bool) -> None:
         """Tell that this process answers."""
-        self._transport.write(frame(Ready()))
+        self._transport.write(frame(Ready(is_confined)))
 
     def say(self, message: str, exception: str = "") -> None:
         """Put a line into the service's log."""
@@ -163,7 +165,9 @@ class Front:
             return b"", error.code
 
 
-async def _run(link_end: int, listening: int, tls: Tls | None) -> None:
+async def _run(
+    link_end: int, listening: int, context: ssl.SSLContext | None, *, is_confined: bool
+) -> None:
     loop = asyncio.get_running_loop()
     servers = Servers()
     loop.add_signal_handler(signal.SIGTERM, servers.stop)
@@ -171,9 +175,8 @@ async def _run(link_end: int, listening: int, tls: Tls | None) -> None:
     end.setblocking(False)
     _, link = await loop.create_connection(lambda: Link(servers), sock=end)
     hand_lines_to(link.say)
-    context = None if tls is None else tls.context()
     heads = loop.create_task(servers.watch_heads())
-    link.ready()
+    link.ready(is_confined=is_confined)
     await servers.run(Front(link), socket.socket(fileno=listening), context)
     heads.cancel()
 
@@ -195,10 +198,12 @@ def main() -> None:
     harden()
     collect_seldom()
     keep_what_is_there()
-    tls = None
+    context = None
     if given.certificate is not None:
-        tls = Tls(given.certificate, given.certificate_key, given.client_authority)
-    uvloop.run(_run(given.link, given.listening, tls))
+        context = Tls(given.certificate, given.certificate_key, given.client_authority).context()
+    uvicorn_config(Front).load()  # what it imports is not there to be had later
+    is_confined = confine()
+    uvloop.run(_run(given.link, given.listening, context, is_confined=is_confined))
     os._exit(0)
 
 

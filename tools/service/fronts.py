@@ -227,7 +227,9 @@ class _Line(asyncio.Protocol):
             task.add_done_callback(self._tasks.discard)
         elif isinstance(message, Said):
             self._journal.server_said(message.message, message.exception)
-        elif isinstance(message, Ready):
+        elif isinstance(message, Ready) and not self._ready.is_set():
+            if not message.is_confined:
+                self._journal.front_not_confined()
             self._ready.set()
 
     async def _answer(self, asked: Asked, peer: Peer) -> None:

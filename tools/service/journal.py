@@ -64,6 +64,10 @@ class Journal:
         """Another one did not start, and is tried again."""
         self._log.error("front-not-started", message=sentence)
 
+    def front_not_confined(self) -> None:
+        """The kernel does not keep a front from the files of the service's account."""
+        self._log.warning("front-not-confined")
+
     def stopping(self) -> None:
         """No more connections are taken."""
         self._log.info("stopping")

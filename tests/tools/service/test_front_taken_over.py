@@ -185,7 +185,7 @@ def test_faults_numbers_and_words_it_makes_up(taken_over):
     for number in (0, -1, 2**63, 7, 7):
         answer = taken_over.ask(number, headers=head)
         assert (answer.number, answer.status) == (number, 200)
-    taken_over.end.sendall(frame(Ready()) * 2)
+    taken_over.end.sendall(frame(Ready(is_confined=True)) * 2)
     assert taken_over.ask(headers=head).status == 200
 
 
@@ -213,3 +213,10 @@ def test_whoever_fills_the_memory_with_large_requests_is_let_go(service, taken_o
     with verifying_nothing(service), pytest.raises(ConnectionError):
         for _ in range(4 * LARGE_MAX):
             taken_over.end.sendall(asked)
+
+
+def test_a_front_that_the_kernel_does_not_confine_is_told_of(service, taken_over):
+    """Once, however often it says so; of one that is confined nothing is said."""
+    taken_over.end.sendall(frame(Ready(is_confined=False)) * 2)
+    assert taken_over.ask().status == 401
+    assert [one["event"] for one in lines_of(service)].count("front-not-confined") == 1

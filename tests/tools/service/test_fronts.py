@@ -267,7 +267,7 @@ def test_a_front_that_does_not_start_is_said_and_nothing_is_left(file, tmp_path,
 MESSAGES = [
     Asked(1, "POST", GET, "192.0.2.7", [(b"accept", b"*/*")], b'{"a": 1}', ""),
     Said("Invalid HTTP request received.", "ValueError"),
-    Ready(),
+    Ready(is_confined=True),
 ]
 
 
