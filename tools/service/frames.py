@@ -4,21 +4,32 @@
     to ledger: Asked, Said, Ready        to a front: Answer, Stop
 
 A front process is where strangers' bytes are parsed, so the ledger's process takes from it nothing
-but these messages, decoded into their types and bounded in length; anything else ends the front.
+but these messages, decoded into their types and bounded in length, each of their words as well, for
+some are kept: an address as long as its share is not whole, a line of the log for ever. Anything
+else ends the front.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from tools.service.forms import BODY_BYTES_MAX
-from tools.service.protocol import HEAD_BYTES_MAX
+from tools.service.protocol import CONNECTIONS_MAX, HEAD_BYTES_MAX
 
 ASKED_BYTES_MAX = BODY_BYTES_MAX + 2 * HEAD_BYTES_MAX
+ASKED_MAX = 2 * CONNECTIONS_MAX
+"""Requests of one front that are worked on at once; one that does what it should keeps to half."""
+SAID_LENGTH_MAX = 200
+_SOURCE_LENGTH_MAX = 64
 _LENGTH_BYTES = 4
 ANY_LENGTH = (1 << 8 * _LENGTH_BYTES) - 1
+HeadText = Annotated[str, Meta(max_length=HEAD_BYTES_MAX)]
+HeadBytes = Annotated[bytes, Meta(max_length=HEAD_BYTES_MAX)]
+SaidText = Annotated[str, Meta(max_length=SAID_LENGTH_MAX)]
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -26,29 +37,33 @@ class Asked(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
     number: int
     """Of this connection, for the answer."""
-    method: str
-    path: str
-    source: str
+    method: HeadText
+    path: HeadText
+    source: Annotated[str, Meta(max_length=_SOURCE_LENGTH_MAX)]
     """The address it came from, as `Peer` has it."""
-    headers: list[tuple[bytes, bytes]]
+    headers: Annotated[list[tuple[HeadBytes, HeadBytes]], Meta(max_length=HEAD_BYTES_MAX)]
     """Those that the door looks at, as they came."""
     body: bytes
     fault: str
     """The code of what is wrong with the body; nothing if it came in whole."""
 
+    def __repr__(self) -> str:
+        return f"Asked({self.number}, •••)"
+
 
 class Said(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """Something that the front's HTTP server has to say, for the service's log."""
 
-    message: str
-    told: dict[str, str]
+    message: SaidText
+    exception: SaidText
+    """The type of what was raised; nothing where nothing was."""
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """The front answers from now on."""
 
-    confined: int
-    """The version of what it was confined by; 0 for nothing."""
+    is_confined: bool
+    """Whether the kernel keeps it from files; see `confinement`."""
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, tag=4):

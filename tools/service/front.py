@@ -4,9 +4,9 @@
 
 Parsing what strangers send costs as much as answering it, and is where a fault would be met first.
 Here it is done on another core, by a process that has neither the keyring nor the store, nor
-anything of the environment that leads to them, and gave up opening files. Whose a request is, and
-what becomes of it, is decided by the ledger's process alone, from the token itself. Without that
-process there is nothing to say, so its end is this one's.
+anything of the environment that leads to them. Whose a request is, and what becomes of it, is
+decided by the ledger's process alone, from the token itself. Without that process there is nothing
+to say, so its end is this one's.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 from pathlib import Path
 from typing import cast
 
 import uvloop
 
 from ledger.errors import LedgerError
-from tools.service.confinement import confine, folders_of_modules
+from tools.service.confinement import confine
 from tools.service.frames import (
+    ASKED_MAX,
+    SAID_LENGTH_MAX,
     Answer,
     Asked,
     BrokenFrame,
@@ -35,12 +38,12 @@ from tools.service.frames import (
     frame,
 )
 from tools.service.hardening import harden
-from tools.service.http_server import Servers, hand_lines_to
+from tools.service.http_server import Servers, hand_lines_to, uvicorn_config
 from tools.service.pauses import collect_seldom, keep_what_is_there
 from tools.service.peers import NOBODY, Peer
 from tools.service.protocol import ANSWER, PEER
-from tools.service.reading import IN_HAND_MAX, Bodies, ClientGone
-from tools.service.replies import Answered, Receive, Scope, Send, deliver
+from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, LARGE_MAX, Bodies, ClientGone
+from tools.service.replies import Answered, Receive, Scope, Send, deliver, failed, too_busy
 from tools.service.tls import Tls
 
 _LOOKED_AT = frozenset(
@@ -82,13 +85,14 @@ class Link(asyncio.Protocol):
         del exc
         os._exit(1)
 
-    def ready(self, confined: int) -> None:
-        """Tell that this process answers, and what it gave up."""
-        self._transport.write(frame(Ready(confined)))
+    def ready(self, *, is_confined: bool) -> None:
+        """Tell that this process answers."""
+        self._transport.write(frame(Ready(is_confined)))
 
-    def say(self, message: str, **told: str) -> None:
+    def say(self, message: str, exception: str = "") -> None:
         """Put a line into the service's log."""
-        self._transport.write(frame(Said(message, told)))
+        said = Said(message[:SAID_LENGTH_MAX], exception[:SAID_LENGTH_MAX])
+        self._transport.write(frame(said))
 
     async def ask(
         self, scope: Scope, headers: list[tuple[bytes, bytes]], body: bytes, fault: str
@@ -113,6 +117,8 @@ class Front:
         self._link = link
         self._bodies = Bodies()
         self._in_hand = 0
+        self._large = 0
+        """Bodies that are not answered yet, for the ledger's process may be slower than clients."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request by what the ledger's process says."""
@@ -121,13 +127,28 @@ class Front:
         headers = [one for one in scope["headers"] if one[0] in _LOOKED_AT]
         self._in_hand += 1
         try:
+            if self._in_hand > ASKED_MAX // 2:
+                await deliver(failed(too_busy(), b"POST"), whole, send)
+                return
             body, fault = await self._body(scope["method"], headers, receive)
-            answered = await self._link.ask(scope, headers, body, fault)
+            answered = await self._ask(scope, headers, body, fault)
         except ClientGone:
             return
         finally:
             self._in_hand -= 1
         await deliver(answered, whole, send)
+
+    async def _ask(
+        self, scope: Scope, headers: list[tuple[bytes, bytes]], body: bytes, fault: str
+    ) -> Answered:
+        is_large = len(body) > LARGE_BYTES
+        if is_large and self._large >= LARGE_MAX:
+            return await self._link.ask(scope, headers, b"", "too-busy")
+        self._large += is_large
+        try:
+            return await self._link.ask(scope, headers, body, fault)
+        finally:
+            self._large -= is_large
 
     async def _body(
         self, method: str, headers: list[tuple[bytes, bytes]], receive: Receive
@@ -144,7 +165,9 @@ class Front:
             return b"", error.code
 
 
-async def _run(link_end: int, listening: int, tls: Tls | None) -> None:
+async def _run(
+    link_end: int, listening: int, context: ssl.SSLContext | None, *, is_confined: bool
+) -> None:
     loop = asyncio.get_running_loop()
     servers = Servers()
     loop.add_signal_handler(signal.SIGTERM, servers.stop)
@@ -152,11 +175,9 @@ async def _run(link_end: int, listening: int, tls: Tls | None) -> None:
     end.setblocking(False)
     _, link = await loop.create_connection(lambda: Link(servers), sock=end)
     hand_lines_to(link.say)
-    context = None if tls is None else tls.context()
-    serving = servers.serve(Front(link), socket.socket(fileno=listening), context)
     heads = loop.create_task(servers.watch_heads())
-    link.ready(confine(folders_of_modules()))
-    await serving
+    link.ready(is_confined=is_confined)
+    await servers.run(Front(link), socket.socket(fileno=listening), context)
     heads.cancel()
 
 
@@ -177,10 +198,12 @@ def main() -> None:
     harden()
     collect_seldom()
     keep_what_is_there()
-    tls = None
+    context = None
     if given.certificate is not None:
-        tls = Tls(given.certificate, given.certificate_key, given.client_authority)
-    uvloop.run(_run(given.link, given.listening, tls))
+        context = Tls(given.certificate, given.certificate_key, given.client_authority).context()
+    uvicorn_config(Front).load()  # what it imports is not there to be had later
+    is_confined = confine()
+    uvloop.run(_run(given.link, given.listening, context, is_confined=is_confined))
     os._exit(0)
 
 

@@ -20,6 +20,7 @@ from ledger.errors import Unavailable
 from tools.service.door import Door, Request
 from tools.service.frames import (
     ASKED_BYTES_MAX,
+    ASKED_MAX,
     Answer,
     Asked,
     BrokenFrame,
@@ -30,9 +31,11 @@ from tools.service.frames import (
     ToLedger,
     frame,
 )
+from tools.service.http_server import GRACE_S
 from tools.service.journal import Journal
-from tools.service.peers import Peer
-from tools.service.reading import too_large, too_slow
+from tools.service.peers import Peer, peer_of_source
+from tools.service.protocol import HEAD_BYTES_MAX
+from tools.service.reading import LARGE_BYTES, LARGE_MAX, too_large, too_slow
 from tools.service.replies import Answered, too_busy
 from tools.service.tls import Tls
 
@@ -40,6 +43,8 @@ START_S = 30.0
 _PAUSE_S = 1.0
 """Before another one is started."""
 _END_S = 5.0
+STOP_S = GRACE_S + _END_S
+"""How long one that was told to stop may take."""
 _FAULTS = {
     "body-too-large": too_large,
     "request-too-slow": too_slow,
@@ -64,8 +69,16 @@ class Fronts:
         self._stopping = asyncio.Event()
 
     async def start(self) -> list[_Line]:
-        """Start them; `front-not-started`."""
-        return list(await asyncio.gather(*(self._start() for _ in range(self._count))))
+        """Start them all, or none: `front-not-started`."""
+        starts = (self._start() for _ in range(self._count))
+        started = await asyncio.gather(*starts, return_exceptions=True)
+        lines = [one for one in started if isinstance(one, _Line)]
+        faults = [one for one in started if isinstance(one, BaseException)]
+        if faults and not self._stopping.is_set():
+            self.stop()
+            await self.keep(lines)
+            raise faults[0]
+        return lines
 
     async def keep(self, lines: list[_Line]) -> None:
         """See to it that there are as many until `stop`, and wait for their ends."""
@@ -91,15 +104,22 @@ class Fronts:
                 await asyncio.wait_for(self._stopping.wait(), _PAUSE_S)
             if self._stopping.is_set():
                 return
-            line = None
-            with contextlib.suppress(Unavailable, OSError):
+            try:
                 line = await self._start()
+            except Unavailable as error:
+                line = None
+                self._journal.front_not_started(error.message)
 
     async def _start(self) -> _Line:
-        ours, theirs = socket.socketpair()
+        if self._stopping.is_set():
+            raise _not_started("the service is told to stop")
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                process = self._process(theirs)
+        except OSError as error:
+            raise _not_started(error.strerror or type(error).__name__) from error
         ours.setblocking(False)
-        with theirs:
-            process = self._process(theirs)
         loop = asyncio.get_running_loop()
         _, line = await loop.create_connection(
             lambda: _Line(process, self._door, self._journal), sock=ours
@@ -138,7 +158,10 @@ class _Line(asyncio.Protocol):
         self._frames = Frames(ToLedger, ASKED_BYTES_MAX)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._large = 0
         self._ready = asyncio.Event()
+        self._may_write = asyncio.Event()
+        self._may_write.set()
         self.ended = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -151,11 +174,23 @@ class _Line(asyncio.Protocol):
             for message in self._frames.of(data):
                 self._take(message)
         except BrokenFrame:
+            self._process.kill()  # in whosever hands it is
             self._transport.abort()
+
+    def pause_writing(self) -> None:
+        """It takes no answers, so it is asked for nothing more."""
+        self._may_write.clear()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._may_write.set()
+        self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The front has ended."""
         del exc
+        self._may_write.set()
         self.ended.set()
         self._ready.set()
 
@@ -165,18 +200,14 @@ class _Line(asyncio.Protocol):
             await asyncio.wait_for(self._ready.wait(), START_S)
         if self.ended.is_set() or not self._ready.is_set():
             self._process.kill()
-            await self.process_ended()
-            raise Unavailable(
-                "front-not-started",
-                "A process that is to speak HTTP did not start.",
-                hint="Look at the host's limits of processes and memory, or give"
-                " --front-processes 0.",
-            )
+            status = await self.process_ended()
+            raise _not_started(f"it ended with status {status}")
 
     def stop(self) -> None:
         """Let it end once what it has in hand is answered."""
         if not self._transport.is_closing():
             self._transport.write(frame(Stop()))
+            self._loop.call_later(STOP_S, self._process.kill)
 
     async def process_ended(self) -> int:
         """The exit status of the process, which has hung up."""
@@ -188,26 +219,44 @@ class _Line(asyncio.Protocol):
 
     def _take(self, message: object) -> None:
         if isinstance(message, Asked):
-            task = self._loop.create_task(self._answer(message))
+            self._large += _is_large(message)
+            if len(self._tasks) >= ASKED_MAX or self._large > 2 * LARGE_MAX:
+                raise BrokenFrame("more than a front has in hand")
+            task = self._loop.create_task(self._answer(message, _peer(message)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif isinstance(message, Said):
-            self._journal.server_said(message.message, **message.told)
-        elif isinstance(message, Ready):
-            if message.confined == 0:
-                self._journal.front_unconfined()
+            self._journal.server_said(message.message, message.exception)
+        elif isinstance(message, Ready) and not self._ready.is_set():
+            if not message.is_confined:
+                self._journal.front_not_confined()
             self._ready.set()
 
-    async def _answer(self, asked: Asked) -> None:
-        request = Request(
-            asked.method, asked.path, asked.headers, Peer(asked.source), partial(_body, asked)
-        )
-        await self._door.answer(request, partial(self._send, asked.number))
+    async def _answer(self, asked: Asked, peer: Peer) -> None:
+        request = Request(asked.method, asked.path, asked.headers, peer, partial(_body, asked))
+        try:
+            await self._door.answer(request, partial(self._send, asked.number))
+        finally:
+            self._large -= _is_large(asked)
 
     async def _send(self, number: int, answered: Answered) -> None:
+        while not self._may_write.is_set():
+            await self._may_write.wait()
         if not self._transport.is_closing():
             status, media_type, content, _, headers = answered
             self._transport.write(frame(Answer(number, status, media_type, content, headers)))
+
+
+def _is_large(asked: Asked) -> bool:
+    size = len(asked.body) + sum(len(name) + len(value) for name, value in asked.headers)
+    return size > LARGE_BYTES + HEAD_BYTES_MAX
+
+
+def _peer(asked: Asked) -> Peer:
+    try:
+        return peer_of_source(asked.source)
+    except ValueError:
+        raise BrokenFrame("no address") from None
 
 
 async def _body(asked: Asked, _: bytes) -> bytes:
@@ -216,6 +265,14 @@ async def _body(asked: Asked, _: bytes) -> bytes:
         fault = _FAULTS.get(asked.fault, too_busy)
         raise fault()
     return asked.body
+
+
+def _not_started(why: str) -> Unavailable:
+    return Unavailable(
+        "front-not-started",
+        f"A process that is to speak HTTP did not start: {why}.",
+        hint="Look at the host's limits of processes and memory, or give --front-processes 0.",
+    )
 
 
 def _options(tls: Tls) -> list[str]:

@@ -7,8 +7,8 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any
+from collections.abc import Generator
+from typing import Any, Protocol
 
 import uvicorn
 
@@ -24,17 +24,19 @@ class Servers:
 
     def __init__(self) -> None:
         self._servers: list[_Server] = []
+        self._is_stopping = False
 
-    def serve(
+    async def run(
         self, application: Any, listening: socket.socket, context: ssl.SSLContext | None
-    ) -> Coroutine[Any, Any, None]:
-        """What answers at one socket until `stop`, with all that it needs loaded."""
+    ) -> None:
+        """Answer at one socket until `stop`."""
         config = uvicorn_config(application)
         config.load()
         config.ssl = context
         server = _Server(config)
+        server.should_exit = self._is_stopping  # told before it was there
         self._servers.append(server)
-        return server.serve([listening])
+        await server.serve([listening])
 
     async def watch_heads(self) -> None:
         """Close connections whose heads do not come to their end, until cancelled."""
@@ -46,6 +48,7 @@ class Servers:
 
     def stop(self) -> None:
         """Take no more connections, and end once what is in hand is answered."""
+        self._is_stopping = True
         for server in self._servers:
             server.should_exit = True
 
@@ -75,21 +78,27 @@ class _Server(uvicorn.Server):
         self.started = True
 
 
+class Say(Protocol):
+    """Takes something that the server has to say."""
+
+    def __call__(self, message: str, exception: str = "") -> None:
+        """And the type of what was raised, if anything was."""
+
+
 class ServerLines(logging.Handler):
     """Takes over records of the server's, without what an exception quotes."""
 
-    def __init__(self, say: Callable[..., None]) -> None:
+    def __init__(self, say: Say) -> None:
         super().__init__(logging.WARNING)
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say it, and of what was raised the type alone."""
         raised = record.exc_info[0] if record.exc_info else None
-        told = {} if raised is None else {"exception": raised.__name__}
-        self._say(str(record.msg), **told)
+        self._say(str(record.msg), "" if raised is None else raised.__name__)
 
 
-def hand_lines_to(say: Callable[..., None]) -> None:
+def hand_lines_to(say: Say) -> None:
     """Say by this what the HTTP server has to say, without what it would fill in."""
     log = logging.getLogger("uvicorn.error")
     log.handlers, log.propagate = [ServerLines(say)], False

@@ -60,9 +60,13 @@ class Journal:
         """A process that spoke HTTP ended by itself; another one is started."""
         self._log.warning("front-ended", status=status)
 
-    def front_unconfined(self) -> None:
-        """A process that speaks HTTP may do what its account may: the kernel knows no Landlock."""
-        self._write(self._log.warning, "front-unconfined")
+    def front_not_started(self, sentence: str) -> None:
+        """Another one did not start, and is tried again."""
+        self._log.error("front-not-started", message=sentence)
+
+    def front_not_confined(self) -> None:
+        """The kernel does not keep a front from the files of the service's account."""
+        self._log.warning("front-not-confined")
 
     def stopping(self) -> None:
         """No more connections are taken."""
@@ -84,8 +88,9 @@ class Journal:
             milliseconds=round(seconds * 1000, 1),
         )
 
-    def server_said(self, message: str, **told: str) -> None:
+    def server_said(self, message: str, exception: str = "") -> None:
         """Something that the HTTP server has to say, without what it would fill in."""
+        told = {"exception": exception} if exception else {}
         self._write(self._log.warning, "server", message=message, **told)
 
     def _write(self, write: Callable[..., Any], event: str, **told: Any) -> None:

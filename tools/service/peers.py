@@ -7,6 +7,7 @@ that is not its own canonical form is nobody's, or two accounts would be one cla
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import pwd
 import socket
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from ledger.claims import Claim, parse_claim
 from ledger.errors import InvalidInput
 
+_SITE_BITS = 64
 _CREDENTIALS = struct.Struct("3i")
 """pid, uid and gid as `struct ucred` has them."""
 
@@ -33,6 +35,7 @@ class Peer:
 
 
 NOBODY = Peer("unknown")
+_SOURCES_KEPT = 4096
 
 
 def peer_of(connection: socket.socket) -> Peer:
@@ -45,6 +48,17 @@ def peer_of(connection: socket.socket) -> Peer:
         return Peer(_site(connection.getpeername()[0]))
     except OSError:
         return NOBODY  # gone already
+
+
+@functools.lru_cache(_SOURCES_KEPT)
+def peer_of_source(source: str) -> Peer:
+    """The peer that another process tells of, never an account.
+
+    `ValueError` where it is no address as `peer_of` has it.
+    """
+    if source != NOBODY.source and source != _site(source.removesuffix(f"/{_SITE_BITS}")):
+        raise ValueError(source)
+    return Peer(source)
 
 
 def account_claim(uid: int) -> Claim | None:
@@ -62,5 +76,5 @@ def _site(text: str) -> str:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
+        return str(ipaddress.ip_network((address, _SITE_BITS), strict=False))
     return str(address)

@@ -91,6 +91,7 @@ class Service:
         self._exposition = Exposition(self._metrics.registry, watchers)
         self._servers = Servers()
         self._fronts: Fronts | None = None
+        self._is_stopping = False
         self.listening = threading.Event()
         """Set once it answers."""
         self.address: tuple[str, int] | None = None
@@ -106,8 +107,11 @@ class Service:
             fronts, lines = self._fronts, []
             if fronts is not None:
                 lines = await fronts.start()
+                if self._is_stopping:  # told before any of it answered
+                    await fronts.keep(lines)
+                    return
             undoing.pop_all()
-        runs = [self._servers.serve(*one) for one in listening]
+        runs = [self._servers.run(*one) for one in listening]
         if fronts is not None:
             runs.append(fronts.keep(lines))
         works = (self._servers.watch_heads(), self.seal.settle(), self.seal.look_ahead())
@@ -151,6 +155,7 @@ class Service:
 
     def stop(self) -> None:
         """Take no more connections, and end once what is in hand is answered; on the loop."""
+        self._is_stopping = True
         self._journal.stopping()
         self._servers.stop()
         if self._fronts is not None:

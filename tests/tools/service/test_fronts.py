@@ -10,11 +10,11 @@ import os
 import select
 import signal
 import socket
-import struct
 import subprocess
-import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import uvloop
@@ -24,10 +24,10 @@ from tests.ledger.tokens.minting import mint
 from tests.tools.service.clients import MSGPACK, Client
 from tests.tools.service.conftest import VALUES, furnish, running, settings_of
 from tests.tools.service.test_callers import ALICE, trust
+from tests.tools.service.test_front_taken_over import verifying_nothing
 from tests.tools.service.test_load import Load, granted_positions
 from tests.tools.service.test_seal import process
 from tools.service import fronts, reading
-from tools.service.confinement import _given_up, known_version
 from tools.service.forms import BODY_BYTES_MAX
 from tools.service.frames import (
     ASKED_BYTES_MAX,
@@ -109,6 +109,14 @@ def ask_until_answered(address, said, seconds=30):
             client.close()
 
 
+def wait_until(holds, seconds=30):
+    """Look again and again until it does."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
 def test_what_is_asked_over_tcp_is_answered_as_without_a_front(furnished, tmp_path):
     """Values in both forms, recorded with whose they were; problems with the headers they need."""
     with running(furnished, tmp_path, front_processes=1) as service:
@@ -161,71 +169,6 @@ def test_a_front_is_told_nothing_that_leads_to_keys_or_a_store(file, tmp_path, m
         opened = [str(one.readlink()) for one in (told / "fd").iterdir()]
         assert not [one for one in opened if str(file.store_path.parent) in one]
         assert "NoNewPrivs:\t1\n" in (told / "status").read_text(encoding="utf-8")
-        assert ("front-unconfined" in service.logged()) == (known_version() == 0)
-
-
-_GIVE_UP = """
-import json, os, socket, sys
-from tools.service.confinement import confine, folders_of_modules
-from tools.service.hardening import harden
-file, folder, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
-bound = socket.create_server(("127.0.0.1", 0))
-attempts = {
-    "read": lambda: open(file),
-    "write": lambda: open(f"{folder}/new", "w"),
-    "list": lambda: os.listdir(folder),
-    "remove": lambda: os.unlink(file),
-    "run": lambda: os.execv("/bin/true", ["true"]),
-    "connect": lambda: socket.create_connection(("127.0.0.1", port), 10),
-    "listen": lambda: socket.create_server(("127.0.0.1", 0)),
-    "signal": lambda: os.kill(os.getppid(), 0),
-}
-harden()
-version, refused = confine(folders_of_modules()), []
-for name, attempt in attempts.items():
-    try:
-        attempt()
-    except PermissionError:
-        refused.append(name)
-import wave  # a module that nothing has loaded yet
-print(json.dumps({"version": version, "refused": refused, "bound": bound.fileno() >= 0}))
-"""
-
-
-def test_a_confined_process_can_do_nothing_of_what_its_account_may(tmp_path):
-    """Nor open a file, nor run or signal anybody, nor reach a store; it still loads modules."""
-    file = tmp_path / "keyring"
-    file.write_text("canary", encoding="utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as store:
-        arguments = str(file), str(tmp_path), str(store.getsockname()[1])
-        told = subprocess.run(
-            [sys.executable, "-c", _GIVE_UP, *arguments], capture_output=True, text=True, check=True
-        )
-    found = json.loads(told.stdout)
-    if found["version"] < 6:
-        pytest.skip(f"this kernel's Landlock has version {found['version']}")
-    everything = ["read", "write", "list", "remove", "run", "connect", "listen", "signal"]
-    assert found["refused"] == everything
-    assert file.exists()
-
-
-def test_where_the_kernel_knows_no_confinement_the_log_says_so(fronted):
-    """A front that gave up nothing is told of, once it is ready."""
-    (line,) = fronted.service._fronts._lines
-    line.data_received(frame(Ready(0)))
-    events = [json.loads(one)["event"] for one in fronted.logged().splitlines()]
-    assert events.count("front-unconfined") == 1
-
-
-@pytest.mark.parametrize(
-    ("version", "kinds", "network", "scopes", "length"),
-    [(1, 13, 0, 0, 8), (3, 15, 0, 0, 8), (4, 15, 3, 0, 16), (5, 16, 3, 0, 16), (9, 16, 3, 3, 24)],
-)
-def test_what_is_given_up_is_what_the_kernel_knows(version, kinds, network, scopes, length):
-    """A bit that it does not know would be refused as a whole."""
-    attributes, size = _given_up(version)
-    assert struct.unpack("=QQQ", attributes) == ((1 << kinds) - 1, network, scopes)
-    assert size.value == length
 
 
 def test_a_front_takes_no_modules_of_the_folder_it_is_started_in(file, tmp_path, monkeypatch):
@@ -323,8 +266,8 @@ def test_a_front_that_does_not_start_is_said_and_nothing_is_left(file, tmp_path,
 
 MESSAGES = [
     Asked(1, "POST", GET, "192.0.2.7", [(b"accept", b"*/*")], b'{"a": 1}', ""),
-    Said("Invalid HTTP request received.", {"exception": "ValueError"}),
-    Ready(7),
+    Said("Invalid HTTP request received.", "ValueError"),
+    Ready(is_confined=True),
 ]
 
 
@@ -420,3 +363,68 @@ def test_a_front_says_what_is_no_http(fronted):
     fronted.stranger(token()).ok(GET, PAYROLL)
     lines = [json.loads(line) for line in fronted.logged().splitlines()]
     assert "Invalid HTTP request received." in [one.get("message") for one in lines]
+
+
+def test_a_front_that_does_not_stop_is_ended(file, tmp_path, monkeypatch):
+    """One that the system has stopped does not keep the service from its end."""
+    monkeypatch.setattr(fronts, "STOP_S", 0.5)
+    with running(file, tmp_path, front_processes=1) as service:
+        (line,) = service.service._fronts._lines
+        os.kill(line._process.pid, signal.SIGSTOP)
+    assert line._process.returncode == -signal.SIGKILL
+
+
+def test_told_to_stop_while_fronts_start_it_stops(file, tmp_path, monkeypatch):
+    """The service ends without an error, and leaves no socket and no process."""
+    made = []
+
+    def program(*arguments, **named):
+        made.append(subprocess.Popen(*arguments, **named))
+        asyncio.get_running_loop().call_soon(service.stop)
+        return made[-1]
+
+    monkeypatch.setattr(
+        fronts, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": program})
+    )
+    address = Address("127.0.0.1", 0)
+    wanted = ServiceSettings(tmp_path / "socket", address, None, False, None, 1e6, 1e6, 2)
+    service = Service(settings_of(file), wanted, Journal(Outlet(io.StringIO().write)))
+    uvloop.run(service.serve())
+    service.close()
+    assert [one.returncode for one in made] == [0, 0]
+    assert not (tmp_path / "socket").exists()
+
+
+def test_a_front_that_does_not_start_again_is_told_of_until_one_does(fronted, monkeypatch):
+    """Each try has its line, with the status of what ended."""
+    with monkeypatch.context() as broken:
+        broken.setattr(fronts.sys, "executable", "/bin/false")
+        os.kill(front_of(fronted), signal.SIGKILL)
+        wait_until(lambda: "front-not-started" in fronted.log.getvalue())
+    assert ask_until_answered(fronted.address, token()).status == 200
+    lines = [json.loads(line) for line in fronted.logged().splitlines()]
+    told = {one["message"] for one in lines if one["event"] == "front-not-started"}
+    assert told == {"A process that is to speak HTTP did not start: it ended with status 1."}
+
+
+def test_few_large_bodies_wait_for_an_answer_at_once(fronted):
+    """Whoever comes with one more is told to come again; small ones are handed on."""
+    large = b'{"application": "payroll"}' + b" " * reading.LARGE_BYTES
+    with verifying_nothing(fronted):
+        waiting = [fronted.stranger("x").connected() for _ in range(reading.LARGE_MAX + 1)]
+        for one in waiting:
+            one.sendall(whole(large))
+        (turned_away, *_), _, _ = select.select(waiting, [], [], 30)
+        assert turned_away.recv(65536).startswith(b"HTTP/1.1 503 ")
+    held = [one for one in waiting if one is not turned_away]
+    assert {one.recv(65536)[9:12] for one in held} == {b"401"}
+    for one in waiting:
+        one.close()
+
+
+def whole(body):
+    """A request with a token of nobody's."""
+    return (
+        b"POST /v1/credentials/get HTTP/1.1\r\nhost: x\r\nauthorization: Bearer x\r\n"
+        b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    )
