@@ -128,7 +128,7 @@ class Front:
         self._in_hand += 1
         try:
             if self._in_hand > ASKED_MAX // 2:
-                await deliver(failed(too_busy(), b"POST"), whole, send)
+                await deliver(failed(too_busy(), ("POST",)), whole, send)
                 return
             body, fault = await self._body(scope["method"], headers, receive)
             answered = await self._ask(scope, headers, body, fault)
