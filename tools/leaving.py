@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ledger.aggregates.application import NOBODY, readers
+from ledger.errors import NotFound
+
 if TYPE_CHECKING:
     from ledger.claims import Claim
     from ledger.usecases.acting import Acting
@@ -32,9 +35,23 @@ def leave(session: Session, acting: Acting, leaving: Claim, *, dry_run: bool) ->
             {"application": application, "role": role} for application, role in outcome.roles
         ],
         "rights": list(outcome.rights),
+        "nobody_reads": [
+            application
+            for application, role in outcome.roles
+            if role == "member" and _readers_without(session, application, leaving) == NOBODY
+        ],
         "to_change": to_change,
         "own": [{"application": row["application"], "version": row["version"]} for row in own],
     }
+
+
+def _readers_without(session: Session, application: str, leaving: Claim) -> str:
+    try:
+        state = session.ledger.application(application)
+    except NotFound:  # deleted since
+        return NOBODY
+    others = {session.ledger.canonical(claim) for claim in state.members} - {leaving}
+    return readers(others, is_open=state.open)
 
 
 def listed(session: Session) -> list[str]:

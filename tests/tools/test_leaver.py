@@ -68,6 +68,7 @@ def test_everything_is_taken_in_one_transaction(office):
     ]  # fmt: skip
     assert told["rights"] == ["create-application", "auditor"]
     assert told["own"] == [{"application": "Portal", "version": 1}]
+    assert told["nobody_reads"] == ["Portal"]
     assert topics_after(office, position) == [
         *["application.revoked"] * 4, *["role.revoked"] * 2, "audit.queried",
     ]  # fmt: skip
@@ -106,7 +107,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(office):
     assert topics_after(office, position) == ["audit.queried"]
     assert shown["position"] == position
     done = office.ok("leaver", BOB, "--yes")
-    for key in ("revoked", "rights", "to_change", "own"):
+    for key in ("revoked", "rights", "nobody_reads", "to_change", "own"):
         assert shown[key] == done[key]
     assert (shown["dry_run"], done["dry_run"]) == (True, False)
 

@@ -15,7 +15,7 @@ from tools.cli.command import Run, command
     destroys=True,
     answers=(
         '{"claim", "dry_run", "position", "revoked": [{"application", "role"}], "rights": [],'
-        ' "to_change": [as audit exposure], "own": [{"application", "version"}]}'
+        ' "nobody_reads": [application], "to_change": [as audit exposure], "own": [{"application", "version"}]}'
     ),
 )
 @click.argument("claim")
