@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -18,9 +19,22 @@ from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from tests.conftest import PASSPHRASE, new_house
 from tests.contracts.postgres_server import private_server
-from tests.tools.conftest import Cli
+from tests.tools.conftest import Answer, Cli
 
 ROOT = Path(__file__).parents[2]
+
+
+def process(environment, *arguments):
+    """The program as a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.cli.main", *arguments, "--json"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    return Answer(done.returncode, done.stdout, done.stderr.decode())
 
 
 @pytest.fixture
@@ -29,33 +43,25 @@ def program(tmp_path, postgres_server, postgres_schema):
     secret = tmp_path / "passphrase"
     secret.touch(mode=0o600)
     secret.write_text(PASSPHRASE)
+    cli = Cli(tmp_path)
 
-    def ended(*arguments: str, user: str, code: int) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "tools.cli.main", *arguments, "--json"],
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": str(ROOT),
-                "HOME": str(tmp_path),
-                "CREDLEDGER_STORE": f"{postgres_server.dsn(user)}&ledger={postgres_schema}",
-                "CREDLEDGER_KEYRING": str(tmp_path / "keys" / "keyring"),
-                "CREDLEDGER_PASSPHRASE_FILE": str(secret),
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == code, done
+    def ended(*arguments: str, user: str, code: int, as_process: bool = False) -> Answer:
+        cli.environment = {
+            "HOME": str(tmp_path),
+            "CREDLEDGER_STORE": f"{postgres_server.dsn(user)}&ledger={postgres_schema}",
+            "CREDLEDGER_KEYRING": str(tmp_path / "keys" / "keyring"),
+            "CREDLEDGER_PASSPHRASE_FILE": str(secret),
+        }
+        done = process(cli.environment, *arguments) if as_process else cli(*arguments)
+        assert done.code == code, done
         return done
 
-    def run(*arguments: str, user: str = "postgres", code: int = 0) -> dict:
-        done = ended(*arguments, user=user, code=code)
-        return json.loads(done.stdout) if code == 0 else json.loads(done.stderr)["error"]
+    def run(*arguments: str, user: str = "postgres", code: int = 0, **how: bool) -> dict:
+        done = ended(*arguments, user=user, code=code, **how)
+        return done.json if code == 0 else json.loads(done.err)["error"]
 
     def doctor(user: str, code: int = 0) -> set[tuple[str, str]]:
-        findings = json.loads(ended("doctor", user=user, code=code).stdout)["findings"]
+        findings = ended("doctor", user=user, code=code).json["findings"]
         return {(one["code"], one["severity"]) for one in findings}
 
     run.doctor = doctor
@@ -77,14 +83,15 @@ def roles(postgres_server):
 
 
 def test_an_owner_prepares_and_a_writer_works(program, roles):
-    """Tables by one role, everything else by another that may only append."""
+    """Tables by one role, everything else by another that may only append; each a process."""
     owner, writer = roles
+    secret, program = program.secret, functools.partial(program, as_process=True)
     refused = program("store", "migrate", user=writer, code=7)
     assert refused["code"] == "store-not-writable"
     assert program("store", "migrate", "--writer", writer, user=owner)["writer"] == writer
     program("store", "migrate", "--writer", writer, user=owner)
     argon = ("--argon2-memory", "19")
-    program("init", "--new-passphrase-file", program.secret, *argon, user=writer)
+    program("init", "--new-passphrase-file", secret, *argon, user=writer)
     program("app", "create", "CRM", "--kind", "individual", user=writer)
     told = program("doctor", user=writer)["findings"]
     assert {one["code"] for one in told} >= {"no-standby"}

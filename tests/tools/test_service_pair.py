@@ -10,25 +10,30 @@ import pytest
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import key_file
 from tests.ledger.tokens.minting import AUDIENCE, ISSUER, encrypt, jwks, mint
-from tests.tools.conftest import auditor_of
+from tests.tools.conftest import auditor_of, found
 
 VALUES = {"User": "ann", "Password": "canary-5d1f"}
+FIELDS = ("--field", "User:user-name", "--field", "Password:password")
 ALICE = f"{ISSUER}#user:alice"
 
 
-@pytest.fixture
-def sealed(payroll, tmp_path):
+def seal(cli):
     """Tokens must be encrypted, to a pair that is published; credentials are there for one."""
-    keys = tmp_path / "jwks.json"
+    cli.ok(*("app", "create", "payroll", "--kind", "individual"), *FIELDS)
+    keys = cli.home / "jwks.json"
     keys.write_text(jwks("EC"))
-    payroll.ok(
+    cli.ok(
         *("issuer", "add", ISSUER, "--audience", AUDIENCE, "--keys", str(keys), "--encrypted-only")
     )
-    payroll.ok("key", "service", "rotate")
-    payroll.ok("key", "service", "rotate")
-    payroll.set("payroll", ALICE, **VALUES)
-    (tmp_path / "safe").mkdir(mode=0o700)
-    return payroll
+    cli.ok("key", "service", "rotate")
+    cli.ok("key", "service", "rotate")
+    cli.set("payroll", ALICE, **VALUES)
+    (cli.home / "safe").mkdir(mode=0o700)
+
+
+@pytest.fixture
+def sealed(beginnings):
+    return beginnings(None).begun(found, seal)
 
 
 def pairs(cli, key=None, keyring=None):
