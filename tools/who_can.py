@@ -123,8 +123,8 @@ def pages(session: Session, wanted: Wanted, found_open: OpenApplications) -> Ite
     """The answer page by page, in order of applications; at least one page, which may be empty.
 
     A page ends with the application that fills it up to `PAGE_ROWS`: no application's rows are
-    parted. Open applications that were
-    asked about are told to `found_open`, but where the question is about one owner or person.
+    parted. Open applications that were asked about are told to `found_open`, but where the question
+    is about one owner or person.
     """
     rows: list[dict[str, Any]] = []
     after = last = None
