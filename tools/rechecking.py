@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.resource_tracker import ensure_running
 from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.aggregates.retention import Retention
@@ -140,6 +141,7 @@ def _started(work: Work) -> Worker:
 @contextmanager
 def _ctrl_c_is_ours() -> Iterator[None]:
     """What is started meanwhile is born with SIGINT held back; one that comes reaches us after."""
+    ensure_running()  # it starts with the first process otherwise, and lets SIGINT through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -197,6 +199,28 @@ def test_a_worker_takes_no_notice_of_ctrl_c(session):
         worker.connection.send(0)
         assert worker.connection.recv().number == 0
     assert is_gone(worker.process)
+
+
+_FIRST = """
+import pathlib, sys
+from tools.rechecking import _workers
+
+if __name__ == "__main__":
+    with _workers(2, None) as workers:
+        for worker in workers:
+            print(pathlib.Path(f"/proc/{worker.process.pid}/status").read_text())
+"""
+
+
+def test_no_worker_of_a_process_is_born_open_to_ctrl_c(tmp_path):
+    """Not even the first that it ever starts; as the system tells it."""
+    program = tmp_path / "first.py"
+    program.write_text(_FIRST, encoding="utf-8")
+    words = [sys.executable, str(program)]
+    told = subprocess.run(words, capture_output=True, text=True, check=True, timeout=ENOUGH_S)
+    masks = [int(line[8:], 16) for line in told.stdout.splitlines() if line.startswith("SigBlk:")]
+    held = 1 << (signal.SIGINT - 1)
+    assert [mask & held for mask in masks] == [held, held]
 
 
 @pytest.mark.parametrize("has_keys", [False, True])
