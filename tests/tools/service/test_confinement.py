@@ -55,8 +55,9 @@ def attempted(folder, *more):
 def test_a_confined_process_opens_and_reaches_nothing_more(tmp_path):
     """Neither files, programs, other hosts nor other processes; what was open stays so."""
     version, is_confined, got, *still = attempted(tmp_path)
-    if not is_confined:
+    if version < 1:
         pytest.skip("this kernel has no Landlock")
+    assert is_confined
     later = {"connect": 4, "signal": 6}
     assert got == [name for name in ("signal", "connect") if version < later[name]]
     assert still == ["as it was", "x"]
