@@ -132,9 +132,7 @@ def test_a_password_that_costs_too_much_to_try_is_not_tried(host, name):
 
 def too_costly(host):
     """Whether a database is given up in this process, which a test may limit further."""
-    source = KeePassFile(
-        str(host.home / "team.kdbx"), StandardInput(), password=PASSWORD, key_file=None
-    )
+    source = KeePassFile(str(host.home / "team.kdbx"), None, StandardInput()).opened_with(PASSWORD)
     with pytest.raises(InvalidInput) as caught:
         list(source.entries())
     return caught.value.code == "keepass-too-costly"
@@ -177,7 +175,7 @@ def test_a_database_that_tells_the_same_bytes_again_and_again_is_refused(host, m
             entry.notes = f"{{REF:N@I:{long.uuid.hex.upper()}}}"
     made.save()
     place = str(host.home / "team.kdbx")
-    read = KeePassFile(place, StandardInput(), password=PASSWORD, key_file=None)
+    read = KeePassFile(place, None, StandardInput()).opened_with(PASSWORD)
     assert len(list(read.entries())) == 62
     monkeypatch.setattr(keepass, "ANSWER_BYTES_MAX", 3_000_000)
     assert too_costly(host)
@@ -191,7 +189,7 @@ def test_a_value_that_is_too_long_is_rejected_however_long_it_is(host):
     made.add_entry(group, "Longest", "cem", "x" * VALUE_BYTES_MAX * 3)
     made.save()
     place = str(host.home / "team.kdbx")
-    read = KeePassFile(place, StandardInput(), password=PASSWORD, key_file=None)
+    read = KeePassFile(place, None, StandardInput()).opened_with(PASSWORD)
     found = list(read.entries())
     assert [one.place for one in found if isinstance(one, Entry)] == ["payroll/Ann"]
     rejected = [(one.entry, one.code) for one in found if isinstance(one, Rejected)]
