@@ -378,7 +378,7 @@ def test_a_broken_file_of_a_dump_is_named(host):
     (host.home / "dump" / "junk.json").write_text("junk")
     (host.home / "rules.toml").write_text('[[rule]]\npath = "**"\napplication = "payroll"\n')
     said = ("credential", "import", "dump", "--format", "vault", "--map", "rules.toml")
-    assert "in junk is malformed" in json.loads(host.run(*said).err)["error"]["message"]
+    assert "in dump/junk.json is malformed" in json.loads(host.run(*said).err)["error"]["message"]
 
 
 def test_a_dump_without_rules_is_refused(host):
