@@ -183,6 +183,7 @@ reasons = st.sampled_from(REASONS)
 values = st.sampled_from(VALUES)
 fields_asked = st.lists(
     st.sampled_from(("windows PASSWORD", "Zqxplanted Login", "Zqxplanted Key", "ZQXPLANTED note")),
+    min_size=1,
     max_size=2,
     unique=True,
 )
@@ -452,6 +453,7 @@ class Histories(RuleBasedStateMachine):
             ),
             "ID": lambda one: one.retrieve(somebody, f"{PLANTED}/", reason=PLANTED),
             "field": lambda one: one.retrieve(somebody, application, fields=[f"{PLANTED}/"]),
+            "no field": lambda one: one.retrieve(somebody, application, fields=[]),
             "right": lambda one: one.role_grant(operator, PLANTED, PEOPLE[0]),
             "value": lambda one: one.set_credentials(
                 operator, application, None, {PLANTED: FieldValue(f"{PLANTED}\ud800")}
@@ -618,7 +620,7 @@ class Histories(RuleBasedStateMachine):
         if restricted and data.draw(st.booleans(), "the right is given"):
             self.change_right(None, "restricted-access", own, "", revoke=False)
         shown = [name for name, _, _ in application["fields"]]
-        some = st.lists(st.sampled_from(shown), unique=True)
+        some = st.lists(st.sampled_from(shown), min_size=1, unique=True)
         self.retrieve(
             caller,
             one["application"].upper(),
