@@ -8,7 +8,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Generator
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import uvicorn
 
@@ -73,8 +73,9 @@ class _Server(uvicorn.Server):
         def make() -> Connection:
             return Connection(self.config, state, self.lifespan.state)
 
-        # uvicorn closes them as it would close the loop's own.
-        self.servers = [TlsListener(one, context, make, state.connections) for one in sockets]  # type: ignore[misc]
+        # uvicorn closes them as it would close the loop's own, and asks nothing else of them.
+        listeners = [TlsListener(one, context, make, state.connections) for one in sockets]
+        self.servers = cast("list[asyncio.Server]", listeners)
         self.started = True
 
 
