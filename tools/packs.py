@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ledger.anchors.signed_note import read_notes
 from ledger.archive.reading import open_archive
 from ledger.errors import KeyUnavailable, LedgerError, Tampered, Unavailable
 from ledger.sealing.keyring_file import read_keyring
 from tools import verifier
-from tools.documents import StandardInput, decode_text, read_bytes
+from tools.documents import StandardInput, read_bytes
 from tools.packing import report
 from tools.packing.contents import Settled, Tally, settle, write_log, write_manifest
 from tools.packing.folder import PackFolder
@@ -63,9 +64,9 @@ def log_source(settings: Settings, archive: Path | None) -> Iterator[LogSource]:
 
 
 def read_anchors(path: str, standard_input: StandardInput) -> bytes:
-    """A file of kept heads, to be copied as it is; it must be text."""
+    """A file of kept heads, to be copied as it is; `unknown-anchor` unless it holds notes."""
     content = read_bytes(path, "anchors", ANCHORS_BYTES_MAX, standard_input)
-    decode_text(content, "anchors")
+    read_notes(content)
     return content
 
 

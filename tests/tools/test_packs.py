@@ -273,8 +273,10 @@ def test_kept_heads_go_with_a_pack_if_they_are_of_its_log(audited):
     error = audited.fails(8, "pack-unproven", "audit", "pack", where, "--anchors", str(kept))
     assert error["position"] == head["size"] - 1
     audited.fails(3, "no-such-file", "audit", "pack", where, "--anchors", str(folder / "none"))
-    kept.write_bytes(b"\xff\xff\xff")
-    audited.fails(2, "not-text", "audit", "pack", where, "--anchors", str(kept))
+    for content, code in ((b"\xff\xff\xff", "unknown-anchor"), (b"garbage\n", "unknown-anchor"),
+                          (b"", "no-anchors")):  # fmt: skip
+        kept.write_bytes(content)
+        audited.fails(2, code, "audit", "pack", where, "--anchors", str(kept))
     assert not Path(where).exists()
 
 
