@@ -5,6 +5,9 @@ Writers queue for their turn outside of SQLite, see `turns.py`: whoever has it i
 
 Connections belong to one thread and one process each: they are opened where they are first used,
 end with their thread, and are opened anew after a fork.
+
+A file that is taken away or replaced stays there for whoever has it open, and for nobody else. So
+each use looks whether the path names the open file still, and a commit counts only if it does.
 """
 
 from __future__ import annotations
@@ -39,11 +42,17 @@ _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 
 
+File = tuple[int, int]
+"""Device and inode."""
+
+
 class SqliteConnection:
     """Statements on one SQLite connection, with our errors."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
+    def __init__(self, raw: sqlite3.Connection, file: File | None = None) -> None:
         self.raw = raw
+        self.file = file
+        """The one that it has open, whatever its path names by now."""
 
     def require_transaction(self) -> None:
         """SQLite ends a transaction by itself after some failures of the disk.
@@ -183,6 +192,8 @@ class SqliteStore:
                 yield SqliteSnapshot(connection)
                 connection.require_transaction()
                 connection.execute("COMMIT")
+                if connection.file != self._file():
+                    raise _replaced()
             finally:
                 if connection.raw.in_transaction:
                     connection.raw.rollback()
@@ -221,7 +232,9 @@ class SqliteStore:
     def _connection(self) -> SqliteConnection:
         held: SqliteConnection | None = getattr(self._local, "held", None)
         if held is not None:
-            return held
+            if held.file == self._file():
+                return held
+            self._let_go(held)
         if not self._rested:
             raise Unavailable(
                 "store-forked",
@@ -239,7 +252,23 @@ class SqliteStore:
         self._local.held = connection
         return connection
 
+    def _file(self) -> File | None:
+        """The file that the path names now, if there is one."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _let_go(self, connection: SqliteConnection) -> None:
+        """Have nothing more to do with a file that was taken away or replaced."""
+        self._local.held = None
+        with self._opened_guard:
+            self._opened.discard(connection)
+        connection.raw.close()
+
     def _connect(self) -> SqliteConnection:
+        file = self._file()
         try:
             raw = self._raw()
             raw.execute("PRAGMA synchronous = FULL")
@@ -247,7 +276,7 @@ class SqliteStore:
             raw.execute("PRAGMA trusted_schema = OFF")
         except sqlite3.Error as error:
             raise _translated(error) from error
-        connection = SqliteConnection(raw)
+        connection = SqliteConnection(raw, file)
         # The driver's own object is part of a cycle, and would be closed whenever that is found.
         weakref.finalize(connection, raw.close).atexit = False
         with self._opened_guard:
@@ -345,6 +374,14 @@ def _refuse_newer(connection: SqliteConnection, steps: Sequence[Migration]) -> N
             "The store was written by a newer version of credledger.",
             hint="Install that version or a later one; this one changes nothing.",
         )
+
+
+def _replaced() -> Unavailable:
+    return Unavailable(
+        "store-replaced",
+        "The store's file was taken away or replaced while something was recorded in it.",
+        hint="Nothing was released. Put the file back, or restore a backup.",
+    )
 
 
 def _translated(error: sqlite3.Error) -> LedgerError:

@@ -75,3 +75,38 @@ def test_a_thread_that_ended_leaves_no_connection(tmp_path):
     assert held() == before
     store.close()
     assert held() == 0
+
+
+@pytest.fixture
+def held_open(tmp_path):
+    """A store whose file this thread has open."""
+    store = SqliteStore(tmp_path / "ledger.db")
+    store.create()
+    with store.reading() as reading:
+        reading.last_position()
+    yield store
+    store.close()
+
+
+def test_a_file_that_was_taken_away_is_used_no_more(held_open):
+    """Neither read nor written, though it is open still; put back it is used as before."""
+    aside = held_open.path.with_name("aside")
+    held_open.path.rename(aside)
+    for use in (held_open.reading, held_open.writing):
+        with pytest.raises(NotFound) as caught, use():
+            pass
+        assert caught.value.code == "no-ledger"
+    aside.rename(held_open.path)
+    with held_open.reading() as reading:
+        assert reading.last_position() == 0
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_what_is_committed_to_a_file_without_a_name_counts_for_nothing(held_open, is_replaced):
+    """It went while something was recorded, whether or not another came in its place."""
+    copy = held_open.path.read_bytes()
+    with pytest.raises(Unavailable) as caught, held_open.writing():
+        held_open.path.unlink()
+        if is_replaced:
+            held_open.path.write_bytes(copy)
+    assert caught.value.code == "store-replaced"

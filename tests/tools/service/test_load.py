@@ -150,6 +150,26 @@ def test_without_its_database_it_releases_nothing_and_recovers_by_itself(
     assert len(granted_positions(house)) == 2
 
 
+def test_whose_file_is_taken_away_it_releases_nothing_that_is_recorded_nowhere(
+    prepared_file, tmp_path
+):
+    """The file is open still, and has no name: 503, not ready, and as before once it is back."""
+    house = prepared_file(furnish)
+    files = [one for one in house.store_path.parent.iterdir() if one.name.startswith("ledger.db")]
+    with running(house, tmp_path) as service:
+        client = service.client()
+        before = [client.ok(GET, PAYROLL)["position"]]
+        for one in files:
+            one.rename(tmp_path / one.name)
+        reply = client.ask(GET, PAYROLL)
+        assert (reply.status, reply.code) == (503, "no-ledger")
+        assert client.send("GET", "/health/ready").status == 503
+        for one in files:
+            (tmp_path / one.name).rename(one)
+        before.append(client.ok(GET, PAYROLL)["position"])
+    assert sorted(before) == sorted(granted_positions(house))
+
+
 def tickets_taken(house):
     """The house with an application that this account redeems its own tickets for."""
     ledger = house.open()
