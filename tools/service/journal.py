@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -28,7 +28,7 @@ class Journal:
         self._outlet = outlet
         self._log = structlog.wrap_logger(
             # Its type asks for a whole text stream; all it does is write and flush, as here.
-            structlog.WriteLogger(outlet),  # type: ignore[arg-type]
+            structlog.WriteLogger(cast("TextIO", outlet)),
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),

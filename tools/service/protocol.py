@@ -133,7 +133,9 @@ class Connection(HttpToolsProtocol):
         if self.cycle.more_body:
             self.parser = parser_of_body(self.headers, self)
 
-    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's lets go of what is in hand
+    # asyncio takes a word from here, whether the connection stays; uvicorn's own class, which never
+    # has one to give and lets go of what is in hand, narrows that to None.
+    def eof_received(self) -> bool:  # type: ignore[override]
         """Whoever has said all there is to say is still answered what was asked for whole."""
         if not self._has_ended:
             self._end(b"")
