@@ -28,6 +28,7 @@ record or a piece of policy that was taken away, moved or put in ends the rechec
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -111,32 +112,20 @@ class _Mapping(NamedTuple):
     is_set: bool
 
 
+@dataclass(slots=True)
 class _Basis:
     """What a record that was found right rests on, by identity."""
 
-    __slots__ = ("application", "folded", "issuers", "mapping", "place", "roles", "state", "token")
-
-    def __init__(
-        self,
-        application: str,
-        state: Application | None,
-        roles: Roles,
-        issuers: Issuers,
-        place: tuple[str, str | None],
-        mapping: _Mapping | None,
-        token: PresentedToken | None,
-        folded: int,
-    ) -> None:
-        self.application = application
-        """Its key, under which there may be no application."""
-        self.state = state
-        self.roles = roles
-        self.issuers = issuers
-        self.place = place
-        self.mapping = mapping
-        self.token = token
-        self.folded = folded
-        """How much policy was folded when all this was last seen to be the same."""
+    application: str
+    """Its key, under which there may be no application."""
+    state: Application | None
+    roles: Roles
+    issuers: Issuers
+    place: tuple[str, str | None]
+    mapping: _Mapping | None
+    token: PresentedToken | None
+    folded: int
+    """How much policy was folded when all this was last seen to be the same."""
 
 
 class Redecision:

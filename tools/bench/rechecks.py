@@ -1,28 +1,26 @@
 """How fast accesses are decided again, by one process and by two.
 
-In turn, several times over, as checks without a key are (`tools.bench.verification`). What is
-measured is the deciding itself in an open ledger, with the start of the processes that share it.
+What is measured is the deciding itself in an open ledger, with the start of the processes that
+share it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from statistics import median
+from functools import partial
 
 from projections.redecide import redecide
 from projections.redeciding import STRETCH_ROWS
 from tools.bench.figures import Fact
 from tools.bench.grown import Grown
+from tools.bench.sharing import Sharing
 from tools.rechecking import redecide_together
 from tools.show import progress
 from tools.wiring import Session
 
-_ROUNDS = 3
 _STRETCHES_MIN = 4
-_ONE = "accesses decided again, one process"
-_TWO = "accesses decided again, two processes"
-_ONE_MIN = 100_000.0
+_SHARING = Sharing("accesses decided again", 100_000.0)
 
 
 def recheck_facts(grown: Grown) -> Iterator[Fact]:
@@ -31,19 +29,9 @@ def recheck_facts(grown: Grown) -> Iterator[Fact]:
     The two are asked where the log is long enough to be shared, though the command would leave a
     log of this length to one.
     """
-    engine, size = grown.place.name, grown.size
-    jobs = (1, 2) if size >= _STRETCHES_MIN * STRETCH_ROWS else (1,)
-    rates: dict[int, list[float]] = {one: [] for one in jobs}
+    is_shared = grown.size >= _STRETCHES_MIN * STRETCH_ROWS
     with grown.opened() as session:
-        for _ in range(_ROUNDS):
-            for one in jobs:
-                rates[one].append(_rate(session, one))
-    alone = median(rates[1])
-    yield Fact(engine, _ONE, alone, "/s", size, _ONE_MIN)
-    if 2 in rates:
-        both = median(rates[2])
-        yield Fact(engine, _TWO, both, "/s", size)
-        yield Fact(engine, f"{_TWO}, time by one's", alone / both, "x", size)
+        yield from _SHARING.facts(grown, partial(_rate, session), is_shared=is_shared)
 
 
 def _rate(session: Session, jobs: int) -> float:
