@@ -6,7 +6,7 @@
 
 A worker is an interpreter of its own: nothing that is open here is in it, neither a connection nor
 a thread. It needs keys, and has nobody to ask for a passphrase. So it first sees to it that its
-memory is nobody else's (`tools.service.hardening`) and says that it is ready, and only then keys
+memory is nobody else's (`tools.hardening`) and says that it is ready, and only then keys
 come through the pair of sockets that the two have: those of `state` and `access`, never of
 `secret`, so no worker can open a value. Neither arguments, nor environment, nor a file tells any.
 
@@ -33,7 +33,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.sealing.keys import KeySet
 from projections.redeciding import STRETCH_ROWS, Decided, Decider, Joining, borders_of
 from projections.streams import know_newest
-from tools.service.hardening import harden
+from tools.hardening import harden
 from tools.settings import Settings
 from tools.stores import store_of
 

@@ -23,6 +23,7 @@ from typing import cast
 import uvloop
 
 from ledger.errors import LedgerError
+from tools.hardening import harden
 from tools.service.confinement import confine
 from tools.service.frames import (
     ASKED_MAX,
@@ -37,7 +38,6 @@ from tools.service.frames import (
     ToFront,
     frame,
 )
-from tools.service.hardening import harden
 from tools.service.http_server import Servers, hand_lines_to, uvicorn_config
 from tools.service.pauses import collect_seldom, keep_what_is_there
 from tools.service.peers import NOBODY, Peer

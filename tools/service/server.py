@@ -26,11 +26,11 @@ from typing import Any
 import uvloop
 
 from ledger.errors import InvalidInput
+from tools.hardening import harden
 from tools.service.callers import Callers
 from tools.service.door import Door
 from tools.service.exposition import Exposition
 from tools.service.fronts import Fronts
-from tools.service.hardening import harden
 from tools.service.http_server import Servers, hand_lines_to
 from tools.service.journal import Journal
 from tools.service.metrics import Metrics
