@@ -36,31 +36,45 @@ class TlsListener:
     ) -> None:
         """`connections` are those whose handshake is done."""
         self._listening = listening.dup()
+        self._listening.setblocking(False)
         self._context = context
         self._make = make
         self._connections = connections
         self._shaking: dict[Connection, asyncio.Task[None]] = {}
-        self._taking = asyncio.get_running_loop().create_task(self._take())
+        self._loop = asyncio.get_running_loop()
+        self._pause: asyncio.TimerHandle | None = None
+        self._listen()
 
     def close(self) -> None:
         """Take no more, and let those go whose handshake is not done."""
-        for task in (self._taking, *self._shaking.values()):
+        if self._listening.fileno() >= 0:  # or it was told before
+            self._loop.remove_reader(self._listening)
+            self._listening.close()
+        if self._pause is not None:
+            self._pause.cancel()
+        for task in self._shaking.values():
             task.cancel()
 
     async def wait_closed(self) -> None:
         """Return once nothing is left to do."""
-        await asyncio.wait((self._taking, *self._shaking.values()))
+        if self._shaking:
+            await asyncio.wait(self._shaking.values())
 
-    async def _take(self) -> None:
-        loop = asyncio.get_running_loop()
-        with self._listening:
-            while True:
-                try:
-                    made, _ = await loop.sock_accept(self._listening)
-                except OSError:
-                    await asyncio.sleep(_RETRY_S)
-                else:
-                    self._begin(made)
+    def _listen(self) -> None:
+        self._loop.add_reader(self._listening, self._take)
+
+    def _take(self) -> None:
+        """Take one connection, at once: nothing may come between it and who sees to its end."""
+        try:
+            made, _ = self._listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # another process took it, or it is gone
+        except OSError:
+            self._loop.remove_reader(self._listening)
+            self._pause = self._loop.call_later(_RETRY_S, self._listen)
+        else:
+            made.setblocking(False)
+            self._begin(made)
 
     def _begin(self, made: socket.socket) -> None:
         connection = self._make()
@@ -69,14 +83,19 @@ class TlsListener:
             made.close()
             return
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        task = asyncio.get_running_loop().create_task(self._shake(connection, made))
+
+        def ended(task: asyncio.Task[None]) -> None:
+            del self._shaking[connection]
+            if task.cancelled():
+                made.close()  # it may have been before the handshake began
+
+        task = self._loop.create_task(self._shake(connection, made))
         self._shaking[connection] = task
-        task.add_done_callback(lambda _: self._shaking.pop(connection))
+        task.add_done_callback(ended)
 
     async def _shake(self, connection: Connection, made: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):  # whatever fails, the connection is closed then
-            await loop.connect_accepted_socket(
+            await self._loop.connect_accepted_socket(
                 lambda: connection,
                 made,
                 ssl=self._context,
