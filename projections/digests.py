@@ -7,7 +7,6 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from ledger.errors import LedgerError
 from ledger.identifiers import application_key
-from ledger.sealing.streams import StreamNames
 
 DIGEST_BYTES = 16
 _CACHED_MAX = 50_000
@@ -18,8 +17,9 @@ NOBODY = bytes(DIGEST_BYTES)
 class Digests:
     """HMAC-SHA256 under the views' key, cut to 16 bytes, one domain for each kind of name."""
 
-    def __init__(self, streams: StreamNames) -> None:
-        self._keyed = HMAC(streams.views_key(), SHA256())
+    def __init__(self, views_key: bytes) -> None:
+        """The key is that of `StreamNames.views_key`."""
+        self._keyed = HMAC(views_key, SHA256())
         """Copied for each digest, which takes a third of the time of beginning anew."""
         self._claims: dict[str, bytes] = {}
         self._applications: dict[str, bytes] = {}

@@ -26,19 +26,19 @@ from ledger.errors import Conflict
 from ledger.log.pace import Pace
 from ledger.log.store import Connection, Reading, Store
 from projections.place import Place, Reach
-from projections.view import Operation, Page, Progress, ViewKeeper, read_page
+from projections.view import Batch, Page, Progress, ViewKeeper, read_page
 
 _SNAPSHOTS = 5
 """So often the comparison tries to meet a quiet moment before it takes the lock."""
 
 
-class _Folded(NamedTuple):
+class _ReadAhead(NamedTuple):
     """A page that was read, and what it does to each view."""
 
     page: Page
     total: int
     """The log's last position then."""
-    operations: dict[ViewKeeper, list[Operation]]
+    batches: dict[ViewKeeper, list[Batch]]
     rows: int
     """So many rows were asked for."""
 
@@ -104,12 +104,12 @@ class Rebuild:
         position, pace = 0, self._pace
         with ThreadPoolExecutor(1) as reader:
 
-            def read(after: int) -> Future[_Folded]:
+            def read(after: int) -> Future[_ReadAhead]:
                 return reader.submit(self._read, served, after, prefixes, pace.rows)
 
             coming = read(position)
             while True:
-                page, total, operations, asked = coming.result()
+                page, total, batches, asked = coming.result()
                 if page.stopped is not None:
                     if not page.learn(self._mapper):
                         raise page.stopped
@@ -120,7 +120,7 @@ class Rebuild:
                     continue
                 if pace.is_calm:
                     coming = read(page.last)
-                position, last = self._written(served, page, total, operations, position, prefixes)
+                position, last = self._written(served, page, total, batches, position, prefixes)
                 self._progress(position, max(total, position))
                 if position == last:
                     return
@@ -131,20 +131,20 @@ class Rebuild:
 
     def _read(
         self, keepers: Iterable[ViewKeeper], position: int, prefixes: tuple[str, ...], rows: int
-    ) -> _Folded:
+    ) -> _ReadAhead:
         """The page after this position, folded, in a snapshot of its own and outside the lock."""
         with self._store.reading() as reading:
             page = read_page(reading, self._opening, position, prefixes, rows)
             total = reading.last_position()
-        operations = {keeper: keeper.folded(page.recorded) for keeper in keepers}
-        return _Folded(page, total, operations, rows)
+        batches = {keeper: keeper.folded(page.recorded) for keeper in keepers}
+        return _ReadAhead(page, total, batches, rows)
 
     def _written(
         self,
         served: dict[ViewKeeper, Place],
         page: Page,
         total: int,
-        operations: dict[ViewKeeper, list[Operation]],
+        batches: dict[ViewKeeper, list[Batch]],
         position: int,
         prefixes: tuple[str, ...],
     ) -> tuple[int, int]:
@@ -158,7 +158,7 @@ class Rebuild:
             pace.take_lock()
             last = writing.last_position()
             for keeper, place in served.items():
-                self._take_in(writing, keeper, place, position, page.last, operations[keeper])
+                self._take_in(writing, keeper, place, position, page.last, batches[keeper])
             position = page.last
             if position < last and pace.may_end(last - position):
                 # Others append without pause: under the lock the end holds still.
@@ -179,7 +179,7 @@ class Rebuild:
         served: Place,
         position: int,
         last: int,
-        operations: list[Operation],
+        batches: list[Batch],
     ) -> None:
         """Write a page into the idle table of one view, if nobody else rebuilt it meanwhile."""
         if _required(keeper, writing).active != served.active:
@@ -187,7 +187,7 @@ class Rebuild:
         idle = keeper.places.idle(writing.connection)
         if idle.position != position:
             raise _overtaken()
-        floor = keeper.carry_out(writing.connection, served.idle, operations, idle.floor)
+        floor = keeper.carry_out(writing.connection, served.idle, batches, idle.floor)
         keeper.places.write_idle(writing.connection, Reach(last, floor))
 
     def _compare(self, keeper: ViewKeeper, served: Place) -> tuple[str, str]:

@@ -37,12 +37,15 @@ PAGE_ROWS = 500
 _BEGINNINGS_MAX = 3
 PUT = "put the row"
 UP_TO = "take out every row up to this key"
-Operation = tuple[str | tuple[str, ...], tuple[object, ...]]
+Statement = str | tuple[str, ...]
+Operation = tuple[Statement, tuple[object, ...]]
 """`PUT` and a whole row, `UP_TO` and a number, or a statement and its parameters.
 
 Columns in place of `PUT` say that only these can differ from what the row held before, if there is
 one. A statement has `{table}` for the table's name. Nothing is put below what `UP_TO` took out.
 """
+Batch = tuple[Statement, list[tuple[object, ...]]]
+"""Operations in a row that differ in their parameters only."""
 Progress = Callable[[int, int], None]
 """Told how many positions are done, of how many."""
 
@@ -78,6 +81,16 @@ class Page(NamedTuple):
         return not mapper.knows(self.epoch) and mapper.learn(self.epoch)
 
 
+class Folded(NamedTuple):
+    """What the events of a stretch of the log do to each view, by its name."""
+
+    first: int
+    """The position of its first row."""
+    last: int
+    """That of its last row; before the first where there is none."""
+    batches: dict[str, list[Batch]]
+
+
 class Serving(NamedTuple):
     """A snapshot in which a view answers."""
 
@@ -107,11 +120,29 @@ class ViewKeeper:
         `row` is the view's row in `views`; the answer is where the view stands now, to be
         written there, and None where it lags.
         """
+        first, last = recorded[0].position, recorded[-1].position
+        return self._moved(connection, first, last, row, lambda: self.folded(recorded))
+
+    def taken_in(
+        self, connection: Connection, folded: Folded, row: tuple[Any, ...] | None
+    ) -> Place | None:
+        """The same for what was folded before."""
+        batches = folded.batches[self.view.name]
+        return self._moved(connection, folded.first, folded.last, row, lambda: batches)
+
+    def _moved(
+        self,
+        connection: Connection,
+        first: int,
+        last: int,
+        row: tuple[Any, ...] | None,
+        batches: Callable[[], list[Batch]],
+    ) -> Place | None:
         place = self.places.found(row)
-        if place is None or place.position != recorded[0].position - 1:
+        if place is None or place.position != first - 1:
             return None
-        floor = self.apply(connection, place.active, recorded, place.floor)
-        return Place(place.active, recorded[-1].position, floor)
+        floor = self.carry_out(connection, place.active, batches(), place.floor)
+        return Place(place.active, last, floor)
 
     def bring_forward(self) -> None:
         """Fold whatever lies beyond the view's position, and sweep; `key-missing` without a key.
@@ -199,24 +230,14 @@ class ViewKeeper:
         """Fold events into one of the two tables, which has this floor; the one it has then."""
         return self.carry_out(connection, side, self.folded(recorded), floor)
 
-    def folded(self, recorded: Sequence[Recorded]) -> list[Operation]:
+    def folded(self, recorded: Sequence[Recorded]) -> list[Batch]:
         """What these events do to a table; nothing is read or written."""
-        topics = {one.topic for one in recorded}
-        wanted = {topic for topic in topics if topic.startswith(self.view.prefixes)}
-        if not wanted:
-            return []
-        digests, fold = self._digests, self.view.fold
-        return [
-            operation for one in recorded if one.topic in wanted for operation in fold(one, digests)
-        ]
+        return batches_of(self.view, recorded, self._digests)
 
-    def carry_out(
-        self, connection: Connection, side: str, operations: list[Operation], floor: int
-    ) -> int:
-        """Write into one of the two tables, equal statements in one batch; its floor after that."""
+    def carry_out(self, connection: Connection, side: str, batches: list[Batch], floor: int) -> int:
+        """Write into one of the two tables; its floor after that."""
         table, columns = self.table(side), self.view.columns
-        for statement, same in groupby(operations, itemgetter(0)):
-            rows = [parameters for _, parameters in same]
+        for statement, rows in batches:
             if isinstance(statement, tuple):
                 connection.upsert(table, columns, rows, statement)
             elif statement == PUT:
@@ -292,6 +313,22 @@ class ViewKeeper:
         with self._store.reading() as reading:
             place = self.places.standing(reading)
             return place is not None and place.position == reading.last_position()
+
+
+def batches_of(view: View, recorded: Sequence[Recorded], digests: Digests) -> list[Batch]:
+    """What these events do to one view."""
+    topics = {one.topic for one in recorded}
+    wanted = {topic for topic in topics if topic.startswith(view.prefixes)}
+    if not wanted:
+        return []
+    fold = view.fold
+    operations = (
+        operation for one in recorded if one.topic in wanted for operation in fold(one, digests)
+    )
+    return [
+        (statement, [parameters for _, parameters in same])
+        for statement, same in groupby(operations, itemgetter(0))
+    ]
 
 
 def read_page(

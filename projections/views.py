@@ -51,15 +51,34 @@ from projections.exposure import Exposure, Person
 from projections.history import mapping_history
 from projections.key_inventory import KeyInventory
 from projections.matrix import PAGE_APPLICATIONS, Cell, Matrix, Owners, live_of
-from projections.place import read_rows, write_rows
+from projections.place import Place, read_rows, write_rows
 from projections.rebuilding import Rebuild
 from projections.streams import fold_streams, position_at
-from projections.view import Progress, Serving, View, ViewKeeper, astray, require_newer
+from projections.view import (
+    Folded,
+    Progress,
+    Serving,
+    View,
+    ViewKeeper,
+    astray,
+    require_newer,
+)
 
 T = TypeVar("T")
 _PAGE = 500
 _SPANS_PAGE = 100
 _MIGRATIONS = "projections.migrations"
+
+
+def all_views() -> tuple[View, ...]:
+    """Every view there is."""
+    return (
+        CredentialView(),
+        AccessHistory(),
+        ApplicationCatalogue(),
+        KeyInventory(),
+        ApplicationClaims(),
+    )
 
 
 class Views:
@@ -69,16 +88,9 @@ class Views:
         self._store = store
         self._mapper = mapper
         self._streams = streams
-        self._digests = Digests(streams)
-        views: tuple[View, ...] = (
-            CredentialView(),
-            AccessHistory(),
-            ApplicationCatalogue(),
-            KeyInventory(),
-            ApplicationClaims(),
-        )
+        self._digests = Digests(streams.views_key())
         self._keepers = {
-            view.name: ViewKeeper(view, store, mapper, self._digests) for view in views
+            view.name: ViewKeeper(view, store, mapper, self._digests) for view in all_views()
         }
         self._lacks_some = True
         """Whether tables of a view may be lacking: nobody has looked, or some were."""
@@ -88,17 +100,35 @@ class Views:
 
     def maintain(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
         """Follow the log in the append's own transaction."""
-        if not recorded:
+        if recorded:
+            self._move(
+                connection,
+                recorded[0].position,
+                lambda keeper, row: keeper.maintained(connection, recorded, row),
+            )
+
+    def take_in(self, connection: Connection, folded: Folded) -> None:
+        """The same with what was folded before."""
+        if folded.last < folded.first:
             return
+        self._move(
+            connection,
+            folded.first,
+            lambda keeper, row: keeper.taken_in(connection, folded, row),
+        )
+
+    def _move(
+        self,
+        connection: Connection,
+        first: int,
+        moved_to: Callable[[ViewKeeper, tuple[Any, ...] | None], Place | None],
+    ) -> None:
         keepers = self._keepers.values()
-        if recorded[0].position == 1:
+        if first == 1:
             for keeper in keepers:
                 keeper.begin_anew(connection)
         rows = read_rows(connection)
-        places = {
-            keeper: keeper.maintained(connection, recorded, rows.get(keeper.view.name))
-            for keeper in keepers
-        }
+        places = {keeper: moved_to(keeper, rows.get(keeper.view.name)) for keeper in keepers}
         moved = [keeper.places.written(place) for keeper, place in places.items() if place]
         if moved:
             write_rows(connection, moved)

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledger.archive.reading import open_archive
-from ledger.archive.restoring import Refold, Restoration
+from ledger.archive.restoring import Restoration
 from ledger.errors import Unavailable
+from tools.refolding import refolding
 from tools.show import progress
 from tools.wiring import Session, open_scratch
 
@@ -44,13 +45,8 @@ def open_archived(
             settings, standard_input, archive.ledger().id, folder, operator=operator
         )
         restoring = left.enter_context(scratch)
-        restoration = Restoration(
-            archive,
-            restoring.store,
-            Refold(restoring.mapper, (restoring.views,)),
-            memory=restoring.memory,
-            audit_stream_of=restoring.streams.audit,
-        )
+        refold = refolding(archive, restoring.mapper, restoring.streams, restoring.views)
+        restoration = Restoration(archive, restoring.store, refold, memory=restoring.memory)
         with progress("Reading the archive") as show:
             restoration.run(show)
         yield left.enter_context(restoring.asked())

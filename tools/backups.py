@@ -34,12 +34,13 @@ from ledger.archive.creating import create_archive
 from ledger.archive.folder import ArchiveFolder, refuse_place
 from ledger.archive.manifest import Manifest, ViewDigest
 from ledger.archive.reading import Archive, open_archive
-from ledger.archive.restoring import Refold, Restoration, finish
+from ledger.archive.restoring import Restoration, finish
 from ledger.archive.writing import Taken, forked_from_backup, take
 from ledger.errors import KeyUnavailable, NotFound, Tampered, Unavailable
 from ledger.log.following import CheckedHead
 from ledger.usecases.fitting import require_fit_of_archive
 from ledger.usecases.key_backups import require_replaceable
+from tools.refolding import refolding
 from tools.show import progress
 from tools.wiring import open_restoring, revived_document, scratch_views
 
@@ -137,14 +138,8 @@ def restore_backup(
         abandoned = _remembered(restoring.memory)
         recorded = _is_recorded(restoring, archive, abandoned)
         fresh = restoring.memory.anew()
-        restoration = Restoration(
-            archive,
-            restoring.store,
-            Refold(restoring.mapper, (restoring.views,)),
-            memory=fresh,
-            audit_stream_of=restoring.streams.audit,
-            recorded=recorded,
-        )
+        refold = refolding(archive, restoring.mapper, restoring.streams, restoring.views)
+        restoration = Restoration(archive, restoring.store, refold, memory=fresh, recorded=recorded)
         with progress("Restoring") as show:
             head = restoration.run(show)
         views = _compared(archive, restoring.store, restoring.views)
@@ -263,7 +258,7 @@ def _created(part: Manifest, folder: ArchiveFolder, base_elsewhere: bool) -> Bac
 def _drilled(session: Session, archive: Archive, place: Path) -> list[dict[str, Any]]:
     with scratch_views(session, place) as (store, mapper, views):
         restoration = Restoration(
-            archive, store, Refold(mapper, (views,)), audit_stream_of=session.streams.audit
+            archive, store, refolding(archive, mapper, session.streams, views)
         )
         with progress("Drilling") as show:
             restoration.run(show)

@@ -1,7 +1,7 @@
 """What holds a key or a passphrase: it is never stored, copied to another process or printed.
 
-But for the keys of `state` and `access`, which `KeySet.handed_over` tells the processes that decide
-accesses again (decision 30).
+But for the keys of `state` and `access`, and of streams' names, which `handed_over` tells the
+processes that decide accesses again (decision 30) and that check archives (decision 29).
 """
 
 from __future__ import annotations

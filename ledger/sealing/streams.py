@@ -27,6 +27,10 @@ class StreamNames(Confidential):
         self._key = stream_key
         self._known: dict[tuple[bytes, ...], bytes] = {}
 
+    def handed_over(self) -> bytes:
+        """The stream key, bare, for another process of ours: see `KeySet.handed_over`."""
+        return self._key
+
     def application(self, application_key: str) -> bytes:
         """The stream of one target application."""
         return self._name(b"application", application_key.encode())

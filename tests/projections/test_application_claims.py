@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -68,7 +67,7 @@ def decided(state, what, *told):
 
 @pytest.fixture(scope="module")
 def digests():
-    return Digests(SimpleNamespace(views_key=lambda: bytes(32)))
+    return Digests(bytes(32))
 
 
 @given(steps)

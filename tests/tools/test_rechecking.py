@@ -5,24 +5,22 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
+import tools.workers
 from ledger.aggregates.retention import Retention
-from ledger.errors import Unavailable
 from ledger.sealing.keys import KeySet
 from tests.faults.test_tampering import TRIGGERS
 from tests.projections.conftest import World, record_of
 from tests.tools.conftest import auditor_of, found
 from tools import rechecking
 from tools.documents import StandardInput
-from tools.rechecking import Work, Worker, decide_handed, redecide_together, serve
+from tools.rechecking import Work, decide_handed, redecide_together
 from tools.settings import Given, decide
 from tools.wiring import open_session
+from tools.workers import Worker
 
 ENOUGH_S = 60
 _SECRET = "a password that no worker may see"
@@ -159,16 +157,16 @@ def rechecked(session, jobs):
 def test_a_worker_that_is_killed_costs_time_only(session, monkeypatch):
     """One process answers, and nobody is left behind."""
     started = []
-    honest = rechecking._started
+    honest = tools.workers.start
 
-    def start(work):
-        worker = honest(work)
+    def start(act, work):
+        worker = honest(act, work)
         started.append(worker.process)
         if len(started) == 2:
             worker.process.kill()
         return worker
 
-    monkeypatch.setattr(rechecking, "_started", start)
+    monkeypatch.setattr("tools.workers.start", start)
     assert redecide_together(session, 2, unseen) is None
     assert rechecked(session, 2)["checked"] == 6
     assert len(started) == 4
@@ -189,73 +187,6 @@ def test_ctrl_c_ends_all_of_them(session):
     assert multiprocessing.active_children() == []
 
 
-def test_a_worker_takes_no_notice_of_ctrl_c(session):
-    """Its work goes on, and its answer comes."""
-    with rechecking._workers(1, work_of(session)) as (worker,):
-        os.kill(worker.process.pid, signal.SIGINT)
-        assert worker.connection.recv() == b"ready"
-        os.kill(worker.process.pid, signal.SIGINT)
-        worker.connection.send_bytes(session.mapper.handed_over())
-        worker.connection.send(0)
-        assert worker.connection.recv().number == 0
-    assert is_gone(worker.process)
-
-
-_FIRST = """
-import pathlib, sys
-from tools.rechecking import _workers
-
-if __name__ == "__main__":
-    with _workers(2, None) as workers:
-        for worker in workers:
-            print(pathlib.Path(f"/proc/{worker.process.pid}/status").read_text())
-"""
-
-
-def test_no_worker_of_a_process_is_born_open_to_ctrl_c(tmp_path):
-    """Not even the first that it ever starts; as the system tells it."""
-    program = tmp_path / "first.py"
-    program.write_text(_FIRST, encoding="utf-8")
-    words = [sys.executable, str(program)]
-    told = subprocess.run(words, capture_output=True, text=True, check=True, timeout=ENOUGH_S)
-    masks = [int(line[8:], 16) for line in told.stdout.splitlines() if line.startswith("SigBlk:")]
-    held = 1 << (signal.SIGINT - 1)
-    assert [mask & held for mask in masks] == [held, held]
-
-
-@pytest.mark.parametrize("has_keys", [False, True])
-def test_a_worker_ends_when_the_other_end_is_gone(session, has_keys):
-    """As when this process is killed: nothing with keys in it stays behind."""
-    with rechecking._workers(1, work_of(session)) as (worker,):
-        assert worker.connection.recv() == b"ready"
-        if has_keys:
-            worker.connection.send_bytes(session.mapper.handed_over())
-        worker.connection.close()
-        assert is_gone(worker.process)
-        assert worker.process.exitcode == 0
-
-
-def test_a_worker_is_shut_off_before_it_gets_keys(session):
-    """Ready means hardened; and no key is in its arguments, its environment or its open files."""
-    handed = session.mapper.handed_over()
-    keys = [keys.state for keys in session.mapper._keys._held.epochs.values()]
-    assert keys
-    assert all(key in handed for key in keys)
-    with rechecking._workers(1, work_of(session)) as (worker,):
-        assert worker.connection.recv() == b"ready"
-        told = Path(f"/proc/{worker.process.pid}")
-        limits = (told / "limits").read_text(encoding="utf-8").splitlines()
-        (line,) = [one for one in limits if one.startswith("Max core file size")]
-        assert line.split()[4:6] == ["0", "0"]
-        assert "NoNewPrivs:\t1\n" in (told / "status").read_text(encoding="utf-8")
-        worker.connection.send_bytes(handed)
-        worker.connection.send(0)
-        assert worker.connection.recv().number == 0
-        for name in ("cmdline", "environ"):
-            content = (told / name).read_bytes()
-            assert not any(key in content or key.hex().encode() in content for key in keys)
-
-
 def test_no_key_of_secrets_is_handed_over(in_file, session):
     """What a worker holds opens policy and records, and no value."""
     from ledger.sealing.keyring_file import read_keyring
@@ -270,18 +201,6 @@ def test_no_key_of_secrets_is_handed_over(in_file, session):
     taken = KeySet.taken_over(handed)
     assert set(taken.epochs) == {keys.epoch for keys in unlocked.epochs}
     assert all(keys.secret is None for keys in taken._held.epochs.values())
-
-
-def test_whoever_is_not_shut_off_gets_no_keys(session, monkeypatch):
-    """It says nothing, and ends."""
-
-    def refused():
-        raise Unavailable("not-hardened", "No.")
-
-    monkeypatch.setattr(rechecking, "harden", refused)
-    ours, theirs = multiprocessing.Pipe()
-    serve(theirs, work_of(session))
-    assert not ours.poll()
 
 
 def test_a_worker_decides_what_it_is_handed(session):

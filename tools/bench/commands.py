@@ -1,29 +1,21 @@
-"""Commands run as whole processes: how long they take, and the memory they reach.
-
-A process that was forked inherits the peak of its parent, and this one has held much. So a
-command whose memory is measured is started by a launcher that holds next to nothing itself.
-"""
+"""Commands run as whole processes: how long they take, and the memory they reach."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tools.bench.figures import Fact, median_ms
 
-_LAUNCHER = (
-    "import os, resource, sys\n"
-    "code = os.spawnv(os.P_WAIT, sys.argv[1], sys.argv[1:])\n"
-    "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
-    "sys.stderr.write(f'\\n{peak}')\n"
-    "sys.exit(code)\n"
-)
-_PEAK_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
+_LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +40,37 @@ def seconds_of(arguments: tuple[str, ...], environment: Mapping[str, str] | None
 
 
 def finished(arguments: tuple[str, ...], environment: Mapping[str, str]) -> Finished:
-    """Run a command to its end and see how much memory it reached."""
-    line = [sys.executable, "-S", "-E", "-c", _LAUNCHER, *_line(arguments)]
-    started = time.perf_counter()
-    done = subprocess.run(line, check=True, capture_output=True, env=environment)
-    seconds = time.perf_counter() - started
-    peak = int(done.stderr.rsplit(b"\n", 1)[-1]) * _PEAK_UNIT_BYTES
-    return Finished(seconds, peak / 2**20, done.stdout)
+    """Run a command to its end and see how much memory it reached, with all that it started."""
+    peaks: dict[int, int] = {}
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        started = time.perf_counter()
+        command = subprocess.Popen(_line(arguments), stdout=output, stderr=errors, env=environment)
+        while command.poll() is None:
+            peaks |= peaks_kib(command.pid)
+            with suppress(subprocess.TimeoutExpired):
+                command.wait(_LOOK_S)
+        seconds = time.perf_counter() - started
+        output.seek(0)
+        errors.seek(0)
+        if command.returncode:
+            raise subprocess.CalledProcessError(
+                command.returncode, command.args, stderr=errors.read()
+            )
+        return Finished(seconds, sum(peaks.values()) / 1024, output.read())
+
+
+def peaks_kib(process: int) -> dict[int, int]:
+    """The most memory that a process and all below it have had so far, by process (proc(5))."""
+    peaks: dict[int, int] = {}
+    # One that ends meanwhile is left out, and what was seen of it before counts.
+    with suppress(OSError, IndexError):
+        told = Path(f"/proc/{process}")
+        status = (told / "status").read_text(encoding="utf-8")
+        peaks[process] = int(status.partition("VmHWM:")[2].split()[0])
+        for task in (told / "task").iterdir():
+            for child in (task / "children").read_text(encoding="utf-8").split():
+                peaks |= peaks_kib(int(child))
+    return peaks
 
 
 def help_fact(runs: int) -> Fact:

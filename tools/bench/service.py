@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO
 
 from joserfc import jwt
@@ -26,6 +25,7 @@ from rich.console import Console
 from ledger.aggregates.issuers import Settings
 from ledger.usecases.acting import Acting
 from tools.bench.askers import ask
+from tools.bench.commands import peaks_kib
 from tools.bench.figures import Fact
 from tools.bench.grown import Grown, asking
 from tools.bench.machine import machine
@@ -57,7 +57,7 @@ def service_facts(
         ceiling = ask(port, requests, _SECONDS)
     with _serving(grown) as (process, port):
         reads = ask(port, requests, _SECONDS)
-        memory = _peak_mib(process.pid)
+        memory = sum(peaks_kib(process.pid).values()) / 1024
     aim = _AIMS.get(engine, _AIM_ELSEWHERE)
     several = f"{CONNECTIONS} connections"
     yield Fact(engine, f"audited reads over HTTP, {several}", reads.rate, "/s", size, aim)
@@ -138,13 +138,6 @@ def _trivial() -> Iterator[int]:
             yield int(process.stdout.readline())
         finally:
             process.terminate()
-
-
-def _peak_mib(pid: int) -> float:
-    """Of the ledger's process and its fronts together."""
-    fronts = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-    statuses = [Path(f"/proc/{one}/status").read_text(encoding="utf-8") for one in (pid, *fronts)]
-    return sum(int(one.partition("VmHWM:")[2].split()[0]) for one in statuses) / 1024
 
 
 def main() -> None:

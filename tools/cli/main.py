@@ -20,6 +20,7 @@ from tools.cli.command import JSON_WANTED, settings_options
 from tools.cli.exits import DONE, INTERRUPTED, exit_code
 from tools.cli.lazy import LazyGroup
 from tools.cli.streams import drop_output, take_up
+from tools.garbage import collect_seldom
 from tools.settings import Given
 from tools.show import json_line, printable
 from tools.unforeseen import unforeseen
@@ -92,6 +93,7 @@ def program(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
+    collect_seldom()
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 

@@ -17,7 +17,7 @@ from ledger.archive.creating import Created, create_archive
 from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import Manifest
 from ledger.archive.reading import open_archive
-from ledger.archive.restoring import Refold, Restoration
+from ledger.archive.restoring import Restoration
 from ledger.archive.writing import take
 from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
@@ -26,6 +26,8 @@ from ledger.log.sqlite import SqliteStore
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
+from projections.digests import Digests
+from projections.folding import Folding, Refolding
 from projections.views import Views
 from tests.conftest import STORE_PACKAGES, unlocked_by_passphrase
 
@@ -108,14 +110,16 @@ def beginning(held, size: int):
     )
 
 
-def restored(house, directory: Path, store, **told):
+def restored(house, directory: Path, store, audit_stream_of=None, **told):
     """Restore into a store, with views; the views."""
     unlocked = unlocked_by_passphrase(house.keyring_path)
     store.create()
     mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
     views = Views(store, mapper, unlocked.stream_names())
-    archive = open_archive(directory)
-    Restoration(archive, store, Refold(mapper, (views,)), **told).run(silent)
+    archive, streams = open_archive(directory), unlocked.stream_names()
+    folding = Folding(mapper, Digests(streams.views_key()))
+    refold = Refolding(archive, views, folding, audit_stream_of)
+    Restoration(archive, store, refold, **told).run(silent)
     return views
 
 

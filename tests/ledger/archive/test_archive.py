@@ -8,6 +8,7 @@ import pytest
 
 from ledger.archive import reading as archive_reading
 from ledger.archive.folder import ArchiveFolder
+from ledger.archive.pages import checked_pages
 from ledger.archive.reading import open_archive
 from ledger.archive.writing import take, write_part
 from ledger.claims import parse_claim
@@ -301,8 +302,14 @@ def test_a_store_that_others_write_into_is_left_alone(filled, file_target, small
     class Intruder:
         """Brings the whole archive while the first restore is at its second page."""
 
-        def maintain(self, connection, recorded):
-            if recorded and recorded[0].position == 1:
+        def pages(self, there):
+            def folded(rows):
+                return rows[0].position == 1
+
+            return checked_pages(archive, folded, None, there)
+
+        def take_in(self, connection, folded):
+            if folded:
                 threads.append(threading.Thread(target=bring))
 
     def bring() -> None:
@@ -314,18 +321,12 @@ def test_a_store_that_others_write_into_is_left_alone(filled, file_target, small
             thread.start()
             thread.join()
 
-    import os
+    from ledger.archive.restoring import Restoration
 
-    from ledger.archive.restoring import Refold, Restoration
-    from ledger.codec.mapper import EventMapper
-
+    archive = open_archive(tmp_path / "archive")
     threads: list[threading.Thread] = []
-    unlocked = unlocked_by_passphrase(filled.keyring_path)
     file_target.create()
-    mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
-    restoration = Restoration(
-        open_archive(tmp_path / "archive"), file_target, Refold(mapper, (Intruder(),))
-    )
+    restoration = Restoration(archive, file_target, Intruder())
     assert refused(Conflict, lambda: restoration.run(progress)) == "restore-overtaken"
     assert tables(file_target) == held
 

@@ -1,0 +1,72 @@
+"""An archive checked page by page, and folded: all of a restore that needs no store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from ledger.archive.reading import Archive
+from ledger.log.following import CheckedHead, Follower
+from ledger.log.rows import CommitRow, LogRow
+from ledger.log.verification import Versions
+
+_PAGE_COMMITS = 500
+F = TypeVar("F")
+"""What rows do to the views, in the shape of whoever takes that in."""
+
+
+class Page(NamedTuple, Generic[F]):
+    """Rows that were checked into signed heads, and all that goes into the store with them."""
+
+    head: CheckedHead
+    """The one that they lead to; the page ends with it."""
+    rows: Sequence[LogRow]
+    commits: Sequence[CommitRow]
+    folded: F | None
+    """None where the store holds the page already."""
+
+    @property
+    def after(self) -> int:
+        """The position before its first row."""
+        return self.head.size - len(self.rows)
+
+
+def checked_pages(
+    archive: Archive,
+    fold: Callable[[Sequence[LogRow]], F],
+    audit_stream_of: Callable[[bytes], bytes] | None,
+    there: int,
+) -> Iterator[Page[F]]:
+    """All pages of an archive, of which the store holds the rows up to `there` already.
+
+    Tampered with every finding of the row checks.
+    """
+    versions = Versions()
+    rows: list[LogRow] = []
+
+    def see(some: list[LogRow]) -> None:
+        versions.see(some)
+        rows.extend(some)
+
+    follower = Follower(
+        archive.ledger(), every_signature=True, audit_stream_of=audit_stream_of, observe=see
+    )
+    head, total = CheckedHead(), archive.last_position()
+    while head.size < total:
+        end = archive.segment_end(head.size + 1)
+        if head.size < there:
+            end = min(end, there)
+        rows = []
+        after, head = head.size, follower.follow(archive, head, until=end)
+        is_there = head.size <= there
+        commits = [] if is_there else _commits(archive, after, head.size)
+        yield Page(head, rows, commits, None if is_there else fold(rows))
+
+
+def _commits(archive: Archive, after: int, until: int) -> list[CommitRow]:
+    found: list[CommitRow] = []
+    while after < until:
+        page = archive.commits_after(after, _PAGE_COMMITS)
+        found.extend(commit for commit in page if commit.size <= until)
+        after = page[-1].size
+    return found
