@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,11 +19,13 @@ from ledger.errors import Tampered
 from ledger.log.following import CheckedHead
 from ledger.sealing.keyring_file import read_keyring
 from projections.folding import Refolding
+from tests.faults.running import until
 from tools.documents import StandardInput
 from tools.holdings import present_holding
 from tools.refolding import RefoldingTogether, refolding
 from tools.settings import Given, decide
 
+ENOUGH_S = 60
 PARTS = 3
 
 
@@ -137,6 +144,66 @@ def test_a_worker_that_is_killed_costs_time_only(in_file, monkeypatch):
     assert restore(in_file).code == 0
     assert len(started) == 1
     assert multiprocessing.active_children() == []
+
+
+_KILLED = """
+import os, signal, sys
+import tools.refolding as refolding
+import tools.workers as workers
+from tools.cli.main import run
+
+started = []
+start = workers.start
+
+def noted(act, work):
+    worker = start(act, work)
+    started.append(worker.process)
+    return worker
+
+workers.start = noted
+refolding._TOGETHER_FROM_ROWS, refolding.processors = 1, lambda: 2
+honest = refolding.RefoldingTogether._sent
+
+def sent(self, there):
+    for number, page in enumerate(honest(self, there)):
+        if number == 0:
+            print(started[0].pid, flush=True)
+        if number == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield page
+
+if __name__ == "__main__":
+    refolding.RefoldingTogether._sent = sent
+    run(["backup", "restore", sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("pages", range(PARTS))
+def test_a_restore_that_is_killed_leaves_no_worker_and_goes_on(filled, tmp_path, pages):
+    """On each store; the next one finds what was brought, and brings the rest."""
+    program = tmp_path / "killed.py"
+    program.write_text(_KILLED, encoding="utf-8")
+    filled.environment["CREDLEDGER_STORE"] = filled.empty()
+    ended = subprocess.run(
+        [sys.executable, str(program), str(newest_of(filled)), str(pages)],
+        capture_output=True,
+        text=True,
+        timeout=ENOUGH_S,
+        check=False,
+        env={**os.environ, **filled.environment},
+    )
+    assert ended.returncode == -signal.SIGKILL, ended
+    until(lambda: not is_alive(int(ended.stdout)))
+    answer = filled("backup", "restore", str(newest_of(filled)))
+    assert answer.code == 0, answer.err
+    assert {view["same"] for view in answer.json["views"]} == {True}
+    assert filled.ok("log", "verify", "--views")["ok"]
+
+
+def is_alive(pid):
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return False
 
 
 @pytest.mark.parametrize("part", range(PARTS))
