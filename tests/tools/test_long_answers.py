@@ -9,7 +9,7 @@ import pytest
 
 import projections.accesses
 import projections.changes
-import tools.listing
+import tools.showing.listing
 from tests.tools.conftest import found
 
 READS = 7
@@ -33,7 +33,7 @@ def read(begun):
 @pytest.fixture
 def small_pages(monkeypatch):
     """Three rows at a time."""
-    monkeypatch.setattr(tools.listing, "PAGE_ROWS", 3)
+    monkeypatch.setattr(tools.showing.listing, "PAGE_ROWS", 3)
 
 
 def recorded(cli, question):

@@ -96,11 +96,11 @@ def access(
     A long answer comes in pages. Each is recorded as a question of its own before it is printed,
     with its number of rows and the position behind which it goes on.
     """
-    from tools.listing import PAGE_ROWS, in_pages
-    from tools.questions import access_rows
+    from tools.asking.questions import access_rows
+    from tools.asking.unusual_rules import BULK_DEFAULT, DAYS_DEFAULT, HOURS_DEFAULT, parse_rules
     from tools.retaining import erased_in_answer
-    from tools.show import print_note
-    from tools.unusual_rules import BULK_DEFAULT, DAYS_DEFAULT, HOURS_DEFAULT, parse_rules
+    from tools.showing.listing import PAGE_ROWS, in_pages
+    from tools.showing.show import print_note
 
     asked: dict[str, object] = {
         "user": user,
@@ -175,8 +175,8 @@ def changes(run: Run, application: str | None, by: str | None, since: str | None
     A long answer comes in pages. Each is recorded as a question of its own before it is printed,
     with its number of rows and the position behind which it goes on.
     """
-    from tools.listing import in_pages
-    from tools.questions import change_rows
+    from tools.asking.questions import change_rows
+    from tools.showing.listing import in_pages
 
     asked: dict[str, object] = {"app": application, "by": by, "since": since, "after": None}
     listing = run.listing(CHANGES_COLUMNS)
@@ -208,8 +208,8 @@ def tokens(run: Run, since: str | None, limit: int) -> None:
     One line is a token that a trusted issuer signed, or all that came from one source in a minute
     and that nobody signed. What such a token says of anybody is not recorded.
     """
-    from tools.questions import refused_rows
-    from tools.show import print_note
+    from tools.asking.questions import refused_rows
+    from tools.showing.show import print_note
 
     with run.asking(partly=True) as session:
         rows = refused_rows(session, since=since, limit=limit or None)
@@ -243,7 +243,7 @@ def explain(run: Run, position: int) -> None:
 @click.pass_context
 def recheck(context: click.Context, /, run: Run, jobs: int | None) -> None:
     """Decide every access again from the log alone; exit 8 if one should not have been."""
-    from tools.questions import recheck_accesses
+    from tools.asking.questions import recheck_accesses
 
     with run.asking(partly=True) as session:
         document = recheck_accesses(session, jobs)

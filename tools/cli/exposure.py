@@ -34,9 +34,9 @@ EXPOSURE_COLUMNS = {
 @click.option("--open", "is_open", is_flag=True, help="Only what was not changed since.")
 def exposure(run: Run, claim: str, since: str | None, is_open: bool) -> None:
     """List what a person saw, and whether it was changed since."""
-    from tools.questions import exposure_rows
+    from tools.asking.questions import exposure_rows
     from tools.retaining import erased_in_answer
-    from tools.show import print_note
+    from tools.showing.show import print_note
 
     asked = {"claim": claim, "since": since, "open": is_open or None}
     with run.asking() as session:

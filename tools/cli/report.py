@@ -25,7 +25,7 @@ def report(run: Run, file: str, since: str | None, until: str | None, force: boo
 
     It fetches nothing, runs nothing, and prints. The log is checked first.
     """
-    from tools.reports import write_report
+    from tools.report.reports import write_report
 
     with run.asking() as session:
         record = partial(run.record, session, "report")

@@ -35,7 +35,7 @@ REVIEW_COLUMNS = {
 @click.option("--list", "listed", is_flag=True, help="List the reviews so far.")
 def review(run: Run, until: str | None, note: str | None, listed: bool) -> None:
     """Sign off a review of all attempts to read since the last one."""
-    from tools.reviewing import checked_note, review_rows, sign_off
+    from tools.asking.reviewing import checked_note, review_rows, sign_off
 
     if listed and (until, note) == (None, None):
         with run.asking() as session:
