@@ -19,6 +19,7 @@ from ledger.aggregates.tickets import (
     Redemption,
     TicketExpired,
     TicketIssued,
+    TicketLapsed,
     TicketNotIssued,
     TicketRedeemed,
     TicketRefused,
@@ -65,7 +66,8 @@ _WHY_USER = {
 }
 """Where the redeemer was one, and what its user may decided."""
 _REDEMPTIONS = frozenset({TicketRedeemed.TOPIC, TicketExpired.TOPIC, TicketRefused.TOPIC})
-_ISSUES = frozenset({TicketIssued.TOPIC, TicketNotIssued.TOPIC})
+_ALONE = frozenset({TicketIssued.TOPIC, TicketNotIssued.TOPIC, TicketLapsed.TOPIC})
+"""Of tickets, without an access behind them."""
 
 
 def explain(
@@ -82,7 +84,7 @@ def explain(
         return explain(store, mapper, position + 1, retention)
     erasure = retention.erasure_of(position)
     recorded = None
-    if row is not None and (row.topic.startswith("access.") or row.topic in _ISSUES):
+    if row is not None and (row.topic.startswith("access.") or row.topic in _ALONE):
         if erasure is not None:
             nothing: dict[str, Any] = {"claims": [], "restricted": None, "rules": None}
             return {**erased_access(row, erasure), **nothing, "why": erasure.why, "mend": None}
@@ -90,6 +92,8 @@ def explain(
     record = recorded.event if recorded is not None else None
     if recorded is not None and isinstance(record, TicketIssued | TicketNotIssued):
         return _issue(recorded, record)
+    if recorded is not None and isinstance(record, TicketLapsed):
+        return _lapse(recorded, record)
     if recorded is None or not isinstance(record, Access):
         raise NotFound(
             "no-such-record",
@@ -167,6 +171,25 @@ def _issue(recorded: Recorded, event: TicketIssued | TicketNotIssued) -> dict[st
         "claims": list(event.claims),
         "why": why,
         "mend": None if is_issued else _mend_issue(event.application, event.user, detail),
+    }
+
+
+def _lapse(recorded: Recorded, event: TicketLapsed) -> dict[str, Any]:
+    """A ticket that nobody brought, in the shape of an access."""
+    return {
+        "position": recorded.position,
+        "recorded_at": time_text(recorded.recorded_at),
+        "outcome": "lapsed",
+        "caller": None,
+        "on_behalf_of": event.user,
+        "application": event.application,
+        "authenticated_by": recorded.actor.authenticated_by,
+        "reason": recorded.reason,
+        "detail": "ticket-expired",
+        "redeemers": list(event.redeemers),
+        "issued": event.issued,
+        "why": "Nobody brought the ticket while it was good.",
+        "mend": None,
     }
 
 

@@ -49,7 +49,7 @@ TOLD = frozenset(
         *("caller", "claims", "requested", "rules", "through", "mapping_position", "complete"),
         *("missing", "detail", "on_behalf_of", "compared", "unchanged"),
         # tickets, of which nothing is told that could be held against one
-        *("user", "issued", "issued_at", "expires_at", "behalf"),
+        *("user", "issued", "issued_at", "expires_at", "behalf", "redeemers"),
         # questions
         *("filter", "rows"),
         # reviews

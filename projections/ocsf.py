@@ -393,6 +393,7 @@ ACTIONS: Mapping[str, Action] = {
     "ticket.not-issued": Action(Class.AUTHENTICATION, OTHER, "Ticket Issue", _ticket, _LOW),
     "ticket.redeemed": Action(Class.AUTHENTICATION, OTHER, "Ticket Redemption", _ticket),
     "ticket.expired": Action(Class.AUTHENTICATION, OTHER, "Ticket Redemption", _ticket, _LOW),
+    "ticket.lapsed": Action(Class.AUTHENTICATION, OTHER, "Ticket Expiry", _ticket),
     "ticket.refused": Action(Class.AUTHENTICATION, OTHER, "Ticket Redemption", _ticket, _LOW),
     "import.compared": Action(Class.DATASTORE, 10, "Decrypt", _values),
     "credential.set": Action(Class.DATASTORE, 5, "Write", _values),

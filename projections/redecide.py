@@ -8,7 +8,8 @@ by other settings than those that verified it, or it had expired by then, or cou
 
 A redemption of a ticket is two rows in a line, what became of the ticket and the access, and is
 decided again from both: from the claims that its user presented at issue, and the moment that the
-first row tells. A ticket that was issued or refused is judged as well, though not counted.
+first row tells. A ticket that was issued or refused, or that lapsed, is judged as well, though not
+counted.
 
 What cannot be judged is `unreadable`: a record that was erased or whose key is not held, one
 decided by rules that this version does not know, and every one behind a piece of policy whose key
@@ -45,6 +46,7 @@ from ledger.aggregates.tickets import (
     Redemption,
     TicketEvent,
     TicketIssued,
+    TicketLapsed,
     TicketNotIssued,
     TicketRedeemed,
 )
@@ -268,6 +270,8 @@ class Redecision:
             return
         if isinstance(event, TicketIssued | TicketNotIssued):
             self._judge_issue(recorded, event)
+        elif isinstance(event, TicketLapsed):
+            self._judge_lapse(recorded, event)
         self._fold_ticket(recorded, event)
 
     def _fold_ticket(self, recorded: Recorded, event: TicketEvent) -> None:
@@ -318,6 +322,32 @@ class Redecision:
             fits &= event.detail == decision.detail
         if not fits:
             self._wrong(recorded, stated, recomputed, decision.detail)
+
+    def _judge_lapse(self, recorded: Recorded, event: TicketLapsed) -> None:
+        """Note a ticket that was ended although somebody could have brought it still.
+
+        Of one that was issued more than a day before, nothing is held that could be compared.
+        """
+        if self._blind:
+            self._unreadable(recorded.position, "policy-unreadable")
+            return
+        if self._tickets.is_closed(event.issued) or self._retention.erasure_of(event.issued):
+            self._unreadable(recorded.position, "ticket-unreadable")
+            return
+        ticket = self._tickets.known(event.ticket)
+        if ticket is None and event.issued <= self._tickets.forgotten:
+            return
+        if ticket is None or ticket.position != event.issued:
+            self._wrong(recorded, "lapsed", "none", "no-such-ticket")
+        elif ticket.ended is not None:
+            self._wrong(recorded, "lapsed", "none", "ticket-used")
+        elif (ticket.user, ticket.application) != (event.user, event.application):
+            self._wrong(recorded, "lapsed", "lapsed", "ticket-differs")
+        elif not (
+            event.reading <= recorded.recorded_at
+            and ticket.is_lapsed(event.reading, recorded.recorded_at)
+        ):
+            self._wrong(recorded, "lapsed", "none", "ticket-good")
 
     def _is_erased(self, position: int) -> bool:
         """Note an erased record, whether its key is held or not; all of one erasure are one."""

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ledger.aggregates.recorded import Recorded
-from ledger.aggregates.tickets import Redemption, TicketIssued, TicketNotIssued
+from ledger.aggregates.tickets import (
+    Redemption,
+    TicketIssued,
+    TicketLapsed,
+    TicketNotIssued,
+)
 from projections.documents import time_text
 from projections.report import Section
 from projections.report_access import LISTED, OTHERS
@@ -33,7 +38,7 @@ class Tickets(Section):
     title: ClassVar[str] = "Read on somebody's behalf, by ticket"
 
     def __init__(self) -> None:
-        self._issued = self._not_issued = 0
+        self._issued = self._not_issued = self._lapsed = 0
         self._redeemers: dict[str, _Redeemer] = {}
 
     def see(self, recorded: Recorded, *, asked: bool) -> None:
@@ -43,6 +48,7 @@ class Tickets(Section):
             return
         self._issued += isinstance(event, TicketIssued)
         self._not_issued += isinstance(event, TicketNotIssued)
+        self._lapsed += isinstance(event, TicketLapsed)
         if isinstance(event, Redemption):
             self._count(recorded, event)
 
@@ -57,6 +63,7 @@ class Tickets(Section):
         return {
             "issued": self._issued,
             "not_issued": self._not_issued,
+            "lapsed": self._lapsed,
             **{became: total[became] for became in _BECAME},
             "rows": [
                 {

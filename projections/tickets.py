@@ -11,7 +11,13 @@ from typing import NamedTuple
 
 from ledger.aggregates.application import TICKET_TIMEOUT_S_MAX
 from ledger.aggregates.recorded import Recorded
-from ledger.aggregates.tickets import Redemption, TicketIssued, TicketState, fold_ticket
+from ledger.aggregates.tickets import (
+    Redemption,
+    TicketIssued,
+    TicketLapsed,
+    TicketState,
+    fold_ticket,
+)
 
 _LIFE_MAX_US = TICKET_TIMEOUT_S_MAX * 1_000_000
 
@@ -37,7 +43,11 @@ class Tickets:
         """Fold one event of a ticket."""
         self._forget(recorded.recorded_at)
         match recorded.event:
-            case TicketIssued(ticket=digest) | Redemption(ticket=bytes() as digest):
+            case (
+                TicketIssued(ticket=digest)
+                | TicketLapsed(ticket=digest)
+                | Redemption(ticket=bytes() as digest)
+            ):
                 state = fold_ticket(self._known.get(digest), recorded)
                 if state is not None:
                     self._known[digest] = state
@@ -50,6 +60,10 @@ class Tickets:
         """An attempt that is about to be folded."""
         known = None if event.ticket is None else self._known.get(event.ticket)
         return Attempt(recorded, event, known)
+
+    def known(self, digest: bytes) -> TicketState | None:
+        """A ticket that may still be good, or was within the last day."""
+        return self._known.get(digest)
 
     def is_closed(self, issued: int) -> bool:
         """Whether the issue at this position cannot be read."""

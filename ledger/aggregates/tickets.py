@@ -4,9 +4,10 @@ A user has a ticket issued and hands it to a service; the service, if it is a re
 application, turns it into the user's credentials, once, before the application's timeout.
 
     ticket.issued ─▶ ticket.redeemed
-                  └▶ ticket.expired         noticed by the first who came too late
+                  ├▶ ticket.expired         noticed by the first who came too late
+                  └▶ ticket.lapsed          noticed by a sweep: nobody had come
 
-These three lie in a stream of the ticket's own, so that it ends by the concurrency of that stream:
+These four lie in a stream of the ticket's own, so that it ends by the concurrency of that stream:
 of two redemptions one comes second and finds it ended. Hosts remember where the streams of tickets
 stand as they do of policy, though their rows are `access`, for a row that ends a ticket must not be
 taken away unseen. `ticket.refused`, a redemption that came to nothing and ends nothing, and
@@ -19,6 +20,10 @@ How old a ticket is, is told twice, and the greater age counts: by the clock's r
 redemption, and by the times recorded in the log. So a clock that was set back revives nothing that
 was over by the log. A clock more than five minutes before the issue is believed in nothing.
 
+A ticket that nobody brings ends by a sweep (`ledger.usecases.lapses`), five minutes after the last
+moment at which any application could have taken it: so no clock that runs ahead by what is allowed
+ends one that another host's would still have taken.
+
 Of the ticket itself there is a keyed digest only; see `ledger.sealing.tickets`.
 """
 
@@ -27,6 +32,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from ledger.aggregates.application import TICKET_TIMEOUT_S_MAX
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.recorded import Recorded
@@ -116,7 +122,28 @@ class TicketRefused(Redemption, frozen=True):
     TOPIC: ClassVar[str] = "ticket.refused"
 
 
-ONE_TIME_TOPICS = frozenset({TicketIssued.TOPIC, TicketRedeemed.TOPIC, TicketExpired.TOPIC})
+@event
+class TicketLapsed(TicketEvent, frozen=True):
+    """Nobody brought it while it was good, and nobody can any more; the ticket has ended."""
+
+    TOPIC: ClassVar[str] = "ticket.lapsed"
+    ticket: bytes
+    """Its digest."""
+    user: str
+    """Whom it was issued to."""
+    application: str | None
+    """The only one it was good for, as in its issue; None for any."""
+    redeemers: tuple[str, ...]
+    """Who could have brought it there, when its end was noticed; none where it was for any."""
+    issued: int
+    """Where it was issued."""
+    reading: int
+    """The clock's, microseconds UTC."""
+
+
+ONE_TIME_TOPICS = frozenset(
+    {TicketIssued.TOPIC, TicketRedeemed.TOPIC, TicketExpired.TOPIC, TicketLapsed.TOPIC}
+)
 """Of the events in tickets' own streams."""
 
 
@@ -138,7 +165,7 @@ class TicketState:
     recorded_at: int
     """When that was recorded."""
     ended: int | None = None
-    """Where it was redeemed or noticed to have expired."""
+    """Where it was redeemed, or noticed to have expired or lapsed."""
 
     def is_over(self, timeout_s: int, reading: int, recorded_at: int) -> bool:
         """Whether its time is over: by the clock's reading, or by the time of the next record.
@@ -150,6 +177,25 @@ class TicketState:
             life_us = min(life_us, self.expires_at - self.issued_at)
         age_us = max(reading - self.issued_at, recorded_at - self.recorded_at)
         return age_us >= life_us or reading < self.issued_at - CLOCKS_APART_US
+
+    def is_lapsed(self, reading: int, recorded_at: int) -> bool:
+        """Whether its time is over for every application, whatever is set there, and five minutes.
+
+        A clock before the issue lets nothing lapse; that is for the recorded time to say.
+        """
+        age_us = max(reading - self.issued_at, recorded_at - self.recorded_at)
+        return age_us >= self._life_max_us + CLOCKS_APART_US
+
+    @property
+    def lapses_at(self) -> int:
+        """Before this no clock and no recorded time lets it lapse; microseconds UTC."""
+        return min(self.issued_at, self.recorded_at) + self._life_max_us + CLOCKS_APART_US
+
+    @property
+    def _life_max_us(self) -> int:
+        if self.expires_at is None:
+            return TICKET_TIMEOUT_S_MAX * _SECOND_US
+        return self.expires_at - self.issued_at
 
 
 def fold_ticket(state: TicketState | None, recorded: Recorded) -> TicketState | None:
@@ -168,6 +214,6 @@ def fold_ticket(state: TicketState | None, recorded: Recorded) -> TicketState | 
                 recorded.position,
                 recorded.recorded_at,
             )
-        case TicketRedeemed() | TicketExpired() if state is not None:
+        case TicketRedeemed() | TicketExpired() | TicketLapsed() if state is not None:
             return replace(state, ended=recorded.position)
     return state

@@ -14,7 +14,8 @@ HMAC-SHA256 under a key that only the keyring gives::
                          || stream || version, position (8 bytes each) || before || leaf)
 
 The third says when tickets were issued. Two days of the log later, the tips of their streams are
-let go of: no ticket lives longer than one, and one that nobody knows is good for nothing.
+let go of if they have ended by then: no ticket lives longer than a day, and one that nobody knows
+is good for nothing. Those that nobody has ended are kept for a sweep to find, 400 days at most.
 
 It is written after commits, at most once a second and at the end, head and tips in one
 transaction, never backwards. The tips are at least as new as the head they lie with. An older file
@@ -85,14 +86,26 @@ _KEEP_TIP = (
     " WHERE excluded.position > tips.position"
 )
 _KEEP_PASSING = "INSERT OR IGNORE INTO passing (ledger_id, recorded_at, stream) VALUES (?, ?, ?)"
-_PASSED = "FROM passing WHERE ledger_id = ? AND recorded_at < ?"
-_LET_TIPS_GO = f"DELETE FROM tips WHERE ledger_id = ? AND stream IN (SELECT stream {_PASSED})"
+_PASSED = (
+    "FROM passing WHERE ledger_id = ?1 AND recorded_at < ?2 AND (recorded_at < ?3 OR NOT EXISTS"
+    " (SELECT 1 FROM tips WHERE tips.ledger_id = ?1 AND tips.stream = passing.stream"
+    " AND tips.version = 1))"
+)
+_LET_TIPS_GO = f"DELETE FROM tips WHERE ledger_id = ?1 AND stream IN (SELECT stream {_PASSED})"
 _LET_PASSING_GO = f"DELETE {_PASSED}"
+_OPEN_TICKETS = (
+    "SELECT passing.recorded_at, passing.stream FROM passing JOIN tips USING (ledger_id, stream)"
+    " WHERE passing.ledger_id = ? AND passing.recorded_at < ?"
+    " AND (passing.recorded_at, passing.stream) > (?, ?) AND tips.version = 1"
+    " ORDER BY passing.recorded_at, passing.stream LIMIT ?"
+)
 _HEAD_LABEL, _TIP_LABEL = b"credledger/v1/memory\n", b"credledger/v1/memory-tip\n"
 _TIP_NUMBERS = struct.Struct(">QQ")
 """Version and position."""
 _PASSING_US = 2 * 86_400_000_000
-"""So long after its issue the tip of a ticket's stream is let go of."""
+"""So long after its issue the tip of a ticket's stream is let go of, if it has ended."""
+_OPEN_US = 400 * 86_400_000_000
+"""And so long if it has not."""
 _THE_HEAD = f"SELECT {_HEAD} FROM head WHERE ledger_id = ?"
 _THE_TIP = f"SELECT {_TIP} FROM tips WHERE ledger_id = ? AND stream = ?"
 _TIPS_TOGETHER = 100
@@ -179,6 +192,19 @@ class HostMemory:
                 rows.extend(self._fetch(_SOME_TIPS, self._ledger_id, *padded))
         return {row[1]: self._checked_tip(row[1], row[2:]) for row in rows}
 
+    def open_tickets(
+        self, before: int, after: tuple[int, bytes], limit: int
+    ) -> list[tuple[int, bytes]]:
+        """Time of issue and stream of tickets that have not ended, in that order.
+
+        Those issued before `before` and beyond `after`; as they are kept, unauthenticated.
+        """
+        with self._guard:
+            if not self._fetch("SELECT 1 FROM sqlite_master WHERE name = 'passing'"):
+                return []
+            rows = self._fetch(_OPEN_TICKETS, self._ledger_id, before, *after, limit)
+        return [(issued_at, stream) for issued_at, stream in rows]
+
     def remember(
         self,
         head: CheckedHead,
@@ -189,7 +215,11 @@ class HostMemory:
 
         `passing` are streams of tickets, with the microseconds UTC of their issue.
         """
-        passed = (self._ledger_id, head.recorded_at - _PASSING_US)
+        passed = (
+            self._ledger_id,
+            head.recorded_at - _PASSING_US,
+            head.recorded_at - _OPEN_US,
+        )
         kept_passing = [(self._ledger_id, issued_at, one) for one, issued_at in passing.items()]
         kept_head = (
             self._ledger_id,
@@ -223,7 +253,7 @@ class HostMemory:
                         statement = repeated(_KEEP_TIP, len(group))
                         connection.execute(statement, tuple(chain.from_iterable(group)))
                     connection.executemany(_KEEP_PASSING, kept_passing)
-                    connection.execute(_LET_TIPS_GO, (self._ledger_id, *passed))
+                    connection.execute(_LET_TIPS_GO, passed)
                     connection.execute(_LET_PASSING_GO, passed)
                 self._complete_to = max(kept, head.size)
         except (sqlite3.Error, OSError) as error:

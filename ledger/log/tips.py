@@ -18,8 +18,9 @@ no rows: what the database shows of it then is not the log's.
 
 Tips that the host's memory does not hold yet are *fresh*; the rest is looked up there by key.
 
-A ticket is over within a day, so the memory lets go of the tips of tickets' streams once two days
-have been recorded since their issue; *passing* ones are those. A ticket's stream without a tip is
+A ticket is over within a day, so the memory lets go of the tips of tickets' streams once they have
+ended and two days have been recorded since their issue; *passing* ones are those. Until then they
+also tell which tickets nobody has ended yet. A ticket's stream without a tip is
 one that nobody knows, whatever comes of it later.
 """
 
@@ -28,7 +29,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from ledger.aggregates.tickets import ONE_TIME_TOPICS, TicketIssued
@@ -38,6 +39,7 @@ from ledger.log.rows import LogRow
 from ledger.sealing.compartments import Compartment
 
 NOTHING_RUN = bytes(32)
+_OPEN_TICKETS_PAGE = 1_000
 _KNOWN_MAX = 50_000
 _WITHOUT_MAX = 1_000
 
@@ -76,6 +78,12 @@ class Remembered(Protocol):
 
     def tips(self, streams: Sequence[bytes]) -> dict[bytes, Tip]:
         """The same for many streams; those without rows are left out."""
+        ...
+
+    def open_tickets(
+        self, before: int, after: tuple[int, bytes], limit: int
+    ) -> list[tuple[int, bytes]]:
+        """Time of issue and stream of tickets that have not ended, in that order."""
         ...
 
 
@@ -170,6 +178,27 @@ class StreamTips:
         """When the tickets were issued that the host's memory is not told of yet."""
         with self._guard:
             return dict(self._passing)
+
+    def open_tickets(self, before: int) -> Iterator[bytes]:
+        """Streams of tickets issued before this time, microseconds UTC, that nobody has ended.
+
+        The oldest first, but for those of the last moment. They are what may be looked at: what a
+        ticket is, its stream says.
+        """
+        with self._guard:
+            fresh = {one: at for one, at in self._passing.items() if at < before}
+        page, after = [], (0, b"")
+        while self._remembered is not None:
+            page = self._remembered.open_tickets(before, after, _OPEN_TICKETS_PAGE)
+            yield from (one for _, one in page if one not in fresh and self._may_be_open(one))
+            if len(page) < _OPEN_TICKETS_PAGE:
+                break
+            after = page[-1]
+        yield from (one for one in sorted(fresh, key=fresh.__getitem__) if self._may_be_open(one))
+
+    def _may_be_open(self, stream: bytes) -> bool:
+        tip = self._fresh.get(stream) or self._known.get(stream)
+        return tip is None or tip.version == 1
 
     def remembered(self, kept: Mapping[bytes, Tip], passing: Iterable[bytes] = ()) -> None:
         """The host's memory holds these now."""

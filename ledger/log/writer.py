@@ -225,6 +225,10 @@ class Writer:
         self._settle()
         return answer
 
+    def open_tickets(self, before: int) -> Iterator[bytes]:
+        """Streams of tickets issued before this time that nobody has ended, as far as checked."""
+        return self._tips.open_tickets(before)
+
     def warm(self, streams: Iterable[bytes]) -> None:
         """Have at hand what is remembered of these streams, before the lock is taken for them."""
         self._tips.warm(streams)

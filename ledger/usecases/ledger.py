@@ -97,7 +97,7 @@ class Ledger:
         self._writer = writer
         self._held = held
         self._slots = SlotKeeper(desk, writer, held, clock)
-        self.tickets = Tickets(desk, writer)
+        self.tickets = Tickets(desk, writer, clock)
         """Tickets for a caller, and what their redeemers get."""
         self.restoring = Restorer(desk, writer)
         """Credentials, applications and rights as they were."""

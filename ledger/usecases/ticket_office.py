@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ledger.log.writer import Writer
 from ledger.policy import Caller
@@ -10,6 +10,7 @@ from ledger.sealing.tickets import new_ticket, parse_ticket
 from ledger.usecases.acting import checked_reason
 from ledger.usecases.decisions import asked_for
 from ledger.usecases.desk import Desk
+from ledger.usecases.lapses import Sweep
 from ledger.usecases.outcomes import IssuedTicket, Retrieved
 from ledger.usecases.retrieval import opened
 from ledger.usecases.tickets import IssueTicket, RedeemTicket, handed_over
@@ -18,10 +19,11 @@ from ledger.usecases.tickets import IssueTicket, RedeemTicket, handed_over
 class Tickets:
     """The tickets of one ledger."""
 
-    def __init__(self, desk: Desk, writer: Writer) -> None:
+    def __init__(self, desk: Desk, writer: Writer, clock: Callable[[], int]) -> None:
         """Appends by this writer."""
         self._desk = desk
         self._writer = writer
+        self._sweep = Sweep(desk, writer, clock)
 
     def issue(
         self, caller: Caller, application: str | None = None, *, reason: str = ""
@@ -31,7 +33,9 @@ class Tickets:
         `access-denied`, with the record's position, where the caller gets none.
         """
         request = self._issue(caller, application, reason)
-        return handed_over(self._writer.run(request), request.ticket)
+        issued = self._writer.run(request)
+        self._sweep.by_the_way()
+        return handed_over(issued, request.ticket)
 
     async def issue_async(
         self, caller: Caller, application: str | None = None, *, reason: str = ""
@@ -55,7 +59,9 @@ class Tickets:
         `access-denied` alike for a ticket that is unknown, used, too old or of another application.
         """
         request = self._redemption(caller, application, ticket, fields, reason)
-        return opened(self._writer.run(request))
+        release = self._writer.run(request)
+        self._sweep.by_the_way()
+        return opened(release)
 
     async def redeem_async(
         self,
@@ -69,6 +75,10 @@ class Tickets:
         """The same for a coroutine; who is cancelled gets nothing, though the ticket may end."""
         request = self._redemption(caller, application, ticket, fields, reason)
         return opened(await self._writer.run_async(request))
+
+    def sweep(self, *, reason: str = "") -> int:
+        """Record the end of tickets that nobody brought; how many, durable on return."""
+        return self._sweep.whole(checked_reason(reason))
 
     def _issue(self, caller: Caller, application: str | None, reason: str) -> IssueTicket:
         ticket = new_ticket(self._desk.random)

@@ -8,7 +8,7 @@ import os
 import pytest
 from msgspec.structs import replace
 
-from ledger.aggregates.tickets import TicketIssued, TicketRedeemed
+from ledger.aggregates.tickets import TicketIssued, TicketLapsed, TicketRedeemed
 from ledger.errors import LedgerError
 from projections.documents import time_text
 from projections.explanation import explain
@@ -178,6 +178,35 @@ def test_a_redemption_that_should_not_have_been_is_found(world, change, why):
     stream = world.ledger._desk.streams.ticket(digest)
     append(world, (stream, event), (None, replace(access.event, **both)))
     assert any(one.startswith(why) for one in whys(world)), whys(world)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, "ticket-good"),
+        ({"issued": 3}, "no-such-ticket"),
+        ({"ticket": bytes(32)}, "no-such-ticket"),
+        ({"user": "user:bob"}, "ticket-differs"),
+        ({"application": None}, "ticket-differs"),
+    ],
+)
+def test_a_lapse_that_should_not_have_been_is_found(world, change, why):
+    """Before the time was over, or of another ticket, user or application."""
+    issued = world.ledger.tickets.issue(ALICE, "Mail")
+    digest = issued.ticket.digest(world.ledger._desk.streams.tickets_key())
+    event = TicketLapsed(digest, "user:alice", "Mail", (), issued.position, issued.issued_at)
+    append(world, (world.ledger._desk.streams.ticket(digest), replace(event, **change)))
+    assert whys(world) == [why]
+
+
+def test_a_used_ticket_does_not_lapse(world):
+    """One that is said to have lapsed all the same is found."""
+    became, _ = redeemed(world)
+    event = TicketLapsed(
+        became.event.ticket, "user:alice", "Mail", (), became.event.issued, became.event.reading
+    )
+    append(world, (became.stream, event))
+    assert whys(world) == ["ticket-used"]
 
 
 def test_an_access_for_somebody_without_a_ticket_is_found(world):

@@ -1,4 +1,4 @@
-"""`credledger ticket`: issuing tickets to users, and redeeming them.
+"""`credledger ticket`: issuing tickets to users, redeeming them, and ending those not brought.
 
 A ticket stands in no argument: it is printed when it is issued, and read from a file or standard
 input when it is redeemed.
@@ -99,3 +99,22 @@ def redeem(
         )
         keep(found.position)
     print_released(run, found, field)
+
+
+@command(
+    ticket,
+    "sweep",
+    example="credledger ticket sweep",
+    appends=True,
+    answers='{"lapsed", "position"}',
+)
+def sweep(run: Run) -> None:
+    """Record the end of tickets that nobody brought while they were good.
+
+    Each is recorded once, five minutes after its time was over. A service does this by itself, and
+    so does whoever issues or redeems tickets; where neither is often, let a timer run it.
+    """
+    with run.session() as session:
+        lapsed = session.ledger.tickets.sweep(reason=run.checked_reason())
+        position = session.ledger.status().position
+    run.print({"lapsed": lapsed, "position": position})

@@ -25,6 +25,8 @@ from tools.wiring import Unlock, open_session, token_verifier
 READY_S = 1.0
 """How long the answer to whether it is ready is good for."""
 SETTLE_S = 5.0
+SWEEP_S = 30.0
+"""How often tickets are looked for that nobody brought; they may wait for minutes anyway."""
 LOOK_AHEAD_S = 0.4
 """Twice within the time for which known tokens are believed (`ledger.tokens.verifier.LOOK_US`)."""
 
@@ -111,6 +113,14 @@ class Seal:
             if self._counter is not None:
                 with contextlib.suppress(LedgerError):
                     await self._counter.wait(self._counter.verifier.settle)
+
+    async def sweep(self) -> None:
+        """Twice a minute record the end of tickets that nobody brought, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            if self._counter is not None:
+                with contextlib.suppress(LedgerError):
+                    await self._counter.wait(self._counter.ledger.tickets.sweep)
 
     async def look_ahead(self) -> None:
         """Keep the knowledge of whose tokens are trusted fresh, until cancelled."""

@@ -114,7 +114,12 @@ class Service:
         runs = [self._servers.run(*one) for one in listening]
         if fronts is not None:
             runs.append(fronts.keep(lines))
-        works = (self._servers.watch_heads(), self.seal.settle(), self.seal.look_ahead())
+        works = (
+            self._servers.watch_heads(),
+            self.seal.settle(),
+            self.seal.sweep(),
+            self.seal.look_ahead(),
+        )
         background = [loop.create_task(work) for work in works]
         self._journal.listening(places, sealed=self.seal.is_sealed)
         self.listening.set()
