@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
+import signal
 import threading
 
 import pytest
@@ -138,6 +142,44 @@ def test_a_sweep_goes_in_steps_to_its_end(house, ledger, frozen, monkeypatch):
     frozen.now += TIMEOUT_US + CLOCKS_APART_US
     assert ledger.tickets.sweep() == 10
     assert len(house.sql("SELECT size FROM commits")) == before + 3
+
+
+@pytest.mark.parametrize("at", ["begin", "end"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_killed_sweep_is_gone_on_with_by_the_next(in_file, monkeypatch, at, number):
+    """Killed before a commit, or behind it untold: no lapse is lost, and none is twice."""
+    house, frozen = in_file, in_file.clock
+    monkeypatch.setattr(lapses, "LAPSES_TOGETHER", 4)
+    begun = house.open()
+    for _ in range(10):
+        issue(begun, ALICE, "Mail")
+    begun.close()
+    frozen.now += TIMEOUT_US + CLOCKS_APART_US
+    child = os.fork()
+    if not child:
+        swept = house.open()
+        commits = itertools.count(1)
+
+        @contextlib.contextmanager
+        def killed(_):
+            mine = next(commits)
+            for moment in ("begin", "end"):
+                if (at, number) == (moment, mine):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if moment == "begin":
+                    yield
+
+        swept.watch_commits(killed)
+        swept.tickets.sweep()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    done = 4 * (number - (at == "begin"))
+    assert topics(house).count("ticket.lapsed") == done
+    again = house.open()
+    assert again.tickets.sweep() == 10 - done
+    assert topics(house).count("ticket.lapsed") == 10
+    again.close()
 
 
 def test_who_works_on_tickets_sweeps_by_the_way(house, ledger, frozen):
