@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ledger.aggregates.access import AuditReviewed
@@ -9,13 +10,14 @@ from ledger.errors import InvalidInput
 from projections.reviews import Review, newest_review, reviewed_document, reviews
 from projections.streams import position_at
 from tools.findings import WARNING, Finding
-from tools.questions import past_moment
+from tools.moments import past_moment, require_cursor
 from tools.when import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ledger.usecases.acting import Acting
+    from projections.stretch import Stretch
     from tools.wiring import Session
 
 NOTE_LENGTH_MAX = 1024
@@ -60,9 +62,18 @@ def sign_off(session: Session, acting: Acting, until: str, note: str) -> dict[st
     return {"position": position, **reviewed_document(review)}
 
 
-def review_rows(session: Session) -> list[dict[str, Any]]:
-    """All reviews, oldest first."""
-    return [one.as_document() for one in _reviews(session)]
+def review_rows(
+    session: Session, stretch: Stretch, *, limit: int | None, after: int | None
+) -> list[dict[str, Any]]:
+    """Reviews that were signed off within a stretch, newest first."""
+    require_cursor(session, stretch, after)
+    found = (
+        one
+        for one in reversed(_reviews(session))
+        if stretch.holds(one.recorded.position, one.recorded.recorded_at)
+        and (after is None or one.recorded.position < after)
+    )
+    return [one.as_document() for one in islice(found, limit)]
 
 
 def last_review(session: Session) -> dict[str, Any] | None:

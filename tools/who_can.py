@@ -24,7 +24,7 @@ from ledger.policy import Caller
 from projections.moment import past_at
 from projections.who_can import Way, every_owner_may, way_by_ticket, way_of, ways
 from tools.listing import PAGE_ROWS
-from tools.questions import past_place
+from tools.moments import past_place, require_one_moment
 from tools.show import progress
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ class Wanted:
             )
         if self.further and self.user is None:
             raise InvalidInput("with-without-user", "--with needs --user.")
-        if self.at is not None and self.position is not None:
-            raise InvalidInput("two-moments", "--at and --position name two moments.")
+        require_one_moment(self.at, self.position, "--at")
 
     def as_filter(self) -> dict[str, object]:
         """What is recorded of the question."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
     None,
     "pack",
     example="credledger audit pack /media/handover/november",
-    appends=True,
+    asks=True,
     answers='{"directory", "position", "root", "bytes", "digest", "accesses", "anchored_to",'
     ' "checks": [{"name", "ok", "detail"}]}',
 )
@@ -59,26 +59,27 @@ def pack(
     """
     from tools.packs import create_pack, log_source, read_anchors
 
-    acting = run.acting()
     settings = run.settings()
+    if not with_access and (run.checked_reason() or run.require_record):
+        raise InvalidInput(
+            "usage",
+            "Only --with-access records anything, hence a reason, or that it must be recorded.",
+        )
     kept = None if anchors is None else read_anchors(anchors, run.standard_input)
-    told: dict[str, Any] = {"until": until, "archive": str(archive) if archive else None}
-    question = {name: value for name, value in told.items() if value is not None}
-    asked = "pack " + json.dumps(question, ensure_ascii=False)
     if not with_access:
-        if acting.reason:
-            raise InvalidInput("usage", "Only --with-access records anything, hence a reason.")
         with log_source(settings, archive) as source:
             document = create_pack(
                 settings, source, directory, until=until, anchors=kept, opener=None
             )
     elif archive is not None:
+        run.refuse_unrecorded()
         document = _of_archive(run, directory, archive, until, kept)
     else:
         from tools.packs import Opener
 
-        with run.session(operator=False) as session:
-            opener = Opener(session.mapper, lambda rows: session.record_query(acting, asked, rows))
+        with run.asking() as session:
+            record = partial(run.record, session, "pack", {"until": until})
+            opener = Opener(session.mapper, record)
             document = create_pack(
                 settings, session.store, directory, until=until, anchors=kept, opener=opener
             )
