@@ -21,8 +21,8 @@ from pathlib import Path
 import click
 
 from ledger.errors import NotFound
-from tools.cli.exits import exit_code
 from tools.documents import StandardInput
+from tools.exits import exit_code
 from tools.generate import mappings, people
 from tools.settings import Given, decide
 from tools.wiring import open_session

@@ -6,23 +6,27 @@ or a `warning` (it serves, but something is risky; exit 0).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import LedgerError
-from tools.cli.exits import DONE, EXIT_CODES, exit_code
+from tools.exits import DONE, EXIT_CODES, exit_code
 from tools.file_findings import file_findings, recorded_file_findings
 from tools.findings import ERROR, WARNING, Finding
 from tools.key_backups import last_key_backup
 from tools.recovery_findings import recovery_findings
-from tools.reviewing import last_review, review_findings
+from tools.reviewing import last_review, newest
 from tools.when import to_text
 
 if TYPE_CHECKING:
-    from tools.cli.command import Run
+    from contextlib import AbstractContextManager
+
+    from tools.settings import Settings
     from tools.wiring import Session
 
-MONTH_US = 30 * 86_400 * 1_000_000
+REVIEW_DAYS_MAX = 90
+_DAY_US = 86_400_000_000
+MONTH_US = 30 * _DAY_US
 EPOCH_MONTHS_MAX = 12
 _COPY_NEWER = "Copy the newer keyring from the host that rotated last, not this one to that host."
 
@@ -56,13 +60,14 @@ def _last_backup(session: Session) -> dict[str, object] | None:
     }
 
 
-def examine(run: Run) -> list[Finding]:
-    """Everything that is wrong or risky, the gravest first."""
+def examine(
+    settings_told: Callable[[], Settings], opened: Callable[[], AbstractContextManager[Session]]
+) -> list[Finding]:
+    """Everything that is wrong or risky, the gravest first; also that either cannot be had."""
     findings: list[Finding] = []
     try:
-        settings = run.settings()
-        findings.extend(file_findings(settings))
-        with run.session(operator=False) as session:
+        findings.extend(file_findings(settings_told()))
+        with opened() as session:
             findings.extend(session_findings(session))
             findings.extend(recovery_findings(session))
             findings.extend(recorded_file_findings(session))
@@ -110,7 +115,7 @@ def session_findings(session: Session) -> Iterator[Finding]:
             "Set the system's clock; recorded times go on from the last one until then.",
         )
     yield from _epoch_findings(session)
-    yield from review_findings(session)
+    yield from _review_findings(session)
     if session.settings.sqlite_path is None:
         yield from _server_findings(session)
 
@@ -163,6 +168,23 @@ def memory_findings(session: Session) -> Iterator[Finding]:
     missed = session.ledger.unremembered
     if missed is not None:
         yield Finding(missed.code, WARNING, missed.message, missed.hint)
+
+
+def _review_findings(session: Session) -> Iterator[Finding]:
+    """`review-old` where there once was a review and none for long; the rest is nobody's fault."""
+    found = newest(session)
+    if found is None:
+        return
+    reviewed_at = found.recorded.recorded_at
+    if session.now() - reviewed_at > REVIEW_DAYS_MAX * _DAY_US:
+        yield Finding(
+            "review-old",
+            WARNING,
+            f"The last access review was signed off at {to_text(reviewed_at)}, more than"
+            f" {REVIEW_DAYS_MAX} days ago.",
+            "credledger audit access --since TIME, then credledger audit review --until now"
+            " --note TEXT",
+        )
 
 
 def _server_findings(session: Session) -> Iterator[Finding]:

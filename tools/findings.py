@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tools.cli.exits import DONE
+from tools.exits import DONE
 
 ERROR, WARNING = "error", "warning"
 

@@ -17,14 +17,16 @@ RENEW_COPIES = (
 """Told after every change of who may unlock."""
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from ledger.aggregates.key_backups import KeyBackup
     from ledger.sealing.keyring import Keyring, UnlockedKeyring
     from ledger.sealing.slots import Holding
     from ledger.usecases.acting import Acting
     from ledger.usecases.ledger import Ledger
-    from tools.cli.command import Run
     from tools.documents import StandardInput
-    from tools.wiring import Session
+    from tools.wiring import Session, Unlock
 
 _BOTH_LOST = (
     "Check --store; if the database is lost too, give the key backup to"
@@ -107,13 +109,21 @@ def presented(source: Path, *, shares: bool, shares_file: str | None) -> Present
 
 
 def restore_from(
-    run: Run, source: Path, *, shares: bool, shares_file: str | None
+    source: Path,
+    opened: Callable[[Unlock], AbstractContextManager[Session]],
+    acting: Acting,
+    *,
+    shares: bool,
+    shares_file: str | None,
 ) -> tuple[dict[str, object], bool]:
-    """Put a key backup back; its JSON shape, and whether it lacks the epoch after the current."""
+    """Put a key backup back; its JSON shape, and whether it lacks the epoch after the current.
+
+    `opened` is the ledger, by what unlocks the backup.
+    """
     backup = presented(source, shares=shares, shares_file=shares_file)
     try:
-        with run.session(unlock=backup.unlock) as session:
-            return backup.put_back(session.ledger, run.acting())
+        with opened(backup.unlock) as session:
+            return backup.put_back(session.ledger, acting)
     except NotFound as error:
         if error.code != "no-ledger":
             raise

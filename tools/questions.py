@@ -133,8 +133,8 @@ def recheck_accesses(session: Session, jobs: int | None = None) -> dict[str, Any
     """
     with progress("Deciding again") as show:
         if session.ledger.head().size >= _TOGETHER_FROM_ROWS:
+            from tools.processors import processors
             from tools.rechecking import redecide_together
-            from tools.verifying import processors
 
             jobs = jobs or processors()
             found = redecide_together(session, jobs, show) if jobs > 1 else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledger.archive.folder import holds_archive
-from tools.cli.exits import EXIT_CODES
+from tools.exits import EXIT_CODES
 from tools.findings import ERROR, WARNING, Finding
 from tools.hosts import host_findings
 from tools.key_backups import database_folders

@@ -17,8 +17,8 @@ import click
 
 from tools.cli.command import WITH_JSON
 from tools.cli.default import GroupWithDefault
-from tools.cli.exits import EXIT_CODES
 from tools.cli.main import PROGRAM, program
+from tools.exits import EXIT_CODES
 from tools.settings import OPTION_OF
 
 _FAMILIES = {

@@ -32,7 +32,7 @@ from ledger.tree import Frontier
 from projections.digests import Digests
 from projections.folding import Folding, Refolding
 from projections.view import Folded
-from tools.verifying import processors
+from tools.processors import processors
 from tools.workers import taken_over, workers
 
 if TYPE_CHECKING:

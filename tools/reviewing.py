@@ -9,20 +9,14 @@ from ledger.aggregates.access import AuditReviewed
 from ledger.errors import InvalidInput
 from projections.reviews import Review, newest_review, reviewed_document, reviews
 from projections.streams import position_at
-from tools.findings import WARNING, Finding
 from tools.moments import past_moment, require_cursor
-from tools.when import to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ledger.usecases.acting import Acting
     from projections.stretch import Stretch
     from tools.wiring import Session
 
 NOTE_LENGTH_MAX = 1024
-REVIEW_DAYS_MAX = 90
-_DAY_US = 86_400_000_000
 
 
 def checked_note(note: str) -> str:
@@ -78,31 +72,15 @@ def review_rows(
 
 def last_review(session: Session) -> dict[str, Any] | None:
     """Where the last review lies, when and by whom it was made, and the last position reviewed."""
-    found = _last(session)
+    found = newest(session)
     if found is None:
         return None
     told = found.as_document()
     return {name: told[name] for name in ("position", "recorded_at", "by", "until")}
 
 
-def review_findings(session: Session) -> Iterator[Finding]:
-    """`review-old` where there once was a review and none for long; the rest is nobody's fault."""
-    found = _last(session)
-    if found is None:
-        return
-    reviewed_at = found.recorded.recorded_at
-    if session.now() - reviewed_at > REVIEW_DAYS_MAX * _DAY_US:
-        yield Finding(
-            "review-old",
-            WARNING,
-            f"The last access review was signed off at {to_text(reviewed_at)}, more than"
-            f" {REVIEW_DAYS_MAX} days ago.",
-            "credledger audit access --since TIME, then credledger audit review --until now"
-            " --note TEXT",
-        )
-
-
-def _last(session: Session) -> Review | None:
+def newest(session: Session) -> Review | None:
+    """The last review, with its record."""
     slots = session.ledger.key_history().slots.values()
     return newest_review(session.store, session.mapper, session.streams, slots)
 

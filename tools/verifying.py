@@ -8,7 +8,6 @@ of anchors are a third: heads that were kept, cosigned or stamped elsewhere (`le
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from ledger.log.signers import names_itself
 from ledger.log.store import LogSource, Store
 from ledger.log.verification import Verification, verify_log
 from ledger.sealing.keyring_file import read_keyring
+from tools.processors import processors
 from tools.settings import Settings
 from tools.show import progress
 from tools.stores import no_ledger, store_of
@@ -210,11 +210,6 @@ def verify_archive(
     ]
     report.seconds = round(time.monotonic() - started, 3)
     return report
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def view_checks(session: Session) -> Iterator[tuple[str, bool, str]]:

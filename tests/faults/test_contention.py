@@ -24,7 +24,7 @@ from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.faults.running import ROOT, Host, until
-from tools.cli.exits import exit_code
+from tools.exits import exit_code
 
 OPENING = """
 import sys

@@ -26,7 +26,7 @@ from tests.conftest import new_house
 from tests.contracts.small_server import small_server
 from tests.faults.running import Host, settle_in
 from tests.faults.test_backup_faults import small
-from tools.cli.exits import exit_code
+from tools.exits import exit_code
 
 CANARY = "canary-7d31"
 LARGE = CANARY + "x" * 60_000

@@ -10,8 +10,8 @@ import sys
 import click
 import pytest
 
-from tools.cli.exits import EXIT_CODES
 from tools.cli.main import PLACES, program, run
+from tools.exits import EXIT_CODES
 
 CANARY = "canary-7f3a-secret"
 

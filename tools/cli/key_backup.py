@@ -114,7 +114,13 @@ def restore(run: Run, source: str, shares: bool, shares_file: str | None) -> Non
     """
     from tools.key_backups import restore_from
 
-    document, lacks_next = restore_from(run, Path(source), shares=shares, shares_file=shares_file)
+    document, lacks_next = restore_from(
+        Path(source),
+        lambda unlock: run.session(unlock=unlock),
+        run.acting(),
+        shares=shares,
+        shares_file=shares_file,
+    )
     run.print(document)
     note_restored(lacks_next=lacks_next)
 

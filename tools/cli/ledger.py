@@ -59,7 +59,7 @@ def doctor(context: click.Context, /, run: Run) -> None:
     """
     from tools.diagnosis import examine, gravest
 
-    findings = examine(run)
+    findings = examine(run.settings, lambda: run.session(operator=False))
     if run.json:
         run.print({"findings": [finding.as_document() for finding in findings]})
     elif findings:

@@ -17,9 +17,9 @@ import click
 
 from ledger.errors import InvalidInput, LedgerError, Unavailable
 from tools.cli.command import JSON_WANTED, settings_options
-from tools.cli.exits import DONE, INTERRUPTED, exit_code
 from tools.cli.lazy import LazyGroup
 from tools.cli.streams import drop_output, take_up
+from tools.exits import DONE, INTERRUPTED, exit_code
 from tools.garbage import collect_seldom
 from tools.settings import Given
 from tools.show import json_line, printable

@@ -17,7 +17,7 @@ from ledger.sealing import slots
 from tests.conftest import PASSPHRASE
 from tests.tools.service.clients import Client
 from tests.tools.service.conftest import furnish, running, settings_of
-from tools.cli.exits import exit_code
+from tools.exits import exit_code
 from tools.service.peers import Peer
 from tools.service.unsealing import UNSEAL_PATH, Unseal, unseal
 from tools.settings import with_systemd_credential
