@@ -23,7 +23,7 @@ from ledger.aggregates.application import Field, make_field, parse_field, reader
 from ledger.claims import parse_claim
 from ledger.errors import InvalidInput
 from ledger.identifiers import application_key, field_key
-from tools.documents import (
+from tools.people.documents import (
     TOML_BYTES_MAX,
     StandardInput,
     decode_text,

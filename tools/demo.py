@@ -21,9 +21,9 @@ from pathlib import Path
 import click
 
 from ledger.errors import NotFound
-from tools.documents import StandardInput
 from tools.exits import exit_code
 from tools.generate import mappings, people
+from tools.people.documents import StandardInput
 from tools.settings import Given, decide
 from tools.wiring import open_session
 

@@ -9,7 +9,7 @@ import msgspec
 from ledger.aggregates.issuers import Issuer, Settings
 from ledger.tokens.jose import JWKS_BYTES_MAX, keys_text, read_keys
 from projections.documents import time_text
-from tools.documents import StandardInput, read_bytes
+from tools.people.documents import StandardInput, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from ledger.aggregates.application import NOBODY, ROLES, readers
 from ledger.aggregates.roles import RIGHTS
 from ledger.errors import NotFound
 from projections.moment import Past, past_at
-from tools.show import progress
+from tools.showing.show import progress
 
 if TYPE_CHECKING:
     from ledger.aggregates.application import Application

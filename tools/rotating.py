@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tools.shapes import rotation_document
-from tools.show import progress
+from tools.showing.show import progress
 
 if TYPE_CHECKING:
     from ledger.usecases.acting import Acting

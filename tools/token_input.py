@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ledger.errors import InvalidInput
 from ledger.tokens.compact import TOKEN_BYTES_MAX
-from tools.documents import StandardInput, read_bytes, shown
+from tools.people.documents import StandardInput, read_bytes, shown
 from tools.settings import account
 from tools.wiring import token_verifier
 

@@ -36,8 +36,8 @@ from ledger.usecases.ledger import Ledger
 from ledger.usecases.recovery_shares import SharesMade
 from projections.tiles import StoredTiles
 from projections.views import Views
-from tools.documents import StandardInput
-from tools.holdings import argon2_cost, first_holding, present_holding
+from tools.people.documents import StandardInput
+from tools.people.holdings import argon2_cost, first_holding, present_holding
 from tools.settings import Settings, account
 from tools.stores import MIGRATIONS, existing_store, store_of
 

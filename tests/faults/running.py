@@ -550,7 +550,7 @@ def load_everything(remembered: Path) -> None:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.startswith("tools.bench"):
                 importlib.import_module(module.name)
-    tools.holdings.Argon2Cost = functools.partial(Argon2Cost, iterations=2, lanes=1)
+    tools.people.holdings.Argon2Cost = functools.partial(Argon2Cost, iterations=2, lanes=1)
     derive_once(remembered)
     _live_once()
     gc.collect()

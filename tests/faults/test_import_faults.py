@@ -250,7 +250,7 @@ def test_what_is_no_file_is_refused_or_empty(host):
 
 SWAPPING = """
 import shutil
-from tools import import_run
+from tools.sources import import_run
 from tools.cli.main import main
 check = import_run.check_lines
 def swapping(*arguments):

@@ -192,7 +192,7 @@ READS = """
 import os
 from ledger.claims import parse_claim
 from ledger.policy import Caller
-from tools.documents import StandardInput
+from tools.people.documents import StandardInput
 from tools.settings import Given, decide
 from tools.wiring import open_session
 
@@ -242,7 +242,7 @@ AS_DORA = {"CREDLEDGER_KEY_FILE": "", "CREDLEDGER_PASSPHRASE_FILE": "second"}
 
 SLOTS = """
 import json
-from tools.documents import StandardInput
+from tools.people.documents import StandardInput
 from tools.settings import Given, decide
 from tools.wiring import open_session
 
@@ -253,7 +253,7 @@ AFTER_ANOTHER = """
 import os
 from ledger.sealing.slots import Argon2Cost, key_file
 from ledger.usecases.acting import Acting
-from tools.documents import StandardInput
+from tools.people.documents import StandardInput
 from tools.settings import Given, decide
 from tools.wiring import open_session
 
@@ -307,7 +307,7 @@ def test_a_slot_that_was_being_added_opens_only_once_the_log_knows_it(on_both, t
 
 PAIRS = """
 import json
-from tools.documents import StandardInput
+from tools.people.documents import StandardInput
 from tools.settings import Given, decide
 from tools.wiring import open_session
 

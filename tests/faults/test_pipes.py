@@ -9,7 +9,7 @@ import pytest
 from ledger.errors import InvalidInput, KeyUnavailable
 from ledger.private_files import read_private
 from ledger.sealing.keyring_file import read_keyring
-from tools.documents import StandardInput, read_bytes
+from tools.people.documents import StandardInput, read_bytes
 
 
 @pytest.fixture

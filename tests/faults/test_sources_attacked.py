@@ -18,10 +18,10 @@ from ledger.errors import InvalidInput
 from ledger.values import VALUE_BYTES_MAX
 from tests.faults.running import Host, Nursery
 from tests.tools.keepass_files import PASSWORD, database, packed_as, rewritten
-from tools.documents import StandardInput
-from tools.importing import Rejected
+from tools.people.documents import StandardInput
 from tools.sources import keepass
 from tools.sources.entry import Entry
+from tools.sources.importing import Rejected
 from tools.sources.keepass import KeePassFile
 
 CANARY = "canary-5ce0"

@@ -33,7 +33,7 @@ from ledger.claims import parse_claim
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
-from tools.documents import StandardInput
+from tools.people.documents import StandardInput
 from tools.settings import Given, decide
 from tools.wiring import open_session
 home = pathlib.Path({home!r})
@@ -76,7 +76,7 @@ from ledger.errors import LedgerError
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
-from tools.documents import StandardInput
+from tools.people.documents import StandardInput
 from tools.settings import Given, decide
 from tools.wiring import open_session
 home = pathlib.Path({home!r})

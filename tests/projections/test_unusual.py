@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ledger.errors import InvalidInput
 from projections.access_questions import access_question
 from projections.unusual import BULK, FIRST_TIME, OUT_OF_HOURS, Read, Rules, Watch, unusual
-from tools.unusual_rules import BULK_DEFAULT, DAYS_DEFAULT, HOURS_DEFAULT, parse_rules
+from tools.asking.unusual_rules import BULK_DEFAULT, DAYS_DEFAULT, HOURS_DEFAULT, parse_rules
 
 SECOND = 1_000_000
 MONDAY_NOON = round(datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()) * SECOND

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from ledger.anchors.cosignature import cosign
 from ledger.anchors.signed_note import NoteSignature, read_notes
 from tests.authority import Authority, replying, served
-from tools import time_stamps
-from tools.anchors import add_note, writing
+from tools.evidence import time_stamps
+from tools.evidence.anchors import add_note, writing
 
 
 @pytest.fixture
@@ -124,12 +124,12 @@ def test_a_file_that_cannot_be_written_is_told_and_the_witness_has_seen_it(watch
 
 
 def test_two_that_add_to_one_file_wait_for_each_other(watched, monkeypatch):
-    monkeypatch.setattr("tools.anchors.LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("tools.evidence.anchors.LOCK_TIMEOUT_S", 0.05)
     with writing(watched.anchors):
         watched.fails(7, "anchors-busy", "log", "witness", "sign", "w", "--out", "anchors")
     note = watched.anchors.read_text()
     threads = [threading.Thread(target=add_note, args=(watched.anchors, note)) for _ in range(4)]
-    monkeypatch.setattr("tools.anchors.LOCK_TIMEOUT_S", 30)
+    monkeypatch.setattr("tools.evidence.anchors.LOCK_TIMEOUT_S", 30)
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -141,7 +141,7 @@ def test_a_file_that_would_grow_without_end_is_refused(watched, monkeypatch):
     before = watched.anchors.read_bytes()
     for limit, value in (("BYTES", len(before) + 10), ("LINES", before.count(b"\n") + 1)):
         with monkeypatch.context() as patched:
-            patched.setattr(f"tools.anchors.FILE_{limit}_MAX", value)
+            patched.setattr(f"tools.evidence.anchors.FILE_{limit}_MAX", value)
             watched.fails(2, "too-large", "log", "witness", "sign", "w", "--out", "anchors")
         assert watched.anchors.read_bytes() == before
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-import tools.backups
+import tools.recovering.backups
 from tests.tools.test_backups import create, lose, work, worked  # noqa: F401 # a fixture
 from tests.tools.test_recovery_findings import found
 from tests.tools.test_restored_keys import password
@@ -100,7 +100,7 @@ def test_a_base_is_looked_for_by_what_names_it_not_by_what_was_recorded_before(w
     """An operator writes a full archive while another goes on from the one before it."""
     create(worked, "first")
     worked.set("payroll", "user:ann", User="ann", Password="p-2")
-    take = tools.backups._taken
+    take = tools.recovering.backups._taken
 
     def meanwhile(*asked):
         patched.undo()
@@ -109,7 +109,7 @@ def test_a_base_is_looked_for_by_what_names_it_not_by_what_was_recorded_before(w
         return take(*asked)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tools.backups, "_taken", meanwhile)
+        patched.setattr(tools.recovering.backups, "_taken", meanwhile)
         create(worked, "part", "--since-backup")
     following = ("backup", "create", str(worked.archives / "next"), "--since-backup")
     shutil.move(worked.archives / "first", worked.home.parent / "vault")

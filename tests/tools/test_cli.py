@@ -722,7 +722,7 @@ def test_an_unforeseen_error_shows_no_text(payroll, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError(CANARY)
 
-    monkeypatch.setattr("tools.diagnosis.status_document", fail)
+    monkeypatch.setattr("tools.doctor.diagnosis.status_document", fail)
     answer = payroll("status")
     assert (answer.code, answer.error["code"]) == (1, "unexpected")
     assert CANARY not in answer.err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.differences import HAPPENED, difference_rows
+from tools.showing.differences import HAPPENED, difference_rows
 
 
 def state(name: str, **settings: object) -> dict[str, object]:

@@ -14,7 +14,7 @@ from ledger.errors import Unavailable
 from tests.faults.running import ROOT
 from tests.tools.conftest import Cli
 from tests.tools.test_retention import later, old  # noqa: F401 # fixtures
-from tools import exports
+from tools.asking import exports
 
 CANARY = "canary-7a3e"
 

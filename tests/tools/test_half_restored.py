@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import tools.backups
+import tools.recovering.backups
 from ledger.archive.restoring import finish
 from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.sqlite import SqliteStore
@@ -37,7 +37,7 @@ def test_a_half_restored_store_gives_out_nothing_and_is_gone_on_with(worked, rem
     lose(worked)
     # The keyring's stream is read from all of the archive first; let it be damaged after that.
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tools.backups, "require_fit_of_archive", lambda *_: None)
+        patched.setattr(tools.recovering.backups, "require_fit_of_archive", lambda *_: None)
         worked.fails(8, "archive-damaged", "backup", "restore", part["directory"])
     get = ("credential", "get", "payroll", "--as", "user:ann")
     for command in (get, ("status",), ("key", "rotate")):
@@ -70,7 +70,7 @@ def test_killed_near_its_end_a_restore_is_finished_by_the_same_command(
         if where == "before the record":
             patched.setattr(BackupRecords, "record", killed)
         else:
-            patched.setattr(tools.backups, "finish", killed)
+            patched.setattr(tools.recovering.backups, "finish", killed)
         with pytest.raises(Killed):
             worked(*command)
     worked.fails(7, "store-restoring", "status")

@@ -10,7 +10,7 @@ import pytest
 import projections.accesses
 import projections.changes
 import projections.stretch
-import tools.listing
+import tools.showing.listing
 from tests.tools.conftest import found
 
 READS = 7
@@ -34,7 +34,7 @@ def read(begun):
 @pytest.fixture
 def small_pages(monkeypatch):
     """Three rows at a time, and as many in each part that is walked over."""
-    monkeypatch.setattr(tools.listing, "PAGE_ROWS", 3)
+    monkeypatch.setattr(tools.showing.listing, "PAGE_ROWS", 3)
     monkeypatch.setattr(projections.stretch, "_PART_ROWS", 3)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import tools.packs
+import tools.packing.packs
 from ledger.claims import parse_claim
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
@@ -21,8 +21,8 @@ from tests.ledger.test_retention import DAY_US, grow, move, opened
 from tests.tools.forged_pack import tell
 from tests.tools.test_backups import AUDITOR, work, worked  # noqa: F401 # a fixture
 from tests.tools.test_verifier import failing, run
-from tools import verifier
-from tools.packs import Opener, create_pack
+from tools.packing import verifier
+from tools.packing.packs import Opener, create_pack
 from tools.settings import Given, decide
 
 PLAIN = {
@@ -388,12 +388,12 @@ def test_nothing_is_opened_whose_opening_cannot_be_recorded(prepared_file, tmp_p
     with contextlib.closing(sqlite3.connect(house.store_path)) as raw, raw:
         raw.execute("CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT RAISE(ABORT, 'x'); END")
     seen = []
-    before = tools.packs.write_opened
+    before = tools.packing.packs.write_opened
     try:
-        tools.packs.write_opened = lambda *_: seen.append(1)
+        tools.packing.packs.write_opened = lambda *_: seen.append(1)
         assert cli("audit", "pack", str(tmp_path / "pack"), "--with-access").code != 0
     finally:
-        tools.packs.write_opened = before
+        tools.packing.packs.write_opened = before
     assert seen == []
     assert not (tmp_path / "pack").exists()
 

@@ -11,7 +11,7 @@ from ledger.errors import Unavailable
 from ledger.log.proof_document import read_proof
 from tests.ledger.log import proofs_from_the_page
 from tests.tools.conftest import Cli
-from tools.receipts import receipt_in
+from tools.evidence.receipts import receipt_in
 
 SECRET = "canary-7f31"
 

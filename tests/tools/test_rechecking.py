@@ -9,18 +9,18 @@ import threading
 
 import pytest
 
-import tools.workers
+import tools.processes.workers
 from ledger.aggregates.retention import Retention
 from ledger.sealing.keys import KeySet
 from tests.faults.test_tampering import TRIGGERS
 from tests.projections.conftest import World, record_of
 from tests.tools.conftest import auditor_of, found
-from tools import rechecking
-from tools.documents import StandardInput
-from tools.rechecking import Work, decide_handed, redecide_together
+from tools.asking import rechecking
+from tools.asking.rechecking import Work, decide_handed, redecide_together
+from tools.people.documents import StandardInput
+from tools.processes.workers import Worker
 from tools.settings import Given, decide
 from tools.wiring import open_session
-from tools.workers import Worker
 
 ENOUGH_S = 60
 _SECRET = "a password that no worker may see"
@@ -29,8 +29,8 @@ _SECRET = "a password that no worker may see"
 @pytest.fixture(autouse=True)
 def short_log_is_long(monkeypatch):
     """Several processes share a log of a few rows."""
-    monkeypatch.setattr("tools.questions._TOGETHER_FROM_ROWS", 1)
-    monkeypatch.setattr("tools.rechecking.STRETCH_ROWS", 4)
+    monkeypatch.setattr("tools.asking.questions._TOGETHER_FROM_ROWS", 1)
+    monkeypatch.setattr("tools.asking.rechecking.STRETCH_ROWS", 4)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def only_together(monkeypatch):
     def alone(*_, **__):
         raise AssertionError("decided by one process")
 
-    monkeypatch.setattr("tools.questions.redecide", alone)
+    monkeypatch.setattr("tools.asking.questions.redecide", alone)
 
 
 def fill(cli):
@@ -149,7 +149,7 @@ def test_damage_ends_the_same_way_with_several(session, statement, in_file):
 
 
 def rechecked(session, jobs):
-    from tools.questions import recheck_accesses
+    from tools.asking.questions import recheck_accesses
 
     return recheck_accesses(session, jobs)
 
@@ -157,7 +157,7 @@ def rechecked(session, jobs):
 def test_a_worker_that_is_killed_costs_time_only(session, monkeypatch):
     """One process answers, and nobody is left behind."""
     started = []
-    honest = tools.workers.start
+    honest = tools.processes.workers.start
 
     def start(act, work):
         worker = honest(act, work)
@@ -166,7 +166,7 @@ def test_a_worker_that_is_killed_costs_time_only(session, monkeypatch):
             worker.process.kill()
         return worker
 
-    monkeypatch.setattr("tools.workers.start", start)
+    monkeypatch.setattr("tools.processes.workers.start", start)
     assert redecide_together(session, 2, unseen) is None
     assert rechecked(session, 2)["checked"] == 6
     assert len(started) == 4
@@ -190,7 +190,7 @@ def test_ctrl_c_ends_all_of_them(session):
 def test_no_key_of_secrets_is_handed_over(in_file, session):
     """What a worker holds opens policy and records, and no value."""
     from ledger.sealing.keyring_file import read_keyring
-    from tools.holdings import present_holding
+    from tools.people.holdings import present_holding
 
     holding = present_holding(session.settings, StandardInput())
     unlocked = read_keyring(session.settings.keyring).unlock(holding)
@@ -217,5 +217,5 @@ def test_a_worker_decides_what_it_is_handed(session):
 
 def test_a_log_of_one_stretch_is_for_one_process(session, monkeypatch):
     """Nothing would be shared."""
-    monkeypatch.setattr("tools.rechecking.STRETCH_ROWS", 1000)
+    monkeypatch.setattr("tools.asking.rechecking.STRETCH_ROWS", 1000)
     assert redecide_together(session, 2, unseen) is None

@@ -6,14 +6,14 @@ import os
 
 import pytest
 
-import tools.recovery_findings
+import tools.doctor.recovery_findings
 from ledger.log.transaction import EPOCH_EVENTS_MAX
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import key_file
 from ledger.usecases.rotation import Rotation
 from tests.tools.test_backups import worked  # noqa: F401 # a fixture
-from tools.documents import StandardInput
-from tools.recovery_findings import SEALED_WARNED
+from tools.doctor.recovery_findings import SEALED_WARNED
+from tools.people.documents import StandardInput
 from tools.settings import Given, decide
 from tools.wiring import open_session
 
@@ -86,9 +86,9 @@ def test_what_was_cut_off_is_named_with_the_command_that_finishes_it(
 def test_an_epoch_that_has_sealed_much_is_named(worked, monkeypatch):  # noqa: F811
     """From the very number on, counted after the event that started the epoch."""
     sealed = worked.ok("status")["position"] - 1
-    monkeypatch.setattr(tools.recovery_findings, "SEALED_WARNED", sealed + 1)
+    monkeypatch.setattr(tools.doctor.recovery_findings, "SEALED_WARNED", sealed + 1)
     assert "epoch-much-used" not in found(worked)
-    monkeypatch.setattr(tools.recovery_findings, "SEALED_WARNED", sealed)
+    monkeypatch.setattr(tools.doctor.recovery_findings, "SEALED_WARNED", sealed)
     assert "epoch-much-used" in found(worked)
     worked.ok("key", "rotate", "--without-backup")
     assert "epoch-much-used" not in found(worked)
@@ -134,10 +134,10 @@ def test_a_policy_that_is_due_is_named_unless_a_hold_forbids_it(worked, monkeypa
     )
     with open_session(decide(given, {}), StandardInput()) as session:
         monkeypatch.setattr(session.ledger.retention, "planned", Planned)
-        codes = [one.code for one in tools.recovery_findings.recovery_findings(session)]
+        codes = [one.code for one in tools.doctor.recovery_findings.recovery_findings(session)]
         assert codes.count("retention-due") == 1
         monkeypatch.setattr(Planned, "holds", ("case-7",))
-        codes = [one.code for one in tools.recovery_findings.recovery_findings(session)]
+        codes = [one.code for one in tools.doctor.recovery_findings.recovery_findings(session)]
         assert "retention-due" not in codes
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import tools.workers
+import tools.processes.workers
 from ledger.archive.reading import open_archive
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Tampered
@@ -20,9 +20,9 @@ from ledger.log.following import CheckedHead
 from ledger.sealing.keyring_file import read_keyring
 from projections.folding import Refolding
 from tests.faults.running import until
-from tools.documents import StandardInput
-from tools.holdings import present_holding
-from tools.refolding import RefoldingTogether, refolding
+from tools.people.documents import StandardInput
+from tools.people.holdings import present_holding
+from tools.recovering.refolding import RefoldingTogether, refolding
 from tools.settings import Given, decide
 
 ENOUGH_S = 60
@@ -32,8 +32,8 @@ PARTS = 3
 @pytest.fixture(autouse=True)
 def short_log_is_long(monkeypatch):
     """A second process is worth it for a few rows, whatever this machine has."""
-    monkeypatch.setattr("tools.refolding._TOGETHER_FROM_ROWS", 1)
-    monkeypatch.setattr("tools.refolding.processors", lambda: 2)
+    monkeypatch.setattr("tools.recovering.refolding._TOGETHER_FROM_ROWS", 1)
+    monkeypatch.setattr("tools.recovering.refolding.processors", lambda: 2)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def only_together(monkeypatch):
 
 @pytest.fixture
 def only_alone(monkeypatch):
-    monkeypatch.setattr("tools.refolding._TOGETHER_FROM_ROWS", 1 << 62)
+    monkeypatch.setattr("tools.recovering.refolding._TOGETHER_FROM_ROWS", 1 << 62)
 
 
 def fill(cli):
@@ -90,7 +90,7 @@ def restore(cli):
 def test_both_bring_back_the_same(filled, monkeypatch, request):
     """On each store: log, heads and views; and what follows is appended to it."""
     with monkeypatch.context() as patch:
-        patch.setattr("tools.refolding._TOGETHER_FROM_ROWS", 1 << 62)
+        patch.setattr("tools.recovering.refolding._TOGETHER_FROM_ROWS", 1 << 62)
         alone = restore(filled)
         digests = filled.ok("replay", "rebuild")["views"]
     request.getfixturevalue("only_together")
@@ -132,7 +132,7 @@ def test_a_worker_that_ends_costs_time_only(in_file, monkeypatch, pages):
 
 def test_a_worker_that_is_killed_costs_time_only(in_file, monkeypatch):
     started = []
-    honest = tools.workers.start
+    honest = tools.processes.workers.start
 
     def start(act, work):
         worker = honest(act, work)
@@ -140,7 +140,7 @@ def test_a_worker_that_is_killed_costs_time_only(in_file, monkeypatch):
         worker.process.kill()
         return worker
 
-    monkeypatch.setattr("tools.workers.start", start)
+    monkeypatch.setattr("tools.processes.workers.start", start)
     assert restore(in_file).code == 0
     assert len(started) == 1
     assert multiprocessing.active_children() == []
@@ -148,8 +148,8 @@ def test_a_worker_that_is_killed_costs_time_only(in_file, monkeypatch):
 
 _KILLED = """
 import os, signal, sys
-import tools.refolding as refolding
-import tools.workers as workers
+import tools.recovering.refolding as refolding
+import tools.processes.workers as workers
 from tools.cli.main import run
 
 started = []
@@ -215,7 +215,7 @@ def test_damage_is_the_same_error(in_file, monkeypatch, part):
     segment.write_bytes(bytes(content))
     told = []
     for rows in (1, 1 << 62):
-        monkeypatch.setattr("tools.refolding._TOGETHER_FROM_ROWS", rows)
+        monkeypatch.setattr("tools.recovering.refolding._TOGETHER_FROM_ROWS", rows)
         _, _, refolds = refold(in_file)
         pages = []
         with pytest.raises(Tampered) as caught:
@@ -248,7 +248,7 @@ def test_a_restore_that_was_cut_off_goes_on(in_file):
 @pytest.mark.parametrize("is_there", [False, True])
 def test_when_epochs_began_is_learned_on_the_way(in_file, monkeypatch, rows, is_there):
     """By the process that goes on with the ledger, whoever has folded."""
-    monkeypatch.setattr("tools.refolding._TOGETHER_FROM_ROWS", rows)
+    monkeypatch.setattr("tools.recovering.refolding._TOGETHER_FROM_ROWS", rows)
     archive, mapper, refolds = refold(in_file)
     assert not mapper.knows(2)
     assert list(refolds.pages(archive.last_position() if is_there else 0))

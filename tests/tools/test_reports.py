@@ -21,7 +21,7 @@ from tests.tools.conftest import Cli
 from tests.tools.test_retention import later, old  # noqa: F401 # fixtures
 from tools.report.charts import by_name, cut, over_time, ticks
 from tools.report.periods import columns
-from tools.reports import SECTIONS
+from tools.report.reports import SECTIONS
 
 CANARY = "canary-3b8d"
 DAY_US = 86_400_000_000

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-import tools.restoring
+import tools.recovering.restoring
 from ledger.usecases.restorer import Restorer
 from tests.tools.test_terminal import typed
 
@@ -167,7 +167,7 @@ def test_destroyed_keys_are_told_with_exit_6_and_the_rest_is_restored(mistaken):
 
 
 def test_an_interruption_tells_how_far_it_came_and_how_to_go_on(mistaken, monkeypatch):
-    monkeypatch.setattr(tools.restoring, "RESTORED_TOGETHER_MAX", 1)
+    monkeypatch.setattr(tools.recovering.restoring, "RESTORED_TOGETHER_MAX", 1)
     take, left = Restorer.mappings, [1]
 
     def interrupted(*asked):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-import tools.restoring
+import tools.recovering.restoring
 from ledger.aggregates.application import make_field
 from ledger.aggregates.restoration import MappingStep, RolesStep
 from ledger.claims import parse_claim
@@ -26,8 +26,8 @@ from ledger.usecases.restorer import Restorer
 from ledger.values import FieldValue
 from projections.moment import state_at
 from projections.redecide import redecide
-from tools.differences import RESTORING, difference_rows
-from tools.restoring import carry_out, plan_for
+from tools.recovering.restoring import carry_out, plan_for
+from tools.showing.differences import RESTORING, difference_rows
 from tools.when import to_text
 
 OPERATOR = Acting(reason="by mistake")
@@ -412,7 +412,7 @@ def requests_counted(monkeypatch, until):
 
 @pytest.mark.parametrize("step", range(7))
 def test_a_run_killed_at_any_request_is_finished_by_the_next(filled, monkeypatch, step):
-    monkeypatch.setattr(tools.restoring, "RESTORED_TOGETHER_MAX", 1)
+    monkeypatch.setattr(tools.recovering.restoring, "RESTORED_TOGETHER_MAX", 1)
     then, values, expected = filled.position, filled.values(), filled.state()
     roles = filled.ledger.roles().held
     filled.ledger.delete_application(Acting(), "CRM")
@@ -504,7 +504,7 @@ def test_beside_concurrent_writers_all_that_is_planned_is_done(hands):
         return count
 
     with pytest.MonkeyPatch.context() as patched, ThreadPoolExecutor(2) as pool:
-        patched.setattr(tools.restoring, "RESTORED_TOGETHER_MAX", 7)
+        patched.setattr(tools.recovering.restoring, "RESTORED_TOGETHER_MAX", 7)
         workers = [pool.submit(work, number) for number in range(2)]
         began.wait()
         try:

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.errors import InvalidInput
 from tests.tools.conftest import auditor_of, found
-from tools.tickets_input import read_ticket
+from tools.people.tickets_input import read_ticket
 
 CANARY = "canary-5d2e-value"
 AS_PORTAL = ("--as", "service:portal", "--ticket-file", "-")

@@ -31,7 +31,7 @@ from tests.tools.forged_pack import (
     stream,
     tell,
 )
-from tools import verifier
+from tools.packing import verifier
 
 SOURCE = Path(verifier.__file__)
 MEMORY_BYTES_MAX = 400 * 1024**2

@@ -10,15 +10,15 @@ from weakref import WeakSet
 
 import pytest
 
-import tools.who_can
+import tools.asking.who_can
 from projections.who_can import Way
 from tests.tools.conftest import auditor_of, found
-from tools.csv_table import csv_cell
-from tools.documents import StandardInput
-from tools.listing import CsvListing, JsonListing, TableListing
+from tools.asking.who_can import OpenApplications, Wanted, pages
+from tools.people.documents import StandardInput
 from tools.settings import Given, decide
-from tools.show import print_json
-from tools.who_can import OpenApplications, Wanted, pages
+from tools.showing.csv_table import csv_cell
+from tools.showing.listing import CsvListing, JsonListing, TableListing
+from tools.showing.show import print_json
 from tools.wiring import open_session
 
 ROW = {
@@ -279,7 +279,7 @@ def test_a_long_answer_is_the_same_and_each_of_its_pages_is_recorded(staffed, mo
     question = ("audit", "who-can", "--all", *how)
     whole = staffed(*question, json_wanted=False)
     before = len(filters(staffed))
-    monkeypatch.setattr(tools.who_can, "PAGE_ROWS", 2)
+    monkeypatch.setattr(tools.asking.who_can, "PAGE_ROWS", 2)
     parted = staffed(*question, json_wanted=False)
     assert (parted.code, parted.out, parted.err) == (0, whole.out, whole.err)
     assert filters(staffed)[before:] == [
@@ -301,7 +301,7 @@ def test_an_answer_without_rows_is_recorded_and_printed_all_the_same(staffed):
 
 def test_no_page_is_printed_before_it_is_recorded(staffed, monkeypatch):
     """Where the second cannot be, the first was answered, and nobody takes it for the whole."""
-    monkeypatch.setattr(tools.who_can, "PAGE_ROWS", 1)
+    monkeypatch.setattr(tools.asking.who_can, "PAGE_ROWS", 1)
     count = 0
 
     def failing(original):
@@ -332,7 +332,7 @@ def test_no_more_rows_are_held_than_a_page_and_an_application(staffed, monkeypat
     """However many the answer has, whether of now or of a moment."""
     for number in range(12):
         staffed.ok("app", "create", f"Wiki {number:02}", "--kind", "group", "--member", "group:ops")
-    monkeypatch.setattr(tools.who_can, "PAGE_ROWS", 3)
+    monkeypatch.setattr(tools.asking.who_can, "PAGE_ROWS", 3)
     made = Way.as_document
     held = WeakSet()
 
@@ -355,7 +355,7 @@ def test_no_more_rows_are_held_than_a_page_and_an_application(staffed, monkeypat
 def test_it_is_said_once_that_an_answer_in_pages_is_not_recorded(staffed, monkeypatch, tmp_path):
     """Of an archive, for one."""
     staffed.ok("backup", "create", str(tmp_path / "archive"))
-    monkeypatch.setattr(tools.who_can, "PAGE_ROWS", 1)
+    monkeypatch.setattr(tools.asking.who_can, "PAGE_ROWS", 1)
     answer = staffed("audit", "who-can", "--all", "--archive", str(tmp_path / "archive"))
     assert len(answer.json) == 4
     assert answer.err.count("not recorded") == 1

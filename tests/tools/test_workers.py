@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import Unavailable
-from tools.workers import READY, serve, taken_over, workers
+from tools.processes.workers import READY, serve, taken_over, workers
 
 ENOUGH_S = 60
 KEYS = b"keys that no argument, environment or file may tell"
@@ -55,7 +55,7 @@ def test_a_worker_takes_no_notice_of_ctrl_c():
 
 _FIRST = """
 import pathlib, sys
-from tools.workers import taken_over, workers
+from tools.processes.workers import taken_over, workers
 
 def wait(connection, work):
     taken_over(connection)
@@ -112,7 +112,7 @@ def test_whoever_is_not_shut_off_gets_no_keys(monkeypatch):
     def refused():
         raise Unavailable("not-hardened", "No.")
 
-    monkeypatch.setattr("tools.workers.harden", refused)
+    monkeypatch.setattr("tools.processes.workers.harden", refused)
     ours, theirs = multiprocessing.Pipe()
     serve(theirs, tell, None)
     assert not ours.poll()

@@ -30,7 +30,7 @@ from tools.bench.service import MAPPINGS, service_facts
 from tools.bench.sizes import at_size, beside_short
 from tools.bench.tables import facts_table, lines_table, sizes_table
 from tools.bench.works import lines
-from tools.show import progress
+from tools.showing.show import progress
 
 _SHORT = 10_000
 _BESIDE = 20_000

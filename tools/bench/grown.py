@@ -38,9 +38,9 @@ from tools.bench.population import (
     mappings_at,
     owner_name,
 )
-from tools.documents import StandardInput
+from tools.people.documents import StandardInput
 from tools.settings import Given, decide
-from tools.show import Progress
+from tools.showing.show import Progress
 from tools.wiring import Session, found, open_session
 
 MEASURED_ROWS = 1000

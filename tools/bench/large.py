@@ -27,7 +27,7 @@ from tools.bench.population import mappings_at
 from tools.bench.service import service_facts
 from tools.bench.sizes import at_size, beside_short, sizes_to
 from tools.bench.tables import sizes_table
-from tools.show import progress
+from tools.showing.show import progress
 
 _ENGINES = (SqlitePlace.name, PostgresqlPlace.name)
 

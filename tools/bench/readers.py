@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from tools.bench.figures import Fact
 from tools.bench.grown import Grown
 from tools.bench.latencies import read_until
-from tools.documents import StandardInput
+from tools.people.documents import StandardInput
 from tools.settings import Given, decide
 from tools.wiring import open_session
 

@@ -12,11 +12,11 @@ from functools import partial
 
 from projections.redecide import redecide
 from projections.redeciding import STRETCH_ROWS
+from tools.asking.rechecking import redecide_together
 from tools.bench.figures import Fact
 from tools.bench.grown import Grown
 from tools.bench.sharing import Sharing
-from tools.rechecking import redecide_together
-from tools.show import progress
+from tools.showing.show import progress
 from tools.wiring import Session
 
 _STRETCHES_MIN = 4

@@ -11,7 +11,7 @@ from tools.bench.commands import finished
 from tools.bench.figures import Fact
 from tools.bench.grown import Grown
 from tools.bench.places import Place
-from tools.show import Progress
+from tools.showing.show import Progress
 
 _MAPPINGS = 20_000
 _RESEALED_MIN = {"SQLite": 20_000.0, "PostgreSQL": 10_000.0}

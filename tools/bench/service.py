@@ -31,7 +31,7 @@ from tools.bench.grown import Grown, asking
 from tools.bench.machine import machine
 from tools.bench.places import places
 from tools.bench.tables import facts_table
-from tools.show import progress
+from tools.showing.show import progress
 
 CONNECTIONS = 64
 MAPPINGS = 2_000

@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 
+from tools.asking.who_can import OpenApplications, Wanted, pages
 from tools.bench.commands import Finished, finished, seconds_of
 from tools.bench.figures import Fact, median_ms
 from tools.bench.grown import MEASURED_ROWS, Grown
@@ -22,8 +23,7 @@ from tools.bench.population import FREQUENT, OWNERS_OF_FIRST, RARE, application_
 from tools.bench.proofs import proof_facts
 from tools.bench.rechecks import recheck_facts
 from tools.bench.verification import verification_facts
-from tools.show import Progress
-from tools.who_can import OpenApplications, Wanted, pages
+from tools.showing.show import Progress
 from tools.wiring import Session
 
 _TIMES = 7

@@ -11,7 +11,7 @@ import click
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
-from tools.show import print_line
+from tools.showing.show import print_line
 
 if TYPE_CHECKING:
     from ledger.usecases.outcomes import Outcome

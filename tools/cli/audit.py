@@ -19,7 +19,7 @@ from tools.cli.review import review
 from tools.cli.who_can import who_can
 
 if TYPE_CHECKING:
-    from tools.listing import Listing
+    from tools.showing.listing import Listing
     from tools.wiring import Session
 
 ACCESS_COLUMNS = {
@@ -100,12 +100,12 @@ def access(
     A long answer comes in pages. Each is recorded as a question of its own before it is printed,
     with its number of rows and the position behind which it goes on.
     """
-    from tools.listing import PAGE_ROWS, in_pages
-    from tools.moments import stretch_of
-    from tools.questions import access_rows, require_known
+    from tools.asking.moments import stretch_of
+    from tools.asking.questions import access_rows, require_known
+    from tools.asking.unusual_rules import BULK_DEFAULT, DAYS_DEFAULT, HOURS_DEFAULT, parse_rules
     from tools.retaining import erased_in_answer
-    from tools.show import print_note
-    from tools.unusual_rules import BULK_DEFAULT, DAYS_DEFAULT, HOURS_DEFAULT, parse_rules
+    from tools.showing.listing import PAGE_ROWS, in_pages
+    from tools.showing.show import print_note
 
     asked: dict[str, object] = {
         "user": user,
@@ -191,9 +191,9 @@ def changes(
     A long answer comes in pages. Each is recorded as a question of its own before it is printed,
     with its number of rows and the position behind which it goes on.
     """
-    from tools.moments import stretch_of
-    from tools.questions import change_rows, require_known
-    from tools.show import print_note
+    from tools.asking.moments import stretch_of
+    from tools.asking.questions import change_rows, require_known
+    from tools.showing.show import print_note
 
     asked: dict[str, object] = {
         "app": application,
@@ -242,8 +242,8 @@ def tokens(
     One line is a token that a trusted issuer signed, or all that came from one source in a minute
     and that nobody signed. What such a token says of anybody is not recorded.
     """
-    from tools.moments import stretch_of
-    from tools.questions import refused_rows
+    from tools.asking.moments import stretch_of
+    from tools.asking.questions import refused_rows
 
     asked: dict[str, object] = {
         "since": since,
@@ -270,7 +270,7 @@ def _in_pages(
     listing: Listing,
 ) -> int:
     """Record each page of an answer as a question, and print it; how many rows there were."""
-    from tools.listing import in_pages
+    from tools.showing.listing import in_pages
 
     count, asked = 0, dict(asked)
     for page in in_pages(rows):
@@ -305,7 +305,7 @@ def explain(run: Run, position: int) -> None:
 @click.pass_context
 def recheck(context: click.Context, /, run: Run, jobs: int | None) -> None:
     """Decide every access again from the log alone; exit 8 if one should not have been."""
-    from tools.questions import recheck_accesses
+    from tools.asking.questions import recheck_accesses
 
     with run.asking(partly=True) as session:
         document = recheck_accesses(session, jobs)

@@ -10,10 +10,10 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
-from tools.show import print_note
+from tools.showing.show import print_note
 
 if TYPE_CHECKING:
-    from tools.packs import Opener
+    from tools.packing.packs import Opener
 
 CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
 
@@ -57,7 +57,7 @@ def pack(
     recorded, and each lies there with what anybody needs to compare it with the log. Before the
     folder gets its name, the verifier must have confirmed all of it.
     """
-    from tools.packs import create_pack, log_source, read_anchors
+    from tools.packing.packs import create_pack, log_source, read_anchors
 
     settings = run.settings()
     if not with_access and (run.checked_reason() or run.require_record):
@@ -75,7 +75,7 @@ def pack(
         run.refuse_unrecorded()
         document = _of_archive(run, directory, archive, until, kept)
     else:
-        from tools.packs import Opener
+        from tools.packing.packs import Opener
 
         with run.asking() as session:
             record = partial(run.record, session, "pack", {"until": until})
@@ -91,7 +91,7 @@ def _of_archive(
 ) -> dict[str, Any]:
     """An archive cannot be appended to, so nothing records that its access is opened."""
     from ledger.archive.reading import open_archive
-    from tools.packs import Opener, create_pack
+    from tools.packing.packs import Opener, create_pack
     from tools.wiring import archive_opener
 
     settings, opened = run.settings(), open_archive(archive)

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from ledger.errors import InvalidInput
-from tools import show
 from tools.cli.command import Run, command
 from tools.cli.key_backup import note_restored
 from tools.cli.noun import Noun
 from tools.cli.revived import note_revived
+from tools.showing import show
 
 VIEW_COLUMNS = {
     "name": "View",
@@ -66,7 +66,7 @@ def create(run: Run, directory: Path, since_backup: bool, base_elsewhere: bool) 
     --since-backup it is worth nothing without the archives that it goes on from, so those are
     looked for first: where they were put, and beside the new one.
     """
-    from tools.backups import create_backup
+    from tools.recovering.backups import create_backup
 
     if base_elsewhere and not since_backup:
         raise InvalidInput("usage", "--base-elsewhere belongs to --since-backup.")
@@ -104,7 +104,7 @@ def verify(
     ledger_id: str | None,
 ) -> None:
     """Check a whole archive without any key."""
-    from tools.verifying import parse_ledger_id, verify_archive
+    from tools.evidence.verifying import parse_ledger_id, verify_archive
 
     pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
     document = verify_archive(
@@ -155,8 +155,8 @@ def restore(
     it may be any number of rotations ahead. Slots that were removed after the archive was taken
     live again in its log, and are named.
     """
-    from tools.backups import restore_backup
-    from tools.key_backups import presented
+    from tools.recovering.backups import restore_backup
+    from tools.recovering.key_backups import presented
 
     if key_backup is None and (shares or shares_file is not None):
         raise InvalidInput("usage", "Recovery shares unlock a key backup: give --key-backup.")
@@ -197,7 +197,7 @@ def restore(
 )
 def drill(run: Run, directory: Path | None, parts: tuple[Path, ...], scratch: Path | None) -> None:
     """Restore the newest backup into a scratch place, compare, and record that it was done."""
-    from tools.backups import drill_backup
+    from tools.recovering.backups import drill_backup
 
     acting = run.acting()
     with run.session() as session:

@@ -23,17 +23,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledger.errors import InvalidInput, KeyUnavailable, Unavailable
-from tools import prompts, show
 from tools.cli.noun import Verb
-from tools.documents import StandardInput
+from tools.people import prompts
+from tools.people.documents import StandardInput
 from tools.settings import NO_TLS_FILES, Given, Settings, TlsFiles, decide
+from tools.showing import show
 
 if TYPE_CHECKING:
     from ledger.claims import Claim
     from ledger.policy import Caller
     from ledger.tokens.verifier import VerifiedCaller
     from ledger.usecases.acting import Acting
-    from tools.listing import Listing
+    from tools.showing.listing import Listing
     from tools.wiring import Session, Unlock
 
 REASON_LENGTH_MAX = 1024
@@ -135,7 +136,7 @@ class Run:
         if self.archive is None:
             return self.session(operator=operator, only_asks=True)
         self.refuse_unrecorded()
-        from tools.archived import open_archived
+        from tools.recovering.archived import open_archived
 
         return open_archived(self.settings(), self.standard_input, self.archive, operator=operator)
 
@@ -276,7 +277,7 @@ class Run:
 
     def listing(self, columns: Mapping[str, str], *, as_csv: bool = False) -> Listing:
         """Where a result goes that comes in pages of rows."""
-        from tools.listing import CsvListing, JsonListing, TableListing
+        from tools.showing.listing import CsvListing, JsonListing, TableListing
 
         if as_csv:
             return CsvListing(list(columns))

@@ -13,7 +13,7 @@ from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
 from tools.cli.released import print_released
-from tools.show import print_note
+from tools.showing.show import print_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +104,7 @@ def get(
 
     A receipt proves to anybody that the attempt was recorded; `log proof --check` checks it.
     """
-    from tools.receipts import receipt_in, receipts_of
+    from tools.evidence.receipts import receipt_in, receipts_of
 
     run.require_caller()
     with run.session() as session, receipt_in(receipt, receipts_of(session)) as keep:
@@ -292,8 +292,8 @@ def import_(
     `kv get -format=json`. Ends with counts for each application beside those of the file, and with
     the file that is now to be destroyed.
     """
-    from tools.import_run import Tallies, check_lines, compared, import_lines
     from tools.sources.choosing import Told, open_source
+    from tools.sources.import_run import Tallies, check_lines, compared, import_lines
 
     told = Told(format_name, rules_place, source_password_file, source_key_file)
     source = open_source(file, told, run.standard_input)
@@ -332,7 +332,7 @@ def import_(
 def _values(
     run: Run, session: Session, application: str, place: str | None
 ) -> Mapping[str, FieldValue]:
-    from tools.values_input import ask_values, read_values
+    from tools.people.values_input import ask_values, read_values
 
     if place is not None:
         return read_values(place, run.standard_input)

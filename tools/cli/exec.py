@@ -37,8 +37,8 @@ def exec_command(
     process; CREDLEDGER_* is not handed on. A receipt is on disk before that; it proves to anybody
     that the read was recorded, and `log proof --check` checks it.
     """
+    from tools.evidence.receipts import receipt_in, receipts_of
     from tools.handing_over import become, environment_with, parse_assignments, require_program
-    from tools.receipts import receipt_in, receipts_of
 
     to_variables = parse_assignments(variables, "--env")
     to_files = parse_assignments(files, "--file")

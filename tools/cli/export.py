@@ -42,8 +42,8 @@ def export(
 
     Access and administration, for a SIEM. The last row's position is where to go on.
     """
-    from tools.exports import Asked, export_log
-    from tools.show import print_note
+    from tools.asking.exports import Asked, export_log
+    from tools.showing.show import print_note
 
     with run.asking(partly=True) as session:
         asked = Asked(form, after, until, limit or None)

@@ -46,10 +46,10 @@ def exposure(
 
     As of a moment: what had been seen until then, and whether it had been changed by then.
     """
-    from tools.moments import stretch_of
-    from tools.questions import exposure_rows
+    from tools.asking.moments import stretch_of
+    from tools.asking.questions import exposure_rows
     from tools.retaining import erased_in_answer
-    from tools.show import print_note
+    from tools.showing.show import print_note
 
     asked = {
         "claim": claim,

@@ -49,8 +49,8 @@ for _part in (backup, restore, service, shares, sheet, host, retention, hold):
 @command(key, "status", example="credledger key status --json")
 def status(run: Run) -> None:
     """Show the epochs of keys, what rests on each, and the slots."""
-    from tools import show
     from tools.shapes import key_document
+    from tools.showing import show
 
     with run.session(operator=False) as session:
         document = key_document(session)
@@ -87,8 +87,8 @@ def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
     so is a destruction, of the keys that it was to destroy. With --destroy-previous, values that
     were replaced before can never be restored again; who saw what and when stays readable.
     """
-    from tools import show
     from tools.rotating import rotate_keys
+    from tools.showing import show
 
     if destroy_previous:
         run.consent("Destroy the keys of all earlier values for good?")
@@ -137,7 +137,7 @@ def replace_next(run: Run) -> None:
     is every key backup of it. Nothing was sealed under it, so nothing is lost. Keyrings of other
     hosts cannot rotate until they get a copy of this one.
     """
-    from tools import show
+    from tools.showing import show
 
     run.consent("Are the keys of the next epoch lost, on every host and in every key backup?")
     with run.session() as session:
@@ -161,9 +161,9 @@ def passphrase(run: Run, argon2_memory: int) -> None:
 
     An old copy of the keyring file still opens with the old passphrase.
     """
-    from tools import show
-    from tools.holdings import argon2_cost, new_passphrase
-    from tools.key_backups import RENEW_COPIES
+    from tools.people.holdings import argon2_cost, new_passphrase
+    from tools.recovering.key_backups import RENEW_COPIES
+    from tools.showing import show
 
     with run.session(operator=False) as session:
         new = new_passphrase(session.settings, run.standard_input)
@@ -216,9 +216,9 @@ def slot_add(
     Only in a keyring that holds the next epoch: on a host that is behind, copy the newer one first.
     """
     from ledger.sealing.slots import AUDITOR, OPERATOR
-    from tools import show
-    from tools.holdings import argon2_cost, new_holding
-    from tools.key_backups import RENEW_COPIES
+    from tools.people.holdings import argon2_cost, new_holding
+    from tools.recovering.key_backups import RENEW_COPIES
+    from tools.showing import show
 
     if (kind == "key-file") != (new_key_file is not None):
         raise InvalidInput("usage", "A key-file slot needs --new-key-file, and only that one.")
@@ -256,9 +256,9 @@ def slot_remove(run: Run, slot_id: int, mislaid: bool, without_backup: bool) -> 
     Whoever kept an old keyring file, its passphrase and a copy of the database reads what was
     readable before: change those passwords.
     """
-    from tools import show
-    from tools.key_backups import RENEW_COPIES
+    from tools.recovering.key_backups import RENEW_COPIES
     from tools.rotating import remove_slot
+    from tools.showing import show
 
     if mislaid and without_backup:
         raise InvalidInput("usage", "--without-backup is for rotations, and --mislaid has none.")

@@ -35,8 +35,8 @@ def backup_create(run: Run, destination: str) -> None:
     that lacks the next epoch it is made with a warning, and no rotation counts on it. `key backup
     list` and `key backup attest-replaced` look after those that were made.
     """
-    from tools import show
-    from tools.key_backups import back_up
+    from tools.recovering.key_backups import back_up
+    from tools.showing import show
 
     with run.session() as session:
         document, beside, lacks_next = back_up(session, run.acting(), destination)
@@ -68,7 +68,7 @@ backup = GroupWithDefault(backup_create)
 @click.option("--all", "all_", is_flag=True, help="Those that were replaced or destroyed too.")
 def backup_list(run: Run, all_: bool) -> None:
     """List the recorded key backups that may still exist."""
-    from tools.key_backups import backup_document
+    from tools.recovering.key_backups import backup_document
 
     with run.session() as session:
         made = session.ledger.key_backups.history().made
@@ -112,7 +112,7 @@ def restore(run: Run, source: str, shares: bool, shares_file: str | None) -> Non
     It unlocks as it did when it was made. A keyring that is there is kept under another name; one
     that opens as well, or holds keys that the backup lacks, stays where it is.
     """
-    from tools.key_backups import restore_from
+    from tools.recovering.key_backups import restore_from
 
     document, lacks_next = restore_from(
         Path(source),
@@ -127,7 +127,7 @@ def restore(run: Run, source: str, shares: bool, shares_file: str | None) -> Non
 
 def note_restored(*, lacks_next: bool) -> None:
     """What somebody must know who has put a key backup back."""
-    from tools import show
+    from tools.showing import show
 
     if lacks_next:
         show.print_note(

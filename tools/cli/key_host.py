@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from tools import show
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
+from tools.showing import show
 
 HOST_COLUMNS = {
     "host": "Host",
@@ -36,7 +36,7 @@ def host_list(run: Run) -> None:
     `behind` works until the next rotation, `stopped` needs a newer keyring now. The host on which
     the ledger was founded tells nothing as long as it is the only one.
     """
-    from tools.hosts import host_documents
+    from tools.doctor.hosts import host_documents
 
     with run.session(operator=False) as session:
         documents = host_documents(session)

@@ -29,8 +29,8 @@ def rotate(run: Run) -> None:
     Tokens for the pair before it are opened still, until the pair after this one is made: publish
     the new keys with `key service jwks` meanwhile. Other hosts need a copy of the keyring.
     """
-    from tools import show
-    from tools.key_backups import RENEW_COPIES
+    from tools.recovering.key_backups import RENEW_COPIES
+    from tools.showing import show
     from tools.when import to_text
 
     with run.session() as session:

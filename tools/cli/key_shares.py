@@ -33,9 +33,9 @@ def shares_create(run: Run, scheme: str, label: str | None) -> None:
     Give each share to another person, on paper. Try them with `key shares verify`. Removing the
     slot ends them.
     """
-    from tools import show
-    from tools.key_backups import RENEW_COPIES
-    from tools.recovery import parse_scheme, print_shares, shares_document
+    from tools.recovering.key_backups import RENEW_COPIES
+    from tools.recovering.recovery import parse_scheme, print_shares, shares_document
+    from tools.showing import show
     from tools.wiring import SHARES_LABEL
 
     wanted = parse_scheme(scheme)
@@ -61,7 +61,7 @@ def shares_verify(run: Run, shares_file: str | None) -> None:
 
     All that are given are tried, also those beyond the number needed.
     """
-    from tools.recovery import SharesGiven
+    from tools.recovering.recovery import SharesGiven
 
     given = SharesGiven(shares_file)
     with run.session(unlock=given.unlock) as session:
@@ -97,10 +97,10 @@ def shares_restore(
     argon2_memory: int,
 ) -> None:
     """Unlock with recovery shares and add a slot with a new passphrase or key file."""
-    from tools import show
-    from tools.holdings import argon2_cost, new_holding
-    from tools.key_backups import RENEW_COPIES
-    from tools.recovery import SharesGiven
+    from tools.people.holdings import argon2_cost, new_holding
+    from tools.recovering.key_backups import RENEW_COPIES
+    from tools.recovering.recovery import SharesGiven
+    from tools.showing import show
 
     if new_key_file is not None and run.given.new_passphrase_file is not None:
         raise InvalidInput("usage", "Give --new-passphrase-file or --new-key-file, not both.")

@@ -23,7 +23,7 @@ def sheet(run: Run, file: str | None) -> None:
     It tells which ledger this is, where store, keyring and backups of both lie, who can unlock, and
     what to do when something of that is lost. Keep it on paper where the shares are not.
     """
-    from tools.emergency_sheet import sheet_document, sheet_text, write_sheet
+    from tools.recovering.emergency_sheet import sheet_document, sheet_text, write_sheet
 
     with run.session() as session:
         document = sheet_document(session)

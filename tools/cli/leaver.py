@@ -56,8 +56,8 @@ def leaver(run: Run, claim: str, dry_run: bool, at: str | None, position: int | 
 
 def _look(run: Run, leaving: Claim, at: str | None, position: int | None) -> dict[str, Any]:
     """What would be taken, now or at a moment; recorded before it is shown."""
+    from tools.asking.moments import stretch_of
     from tools.leaving import leave, left_then
-    from tools.moments import stretch_of
 
     with run.asking() as session:
         moment = stretch_of(session, None, at, position, "--at")

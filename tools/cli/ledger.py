@@ -19,8 +19,8 @@ from tools.cli.command import Run, command
 @click.option("--shares", metavar="K/N", help="Make N recovery shares too, any K of which open.")
 def init(run: Run, label: str, shares: str | None, argon2_memory: int) -> None:
     """Create a ledger: its store and its keyring."""
-    from tools import show
-    from tools.recovery import parse_scheme, print_shares, shares_document
+    from tools.recovering.recovery import parse_scheme, print_shares, shares_document
+    from tools.showing import show
     from tools.wiring import found
 
     scheme = None if shares is None else parse_scheme(shares)
@@ -43,7 +43,7 @@ def init(run: Run, label: str, shares: str | None, argon2_memory: int) -> None:
 @command(None, "status", example="credledger status --json")
 def status(run: Run) -> None:
     """Show where the ledger stands."""
-    from tools.diagnosis import status_document
+    from tools.doctor.diagnosis import status_document
 
     with run.session(operator=False) as session:
         document = status_document(session)
@@ -57,7 +57,7 @@ def doctor(context: click.Context, /, run: Run) -> None:
 
     Modes of files and folders are looked at too: the store, the memory, key backups and archives.
     """
-    from tools.diagnosis import examine, gravest
+    from tools.doctor.diagnosis import examine, gravest
 
     findings = examine(run.settings, lambda: run.session(operator=False))
     if run.json:

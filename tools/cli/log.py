@@ -14,7 +14,7 @@ from tools.cli.revived import note_revived
 from tools.cli.witness import witness
 
 if TYPE_CHECKING:
-    from tools.anchors import Anchors
+    from tools.evidence.anchors import Anchors
 
 EVENT_COLUMNS = {
     "position": "Position",
@@ -95,7 +95,7 @@ def verify(
     With --anchors, `proven_to` is how far the newest anchor that counts proves the log; the rows
     after it are told as its unanchored tail.
     """
-    from tools.verifying import parse_ledger_id, verify_archive, verify_store, view_checks
+    from tools.evidence.verifying import parse_ledger_id, verify_archive, verify_store, view_checks
     from tools.wiring import accept_new_memory as accept
 
     if archive is not None and (views or accept_new_memory):
@@ -129,7 +129,7 @@ def verify(
 @click.option("--limit", type=click.IntRange(0), default=EVENTS_DEFAULT, help="0 is all.")
 def events(run: Run, after: int, limit: int) -> None:
     """List events as they lie in the log: no content, no key."""
-    from tools.event_list import event_rows
+    from tools.evidence.event_list import event_rows
 
     run.print(event_rows(run.settings(), after, limit or None), EVENT_COLUMNS)
 
@@ -138,7 +138,7 @@ def events(run: Run, after: int, limit: int) -> None:
 @click.option("--out", metavar="FILE", help="Write the signed note there.")
 def checkpoint(run: Run, out: str | None) -> None:
     """Print the newest signed head, to be kept or published elsewhere."""
-    from tools.checkpoints import newest_checkpoint
+    from tools.evidence.checkpoints import newest_checkpoint
 
     document = newest_checkpoint(run.settings())
     if out is not None:
@@ -187,10 +187,10 @@ def proof(
     With --from, the newer signed log is proven to begin with the older one. The proof is one JSON
     document, which --check checks on any machine.
     """
-    from tools.proof_checking import check_proof
-    from tools.proving import prove_growth, prove_row, write_proof
-    from tools.show import print_json, print_note
-    from tools.verifying import parse_ledger_id
+    from tools.evidence.proof_checking import check_proof
+    from tools.evidence.proving import prove_growth, prove_row, write_proof
+    from tools.evidence.verifying import parse_ledger_id
+    from tools.showing.show import print_json, print_note
 
     if [position, first, check].count(None) != 2:
         raise InvalidInput("usage", "Give a POSITION, or --from, or --check.")
@@ -254,6 +254,6 @@ def _given_anchors(
 ) -> Anchors | None:
     if not places:
         return None
-    from tools.anchors import given_anchors
+    from tools.evidence.anchors import given_anchors
 
     return given_anchors(places, witness_keys, roots, run.standard_input)

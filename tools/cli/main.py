@@ -20,10 +20,10 @@ from tools.cli.command import JSON_WANTED, settings_options
 from tools.cli.lazy import LazyGroup
 from tools.cli.streams import drop_output, take_up
 from tools.exits import DONE, INTERRUPTED, exit_code
-from tools.garbage import collect_seldom
+from tools.processes.garbage import collect_seldom
+from tools.processes.unforeseen import unforeseen
 from tools.settings import Given
-from tools.show import json_line, printable
-from tools.unforeseen import unforeseen
+from tools.showing.show import json_line, printable
 
 PROGRAM = "credledger"
 

@@ -43,7 +43,7 @@ def in_parts(function: _Function) -> _Function:
 
 def say_further(count: int, limit: int) -> None:
     """Say how to get what the limit cut off."""
-    from tools.show import print_note
+    from tools.showing.show import print_note
 
     if limit and count == limit:
         print_note(f"These are {limit} rows; further ones with --limit, or --after a position.")

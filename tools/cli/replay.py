@@ -36,7 +36,7 @@ def replay() -> None:
 @click.option("--view", metavar="NAME", help="Only this one.")
 def rebuild(run: Run, view: str | None) -> None:
     """Rebuild views from the log and compare digests."""
-    from tools.questions import rebuild_views
+    from tools.asking.questions import rebuild_views
 
     with run.session(operator=False) as session:
         document = rebuild_views(session, view)
@@ -57,10 +57,10 @@ def rebuild(run: Run, view: str | None) -> None:
 @click.option("--position", type=click.IntRange(0), metavar="N", help="As of this position.")
 def state(run: Run, at: str | None, position: int | None) -> None:
     """Show all applications and who had what set at some time; recorded as a question."""
-    from tools import show
+    from tools.asking.questions import state_then
     from tools.cli.app import COLUMNS, short
     from tools.cli.credential import LIST_COLUMNS
-    from tools.questions import state_then
+    from tools.showing import show
 
     if (at is None) == (position is None):
         raise InvalidInput("usage", "Give either --at or --position.")
@@ -83,9 +83,9 @@ def state(run: Run, at: str | None, position: int | None) -> None:
 @click.argument("after", metavar="B")
 def diff(run: Run, before: str, after: str) -> None:
     """Show what changed between two times or positions; recorded as a question."""
-    from tools import show
-    from tools.differences import HAPPENED, difference_rows
-    from tools.questions import difference
+    from tools.asking.questions import difference
+    from tools.showing import show
+    from tools.showing.differences import HAPPENED, difference_rows
 
     with run.asking() as session:
         document = difference(session, before, after)
@@ -140,7 +140,7 @@ def restore(
     always. A run that was cut off is finished by the next with the same
     --position.
     """
-    from tools.restoring import carry_out, plan_for
+    from tools.recovering.restoring import carry_out, plan_for
 
     if (at is None) == (position is None):
         raise InvalidInput("usage", "Give either --at or --position.")
@@ -168,8 +168,8 @@ def restore(
 
 def _show(run: Run, difference: dict[str, Any], done: dict[str, Any] | None) -> None:
     """The difference; for people a line for each change."""
-    from tools import show
-    from tools.differences import RESTORING, difference_rows
+    from tools.showing import show
+    from tools.showing.differences import RESTORING, difference_rows
 
     if run.json:
         run.print({**difference, "done": done})
@@ -185,9 +185,9 @@ def _show(run: Run, difference: dict[str, Any], done: dict[str, Any] | None) -> 
 
 def _ask(run: Run, difference: dict[str, Any], question: str) -> None:
     """Show what is to be consented to, its beginning at least, then ask."""
-    from tools import show
-    from tools.differences import RESTORING, difference_rows
-    from tools.prompts import on_terminal
+    from tools.people.prompts import on_terminal
+    from tools.showing import show
+    from tools.showing.differences import RESTORING, difference_rows
 
     if not run.yes and not run.json and on_terminal():
         rows = difference_rows(difference, RESTORING)

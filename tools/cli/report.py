@@ -33,7 +33,7 @@ def report(
 
     It fetches nothing, runs nothing, and prints. The log is checked first.
     """
-    from tools.reports import write_report
+    from tools.report.reports import write_report
 
     with run.asking() as session:
         record = partial(run.record, session, "report")

@@ -97,7 +97,7 @@ def apply(run: Run, dry_run: bool) -> None:
     month always stays. Refused while a hold is set. Meant to be run regularly, for example by cron.
     """
     from tools.retaining import erasure_document, erasure_sentence, standing_copies
-    from tools.show import print_note
+    from tools.showing.show import print_note
 
     with run.session() as session:
         outcome = session.ledger.retention.planned()

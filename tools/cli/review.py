@@ -51,7 +51,7 @@ def review(
     --until says up to when they were reviewed. With --list, which reviews were signed off by then;
     --since, --position, --limit, --after and --archive are for the list only.
     """
-    from tools.reviewing import checked_note, sign_off
+    from tools.asking.reviewing import checked_note, sign_off
 
     if listed and note is None:
         _list(run, since, until, position, limit, after)
@@ -76,8 +76,8 @@ def _list(
     limit: int,
     after: int | None,
 ) -> None:
-    from tools.moments import stretch_of
-    from tools.reviewing import review_rows
+    from tools.asking.moments import stretch_of
+    from tools.asking.reviewing import review_rows
 
     asked = {"since": since, "until": until, "position": position, "limit": limit, "after": after}
     with run.asking() as session:

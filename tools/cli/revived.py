@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools import show
+from tools.showing import show
 
 
 def note_revived(revived: Any) -> None:

@@ -138,7 +138,7 @@ def unseal(run: Run, socket: Path) -> None:
     The passphrase or key is read here, and handed over the service's unix socket. One that is open
     already stays so, and does not look at it.
     """
-    from tools.holdings import present_holding
+    from tools.people.holdings import present_holding
     from tools.unsealing import hand_over
 
     settings = run.settings()

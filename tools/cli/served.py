@@ -260,7 +260,7 @@ def credential_get(
 ) -> None:
     """`credential get`."""
     from tools.cli.released import print_released
-    from tools.receipts import receipt_in
+    from tools.evidence.receipts import receipt_in
 
     fields = None if field is None else (field,)
     reason = run.checked_reason()
@@ -358,8 +358,8 @@ def exec_(
     program: tuple[str, ...],
 ) -> None:
     """`exec`."""
+    from tools.evidence.receipts import receipt_in
     from tools.handing_over import become, environment_with, parse_assignments, require_program
-    from tools.receipts import receipt_in
 
     to_variables = parse_assignments(variables, "--env")
     to_files = parse_assignments(files, "--file")
@@ -402,8 +402,8 @@ def ticket_redeem(
     """`ticket redeem`."""
     from tools.cli.released import print_released
     from tools.client import calls
-    from tools.receipts import receipt_in
-    from tools.tickets_input import read_ticket
+    from tools.evidence.receipts import receipt_in
+    from tools.people.tickets_input import read_ticket
 
     text = read_ticket(ticket_file, run.standard_input)
     fields = None if field is None else (field,)
@@ -419,7 +419,7 @@ def _values(
 ) -> Mapping[str, FieldValue]:
     from ledger.aggregates.application import Field
     from tools.client import calls
-    from tools.values_input import ask_values, read_values, require_terminal
+    from tools.people.values_input import ask_values, read_values, require_terminal
 
     if place is not None:
         return read_values(place, run.standard_input)

@@ -49,7 +49,7 @@ def issue(run: Run, application: str | None) -> None:
 
 def print_ticket(run: Run, document: Mapping[str, Any]) -> None:
     """The ticket alone on standard output; how long it is good beside it."""
-    from tools.show import print_line, print_note
+    from tools.showing.show import print_line, print_note
     from tools.when import to_local_text
 
     if run.json:
@@ -84,8 +84,8 @@ def redeem(
 
     Whom you act for must be a ticket redeemer of the application.
     """
-    from tools.receipts import receipt_in, receipts_of
-    from tools.tickets_input import read_ticket
+    from tools.evidence.receipts import receipt_in, receipts_of
+    from tools.people.tickets_input import read_ticket
 
     run.require_caller()
     text = read_ticket(ticket_file, run.standard_input)

@@ -44,8 +44,8 @@ def who_can(
     A long answer comes in pages. Each is recorded as a question of its own before it is printed,
     with its number of rows and the application behind which it begins.
     """
-    from tools.show import print_note
-    from tools.who_can import COLUMNS, OpenApplications, Wanted, pages
+    from tools.asking.who_can import COLUMNS, OpenApplications, Wanted, pages
+    from tools.showing.show import print_note
 
     if as_csv and run.json:
         raise InvalidInput("two-formats", "--csv and --json are two formats; choose one.")

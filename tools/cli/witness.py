@@ -34,8 +34,8 @@ def init(run: Run, directory: Path, ledger_id: str, name: str | None) -> None:
 
     Do this on another host than the ledger's, and give the witness key to whoever checks.
     """
-    from tools.verifying import parse_ledger_id
-    from tools.witnessing import make_witness
+    from tools.evidence.verifying import parse_ledger_id
+    from tools.evidence.witnessing import make_witness
 
     run.print(make_witness(directory, parse_ledger_id(ledger_id), name))
 
@@ -55,7 +55,7 @@ def sign(run: Run, directory: Path, archive: Path | None, out: Path | None) -> N
     A log that is shorter than the witness has seen it, or does not go on from there, is refused
     (exit 8), and so is one with anything that was not signed by who may.
     """
-    from tools.witnessing import sign_newest
+    from tools.evidence.witnessing import sign_newest
 
     document = sign_newest(run.settings(), directory, archive, out)
     if run.json:
@@ -68,7 +68,7 @@ def sign(run: Run, directory: Path, archive: Path | None, out: Path | None) -> N
 @click.argument("directory", metavar="DIR", type=_FOLDER)
 def show(run: Run, directory: Path) -> None:
     """Show a witness's public key, and how far it has seen the log."""
-    from tools.witnessing import show_witness
+    from tools.evidence.witnessing import show_witness
 
     run.print(show_witness(directory))
 
@@ -101,8 +101,8 @@ def stamp(
     Either ask at --url, or write the question with --request, carry it there, and give the answer
     with --response. The answer is checked before it is kept.
     """
-    from tools.anchors import root_certificates
-    from tools.time_stamps import add_answer, answer_in, ask_authority, write_request
+    from tools.evidence.anchors import root_certificates
+    from tools.evidence.time_stamps import add_answer, answer_in, ask_authority, write_request
 
     if sum(given is not None for given in (request, response, url)) != 1:
         raise InvalidInput("usage", "Give one of --request, --response and --url.")

@@ -11,7 +11,7 @@ from typing import Any
 from ledger.log.rows import LogRow
 from tools.packing.contents import Settled, Tally
 from tools.packing.folder import PackFile
-from tools.show import printable
+from tools.showing.show import printable
 from tools.when import to_text
 
 _HEADINGS = (

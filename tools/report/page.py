@@ -21,7 +21,7 @@ from projections.report import Section
 from projections.report_access import OUTCOMES, Accesses
 from tools.report.charts import by_name, over_time
 from tools.report.periods import columns
-from tools.show import printable
+from tools.showing.show import printable
 from tools.when import to_local_text
 
 CHARTED = 10

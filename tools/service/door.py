@@ -18,6 +18,7 @@ import msgspec
 
 from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, Tampered, Unavailable
 from ledger.usecases.acting import RetryKey
+from tools.processes.unforeseen import unforeseen
 from tools.service import bodies
 from tools.service.answers import Answer
 from tools.service.callers import Callers, bearer, no_caller
@@ -47,7 +48,6 @@ from tools.service.replies import (
 )
 from tools.service.seal import Seal
 from tools.service.unsealing import UNSEAL_PATH, Unseal, Unsealed, unseal
-from tools.unforeseen import unforeseen
 
 RETRY_KEY_LENGTH_MAX = 128
 _CHOSEN_MAX = 64

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from ledger.errors import LedgerError
+from tools.processes.unforeseen import unforeseen
 from tools.service.callers import Callers
 from tools.service.peers import NOBODY, Peer
 from tools.service.protocol import ANSWER, PEER
@@ -30,7 +31,6 @@ from tools.service.replies import (
     send_answer,
     too_busy,
 )
-from tools.unforeseen import unforeseen
 
 PATH = "/metrics"
 PAGES_AT_ONCE = 4

@@ -23,7 +23,7 @@ from typing import cast
 import uvloop
 
 from ledger.errors import LedgerError
-from tools.hardening import harden
+from tools.processes.hardening import harden
 from tools.service.confinement import confine
 from tools.service.frames import (
     ASKED_MAX,

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import NamedTuple
 
 from ledger.errors import LedgerError, Unavailable
-from tools.documents import StandardInput
+from tools.people.documents import StandardInput
 from tools.service.counter import Counter
 from tools.settings import Settings
 from tools.wiring import Unlock, open_session, token_verifier

@@ -26,7 +26,7 @@ from typing import Any
 import uvloop
 
 from ledger.errors import InvalidInput
-from tools.hardening import harden
+from tools.processes.hardening import harden
 from tools.service.callers import Callers
 from tools.service.door import Door
 from tools.service.exposition import Exposition

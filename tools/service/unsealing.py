@@ -18,7 +18,7 @@ from ledger.sealing import slots
 from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import Holding
-from tools.documents import StandardInput
+from tools.people.documents import StandardInput
 from tools.service.bodies import Body
 from tools.service.peers import Peer
 from tools.service.seal import Opened, Seal

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from ledger.aggregates.application import Application
 from ledger.errors import InvalidInput
-from tools import prompts
-from tools.documents import STANDARD_INPUT, StandardInput
-from tools.importing import ImportFile, Lines, open_import
+from tools.people import prompts
+from tools.people.documents import STANDARD_INPUT, StandardInput
 from tools.settings import real_path
 from tools.sources.entry import Source
+from tools.sources.importing import ImportFile, Lines, open_import
 from tools.sources.rules import KEEPASS_RULES, Rule, read_rules
 
 KEEPASS, VAULT = "keepass", "vault"

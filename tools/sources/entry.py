@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ledger.errors import InvalidInput
 from ledger.values import FieldValue
-from tools.importing import Rejected
+from tools.sources.importing import Rejected
 
 SOURCE_BYTES_MAX = 64 * 1024 * 1024
 """A file of another store; twice and more of it is in memory while it is read."""

@@ -24,12 +24,12 @@ import msgpack
 
 from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, Unavailable
 from ledger.values import VALUE_BYTES_MAX, FieldValue
-from tools.documents import StandardInput, read_bytes, shown
 from tools.extras import how_to_install
-from tools.importing import Rejected
+from tools.people.documents import StandardInput, read_bytes, shown
 from tools.settings import handed_on
 from tools.sources import keepass_reader
 from tools.sources.entry import SOURCE_BYTES_MAX, Entry, Gone
+from tools.sources.importing import Rejected
 
 KEY_FILE_BYTES_MAX = 1024 * 1024
 MEMORY_BYTES_MAX = 3 * 1024**3

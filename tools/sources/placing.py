@@ -16,8 +16,8 @@ from ledger.claims import parse_owner
 from ledger.errors import InvalidInput, LedgerError, NotFound
 from ledger.identifiers import application_key, field_key
 from ledger.values import FieldValue, values_from_json
-from tools.importing import BATCH_LINES_MAX, LeftOut, Line, Rejected
 from tools.sources.entry import ENTRIES_MAX, Entry, Source, too_many
+from tools.sources.importing import BATCH_LINES_MAX, LeftOut, Line, Rejected
 from tools.sources.rules import Rule, Taken, filled
 
 SKIPPED = "skipped"

@@ -26,7 +26,7 @@ from typing import Any
 
 from ledger.errors import InvalidInput
 from ledger.identifiers import field_key
-from tools.documents import StandardInput, decode_text, parse_toml, read_bytes, shown, within
+from tools.people.documents import StandardInput, decode_text, parse_toml, read_bytes, shown, within
 from tools.sources.entry import Entry
 
 RULES_BYTES_MAX = 1024 * 1024

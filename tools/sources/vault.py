@@ -17,7 +17,7 @@ from typing import Any
 
 from ledger.errors import InvalidInput, LedgerError
 from ledger.values import FieldValue
-from tools.documents import (
+from tools.people.documents import (
     STANDARD_INPUT,
     StandardInput,
     decode_text,
@@ -26,8 +26,8 @@ from tools.documents import (
     unreadable,
     within,
 )
-from tools.importing import Rejected
 from tools.sources.entry import ENTRIES_MAX, SOURCE_BYTES_MAX, Entry, Gone, too_many
+from tools.sources.importing import Rejected
 
 SUFFIX = ".json"
 _PURPOSE = "secrets of Vault"

@@ -351,7 +351,7 @@ def test_a_folder_that_cannot_be_written_signs_nothing(prepared_file, tmp_path, 
 
 def test_a_witness_loads_nothing_that_writes_a_log_or_answers_from_views():
     script = (
-        "import sys; import tools.witnessing; "
+        "import sys; import tools.evidence.witnessing; "
         "print([name for name in sys.modules if name.startswith("
         "('ledger.usecases', 'ledger.log.writer', 'projections'))])"
     )

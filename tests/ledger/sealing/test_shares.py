@@ -199,7 +199,7 @@ def test_what_holds_words_is_neither_printed_nor_stored():
 def test_the_package_is_loaded_only_where_shares_are():
     """A command that needs none of it starts without it."""
     told = (
-        "import sys, tools.cli.key, tools.wiring, tools.recovery;"
+        "import sys, tools.cli.key, tools.wiring, tools.recovering.recovery;"
         " print('shamir_mnemonic' in sys.modules)"
     )
     done = subprocess.run(

@@ -11,7 +11,7 @@ import pytest
 ATTEMPTS = """
 import ctypes, encodings.idna, json, os, socket, sys
 from tools.service.confinement import confine
-from tools.hardening import harden
+from tools.processes.hardening import harden
 
 path, server = sys.argv[1], socket.create_server(("127.0.0.1", 0))
 before, _ = socket.socketpair(), harden()

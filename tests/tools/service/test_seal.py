@@ -169,7 +169,7 @@ def test_a_service_is_hardened_and_stops_when_it_is_told(house, tmp_path):
 def test_a_process_that_is_hardened_is_not_dumpable():
     """As the system tells it."""
     ask = (
-        "import ctypes; from tools.hardening import harden; harden();"
+        "import ctypes; from tools.processes.hardening import harden; harden();"
         "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     )
     told = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)

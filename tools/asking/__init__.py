@@ -1,0 +1,1 @@
+"""What auditors ask, in people's words, and the answers as rows."""

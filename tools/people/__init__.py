@@ -1,0 +1,1 @@
+"""What people and their files hand in: read with limits, or asked for on a terminal."""

@@ -1,0 +1,1 @@
+"""Our own processes: shut off, told little, and how their faults are told."""

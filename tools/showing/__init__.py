@@ -1,0 +1,1 @@
+"""How answers look: JSON, CSV or a table, page by page."""
