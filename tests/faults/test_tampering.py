@@ -229,11 +229,23 @@ def without_constraints(house, table: str) -> None:
     [
         (4, ("repeated-row", 4)),
         (6, ("unsigned-rows", 6)),
+        (7, ("unsigned-rows", 7)),
+        (1000, ("unsigned-rows", 1000)),
+        (2**63 - 1, ("unsigned-rows", 2**63 - 1)),
         (0, ("unsigned-rows", 0)),
         (-(2**63), ("unsigned-rows", None)),
         (None, ("unsigned-rows", None)),
     ],
-    ids=["below", "at the end", "before the first", "as low as can be", "nowhere"],
+    ids=[
+        "below",
+        "at the end",
+        "behind the end",
+        "far behind it",
+        "as far as can be",
+        "before the first",
+        "as low as can be",
+        "nowhere",
+    ],
 )
 def test_a_row_put_beside_the_logs_own_is_seen(filled, place, named):
     without_constraints(filled, "log")

@@ -245,8 +245,10 @@ def _print_report(run: Run, document: dict[str, object]) -> None:
     checks = document["checks"]
     assert isinstance(checks, list)
     run.print(checks, {"name": "Check", "ok": "Holds", "detail": "Detail"})
-    facts = ("ok", "size", "root", "proven_to", "proven_until", "unanchored", "unanchored_rows")
-    run.print({name: document[name] for name in facts if name in document})
+    facts = ("ok", "size", "root", "proven_to", "proven_until", "unanchored_rows")
+    told = {name: document[name] for name in facts if name in document}
+    # Whether there are unanchored rows is another question than whether anything outside was asked.
+    run.print({**told, "held_against_something_outside": not document["unanchored"]})
 
 
 def _given_anchors(
