@@ -26,6 +26,7 @@ from tools.showing.show import progress
 from tools.when import parse_moment, to_local_text, to_text
 
 if TYPE_CHECKING:
+    from tools.evidence.anchors import Anchors
     from tools.wiring import Session
 
 SECTIONS: tuple[type[Section], ...] = (
@@ -50,6 +51,7 @@ def write_report(
     file: str,
     since: str | None,
     until: str | None,
+    anchors: Anchors | None = None,
     *,
     force: bool,
 ) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def write_report(
     path = real_path(file)
     _require_place(path, force=force)
     begin, end = _moments(session, since, until)
-    verification = _verified(session)
+    verification = _verified(session, anchors)
     with session.store.reading() as reading:
         last = reading.last_position() if end is None else position_at(reading, end)
     record({"since": since, "until": until}, last)
@@ -107,9 +109,9 @@ def _span(session: Session, begin: int | None, end: int | None) -> str:
     return f"{to_local_text(to_text(begin))} to {last}"
 
 
-def _verified(session: Session) -> dict[str, Any]:
+def _verified(session: Session, anchors: Anchors | None) -> dict[str, Any]:
     """What `log verify` tells of the store; `log-damaged` unless all of it holds."""
-    report = verify_store(session.settings, session.mapper.ledger_id)
+    report = verify_store(session.settings, session.mapper.ledger_id, anchors)
     if not report.ok:
         raise Tampered(
             "log-damaged",
