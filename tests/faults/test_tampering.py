@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from ledger.sealing.slots import new_passphrase
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.conftest import CHEAP, PASSPHRASE, unlocked_by_passphrase
+from tests.faults.whole_copies import copied, put_back
 from tests.tools.conftest import Cli
 
 ALICE = parse_claim("user:alice")
@@ -301,24 +301,20 @@ def test_a_forged_signer_is_not_believed(filled):
     assert failed(filled) == [("bad-signer", 3)]
 
 
-def test_an_older_copy_of_the_database_is_refused_on_a_host_that_remembers(sqlite_filled):
-    older = sqlite_filled.store_path.with_name("older.db")
-    with sqlite3.connect(sqlite_filled.store_path) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    shutil.copy(sqlite_filled.store_path, older)
-    ledger = sqlite_filled.open()
+def test_an_older_copy_of_the_database_is_refused_on_a_host_that_remembers(filled):
+    """On each store: the whole of it, with heads that hold and views that fit."""
+    copied(filled)
+    ledger = filled.open()
     ledger.revoke(Acting(), "CRM", "administrator", "user:ada")
     ledger.close()
-    for path in sqlite_filled.store_path.parent.glob("ledger.db*"):
-        path.unlink()
-    older.rename(sqlite_filled.store_path)
+    put_back(filled)
+    assert verify_log(filled.store()).ok
     with pytest.raises(Tampered) as caught:
-        sqlite_filled.open()
+        filled.open()
     assert caught.value.code == "rolled-back"
-    unlocked = unlocked_by_passphrase(sqlite_filled.keyring_path)
-    memory = sqlite_filled.memory(unlocked).recall()
-    result = verify_log(sqlite_filled.store(), remembered=memory)
+    unlocked = unlocked_by_passphrase(filled.keyring_path)
+    memory = filled.memory(unlocked).recall()
+    result = verify_log(filled.store(), remembered=memory)
     assert [check.name for check in result.checks if not check.ok] == ["rolled-back"]
 
 
