@@ -53,7 +53,7 @@ def test_every_error_code_is_documented():
 
 def test_every_finding_of_doctor_is_documented():
     """Each code stands in the page of findings."""
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tools").glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tools").rglob("*.py")]
     found = {code for text in sources for code in _FOUND.findall(text)}
     found |= {f"{what}-too-open" for text in sources for what in _TOO_OPEN.findall(text)}
     assert len(found) > 25

@@ -13,7 +13,7 @@ from tools.cli.command import Run, command
 from tools.showing.show import print_note
 
 if TYPE_CHECKING:
-    from tools.packing.packs import Opener
+    from tools.packing.packs import Anchored, Opener
 
 CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
 
@@ -24,7 +24,7 @@ CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
     example="credledger audit pack /media/handover/november",
     asks=True,
     answers='{"directory", "position", "root", "bytes", "digest", "accesses", "anchored_to",'
-    ' "checks": [{"name", "ok", "detail"}]}',
+    ' "witnessed_to", "checks": [{"name", "ok", "detail"}]}',
 )
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
@@ -35,6 +35,13 @@ CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
 )
 @click.option("--with-access", is_flag=True, help="Open the access records in it (unlocks).")
 @click.option("--anchors", metavar="FILE", help="Heads that somebody kept, to go with it.")
+@click.option(
+    "--witness-key",
+    "witness_keys",
+    metavar="KEY",
+    multiple=True,
+    help="The public key of a witness whose cosignatures must hold; repeatable.",
+)
 @click.option(
     "--archive",
     metavar="DIR",
@@ -47,6 +54,7 @@ def pack(
     until: int | None,
     with_access: bool,
     anchors: str | None,
+    witness_keys: tuple[str, ...],
     archive: Path | None,
 ) -> None:
     """Write evidence of the whole log for somebody who has neither the ledger nor a key.
@@ -65,11 +73,13 @@ def pack(
             "usage",
             "Only --with-access records anything, hence a reason, or that it must be recorded.",
         )
-    kept = None if anchors is None else read_anchors(anchors, run.standard_input)
+    if witness_keys and anchors is None:
+        raise InvalidInput("usage", "--witness-key needs --anchors.")
+    kept = None if anchors is None else read_anchors(anchors, witness_keys, run.standard_input)
     if not with_access:
         with log_source(settings, archive) as source:
             document = create_pack(
-                settings, source, directory, until=until, anchors=kept, opener=None
+                settings, source, directory, until=until, anchored=kept, opener=None
             )
     elif archive is not None:
         run.refuse_unrecorded()
@@ -81,13 +91,15 @@ def pack(
             record = partial(run.record, session, "pack", {"until": until})
             opener = Opener(session.mapper, record)
             document = create_pack(
-                settings, session.store, directory, until=until, anchors=kept, opener=opener
+                settings, session.store, directory, until=until, anchored=kept, opener=opener
             )
     _print(run, document)
+    if kept is not None and kept.is_unchecked:
+        print_note("No --witness-key was given: cosignatures under the anchors were not checked.")
 
 
 def _of_archive(
-    run: Run, directory: Path, archive: Path, until: int | None, kept: bytes | None
+    run: Run, directory: Path, archive: Path, until: int | None, kept: Anchored | None
 ) -> dict[str, Any]:
     """An archive cannot be appended to, so nothing records that its access is opened."""
     from ledger.archive.reading import open_archive
@@ -97,7 +109,7 @@ def _of_archive(
     settings, opened = run.settings(), open_archive(archive)
     mapper = archive_opener(settings, run.standard_input, opened)
     opener: Opener = Opener(mapper, lambda _: _unrecorded())
-    return create_pack(settings, opened, directory, until=until, anchors=kept, opener=opener)
+    return create_pack(settings, opened, directory, until=until, anchored=kept, opener=opener)
 
 
 def _unrecorded() -> None:

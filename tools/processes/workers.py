@@ -6,9 +6,9 @@
 
 A worker is an interpreter of its own: nothing that is open here is in it, neither a connection nor
 a thread. It needs keys, and has nobody to ask for a passphrase. So it first sees to it that its
-memory is nobody else's (`tools.processes.hardening`) and says that it is ready, and only then keys come
-through the pair of sockets that the two have: those of `state` and `access`, never of `secret`, so
-no worker can open a value. Neither arguments, nor environment, nor a file tells any.
+memory is nobody else's (`tools.processes.hardening`) and says that it is ready, and only then keys
+come through the pair of sockets that the two have: those of `state` and `access`, never of
+`secret`, so no worker can open a value. Neither arguments, nor environment, nor a file tells any.
 
 None outlives its work. It ends when this process ends it, or when the other end of its pair is
 gone, after the work at hand; Ctrl-C is this process's alone. One that dies, cannot shut itself off

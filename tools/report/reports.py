@@ -27,6 +27,7 @@ from tools.showing.show import progress
 from tools.when import to_local_text, to_text
 
 if TYPE_CHECKING:
+    from tools.evidence.anchors import Anchors
     from tools.wiring import Session
 
 SECTIONS: tuple[type[Section], ...] = (
@@ -50,6 +51,7 @@ def write_report(
     record: Recording,
     file: str,
     asked: tuple[str | None, str | None, int | None],
+    anchors: Anchors | None = None,
     *,
     force: bool,
 ) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def write_report(
     _require_place(path, force=force)
     stretch = stretch_of(session, *asked)
     begin = stretch.since
-    verification = _verified(session)
+    verification = _verified(session, anchors)
     last, end = _end(session, stretch)
     record(dict(zip(("since", "until", "position"), asked, strict=True)), last)
     sections = [section() for section in SECTIONS]
@@ -107,9 +109,9 @@ def _span(session: Session, begin: int | None, end: int | None) -> str:
     return f"{to_local_text(to_text(begin))} to {last}"
 
 
-def _verified(session: Session) -> dict[str, Any]:
+def _verified(session: Session, anchors: Anchors | None) -> dict[str, Any]:
     """What `log verify` tells of the store; `log-damaged` unless all of it holds."""
-    report = verify_store(session.settings, session.mapper.ledger_id)
+    report = verify_store(session.settings, session.mapper.ledger_id, anchors)
     if not report.ok:
         raise Tampered(
             "log-damaged",

@@ -1,9 +1,9 @@
 """Rows that are printed as they come, however many there will be: as JSON, as CSV, or as a table.
 
 Each takes pages of rows of JSON-shaped dicts, holds none of them, and is told when the last one was
-there. What is printed is what `tools.showing.show` and `tools.showing.csv_table` print of all rows at once; only on
-a terminal each page is a table by itself, whose columns are as wide as that page needs. Where rows
-end with an error, the JSON lacks its end: nobody takes a part for the whole.
+there. What is printed is what `tools.showing.show` and `tools.showing.csv_table` print of all rows
+at once; only on a terminal each page is a table by itself, whose columns are as wide as that page
+needs. Where rows end with an error, the JSON lacks its end: nobody takes a part for the whole.
 """
 
 from __future__ import annotations
