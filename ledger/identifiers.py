@@ -35,10 +35,12 @@ _LEDGER_LABEL = b"credledger/v1/ledger"
 APPLICATION_ID_LENGTH_MAX = 128
 FIELD_NAME_LENGTH_MAX = 128
 HOLD_NAME_LENGTH_MAX = 128
-_WRITTEN_LENGTH_MAX = 1024
+WRITTEN_LENGTH_MAX = 1024
 """A name with everything around it that its form leaves out; looked at before anything is done."""
+NAME_MARKS = "_."
+"""What may stand in a name besides letters, digits, `-` and, between others, blanks."""
 
-_NAME = re.compile(r"[\w.\- ]+")
+_NAME = re.compile(rf"[\w{re.escape(NAME_MARKS)} \-]+")
 
 
 def ledger_id_of(first_public_key: bytes, salt: bytes) -> bytes:
@@ -48,21 +50,21 @@ def ledger_id_of(first_public_key: bytes, salt: bytes) -> bytes:
 
 def application_key(text: str) -> str:
     """The form in which application IDs are compared; `invalid-application-id` if it is none."""
-    if len(text) > _WRITTEN_LENGTH_MAX:
+    if len(text) > WRITTEN_LENGTH_MAX:
         raise _too_long(APPLICATION_ID_LENGTH_MAX, "application ID", "invalid-application-id")
     return _application_key(text)
 
 
 def field_key(text: str) -> str:
     """The form in which field names are compared; `invalid-field-name` if it is none."""
-    if len(text) > _WRITTEN_LENGTH_MAX:
+    if len(text) > WRITTEN_LENGTH_MAX:
         raise _too_long(FIELD_NAME_LENGTH_MAX, "field name", "invalid-field-name")
     return _field_key(text)
 
 
 def hold_key(text: str) -> str:
     """The form in which names of holds are compared; `invalid-hold` if it is none."""
-    if len(text) > _WRITTEN_LENGTH_MAX:
+    if len(text) > WRITTEN_LENGTH_MAX:
         raise _too_long(HOLD_NAME_LENGTH_MAX, "hold's name", "invalid-hold")
     return _name_key(text, HOLD_NAME_LENGTH_MAX, "hold's name", "invalid-hold")
 

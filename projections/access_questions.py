@@ -35,6 +35,8 @@ class AccessQuestion:
     """Microseconds UTC, included."""
     until: int | None = None
     """Microseconds UTC, included."""
+    position: int | None = None
+    """The last that counts: what was recorded later is not looked at."""
 
     def fits(self, recorded: Recorded, record: Access) -> bool:
         """Whether a record answers the question."""
@@ -45,6 +47,7 @@ class AccessQuestion:
             and (self.outcome is None or recorded.topic == f"access.{self.outcome}")
             and (self.since is None or self.since <= recorded.recorded_at)
             and (self.until is None or recorded.recorded_at <= self.until)
+            and (self.position is None or recorded.position <= self.position)
         )
 
     def positions(
@@ -90,6 +93,8 @@ class AccessQuestion:
         bounds = [] if before is None else [("<", before)]
         if self.until is not None:
             bounds.append(("<=", position_at(reading, self.until)))
+        if self.position is not None:
+            bounds.append(("<=", self.position))
         if self.since is not None:
             bounds.append((">", position_at(reading, self.since - 1)))
         return bounds
@@ -102,6 +107,7 @@ def access_question(
     outcome: str | None,
     since: int | None,
     until: int | None,
+    position: int | None = None,
 ) -> AccessQuestion:
     """The question; `invalid-outcome`, `reversed-range`, or a name's own error if it is none."""
     if outcome is not None and f"access.{outcome}" not in OUTCOME_NUMBERS:
@@ -115,6 +121,7 @@ def access_question(
         outcome=outcome,
         since=since,
         until=until,
+        position=position,
     )
 
 

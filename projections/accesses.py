@@ -105,7 +105,8 @@ class Accesses:
     ) -> list[dict[str, Any]]:
         """Reads by whoever gave themselves what they read with, newest first, with that grant."""
         found: dict[int, dict[str, Any]] = {}
-        for grant in grants_of(self._store, self._mapper):
+        until, position = question.until, question.position
+        for grant in grants_of(self._store, self._mapper, until=until, position=position):
             theirs = AccessQuestion(
                 user=grant.author, application=grant.held.application, outcome="granted"
             )

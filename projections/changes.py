@@ -23,6 +23,7 @@ from ledger.log.store import Store
 from projections.digests import compared
 from projections.documents import time_text
 from projections.streams import Walk
+from projections.stretch import WHOLE, Stretch, newest_first
 
 ADMINISTRATION = (
     "application.",
@@ -85,30 +86,31 @@ def changes(
     *,
     application: str | None = None,
     by: str | None = None,
-    since: int | None = None,
+    stretch: Stretch = WHOLE,
+    after: int | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Changes by application, author and time, oldest first; `since` is microseconds UTC.
+    """Changes by application, author and time, newest first; `after` is where a page ended.
 
     They are given as the walk comes by them, each once it lies under a signed head. A row whose key
     is not held could be any of them, so it is listed as unreadable.
     """
     key = None if application is None else application_key(application)
-    closed: list[dict[str, Any]] = []
-    """Rows that did not open since the last one that did."""
 
-    def unreadable(row: LogRow, error: KeyUnavailable) -> None:
-        closed.append(_unreadable(row, error))
+    def told(walk: Walk) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
 
-    walk = Walk(store, mapper, since=since)
-    for recorded in walk.events(ADMINISTRATION, unreadable=unreadable):
-        yield from closed
-        closed.clear()
-        named = getattr(recorded.event, "application", None)
-        if key is not None and (named is None or compared(named) != key):
-            continue
-        if by is None or recorded.actor.claim == by:
-            yield change_document(recorded)
-    yield from closed
+        def unreadable(row: LogRow, error: KeyUnavailable) -> None:
+            found.append(_unreadable(row, error))
+
+        for recorded in walk.events(ADMINISTRATION, unreadable=unreadable):
+            named = getattr(recorded.event, "application", None)
+            if key is not None and (named is None or compared(named) != key):
+                continue
+            if by is None or recorded.actor.claim == by:
+                found.append(change_document(recorded))
+        return found
+
+    return newest_first(store, mapper, stretch, after, told)
 
 
 def change_document(recorded: Recorded) -> dict[str, Any]:

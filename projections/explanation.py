@@ -26,7 +26,9 @@ from ledger.aggregates.tickets import (
 )
 from ledger.codec.mapper import EventMapper
 from ledger.errors import NotFound
+from ledger.log.rows import LogRow
 from ledger.log.store import Store
+from projections.changes import ADMINISTRATION
 from projections.documents import access_document, erased_access, time_text
 from projections.refused_tokens import REFUSED, explained_refusal
 from projections.streams import signed_row
@@ -75,6 +77,7 @@ def explain(
 ) -> dict[str, Any]:
     """The record at a position with `why` and `mend`; `no-such-record` if it is no attempt.
 
+    `beyond-the-log` where the log has no such position yet.
     Of an erased one it is told that it was there, when, and what erased it.
     """
     row = signed_row(store, mapper, position)
@@ -95,12 +98,7 @@ def explain(
     if recorded is not None and isinstance(record, TicketLapsed):
         return _lapse(recorded, record)
     if recorded is None or not isinstance(record, Access):
-        raise NotFound(
-            "no-such-record",
-            "There is no attempt to read at this position.",
-            hint="`credledger audit access` lists them with their positions, `audit tokens` the"
-            " tokens that were refused.",
-        )
+        raise _nothing_to_explain(row, position)
     attempt = _attempt(store, mapper, position - 1)
     issued = None
     if attempt is not None and attempt.issued is not None:
@@ -117,6 +115,25 @@ def explain(
         "why": why,
         "mend": _mend(record) if attempt is None else _mend_redemption(record, issued),
     }
+
+
+def _nothing_to_explain(row: LogRow | None, position: int) -> NotFound:
+    """What lies there instead of an attempt, and which command tells of that."""
+    if row is None:
+        return NotFound(
+            "beyond-the-log",
+            "The log does not reach that position yet.",
+            hint="`credledger audit access` lists attempts to read with their positions.",
+        )
+    if row.topic.startswith(ADMINISTRATION):
+        listed = f"`credledger audit changes --position {position} --limit 1` tells what it was"
+    else:
+        listed = f"`credledger log events --after {position - 1} --limit 1` shows the row"
+    return NotFound(
+        "no-such-record",
+        f"What was recorded at position {position} is {row.topic}, no attempt to read.",
+        hint=f"{listed}; `audit access` lists attempts, `audit tokens` tokens that were refused.",
+    )
 
 
 def _attempt(store: Store, mapper: EventMapper, position: int) -> Redemption | None:

@@ -9,6 +9,8 @@ the view's own count.
 A value counts as changed when the mapping's newest values are others than those that were seen: a
 version that was restored holds the values of the one that it goes back to. Deleting a mapping
 changes no password, so it does not count. Values are not compared, nor could they be.
+
+As of a moment, neither reads nor versions that came later are looked at.
 """
 
 from __future__ import annotations
@@ -44,11 +46,13 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whose exposure is asked for, from some position on."""
+    """Whose exposure is asked for, from some position on, and as of which."""
 
     claim: str
     digest: bytes
     after: int
+    until: int
+    """The last position that counts."""
 
     def spans(self, serving: Serving) -> list[Span]:
         """One for each mapping that they, or somebody on their behalf, were given."""
@@ -67,15 +71,16 @@ class Person:
         part = (
             "SELECT application, owner, count(*) AS times, min(position) AS first,"
             f" max(position) AS last FROM {serving.table} WHERE {{}}"
-            f" AND outcome = {_GRANTED} AND position > ?{conditions} GROUP BY application, owner"
+            f" AND outcome = {_GRANTED} AND position > ? AND position <= ?{conditions}"
+            " GROUP BY application, owner"
         )
-        after = max(self.after, serving.floor)
+        part_values = (max(self.after, serving.floor), self.until, *values)
         found = serving.reading.connection.execute(
             "SELECT application, owner, CAST(sum(times) AS BIGINT), min(first), max(last) FROM"
             f" ({part.format('caller = ?')} UNION ALL"
             f" {part.format('on_behalf = ? AND caller <> ?')}) AS theirs"
             " GROUP BY application, owner ORDER BY application, owner",
-            (self.digest, after, *values, self.digest, self.digest, after, *values),
+            (self.digest, *part_values, self.digest, self.digest, *part_values),
         )
         return [Span(bytes(row[0]), bytes(row[1]), *row[2:]) for row in found]
 
@@ -129,6 +134,8 @@ class Exposure:
         versions = Versions()
         stream = self.streams.mapping(application, owner)
         for recorded in stream_events(serving.reading, self.mapper, stream):
+            if recorded.position > self.person.until:
+                break
             versions.see(recorded)
         if not versions.began:
             raise astray(span.first)

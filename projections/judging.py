@@ -2,7 +2,8 @@
 
 Reads within the span of the bulk rule before and after belong to the judgement, so that a row of
 reads is told as one wherever the time that is asked for begins. What was given to whom before that
-is asked of the view as a whole. Who and what are told as the view's digests.
+is asked of the view as a whole. Of a question about the log as it was at a position, nothing behind
+it belongs to the judgement. Who and what are told as the view's digests.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ class Judging:
             if question.until is not None:
                 self.last = position_at(reading, question.until)
                 self._end = position_at(reading, question.until + window)
+            if question.position is not None:
+                self.last = min(self.last, question.position)
+                self._end = min(self._end, question.position)
 
     def known(self) -> list[tuple[bytes, bytes, bytes]]:
         """Who was given what before the first read that is judged."""

@@ -211,7 +211,7 @@ def _actor(told: Told) -> dict[str, Any]:
     }
     if isinstance(record, Access | TicketEvent):
         asked = told.detail["caller" if "caller" in told.detail else "user"]
-        claims = (str(claim) for claim in told.detail["claims"])
+        claims = (str(claim) for claim in told.detail.get("claims", ()))
         groups = [{"name": claim} for claim in claims if not _is_one_persons(claim)]
         held = {"groups": groups} if groups else {}
         return {**_user(str(asked)), **held, "account": account}

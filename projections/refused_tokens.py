@@ -8,6 +8,7 @@ The part of the log that is asked about is checked into its signed heads on the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 from ledger.aggregates.recorded import Recorded
@@ -20,6 +21,7 @@ from ledger.log.store import Store
 from ledger.tokens.doubt import Why
 from projections.documents import time_text
 from projections.streams import Walk
+from projections.stretch import WHOLE, Stretch, newest_first
 
 REFUSED = (TokenRefused.TOPIC, TokensRefused.TOPIC)
 _WHY: dict[Why, str] = {
@@ -63,28 +65,34 @@ _SETTINGS = frozenset[Why](
 
 
 def refused_tokens(
-    store: Store, mapper: EventMapper, retention: Retention, *, since: int | None = None
-) -> list[dict[str, Any]]:
-    """Refusals of tokens, newest first; `since` is microseconds UTC.
+    store: Store,
+    mapper: EventMapper,
+    retention: Retention,
+    stretch: Stretch = WHOLE,
+    after: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Refusals of tokens, newest first; `after` is where a page ended.
 
     Of one that was erased, or whose key is not held, it is told that it was there.
     """
-    documents: list[dict[str, Any]] = []
 
-    def unreadable(row: LogRow, error: KeyUnavailable) -> None:
-        erasure = retention.erasure_of(row.position)
-        documents.append(_closed(row, error.code if erasure is None else erasure.why))
+    def told(walk: Walk) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
 
-    def is_kept(row: LogRow) -> bool:
-        erasure = retention.erasure_of(row.position)
-        if erasure is not None:
-            documents.append(_closed(row, erasure.why))
-        return erasure is None
+        def unreadable(row: LogRow, error: KeyUnavailable) -> None:
+            found.append(_closed(row, error.code))
 
-    walk = Walk(store, mapper, since=since)
-    events = walk.events(REFUSED, unreadable=unreadable, wanted=is_kept)
-    documents.extend(map(refused_document, events))
-    return documents[::-1]
+        def is_kept(row: LogRow) -> bool:
+            erasure = retention.erasure_of(row.position)
+            if erasure is not None:
+                found.append(_closed(row, erasure.why))
+            return erasure is None
+
+        events = walk.events(REFUSED, unreadable=unreadable, wanted=is_kept)
+        found.extend(map(refused_document, events))
+        return found
+
+    return newest_first(store, mapper, stretch, after, told)
 
 
 def refused_document(recorded: Recorded) -> dict[str, Any]:

@@ -112,10 +112,16 @@ class Grants:
         return min(served, key=lambda one: one.position, default=None)
 
 
-def grants_of(store: Store, mapper: EventMapper) -> list[Grant]:
-    """All grants whose author is a claim, oldest first, from the log itself."""
+def grants_of(
+    store: Store, mapper: EventMapper, *, until: int | None = None, position: int | None = None
+) -> list[Grant]:
+    """All grants whose author is a claim, oldest first, from the log itself.
+
+    Those up to a time, microseconds UTC, or to a position only, if told.
+    """
     grants = Grants()
-    for recorded in Walk(store, mapper).events(("application.", "role.")):
+    walk = Walk(store, mapper, until=until, until_position=position)
+    for recorded in walk.events(("application.", "role.")):
         grants.see(recorded)
     return grants.found
 

@@ -222,6 +222,8 @@ class Walk:
                 yield [row for row in self._asked(page) if not self._is_beyond(row)]
                 return
             yield self._asked(page)
+            if page and page[-1].position == self._until_position:
+                return
             page.clear()
             self._heads.clear()
             if moved.size == head.size:

@@ -53,7 +53,8 @@ from projections.key_inventory import KeyInventory
 from projections.matrix import PAGE_APPLICATIONS, Cell, Matrix, Owners, live_of
 from projections.place import Place, read_rows, write_rows
 from projections.rebuilding import Rebuild
-from projections.streams import fold_streams, position_at
+from projections.streams import fold_streams
+from projections.stretch import WHOLE, Stretch
 from projections.view import (
     Folded,
     Progress,
@@ -349,13 +350,24 @@ class Views:
                 return found
             last = bytes(page[-1][0])
 
-    def exposure(self, user: str, since: int | None = None) -> list[dict[str, Any]]:
-        """What a person saw, by application, owner and version; `since` is microseconds UTC."""
+    def exposure(
+        self,
+        user: str,
+        since: int | None = None,
+        *,
+        at: int | None = None,
+        position: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """What a person saw, by application, owner and version; `since` is microseconds UTC.
+
+        As of a time, `at`, or of a position: now, if neither is given.
+        """
         claim = str(parse_claim(user))
         keeper = self._keepers["access_history"]
         with keeper.serving() as serving:
-            after = 0 if since is None else position_at(serving.reading, since - 1)
-            person = Person(claim, self._digests.claim(claim), after)
+            stretch = Stretch(since, at, position)
+            after, until = stretch.before(serving.reading), stretch.last(serving.reading)
+            person = Person(claim, self._digests.claim(claim), after, until)
             spans = person.spans(serving)
         exposure = Exposure(self._mapper, self._streams, self._digests, person)
         lines: list[dict[str, Any]] = []
@@ -375,13 +387,24 @@ class Views:
         since: int | None = None,
     ) -> list[dict[str, Any]]:
         """Administration's history, oldest first."""
-        return list(self.each_change(application, by, since))
+        return list(self.each_change(application, by, Stretch(since)))[::-1]
 
     def each_change(
-        self, application: str | None = None, by: str | None = None, since: int | None = None
+        self,
+        application: str | None = None,
+        by: str | None = None,
+        stretch: Stretch = WHOLE,
+        after: int | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """The same as the log is walked through."""
-        return changes(self._store, self._mapper, application=application, by=by, since=since)
+        """The same newest first, as the log is walked through; `after` is where a page ended."""
+        return changes(
+            self._store,
+            self._mapper,
+            application=application,
+            by=by,
+            stretch=stretch,
+            after=after,
+        )
 
     def history(self, application: str, owner: str | None) -> list[dict[str, Any]]:
         """Every event of one mapping, oldest first, never a value."""

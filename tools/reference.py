@@ -1,9 +1,10 @@
-"""Writes the reference pages that follow from the code: every command, every error code.
+"""Writes the reference pages that follow from the code: commands, error codes, the service.
 
     python -m tools.reference docs/reference
 
-`cli.md` comes from the commands themselves, `errors.md` from the places that raise. A test
-compares the stored pages with what this makes, so neither can fall behind.
+`cli.md` comes from the commands themselves, `errors.md` from the places that raise, `http.md` from
+the OpenAPI description. A test compares the stored pages with what this makes, so none can fall
+behind.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tools.cli.command import WITH_JSON
 from tools.cli.default import GroupWithDefault
 from tools.cli.main import PROGRAM, program
 from tools.exits import EXIT_CODES
+from tools.http_page import http_page
 from tools.settings import OPTION_OF
 
 _FAMILIES = {
@@ -95,12 +97,13 @@ def error_page(root: Path) -> str:
 
 
 def main() -> None:
-    """Write both pages into the folder given."""
+    """Write the pages into the folder given."""
     root = Path(__file__).resolve().parent.parent
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cli.md").write_text(command_page(), encoding="utf-8")
     (folder / "errors.md").write_text(error_page(root), encoding="utf-8")
+    (folder / "http.md").write_text(http_page(), encoding="utf-8")
 
 
 def leaves(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command]]:

@@ -15,10 +15,16 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from ledger.errors import InvalidInput
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_SPAN = re.compile(r"(\d{1,9})([smhdw])")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})")
+DAYS = ("today", "yesterday", *WEEKDAYS)
+"""The days that have names."""
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+"""By the units of spans."""
+SPAN_DIGITS_MAX = 9
+_SPAN = re.compile(rf"([0-9]{{1,{SPAN_DIGITS_MAX}}})([{''.join(SECONDS)}])")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_TIME = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -31,7 +37,7 @@ def parse_span(text: str) -> int:
             "A span is a number and one of s, m, h, d, w.",
             hint="For example 30m, 2h, 7d or 4w.",
         )
-    return int(found[1]) * _SECONDS[found[2]] * 1_000_000
+    return int(found[1]) * SECONDS[found[2]] * 1_000_000
 
 
 def parse_moment(text: str, now_us: int, zone: tzinfo | None = None) -> int:

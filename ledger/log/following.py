@@ -187,7 +187,9 @@ class Follower:
         commits = self._page(reading, head, until)
         if not commits:
             if extent.last != head.size:
-                raise _tampered("unsigned-rows", "The rows do not end at the head.", head.size + 1)
+                beyond = reading.rows_after(head.size, 1)
+                first = beyond[0].position if beyond else head.size + 1
+                raise _tampered("unsigned-rows", "The rows do not end at the head.", first)
             raise _tampered("missing-commit", "The head that was checked is gone.", head.size)
         book = self.continued_book(reading, head)
         vouched = self._vouched(commits, book)

@@ -9,7 +9,6 @@ live, but in some cases one that was ended. Each attack is told by `log verify -
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from ledger.sealing.slots import passphrase
 from ledger.tree import Frontier
 from ledger.usecases.acting import Acting
 from tests.conftest import new_house
+from tests.faults import whole_copies
 from tests.faults.hosts import SECOND, copied, with_second_slot
 from tests.faults.test_hosts_memory import create, put_back, size_of
 from tests.faults.test_tampering import attack, recompute_leaves
@@ -189,11 +189,11 @@ def test_the_tail_without_its_heads_is_found(kept):
     assert kept.found() == [("missing-row", last)]
 
 
-def test_a_whole_older_database_is_found(prepared_file, tmp_path, monkeypatch):
-    """In a file, byte for byte as it was; on a server the test above says the same in rows."""
-    house = prepared_file(filled)
+def test_a_whole_older_database_is_found(prepared, tmp_path, monkeypatch):
+    """On each store, as it was; on a machine that remembers nothing only the anchor tells."""
+    house = prepared(filled)
     cli = elsewhere(house, tmp_path, monkeypatch)
-    shutil.copytree(house.store_path.parent, tmp_path / "older")
+    whole_copies.copied(house)
     older = size_of(house)
     ledger = house.open()
     create(ledger, "Desk")
@@ -202,9 +202,7 @@ def test_a_whole_older_database_is_found(prepared_file, tmp_path, monkeypatch):
     key = cli.ok("log", "witness", "init", "witness", "--ledger-id", ledger_id, "--name", "w")
     kept = Kept(house, cli, tmp_path / "anchors", key["witness_key"], [])
     kept.sign()
-    house.close()
-    shutil.rmtree(house.store_path.parent)
-    shutil.copytree(tmp_path / "older", house.store_path.parent)
+    whole_copies.put_back(house)
     assert cli.ok("log", "verify")["ok"] is True
     assert kept.found() == [("rolled-back", older + 1)]
 

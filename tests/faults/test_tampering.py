@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from ledger.sealing.slots import new_passphrase
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.conftest import CHEAP, PASSPHRASE, unlocked_by_passphrase
+from tests.faults.whole_copies import copied, put_back
 from tests.tools.conftest import Cli
 
 ALICE = parse_claim("user:alice")
@@ -229,11 +229,23 @@ def without_constraints(house, table: str) -> None:
     [
         (4, ("repeated-row", 4)),
         (6, ("unsigned-rows", 6)),
+        (7, ("unsigned-rows", 7)),
+        (1000, ("unsigned-rows", 1000)),
+        (2**63 - 1, ("unsigned-rows", 2**63 - 1)),
         (0, ("unsigned-rows", 0)),
         (-(2**63), ("unsigned-rows", None)),
         (None, ("unsigned-rows", None)),
     ],
-    ids=["below", "at the end", "before the first", "as low as can be", "nowhere"],
+    ids=[
+        "below",
+        "at the end",
+        "behind the end",
+        "far behind it",
+        "as far as can be",
+        "before the first",
+        "as low as can be",
+        "nowhere",
+    ],
 )
 def test_a_row_put_beside_the_logs_own_is_seen(filled, place, named):
     without_constraints(filled, "log")
@@ -289,24 +301,20 @@ def test_a_forged_signer_is_not_believed(filled):
     assert failed(filled) == [("bad-signer", 3)]
 
 
-def test_an_older_copy_of_the_database_is_refused_on_a_host_that_remembers(sqlite_filled):
-    older = sqlite_filled.store_path.with_name("older.db")
-    with sqlite3.connect(sqlite_filled.store_path) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    shutil.copy(sqlite_filled.store_path, older)
-    ledger = sqlite_filled.open()
+def test_an_older_copy_of_the_database_is_refused_on_a_host_that_remembers(filled):
+    """On each store: the whole of it, with heads that hold and views that fit."""
+    copied(filled)
+    ledger = filled.open()
     ledger.revoke(Acting(), "CRM", "administrator", "user:ada")
     ledger.close()
-    for path in sqlite_filled.store_path.parent.glob("ledger.db*"):
-        path.unlink()
-    older.rename(sqlite_filled.store_path)
+    put_back(filled)
+    assert verify_log(filled.store()).ok
     with pytest.raises(Tampered) as caught:
-        sqlite_filled.open()
+        filled.open()
     assert caught.value.code == "rolled-back"
-    unlocked = unlocked_by_passphrase(sqlite_filled.keyring_path)
-    memory = sqlite_filled.memory(unlocked).recall()
-    result = verify_log(sqlite_filled.store(), remembered=memory)
+    unlocked = unlocked_by_passphrase(filled.keyring_path)
+    memory = filled.memory(unlocked).recall()
+    result = verify_log(filled.store(), remembered=memory)
     assert [check.name for check in result.checks if not check.ok] == ["rolled-back"]
 
 

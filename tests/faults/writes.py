@@ -84,6 +84,9 @@ WRITES = {
         ("audit", "export", "--format", "jsonl", "--limit", "1"), ("audit.queried",)
     ),
     "replay rebuild": Write(("replay", "rebuild"), ()),
+    "replay state": Write(("replay", "state", "--at", "now"), ("audit.queried",)),
+    "replay diff": Write(("replay", "diff", "1", "4"), ("audit.queried",)),
+    "credential history": Write(("credential", "history", "Reports"), ("audit.queried",)),
 }
 ELSEWHERE = {
     "init": "test_kills.py",
@@ -136,7 +139,6 @@ READS = {
     "app export",
     "app list",
     "app show",
-    "credential history",
     "credential list",
     "doctor",
     "issuer list",
@@ -147,8 +149,6 @@ READS = {
     "log events",
     "log proof",
     "log witness show",
-    "replay diff",
-    "replay state",
     "role list",
     "status",
 }

@@ -218,8 +218,12 @@ def test_a_granted_read_is_explained_and_needs_no_mending(busy):
     assert (told["outcome"], told["mend"], told["claims"]) == ("granted", None, ["user:bob"])
 
 
-@pytest.mark.parametrize("position", [0, 1, 10**9])
-def test_only_attempts_are_explained(busy, position):
+@pytest.mark.parametrize(
+    ("position", "code"),
+    [(0, "beyond-the-log"), (1, "no-such-record"), (10**9, "beyond-the-log")],
+)
+def test_only_attempts_are_explained(busy, position, code):
+    """What lies outside of the log is told from what is there and no attempt."""
     with pytest.raises(NotFound) as caught:
         explain(busy.store, busy.mapper, position)
-    assert caught.value.code == "no-such-record"
+    assert caught.value.code == code

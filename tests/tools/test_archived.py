@@ -21,6 +21,11 @@ QUESTIONS = (
     ("audit", "who-can", "--all"),
     ("audit", "who-can", "--user", "user:ann"),
     ("audit", "who-can", "--user", "user:ann", "--position", "4"),
+    ("audit", "exposure", "user:ann", "--position", "5"),
+    ("audit", "review", "--list"),
+    ("leaver", "user:ann", "--dry-run", "--position", "5"),
+    ("replay", "state", "--position", "5"),
+    ("replay", "diff", "1", "5"),
 )
 
 

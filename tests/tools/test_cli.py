@@ -560,7 +560,7 @@ def test_audit_answers_and_records_that_it_was_asked(payroll):
     assert explained["mend"]
     assert "mistyped" in explained["why"]
     changes = payroll.ok("audit", "changes", "--app", "payroll", "--by", "operator")
-    assert changes[0]["event"] == "application.created"
+    assert changes[-1]["event"] == "application.created"
     topics = [one["topic"] for one in payroll.ok("log", "events")]
     assert topics.count("audit.queried") == 5
     assert payroll.ok("audit", "recheck") == {"checked": 2, "wrong": [], "unreadable": []}

@@ -75,7 +75,7 @@ def test_everything_is_taken_in_one_transaction(office):
     assert told["position"] == position + 7
     office.fails(4, "access-denied", "credential", "get", "Payroll", "--as", BOB)
     changes = office.ok("audit", "changes", "--app", "Payroll")
-    assert changes[-1]["reason"] == "left"
+    assert changes[0]["reason"] == "left"
     assert office.ok("log", "verify")["ok"]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import projections.accesses
 import projections.changes
+import projections.stretch
 import tools.showing.listing
 from tests.tools.conftest import found
 
@@ -32,8 +33,9 @@ def read(begun):
 
 @pytest.fixture
 def small_pages(monkeypatch):
-    """Three rows at a time."""
+    """Three rows at a time, and as many in each part that is walked over."""
     monkeypatch.setattr(tools.showing.listing, "PAGE_ROWS", 3)
+    monkeypatch.setattr(projections.stretch, "_PART_ROWS", 3)
 
 
 def recorded(cli, question):
@@ -52,7 +54,7 @@ def recorded(cli, question):
 @pytest.mark.parametrize("how", [(), ("--json",)])
 def test_it_is_the_same_in_pages_and_each_is_recorded(read, request, question, how):
     """With its rows, and the position behind which it goes on; none is lost or told twice."""
-    asked = ("audit", question, *(("--limit", "0") if question == "access" else ()))
+    asked = ("audit", question, "--limit", "0")
     whole = read(*asked, *how, json_wanted=False)
     rows = [one["position"] for one in read(*asked).json]
     before = len(recorded(read, question))

@@ -43,7 +43,7 @@ def test_a_cursor_is_a_place_in_the_log_whichever_question_it_came_from(shop):
     every = positions(shop.ok("audit", "access"))
     assert every == reads[::-1]
     bobs = positions(shop.ok("audit", "access", "--user", "user:bob"))
-    for cursor in (*reads, reads[0] - 1, reads[-1] + 1, 0, 1):
+    for cursor in (*reads, reads[0] - 1, reads[-1] + 1, 1):
         after = ("--after", str(cursor))
         told = positions(shop.ok("audit", "access", "--user", "user:bob", *after))
         assert told == [one for one in bobs if one < cursor]

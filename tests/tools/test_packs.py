@@ -350,7 +350,7 @@ def test_a_pack_is_of_one_moment_while_others_append(prepared, tmp_path):
     source = Growing(house.store(), ledger)
     opener = Opener(ledger._desk.mapper, lambda rows: ledger.record_query(Acting(), "pack", rows))
     made = create_pack(
-        settings_of(house), source, tmp_path / "pack", until=None, anchors=None, opener=opener
+        settings_of(house), source, tmp_path / "pack", until=None, anchored=None, opener=opener
     )
     assert made["position"] == size + 1
     assert source.looks > 5
@@ -370,7 +370,7 @@ def test_records_of_erased_months_are_told_of_as_closed(prepared_file, tmp_path)
     opener = Opener(ledger._desk.mapper, lambda _: None)
     create_pack(
         settings_of(house), house.store(), tmp_path / "pack",
-        until=None, anchors=None, opener=opener,
+        until=None, anchored=None, opener=opener,
     )  # fmt: skip
     ledger.close()
     closed = [one for one in records(tmp_path / "pack") if "unopened" in one]
@@ -416,7 +416,7 @@ def test_a_second_run_for_the_same_place_is_refused(prepared_file, tmp_path):
     def first():
         create_pack(
             settings_of(house), Slow(house.store()), tmp_path / "pack",
-            until=None, anchors=None, opener=None,
+            until=None, anchored=None, opener=None,
         )  # fmt: skip
 
     thread = threading.Thread(target=first)
@@ -441,8 +441,23 @@ def test_what_a_witness_cosigned_counts_for_whoever_checks_the_pack(worked):  # 
     _, folder = packed(worked, "witnessed", "--anchors", str(anchors))
     told = run(folder, "--json", "--witness", made["witness_key"])
     assert json.loads(told.stdout)["witnessed_to"] == size
+    made_with, folder = packed(
+        worked, "checked", "--anchors", str(anchors), "--witness-key", made["witness_key"]
+    )
+    assert made_with["witnessed_to"] == size
+    assert "checked of w.example" in (folder / "report.txt").read_text()
     text = anchors.read_text().rstrip("\n")
     altered = worked.home / "altered"
     altered.write_text(f"{text[:-8]}AAAAAA==\n")
     wrong = run(folder, "--json", "--anchors", str(altered), "--witness", made["witness_key"])
     assert wrong.returncode == 8
+    where = str(folder) + "2"
+    words = ("audit", "pack", where, "--anchors", str(altered))
+    worked.fails(8, "pack-unproven", *words, "--witness-key", made["witness_key"])
+    worked.fails(2, "invalid-witness-key", *words, "--witness-key", "w.example")
+    worked.fails(2, "usage", "audit", "pack", where, "--witness-key", made["witness_key"])
+    assert not Path(where).exists()
+    unchecked = worked(*words)
+    assert (unchecked.code, unchecked.json["witnessed_to"]) == (0, None)
+    assert "not checked" in unchecked.err
+    assert "were not checked" in (Path(where) / "report.txt").read_text()

@@ -198,7 +198,11 @@ def test_erased_records_are_counted_as_such(old):  # noqa: F811
     ("asked", "code", "error"),
     [
         (("--since", "1d", "--until", "2d"), 2, "reversed-range"),
-        (("--since", "2199-01-01"), 2, "reversed-range"),
+        (("--since", "2199-01-01"), 2, "future-time"),
+        (("--until", "2199-01-01"), 2, "future-time"),
+        (("--until", "now", "--position", "1"), 2, "two-moments"),
+        (("--since", "now", "--position", "1"), 2, "reversed-range"),
+        (("--position", "99999"), 3, "beyond-the-log"),
         (("--since", "soon"), 2, "invalid-time"),
         (("--until", "soon"), 2, "invalid-time"),
     ],

@@ -45,6 +45,7 @@ def test_each_review_goes_on_where_the_last_ended_whoever_made_it(read, auditor_
     assert (second["after"], counts(second)) == (first["until"], (1, 0, 0))
     rows = auditor_of_it.ok("audit", "review", "--list")
     assert rows == read.ok("audit", "review", "--list")
+    rows.reverse()
     assert [(one["by"], one["note"]) for one in rows] == [
         ("operator:1/alice", "nothing odd"), ("auditor:2/ada", "one read"),
     ]  # fmt: skip
@@ -84,7 +85,9 @@ def test_what_is_no_review_is_refused_and_leaves_nothing(read):
     review = ("audit", "review")
     read.fails(2, "review-what", *review)
     read.fails(2, "review-what", *review, "--until", "now")
-    read.fails(2, "review-what", *review, "--list", "--until", "now")
+    read.fails(2, "review-what", *review, "--list", "--note", "x")
+    for further in (("--position", "1"), ("--since", "1h"), ("--after", "2"), ("--limit", "1")):
+        read.fails(2, "review-what", *review, "--until", "now", "--note", "x", *further)
     for note in ("", "  ", "a\nb", "x" * 1025):
         read.fails(2, "invalid-note", *review, "--until", "now", "--note", note)
     read.fails(2, "future-time", *review, "--until", "2999-01-01T00:00:00Z", "--note", "x")
@@ -98,7 +101,7 @@ def test_many_questions_of_an_auditor_hide_no_review(read, auditor_of_it):
         auditor_of_it.ok("audit", "access")
         sign(auditor_of_it)
         auditor_of_it.ok("audit", "changes")
-    rows = auditor_of_it.ok("audit", "review", "--list")
+    rows = auditor_of_it.ok("audit", "review", "--list")[::-1]
     assert [one["after"] for one in rows] == [0, *(one["until"] for one in rows[:-1])]
     assert len(rows) == 3
 

@@ -182,7 +182,7 @@ def test_an_issuers_settings_are_in_the_history_of_changes(trusting):
     trusting.ok("issuer", "update", ISSUER, "--clock-skew", "60", "--reason", "slow clocks")
     trusting.ok("issuer", "remove", ISSUER)
     rows = [one for one in trusting.ok("audit", "changes") if one["event"].startswith("issuer.")]
-    added, changed, removed = (one["detail"] for one in rows)
+    removed, changed, added = (one["detail"] for one in rows)
     assert added["settings"]["audience"] == AUDIENCE
     assert added["settings"]["keys"] == [json.loads(jwks("EC"))["keys"][0]["kid"]]
     assert changed["settings"] == {**added["settings"], "skew_s": 60}

@@ -25,6 +25,13 @@ QUESTIONS = (
     ("audit", "access", "--unusual", "--bulk", "2/1h"),
     ("audit", "who-can", "--all"),
     ("audit", "who-can", "payroll", "--position", "4"),
+    ("audit", "exposure", "user:alice", "--position", "5"),
+    ("audit", "review", "--list"),
+    ("leaver", "user:alice", "--dry-run"),
+    ("leaver", "user:alice", "--dry-run", "--position", "5"),
+    ("credential", "history", "payroll", "--owner", "user:alice"),
+    ("replay", "state", "--position", "5"),
+    ("replay", "diff", "1", "5"),
 )
 
 
@@ -122,11 +129,27 @@ def check(writer, asker, denied):
         answer = asker(*words)
         assert answer.code == 0, (words, answer.err)
         assert "This question was not recorded" in answer.err, words
-        assert answer.json
+        assert answer.json is not None
         asker.fails(7, "query-unrecorded", *words, "--require-record")
     assert writer.ok("log", "events") == before
     refused = asker("credential", "get", "payroll", "--as", "user:alice")
     assert (refused.code, refused.out) == (7, b"")
+
+
+def test_a_pack_with_access_from_a_read_only_server_says_that_it_is_unrecorded(server_store):
+    """Or is refused, and nothing lies there then."""
+    writer, asker, _ = server_store
+    before = writer.ok("log", "events")
+    pack = asker("audit", "pack", str(asker.home / "pack"), "--with-access")
+    assert pack.code == 0, pack.err
+    assert "This question was not recorded" in pack.err
+    assert pack.json["accesses"] == 2
+    other = asker.home / "other"
+    asked = ("audit", "pack", str(other), "--with-access", "--require-record")
+    asker.fails(7, "query-unrecorded", *asked)
+    asker.fails(2, "usage", "audit", "pack", str(other), "--require-record")
+    assert not other.exists()
+    assert writer.ok("log", "events") == before
 
 
 def test_in_a_read_only_file_questions_are_answered_and_said_to_be_unrecorded(file_store):

@@ -119,6 +119,7 @@ def test_a_record_is_left_closed_for_reasons_that_are_known_only(told):
     ("arguments", "code"),
     [
         (["/nowhere/at/all"], 2),
+        (["/dev/null"], 2),
         (["--ledger-id", "12"], 2),
         (["--witness", "nobody"], 2),
         (["--witness", "a+00000000+AAAA"], 2),
@@ -134,6 +135,7 @@ def test_wrong_words_are_exit_2_and_another_ledger_is_exit_8(pack, arguments, co
     done = run(*where, *arguments)
     assert done.returncode == code
     assert "Traceback" not in done.stderr
+    assert ("HOLD" in done.stdout) == (code == 8)
 
 
 def altered(**changes):

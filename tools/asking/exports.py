@@ -28,10 +28,10 @@ from ledger.errors import Conflict, InvalidInput, NotFound, Unavailable
 from projections.export import Exported, exported
 from projections.ocsf import ocsf_document
 from projections.streams import position_at
+from tools.asking.moments import past_moment
 from tools.asking.questions import Recording
 from tools.settings import real_path
 from tools.showing.show import progress
-from tools.when import parse_moment
 
 if TYPE_CHECKING:
     from tools.wiring import Session
@@ -122,7 +122,7 @@ def _rows(session: Session, span: Span) -> Iterator[Exported]:
 
 def _span(session: Session, asked: Asked, after: int) -> Span:
     """The rows asked for; `beyond-the-log` for a cursor that no export of this log gave."""
-    until = None if asked.until is None else parse_moment(asked.until, session.now())
+    until = None if asked.until is None else past_moment(session, asked.until)
     with session.store.reading() as reading:
         last = reading.last_position()
         end = last if until is None else position_at(reading, until)

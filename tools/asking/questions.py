@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ledger.claims import parse_claim
 from ledger.errors import InvalidInput, NotFound
+from ledger.identifiers import application_key
 from projections.access_questions import access_question
 from projections.moment import diff, state_at
 from projections.redecide import redecide
 from projections.refused_tokens import refused_tokens
+from tools.asking.moments import place_of, require_cursor
 from tools.showing.show import progress
-from tools.when import parse_moment, parse_place
 
 if TYPE_CHECKING:
+    from projections.stretch import Stretch
     from projections.unusual import Rules
     from tools.wiring import Session
 
@@ -27,13 +30,12 @@ Recording = Callable[[Mapping[str, object], int], None]
 
 def access_rows(
     session: Session,
+    stretch: Stretch,
     *,
     user: str | None,
     owner: str | None,
     application: str | None,
     outcome: str | None,
-    since: str | None,
-    until: str | None,
     limit: int | None,
     after: int | None,
     rules: Rules | None = None,
@@ -42,16 +44,16 @@ def access_rows(
     """Attempts to read, newest first; only reads that break `rules`, or that were `self_granted`.
 
     Attempts are given as they are found; those two kinds are told from all of their time, and are
-    held. `beyond-the-log` where `after` is no position yet.
+    held. `beyond-the-log` or `cursor-outside` where `after` is no position of the stretch.
     """
-    begin, end = _moment(session, since), _moment(session, until)
     user, owner = _claim(session, user), _claim(session, owner)
-    if after is not None:
-        place_of(session, str(after))
+    require_cursor(session, stretch, after)
     judged = rules is not None or self_granted
     if judged and outcome not in {None, "granted"}:
         raise InvalidInput("granted-only", "Only what was granted is judged by these.")
-    question = access_question(user, owner, application, outcome, begin, end)
+    question = access_question(
+        user, owner, application, outcome, stretch.since, stretch.until, stretch.position
+    )
     if not judged:
         return session.views.accesses.attempts(question, limit, after)
     if rules is not None:
@@ -60,29 +62,67 @@ def access_rows(
 
 
 def change_rows(
-    session: Session, *, application: str | None, by: str | None, since: str | None
+    session: Session,
+    stretch: Stretch,
+    *,
+    application: str | None,
+    by: str | None,
+    limit: int | None,
+    after: int | None,
 ) -> Iterator[dict[str, Any]]:
-    """Administration's history."""
-    return session.views.each_change(
+    """Administration's history, newest first."""
+    require_cursor(session, stretch, after)
+    rows = session.views.each_change(
         application=application,
         by=by if by in {None, "operator", "auditor"} else _claim(session, by),
-        since=_moment(session, since),
+        stretch=stretch,
+        after=after,
     )
+    return islice(rows, limit)
 
 
-def refused_rows(session: Session, *, since: str | None, limit: int | None) -> list[dict[str, Any]]:
+def refused_rows(
+    session: Session, stretch: Stretch, *, limit: int | None, after: int | None
+) -> Iterator[dict[str, Any]]:
     """Tokens that were refused, newest first."""
+    require_cursor(session, stretch, after)
     retention = session.ledger.retention.state()
-    moment = _moment(session, since)
-    return refused_tokens(session.store, session.mapper, retention, since=moment)[:limit]
+    return islice(refused_tokens(session.store, session.mapper, retention, stretch, after), limit)
+
+
+def require_known(
+    session: Session, application: str | None, stretch: Stretch, *, rows: int
+) -> str | None:
+    """What to say of an answer about an application that there never was, as of the moment asked.
+
+    Somebody may have asked for one that there is not, and that is in the history; without such a
+    row it is `no-such-application`. One that was deleted is known.
+    """
+    if application is None:
+        return None
+    stream = session.streams.application(application_key(application))
+    with session.store.reading() as reading:
+        first = next(iter(reading.stream_rows(stream, 0, 1)), None)
+        if first is not None and first.position <= stretch.last(reading):
+            return None
+    if not rows:
+        raise NotFound(
+            "no-such-application",
+            "The log knows no target application of this ID.",
+            hint="`credledger app list` shows those that there are, `credledger audit changes` those"
+            " that there were.",
+        )
+    return "The log knows no target application of this ID: these asked for one that there was not."
 
 
 def exposure_rows(
-    session: Session, claim: str, *, since: str | None, is_open: bool
+    session: Session, claim: str, stretch: Stretch, *, is_open: bool
 ) -> list[dict[str, Any]]:
-    """What this person saw; only what was not changed since if it `is_open`."""
-    moment = None if since is None else past_moment(session, since)
-    rows = session.views.exposure(str(session.ledger.canonical(parse_claim(claim))), moment)
+    """What this person saw, as of a stretch's end; only what was not changed if it `is_open`."""
+    person = str(session.ledger.canonical(parse_claim(claim)))
+    rows = session.views.exposure(
+        person, stretch.since, at=stretch.until, position=stretch.position
+    )
     return [row for row in rows if not (is_open and row["changed_since"])]
 
 
@@ -130,41 +170,6 @@ def state_then(session: Session, place: str) -> dict[str, Any]:
 def difference(session: Session, before: str, after: str) -> dict[str, Any]:
     """What changed between two times or positions."""
     return diff(state_then(session, before), state_then(session, after))
-
-
-def place_of(session: Session, text: str) -> tuple[int | None, int | None]:
-    """A place in history as (position, None) or (None, moment); `beyond-the-log` past its end."""
-    position, moment = parse_place(text, session.now())
-    if position is not None and position > session.ledger.status().position:
-        raise NotFound(
-            "beyond-the-log",
-            "The log does not reach that position yet.",
-            hint="`credledger status` shows the newest position.",
-        )
-    return position, moment
-
-
-def past_place(
-    session: Session, at: str | None, position: int | None
-) -> tuple[int | None, int | None]:
-    """The same for `--at` and `--position`; `future-time` for a moment that has not come."""
-    if at is None:
-        return place_of(session, str(position))
-    return None, past_moment(session, at)
-
-
-def past_moment(session: Session, text: str) -> int:
-    """A moment of before, microseconds UTC; `future-time` for one that has not come."""
-    moment = parse_moment(text, session.now())
-    if moment > session.now():
-        raise InvalidInput(
-            "future-time", "That moment has not come yet, so nobody knows what holds then."
-        )
-    return moment
-
-
-def _moment(session: Session, text: str | None) -> int | None:
-    return None if text is None else parse_moment(text, session.now())
 
 
 def _claim(session: Session, text: str | None) -> str | None:

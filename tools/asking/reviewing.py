@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ledger.aggregates.access import AuditReviewed
 from ledger.errors import InvalidInput
 from projections.reviews import Review, newest_review, reviewed_document, reviews
 from projections.streams import position_at
-from tools.asking.questions import past_moment
+from tools.asking.moments import past_moment, require_cursor
 
 if TYPE_CHECKING:
     from ledger.usecases.acting import Acting
+    from projections.stretch import Stretch
     from tools.wiring import Session
 
 NOTE_LENGTH_MAX = 1024
@@ -54,9 +56,18 @@ def sign_off(session: Session, acting: Acting, until: str, note: str) -> dict[st
     return {"position": position, **reviewed_document(review)}
 
 
-def review_rows(session: Session) -> list[dict[str, Any]]:
-    """All reviews, oldest first."""
-    return [one.as_document() for one in _reviews(session)]
+def review_rows(
+    session: Session, stretch: Stretch, *, limit: int | None, after: int | None
+) -> list[dict[str, Any]]:
+    """Reviews that were signed off within a stretch, newest first."""
+    require_cursor(session, stretch, after)
+    found = (
+        one
+        for one in reversed(_reviews(session))
+        if stretch.holds(one.recorded.position, one.recorded.recorded_at)
+        and (after is None or one.recorded.position < after)
+    )
+    return [one.as_document() for one in islice(found, limit)]
 
 
 def last_review(session: Session) -> dict[str, Any] | None:

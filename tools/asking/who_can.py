@@ -23,7 +23,7 @@ from ledger.identifiers import application_key
 from ledger.policy import Caller
 from projections.moment import past_at
 from projections.who_can import Way, every_owner_may, way_by_ticket, way_of, ways
-from tools.asking.questions import past_place
+from tools.asking.moments import past_place, require_one_moment
 from tools.showing.listing import PAGE_ROWS
 from tools.showing.show import progress
 
@@ -67,8 +67,7 @@ class Wanted:
             )
         if self.further and self.user is None:
             raise InvalidInput("with-without-user", "--with needs --user.")
-        if self.at is not None and self.position is not None:
-            raise InvalidInput("two-moments", "--at and --position name two moments.")
+        require_one_moment(self.at, self.position, "--at")
 
     def as_filter(self) -> dict[str, object]:
         """What is recorded of the question."""

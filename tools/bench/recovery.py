@@ -13,7 +13,7 @@ from tools.bench.grown import Grown
 from tools.bench.places import Place
 from tools.showing.show import Progress
 
-_MAPPINGS = 20_000
+_MAPPINGS = 100_000
 _RESEALED_MIN = {"SQLite": 20_000.0, "PostgreSQL": 10_000.0}
 _RESTORED_MIN = 50_000.0
 RESEALED = f"mappings sealed anew in a rotation of {_MAPPINGS:,}"

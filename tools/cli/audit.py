@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from ledger.errors import InvalidInput
@@ -9,10 +12,15 @@ from tools.cli.audit_pack import pack
 from tools.cli.command import Run, command
 from tools.cli.export import export
 from tools.cli.exposure import exposure
+from tools.cli.moment import in_parts, say_further, within
 from tools.cli.noun import Noun
 from tools.cli.report import report
 from tools.cli.review import review
 from tools.cli.who_can import who_can
+
+if TYPE_CHECKING:
+    from tools.showing.listing import Listing
+    from tools.wiring import Session
 
 ACCESS_COLUMNS = {
     "position": "Position",
@@ -41,7 +49,6 @@ TOKENS_COLUMNS = {
     "count": "Count",
     "reasons": "Reasons",
 }
-LIMIT_DEFAULT = 100
 
 
 @click.group(cls=Noun)
@@ -64,12 +71,8 @@ for _part in (export, exposure, pack, report, review, who_can):
 @click.option("--owner", metavar="CLAIM", help="Whose credentials.")
 @click.option("--app", "application", metavar="ID")
 @click.option("--outcome", type=click.Choice(["granted", "denied", "not-set"]))
-@click.option("--since", metavar="TIME")
-@click.option("--until", metavar="TIME")
-@click.option(
-    "--limit", type=click.IntRange(0), default=LIMIT_DEFAULT, help="0 is all; 100 unless told."
-)
-@click.option("--after", type=click.IntRange(0), metavar="POSITION", help="Go on behind this row.")
+@within
+@in_parts
 @click.option("--unusual", is_flag=True, help="Only reads that break a rule, with the rule.")
 @click.option("--hours", metavar="HH:MM-HH:MM", help="Usual hours; 07:00-19:00 unless told.")
 @click.option("--days", metavar="DAY-DAY", help="Usual days; mon-fri unless told.")
@@ -83,6 +86,7 @@ def access(
     outcome: str | None,
     since: str | None,
     until: str | None,
+    position: int | None,
     limit: int,
     after: int | None,
     unusual: bool,
@@ -91,12 +95,13 @@ def access(
     bulk: str | None,
     self_granted: bool,
 ) -> None:
-    """List attempts to read, newest first.
+    """List attempts to read, newest first; with --until or --position as of that moment.
 
     A long answer comes in pages. Each is recorded as a question of its own before it is printed,
     with its number of rows and the position behind which it goes on.
     """
-    from tools.asking.questions import access_rows
+    from tools.asking.moments import stretch_of
+    from tools.asking.questions import access_rows, require_known
     from tools.asking.unusual_rules import BULK_DEFAULT, DAYS_DEFAULT, HOURS_DEFAULT, parse_rules
     from tools.retaining import erased_in_answer
     from tools.showing.listing import PAGE_ROWS, in_pages
@@ -109,6 +114,7 @@ def access(
         "outcome": outcome,
         "since": since,
         "until": until,
+        "position": position,
         "limit": limit,
         "after": after,
         "unusual": unusual or None,
@@ -128,14 +134,14 @@ def access(
     marks |= {"self_granted": "Self-granted"} if self_granted else {}
     count = 0
     with run.asking(partly=not (unusual or self_granted)) as session:
+        stretch = stretch_of(session, since, until, position)
         rows = access_rows(
             session,
+            stretch,
             user=user,
             owner=owner,
             application=application,
             outcome=outcome,
-            since=since,
-            until=until,
             limit=limit or None,
             after=after,
             rules=rules,
@@ -151,12 +157,12 @@ def access(
             listing.put(page)
             count += len(page)
             asked["after"] = page[-1]["position"] if page else after
+        unknown = require_known(session, application, stretch, rows=count)
         erased = erased_in_answer(session, rows=count, limit=limit, since=since, after=after)
     listing.end()
-    if limit and count == limit:
-        print_note(f"These are {limit} rows; further ones with --limit, or --after a position.")
-    if erased is not None:
-        print_note(erased)
+    say_further(count, limit)
+    for note in filter(None, (unknown, erased)):
+        print_note(note)
 
 
 @command(
@@ -168,25 +174,48 @@ def access(
 )
 @click.option("--app", "application", metavar="ID")
 @click.option("--by", metavar="CLAIM", help="Who changed.")
-@click.option("--since", metavar="TIME")
-def changes(run: Run, application: str | None, by: str | None, since: str | None) -> None:
-    """List administration's history, oldest first.
+@within
+@in_parts
+def changes(
+    run: Run,
+    application: str | None,
+    by: str | None,
+    since: str | None,
+    until: str | None,
+    position: int | None,
+    limit: int,
+    after: int | None,
+) -> None:
+    """List administration's history, newest first; with --until or --position as of that moment.
 
     A long answer comes in pages. Each is recorded as a question of its own before it is printed,
     with its number of rows and the position behind which it goes on.
     """
-    from tools.asking.questions import change_rows
-    from tools.showing.listing import in_pages
+    from tools.asking.moments import stretch_of
+    from tools.asking.questions import change_rows, require_known
+    from tools.showing.show import print_note
 
-    asked: dict[str, object] = {"app": application, "by": by, "since": since, "after": None}
+    asked: dict[str, object] = {
+        "app": application,
+        "by": by,
+        "since": since,
+        "until": until,
+        "position": position,
+        "limit": limit,
+        "after": after,
+    }
     listing = run.listing(CHANGES_COLUMNS)
     with run.asking(partly=True) as session:
-        rows = change_rows(session, application=application, by=by, since=since)
-        for page in in_pages(rows):
-            run.record(session, "changes", asked, len(page))
-            listing.put(page)
-            asked["after"] = page[-1]["position"] if page else None
+        stretch = stretch_of(session, since, until, position)
+        rows = change_rows(
+            session, stretch, application=application, by=by, limit=limit or None, after=after
+        )
+        count = _in_pages(run, session, "changes", asked, rows, listing)
+        unknown = require_known(session, application, stretch, rows=count)
     listing.end()
+    say_further(count, limit)
+    if unknown is not None:
+        print_note(unknown)
 
 
 @command(
@@ -198,25 +227,58 @@ def changes(run: Run, application: str | None, by: str | None, since: str | None
     answers='[{"position", "recorded_at", "event", "source", "issuer", "caller", "count",'
     ' "reasons": {code: number}}]',
 )
-@click.option("--since", metavar="TIME")
-@click.option(
-    "--limit", type=click.IntRange(0), default=LIMIT_DEFAULT, help="0 is all; 100 unless told."
-)
-def tokens(run: Run, since: str | None, limit: int) -> None:
-    """List tokens that were refused, and why, newest first.
+@within
+@in_parts
+def tokens(
+    run: Run,
+    since: str | None,
+    until: str | None,
+    position: int | None,
+    limit: int,
+    after: int | None,
+) -> None:
+    """List tokens that were refused, and why, newest first; of a moment as `audit access` is.
 
     One line is a token that a trusted issuer signed, or all that came from one source in a minute
     and that nobody signed. What such a token says of anybody is not recorded.
     """
+    from tools.asking.moments import stretch_of
     from tools.asking.questions import refused_rows
-    from tools.showing.show import print_note
 
+    asked: dict[str, object] = {
+        "since": since,
+        "until": until,
+        "position": position,
+        "limit": limit,
+        "after": after,
+    }
+    listing = run.listing(TOKENS_COLUMNS)
     with run.asking(partly=True) as session:
-        rows = refused_rows(session, since=since, limit=limit or None)
-        run.record(session, "tokens", {"since": since, "limit": limit}, len(rows))
-    run.print(rows, TOKENS_COLUMNS)
-    if limit and len(rows) == limit:
-        print_note(f"These are {limit} rows; further ones with --limit.")
+        stretch = stretch_of(session, since, until, position)
+        rows = refused_rows(session, stretch, limit=limit or None, after=after)
+        count = _in_pages(run, session, "tokens", asked, rows, listing)
+    listing.end()
+    say_further(count, limit)
+
+
+def _in_pages(
+    run: Run,
+    session: Session,
+    question: str,
+    asked: dict[str, object],
+    rows: Iterable[dict[str, Any]],
+    listing: Listing,
+) -> int:
+    """Record each page of an answer as a question, and print it; how many rows there were."""
+    from tools.showing.listing import in_pages
+
+    count, asked = 0, dict(asked)
+    for page in in_pages(rows):
+        run.record(session, question, asked, len(page))
+        listing.put(page)
+        count += len(page)
+        asked["after"] = page[-1]["position"] if page else None
+    return count
 
 
 @command(audit, "explain", example="credledger audit explain 4711", asks=True, of_archives=True)

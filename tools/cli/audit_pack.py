@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from tools.cli.command import Run, command
 from tools.showing.show import print_note
 
 if TYPE_CHECKING:
-    from tools.packing.packs import Opener
+    from tools.packing.packs import Anchored, Opener
 
 CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
 
@@ -22,9 +22,9 @@ CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
     None,
     "pack",
     example="credledger audit pack /media/handover/november",
-    appends=True,
+    asks=True,
     answers='{"directory", "position", "root", "bytes", "digest", "accesses", "anchored_to",'
-    ' "checks": [{"name", "ok", "detail"}]}',
+    ' "witnessed_to", "checks": [{"name", "ok", "detail"}]}',
 )
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
@@ -35,6 +35,13 @@ CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
 )
 @click.option("--with-access", is_flag=True, help="Open the access records in it (unlocks).")
 @click.option("--anchors", metavar="FILE", help="Heads that somebody kept, to go with it.")
+@click.option(
+    "--witness-key",
+    "witness_keys",
+    metavar="KEY",
+    multiple=True,
+    help="The public key of a witness whose cosignatures must hold; repeatable.",
+)
 @click.option(
     "--archive",
     metavar="DIR",
@@ -47,6 +54,7 @@ def pack(
     until: int | None,
     with_access: bool,
     anchors: str | None,
+    witness_keys: tuple[str, ...],
     archive: Path | None,
 ) -> None:
     """Write evidence of the whole log for somebody who has neither the ledger nor a key.
@@ -59,34 +67,39 @@ def pack(
     """
     from tools.packing.packs import create_pack, log_source, read_anchors
 
-    acting = run.acting()
     settings = run.settings()
-    kept = None if anchors is None else read_anchors(anchors, run.standard_input)
-    told: dict[str, Any] = {"until": until, "archive": str(archive) if archive else None}
-    question = {name: value for name, value in told.items() if value is not None}
-    asked = "pack " + json.dumps(question, ensure_ascii=False)
+    if not with_access and (run.checked_reason() or run.require_record):
+        raise InvalidInput(
+            "usage",
+            "Only --with-access records anything, hence a reason, or that it must be recorded.",
+        )
+    if witness_keys and anchors is None:
+        raise InvalidInput("usage", "--witness-key needs --anchors.")
+    kept = None if anchors is None else read_anchors(anchors, witness_keys, run.standard_input)
     if not with_access:
-        if acting.reason:
-            raise InvalidInput("usage", "Only --with-access records anything, hence a reason.")
         with log_source(settings, archive) as source:
             document = create_pack(
-                settings, source, directory, until=until, anchors=kept, opener=None
+                settings, source, directory, until=until, anchored=kept, opener=None
             )
     elif archive is not None:
+        run.refuse_unrecorded()
         document = _of_archive(run, directory, archive, until, kept)
     else:
         from tools.packing.packs import Opener
 
-        with run.session(operator=False) as session:
-            opener = Opener(session.mapper, lambda rows: session.record_query(acting, asked, rows))
+        with run.asking() as session:
+            record = partial(run.record, session, "pack", {"until": until})
+            opener = Opener(session.mapper, record)
             document = create_pack(
-                settings, session.store, directory, until=until, anchors=kept, opener=opener
+                settings, session.store, directory, until=until, anchored=kept, opener=opener
             )
     _print(run, document)
+    if kept is not None and kept.is_unchecked:
+        print_note("No --witness-key was given: cosignatures under the anchors were not checked.")
 
 
 def _of_archive(
-    run: Run, directory: Path, archive: Path, until: int | None, kept: bytes | None
+    run: Run, directory: Path, archive: Path, until: int | None, kept: Anchored | None
 ) -> dict[str, Any]:
     """An archive cannot be appended to, so nothing records that its access is opened."""
     from ledger.archive.reading import open_archive
@@ -96,7 +109,7 @@ def _of_archive(
     settings, opened = run.settings(), open_archive(archive)
     mapper = archive_opener(settings, run.standard_input, opened)
     opener: Opener = Opener(mapper, lambda _: _unrecorded())
-    return create_pack(settings, opened, directory, until=until, anchors=kept, opener=opener)
+    return create_pack(settings, opened, directory, until=until, anchored=kept, opener=opener)
 
 
 def _unrecorded() -> None:

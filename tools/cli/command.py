@@ -135,15 +135,19 @@ class Run:
             )
         if self.archive is None:
             return self.session(operator=operator, only_asks=True)
+        self.refuse_unrecorded()
+        from tools.recovering.archived import open_archived
+
+        return open_archived(self.settings(), self.standard_input, self.archive, operator=operator)
+
+    def refuse_unrecorded(self) -> None:
+        """`query-unrecorded` for an archive that is asked with --require-record."""
         if self.require_record:
             raise Unavailable(
                 "query-unrecorded",
                 "The question cannot be recorded in this store, so it is not answered.",
                 hint="Nothing is ever recorded in an archive: ask it without --require-record.",
             )
-        from tools.recovering.archived import open_archived
-
-        return open_archived(self.settings(), self.standard_input, self.archive, operator=operator)
 
     def record(
         self, session: Session, question: str, asked: Mapping[str, object], rows: int

@@ -146,15 +146,20 @@ def list_(run: Run, application: str | None, owner: str | None, older_than: str 
     "history",
     example="credledger credential history payroll --owner user:alice",
     acts=True,
+    asks=True,
 )
 @click.argument("application", metavar="APP")
 @owner_option
 def history(run: Run, application: str, owner: str | None) -> None:
-    """List the versions of a mapping, never the values."""
+    """List the versions of a mapping, never the values; recorded as a question.
+
+    At a service it is what its caller owns or administers, and not recorded.
+    """
     from tools.shapes import mapping_history
 
-    with run.session(operator=False) as session:
+    with run.session(operator=False, only_asks=True) as session:
         rows = mapping_history(session, run.acting(), application, run.owner(owner))
+        run.record(session, "credential history", {"app": application, "owner": owner}, len(rows))
     run.print(rows, HISTORY_COLUMNS)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from tools.cli.command import Run, command
+from tools.cli.moment import as_of
 
 EXPOSURE_COLUMNS = {
     "application": "Application",
@@ -31,16 +32,36 @@ EXPOSURE_COLUMNS = {
 )
 @click.argument("claim")
 @click.option("--since", metavar="TIME", help="Only what was seen from then on.")
+@as_of
 @click.option("--open", "is_open", is_flag=True, help="Only what was not changed since.")
-def exposure(run: Run, claim: str, since: str | None, is_open: bool) -> None:
-    """List what a person saw, and whether it was changed since."""
+def exposure(
+    run: Run,
+    claim: str,
+    since: str | None,
+    at: str | None,
+    position: int | None,
+    is_open: bool,
+) -> None:
+    """List what a person saw, and whether it was changed since.
+
+    As of a moment: what had been seen until then, and whether it had been changed by then.
+    """
+    from tools.asking.moments import stretch_of
     from tools.asking.questions import exposure_rows
     from tools.retaining import erased_in_answer
     from tools.showing.show import print_note
 
-    asked = {"claim": claim, "since": since, "open": is_open or None}
+    asked = {
+        "claim": claim,
+        "since": since,
+        "at": at,
+        "position": position,
+        "open": is_open or None,
+    }
     with run.asking() as session:
-        rows = exposure_rows(session, claim, since=since, is_open=is_open)
+        rows = exposure_rows(
+            session, claim, stretch_of(session, since, at, position, "--at"), is_open=is_open
+        )
         erased = erased_in_answer(session, rows=len(rows), limit=0, since=since, after=None)
         run.record(session, "exposure", asked, len(rows))
     run.print(rows, EXPOSURE_COLUMNS)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
+from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.moment import as_of
+
+if TYPE_CHECKING:
+    from ledger.claims import Claim
 
 
 @command(
     None,
     "leaver",
     example="credledger leaver user:alice --dry-run",
-    appends=True,
+    asks=True,
+    of_archives=True,
     destroys=True,
     answers=(
         '{"claim", "dry_run", "position", "revoked": [{"application", "role"}], "rights": [],'
@@ -19,15 +27,45 @@ from tools.cli.command import Run, command
     ),
 )
 @click.argument("claim")
-@click.option("--dry-run", is_flag=True, help="Show it; change nothing.")
-def leaver(run: Run, claim: str, dry_run: bool) -> None:
-    """Take every role and right from a claim, and list what it saw that was not changed since."""
+@click.option("--dry-run", is_flag=True, help="Show it; change nothing. An auditor may, too.")
+@as_of
+def leaver(run: Run, claim: str, dry_run: bool, at: str | None, position: int | None) -> None:
+    """Take every role and right from a claim, and list what it saw that was not changed since.
+
+    With --dry-run it is a question, recorded as one; --at and --position ask what would have been
+    taken and listed at that moment. They, --archive and --require-record need --dry-run.
+    """
     from ledger.claims import parse_claim
     from tools.leaving import leave
 
     leaving = parse_claim(claim)
-    if not dry_run:
-        run.consent(f"Take every role and right from {claim}?")
+    if dry_run:
+        run.print(_look(run, leaving, at, position))
+        return
+    if (at, position, run.archive) != (None, None, None) or run.require_record:
+        raise InvalidInput(
+            "dry-run-only",
+            "--at, --position, --archive and --require-record ask, and nothing is taken then.",
+            hint="Give --dry-run with them.",
+        )
+    run.consent(f"Take every role and right from {claim}?")
     with run.session() as session:
-        document = leave(session, run.acting(), leaving, dry_run=dry_run)
+        document = leave(session, run.acting(), leaving, dry_run=False)
     run.print(document)
+
+
+def _look(run: Run, leaving: Claim, at: str | None, position: int | None) -> dict[str, Any]:
+    """What would be taken, now or at a moment; recorded before it is shown."""
+    from tools.asking.moments import stretch_of
+    from tools.leaving import leave, left_then
+
+    with run.asking() as session:
+        moment = stretch_of(session, None, at, position, "--at")
+        if (at, position) == (None, None):
+            document = leave(session, run.acting(), leaving, dry_run=True)
+        else:
+            document = left_then(session, leaving, moment)
+        asked = {"at": at, "position": position}
+        question = f"leaver {document['claim']} --dry-run"
+        run.record(session, question, asked, len(document["to_change"]))
+    return document

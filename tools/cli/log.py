@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from ledger.errors import InvalidInput, Unavailable
+from tools.cli.anchor_options import anchor_options, given_anchors
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
 from tools.cli.revived import note_revived
 from tools.cli.witness import witness
-
-if TYPE_CHECKING:
-    from tools.evidence.anchors import Anchors
 
 EVENT_COLUMNS = {
     "position": "Position",
@@ -50,26 +47,7 @@ log.add_command(witness)
     is_flag=True,
     help="Replace this host's unreadable memory by the log's head; recorded (unlocks).",
 )
-@click.option(
-    "--anchors",
-    metavar="FILE",
-    multiple=True,
-    help="Heads that were kept, cosigned or stamped elsewhere; repeatable.",
-)
-@click.option(
-    "--witness-key",
-    "witness_keys",
-    metavar="KEY",
-    multiple=True,
-    help="The public key of a witness whose anchors count; repeatable.",
-)
-@click.option(
-    "--tsa-root",
-    "roots",
-    metavar="FILE",
-    multiple=True,
-    help="The root certificate (PEM) of a time-stamping authority to trust; repeatable.",
-)
+@anchor_options
 @click.option(
     "--jobs",
     type=click.IntRange(1, 256),
@@ -100,10 +78,8 @@ def verify(
 
     if archive is not None and (views or accept_new_memory):
         raise InvalidInput("usage", "An archive has neither views nor this host's memory in it.")
-    if (witness_keys or roots) and not anchors:
-        raise InvalidInput("usage", "--witness-key and --tsa-root need --anchors.")
     settings = run.settings()
-    given = _given_anchors(run, anchors, witness_keys, roots)
+    given = given_anchors(run, anchors, witness_keys, roots)
     if accept_new_memory:
         accept(settings, run.standard_input, run.acting())
     pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
@@ -245,15 +221,7 @@ def _print_report(run: Run, document: dict[str, object]) -> None:
     checks = document["checks"]
     assert isinstance(checks, list)
     run.print(checks, {"name": "Check", "ok": "Holds", "detail": "Detail"})
-    facts = ("ok", "size", "root", "proven_to", "proven_until", "unanchored", "unanchored_rows")
-    run.print({name: document[name] for name in facts if name in document})
-
-
-def _given_anchors(
-    run: Run, places: tuple[str, ...], witness_keys: tuple[str, ...], roots: tuple[str, ...]
-) -> Anchors | None:
-    if not places:
-        return None
-    from tools.evidence.anchors import given_anchors
-
-    return given_anchors(places, witness_keys, roots, run.standard_input)
+    facts = ("ok", "size", "root", "proven_to", "proven_until", "unanchored_rows")
+    told = {name: document[name] for name in facts if name in document}
+    # Whether there are unanchored rows is another question than whether anything outside was asked.
+    run.print({**told, "held_against_something_outside": not document["unanchored"]})

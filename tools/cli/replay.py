@@ -46,11 +46,17 @@ def rebuild(run: Run, view: str | None) -> None:
         run.print(document["views"], VIEW_COLUMNS)
 
 
-@command(replay, "state", example="credledger replay state --at yesterday --json")
+@command(
+    replay,
+    "state",
+    example="credledger replay state --at yesterday --json",
+    asks=True,
+    of_archives=True,
+)
 @click.option("--at", metavar="TIME", help="As of this time.")
 @click.option("--position", type=click.IntRange(0), metavar="N", help="As of this position.")
 def state(run: Run, at: str | None, position: int | None) -> None:
-    """Show all applications and who had what set at some time."""
+    """Show all applications and who had what set at some time; recorded as a question."""
     from tools.asking.questions import state_then
     from tools.cli.app import COLUMNS, short
     from tools.cli.credential import LIST_COLUMNS
@@ -58,8 +64,10 @@ def state(run: Run, at: str | None, position: int | None) -> None:
 
     if (at is None) == (position is None):
         raise InvalidInput("usage", "Give either --at or --position.")
-    with run.session(operator=False) as session:
+    with run.asking() as session:
         document = state_then(session, at if at is not None else str(position))
+        rows = len(document["applications"]) + len(document["credentials"])
+        run.record(session, "replay state", {"at": at, "position": position}, rows)
     if run.json:
         run.print(document)
         return
@@ -68,17 +76,22 @@ def state(run: Run, at: str | None, position: int | None) -> None:
     show.print_table(document["credentials"], LIST_COLUMNS)
 
 
-@command(replay, "diff", example="credledger replay diff yesterday now")
+@command(
+    replay, "diff", example="credledger replay diff yesterday now", asks=True, of_archives=True
+)
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
 def diff(run: Run, before: str, after: str) -> None:
-    """Show what changed between two times or positions."""
+    """Show what changed between two times or positions; recorded as a question."""
     from tools.asking.questions import difference
     from tools.showing import show
     from tools.showing.differences import HAPPENED, difference_rows
 
-    with run.session(operator=False) as session:
+    with run.asking() as session:
         document = difference(session, before, after)
+        changed = (document["applications"], document["credentials"])
+        count = sum(len(kind) for part in changed for kind in part.values())
+        run.record(session, "replay diff", {"from": before, "to": after}, count)
     if run.json:
         run.print(document)
         return

@@ -6,7 +6,9 @@ from functools import partial
 
 import click
 
+from tools.cli.anchor_options import anchor_options, given_anchors
 from tools.cli.command import Run, command
+from tools.cli.moment import within
 
 
 @command(
@@ -14,22 +16,35 @@ from tools.cli.command import Run, command
     "report",
     example="credledger audit report november.html --since 2026-11-01 --until 2026-12-01",
     asks=True,
+    of_archives=True,
     answers='{"path", "position", "rows", "bytes"}',
 )
 @click.argument("file", metavar="FILE.html")
-@click.option("--since", metavar="TIME", help="Accesses and changes from here on; else all.")
-@click.option("--until", metavar="TIME", help="The log up to here; else all.")
+@within
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
-def report(run: Run, file: str, since: str | None, until: str | None, force: bool) -> None:
+@anchor_options
+def report(
+    run: Run,
+    file: str,
+    since: str | None,
+    until: str | None,
+    position: int | None,
+    force: bool,
+    anchors: tuple[str, ...],
+    witness_keys: tuple[str, ...],
+    roots: tuple[str, ...],
+) -> None:
     """Write one page for people: accesses, refusals, exposure, changes, keys, backups.
 
-    It fetches nothing, runs nothing, and prints. The log is checked first.
+    It fetches nothing, runs nothing, and prints. The log is checked first, with --anchors against
+    these too, and the page tells how far it is proven.
     """
     from tools.report.reports import write_report
 
+    given = given_anchors(run, anchors, witness_keys, roots)
     with run.asking() as session:
         record = partial(run.record, session, "report")
-        document = write_report(session, record, file, since, until, force=force)
+        document = write_report(session, record, file, (since, until, position), given, force=force)
     run.print(
         document, sentence=f"Wrote {document['path']}, up to position {document['position']}."
     )

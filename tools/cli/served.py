@@ -287,7 +287,9 @@ def credential_list(
 
 
 def credential_history(run: Run, client: Client, *, application: str, owner: str | None) -> None:
-    """`credential history`."""
+    """`credential history`; a service records no question, and so no reason for one."""
+    if run.require_record or run.reason:
+        raise not_served()
     from tools.cli.credential import HISTORY_COLUMNS
     from tools.client import calls
 
@@ -352,15 +354,20 @@ def exec_(
     variables: tuple[str, ...],
     files: tuple[str, ...],
     restricted: bool,
+    receipt: str | None,
     program: tuple[str, ...],
 ) -> None:
     """`exec`."""
+    from tools.evidence.receipts import receipt_in
     from tools.handing_over import become, environment_with, parse_assignments, require_program
 
     to_variables = parse_assignments(variables, "--env")
     to_files = parse_assignments(files, "--file")
     require_program(program)
-    found = client.get(application, restricted=restricted, reason=run.checked_reason())
+    reason = run.checked_reason()
+    with receipt_in(receipt, _receipts(client)) as keep:
+        found = client.get(application, restricted=restricted, reason=reason)
+        keep(found.position)
     client.close()
     with environment_with(found.fields, to_variables, to_files) as (environment, _):
         become(program, environment)

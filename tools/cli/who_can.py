@@ -8,6 +8,7 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.moment import as_of
 
 
 @command(
@@ -26,8 +27,7 @@ from tools.cli.command import Run, command
 @click.option("--user", metavar="CLAIM", help="What this person could read.")
 @click.option("--all", "everything", is_flag=True, help="Everybody in every application.")
 @click.option("--owner", metavar="CLAIM", help="Only credentials of this owner.")
-@click.option("--at", metavar="TIME", help="As of then; now unless told.")
-@click.option("--position", type=click.IntRange(1), help="As of this position.")
+@as_of
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, safe for spreadsheets.")
 def who_can(
     run: Run,

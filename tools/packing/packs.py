@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ledger.anchors.cosignature import WitnessKey, parse_witness_key
 from ledger.anchors.signed_note import read_notes
 from ledger.archive.reading import open_archive
 from ledger.errors import KeyUnavailable, LedgerError, Tampered, Unavailable
@@ -28,7 +29,7 @@ from tools.packing.folder import PackFolder
 from tools.packing.opening import write_opened
 from tools.people.documents import StandardInput, read_bytes
 from tools.settings import Settings, handed_on
-from tools.showing.show import progress
+from tools.showing.show import printable, progress
 from tools.stores import existing_store, required_ledger
 
 if TYPE_CHECKING:
@@ -48,6 +49,20 @@ class Opener:
     """Records that so many are opened."""
 
 
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """Kept heads that go with a pack, and whose cosignatures under them must hold."""
+
+    notes: bytes
+    witnesses: tuple[WitnessKey, ...]
+
+    @property
+    def is_unchecked(self) -> bool:
+        """Whether there are more signatures under them than the ledger's, and nobody was named."""
+        cosigned = any(len(note.signatures) > 1 for note in read_notes(self.notes))
+        return cosigned and not self.witnesses
+
+
 @contextmanager
 def log_source(settings: Settings, archive: Path | None) -> Iterator[LogSource]:
     """The store's log, or an archive's; no key is needed."""
@@ -62,11 +77,15 @@ def log_source(settings: Settings, archive: Path | None) -> Iterator[LogSource]:
         store.close()
 
 
-def read_anchors(path: str, standard_input: StandardInput) -> bytes:
-    """A file of kept heads, to be copied as it is; `unknown-anchor` unless it holds notes."""
+def read_anchors(path: str, witness_keys: Sequence[str], standard_input: StandardInput) -> Anchored:
+    """A file of kept heads, to be copied as it is; `unknown-anchor` unless it holds notes.
+
+    `invalid-witness-key` for what is none.
+    """
+    witnesses = tuple(parse_witness_key(text) for text in witness_keys)
     content = read_bytes(path, "anchors", ANCHORS_BYTES_MAX, standard_input)
     read_notes(content)
-    return content
+    return Anchored(content, witnesses)
 
 
 def create_pack(
@@ -75,7 +94,7 @@ def create_pack(
     directory: Path,
     *,
     until: int | None,
-    anchors: bytes | None,
+    anchored: Anchored | None,
     opener: Opener | None,
 ) -> dict[str, Any]:
     """Write a pack, check it, and give it its name; durable on return.
@@ -89,12 +108,12 @@ def create_pack(
         expected = _expected_id(settings, settled)
         with progress("Packing") as show:
             tally = write_log(source, folder, settled, show)
-        if anchors is not None:
-            folder.write("anchors.txt", anchors)
+        if anchored is not None:
+            folder.write("anchors.txt", anchored.notes)
         folder.write("verify.py", VERIFIER.read_bytes())
-        _write_report(source, folder, settled, tally, anchored=anchors is not None, opener=opener)
+        _write_report(source, folder, settled, tally, anchored=anchored, opener=opener)
         digest = write_manifest(folder, settled)
-        found = _verified(folder, expected)
+        found = _verified(folder, expected, anchored)
         folder.publish()
     return {
         "directory": str(folder.path),
@@ -104,6 +123,7 @@ def create_pack(
         "digest": digest,
         "accesses": tally.accesses if opener is not None else None,
         "anchored_to": found["anchored_to"],
+        "witnessed_to": found["witnessed_to"],
         "checks": found["checks"],
     }
 
@@ -114,11 +134,11 @@ def _write_report(
     settled: Settled,
     tally: Tally,
     *,
-    anchored: bool,
+    anchored: Anchored | None,
     opener: Opener | None,
 ) -> None:
     with folder.file("report.txt") as file:
-        report.write_facts(file, settled, tally, anchored=anchored)
+        report.write_facts(file, settled, tally, _told_of(anchored))
         if opener is None:
             return
         opener.record(tally.accesses)
@@ -132,6 +152,16 @@ def _write_report(
                 lambda row, record: report.write_access(file, row, record),
                 show,
             )
+
+
+def _told_of(anchored: Anchored | None) -> str:
+    """What the report says of kept heads."""
+    if anchored is None:
+        return "none in this pack"
+    names = ", ".join(one.name for one in anchored.witnesses)
+    if not names:
+        return "in anchors.txt; no witness was named, so cosignatures were not checked"
+    return f"in anchors.txt; cosignatures were checked of {printable(names)}"
 
 
 def _expected_id(settings: Settings, settled: Settled) -> bytes:
@@ -149,9 +179,11 @@ def _expected_id(settings: Settings, settled: Settled) -> bytes:
     return told
 
 
-def _verified(folder: PackFolder, ledger_id: bytes) -> dict[str, Any]:
+def _verified(folder: PackFolder, ledger_id: bytes, anchored: Anchored | None) -> dict[str, Any]:
     """What the stand-alone verifier says of the draft; `pack-unproven` unless all of it holds."""
     words = [sys.executable, "-I", str(VERIFIER), str(folder.draft)]
+    for one in anchored.witnesses if anchored is not None else ():
+        words += ["--witness", one.to_text()]
     done = subprocess.run(
         [*words, "--ledger-id", ledger_id.hex(), "--json"],
         env=handed_on(),

@@ -48,8 +48,8 @@ opened here; nor that the log did not go on afterwards.
 """
 
 
-def write_facts(file: PackFile, settled: Settled, tally: Tally, *, anchored: bool) -> None:
-    """Everything but the list of records."""
+def write_facts(file: PackFile, settled: Settled, tally: Tally, anchors: str) -> None:
+    """Everything but the list of records; `anchors` is what is told of kept heads."""
     ledger, head = settled.ledger, settled.head
     lines = [
         "EVIDENCE OF A CREDENTIAL LEDGER",
@@ -59,7 +59,7 @@ def write_facts(file: PackFile, settled: Settled, tally: Tally, *, anchored: boo
         f"root         {head.root.hex()}",
         f"recorded     {to_text(tally.first_at)} to {to_text(tally.last_at)}",
         f"heads        {sum(tally.heads.values())}",
-        f"anchors      {'in anchors.txt' if anchored else 'none in this pack'}",
+        f"anchors      {anchors}",
         "",
         "WHO SIGNED",
     ]

@@ -1151,7 +1151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         report = verify(
-            given.folder,
+            _folder(given.folder),
             pinned=_pinned(given.ledger_id) if given.ledger_id else None,
             anchors=_kept(given.anchors) if given.anchors else b"",
             witnesses=[witness(text) for text in given.witness],
@@ -1163,6 +1163,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     document = json.dumps(report.as_document(), indent=2)
     sys.stdout.write(f"{document if given.json else printed(report)}\n")
     return HOLDS if report.ok else BROKEN
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise Unusable("There is no folder there: name the one that the pack is in.")
+    return path
 
 
 def _pinned(text: str) -> bytes:

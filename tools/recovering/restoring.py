@@ -16,7 +16,7 @@ from ledger.errors import Conflict, KeyUnavailable
 from ledger.identifiers import application_key
 from ledger.usecases.restoration import RESTORED_TOGETHER_MAX
 from projections.restoration import Plan, plan_restoration
-from tools.asking.questions import place_of
+from tools.asking.moments import place_of
 from tools.showing.show import progress
 
 if TYPE_CHECKING:

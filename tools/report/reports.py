@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ledger.errors import Conflict, InvalidInput, Tampered, Unavailable
+from ledger.errors import Conflict, Tampered, Unavailable
 from ledger.private_files import create_private_file, replace_private_file
 from projections.report import Section, fold_report
 from projections.report_access import Accesses, ByApplication, ByPerson, Exposure, Refusals
@@ -18,14 +18,16 @@ from projections.report_keeping import BackupsMade, Changes, Epochs
 from projections.report_self_granted import SelfGranted
 from projections.report_tickets import Tickets
 from projections.report_unusual import Unusual
-from projections.streams import position_at
+from projections.stretch import Stretch
+from tools.asking.moments import stretch_of
 from tools.asking.questions import Recording
 from tools.evidence.verifying import verify_store
 from tools.settings import real_path
 from tools.showing.show import progress
-from tools.when import parse_moment, to_local_text, to_text
+from tools.when import to_local_text, to_text
 
 if TYPE_CHECKING:
+    from tools.evidence.anchors import Anchors
     from tools.wiring import Session
 
 SECTIONS: tuple[type[Section], ...] = (
@@ -48,19 +50,22 @@ def write_report(
     session: Session,
     record: Recording,
     file: str,
-    since: str | None,
-    until: str | None,
+    asked: tuple[str | None, str | None, int | None],
+    anchors: Anchors | None = None,
     *,
     force: bool,
 ) -> dict[str, Any]:
-    """Write the page; where it lies, how far the log was read, and how many rows that were."""
+    """Write the page; where it lies, how far the log was read, and how many rows that were.
+
+    Of the time from `--since` to `--until` or `--position`, which are `asked` for in this order.
+    """
     path = real_path(file)
     _require_place(path, force=force)
-    begin, end = _moments(session, since, until)
-    verification = _verified(session)
-    with session.store.reading() as reading:
-        last = reading.last_position() if end is None else position_at(reading, end)
-    record({"since": since, "until": until}, last)
+    stretch = stretch_of(session, *asked)
+    begin = stretch.since
+    verification = _verified(session, anchors)
+    last, end = _end(session, stretch)
+    record(dict(zip(("since", "until", "position"), asked, strict=True)), last)
     sections = [section() for section in SECTIONS]
     with progress("Reading") as show:
         rows = fold_report(
@@ -89,15 +94,12 @@ def write_report(
     return {"path": str(path), "position": last, "rows": rows, "bytes": len(text.encode())}
 
 
-def _moments(
-    session: Session, since: str | None, until: str | None
-) -> tuple[int | None, int | None]:
-    now = session.now()
-    begin = None if since is None else parse_moment(since, now)
-    end = None if until is None else parse_moment(until, now)
-    if begin is not None and begin > (now if end is None else end):
-        raise InvalidInput("reversed-range", "--since lies after --until.")
-    return begin, end
+def _end(session: Session, stretch: Stretch) -> tuple[int, int | None]:
+    """The last position that counts, and the time up to which that is; None is up to now."""
+    with session.store.reading() as reading:
+        last = stretch.last(reading)
+        row = None if stretch.position is None else reading.row_at(last)
+    return last, stretch.until if row is None else row.recorded_at
 
 
 def _span(session: Session, begin: int | None, end: int | None) -> str:
@@ -107,9 +109,9 @@ def _span(session: Session, begin: int | None, end: int | None) -> str:
     return f"{to_local_text(to_text(begin))} to {last}"
 
 
-def _verified(session: Session) -> dict[str, Any]:
+def _verified(session: Session, anchors: Anchors | None) -> dict[str, Any]:
     """What `log verify` tells of the store; `log-damaged` unless all of it holds."""
-    report = verify_store(session.settings, session.mapper.ledger_id)
+    report = verify_store(session.settings, session.mapper.ledger_id, anchors)
     if not report.ok:
         raise Tampered(
             "log-damaged",

@@ -11,57 +11,170 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ledger.aggregates.application import CLAIMS_MAX, URL_LENGTH_MAX
+from ledger.aggregates.application import CLAIMS_MAX, TICKET_TIMEOUT_S_MAX, URL_LENGTH_MAX
 from ledger.claims import CLAIM_LENGTH_MAX
+from ledger.identifiers import WRITTEN_LENGTH_MAX
 from ledger.usecases.acting import REASON_LENGTH_MAX
-from ledger.values import FIELDS_MAX
+from ledger.values import FIELD_TYPES, FIELDS_MAX, VALUE_BYTES_MAX
+from tools.service import patterns
 
-NAME_LENGTH_MAX = 1024
-"""Of names before their form is made, which leaves out what stands around them."""
 TEXT_LENGTH_MAX = 1024
 APPLICATIONS_MAX = 1000
 """Of one `apply`, which is one transaction."""
 TICKET_LENGTH_MAX = 128
+MOMENT_LENGTH_MAX = 64
+NUMBER_MAX = (1 << 53) - 1
+"""Whoever reads numbers as JavaScript does knows these apart."""
 
-Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
-ClaimText = Annotated[str, Meta(min_length=1, max_length=CLAIM_LENGTH_MAX)]
+
+def _written(pattern: str, length_max: int, description: str) -> Meta:
+    """A text that the ledger looks at: only its length counts while it is decoded."""
+    said = {"pattern": pattern}
+    return Meta(
+        min_length=1, max_length=length_max, description=description, extra_json_schema=said
+    )
+
+
+Name = Annotated[
+    str,
+    _written(
+        patterns.APPLICATION,
+        WRITTEN_LENGTH_MAX,
+        "An application's ID: 1 to 128 letters, digits, `-`, `_`, `.` and spaces.",
+    ),
+]
+FieldName = Annotated[
+    str,
+    _written(
+        patterns.FIELD,
+        WRITTEN_LENGTH_MAX,
+        "A field's name: 1 to 128 letters, digits, `-`, `_`, `.` and spaces.",
+    ),
+]
+ClaimText = Annotated[
+    str,
+    _written(patterns.CLAIM, CLAIM_LENGTH_MAX, "A claim: `TYPE:VALUE` or `ISSUER#TYPE:VALUE`."),
+]
+OwnerText = Annotated[
+    str,
+    _written(patterns.OWNER, CLAIM_LENGTH_MAX, "The claim of a user or a service."),
+]
+Moment = Annotated[
+    str,
+    _written(
+        patterns.MOMENT,
+        MOMENT_LENGTH_MAX,
+        "RFC 3339 with a zone, a date, `now`, `today`, `yesterday`, a weekday or a span.",
+    ),
+]
+Span = Annotated[
+    str,
+    _written(patterns.SPAN, MOMENT_LENGTH_MAX, "A number and one of `s`, `m`, `h`, `d`, `w`."),
+]
 ClaimTexts = Annotated[tuple[ClaimText, ...], Meta(max_length=CLAIMS_MAX)]
-Names = Annotated[tuple[Name, ...], Meta(max_length=FIELDS_MAX)]
+FieldNames = Annotated[tuple[FieldName, ...], Meta(max_length=FIELDS_MAX)]
 FieldsAsked = Annotated[
-    tuple[Name, ...],
+    tuple[FieldName, ...],
     Meta(
         max_length=FIELDS_MAX,
         description="Which fields; all where it is left out. An empty list is refused.",
         extra_json_schema={"minItems": 1},
     ),
 ]
-Text = Annotated[str, Meta(max_length=TEXT_LENGTH_MAX)]
-Moment = Annotated[str, Meta(min_length=1, max_length=64)]
-Page = Annotated[str, Meta(max_length=URL_LENGTH_MAX)]
-Reason = Annotated[
-    str, Meta(max_length=REASON_LENGTH_MAX, description="Why; one line, which is recorded.")
+Text = Annotated[
+    str,
+    Meta(
+        max_length=TEXT_LENGTH_MAX,
+        description="At most 256 printable characters, without blanks around them.",
+        extra_json_schema={"pattern": patterns.TEXT},
+    ),
 ]
+Page = Annotated[
+    str,
+    Meta(
+        max_length=URL_LENGTH_MAX,
+        description="`default`, `none`, or an http(s) URL.",
+        extra_json_schema={"pattern": patterns.PAGE},
+    ),
+]
+Timeout = Annotated[
+    int,
+    Meta(
+        description="How many seconds a ticket lives.",
+        extra_json_schema={"minimum": 1, "maximum": TICKET_TIMEOUT_S_MAX},
+    ),
+]
+FieldType = Annotated[str, Meta(extra_json_schema={"enum": list(FIELD_TYPES)})]
+FieldText = Annotated[
+    str,
+    _written(patterns.FIELD_TEXT, TEXT_LENGTH_MAX, "A field as `NAME:TYPE` or `NAME:TYPE:masked`."),
+]
+VersionNumber = Annotated[int, Meta(ge=1, le=NUMBER_MAX, description="A version's number.")]
+Reason = Annotated[
+    str,
+    Meta(
+        max_length=REASON_LENGTH_MAX,
+        description="Why; one line, which is recorded.",
+        extra_json_schema={"pattern": patterns.REASON},
+    ),
+]
+_VALUE_TEXT = {"type": "string", "maxLength": VALUE_BYTES_MAX}
+_VALUE_BASE64 = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "pattern": patterns.BASE64,
+    "maxLength": (VALUE_BYTES_MAX + 2) // 3 * 4,
+}
 Values = Annotated[
     dict[str, Any],
     Meta(
         min_length=1,
         max_length=FIELDS_MAX,
-        description="Every field of the application with its value.",
+        description="Every field of the application with its value, of at most 64 KiB.",
         extra_json_schema={
+            "propertyNames": {"pattern": patterns.FIELD, "maxLength": WRITTEN_LENGTH_MAX},
             "additionalProperties": {
                 "oneOf": [
-                    {"type": "string"},
+                    _VALUE_TEXT,
                     {
                         "type": "object",
-                        "properties": {"base64": {"type": "string", "format": "byte"}},
+                        "properties": {"base64": _VALUE_BASE64},
                         "required": ["base64"],
                         "additionalProperties": False,
                     },
                 ]
-            }
+            },
         },
     ),
 ]
+_NO_CLAIMS = {"maxItems": 0}
+_TICKETING = {
+    "properties": {"ticketing": {"const": True}, "restricted": {"const": False}},
+    "required": ["ticketing"],
+}
+_PLAIN = {"properties": {"ticketing": {"const": False}, "ticket_redeemers": _NO_CLAIMS}}
+
+
+def one_of(**kinds: str) -> dict[str, Any]:
+    """Exactly one of these keys is there and not null."""
+    return {
+        "oneOf": [
+            {
+                "required": [name],
+                "properties": {
+                    other: {"type": kind if other == name else "null"}
+                    for other, kind in kinds.items()
+                },
+            }
+            for name in kinds
+        ]
+    }
+
+
+def _any_of(**said: dict[str, Any]) -> dict[str, Any]:
+    """At least one of these keys is there, and says something."""
+    ways = [{"required": [name], "properties": {name: one}} for name, one in said.items()]
+    return {"anyOf": ways}
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -69,6 +182,8 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
     NAMES_APPLICATION: ClassVar[bool] = True
     """Whether the operation needs an application, be it named by the body or by the token."""
+    TOGETHER: ClassVar[dict[str, Any]] = {}
+    """What JSON Schema says of its keys together; the ledger or the operation looks at it."""
 
 
 class Get(Body, frozen=True):
@@ -85,7 +200,7 @@ class Set(Body, frozen=True):
 
     fields: Values
     application: Name | None = None
-    owner: ClaimText | None = None
+    owner: OwnerText | None = None
     reason: Reason = ""
 
 
@@ -93,7 +208,7 @@ class Delete(Body, frozen=True):
     """The credentials that end."""
 
     application: Name | None = None
-    owner: ClaimText | None = None
+    owner: OwnerText | None = None
     reason: Reason = ""
 
 
@@ -102,16 +217,18 @@ class DeleteAll(Body, frozen=True):
 
     NAMES_APPLICATION: ClassVar[bool] = False
 
-    owner: ClaimText | None = None
+    owner: OwnerText | None = None
     reason: Reason = ""
 
 
 class Restore(Body, frozen=True):
     """An earlier version, by its number or by a moment; exactly one of the two."""
 
+    TOGETHER: ClassVar[dict[str, Any]] = one_of(version="integer", at="string")
+
     application: Name | None = None
-    owner: ClaimText | None = None
-    version: Annotated[int, Meta(ge=1, lt=1 << 53)] | None = None
+    owner: OwnerText | None = None
+    version: VersionNumber | None = None
     at: Moment | None = None
     reason: Reason = ""
 
@@ -119,9 +236,11 @@ class Restore(Body, frozen=True):
 class PreviewRestore(Body, frozen=True):
     """What `restore` would bring back, by its number or by a moment; exactly one of the two."""
 
+    TOGETHER: ClassVar[dict[str, Any]] = one_of(version="integer", at="string")
+
     application: Name | None = None
-    owner: ClaimText | None = None
-    version: Annotated[int, Meta(ge=1, lt=1 << 53)] | None = None
+    owner: OwnerText | None = None
+    version: VersionNumber | None = None
     at: Moment | None = None
 
 
@@ -131,15 +250,15 @@ class List(Body, frozen=True):
     NAMES_APPLICATION: ClassVar[bool] = False
 
     application: Name | None = None
-    owner: ClaimText | None = None
-    older_than: Moment | None = None
+    owner: OwnerText | None = None
+    older_than: Span | None = None
 
 
 class History(Body, frozen=True):
     """Whose versions to list."""
 
     application: Name | None = None
-    owner: ClaimText | None = None
+    owner: OwnerText | None = None
 
 
 class IssueTicket(Body, frozen=True):
@@ -163,8 +282,8 @@ class RedeemTicket(Body, frozen=True):
 class FieldGiven(Body, frozen=True):
     """A field; some types are masked without being told."""
 
-    name: Name
-    type: Annotated[str, Meta(min_length=1, max_length=64)]
+    name: FieldName
+    type: FieldType
     masked: bool = False
 
 
@@ -173,6 +292,8 @@ Fields = Annotated[tuple[FieldGiven, ...], Meta(max_length=FIELDS_MAX)]
 
 class CreateApplication(Body, frozen=True):
     """A new target application."""
+
+    TOGETHER: ClassVar[dict[str, Any]] = {"anyOf": [_TICKETING, _PLAIN]}
 
     application: Name
     kind: Literal["individual", "group"]
@@ -184,7 +305,7 @@ class CreateApplication(Body, frozen=True):
     administrators: ClaimTexts = ()
     members: ClaimTexts = ()
     ticket_redeemers: ClaimTexts = ()
-    ticket_timeout_s: int | None = None
+    ticket_timeout_s: Timeout | None = None
     credential_page: Page | None = None
     reason: Reason = ""
 
@@ -192,14 +313,25 @@ class CreateApplication(Body, frozen=True):
 class UpdateApplication(Body, frozen=True):
     """What to change of an application, and which fields to add."""
 
+    TOGETHER: ClassVar[dict[str, Any]] = _any_of(
+        name={"type": "string"},
+        contact={"type": "string"},
+        ticket_timeout_s={"type": "integer"},
+        credential_page={"type": "string"},
+        add_fields={"minItems": 1},
+        mask={"minItems": 1},
+        unmask={"minItems": 1},
+        open={"const": True},
+    )
+
     application: Name
     name: Text | None = None
     contact: Text | None = None
-    ticket_timeout_s: int | None = None
+    ticket_timeout_s: Timeout | None = None
     credential_page: Page | None = None
     add_fields: Fields = ()
-    mask: Names = ()
-    unmask: Names = ()
+    mask: FieldNames = ()
+    unmask: FieldNames = ()
     open: bool = False
     reason: Reason = ""
 
@@ -207,17 +339,21 @@ class UpdateApplication(Body, frozen=True):
 class FieldWanted(Body, frozen=True):
     """A field as it is to be; left out, `masked` follows from the type, or stays as it is."""
 
-    name: Name
-    type: Annotated[str, Meta(min_length=1, max_length=64)]
+    name: FieldName
+    type: FieldType
     masked: bool | UnsetType = UNSET
 
 
-FieldsWanted = Annotated[list[FieldWanted | Text], Meta(max_length=FIELDS_MAX)]
+FieldsWanted = Annotated[list[FieldWanted | FieldText], Meta(max_length=FIELDS_MAX)]
 ClaimsWanted = Annotated[list[ClaimText], Meta(max_length=CLAIMS_MAX)]
 
 
 class ApplicationWanted(Body, frozen=True):
     """An application as it is to be; a key that is left out is left alone."""
+
+    TOGETHER: ClassVar[dict[str, Any]] = {
+        "anyOf": [_TICKETING, _PLAIN, {"properties": {"ticketing": False}}]
+    }
 
     kind: Literal["individual", "group"] | UnsetType = UNSET
     ticketing: bool | UnsetType = UNSET
@@ -226,7 +362,7 @@ class ApplicationWanted(Body, frozen=True):
     name: Text | UnsetType = UNSET
     contact: Text | UnsetType = UNSET
     credential_page: Page | UnsetType = UNSET
-    ticket_timeout_s: int | UnsetType = UNSET
+    ticket_timeout_s: Timeout | UnsetType = UNSET
     fields: FieldsWanted | UnsetType = UNSET
     administrators: ClaimsWanted | UnsetType = UNSET
     members: ClaimsWanted | UnsetType = UNSET
@@ -275,7 +411,7 @@ class Receipt(Body, frozen=True):
 
     NAMES_APPLICATION: ClassVar[bool] = False
 
-    position: Annotated[int, Meta(ge=1, lt=1 << 53)]
+    position: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 
 
 class Nothing(Body, frozen=True):

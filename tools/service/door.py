@@ -19,7 +19,7 @@ import msgspec
 from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, Tampered, Unavailable
 from ledger.usecases.acting import RetryKey
 from tools.processes.unforeseen import unforeseen
-from tools.service import bodies
+from tools.service import bodies, pages
 from tools.service.answers import Answer
 from tools.service.callers import Callers, bearer, no_caller
 from tools.service.counter import Question
@@ -28,6 +28,7 @@ from tools.service.forms import Form, forms_for
 from tools.service.journal import Journal
 from tools.service.metrics import Metrics
 from tools.service.operations import OPERATIONS, Operation
+from tools.service.patterns import RETRY_KEY_LENGTH_MAX
 from tools.service.peers import NOBODY, Peer
 from tools.service.problems import status_of
 from tools.service.protocol import ANSWER, PEER
@@ -49,10 +50,9 @@ from tools.service.replies import (
 from tools.service.seal import Seal
 from tools.service.unsealing import UNSEAL_PATH, Unseal, Unsealed, unseal
 
-RETRY_KEY_LENGTH_MAX = 128
 _CHOSEN_MAX = 64
 """Pairs of Content-Type and Accept that are looked at once."""
-_HEALTH = ("/health/live", "/health/ready")
+_HEALTH = (pages.LIVE, pages.READY)
 """Asked of nobody's share: who watches must not be turned away, and they cost nothing."""
 _NO_KEYS = b'{"keys":[]}'
 _JSON = b"application/json"
@@ -85,8 +85,8 @@ class Door:
         self._chosen: dict[tuple[bytes, bytes], tuple[Form, Form]] = {}
         self._plain: dict[str, Callable[[], Awaitable[Answered]]] = {
             **dict(zip(_HEALTH, (self._live, self._ready), strict=True)),
-            "/openapi.json": self._description,
-            "/.well-known/jwks.json": self._public_keys,
+            pages.DESCRIPTION: self._description,
+            pages.PUBLIC_KEYS: self._public_keys,
         }
         self._described = msgspec.json.encode(description())
 
@@ -226,7 +226,7 @@ class Door:
         counter = self._seal.counter
         newest = (await counter.wait(counter.ledger.trust.published)).newest()
         jwks = _NO_KEYS if newest is None else newest.jwks.encode()
-        return Answered(200, b"application/jwk-set+json", jwks)
+        return Answered(200, pages.JWKS.encode(), jwks)
 
 
 def _body(request: Request, headers: dict[bytes, bytes]) -> Awaitable[bytes]:

@@ -17,6 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from ledger.errors import LedgerError
 from tools.processes.unforeseen import unforeseen
 from tools.service.callers import Callers
+from tools.service.pages import METRICS
 from tools.service.peers import NOBODY, Peer
 from tools.service.protocol import ANSWER, PEER
 from tools.service.replies import (
@@ -32,7 +33,6 @@ from tools.service.replies import (
     too_busy,
 )
 
-PATH = "/metrics"
 PAGES_AT_ONCE = 4
 
 
@@ -64,7 +64,7 @@ class Exposition:
             raise too_busy()
         peer: Peer = scope["state"].get(PEER, NOBODY)
         self._callers.let_in(peer)
-        if scope["path"] != PATH:
+        if scope["path"] != METRICS:
             raise no_such_path()
         require_method(scope["method"], TO_LOOK)
         accepted = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")

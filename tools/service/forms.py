@@ -23,6 +23,8 @@ from tools.service.bodies import Body
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """32 values of 64 KiB in base64, with room for their names."""
+DEPTH_MAX = 4
+"""Of numbers in a body: those of an application of `apply` lie three deep."""
 _PLACE = re.compile(r" - at `(\$[\w.\[\]…]*)`$")
 
 
@@ -42,13 +44,15 @@ class Form:
     has_bytes: bool
     encoder: _Encoder
     decoders: dict[type[Body], _Decoder]
+    plain: _Decoder
+    """Into dicts and lists."""
     check: Callable[[bytes], object]
     """Reads once more what could be decoded; ValueError or TypeError where a key comes twice."""
 
     def decode(self, body: type[Body], content: bytes) -> Any:
         """The struct; `malformed-body`, or `invalid-body` where it does not fit."""
         try:
-            decoded = self.decoders[body].decode(content)
+            decoded = self._decoded(body, content)
             self.check(content)
         except msgspec.ValidationError as error:
             found = _PLACE.search(str(error))
@@ -66,6 +70,30 @@ class Form:
             ) from None
         return decoded
 
+    def _decoded(self, body: type[Body], content: bytes) -> Any:
+        """The struct; a whole number may be written as 7.0, which JSON Schema calls an integer."""
+        try:
+            return self.decoders[body].decode(content)
+        except msgspec.ValidationError:
+            found: list[float] = []
+            plain = self.plain.decode(content)
+            wanted = _with_whole_numbers(plain, found)
+            if not found:
+                raise
+            return msgspec.convert(wanted, body)
+
+
+def _with_whole_numbers(value: Any, found: list[float], depth: int = DEPTH_MAX) -> Any:
+    """The same with integers in place of floats that are whole; which those were is `found`."""
+    if isinstance(value, float) and value.is_integer():
+        found.append(value)
+        return int(value)
+    if depth and isinstance(value, dict):
+        return {key: _with_whole_numbers(one, found, depth - 1) for key, one in value.items()}
+    if depth and isinstance(value, list):
+        return [_with_whole_numbers(one, found, depth - 1) for one in value]
+    return value
+
 
 def forms_for(bodies: Iterable[type[Body]]) -> tuple[Form, Form]:
     """JSON and msgpack, with decoders for these bodies."""
@@ -76,6 +104,7 @@ def forms_for(bodies: Iterable[type[Body]]) -> tuple[Form, Form]:
             False,
             msgspec.json.Encoder(),
             {kind: msgspec.json.Decoder(kind) for kind in kinds},
+            msgspec.json.Decoder(),
             _check_json,
         ),
         Form(
@@ -83,6 +112,7 @@ def forms_for(bodies: Iterable[type[Body]]) -> tuple[Form, Form]:
             True,
             msgspec.msgpack.Encoder(),
             {kind: msgspec.msgpack.Decoder(kind) for kind in kinds},
+            msgspec.msgpack.Decoder(),
             partial(msgpack.unpackb, object_pairs_hook=_unrepeated, strict_map_key=False),
         ),
     )

@@ -57,7 +57,7 @@ CLOSING: Final = frozenset({408, 413})
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A failure."""
+    """A failure, as RFC 9457 has it."""
 
     type: Annotated[str, Meta(description="urn:credledger: and the code.")]
     title: Annotated[str, Meta(description="The family of the error.")]

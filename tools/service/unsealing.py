@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -19,19 +19,31 @@ from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import Holding
 from tools.people.documents import StandardInput
-from tools.service.bodies import Body
+from tools.service.bodies import Body, one_of
+from tools.service.patterns import BASE64
 from tools.service.peers import Peer
 from tools.service.seal import Opened, Seal
 from tools.settings import Settings
 
 UNSEAL_PATH = "/v1/unseal"
+KeyContent = Annotated[
+    bytes,
+    Meta(
+        min_length=1,
+        max_length=1024,
+        description="The content of a key file.",
+        extra_json_schema={"pattern": BASE64},
+    ),
+]
 
 
 class Unseal(Body, frozen=True):
     """What opens a slot: one of the two."""
 
+    TOGETHER: ClassVar[dict[str, Any]] = one_of(passphrase="string", key="string")
+
     passphrase: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
-    key: Annotated[bytes, Meta(min_length=1, max_length=1024)] | None = None
+    key: KeyContent | None = None
     slot: Annotated[int, Meta(ge=1)] | None = None
 
     def __repr__(self) -> str:

@@ -1,0 +1,90 @@
+"""What is looked at without a caller: one table, as the operations have one.
+
+Each path takes GET and HEAD, and answers nothing that depends on who looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import msgspec
+
+LIVE: Final = "/health/live"
+READY: Final = "/health/ready"
+DESCRIPTION: Final = "/openapi.json"
+PUBLIC_KEYS: Final = "/.well-known/jwks.json"
+METRICS: Final = "/metrics"
+JSON: Final = "application/json"
+JWKS: Final = "application/jwk-set+json"
+_ANY: Final = (400, 405, 431, 500, 503)
+"""Statuses of every page, besides 200."""
+
+
+class Live(msgspec.Struct, frozen=True):
+    """The process runs."""
+
+    status: Literal["live"]
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Whether reads can be recorded."""
+
+    status: Literal["ready", "sealed", "unavailable"]
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """A JWK set (RFC 7517)."""
+
+    keys: tuple[dict[str, Any], ...]
+
+
+class Document(msgspec.Struct, frozen=True):
+    """An OpenAPI document."""
+
+    openapi: str
+    info: dict[str, Any]
+    paths: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One row of the table."""
+
+    path: str
+    summary: str
+    answers: dict[str, Any]
+    """By their media types; `str` for text."""
+    statuses: tuple[int, ...]
+    as_ready: tuple[int, ...] = ()
+    """Statuses that have the page's own shape, and not a problem's alone."""
+
+
+PAGES: Final = {
+    page.path: page
+    for page in (
+        Page(LIVE, "The process runs, sealed or not.", {JSON: Live}, _ANY),
+        Page(
+            READY,
+            "Reads can be recorded: 200; else 423 where the service is sealed, or 503.",
+            {JSON: Ready},
+            (*_ANY, 423),
+            as_ready=(423, 503),
+        ),
+        Page(
+            METRICS,
+            "Prometheus's text; only on the address of `--metrics`, never on the service's own."
+            " Bounded as the service is, and 503 `too-busy` beyond four at once.",
+            {"text/plain": str, "application/openmetrics-text": str},
+            (*_ANY, 429),
+        ),
+        Page(DESCRIPTION, "This OpenAPI description.", {JSON: Document}, (*_ANY, 429)),
+        Page(
+            PUBLIC_KEYS,
+            "The public keys to which tokens may be encrypted.",
+            {JWKS: Keys},
+            (*_ANY, 423, 429),
+        ),
+    )
+}
+"""By their paths."""
