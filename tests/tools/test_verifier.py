@@ -138,6 +138,39 @@ def test_wrong_words_are_exit_2_and_another_ledger_is_exit_8(pack, arguments, co
     assert ("HOLD" in done.stdout) == (code == 8)
 
 
+@pytest.mark.parametrize("beside", [(), ("verify.py", "notes.txt")])
+def test_a_folder_without_any_file_of_a_pack_is_no_pack(tmp_path, beside):
+    """That is another answer than of a pack that does not hold."""
+    for name in beside:
+        (tmp_path / name).write_text("")
+    done = run(tmp_path, "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no pack in that folder" in done.stderr
+
+
+@pytest.mark.parametrize("left", ["rows.bin", "heads.bin", "access.jsonl", "anchors.txt"])
+def test_whatever_is_left_of_a_pack_without_its_manifest_is_a_pack_that_does_not_hold(
+    tmp_path, left
+):
+    (tmp_path / left).write_text("")
+    done = run(tmp_path)
+    assert done.returncode == 8
+    assert "manifest.json is missing" in done.stdout
+
+
+def test_a_pack_that_cannot_be_read_is_exit_2(tmp_path, monkeypatch, capsys):
+    """Whoever may not read it learns nothing of it; a superuser may, so the answer is made here."""
+    (tmp_path / "manifest.json").write_text("{}")
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(verifier.os, "open", refused)
+    assert verifier.main([str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "The pack cannot be read.\n")
+
+
 def altered(**changes):
     position = changes.pop("at")
     return lambda forged: forged.alter(position, **changes)

@@ -29,6 +29,7 @@ from tools.bench.recovery import recovery_facts, rotation_facts
 from tools.bench.service import MAPPINGS, service_facts
 from tools.bench.sizes import at_size, beside_short
 from tools.bench.tables import facts_table, lines_table, sizes_table
+from tools.bench.verification import signed_facts
 from tools.bench.works import lines
 from tools.showing.show import progress
 
@@ -90,6 +91,7 @@ def _grown_facts(place: Place, events: int) -> Iterator[Fact]:
         yield from beside_short(short, grown)
         yield from recovery_facts(grown)
         yield from rotation_facts(place, show)
+        yield from signed_facts(place, events, show)
 
 
 def _beside_facts(place: Place, runs: int) -> Iterator[Fact]:

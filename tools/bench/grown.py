@@ -3,7 +3,8 @@
 Everything goes through the ledger's own writer with everything on: sealing, tree, signature, five
 views, the host's memory. Applications and mappings are made by the use cases that make them;
 access records are appended as real reads would leave them, many to a request, so that every
-row must be opened and folded by whoever rebuilds the views.
+row must be opened and folded by whoever rebuilds the views. How many rows a commit may have at most
+can be said, because whoever checks the log checks one signature a commit.
 
 A key file unlocks, so that commands on this ledger spend no time on a passphrase.
 """
@@ -45,7 +46,7 @@ from tools.wiring import Session, found, open_session
 
 MEASURED_ROWS = 1000
 """Records in a request while the rate is measured."""
-_GROWING_ROWS = 10_000
+GROWING_ROWS = 10_000
 """The same on the way there, where only the end counts: fewer commits write less."""
 _MEASURED_MAX = 20_000
 _APPLICATIONS_TOGETHER = 250
@@ -72,8 +73,9 @@ class Recording:
 class Grown:
     """One ledger on one engine, closed but for who opens it."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, rows_a_commit: int = GROWING_ROWS) -> None:
         self.place = place
+        self.rows_a_commit = rows_a_commit
         self._folder = Path(tempfile.mkdtemp(prefix="credledger-bench-keys-"))
         self.settings = decide(
             Given(
@@ -126,7 +128,7 @@ class Grown:
             self.size = session.ledger.head().size
             self._equip(session.ledger, mappings_at(size), progress)
             measured = max(1, min(_MEASURED_MAX, (size - self.size) // 2))
-            for records in self._requests(size - measured, _GROWING_ROWS):
+            for records in self._requests(size - measured, GROWING_ROWS):
                 self._record(session.ledger, records)
                 progress(self.size, size)
             counted, started = self.size, time.perf_counter()
@@ -143,16 +145,18 @@ class Grown:
         """Make the applications and mappings that a log of this length has."""
         applications = application_of(mappings - 1) + 1
         while (made := len(self._creations)) < applications:
+            together = min(_APPLICATIONS_TOGETHER, self.rows_a_commit)
             requests = [
                 ledger.changes.create(Acting(), application_name(number), kind="individual")
-                for number in range(made, min(made + _APPLICATIONS_TOGETHER, applications))
+                for number in range(made, min(made + together, applications))
             ]
             outcomes = ledger.change_together(requests)
             self._creations.extend(outcome.position for outcome in outcomes)
             self.size = self._creations[-1]
             progress(self.size, 0)
         while (made := self._attempts.mappings) < mappings:
-            numbers = range(made, min(made + IMPORT_BATCH_MAX, mappings))
+            together = min(IMPORT_BATCH_MAX, self.rows_a_commit)
+            numbers = range(made, min(made + together, mappings))
             self.size = ledger.import_batch(Acting(), [_item(one) for one in numbers]).last_position
             creations = [self._creations[application_of(number)] for number in numbers]
             self._attempts.add(creations, self.size - len(numbers) + 1)
@@ -160,7 +164,7 @@ class Grown:
 
     def _requests(self, until: int, rows: int) -> Iterator[list[Access]]:
         while self.size < until:
-            yield self._attempts.records(min(rows, until - self.size))
+            yield self._attempts.records(min(rows, self.rows_a_commit, until - self.size))
 
     def _record(self, ledger: Ledger, records: Sequence[Access]) -> None:
         request = Recording(ledger._desk, records)  # noqa: SLF001 # a request of the bench's own

@@ -5,9 +5,10 @@
 Ten applications at first and ten thousand from a million events on; a tenth of the events are
 mappings, up to a hundred thousand; all others are access records. Nothing is compared with stock
 or floor here: what counts is that a long log costs no more than a short one where it should not,
-and in proportion where it must. With `--beside-short` only the first is looked at, and only at the
-end: a log of ten million events is checked, rebuilt and archived in hours, and asked in
-milliseconds. The method and its limits: docs/explanation/benchmark.md.
+and in proportion where it must. A log is long once it is longer than the short one kept beside it
+(`--short`). With `--beside-short` only the first is looked at, and only at the end: a
+log of ten million events is checked, rebuilt and archived in hours, and asked in milliseconds.
+The method and its limits: docs/explanation/benchmark.md.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ import click
 from rich.console import Console
 
 from tools.bench.figures import Fact
-from tools.bench.grown import Grown
+from tools.bench.grown import GROWING_ROWS, Grown
 from tools.bench.machine import machine, versions
 from tools.bench.places import PostgresqlPlace, SqlitePlace, places
 from tools.bench.population import mappings_at
 from tools.bench.service import service_facts
-from tools.bench.sizes import at_size, beside_short, sizes_to
+from tools.bench.sizes import at_size, beside_short, short_of, sizes_to
 from tools.bench.tables import sizes_table
 from tools.showing.show import progress
 
@@ -46,22 +47,46 @@ _ENGINES = (SqlitePlace.name, PostgresqlPlace.name)
     is_flag=True,
     help="Only what a long log should take no longer for, at the end.",
 )
+@click.option(
+    "--short",
+    "wanted_short",
+    type=click.IntRange(10_000),
+    default=100_000,
+    show_default=True,
+    help="Length of the short log that longer ones stand beside.",
+)
+@click.option(
+    "--rows-a-commit",
+    type=click.IntRange(1, GROWING_ROWS),
+    default=GROWING_ROWS,
+    show_default=True,
+    help="At most; the aim of checking without a key is meant for 128.",
+)
 @click.option("--engine", type=click.Choice(_ENGINES, case_sensitive=False), help="Only this one.")
 @click.option("--store", metavar="URL", help="A PostgreSQL database; else one is started.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(".bench/large.json"))
-def main(events: int, only_beside: bool, engine: str | None, store: str | None, out: Path) -> None:
+def main(
+    events: int,
+    only_beside: bool,
+    wanted_short: int,
+    rows_a_commit: int,
+    engine: str | None,
+    store: str | None,
+    out: Path,
+) -> None:
     """Measure, print one table, write JSON."""
     out.parent.mkdir(exist_ok=True, parents=True)
+    sizes = sizes_to(events)
     facts: list[Fact] = []
     with places(store, engine) as found:
         engines = ", ".join(place.version() for place in found)
         for place in found:
             here: list[Fact] = []
-            with Grown(place) as grown, Grown(place) as short:
-                for size in sizes_to(events):
+            with Grown(place, rows_a_commit) as grown, Grown(place, rows_a_commit) as short:
+                for size in sizes:
                     with progress(f"{place.name}: to {size:,} events") as show:
                         if not short.size:
-                            short.grow(size, show)
+                            short.grow(short_of(sizes, wanted_short), show)
                         if not only_beside:
                             here.extend(at_size(grown, size, show))
                         elif size == events:

@@ -58,6 +58,8 @@ REQUIRED = (
 ACCESS = ("access.jsonl", "commitments.json")
 """Both are there, or neither."""
 OPTIONAL = ("anchors.txt", *ACCESS)
+_TELLING = (MANIFEST, *(name for name in (*REQUIRED, *OPTIONAL) if name != "verify.py"))
+"""A folder with none of these is no pack, rather than one that was altered."""
 
 _KIB, _MIB = 1024, 1024**2
 _MANIFEST_BYTES_MAX = 64 * _KIB
@@ -1168,6 +1170,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _folder(path: Path) -> Path:
     if not path.is_dir():
         raise Unusable("There is no folder there: name the one that the pack is in.")
+    # This file lies beside other things too; a pack that lost its manifest still has the rest.
+    if not any(os.path.lexists(path / name) for name in _TELLING):
+        raise Unusable("There is no pack in that folder: nothing that a pack consists of is there.")
     return path
 
 
