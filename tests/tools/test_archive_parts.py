@@ -91,7 +91,7 @@ def test_an_archive_whose_base_is_gone_does_not_count_unless_somebody_vouches(wo
     worked.fails(2, "usage", "backup", "create", str(worked.archives / "x"), "--base-elsewhere")
     part = worked.ok(*create_part, "--base-elsewhere")
     told = [one for one in worked.ok("audit", "changes") if one["event"] == "backup.created"]
-    assert [one["detail"]["base_elsewhere"] for one in told] == [False, True]
+    assert [one["detail"]["base_elsewhere"] for one in told] == [True, False]
     assert "database-backup-old" not in found(worked)
     assert worked.ok("backup", "verify", part["directory"], "--part", str(away))["ok"]
 

@@ -107,12 +107,13 @@ def test_it_is_good_for_questions_only(ledger, behind):
         ("app", "list"),
         ("credential", "list"),
         ("key", "status"),
-        ("replay", "state", "--position", "3"),
         ("log", "verify", "--views"),
     ):
         error = behind.fails(6, BEHIND, *command)
         assert "lacks epochs 3 to 4" in error["message"]
         assert "new export" in error["hint"]
+    error = behind.fails(6, "auditor-file-behind", "replay", "state", "--position", "3")
+    assert "lacks epochs 3 to 4" in error["message"]
     error = behind.fails(7, "query-unrecorded", "audit", "access", "--require-record")
     assert "new export" in error["hint"]
     refused = behind("audit", "review", "--until", "now", "--note", "all is well")

@@ -424,4 +424,4 @@ def test_a_full_archive_that_is_taken_up_needs_nobodys_word_for_a_base(worked, m
     worked.ok("credential", "get", "payroll", "--as", "user:ann")
     assert "taken_up" in worked.ok("backup", "create", place, "--since-backup", "--base-elsewhere")
     told = [one["detail"] for one in worked.ok("audit", "changes") if "backup" in one["event"]]
-    assert [one["base_elsewhere"] for one in told] == [False, True]
+    assert [one["base_elsewhere"] for one in told] == [True, False]

@@ -35,13 +35,14 @@ def test_a_dry_run_shows_the_difference_and_appends_nothing(mistaken):
     assert [one["owner"] for one in told["credentials"]["removed"]] == ["user:carol"]
     assert (told["from"]["position"], told["to"]["position"]) == (7, 5)
     assert told["done"] is None
-    shape = mistaken.ok("replay", "diff", "now", "5")
+    assert mistaken.ok("status")["position"] == 7
+    shape = mistaken.ok("replay", "diff", "now", "5")  # a question, which is recorded
     assert set(shape) <= set(told)
     assert shape["credentials"].keys() == told["credentials"].keys()
     answer = mistaken(*restore("--app", "payroll", "--dry-run"), json_wanted=False)
     assert "restore credentials\tpayroll\tuser:alice\tversion 2\tversion 1" in answer.text
     assert "delete credentials\tpayroll\tuser:carol\tversion 1\t-" in answer.text
-    assert mistaken.ok("status")["position"] == 7
+    assert mistaken.ok("status")["position"] == 8
 
 
 def test_it_is_carried_out_once_and_then_there_is_nothing_to_do(mistaken):
