@@ -66,6 +66,10 @@ for _part in (export, exposure, pack, report, review, who_can):
     example="credledger audit access --user user:alice --since 7d",
     asks=True,
     of_archives=True,
+    answers='[{"position", "recorded_at", "outcome", "caller", "on_behalf_of", "owner",'
+    ' "application", "version", "fields", "through", "authenticated_by", "reason", "detail",'
+    ' "acting_party"}]; with --unusual also "unusual": {rule: what broke it}, with --self-granted'
+    ' "self_granted"',
 )
 @click.option("--user", metavar="CLAIM", help="The caller, or on whose behalf.")
 @click.option("--owner", metavar="CLAIM", help="Whose credentials.")
@@ -171,6 +175,8 @@ def access(
     example="credledger audit changes --app payroll --since monday",
     asks=True,
     of_archives=True,
+    answers='[{"position", "recorded_at", "event", "application", "by", "authenticated_by",'
+    ' "reason", "detail": {what the event tells}}]',
 )
 @click.option("--app", "application", metavar="ID")
 @click.option("--by", metavar="CLAIM", help="Who changed.")
@@ -281,7 +287,14 @@ def _in_pages(
     return count
 
 
-@command(audit, "explain", example="credledger audit explain 4711", asks=True, of_archives=True)
+@command(
+    audit,
+    "explain",
+    example="credledger audit explain 4711",
+    asks=True,
+    of_archives=True,
+    answers='as audit access, with "claims", "restricted", "rules", "why" and "mend"',
+)
 @click.argument("position", type=click.IntRange(1))
 def explain(run: Run, position: int) -> None:
     """Explain why an attempt was granted or refused, or a token refused, as of then."""
@@ -295,7 +308,15 @@ def explain(run: Run, position: int) -> None:
     run.print(document)
 
 
-@command(audit, "recheck", example="credledger audit recheck --json", asks=True, of_archives=True)
+@command(
+    audit,
+    "recheck",
+    example="credledger audit recheck --json",
+    asks=True,
+    of_archives=True,
+    answers='{"checked", "wrong": [{"position", "recorded", "recomputed", "why"}],'
+    ' "unreadable": [{"from", "to", "why"}]}',
+)
 @click.option(
     "--jobs",
     type=click.IntRange(1, 256),

@@ -33,7 +33,15 @@ def log() -> None:
 log.add_command(witness)
 
 
-@command(log, "verify", example="credledger log verify --ledger-id 3f2a...", appends=True)
+@command(
+    log,
+    "verify",
+    example="credledger log verify --ledger-id 3f2a...",
+    appends=True,
+    answers='{"ok", "size", "root", "proven_to", "unanchored", "checks": [{"name", "ok",'
+    ' "detail"}]}; with --anchors also "proven_until", "unanchored_rows" and "anchors": [{"size",'
+    ' "root", "counted", "failed", "detail", "signatures": [{"kind", "name", "at", "verdict"}]}]',
+)
 @click.option(
     "--archive",
     metavar="DIR",
@@ -100,7 +108,12 @@ def verify(
         context.exit(8)
 
 
-@command(log, "events", example="credledger log events --after 4000 --limit 50")
+@command(
+    log,
+    "events",
+    example="credledger log events --after 4000 --limit 50",
+    answers='[{"position", "stream", "version", "topic", "epoch", "recorded_at"}]',
+)
 @click.option("--after", type=click.IntRange(0), default=0, metavar="POSITION")
 @click.option("--limit", type=click.IntRange(0), default=EVENTS_DEFAULT, help="0 is all.")
 def events(run: Run, after: int, limit: int) -> None:
@@ -110,7 +123,12 @@ def events(run: Run, after: int, limit: int) -> None:
     run.print(event_rows(run.settings(), after, limit or None), EVENT_COLUMNS)
 
 
-@command(log, "checkpoint", example="credledger log checkpoint --out head.txt")
+@command(
+    log,
+    "checkpoint",
+    example="credledger log checkpoint --out head.txt",
+    answers='{"size", "root", "note"}',
+)
 @click.option("--out", metavar="FILE", help="Write the signed note there.")
 def checkpoint(run: Run, out: str | None) -> None:
     """Print the newest signed head, to be kept or published elsewhere."""
