@@ -8,6 +8,7 @@ import pytest
 
 from ledger.errors import InvalidInput
 from tests.tools.conftest import auditor_of, found
+from tests.tools.test_retention import later  # noqa: F401 # a fixture
 from tools.people.tickets_input import read_ticket
 
 CANARY = "canary-5d2e-value"
@@ -160,3 +161,27 @@ def test_a_file_may_end_its_line_in_any_way(tmp_path):
     file.write_bytes(b"A" * 131)
     with pytest.raises(InvalidInput):
         read_ticket(str(file), None)
+
+
+def test_a_sweep_records_what_nobody_brought_once(beginnings, later):  # noqa: F811
+    """Nothing is written while a ticket may still be brought, nor a second time."""
+    mail = beginnings(None).begun(found, offer_tickets)  # a server has a clock of its own
+    made = issued(mail, "--app", "Mail")
+    assert mail.ok("ticket", "sweep") == {"lapsed": 0, "position": made["position"]}
+    later(1)
+    assert mail.ok("ticket", "sweep", "--reason", "nightly")["lapsed"] == 1
+    assert mail.ok("ticket", "sweep")["lapsed"] == 0
+    (end,) = [one for one in mail.ok("log", "events") if one["topic"] == "ticket.lapsed"]
+    told = mail.ok("audit", "explain", str(end["position"]))
+    assert (told["outcome"], told["on_behalf_of"], told["issued"], told["reason"]) == (
+        "lapsed",
+        "user:ann",
+        made["position"],
+        "nightly",
+    )
+    assert told["redeemers"] == ["service:portal"]
+    assert mail.ok("audit", "recheck")["wrong"] == []
+
+
+def test_an_auditor_sweeps_nothing(mail):
+    auditor_of(mail).fails(4, "operator-needed", "ticket", "sweep")
