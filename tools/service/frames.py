@@ -1,7 +1,7 @@
 """What the ledger's process and its front processes say to each other over a socket pair.
 
     frame    = length (4 bytes, big-endian) · message (msgpack)
-    to ledger: Asked, Said, Ready        to a front: Answer, Stop
+    to ledger: Asked, Said, Ready, Here        to a front: Answer, Stop, Look
 
 A front process is where strangers' bytes are parsed, so the ledger's process takes from it nothing
 but these messages, decoded into their types and bounded in length, each of their words as well, for
@@ -83,8 +83,16 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag=5):
     """Take no more connections, and end once what is in hand is answered."""
 
 
-ToLedger = Asked | Said | Ready
-ToFront = Answer | Stop
+class Look(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Say that you are there."""
+
+
+class Here(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """The front is there, and takes what comes."""
+
+
+ToLedger = Asked | Said | Ready | Here
+ToFront = Answer | Stop | Look
 
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -32,6 +32,8 @@ from tools.service.frames import (
     Asked,
     BrokenFrame,
     Frames,
+    Here,
+    Look,
     Ready,
     Said,
     Stop,
@@ -75,6 +77,8 @@ class Link(asyncio.Protocol):
                     waiting = self._waiting.get(message.number)
                     if waiting is not None and not waiting.done():
                         waiting.set_result(message)
+                elif isinstance(message, Look):
+                    self._transport.write(frame(Here()))
                 elif isinstance(message, Stop):
                     self._servers.stop()
         except BrokenFrame:

@@ -2,7 +2,8 @@
 
 A front holds nothing that cannot be had again: where one ends, those who were connected to it hear
 nothing more, as when a network fails, and another is started. What they had asked is decided and
-recorded all the same, once.
+recorded all the same, once. One that says nothing, and nothing either when it is looked for, hangs,
+and is ended.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tools.service.frames import (
     Asked,
     BrokenFrame,
     Frames,
+    Look,
     Ready,
     Said,
     Stop,
@@ -43,6 +45,9 @@ START_S = 30.0
 _PAUSE_S = 1.0
 """Before another one is started."""
 _END_S = 5.0
+LOOK_S = 5.0
+_SILENT_MAX = 2
+"""So many times a front may be looked for in vain: one may be late after a pause of all."""
 STOP_S = GRACE_S + _END_S
 """How long one that was told to stop may take."""
 _FAULTS = {
@@ -163,6 +168,9 @@ class _Line(asyncio.Protocol):
         self._may_write = asyncio.Event()
         self._may_write.set()
         self.ended = asyncio.Event()
+        self._silent = 0
+        """How often it was looked for since it said anything."""
+        self._look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is there."""
@@ -170,6 +178,7 @@ class _Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what the front says."""
+        self._silent = 0
         try:
             for message in self._frames.of(data):
                 self._take(message)
@@ -190,6 +199,8 @@ class _Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The front has ended."""
         del exc
+        if self._look is not None:
+            self._look.cancel()
         self._may_write.set()
         self.ended.set()
         self._ready.set()
@@ -217,6 +228,17 @@ class _Line(asyncio.Protocol):
             self._process.kill()
             return await asyncio.to_thread(self._process.wait)
 
+    def _look_for_it(self) -> None:
+        """Ask whether it is there; one that has not said so for long is ended."""
+        if self._silent >= _SILENT_MAX:
+            self._journal.front_silent()
+            self._process.kill()
+            return
+        self._silent += 1
+        if not self._transport.is_closing():
+            self._transport.write(frame(Look()))
+        self._look = self._loop.call_later(LOOK_S, self._look_for_it)
+
     def _take(self, message: object) -> None:
         if isinstance(message, Asked):
             self._large += _is_large(message)
@@ -231,6 +253,7 @@ class _Line(asyncio.Protocol):
             if not message.is_confined:
                 self._journal.front_not_confined()
             self._ready.set()
+            self._look = self._loop.call_later(LOOK_S, self._look_for_it)
 
     async def _answer(self, asked: Asked, peer: Peer) -> None:
         request = Request(asked.method, asked.path, asked.headers, peer, partial(_body, asked))

@@ -60,6 +60,10 @@ class Journal:
         """A process that spoke HTTP ended by itself; another one is started."""
         self._log.warning("front-ended", status=status)
 
+    def front_silent(self) -> None:
+        """A process that spoke HTTP took nothing more, and was ended."""
+        self._log.warning("front-silent")
+
     def front_not_started(self, sentence: str) -> None:
         """Another one did not start, and is tried again."""
         self._log.error("front-not-started", message=sentence)

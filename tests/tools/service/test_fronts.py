@@ -194,6 +194,42 @@ def test_another_front_is_started_where_one_ends(fronted):
     assert [one["status"] for one in lines if one["event"] == "front-ended"] == [-9]
 
 
+def test_a_front_that_hangs_is_ended_and_another_one_started(file, tmp_path, monkeypatch):
+    """It keeps its connections and answers none; the log tells of it."""
+    monkeypatch.setattr(fronts, "LOOK_S", 0.1)
+    with running(file, tmp_path, front_processes=1) as service:
+        first = front_of(service)
+        alice = service.stranger(token())
+        alice.ok(GET, PAYROLL)
+        os.kill(first, signal.SIGSTOP)
+        with pytest.raises(OSError):
+            alice.ask(GET, PAYROLL)
+        assert ask_until_answered(service.address, token()).status == 200
+        assert front_of(service) != first
+        lines = [json.loads(line) for line in service.logged().splitlines()]
+    told = [one["event"] for one in lines if one["event"].startswith("front-")]
+    assert told == ["front-silent", "front-ended"]
+
+
+def test_a_front_that_has_nothing_to_do_is_left_alone(file, tmp_path, monkeypatch):
+    """It says that it is there whenever it is looked for."""
+    monkeypatch.setattr(fronts, "LOOK_S", 0.05)
+    looked = []
+    honest = fronts._Line._look_for_it
+
+    def look(line):
+        looked.append(line._silent)
+        honest(line)
+
+    monkeypatch.setattr(fronts._Line, "_look_for_it", look)
+    with running(file, tmp_path, front_processes=1) as service:
+        first = front_of(service)
+        wait_until(lambda: len(looked) >= 20)
+        assert front_of(service) == first
+        assert service.stranger(token()).ok(GET, PAYROLL)["owner"] == ALICE
+    assert looked.count(0) >= 15
+
+
 def test_what_a_killed_front_was_asked_is_recorded_once_or_not_at_all(furnished, tmp_path):
     """What was answered is in the log; besides it at most one read of each connection."""
     connections = 8
