@@ -13,6 +13,7 @@ from tests.tools.conftest import Cli, auditor_of
 
 OPERATORS = {
     "ticket issue": ("--as", "user:ann"),
+    "ticket sweep": (),
     "ticket redeem": ("payroll", "--as", "user:ann", "--ticket-file", "{file}"),
     "app create": ("x", "--kind", "group"),
     "app update": ("payroll", "--name", "x"),

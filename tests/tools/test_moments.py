@@ -78,7 +78,7 @@ def test_a_list_as_of_a_moment_is_the_list_of_then(auditor, rows, question):
         assert auditor.ok(*ask, "--since", rows[position]["recorded_at"]) == since
 
 
-@pytest.mark.parametrize("part_rows", [1, 2, 5, 4000])
+@pytest.mark.parametrize("part_rows", [1, 4000])
 @pytest.mark.parametrize("question", LISTS)
 def test_parts_of_a_list_make_up_the_whole(auditor, rows, monkeypatch, question, part_rows):
     """Whatever is walked over at a time, within any range; none twice and none left out."""
