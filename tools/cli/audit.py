@@ -164,7 +164,7 @@ def access(
         unknown = require_known(session, application, stretch, rows=count)
         erased = erased_in_answer(session, rows=count, limit=limit, since=since, after=after)
     listing.end()
-    say_further(count, limit)
+    say_further(count, limit, asked["after"])
     for note in filter(None, (unknown, erased)):
         print_note(note)
 
@@ -219,7 +219,7 @@ def changes(
         count = _in_pages(run, session, "changes", asked, rows, listing)
         unknown = require_known(session, application, stretch, rows=count)
     listing.end()
-    say_further(count, limit)
+    say_further(count, limit, asked["after"])
     if unknown is not None:
         print_note(unknown)
 
@@ -264,7 +264,7 @@ def tokens(
         rows = refused_rows(session, stretch, limit=limit or None, after=after)
         count = _in_pages(run, session, "tokens", asked, rows, listing)
     listing.end()
-    say_further(count, limit)
+    say_further(count, limit, asked["after"])
 
 
 def _in_pages(
@@ -275,10 +275,13 @@ def _in_pages(
     rows: Iterable[dict[str, Any]],
     listing: Listing,
 ) -> int:
-    """Record each page of an answer as a question, and print it; how many rows there were."""
+    """Record each page as a question, and print it; how many rows there were.
+
+    `asked["after"]` is left at the last row shown.
+    """
     from tools.showing.listing import in_pages
 
-    count, asked = 0, dict(asked)
+    count = 0
     for page in in_pages(rows):
         run.record(session, question, asked, len(page))
         listing.put(page)
