@@ -86,7 +86,7 @@ class Service:
         self.seal = Seal(settings, threads, self._metrics.watch)
         self._metrics.look_at(self.seal, journal)
         callers = Callers(service.caller_rate, service.address_rate)
-        self._door = Door(self.seal, callers, self._metrics, journal)
+        self._door = Door(self.seal, callers, self._metrics, journal, self._is_reachable)
         watchers = Callers(service.caller_rate, service.address_rate)
         self._exposition = Exposition(self._metrics.registry, watchers)
         self._servers = Servers()
@@ -147,6 +147,7 @@ class Service:
             if service.front_processes:
                 asked = service.front_processes, made, service.tls
                 self._fronts = Fronts(*asked, self._door, self._journal)
+                self._metrics.look_at_fronts(self._fronts)
             else:
                 found.append((self._door, made, context))
             self.address = made.getsockname()[:2]
@@ -157,6 +158,10 @@ class Service:
             found.append((self._exposition, made, None))
             self.metrics_address = made.getsockname()[:2]
         return found, places
+
+    def _is_reachable(self) -> bool:
+        """Whether somebody answers over TCP, if anybody should."""
+        return self._fronts is None or self._fronts.living > 0
 
     def stop(self) -> None:
         """Take no more connections, and end once what is in hand is answered; on the loop."""
