@@ -189,7 +189,11 @@ class Fronts:
         self._lines.add(line)
         if self._stopping.is_set():
             line.stop()
-        await line.wait_ready()
+        try:
+            await line.wait_ready()
+        except Unavailable:
+            self._lines.discard(line)
+            raise
         return line
 
     def _process(self, link: socket.socket) -> subprocess.Popen[bytes]:

@@ -66,8 +66,8 @@ PAGES: Final = {
         Page(LIVE, "The process runs, sealed or not.", {JSON: Live}, _ANY),
         Page(
             READY,
-            "Reads can be recorded: 200; else 423 where the service is sealed, or 503. Then `status` is"
-            " `unavailable` where the store is, `unreachable` where nobody answers over TCP.",
+            "Reads can be recorded: 200; else 423 where the service is sealed, and 503 where the store"
+            " cannot be asked (`unavailable`), or nobody answers over TCP (`unreachable`).",
             {JSON: Ready},
             (*_ANY, 423),
             as_ready=(423, 503),

@@ -184,7 +184,7 @@ def test_a_look_ahead_sees_an_issuer_removed(counter):
 
 
 def test_a_known_token_outlives_its_key_where_keys_are_fetched(counter):
-    """Until it expires, or anything at all is changed of the issuer; a new one is refused."""
+    """Until it expires, or the keys that are left are told by file; a new one is refused."""
     now, url = counter.scene.now, "https://sts.contoso.example/keys"
     published = [jwks("EC", "OKP")]
     fetched = TokenVerifier(
@@ -198,7 +198,9 @@ def test_a_known_token_outlives_its_key_where_keys_are_fetched(counter):
     with pytest.raises(Refused):
         fetched.verify(mint(now + 601, jti="new").encode())
     assert fetched.verify(token)
-    counter.ledger.trust.change(Acting(), ISSUER, lambda held: changed(held, life_s_max=900))
+    counter.ledger.trust.change(
+        Acting(), ISSUER, lambda held: changed(held, keys=published[-1], keys_url="")
+    )
     counter.house.clock.now += SECOND
     with pytest.raises(Refused):
         fetched.verify(token)

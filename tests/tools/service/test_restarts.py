@@ -109,6 +109,7 @@ def test_where_no_front_can_live_it_is_told_and_tried_ever_more_seldom(
         assert ask_until_answered(service.address, mint(now())).status == 200
         wait_until(lambda: client.send("GET", READY).status == 200)
         assert shown(service)["credledger_fronts"] == 1
+        assert len(service.service._fronts._lines) == 1  # of those that failed nothing is kept
         lines = [json.loads(line) for line in service.logged().splitlines()]
     pauses = [one["again_in_s"] for one in lines if one["event"].startswith("front-")]
     assert pauses[:7] == [0.02, 0.04, 0.08, 0.16, 0.32, 0.32, 0.32]
