@@ -73,7 +73,16 @@ class Request(NamedTuple):
 class Door:
     """The application that the server calls."""
 
-    def __init__(self, seal: Seal, callers: Callers, metrics: Metrics, journal: Journal) -> None:
+    def __init__(
+        self,
+        seal: Seal,
+        callers: Callers,
+        metrics: Metrics,
+        journal: Journal,
+        is_reachable: Callable[[], bool],
+    ) -> None:
+        """`is_reachable` tells whether all places that should be answered at are."""
+        self._is_reachable = is_reachable
         self._seal = seal
         self._callers = callers
         self._metrics = metrics
@@ -217,6 +226,8 @@ class Door:
             status = status_of(error)
             word = "sealed" if error.code == "sealed" else "unavailable"
             return Answered(status, _JSON, encode({"status": word}))
+        if not self._is_reachable():
+            return Answered(503, _JSON, b'{"status":"unreachable"}')
         return Answered(200, _JSON, b'{"status":"ready"}')
 
     async def _description(self) -> Answered:

@@ -40,7 +40,7 @@ from tools.service.frames import (
     ToFront,
     frame,
 )
-from tools.service.http_server import Servers, hand_lines_to, uvicorn_config
+from tools.service.http_server import Servers, hand_faults_to, hand_lines_to, uvicorn_config
 from tools.service.pauses import collect_seldom, keep_what_is_there
 from tools.service.peers import NOBODY, Peer
 from tools.service.protocol import ANSWER, PEER
@@ -179,6 +179,7 @@ async def _run(
     end.setblocking(False)
     _, link = await loop.create_connection(lambda: Link(servers), sock=end)
     hand_lines_to(link.say)
+    hand_faults_to(link.say)
     heads = loop.create_task(servers.watch_heads())
     link.ready(is_confined=is_confined)
     await servers.run(Front(link), socket.socket(fileno=listening), context)

@@ -4,6 +4,10 @@ A front holds nothing that cannot be had again: where one ends, those who were c
 nothing more, as when a network fails, and another is started. What they had asked is decided and
 recorded all the same, once. One that says nothing, and nothing either when it is looked for, hangs,
 and is ended.
+
+Where fronts end one after the other, the next one is waited for longer (see `restarts.py`). Whoever
+connects while none lives waits a second or two in the system's line; beyond that it would be for
+nothing, so he is hung up on at once, and not a byte of his is read here.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import cast
 
@@ -33,17 +39,18 @@ from tools.service.frames import (
     ToLedger,
     frame,
 )
-from tools.service.http_server import GRACE_S
+from tools.service.http_server import BACKLOG, GRACE_S
 from tools.service.journal import Journal
 from tools.service.peers import Peer, peer_of_source
 from tools.service.protocol import HEAD_BYTES_MAX
 from tools.service.reading import LARGE_BYTES, LARGE_MAX, too_large, too_slow
 from tools.service.replies import Answered, too_busy
+from tools.service.restarts import PAUSE_S, Restarts
 from tools.service.tls import Tls
 
 START_S = 30.0
-_PAUSE_S = 1.0
-"""Before another one is started."""
+_HANG_UP_S = 0.2
+"""How often those are looked for who connect while no front lives."""
 _END_S = 5.0
 LOOK_S = 5.0
 _SILENT_MAX = 2
@@ -63,19 +70,35 @@ class Fronts:
     """The front processes of one listening socket."""
 
     def __init__(
-        self, count: int, listening: socket.socket, tls: Tls | None, door: Door, journal: Journal
+        self,
+        count: int,
+        listening: socket.socket,
+        tls: Tls | None,
+        door: Door,
+        journal: Journal,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._count = count
+        self.count = count
+        """As many as there should be."""
+        self.ended = 0
+        """How many ended by themselves, or did not start."""
         self._listening = listening
         self._tls = tls
         self._door = door
         self._journal = journal
+        self._clock = clock
         self._lines: set[_Line] = set()
+        self._expected = 0
         self._stopping = asyncio.Event()
+
+    @property
+    def living(self) -> int:
+        """How many there are that answer; in any thread."""
+        return sum(line.is_living for line in self._lines.copy())
 
     async def start(self) -> list[_Line]:
         """Start them all, or none: `front-not-started`."""
-        starts = (self._start() for _ in range(self._count))
+        starts = (self._start() for _ in range(self.count))
         started = await asyncio.gather(*starts, return_exceptions=True)
         lines = [one for one in started if isinstance(one, _Line)]
         faults = [one for one in started if isinstance(one, BaseException)]
@@ -87,7 +110,11 @@ class Fronts:
 
     async def keep(self, lines: list[_Line]) -> None:
         """See to it that there are as many until `stop`, and wait for their ends."""
-        await asyncio.gather(*map(self._keep, lines))
+        away = asyncio.get_running_loop().create_task(self._turn_away())
+        try:
+            await asyncio.gather(*map(self._keep, lines))
+        finally:
+            away.cancel()
 
     def stop(self) -> None:
         """Take no more connections, and let each end once what it has in hand is answered."""
@@ -97,23 +124,53 @@ class Fronts:
             line.stop()
 
     async def _keep(self, line: _Line | None) -> None:
-        while True:
-            if line is not None:
-                await line.ended.wait()
-                self._lines.discard(line)
-                code = await line.process_ended()
-                if self._stopping.is_set():
-                    return
-                self._journal.front_ended(code)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), _PAUSE_S)
+        restarts = Restarts(self._clock)
+        while line is not None:
+            restarts.began()
+            await line.ended.wait()
+            self._lines.discard(line)
+            code = await line.process_ended()
             if self._stopping.is_set():
                 return
+            pause_s = restarts.pause_s()
+            self._journal.front_ended(code, pause_s)
+            line = await self._another(restarts, pause_s)
+
+    async def _another(self, restarts: Restarts, pause_s: float) -> _Line | None:
+        """One that is started behind this pause, or a longer one; None if `stop` comes first."""
+        while True:
+            self.ended += 1
+            with self._expecting(1 if pause_s <= PAUSE_S else 0):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), pause_s)
+                if self._stopping.is_set():
+                    return None
             try:
-                line = await self._start()
+                with self._expecting(1):
+                    return await self._start()
             except Unavailable as error:
-                line = None
-                self._journal.front_not_started(error.message)
+                if self._stopping.is_set():
+                    return None
+                pause_s = restarts.pause_s()
+                self._journal.front_not_started(error.message, pause_s)
+
+    @contextlib.contextmanager
+    def _expecting(self, count: int) -> Iterator[None]:
+        """Meanwhile so many more are about to answer."""
+        self._expected += count
+        try:
+            yield
+        finally:
+            self._expected -= count
+
+    async def _turn_away(self) -> None:
+        """Hang up on whoever connects while nobody is there or expected, until cancelled."""
+        while True:
+            if not (self.living or self._expected):
+                with contextlib.suppress(OSError):  # nobody more is in the line
+                    for _ in range(BACKLOG):
+                        self._listening.accept()[0].close()
+            await asyncio.sleep(_HANG_UP_S)
 
     async def _start(self) -> _Line:
         if self._stopping.is_set():
@@ -132,7 +189,11 @@ class Fronts:
         self._lines.add(line)
         if self._stopping.is_set():
             line.stop()
-        await line.wait_ready()
+        try:
+            await line.wait_ready()
+        except Unavailable:
+            self._lines.discard(line)
+            raise
         return line
 
     def _process(self, link: socket.socket) -> subprocess.Popen[bytes]:
@@ -204,6 +265,11 @@ class _Line(asyncio.Protocol):
         self._may_write.set()
         self.ended.set()
         self._ready.set()
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it answers; one that hangs is taken to until it is ended."""
+        return self._ready.is_set() and not self.ended.is_set()
 
     async def wait_ready(self) -> None:
         """Until it answers; `front-not-started`."""

@@ -16,6 +16,7 @@ import socket
 import ssl
 from collections.abc import Callable, Collection
 
+from tools.processes.descriptors import is_spare
 from tools.service.peers import peer_of
 from tools.service.protocol import Connection, are_too_many
 
@@ -79,7 +80,8 @@ class TlsListener:
     def _begin(self, made: socket.socket) -> None:
         connection = self._make()
         connection.peer = peer_of(made)
-        if are_too_many({connection, *self._connections, *self._shaking}, connection.peer.source):
+        others = {connection, *self._connections, *self._shaking}
+        if is_spare(made.fileno()) or are_too_many(others, connection.peer.source):
             made.close()
             return
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

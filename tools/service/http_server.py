@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 
 import uvicorn
 
+from tools.processes.unforeseen import unforeseen
 from tools.service.handshakes import TlsListener
 from tools.service.protocol import IDLE_S_MAX, Connection, close_slow
 
@@ -103,6 +104,19 @@ def hand_lines_to(say: Say) -> None:
     """Say by this what the HTTP server has to say, without what it would fill in."""
     log = logging.getLogger("uvicorn.error")
     log.handlers, log.propagate = [ServerLines(say)], False
+
+
+def hand_faults_to(say: Say) -> None:
+    """Say by this what a callback of the running loop raised, which would be a page of text."""
+
+    def handle(_: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
+        raised = told.get("exception")
+        if isinstance(raised, Exception):
+            say(unforeseen(raised).message, type(raised).__name__)
+        else:
+            say("Something unforeseen happened.")
+
+    asyncio.get_running_loop().set_exception_handler(handle)
 
 
 def uvicorn_config(application: Any) -> uvicorn.Config:

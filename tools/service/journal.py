@@ -56,17 +56,17 @@ class Journal:
         """Somebody unlocked the ledger."""
         self._log.info("unsealed", slot=slot)
 
-    def front_ended(self, status: int) -> None:
-        """A process that spoke HTTP ended by itself; another one is started."""
-        self._log.warning("front-ended", status=status)
+    def front_ended(self, status: int, again_in_s: float) -> None:
+        """A process that spoke HTTP ended by itself; another one is started by then."""
+        self._log.warning("front-ended", status=status, again_in_s=again_in_s)
 
     def front_silent(self) -> None:
         """A process that spoke HTTP took nothing more, and was ended."""
         self._log.warning("front-silent")
 
-    def front_not_started(self, sentence: str) -> None:
-        """Another one did not start, and is tried again."""
-        self._log.error("front-not-started", message=sentence)
+    def front_not_started(self, sentence: str, again_in_s: float) -> None:
+        """Another one did not start, and is tried again by then."""
+        self._log.error("front-not-started", message=sentence, again_in_s=again_in_s)
 
     def front_not_confined(self) -> None:
         """The kernel does not keep a front from the files of the service's account."""

@@ -46,6 +46,25 @@ class Dropping(Protocol):
         ...
 
 
+class Fronting(Protocol):
+    """What starts front processes, and starts them again."""
+
+    @property
+    def count(self) -> int:
+        """As many as there should be."""
+        ...
+
+    @property
+    def living(self) -> int:
+        """How many there are that answer."""
+        ...
+
+    @property
+    def ended(self) -> int:
+        """How many ended by themselves, or did not start."""
+        ...
+
+
 class Metrics:
     """The service's own."""
 
@@ -82,6 +101,10 @@ class Metrics:
         """Tell of the ledger as well, once it is open, and of the log's lines."""
         self.registry.register(_LogLooks(log))
         self.registry.register(_LedgerLooks(seal))
+
+    def look_at_fronts(self, fronts: Fronting) -> None:
+        """Tell of the front processes as well."""
+        self.registry.register(_FrontLooks(fronts))
 
 
 class _Answered(Collector):
@@ -148,6 +171,25 @@ class _LogLooks(Collector):
         )
         dropped.add_metric((), self._log.dropped)
         return [dropped]
+
+
+class _FrontLooks(Collector):
+    """How many front processes answer."""
+
+    def __init__(self, fronts: Fronting) -> None:
+        self._fronts = fronts
+
+    def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
+        """Those that do, those that should, and those that ended."""
+        living = GaugeMetricFamily("credledger_fronts", "Front processes that answer.")
+        living.add_metric((), self._fronts.living)
+        wanted = GaugeMetricFamily("credledger_fronts_wanted", "Front processes that should.")
+        wanted.add_metric((), self._fronts.count)
+        ended = CounterMetricFamily(
+            "credledger_fronts_ended", "Front processes that ended by themselves, or did not start."
+        )
+        ended.add_metric((), self._fronts.ended)
+        return living, wanted, ended
 
 
 class _LedgerLooks(Collector):

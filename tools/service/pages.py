@@ -28,9 +28,9 @@ class Live(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """Whether reads can be recorded."""
+    """Whether reads can be recorded, and asked for where they should be."""
 
-    status: Literal["ready", "sealed", "unavailable"]
+    status: Literal["ready", "sealed", "unavailable", "unreachable"]
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -66,7 +66,8 @@ PAGES: Final = {
         Page(LIVE, "The process runs, sealed or not.", {JSON: Live}, _ANY),
         Page(
             READY,
-            "Reads can be recorded: 200; else 423 where the service is sealed, or 503.",
+            "Reads can be recorded: 200; else 423 where the service is sealed, and 503 where the store"
+            " cannot be asked (`unavailable`), or nobody answers over TCP (`unreachable`).",
             {JSON: Ready},
             (*_ANY, 423),
             as_ready=(423, 503),

@@ -26,6 +26,7 @@ from typing import Any, cast
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from tools.processes.descriptors import is_spare
 from tools.service.peers import NOBODY, Peer, peer_of
 from tools.service.upgrades import FRAMING, parser_of_body
 
@@ -92,9 +93,12 @@ class Connection(HttpToolsProtocol):
         super().connection_made(made)
         self.head_since = self.loop.time()
         descriptor = transport.get_extra_info("socket").fileno()
-        with socket.socket(fileno=socket.dup(descriptor)) as connected:
+        connected = socket.socket(fileno=descriptor)
+        try:
             self.peer = peer_of(connected)
-        if are_too_many(self.connections, self.peer.source):
+        finally:
+            connected.detach()  # it stays the transport's
+        if is_spare(descriptor) or are_too_many(self.connections, self.peer.source):
             made.close()
 
     def data_received(self, data: bytes) -> None:

@@ -26,22 +26,26 @@ from typing import Any
 import uvloop
 
 from ledger.errors import InvalidInput
+from tools.processes.descriptors import allow
 from tools.processes.hardening import harden
 from tools.service.callers import Callers
 from tools.service.door import Door
 from tools.service.exposition import Exposition
 from tools.service.fronts import Fronts
-from tools.service.http_server import Servers, hand_lines_to
+from tools.service.http_server import Servers, hand_faults_to, hand_lines_to
 from tools.service.journal import Journal
 from tools.service.metrics import Metrics
 from tools.service.outlet import to_standard_error
 from tools.service.pauses import collect_seldom, keep_what_is_there
 from tools.service.places import Address, tcp_socket, unix_socket
+from tools.service.protocol import CONNECTIONS_MAX
 from tools.service.seal import Seal
 from tools.service.tls import Tls
 from tools.settings import Settings
 
 THREADS = 16
+_SOCKETS = 3
+"""As many as this process may answer at itself: a unix socket, TCP, metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class Service:
         self.seal = Seal(settings, threads, self._metrics.watch)
         self._metrics.look_at(self.seal, journal)
         callers = Callers(service.caller_rate, service.address_rate)
-        self._door = Door(self.seal, callers, self._metrics, journal)
+        self._door = Door(self.seal, callers, self._metrics, journal, self._is_reachable)
         watchers = Callers(service.caller_rate, service.address_rate)
         self._exposition = Exposition(self._metrics.registry, watchers)
         self._servers = Servers()
@@ -102,6 +106,7 @@ class Service:
     async def serve(self) -> None:
         """Answer until `stop`."""
         loop = asyncio.get_running_loop()
+        hand_faults_to(self._journal.server_said)
         with contextlib.ExitStack() as undoing:
             listening, places = self._listening(undoing)
             fronts, lines = self._fronts, []
@@ -147,6 +152,7 @@ class Service:
             if service.front_processes:
                 asked = service.front_processes, made, service.tls
                 self._fronts = Fronts(*asked, self._door, self._journal)
+                self._metrics.look_at_fronts(self._fronts)
             else:
                 found.append((self._door, made, context))
             self.address = made.getsockname()[:2]
@@ -157,6 +163,10 @@ class Service:
             found.append((self._exposition, made, None))
             self.metrics_address = made.getsockname()[:2]
         return found, places
+
+    def _is_reachable(self) -> bool:
+        """Whether somebody answers over TCP, if anybody should."""
+        return self._fronts is None or self._fronts.living > 0
 
     def stop(self) -> None:
         """Take no more connections, and end once what is in hand is answered; on the loop."""
@@ -179,6 +189,7 @@ def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
     """
     service.check()
     harden()
+    allow(_SOCKETS * CONNECTIONS_MAX)
     collect_seldom()
     journal = Journal(to_standard_error())
     hand_lines_to(journal.server_said)

@@ -17,7 +17,7 @@ from ledger.tokens.verifier import TokenVerifier
 from ledger.usecases.acting import Acting
 from tests.ledger.tokens.conftest import no_fetch, settings
 from tests.ledger.tokens.hostile import LIFE_S, SEALED, SKEW_S
-from tests.ledger.tokens.minting import AUDIENCE, ISSUER, OTHER, encrypt, mint
+from tests.ledger.tokens.minting import AUDIENCE, ISSUER, OTHER, encrypt, jwks, mint
 
 SECOND = 1_000_000
 
@@ -181,6 +181,29 @@ def test_a_look_ahead_sees_an_issuer_removed(counter):
     counter.verifier.look_ahead()
     assert counter.verifier.known(token) is None
     assert counter.verifier.known_count == 0
+
+
+def test_a_known_token_outlives_its_key_where_keys_are_fetched(counter):
+    """Until it expires, or the keys that are left are told by file; a new one is refused."""
+    now, url = counter.scene.now, "https://sts.contoso.example/keys"
+    published = [jwks("EC", "OKP")]
+    fetched = TokenVerifier(
+        counter.ledger.trust, lambda _: published[-1].encode(), counter.house.clock
+    )
+    counter.ledger.trust.change(Acting(), ISSUER, lambda held: changed(held, keys="", keys_url=url))
+    token = mint(now).encode()
+    assert fetched.verify(token)
+    published.append(jwks("OKP"))
+    counter.house.clock.now += 601 * SECOND
+    with pytest.raises(Refused):
+        fetched.verify(mint(now + 601, jti="new").encode())
+    assert fetched.verify(token)
+    counter.ledger.trust.change(
+        Acting(), ISSUER, lambda held: changed(held, keys=published[-1], keys_url="")
+    )
+    counter.house.clock.now += SECOND
+    with pytest.raises(Refused):
+        fetched.verify(token)
 
 
 def test_the_number_of_known_tokens_is_bounded(counter, monkeypatch):

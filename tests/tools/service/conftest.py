@@ -159,3 +159,9 @@ def service(furnished, tmp_path):
 def client(service):
     """This account, at the unix socket."""
     return service.client()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Who writes to the file past the ledger is not waited for as long as elsewhere."""
+    monkeypatch.setattr("ledger.log.sqlite.STRANGER_TIMEOUT_S", 0.2)

@@ -431,18 +431,6 @@ def test_told_to_stop_while_fronts_start_it_stops(file, tmp_path, monkeypatch):
     assert not (tmp_path / "socket").exists()
 
 
-def test_a_front_that_does_not_start_again_is_told_of_until_one_does(fronted, monkeypatch):
-    """Each try has its line, with the status of what ended."""
-    with monkeypatch.context() as broken:
-        broken.setattr(fronts.sys, "executable", "/bin/false")
-        os.kill(front_of(fronted), signal.SIGKILL)
-        wait_until(lambda: "front-not-started" in fronted.log.getvalue())
-    assert ask_until_answered(fronted.address, token()).status == 200
-    lines = [json.loads(line) for line in fronted.logged().splitlines()]
-    told = {one["message"] for one in lines if one["event"] == "front-not-started"}
-    assert told == {"A process that is to speak HTTP did not start: it ended with status 1."}
-
-
 def test_few_large_bodies_wait_for_an_answer_at_once(fronted):
     """Whoever comes with one more is told to come again; small ones are handed on."""
     large = b'{"application": "payroll"}' + b" " * reading.LARGE_BYTES

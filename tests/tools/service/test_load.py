@@ -37,12 +37,6 @@ def house(prepared):
     return prepared(furnish)
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    """Who writes to the file past the ledger is not waited for as long as elsewhere."""
-    monkeypatch.setattr("ledger.log.sqlite.STRANGER_TIMEOUT_S", 0.2)
-
-
 def granted_positions(house):
     """The positions of all granted records, as the log tells them."""
     ledger = house.open_with(unlocked_by_passphrase(house.keyring_path))
@@ -106,7 +100,7 @@ def test_every_answered_read_is_one_granted_record(house, tmp_path):
 @pytest.mark.timeout(600)
 def test_killed_in_the_middle_of_load_nothing_that_was_answered_is_lost(house, tmp_path, request):
     """What was answered is in the log; what is there besides was on its way to an answer."""
-    kills = 10 if request.config.getoption("--torture") else 3
+    kills = 10 if request.config.getoption("--torture") else 1
     answered: set[int] = set()
     for _ in range(kills):
         with process(house, tmp_path) as started, Load(tmp_path / "socket") as load:
