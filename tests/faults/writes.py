@@ -72,6 +72,7 @@ WRITES = {
     ),
     "audit access": Write(("audit", "access"), ("audit.queried",)),
     "audit changes": Write(("audit", "changes", "--app", "Reports"), ("audit.queried",)),
+    "audit tickets": Write(("audit", "tickets", "--app", "Reports"), ("audit.queried",)),
     "audit tokens": Write(("audit", "tokens"), ("audit.queried",)),
     "audit recheck": Write(("audit", "recheck"), ("audit.queried",)),
     "audit who-can": Write(("audit", "who-can", "--all"), ("audit.queried",)),
