@@ -62,7 +62,7 @@ def test_a_long_answer_comes_in_pages_with_the_ends_of_all_tickets(brought, monk
     """Each is recorded, a limit tells how to go on, and going on tells the same."""
     rows = brought.ok(*ASK)
     first = brought(*ASK, "--limit", "3")
-    assert first.json == rows[:3] and "These are 3 rows" in first.err
+    assert first.json == rows[:3] and f"--after {rows[2]['position']};" in first.err
     assert brought.ok(*ASK, "--after", str(rows[2]["position"])) == rows[3:]
     monkeypatch.setattr(tools.showing.listing, "PAGE_ROWS", 2)
     monkeypatch.setattr(projections.stretch, "_PART_ROWS", 2)

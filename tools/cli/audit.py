@@ -159,7 +159,7 @@ def access(
         unknown = require_known(session, application, stretch, rows=count)
         erased = erased_in_answer(session, rows=count, limit=limit, since=since, after=after)
     listing.end()
-    say_further(count, limit)
+    say_further(count, limit, asked["after"])
     for note in filter(None, (unknown, erased)):
         print_note(note)
 
@@ -214,7 +214,7 @@ def changes(
         count = put_pages(run, session, "changes", asked, rows, listing)
         unknown = require_known(session, application, stretch, rows=count)
     listing.end()
-    say_further(count, limit)
+    say_further(count, limit, asked["after"])
     if unknown is not None:
         print_note(unknown)
 
@@ -259,7 +259,7 @@ def tokens(
         rows = refused_rows(session, stretch, limit=limit or None, after=after)
         count = put_pages(run, session, "tokens", asked, rows, listing)
     listing.end()
-    say_further(count, limit)
+    say_further(count, limit, asked["after"])
 
 
 @command(

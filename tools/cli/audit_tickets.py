@@ -86,6 +86,6 @@ def tickets(
         unknown = require_known(session, application, stretch, rows=count)
         erased = erased_in_answer(session, rows=count, limit=limit, since=since, after=after)
     listing.end()
-    say_further(count, limit)
+    say_further(count, limit, asked["after"])
     for note in filter(None, (unknown, erased)):
         print_note(note)

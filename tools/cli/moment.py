@@ -41,9 +41,10 @@ def in_parts(function: _Function) -> _Function:
     )(function)
 
 
-def say_further(count: int, limit: int) -> None:
-    """Say how to get what the limit cut off."""
+def say_further(count: int, limit: int, last: object) -> None:
+    """Say how to get what the limit cut off; `last` is the position of the last row shown."""
     from tools.showing.show import print_note
 
     if limit and count == limit:
-        print_note(f"These are {limit} rows; further ones with --limit, or --after a position.")
+        rows = "1 row" if count == 1 else f"{count} rows"
+        print_note(f"There may be more than {rows}: go on with --after {last}; --limit 0 is all.")

@@ -19,10 +19,13 @@ def put_pages(
     rows: Iterable[dict[str, Any]],
     listing: Listing,
 ) -> int:
-    """Record each page of an answer as a question, and print it; how many rows there were."""
+    """Record each page as a question, and print it; how many rows there were.
+
+    `asked["after"]` is left at the last row shown.
+    """
     from tools.showing.listing import in_pages
 
-    count, asked = 0, dict(asked)
+    count = 0
     for page in in_pages(rows):
         run.record(session, question, asked, len(page))
         listing.put(page)
