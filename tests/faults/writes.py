@@ -99,7 +99,7 @@ ELSEWHERE = {
     "exec": "test_kills.py",
     "ticket issue": "test_ticket_faults.py",
     "ticket redeem": "test_ticket_faults.py",
-    "ticket sweep": "../ledger/test_lapses.py",
+    "ticket sweep": "test_ticket_faults.py",
     "backup create": "test_backup_faults.py",
     "backup drill": "test_backup_faults.py",
     "backup restore": "test_backup_faults.py",
