@@ -22,6 +22,9 @@ from ledger.aggregates.tickets import (
 )
 
 _LIFE_MAX_US = TICKET_TIMEOUT_S_MAX * 1_000_000
+_LET_GO_US = 2 * _LIFE_MAX_US
+"""So long after its issue hosts of before there were sweeps forgot a ticket that had not ended;
+others do after 400 days."""
 
 
 class Attempt(NamedTuple):
@@ -30,6 +33,7 @@ class Attempt(NamedTuple):
     recorded: Recorded
     event: Redemption
     ticket: TicketState | None
+    """None too where a host did not know an open one, for it may have let go of it."""
 
 
 class Tickets:
@@ -68,6 +72,12 @@ class Tickets:
     def before(self, recorded: Recorded, event: Redemption) -> Attempt:
         """An attempt that is about to be folded."""
         known = None if event.ticket is None else self.known(event.ticket)
+        if (
+            known is not None
+            and event.issued is None
+            and recorded.recorded_at - known.recorded_at >= _LET_GO_US
+        ):
+            known = None
         return Attempt(recorded, event, known)
 
     def known(self, digest: bytes) -> TicketState | None:

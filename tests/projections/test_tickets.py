@@ -309,6 +309,19 @@ def test_an_expiry_that_ends_a_ticket_twice_is_found(world, days):
     assert whys(world) == ["ticket-differs"]
 
 
+@pytest.mark.parametrize(("hours", "is_right"), [(25, False), (47, False), (49, True)])
+def test_a_host_may_not_know_a_ticket_that_it_let_go_of(world, hours, is_right):
+    """Once two days were recorded since its issue, and not before; it is refused all the same."""
+    ticket = world.ledger.tickets.issue(ALICE, "Mail")
+    with pytest.raises(LedgerError):
+        world.ledger.tickets.redeem(PORTAL, "Mail", "clt_" + "A" * 43)
+    became, access = events(world)[-2:]
+    digest = ticket.ticket.digest(world.ledger._desk.streams.tickets_key())
+    world.house.clock.offset_us += hours * 3600 * 1_000_000
+    append(world, (None, replace(became.event, ticket=digest)), (None, access.event))
+    assert whys(world) == ([] if is_right else ["ticket-differs"])
+
+
 def test_a_redemption_that_names_another_claim_of_the_users_is_found(world):
     """By which of their claims the user may read is decided again as well."""
     member = caller("user:alice", "group:finance")
