@@ -111,6 +111,32 @@ def test_a_known_token_is_counted_as_such(in_file, tmp_path):
     assert samples["credledger_tokens_shown_total", "known"] == 3
 
 
+def test_a_refused_change_is_counted_and_logged_and_leaves_nothing_in_the_ledger(house, tmp_path):
+    """Whoever is verified and may not; the line has the operation and the address, and no name."""
+    refused = {
+        "/v1/applications/update": {"application": "payroll", "name": "canary-name"},
+        "/v1/applications/delete": {"application": "canary-application"},
+        "/v1/applications/grant": {
+            "application": "payroll",
+            "role": "administrator",
+            "claim": "user:canary",
+        },
+    }
+    with running(house, tmp_path, metrics=ANYWHERE) as service:
+        alice = service.stranger(mint(int(time.time())))
+        size = service.service.seal.counter.ledger.head().size
+        for path, body in refused.items():
+            alice.fails(403, "not-allowed", path, body)
+        assert service.service.seal.counter.ledger.head().size == size
+        for path in refused:
+            soon(service, ("credledger_requests_total", "not-allowed", path, "403"), 1)
+        lines = [json.loads(line) for line in service.logged().splitlines()]
+    told_of = [one for one in lines if one.get("code") == "not-allowed"]
+    assert [one["operation"] for one in told_of] == list(refused)
+    assert {one["source"] for one in told_of} == {"127.0.0.1"}
+    assert "canary" not in str(lines) and "alice" not in str(lines)
+
+
 class Numbered(TakenOver):
     """A front in other hands, that has a number."""
 
