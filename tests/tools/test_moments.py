@@ -190,6 +190,7 @@ ASKED = (
     ("audit", "access", "--self-granted"),
     ("audit", "changes"),
     ("audit", "tokens"),
+    ("audit", "tickets"),
     ("audit", "review", "--list"),
 )
 

@@ -129,6 +129,11 @@ class Door:
             source = request.peer.source
             self._journal.failed(operation, answered.status, answered.code, source, seconds)
 
+    def turned_away(self, front: int, count: int) -> None:
+        """Requests that never came here, as a front says that answered them by itself."""
+        if count:
+            self._metrics.turned_away(front, count)
+
     async def _answered(self, request: Request) -> Answered:
         try:
             return await self._answer(request)

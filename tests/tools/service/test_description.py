@@ -39,7 +39,7 @@ ROOT = HERE.parents[2]
 OF_EVERY_MESSAGE = {"content-type", "content-length", "date"}
 SHORT = ("--phases", "fuzzing", "--max-examples", "3")
 WHOLE = ("--phases", "coverage,fuzzing", "--max-examples", "100")
-"""Every border of every schema is gone through under torture: that takes three times as long alone."""
+"""Every border of every schema is gone through under torture, for it takes three times as long."""
 _NAME = re.compile(r"[a-z]+(-[a-z]+)*|[A-Z][a-z]+(-[A-Z][a-z]+)+")
 _HEADER = re.compile(rb"^([a-z-]+): ", re.MULTILINE)
 
