@@ -17,7 +17,8 @@ coverage: .venv/installed-test
 	$(BIN)/python -m pytest --cov --cov-report=
 
 torture: .venv/installed-test
-	$(BIN)/python -m pytest --torture tests/faults tests/tools/service/test_load.py
+	$(BIN)/python -m pytest --torture tests/faults \
+		tests/tools/service/test_load.py tests/tools/service/test_hostile_bytes.py
 
 check: .venv/installed-test
 	$(BIN)/ruff format --check .
