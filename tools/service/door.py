@@ -271,4 +271,8 @@ def _asked(body: bodies.Body, application: str | None) -> str:
     """A digest of what is asked for, without any value."""
     if isinstance(body, bodies.Set):
         body = msgspec.structs.replace(body, fields=dict.fromkeys(sorted(body.fields)))
-    return hashlib.sha256(msgspec.msgpack.encode((application, body))).hexdigest()[:32]
+    try:
+        content = msgspec.msgpack.encode((application, body))
+    except OverflowError:  # a number that msgpack has no place for, and that the ledger refuses
+        content = msgspec.json.encode((application, body))
+    return hashlib.sha256(content).hexdigest()[:32]
