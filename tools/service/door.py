@@ -176,6 +176,12 @@ class Door:
 
     def _forms(self, headers: dict[bytes, bytes]) -> tuple[Form, Form]:
         """What the body is in, and what the answer is to be in."""
+        if b"content-encoding" in headers:
+            raise InvalidInput(
+                "content-encoding-not-taken",
+                "A body is sent as it is, without a Content-Encoding.",
+                hint="Send it again without that header, and not compressed.",
+            )
         said = headers.get(b"content-type", b""), headers.get(b"accept", b"")
         chosen = self._chosen.get(said)
         if chosen is None:

@@ -1,4 +1,4 @@
-"""Bytes of any kind never find a fault, on the unix socket and over TCP behind a front.
+"""Bytes of any kind find no fault, on the unix socket, behind a front, or where metrics are.
 
 Examples are the same in each run; with `--torture` there are many more, and others each time.
 """
@@ -25,6 +25,7 @@ from tests.tools.service.test_load import granted_positions
 from tools.service import callers
 from tools.service.description import ANSWERED
 from tools.service.operations import OPERATIONS
+from tools.service.places import Address
 
 EXAMPLES = 120
 EXAMPLES_OF_TORTURE = 5000
@@ -55,7 +56,8 @@ def house(prepared_file):
 def service(house, tmp_path, monkeypatch):
     """Behind a front; one address may be refused as often as there are examples."""
     monkeypatch.setattr(callers, "_REFUSED_BURST", 10 * EXAMPLES_OF_TORTURE)
-    with running(house, tmp_path, front_processes=1) as one:
+    metrics = Address("127.0.0.1", 0)
+    with running(house, tmp_path, front_processes=1, metrics=metrics) as one:
         yield one
 
 
@@ -219,7 +221,7 @@ HOSTILE = {
     "target": (
         *(b"/health/live", b"/openapi.json", b"*", b"", b"//v1/credentials/get", b"/\xff\xfe", b"/a b"),
         *(b"/v1/credentials/%67et", b"/v1/x/%2e%2e/credentials/get", b"/%", b"/%ff", b"/v1/x/../get"),
-        *(b"/v1/credentials/get?x=y", b"/v1/credentials/get#x", b"http://y/v1/credentials/get"),
+        *(b"/metrics", b"/v1/credentials/get?x=y", b"/v1/credentials/get#x", b"http://y/v1/credentials/get"),
         *(b"y:443", b"/" + b"a" * 40_000),
     ),
     "version": (b"HTTP/1.0", b"HTTP/2.0", b"HTTP/9.9", b"HTTP/0.9", b"http/1.1", b"HTTP/1.1 ", b"", b"\0"),
@@ -297,6 +299,7 @@ def test_bytes_of_any_kind_on_the_socket_never_find_a_fault(service, house, exam
     answered = []
     ways = {
         service.socket: b"",
+        service.service.metrics_address: b"",
         service.address: b"authorization: Bearer %b\r\n" % token("alice").encode(),
     }
 
