@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
 import socket
 import time
+from dataclasses import replace
 
 import msgpack
 import pytest
 
+from ledger.errors import InvalidInput
 from tests.tools.service.clients import JSON, MSGPACK, raw
 from tests.tools.service.conftest import VALUES, furnish, running
 from tools.service import protocol
-from tools.service.forms import BODY_BYTES_MAX
+from tools.service.bodies import Receipt
+from tools.service.forms import BODY_BYTES_MAX, forms_for
 from tools.service.http_server import ServerLines
 from tools.service.journal import Journal
 from tools.service.peers import Peer, peer_of
 from tools.service.protocol import HEAD_BYTES_MAX, HEAD_S_MAX
+from tools.service.reading import LARGE_BYTES
 from tools.service.shares import Shares
 
 GET = "/v1/credentials/get"
@@ -59,6 +64,44 @@ def test_what_is_no_json_is_refused(client):
         reply = client.send("POST", GET, content, content_type=JSON)
         assert (reply.status, reply.code) in {(400, "malformed-body"), (422, "invalid-body")}
     client.ok(GET, {"application": "payroll"})
+
+
+def test_a_large_body_is_read_for_somebody_only(service, client):
+    """Whoever has no token that is believed makes nobody look through megabytes."""
+    stranger = service.stranger("x.y.z")
+    small, large = b"{", b"{" + b" " * LARGE_BYTES
+    for asking, content, status in (
+        (client, small, 400),
+        (client, large, 400),
+        (stranger, small, 400),
+        (stranger, large, 401),
+    ):
+        reply = asking.send("POST", GET, content, content_type=JSON)
+        assert reply.status == status
+
+
+class Counting:
+    """A decoder into dicts and lists, and how often it was asked."""
+
+    def __init__(self, decoder):
+        self.decoder, self.times = decoder, 0
+
+    def decode(self, content):
+        self.times += 1
+        return self.decoder.decode(content)
+
+
+def test_a_body_is_decoded_again_only_where_a_float_may_be_whole():
+    """Whatever else does not fit is refused at the first key that shows it."""
+    json_form, _ = forms_for([Receipt])
+    counting = Counting(json_form.plain)
+    form = replace(json_form, plain=counting)
+    for content in (b'{"position":1}', b'{"x":1.0}', b'{"position":"1"}', b'{"position":1,'):
+        with contextlib.suppress(InvalidInput):
+            form.decode(Receipt, content)
+        assert counting.times == 0
+    assert form.decode(Receipt, b'{"position":1.0}') == Receipt(1)
+    assert counting.times == 1
 
 
 @pytest.mark.parametrize("form", [JSON, MSGPACK])
