@@ -12,6 +12,7 @@ from tools.cli.export import export
 from tools.cli.exposure import exposure
 from tools.cli.moment import in_parts, say_further, within
 from tools.cli.noun import Noun
+from tools.cli.number import NUMBER
 from tools.cli.paging import put_pages
 from tools.cli.report import report
 from tools.cli.review import review
@@ -270,7 +271,7 @@ def tokens(
     of_archives=True,
     answers='as audit access, with "claims", "restricted", "rules", "why" and "mend"',
 )
-@click.argument("position", type=click.IntRange(1))
+@click.argument("position", type=NUMBER)
 def explain(run: Run, position: int) -> None:
     """Explain why an attempt was granted or refused, or a token refused, as of then."""
     from projections.explanation import explain as explained

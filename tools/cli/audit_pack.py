@@ -10,6 +10,7 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
+from tools.cli.number import NUMBER
 from tools.showing.show import print_note
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--until",
-    type=click.IntRange(1),
+    type=NUMBER,
     metavar="POSITION",
     help="Up to the last head at this position or before; else up to the newest.",
 )

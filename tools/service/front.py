@@ -50,7 +50,14 @@ from tools.service.replies import Answered, Receive, Scope, Send, deliver, faile
 from tools.service.tls import Tls
 
 _LOOKED_AT = frozenset(
-    (b"authorization", b"content-type", b"content-length", b"accept", b"idempotency-key")
+    (
+        b"authorization",
+        b"content-type",
+        b"content-encoding",
+        b"content-length",
+        b"accept",
+        b"idempotency-key",
+    )
 )
 """The headers that the door looks at."""
 
