@@ -270,7 +270,7 @@ def test_kept_heads_go_with_a_pack_if_they_are_of_its_log(audited):
     lines = kept.read_text().split("\n")
     kept.write_text("\n".join([lines[0], str(head["size"] - 1), *lines[2:]]))
     where = str(folder) + "2"
-    error = audited.fails(8, "pack-unproven", "audit", "pack", where, "--anchors", str(kept))
+    error = audited.fails(8, "anchor-signature", "audit", "pack", where, "--anchors", str(kept))
     assert error["position"] == head["size"] - 1
     audited.fails(3, "no-such-file", "audit", "pack", where, "--anchors", str(folder / "none"))
     for content, code in ((b"\xff\xff\xff", "unknown-anchor"), (b"garbage\n", "unknown-anchor"),
@@ -453,7 +453,7 @@ def test_what_a_witness_cosigned_counts_for_whoever_checks_the_pack(worked):  # 
     assert wrong.returncode == 8
     where = str(folder) + "2"
     words = ("audit", "pack", where, "--anchors", str(altered))
-    worked.fails(8, "pack-unproven", *words, "--witness-key", made["witness_key"])
+    worked.fails(8, "anchor-signature", *words, "--witness-key", made["witness_key"])
     worked.fails(2, "invalid-witness-key", *words, "--witness-key", "w.example")
     worked.fails(2, "usage", "audit", "pack", where, "--witness-key", made["witness_key"])
     assert not Path(where).exists()

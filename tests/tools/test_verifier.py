@@ -724,6 +724,25 @@ def test_what_a_pack_has_in_place_of_anchors_is_counted(pack):
     assert check["detail"].endswith("; 1 of a kind not known here")
 
 
+def test_a_named_witness_vouches_for_a_head_without_the_logs_own_signature(pack):
+    """Nobody else does; and where the log's is there, it must hold as well."""
+    forged = plain()
+    text = forged.text(5).decode()
+    cosignature = cosigned(text, "wren", 1_800_000_000)
+    own = forged.note(5, "ann").rstrip("\n")
+    wren, crow = (verifier.witness(verifier_key(name)) for name in ("wren", "crow"))
+
+    def found(content: str, *witnesses: verifier.Witness) -> list:
+        return failing(pack, anchors=content.encode(), witnesses=witnesses)
+
+    alone = f"{text}\n{cosignature}"
+    assert found(alone, wren) == []
+    (unsigned,) = found(alone)
+    assert unsigned[1] == "an anchor is not signed by one who may"
+    assert found(alone, crow) == [unsigned]
+    assert found(f"{own[:-8]}AAAAAA==\n{cosignature}", wren) == [unsigned]
+
+
 ANCHORS = {
     "of another root": (lambda forged: note(other_root(forged), "ann"), "another log"),
     "of another ledger": (
