@@ -17,11 +17,15 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ledger.anchors.cosignature import cosign
 from ledger.anchors.signed_note import NoteSignature, SignedNote, read_notes
+from ledger.log.marks import Mark
+from ledger.log.rows import LogRow
+from ledger.tree import Frontier
 from tests.authority import Authority
 from tests.tools.forged_pack import tell
 from tests.tools.test_backups import work
 from tests.tools.test_verifier import failing, run
 from tools.evidence import time_stamps
+from tools.packing.anchored import Watch
 from tools.packing.verifier import verify
 
 OPENSSL = shutil.which("openssl")
@@ -317,10 +321,43 @@ def test_a_manifest_tells_of_no_stamp_that_is_not_there(watched):
         told_of_stamps(folder, **changes)
         assert [one[0] for one in failing(folder)] == ["files"], changes
         (folder / "manifest.json").write_bytes(whole)
+    anchors = (folder / "anchors.txt").read_bytes()
     (folder / "anchors.txt").write_text("")
     tell(folder)
     assert [one[0] for one in failing(folder)] == ["time-stamps"]
-    for name in ("anchors.txt", "tsa-roots.pem"):
-        (folder / name).unlink()
-        tell(folder)
-        assert [one[0] for one in failing(folder)] == ["files"]
+    (folder / "anchors.txt").unlink()
+    tell(folder)
+    assert [one[0] for one in failing(folder)] == ["files"]
+    (folder / "anchors.txt").write_bytes(anchors)
+    (folder / "tsa-roots.pem").unlink()
+    tell(folder)
+    assert [one[0] for one in failing(folder)] == ["files"]
+
+
+@in_a_file
+def test_roots_lie_there_only_where_the_manifest_tells_of_stamps(watched):
+    _, folder = watched.pack("one", *watched.trusting)
+    shutil.copy(watched.root, folder / "tsa-roots.pem")
+    tell(folder)
+    assert [one[0] for one in failing(folder)] == ["files"]
+
+
+@pytest.mark.parametrize("lengths", [[1] * 9, [4, 5], [9], [2, 7], [8, 1]])
+def test_roots_are_those_of_the_rows_however_they_pass(lengths):
+    """At each size that is wanted, and at no other."""
+    rows = [row_of(position) for position in range(1, 10)]
+    for wanted in ([3], [1, 2, 9], [5, 8, 99], list(range(1, 10)), []):
+        watch, at = Watch(wanted), 0
+        for length in lengths:
+            watch.see(rows[at : at + length])
+            at += length
+        within = [size for size in wanted if size <= len(rows)]
+        assert sorted(watch.marks) == within
+        for size in within:
+            root = Frontier().extend(row.leaf for row in rows[:size]).root()
+            assert watch.marks[size] == Mark(size, root, rows[size - 1].recorded_at)
+
+
+def row_of(position: int) -> LogRow:
+    leaf = bytes([position]) * 32
+    return LogRow(position, bytes(16), position, "access.granted", 1, 202611, position, b"", leaf)
