@@ -26,6 +26,12 @@ a program that judges certificates, as OpenSSL does, and they are laid out for i
 
 from __future__ import annotations
 
+import sys
+
+# Run as a program, it would import what lies beside it: a pack could bring a `json.py` of its own.
+if __name__ == "__main__" and not sys.flags.safe_path:
+    sys.path[:] = sys.path[1:]
+
 import argparse
 import base64
 import contextlib
@@ -36,11 +42,11 @@ import re
 import shlex
 import stat
 import struct
-import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -203,7 +209,7 @@ def _manifest(content: bytes) -> dict[str, Any]:
     given = parsed(content, MANIFEST)
     more = {"time_stamps"} & set(given) if isinstance(given, dict) else set()
     told = _shaped(given, MANIFEST, {"files", "format", "ledger_id", "root", "size"} | more)
-    if told["format"] != 1 or not isinstance(told["files"], list):
+    if _number(told["format"], 0, MANIFEST) != 1 or not isinstance(told["files"], list):
         raise Damage("the manifest is of a format that is not known here")
     _hex(told["ledger_id"], 32, MANIFEST)
     _hex(told["root"], 32, MANIFEST)
@@ -509,7 +515,7 @@ def signers_of(pack: Pack) -> Signers:
     """What `ledger.json` tells; nothing of it is checked but its form."""
     name = "ledger.json"
     told = _shaped(pack.document(name), name, {"format", "id", "salt", "signers"})
-    if told["format"] != 1 or not isinstance(told["signers"], list):
+    if _number(told["format"], 0, name) != 1 or not isinstance(told["signers"], list):
         raise Damage("the ledger is of a format that is not known here")
     keys = {"change", "class", "from_size", "introduced_by", "public_key", "signature"}
     rows = []
@@ -871,15 +877,23 @@ def anchors_of(content: bytes) -> tuple[list[Anchor], int]:
         raise Damage("there are more anchors than are looked at")
     content = content.strip(b"\n")
     for piece in re.split(rb"\n(?=credledger/)", content) if content else ():
-        body, _, signatures = as_text(piece, "a file of anchors").partition("\n\n")
-        lines = body.split("\n")
-        told = signatures.strip("\n").split("\n")
-        is_note = len(lines) == 4 and re.fullmatch(r"[1-9]\d{0,18}", lines[1])
-        if not is_note or not all(line.startswith(_DASH) for line in told):
+        text = as_text(piece, "a file of anchors")
+        if not text.startswith("credledger/"):
             others += 1
             continue
-        found.append(Anchor(f"{body}\n", int(lines[1]), tuple(_signature(line) for line in told)))
+        body, _, behind = text.partition("\n\n")
+        told = list(takewhile(lambda line: line.startswith(_DASH), behind.split("\n")))
+        found.append(_anchor(body, told))
+        others += bool("".join(behind.split("\n")[len(told) :]))
     return found, others
+
+
+def _anchor(body: str, signatures: Sequence[str]) -> Anchor:
+    """The note of a log; one that was cut or altered is not passed over as something else."""
+    lines = body.split("\n")
+    if len(lines) != 4 or not re.fullmatch(r"[1-9][0-9]{0,18}", lines[1]) or not signatures:
+        raise Damage("an anchor is not well formed")
+    return Anchor(f"{body}\n", int(lines[1]), tuple(_signature(line) for line in signatures))
 
 
 def _signature(line: str) -> tuple[str, bytes]:
