@@ -155,10 +155,10 @@ class Pack:
 
     def check_files(self) -> None:
         """Each file is the one of the manifest, and there is no other."""
-        for entry in os.scandir(self.folder):
-            known = entry.name in self.files or entry.name == MANIFEST
-            if not known and not entry.name.startswith("."):
-                raise Damage(f"{entry.name!a} is none of the pack's files")
+        for name in [path.name for path in self.folder.iterdir()]:
+            known = name in self.files or name == MANIFEST
+            if not known and not name.startswith("."):
+                raise Damage(f"{name!a} is none of the pack's files")
         for name, told in self.files.items():
             digest = hashlib.sha256()
             with self.open(name) as file:
