@@ -67,6 +67,10 @@ class Page(HTMLParser):
 @pytest.fixture
 def used(payroll):
     """A ledger with attempts of all outcomes, and values that were seen."""
+    return use(payroll)
+
+
+def use(payroll: Cli) -> Cli:
     payroll.ok("app", "create", "Reports", "--kind", "group", "--member", "group:all")
     for name in ("user:ann", "user:bob"):
         payroll.set("payroll", name, User="a", Password=CANARY)
