@@ -184,7 +184,7 @@ def _narrow(label: Any) -> None:
     """Have a label that would need more room than it was given take that; none is stretched."""
     text = label.text or ""
     room_px = len(text) * _LETTER_PX
-    if sum(map(_drawn_px, text)) > room_px:
+    if sum(map(_drawn_px, text)) > room_px + 1:
         label.set("textLength", f"{room_px:.1f}")
         label.set("lengthAdjust", "spacingAndGlyphs")
 
@@ -195,7 +195,7 @@ def _drawn_px(letter: str) -> float:
         return _TEXT_PX
     if letter in _SLIM_LETTERS:
         return 0.4 * _TEXT_PX
-    return (0.75 if letter.isupper() else 0.63) * _TEXT_PX
+    return 0.75 * _TEXT_PX if letter.isupper() else _LETTER_PX
 
 
 def _whole(value: float) -> str:
