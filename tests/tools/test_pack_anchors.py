@@ -207,6 +207,7 @@ REFUSED = {
 }
 
 
+@in_a_file
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_anchor_that_log_verify_finds_false_is_refused_with_its_code(watched, name):
     """There is no pack then."""
