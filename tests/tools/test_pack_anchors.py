@@ -290,6 +290,10 @@ def test_stamps_are_laid_out_in_a_new_folder_and_of_a_pack_that_holds_only(watch
         done = run(folder, "--time-stamps", where)
         assert (done.returncode, done.stdout) == (2, "")
         assert "in a new folder" in done.stderr
+    within = run(folder, "--time-stamps", folder / "stamps")
+    assert (within.returncode, within.stdout) == (2, "")
+    assert "outside of the pack" in within.stderr
+    assert failing(folder) == []
     shown = run(folder, "--time-stamps", watched.home / "out")
     assert "openssl ts -verify -data " in shown.stdout
     assert shown.returncode == 0

@@ -83,6 +83,7 @@ def test_a_pack_needs_no_key_records_nothing_and_tells_no_name(audited):
     assert not any(name in contents(folder) for name in NAMES)
     told = json.loads(run(folder, "--json", "--ledger-id", before["ledger_id"]).stdout)
     assert (told["ok"], told["size"], told["epochs"]) == (True, before["position"], 2)
+    assert told["digest"] == made["digest"]
     assert [path.name for path in folder.parent.iterdir()] == ["plain"]
 
 

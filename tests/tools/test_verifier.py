@@ -843,6 +843,16 @@ def test_a_named_witness_vouches_for_a_head_without_the_logs_own_signature(pack)
     assert found(f"{own[:-8]}AAAAAA==\n{cosignature}", wren) == [unsigned]
 
 
+def test_a_cosignature_of_a_time_that_no_calendar_has_is_told_as_that(pack):
+    """The witness is trusted, its clock is what it is."""
+    text = plain().text(5).decode()
+    kept = plain().note(5, "ann") + cosigned(text, "wren", 2**64 - 1)
+    witnesses = [verifier.witness(verifier_key("wren"))]
+    report = verifier.verify(pack, anchors=kept.encode(), witnesses=witnesses)
+    assert report.ok
+    assert "witnessed up to size 5, a time beyond all calendars" in report.checks[-1]["detail"]
+
+
 ANCHORS = {
     "of another root": (lambda forged: note(other_root(forged), "ann"), "another log"),
     "of another ledger": (

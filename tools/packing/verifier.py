@@ -148,7 +148,9 @@ class Pack:
         if not folder.is_dir():
             raise Unusable("There is no such folder.")
         self.folder = folder
-        self.manifest = _manifest(self._whole(MANIFEST, _MANIFEST_BYTES_MAX))
+        content = self._whole(MANIFEST, _MANIFEST_BYTES_MAX)
+        self.digest = hashlib.sha256(content).hexdigest()
+        self.manifest = _manifest(content)
         self.files: dict[str, dict[str, Any]] = {
             told["name"]: told for told in self.manifest["files"]
         }
@@ -1020,8 +1022,10 @@ def check_time_stamps(pack: Pack, stamps: Sequence[Stamp]) -> str:
     return f"{detail}; the giver's word: of size {told['size']} by {by}"
 
 
-def lay_out(stamps: Sequence[Stamp], folder: Path) -> list[dict[str, Any]]:
+def lay_out(stamps: Sequence[Stamp], folder: Path, pack: Path) -> list[dict[str, Any]]:
     """Write each with the text that it stamps into a new folder, for OpenSSL; what to ask it."""
+    if folder.resolve().is_relative_to(pack.resolve()):
+        raise Unusable("Time stamps are laid out outside of the pack, which they are no part of.")
     try:
         folder.mkdir()
         return [_laid(stamp, folder / str(number)) for number, stamp in enumerate(stamps, 1)]
@@ -1177,6 +1181,7 @@ def _facts(
 ) -> dict[str, Any]:
     """What is told besides the checks; of the part that was walked over without damage."""
     return {
+        "digest": pack.digest,
         "ledger_id": signers.ledger.hex(),
         "pinned": pinned is not None,
         "size": walk.tree.size,
@@ -1223,6 +1228,7 @@ def printed(report: Report) -> str:
     if facts:
         lines += [
             "",
+            f"digest     {facts['digest']}",
             f"ledger id  {facts['ledger_id']}",
             f"size       {facts['size']}",
             f"root       {facts['root']}",
@@ -1275,7 +1281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             witnesses=[witness(text) for text in given.witness],
         )
         if given.time_stamps is not None and report.ok:
-            report.facts["laid_out"] = lay_out(report.stamps, given.time_stamps)
+            report.facts["laid_out"] = lay_out(report.stamps, given.time_stamps, given.folder)
     except (Unusable, OSError) as error:
         told = str(error) if isinstance(error, Unusable) else "The pack cannot be read."
         sys.stderr.write(f"{told}\n")
