@@ -184,6 +184,33 @@ def test_an_opened_record_cannot_be_told_otherwise(audited):
     assert failing(folder) == []
 
 
+@pytest.mark.parametrize("begun", ["sqlite"], indirect=True)
+def test_a_record_is_told_in_one_form_only(audited):
+    """Whatever two readers of JSON could take for two things, or one could not take at all."""
+    _, folder = packed(audited, "opened", "--with-access")
+    path = folder / "access.jsonl"
+    first, *others = path.read_text().splitlines(keepends=True)
+    position = f'"position": {json.loads(first)["position"]}'
+    for old, new in (
+        (position, f'"position": 1, {position}'),
+        (position, f"{position}.0"),
+        (position, f'"position": {"9" * 5000}'),
+        ('"record": {', '"record": {"x": NaN, '),
+        ('"record": {', f'"record": {{"x": {"[" * 90_000}{"]" * 90_000}, '),
+        ('"caller": "', '"caller": "user:eve", "caller": "'),
+        ('"caller": "user:a', '"caller": "user:\u0430'),
+        ('"sealed": "', '"sealed": " '),
+        ('"key": "', '"key": "0x'),
+        ("{", "\ufeff{"),
+        ("\n", "\r\n{}\n"),
+    ):
+        altered = first.replace(old, new, 1)
+        assert altered != first
+        path.write_text("".join([altered, *others]), encoding="utf-8", newline="")
+        tell(folder)
+        assert [one[0] for one in failing(folder)] == ["access"], (old, new[:40])
+
+
 def test_no_bit_of_an_opened_record_can_be_turned(audited):
     _, folder = packed(audited, "opened", "--with-access")
     path = folder / "access.jsonl"
