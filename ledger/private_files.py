@@ -170,4 +170,6 @@ def _put_private_file(path: Path, content: bytes, put: Callable[[Path, Path], ob
 
 
 def _beside(path: Path) -> Path:
+    if not path.name:  # the root of all folders, which is there
+        raise FileExistsError(errno.EEXIST, "exists")
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")

@@ -171,14 +171,18 @@ def sqlite_path(store: str) -> Path | None:
     """The resolved file of a `sqlite:` URL, None for PostgreSQL; `invalid-store` otherwise."""
     if store.startswith(("postgresql://", "postgres://")):
         return None
-    parts = urlsplit(store)
+    invalid = InvalidInput(
+        "invalid-store",
+        "A store is written sqlite:///ABSOLUTE/PATH or postgresql://USER@HOST/DATABASE.",
+        hint="For example --store sqlite:///var/lib/credledger/ledger.db.",
+    )
+    try:
+        parts = urlsplit(store)
+    except ValueError:
+        raise invalid from None  # its text may quote a password
     absolute = parts.path.startswith("/") and store.startswith("sqlite:///")
     if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment or not absolute:
-        raise InvalidInput(
-            "invalid-store",
-            "A store is written sqlite:///ABSOLUTE/PATH or postgresql://USER@HOST/DATABASE.",
-            hint="For example --store sqlite:///var/lib/credledger/ledger.db.",
-        )
+        raise invalid
     path = Path("/" + unquote(parts.path).lstrip("/"))
     if "\0" in str(path) or path == Path("/"):
         raise InvalidInput("invalid-store", "The store's path cannot be a file's.")

@@ -510,6 +510,7 @@ def test_the_emergency_sheet_tells_where_everything_is_and_opens_nothing(told, h
     assert written["file"] == str(host.home / "safe" / "sheet")
     assert "EMERGENCY SHEET" in (host.home / "safe" / "sheet").read_text()
     host.fails(5, "sheet-exists", "key", "sheet", "safe/sheet")
+    host.fails(5, "sheet-exists", "key", "sheet", "/")
     host.fails(7, "sheet-not-writable", "key", "sheet", "nowhere/sheet")
     assert host.keyring.read_bytes() == content
 

@@ -124,6 +124,7 @@ def test_settings_may_stand_before_and_after_the_subcommand(cli):
     assert cli.ok("status", "--store", store)
     assert cli.ok("--store", "sqlite:///nowhere", "status", "--store", store)
     cli.fails(2, "invalid-store", "status", "--store", "sqlite:relative.db")
+    cli.fails(2, "invalid-store", "status", "--store", "sqlite://[::1/x")
 
 
 def test_help_imports_no_command_and_knows_each():

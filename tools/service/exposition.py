@@ -9,6 +9,7 @@ answered through a file that was opened long ago and has no name any more. Few a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client import CollectorRegistry
@@ -68,7 +69,7 @@ class Exposition:
             raise no_such_path()
         require_method(scope["method"], TO_LOOK)
         accepted = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
-        encoder, media_type = choose_encoder(accepted)
+        encoder, media_type = _encoder_for(accepted)
         thread = ThreadPoolExecutor(1, thread_name_prefix="credledger-metrics")
         try:
             loop = asyncio.get_running_loop()
@@ -76,3 +77,11 @@ class Exposition:
         finally:
             thread.shutdown(wait=False)
         return Answered(200, media_type.encode(), page)
+
+
+def _encoder_for(accepted: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    """Who writes the form that is wanted; for a version of it that is no number, the plain one."""
+    try:
+        return choose_encoder(accepted)
+    except TypeError:  # the library compares what it could not read
+        return choose_encoder("")

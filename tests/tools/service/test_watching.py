@@ -176,6 +176,21 @@ def test_there_is_one_page_of_metrics_and_it_is_only_read(watched):
         )
 
 
+def test_whatever_form_is_wanted_there_is_a_page(watched):
+    """Even where a version is wanted that is none."""
+    client = watcher(*watched)
+    for accepted, form in (
+        ("text/plain;version=x", "text/plain"),
+        ("text/plain;version=1.x.0", "text/plain"),
+        ("application/openmetrics-text;version=\u00b2", "text/plain"),
+        (";;,=", "text/plain"),
+        ("application/openmetrics-text;version=9.9.9", "application/openmetrics-text"),
+        ("application/openmetrics-text;escaping=x", "application/openmetrics-text"),
+    ):
+        reply = client.send("GET", "/metrics", accept=accepted)
+        assert (reply.status, reply.headers["content-type"].partition(";")[0]) == (200, form)
+
+
 def test_a_head_without_end_is_cut_off_where_metrics_are(watched):
     head = b"GET /metrics HTTP/1.1\r\nhost: x\r\nx-a: " + b"a" * (HEAD_BYTES_MAX * 10)
     with watcher(*watched).connected() as made:
