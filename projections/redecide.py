@@ -45,10 +45,13 @@ from ledger.aggregates.roles import Roles, fold_roles
 from ledger.aggregates.tickets import (
     Redemption,
     TicketEvent,
+    TicketExpired,
     TicketIssued,
     TicketLapsed,
     TicketNotIssued,
     TicketRedeemed,
+    TicketRefused,
+    TicketState,
 )
 from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
@@ -102,6 +105,8 @@ class Facts(NamedTuple):
     complete: bool | None
     missing: tuple[str, ...]
     on_behalf_of: str | None
+    behalf: str | None
+    """Told by the row before, of what became of the ticket."""
 
 
 class _Mapping(NamedTuple):
@@ -324,10 +329,7 @@ class Redecision:
             self._wrong(recorded, stated, recomputed, decision.detail)
 
     def _judge_lapse(self, recorded: Recorded, event: TicketLapsed) -> None:
-        """Note a ticket that was ended although somebody could have brought it still.
-
-        Of one that was issued more than a day before, nothing is held that could be compared.
-        """
+        """Note a ticket that was ended although somebody could have brought it still, or had."""
         if self._blind:
             self._unreadable(recorded.position, "policy-unreadable")
             return
@@ -336,8 +338,8 @@ class Redecision:
             return
         ticket = self._tickets.known(event.ticket)
         if ticket is None and event.issued <= self._tickets.forgotten:
-            return
-        if ticket is None or ticket.position != event.issued:
+            self._wrong(recorded, "lapsed", "none", "ticket-used")
+        elif ticket is None or ticket.position != event.issued:
             self._wrong(recorded, "lapsed", "none", "no-such-ticket")
         elif ticket.ended is not None:
             self._wrong(recorded, "lapsed", "none", "ticket-used")
@@ -348,6 +350,17 @@ class Redecision:
             and ticket.is_lapsed(event.reading, recorded.recorded_at)
         ):
             self._wrong(recorded, "lapsed", "none", "ticket-good")
+        elif event.redeemers != self._redeemers(ticket):
+            self._wrong(recorded, "lapsed", "lapsed", "redeemers-differ")
+
+    def _redeemers(self, ticket: TicketState) -> tuple[str, ...]:
+        """Who could bring a ticket: nobody in particular, if not for one that is still there."""
+        state = (
+            None if ticket.application is None else self._states.get(compared(ticket.application))
+        )
+        if state is None or state.creation != ticket.creation:
+            return ()
+        return tuple(sorted(map(str, state.ticket_redeemers)))
 
     def _is_erased(self, position: int) -> bool:
         """Note an erased record, whether its key is held or not; all of one erasure are one."""
@@ -370,7 +383,7 @@ class Redecision:
             return
         self.found.checked += 1
         token = recorded.actor.token
-        stated = _stated(recorded, record)
+        stated = _stated(recorded, record, attempt)
         if record.claims[:1] != (record.caller,):
             self._wrong(recorded, stated.outcome, "denied", "caller-not-presented")
             return
@@ -473,8 +486,8 @@ class Redecision:
                 fields=record.requested,
                 issuers=self._issuers,
             )
-        behalf = None if attempt is None or user is None else str(user.claim)
-        return self._facts(record, state, decision, user, behalf)
+        whose = None if attempt is None or user is None else str(user.claim)
+        return self._facts(record, state, decision, user, whose)
 
     def _facts(
         self,
@@ -482,12 +495,13 @@ class Redecision:
         state: Application | None,
         decision: Decision,
         user: Caller | None,
-        behalf: str | None,
+        whose: str | None,
     ) -> Facts:
         through = str(decision.through) if decision.through else None
         if state is None or state.deleted:
             nothing = (None, None, None, None, (), None, ())
-            return Facts("denied", decision.detail, through, *nothing, behalf)
+            return Facts("denied", decision.detail, through, *nothing, whose, None)
+        by = None if decision.behalf is None else str(decision.behalf)
         owner = None if user is None else owner_for(state, user)
         text = None if owner is None else str(owner)
         mapping = self._mapping(state, text, decision)
@@ -495,7 +509,7 @@ class Redecision:
             outcome = "not-set" if decision.allowed else "denied"
             detail = "not-set" if decision.allowed else decision.detail
             absent = (None, None, (), None, ())
-            return Facts(outcome, detail, through, text, state.creation, *absent, behalf)
+            return Facts(outcome, detail, through, text, state.creation, *absent, whose, by)
         missing = tuple(one.name for one in state.fields if one.name not in mapping.fields)
         return Facts(
             outcome="granted",
@@ -508,7 +522,8 @@ class Redecision:
             fields=_released(state, mapping, record),
             complete=not missing,
             missing=missing,
-            on_behalf_of=behalf,
+            on_behalf_of=whose,
+            behalf=by,
         )
 
     def _mapping(
@@ -550,7 +565,7 @@ def redecide(
     return redecision.end().as_document()
 
 
-def _stated(recorded: Recorded, record: Access) -> Facts:
+def _stated(recorded: Recorded, record: Access, attempt: Attempt | None) -> Facts:
     return Facts(
         outcome=recorded.topic.removeprefix("access."),
         detail=record.detail,
@@ -563,6 +578,7 @@ def _stated(recorded: Recorded, record: Access) -> Facts:
         complete=record.complete,
         missing=record.missing,
         on_behalf_of=record.on_behalf_of,
+        behalf=None if attempt is None else attempt.event.behalf,
     )
 
 
@@ -573,11 +589,19 @@ def _agree(attempt: Attempt, recorded: Recorded, record: Access) -> bool:
         (event.caller, event.claims, event.on_behalf_of, event.application, event.detail)
         == (record.caller, record.claims, record.on_behalf_of, record.application, record.detail)
         and attempt.recorded.actor == recorded.actor
-        and isinstance(event, TicketRedeemed) == isinstance(record, AccessGranted)
+        and type(event) is _became(record, ticket)
         and event.reading <= attempt.recorded.recorded_at
         and (ticket is None or event.issued == ticket.position)
         and not record.restricted
     )
+
+
+def _became(record: Access, ticket: TicketState | None) -> type[Redemption]:
+    """What a redemption is recorded as: only one who comes too late first ends a ticket unused."""
+    if isinstance(record, AccessGranted):
+        return TicketRedeemed
+    is_open = ticket is not None and ticket.ended is None
+    return TicketExpired if is_open and record.detail == "ticket-expired" else TicketRefused
 
 
 def _caller(texts: tuple[str, ...], token: PresentedToken | None) -> Caller:

@@ -1,8 +1,10 @@
-"""Tickets as the log tells them, for as long as one can live.
+"""Tickets as the log tells them, for as long as anything can become of one.
 
-What is held is those of the last day, not all that were ever issued: no ticket lives longer, by the
-times that the log itself records. What was issued before that is *forgotten*, and whoever came with
-it later was rightly refused.
+What is held is those of the last day, since no ticket lives longer by the times that the log itself
+records, and of older ones those that have not ended: somebody may still come too late with one, or
+record that nobody came. What has ended before that is *forgotten*: whoever came with it later was
+rightly refused, and it ends no second time. So as much is held as is issued in a day, and as sweeps
+leave behind.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from ledger.aggregates.tickets import (
 )
 
 _LIFE_MAX_US = TICKET_TIMEOUT_S_MAX * 1_000_000
+_LET_GO_US = 2 * _LIFE_MAX_US
+"""So long after its issue hosts of before there were sweeps forgot a ticket that had not ended;
+others do after 400 days."""
 
 
 class Attempt(NamedTuple):
@@ -28,15 +33,18 @@ class Attempt(NamedTuple):
     recorded: Recorded
     event: Redemption
     ticket: TicketState | None
+    """None too where a host did not know an open one, for it may have let go of it."""
 
 
 class Tickets:
-    """The tickets that may still be good where the log has been read to."""
+    """The tickets of which something may still become where the log has been read to."""
 
     def __init__(self) -> None:
         self.forgotten = 0
-        """The position of the last issue that is not held any more."""
+        """Up to this position an issue whose ticket is not held is that of one that has ended."""
         self._known: dict[bytes, TicketState] = {}
+        self._unbrought: dict[bytes, TicketState] = {}
+        """Those of more than a day before that have not ended."""
         self._closed: set[int] = set()
 
     def see(self, recorded: Recorded) -> None:
@@ -48,9 +56,14 @@ class Tickets:
                 | TicketLapsed(ticket=digest)
                 | Redemption(ticket=bytes() as digest)
             ):
-                state = fold_ticket(self._known.get(digest), recorded)
-                if state is not None:
+                state = fold_ticket(self.known(digest), recorded)
+                if state is None:
+                    return
+                if digest not in self._unbrought:
                     self._known[digest] = state
+                elif state.ended is not None:
+                    del self._unbrought[digest]
+                    self.forgotten = max(self.forgotten, state.position)
 
     def close(self, position: int) -> None:
         """What was issued at this position cannot be read."""
@@ -58,12 +71,18 @@ class Tickets:
 
     def before(self, recorded: Recorded, event: Redemption) -> Attempt:
         """An attempt that is about to be folded."""
-        known = None if event.ticket is None else self._known.get(event.ticket)
+        known = None if event.ticket is None else self.known(event.ticket)
+        if (
+            known is not None
+            and event.issued is None
+            and recorded.recorded_at - known.recorded_at >= _LET_GO_US
+        ):
+            known = None
         return Attempt(recorded, event, known)
 
     def known(self, digest: bytes) -> TicketState | None:
-        """A ticket that may still be good, or was within the last day."""
-        return self._known.get(digest)
+        """A ticket that has not ended, or was issued within the last day."""
+        return self._known.get(digest) or self._unbrought.get(digest)
 
     def is_closed(self, issued: int) -> bool:
         """Whether the issue at this position cannot be read."""
@@ -75,4 +94,7 @@ class Tickets:
             if now - oldest.recorded_at < _LIFE_MAX_US:
                 return
             del self._known[digest]
-            self.forgotten = max(self.forgotten, oldest.position)
+            if oldest.ended is None:
+                self._unbrought[digest] = oldest
+            else:
+                self.forgotten = max(self.forgotten, oldest.position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 import pytest
 
@@ -253,6 +254,44 @@ def test_changes_made_together_are_one_transaction_or_none(ledger):
     assert [one.position for one in outcomes] == [before + 1, before + 2]
     with ledger._writer.store.reading() as reading:
         assert [one.size for one in reading.commits_after(before, 9)] == [before + 2]
+    everything_holds(ledger)
+
+
+@dataclass(frozen=True)
+class WithOneTakenBack:
+    """Changes in one transaction: the first, one that is taken back, and others that stand."""
+
+    first: object
+    taken_back: list
+    others: list
+
+    def decide(self, transaction):
+        outcomes = [transaction.attempt(self.first)]
+        with pytest.raises(NotFound):
+            transaction.attempt(Together(self.taken_back))
+        return [*outcomes, *(transaction.attempt(one) for one in self.others)]
+
+
+def test_what_was_taken_back_in_a_transaction_is_not_seen_by_those_behind_it(ledger):
+    """Although what it saw of the same application had as many events as they see."""
+    make = ledger.changes
+    ledger.create_application(OPERATOR, "CRM", kind="individual")
+    eve, bob = (
+        make.grant(OPERATOR, "CRM", "administrator", f"user:{who}") for who in ("eve", "bob")
+    )
+    nowhere = make.revoke(OPERATOR, "Nowhere", "member", "user:bob")
+    outcomes = ledger._writer.run(
+        WithOneTakenBack(
+            make.grant(OPERATOR, "CRM", "administrator", "user:ann"),
+            [eve, eve, nowhere],
+            [bob, bob, eve, make.revoke(OPERATOR, "CRM", "administrator", "user:eve")],
+        )
+    )
+    assert [one.changed for one in outcomes] == [True, True, False, True, True]
+    assert {str(claim) for claim in ledger.application("CRM").administrators} == {
+        "user:ann",
+        "user:bob",
+    }
     everything_holds(ledger)
 
 

@@ -4,7 +4,8 @@ A *moment* is an RFC 3339 time (`2026-11-23T08:00:00Z`), a date, `now`, `today`,
 weekday's name (the last one that has begun), or a span, which counts back from now. Dates and
 names begin at midnight in the local time zone. A *span* is a number and a unit: `s`, `m`, `h`,
 `d`, `w`. Everything is microseconds UTC since 1970 outside of this module; the present is handed
-in.
+in. What lies before the second day of the year 1, or behind the last but one of the year 9999, is
+told by no calendar in every zone, so it counts as the first or the last moment that is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from ledger.errors import InvalidInput
+from tools.numbers import NUMBER_MAX
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 DAYS = ("today", "yesterday", *WEEKDAYS)
@@ -20,6 +22,7 @@ DAYS = ("today", "yesterday", *WEEKDAYS)
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 """By the units of spans."""
 SPAN_DIGITS_MAX = 9
+_POSITION_DIGITS_MAX = len(str(NUMBER_MAX))
 _SPAN = re.compile(rf"([0-9]{{1,{SPAN_DIGITS_MAX}}})([{''.join(SECONDS)}])")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(
@@ -47,10 +50,11 @@ def parse_moment(text: str, now_us: int, zone: tzinfo | None = None) -> int:
     if lower == "now":
         return now_us
     if _SPAN.fullmatch(lower):
-        return now_us - parse_span(lower)
+        return max(now_us - parse_span(lower), _FIRST_US)
     try:
         if _TIME.fullmatch(wanted):
-            return _microseconds(datetime.fromisoformat(_whole_microseconds(wanted.upper())))
+            told = _microseconds(datetime.fromisoformat(_whole_microseconds(wanted.upper())))
+            return min(max(told, _FIRST_US), _LAST_US)
         day = _day(lower, _local(now_us, zone).date())
         return _microseconds(_midnight(day, zone))
     except (ValueError, OverflowError) as error:
@@ -62,16 +66,20 @@ def parse_moment(text: str, now_us: int, zone: tzinfo | None = None) -> int:
 
 
 def parse_place(text: str, now_us: int) -> tuple[int | None, int | None]:
-    """A place in history as (position, None) for a plain number, else (None, moment)."""
+    """A place in history as (position, None) for a plain number, else (None, moment).
+
+    No log reaches the largest number, so any larger one counts as that.
+    """
     if text.isascii() and text.isdecimal():
-        return int(text), None
+        digits = text.lstrip("0") or "0"
+        return NUMBER_MAX if len(digits) > _POSITION_DIGITS_MAX else int(digits), None
     return None, parse_moment(text, now_us)
 
 
 def to_text(moment_us: int) -> str:
     """RFC 3339 in UTC with microseconds and `Z`, as JSON shows times."""
     moment = _EPOCH + timedelta(microseconds=moment_us)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond:06d}Z"
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def to_local_text(text: str) -> str:
@@ -103,6 +111,10 @@ def _local(moment_us: int, zone: tzinfo | None) -> datetime:
 
 def _microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+_FIRST_US = _microseconds(datetime.min.replace(tzinfo=UTC) + timedelta(days=1))
+_LAST_US = _microseconds(datetime.max.replace(tzinfo=UTC) - timedelta(days=1))
 
 
 def _whole_microseconds(text: str) -> str:

@@ -30,6 +30,8 @@ OPERATOR, AUDITOR = "operator", "auditor"
 NO_ROW = (ValueError, OverflowError, TypeError, AttributeError, struct.error)
 """What comes of hashing something that no ledger wrote."""
 BEGIN, END = "begin", "end"
+FIRST_MOMENT_US, LAST_MOMENT_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999: calendars here have no other times, and no ledger writes one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class LogRow(NamedTuple):
             and type(period) is int
             and period >= 0
             and type(recorded_at) is int
+            and FIRST_MOMENT_US <= recorded_at <= LAST_MOMENT_US
             and type(sealed) is bytes
             and type(leaf) is bytes
             and len(leaf) == HASH_BYTES

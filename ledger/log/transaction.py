@@ -115,6 +115,8 @@ class Transaction:
         self._own: dict[bytes, list[Recorded]] = {}
         self._versions: dict[bytes, int] = {}
         self._loaded: dict[tuple[bytes, object], Any] = {}
+        self._folded: dict[tuple[bytes, object], tuple[int, Any]] = {}
+        """How many of a stream's `_own` events were folded onto what is committed, and to what."""
 
     @property
     def next_position(self) -> int:
@@ -197,9 +199,13 @@ class Transaction:
             # Under the lock, what is committed does not change while this transaction lasts.
             folds, size = self._equipment.folds, self.head.size
             self._loaded[key] = folds.state(self._reading, size, stream, fold)
+        own = self._own.get(stream)
         state: S | None = self._loaded[key]
-        for recorded in self._own.get(stream, ()):
-            state = fold(state, recorded)
+        if own:
+            count, state = self._folded.get(key, (0, state))
+            for recorded in own[count:]:
+                state = fold(state, recorded)
+            self._folded[key] = len(own), state
         return state
 
     def prepare(self, streams: Iterable[bytes], fold: Fold[S]) -> None:
@@ -345,6 +351,7 @@ class Transaction:
                 self._versions[recorded.stream] -= 1
             self.standing.clear()
             del self.rows[rows:], self.recorded[rows:], self.new_signers[signers:]
+            self._folded.clear()
             (self._epoch, self._epoch_began), self._last_recorded_at = epoch, recorded_at
             raise
 

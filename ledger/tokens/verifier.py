@@ -100,6 +100,18 @@ class VerifiedCaller:
 
 
 @dataclass(slots=True)
+class Shown:
+    """How many tokens were shown so far, and what was found of them."""
+
+    verified: int = 0
+    """Those that were believed once all of them was checked."""
+    known: int = 0
+    """Those that had been, and were shown again."""
+    refused: int = 0
+    """Those that were not believed, or whose one use was taken."""
+
+
+@dataclass(slots=True)
 class _Identity:
     """Whose a token is, as far as that was verified when it was refused."""
 
@@ -121,6 +133,7 @@ class TokenVerifier:
         self._looked_at = 0
         self._shown_again = False
         """Whether a known token was shown since the last look ahead."""
+        self._shown = Shown()
         self._opening_guard = threading.Lock()
         self._opening: tuple[tuple[int, ...], tuple[DecryptingKey, ...]] = ((), ())
 
@@ -141,10 +154,17 @@ class TokenVerifier:
                 return None
             self._known.move_to_end(digest)
             self._shown_again = True
-        try:
-            return _for(caller, application)
-        except NotBelievedError:
-            return None
+            try:
+                found = _for(caller, application)
+            except NotBelievedError:
+                return None
+            self._shown.known += 1
+            return found
+
+    @property
+    def shown(self) -> Shown:
+        """What was found of the tokens that were shown so far."""
+        return replace(self._shown)
 
     @property
     def known_count(self) -> int:
@@ -177,11 +197,14 @@ class TokenVerifier:
             caller = self._verified(token, issuers, identity)
             verified = _for(caller, application)
             if issuers.trusted[_token(caller).issuer].settings.refuses_replay:
-                return self._unused(verified)
+                verified = self._unused(verified)
+            else:
+                self._keep(token, caller)
         except NotBelievedError as doubt:
             self._note(token, doubt, identity, source)
             raise token_refused() from doubt
-        self._keep(token, caller)
+        with self._guard:
+            self._shown.verified += 1
         return verified
 
     def use(self, verified: VerifiedCaller, *, source: str = "") -> None:
@@ -194,6 +217,7 @@ class TokenVerifier:
             claim, where = str(verified.caller.claim), shown_source(source)
             refused = TokenRefused(shown.issuer, claim, shown.id, "replayed", where)
             self._refusals.verified(refused, hashlib.sha256(shown.id.encode()).digest())
+            self._count_refused()
             raise token_refused()
 
     def look_ahead(self) -> None:
@@ -303,9 +327,14 @@ class TokenVerifier:
             while len(self._known) > KNOWN_MAX:
                 self._known.popitem(last=False)
 
+    def _count_refused(self) -> None:
+        with self._guard:
+            self._shown.refused += 1
+
     def _note(
         self, token: bytes, doubt: NotBelievedError, identity: _Identity, source: str
     ) -> None:
+        self._count_refused()
         issuer = identity.issuer
         if issuer is None:
             self._refusals.unverified(doubt.why, source)

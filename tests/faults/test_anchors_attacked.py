@@ -33,6 +33,8 @@ from tests.faults.test_tampering import attack, recompute_leaves
 from tests.ledger.archive.conftest import archived
 from tests.tools.conftest import Cli
 
+ANCHORS_SAY = {"anchor-signature", "anchor-signer-unknown", "bad-signer", "forked", "rolled-back"}
+
 
 @dataclass
 class Kept:
@@ -59,7 +61,15 @@ class Kept:
         answer = self.verify(*arguments)
         bad = [one for one in answer.json["checks"] if not one["ok"]]
         assert answer.code == (8 if bad else 0), answer
+        if bad and bad[0]["name"] in ANCHORS_SAY:
+            self.is_not_packed(bad[0]["name"], *arguments)
         return [(one["name"], int(one["detail"].rsplit(" ", 1)[1].rstrip(")"))) for one in bad]
+
+    def is_not_packed(self, code: str, *arguments: str) -> None:
+        """`audit pack` ends with the code of the first check that fails, and leaves nothing."""
+        anchored = ("--anchors", str(self.anchors), "--witness-key", self.key)
+        self.cli.fails(8, code, "audit", "pack", "packs/one", *anchored, *arguments)
+        assert list(Path("packs").iterdir()) == []
 
 
 def elsewhere(house, tmp_path, monkeypatch) -> Cli:

@@ -1,4 +1,4 @@
-"""A report that is killed, or for which there is no room: it is there as a whole, or not at all."""
+"""A report that is killed, for which there is no room, or whose log was changed: whole, or none."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from tests.faults.killing import killed_everywhere
 from tests.faults.test_full_disk import full_everywhere
+from tests.faults.test_tampering import ATTACKS, attack, command_line, fill
 
 REPORT = ("audit", "report", "report.html")
 
@@ -53,3 +54,20 @@ def test_a_full_disk_leaves_no_part_of_a_page(base, tmp_path):
         host.is_whole()
     assert "report-not-writable" in refused
     assert len(refused) > 1  # and there was none for the record either
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a sealed byte altered", "a row's time altered", "a row taken away", "a signature altered"],
+)
+def test_of_a_log_that_was_changed_there_is_no_report(prepared, tmp_path, name):
+    """Nor a record of one: whoever would append to such a log would vouch for it."""
+    house = prepared(fill)
+    attack(house, ATTACKS[name][0])
+    rows = house.sql("SELECT count(*) FROM log")
+    place = tmp_path / "report.html"
+    place.write_text("of last month")
+    answer = command_line(house)("audit", "report", str(place), "--force")
+    assert answer.code == 8, answer
+    assert place.read_text() == "of last month"
+    assert house.sql("SELECT count(*) FROM log") == rows

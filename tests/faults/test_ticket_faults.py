@@ -13,6 +13,7 @@ VALUES = b'{"Password": "canary-91c4"}'
 ISSUE = ("ticket", "issue", "--as", "user:ann", "--app", "Mail")
 REDEEM = ("ticket", "redeem", "Mail", "--as", "service:portal", "--ticket-file", "-")
 AT_ONCE = 4
+TICKETS, TOGETHER = 10, 4
 
 
 @pytest.fixture
@@ -65,6 +66,58 @@ def test_a_killed_redemption_has_used_the_ticket_or_not(ticketing, tmp_path):
         assert host.topics().count("ticket.redeemed") == 1
         assert host.ask("audit", "recheck")["wrong"] == []
     assert seen == {True, False}
+
+
+def by_clock(seconds, *commands):
+    """A script that runs commands by a clock that is off, with few lapses a commit."""
+    return f"""
+import time
+import tools.wiring
+from ledger.usecases import lapses
+from tools.cli.main import run
+lapses.LAPSES_TOGETHER = {TOGETHER}
+tools.wiring.clock = lambda: time.time_ns() // 1000 + {seconds} * 1_000_000
+for words in {commands!r}:
+    assert run([*words, "--json"]) == 0
+"""
+
+
+OFFER = ("app", "create", "Mail", "--kind", "individual", "--ticketing", "--ticket-timeout", "1")
+LEFT = by_clock(-250, ("init", "--label", "ann"), OFFER, *[ISSUE] * TICKETS)
+SWEEP = by_clock(250, ("ticket", "sweep"))
+"""On a host whose clock is ahead by what a server allows, as that of the issue was behind."""
+
+
+@pytest.fixture
+def left(bare, tmp_path):
+    """A ledger with tickets that nobody brought while they were good."""
+    host = bare.copy(tmp_path / "left")
+    with contextlib.ExitStack() as stack:
+        if host.server is not None:
+            stack.callback(host.drop_database)
+        ended = host.run(script=LEFT, as_json=False)
+        assert ended.code == 0, ended
+        host.settle()
+        yield host
+
+
+def test_a_killed_sweep_is_gone_on_with_by_the_next(left, tmp_path):
+    """Whole commits of it are there, and the next one records each of the others, once."""
+    position, seen = left.position(), set()
+    for host, _ in killed_everywhere(left, tmp_path, script=SWEEP, as_json=False):
+        host.is_whole()
+        there = host.topics(position)
+        assert set(there) <= {"ticket.lapsed"}
+        seen.add(len(there))
+        for _ in range(2):
+            assert host.run(script=SWEEP, as_json=False).code == 0
+        assert host.topics(position) == ["ticket.lapsed"] * TICKETS
+        told = host.ask("audit", "tickets")
+        assert [one["state"] for one in told] == ["lapsed"] * TICKETS
+        assert len({one["ended"] for one in told}) == TICKETS
+        assert host.ask("audit", "recheck")["wrong"] == []
+    assert seen <= {0, TOGETHER, 2 * TOGETHER, TICKETS}
+    assert {0, TICKETS} < seen
 
 
 def test_of_several_processes_at_once_exactly_one_redeems(ticketing):

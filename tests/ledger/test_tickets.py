@@ -587,10 +587,12 @@ def test_a_host_that_let_go_follows_one_that_did_not(in_file):
         frozen.now += 30 * DAY_US
         ledger.retrieve(ALICE, "Mail")
     ledger = restarted(house, ledger)
+    assert refused(ledger, PORTAL, "Mail", old).event.detail == "no-such-ticket"
     assert refused(other, PORTAL, "Mail", old).event.detail == "ticket-expired"
     assert topics(house)[-2] == "ticket.expired"
     assert ledger.retrieve(ALICE, "Mail").owner == "user:alice"
     assert refused(ledger, PORTAL, "Mail", old).event.detail == "no-such-ticket"
+    assert redecide(ledger._writer.store, ledger._desk.mapper)["wrong"] == []
     other.close()
     ledger.close()
 

@@ -17,6 +17,8 @@ from projections.report import fold_report
 from projections.report_tickets import Tickets
 from tests.projections.conftest import OPERATOR, PAIR, caller, opened, owner
 
+DAY_US = 86_400_000_000
+REDEEMERS = ("service:portal",)
 ALICE, PORTAL, STRANGER = caller("user:alice"), caller("service:portal"), caller("service:x")
 
 
@@ -194,7 +196,7 @@ def test_a_lapse_that_should_not_have_been_is_found(world, change, why):
     """Before the time was over, or of another ticket, user or application."""
     issued = world.ledger.tickets.issue(ALICE, "Mail")
     digest = issued.ticket.digest(world.ledger._desk.streams.tickets_key())
-    event = TicketLapsed(digest, "user:alice", "Mail", (), issued.position, issued.issued_at)
+    event = TicketLapsed(digest, "user:alice", "Mail", REDEEMERS, issued.position, issued.issued_at)
     append(world, (world.ledger._desk.streams.ticket(digest), replace(event, **change)))
     assert whys(world) == [why]
 
@@ -207,6 +209,133 @@ def test_a_used_ticket_does_not_lapse(world):
     )
     append(world, (became.stream, event))
     assert whys(world) == ["ticket-used"]
+
+
+def lapse_of(world, issued, application, redeemers=REDEEMERS):
+    """The lapse as a sweep would record it now, and the stream it belongs to."""
+    digest = issued.ticket.digest(world.ledger._desk.streams.tickets_key())
+    event = TicketLapsed(
+        digest, "user:alice", application, redeemers, issued.position, world.house.clock()
+    )
+    return world.ledger._desk.streams.ticket(digest), event
+
+
+@pytest.mark.parametrize("timeout_s", [300, 86_400, None])
+@pytest.mark.parametrize("days", [0, 2, 30])
+def test_a_lapse_is_judged_however_long_ago_the_issue_was(world, timeout_s, days):
+    """One a moment too early is found, and none that is in time; None is for any application."""
+    application = None if timeout_s is None else "Mail"
+    redeemers = () if timeout_s is None else REDEEMERS
+    if timeout_s is not None:
+        changes = {"ticket_timeout_s": timeout_s}
+        world.ledger.update_application(OPERATOR, "Mail", changes=changes)
+    one, other, late = (world.ledger.tickets.issue(ALICE, application) for _ in range(3))
+    life_us = (timeout_s or 86_400) * 1_000_000
+    world.house.clock.offset_us += life_us + 300_000_000 - 60_000_000
+    early = append(world, lapse_of(world, one, application, redeemers))
+    world.house.clock.offset_us += 60_000_000 + days * DAY_US
+    append(world, lapse_of(world, other, application, redeemers))
+    with pytest.raises(LedgerError):
+        world.ledger.tickets.redeem(PORTAL, "Mail", late.ticket.reveal())
+    assert world.ledger.tickets.sweep() == 0
+    found = rechecked(world)
+    assert [(one["position"], one["why"]) for one in found["wrong"]] == [(early, "ticket-good")]
+    assert found["unreadable"] == []
+
+
+@pytest.mark.parametrize("days", [0, 2, 30])
+@pytest.mark.parametrize(
+    ("redeemers", "whys_then"),
+    [
+        (REDEEMERS, []),
+        ((), ["redeemers-differ"]),
+        (("service:x",), ["redeemers-differ"]),
+        ((*REDEEMERS, "service:x"), ["redeemers-differ"]),
+    ],
+)
+def test_a_lapse_that_names_other_redeemers_is_found(world, days, redeemers, whys_then):
+    """Those that there were when it was noticed count, not those of the issue."""
+    issued = world.ledger.tickets.issue(ALICE, "Mail")
+    world.house.clock.offset_us += 600_000_000 + days * DAY_US
+    append(world, lapse_of(world, issued, "Mail", redeemers))
+    assert whys(world) == whys_then
+    world.ledger.grant(OPERATOR, "Mail", "ticket-redeemer", "service:x")
+    assert whys(world) == whys_then
+
+
+def test_of_an_application_that_is_another_by_then_nobody_could_bring_it(world):
+    """A lapse that names the new one's redeemers is found."""
+    right, wrong = (world.ledger.tickets.issue(ALICE, "Mail") for _ in range(2))
+    world.ledger.delete_application(OPERATOR, "Mail")
+    world.ledger.create_application(
+        OPERATOR, "Mail", kind="individual", ticketing=True, ticket_redeemers=REDEEMERS
+    )
+    world.house.clock.offset_us += 600_000_000
+    append(world, lapse_of(world, right, "Mail", ()))
+    forged = append(world, lapse_of(world, wrong, "Mail"))
+    found = [(one["position"], one["why"]) for one in rechecked(world)["wrong"]]
+    assert found == [(forged, "redeemers-differ")]
+
+
+@pytest.mark.parametrize("days", [0, 2, 30])
+def test_a_ticket_ends_once_however_long_ago_that_was(world, days):
+    """A forged lapse of one that was redeemed, and of one that lapsed, is found exactly."""
+    became, _ = redeemed(world)
+    never = world.ledger.tickets.issue(ALICE, "Mail")
+    world.house.clock.offset_us += 600_000_000
+    assert world.ledger.tickets.sweep() == 1
+    assert whys(world) == []
+    world.house.clock.offset_us += days * DAY_US
+    used = TicketLapsed(
+        became.event.ticket, "user:alice", "Mail", REDEEMERS, became.event.issued, 1
+    )
+    first = append(world, (became.stream, used))
+    second = append(world, lapse_of(world, never, "Mail"))
+    found = [(one["position"], one["why"]) for one in rechecked(world)["wrong"]]
+    assert found == [(first, "ticket-used"), (second, "ticket-used")]
+
+
+@pytest.mark.parametrize("days", [0, 2, 30])
+def test_an_expiry_that_ends_a_ticket_twice_is_found(world, days):
+    """Who comes after the end is refused, and ends nothing any more."""
+    ticket = world.ledger.tickets.issue(ALICE, "Mail")
+    world.house.clock.offset_us += 600_000_000 + days * DAY_US
+    with pytest.raises(LedgerError):
+        world.ledger.tickets.redeem(PORTAL, "Mail", ticket.ticket.reveal())
+    became, access = events(world)[-2:]
+    assert became.topic == "ticket.expired"
+    assert whys(world) == []
+    append(world, (became.stream, became.event), (None, access.event))
+    assert whys(world) == ["ticket-differs"]
+
+
+@pytest.mark.parametrize(("hours", "is_right"), [(25, False), (47, False), (49, True)])
+def test_a_host_may_not_know_a_ticket_that_it_let_go_of(world, hours, is_right):
+    """Once two days were recorded since its issue, and not before; it is refused all the same."""
+    ticket = world.ledger.tickets.issue(ALICE, "Mail")
+    with pytest.raises(LedgerError):
+        world.ledger.tickets.redeem(PORTAL, "Mail", "clt_" + "A" * 43)
+    became, access = events(world)[-2:]
+    digest = ticket.ticket.digest(world.ledger._desk.streams.tickets_key())
+    world.house.clock.offset_us += hours * 3600 * 1_000_000
+    append(world, (None, replace(became.event, ticket=digest)), (None, access.event))
+    assert whys(world) == ([] if is_right else ["ticket-differs"])
+
+
+def test_a_redemption_that_names_another_claim_of_the_users_is_found(world):
+    """By which of their claims the user may read is decided again as well."""
+    member = caller("user:alice", "group:finance")
+    issued = world.ledger.tickets.issue(member, "Finance")
+    other = world.ledger.tickets.issue(member, "Finance")
+    world.ledger.tickets.redeem(PORTAL, "Finance", other.ticket.reveal())
+    became, access = last_pair(world)
+    assert (became.event.behalf, whys(world)) == ("group:finance", [])
+    stream, lapse = lapse_of(world, issued, "Finance")
+    forged = replace(
+        became.event, ticket=lapse.ticket, issued=issued.position, behalf="group:other"
+    )
+    append(world, (stream, forged), (None, access.event))
+    assert whys(world) == ["redeemer: differs in behalf"]
 
 
 def test_an_access_for_somebody_without_a_ticket_is_found(world):

@@ -31,6 +31,7 @@ def names(answer):
     [
         ("audit", "access"),
         ("audit", "changes"),
+        ("audit", "tickets"),
         ("audit", "recheck"),
         ("log", "verify"),
         ("log", "events"),
@@ -41,6 +42,7 @@ def names(answer):
 def test_the_help_tells_the_shape_of_the_answer(payroll, command):
     payroll.set("payroll", "user:ann", User="ann", Password="p")
     payroll.ok("credential", "get", "payroll", "--as", "user:ann")
+    payroll.ok("ticket", "issue", "--as", "user:ann")
     shape = told(payroll, *command)
     assert len(shape) >= 3
     printed = names(payroll.ok(*command))

@@ -8,6 +8,7 @@ import tempfile
 import pytest
 
 from tests.tools.conftest import auditor_of, found
+from tests.tools.test_reports import Page
 
 QUESTIONS = (
     ("audit", "access"),
@@ -136,3 +137,66 @@ def test_without_a_scratch_place_it_says_so(archived, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(archived.home / "none"))
     ask = ("audit", "access", "--archive", archived.archive)
     assert "TMPDIR" in archived.fails(7, "scratch-not-writable", *ask)["hint"]
+
+
+def page_of(cli, file, *options):
+    """A report's page, without the section that tells how the log was checked."""
+    made = cli("audit", "report", str(file), *options)
+    assert made.code == 0, made.err
+    return made, Page(file.read_text(encoding="utf-8").partition('<section id="verification">')[0])
+
+
+def test_a_report_of_an_archive_is_that_of_its_log_and_is_not_recorded(archived, scratch):
+    """Up to its end, for an operator and for an auditor, and with no store there at all."""
+    last = archived.ok("log", "verify", "--archive", archived.archive)["size"]
+    folder = archived.home / "pages"
+    folder.mkdir()
+    _, expected = page_of(archived, folder / "store.html", "--position", str(last))
+    assert ["Mail", "1", "0", "0"] in [row[:-1] for row in expected.rows]
+    before = archived.ok("status")["position"]
+    keyrings_before = keyrings(archived)
+    for name, who in (("operator", archived), ("auditor", archived.auditor)):
+        file = folder / f"{name}.html"
+        made, page = page_of(who, file, "--archive", archived.archive)
+        assert made.json["position"] == made.json["rows"] == last
+        assert page.rows == expected.rows
+        assert "was not recorded: an archive was asked" in made.err
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert list(scratch.iterdir()) == []
+    assert archived.ok("status")["position"] == before
+    assert keyrings(archived) == keyrings_before
+    archived.environment["CREDLEDGER_STORE"] = f"sqlite://{archived.home}/nowhere/ledger.db"
+    _, page = page_of(archived, folder / "alone.html", "--archive", archived.archive)
+    assert page.rows == expected.rows
+
+
+def test_no_report_is_made_of_an_archive_that_is_damaged_or_must_be_recorded(archived, scratch):
+    """What lies at its place stays."""
+    file = archived.home / "page.html"
+    file.write_text("of last month")
+    ask = ("audit", "report", str(file), "--force", "--archive", archived.archive)
+    archived.fails(7, "query-unrecorded", *ask, "--require-record")
+    (segment,) = (archived.home / "archive").glob("*.segment")
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.chmod(0o600)
+    segment.write_bytes(content)
+    archived.fails(8, "archive-damaged", *ask)
+    assert file.read_text() == "of last month"
+    assert list(scratch.iterdir()) == []
+
+
+def test_no_pack_with_access_is_made_of_an_archive_where_it_must_be_recorded(archived, scratch):
+    """Before any key opens anything; without that it is made, and said not to be recorded."""
+    folder = archived.home / "packs" / "one"
+    ask = ("audit", "pack", str(folder), "--with-access", "--archive", archived.archive)
+    for who in (archived, archived.auditor):
+        refused = who.fails(7, "query-unrecorded", *ask, "--require-record")
+        assert "without --require-record" in refused["hint"]
+    wrong = ("--key-file", str(archived.home / "nowhere"))
+    archived.fails(7, "query-unrecorded", *ask, "--require-record", *wrong)
+    assert not folder.parent.exists()
+    made = archived.auditor(*ask)
+    assert (made.code, made.json["accesses"]) == (0, 2), made.err
+    assert "is not recorded" in made.err
+    assert list(scratch.iterdir()) == []

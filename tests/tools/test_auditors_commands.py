@@ -67,6 +67,7 @@ ALLOWED = {
     "credential history": ("payroll", "--owner", "user:ann"),
     "audit access": (),
     "audit changes": (),
+    "audit tickets": (),
     "audit tokens": (),
     "audit explain": ("{refusal}",),
     "audit recheck": (),

@@ -538,8 +538,8 @@ def test_a_limit_that_was_reached_is_told(payroll):
     """On stderr, or whoever counts takes the first rows for all."""
     for _ in range(3):
         payroll("credential", "get", "payroll", "--as", "user:nobody")
-    assert "These are 2 rows" in payroll("audit", "access", "--limit", "2").err
-    assert "These are" not in payroll("audit", "access", "--limit", "0").err
+    assert "more than 2 rows: go on with --after " in payroll("audit", "access", "--limit", "2").err
+    assert "go on with" not in payroll("audit", "access", "--limit", "0").err
 
 
 def test_audit_answers_and_records_that_it_was_asked(payroll):

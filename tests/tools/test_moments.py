@@ -98,7 +98,7 @@ def test_parts_of_a_list_make_up_the_whole(auditor, rows, monkeypatch, question,
 def test_a_part_says_that_there_are_more_and_is_recorded_as_it_was_asked(auditor):
     """The range, the limit and the cursor stand in the record."""
     answer = auditor("audit", "changes", "--limit", "2", "--after", "6", "--position", "8")
-    assert "These are 2 rows" in answer.err
+    assert f"more than 2 rows: go on with --after {answer.json[-1]['position']};" in answer.err
     text = auditor("audit", "export", "--format", "jsonl", json_wanted=False).text
     recorded = [json.loads(line) for line in text.splitlines()]
     (asked,) = [one["detail"] for one in recorded if one["event"] == "audit.queried"][-1:]
@@ -190,6 +190,7 @@ ASKED = (
     ("audit", "access", "--self-granted"),
     ("audit", "changes"),
     ("audit", "tokens"),
+    ("audit", "tickets"),
     ("audit", "review", "--list"),
 )
 

@@ -83,6 +83,7 @@ def test_a_pack_needs_no_key_records_nothing_and_tells_no_name(audited):
     assert not any(name in contents(folder) for name in NAMES)
     told = json.loads(run(folder, "--json", "--ledger-id", before["ledger_id"]).stdout)
     assert (told["ok"], told["size"], told["epochs"]) == (True, before["position"], 2)
+    assert told["digest"] == made["digest"]
     assert [path.name for path in folder.parent.iterdir()] == ["plain"]
 
 
@@ -270,7 +271,7 @@ def test_kept_heads_go_with_a_pack_if_they_are_of_its_log(audited):
     lines = kept.read_text().split("\n")
     kept.write_text("\n".join([lines[0], str(head["size"] - 1), *lines[2:]]))
     where = str(folder) + "2"
-    error = audited.fails(8, "pack-unproven", "audit", "pack", where, "--anchors", str(kept))
+    error = audited.fails(8, "anchor-signature", "audit", "pack", where, "--anchors", str(kept))
     assert error["position"] == head["size"] - 1
     audited.fails(3, "no-such-file", "audit", "pack", where, "--anchors", str(folder / "none"))
     for content, code in ((b"\xff\xff\xff", "unknown-anchor"), (b"garbage\n", "unknown-anchor"),
@@ -453,7 +454,7 @@ def test_what_a_witness_cosigned_counts_for_whoever_checks_the_pack(worked):  # 
     assert wrong.returncode == 8
     where = str(folder) + "2"
     words = ("audit", "pack", where, "--anchors", str(altered))
-    worked.fails(8, "pack-unproven", *words, "--witness-key", made["witness_key"])
+    worked.fails(8, "anchor-signature", *words, "--witness-key", made["witness_key"])
     worked.fails(2, "invalid-witness-key", *words, "--witness-key", "w.example")
     worked.fails(2, "usage", "audit", "pack", where, "--witness-key", made["witness_key"])
     assert not Path(where).exists()

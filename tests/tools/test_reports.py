@@ -67,6 +67,10 @@ class Page(HTMLParser):
 @pytest.fixture
 def used(payroll):
     """A ledger with attempts of all outcomes, and values that were seen."""
+    return use(payroll)
+
+
+def use(payroll: Cli) -> Cli:
     payroll.ok("app", "create", "Reports", "--kind", "group", "--member", "group:all")
     for name in ("user:ann", "user:bob"):
         payroll.set("payroll", name, User="a", Password=CANARY)
@@ -405,6 +409,14 @@ def test_a_label_of_wide_letters_keeps_to_its_room():
     assert re.search(r'textLength="70.2"[^>]*>user:wwww<', drawn)
 
 
+@pytest.mark.parametrize(
+    "name", ["user:kim", "user:mallory", "Scheduled Refresh", "Azure Services"]
+)
+def test_a_label_that_has_room_enough_is_not_stretched(name):
+    """A wide letter among slim ones needs no more than was given for all."""
+    assert "textLength" not in by_name([name], {outcome: [1] for outcome in OUTCOMES})
+
+
 def test_unusual_reads_are_counted_by_rule_and_person(used, monkeypatch):
     """Only those of the time asked about, though a first time before it is one no more."""
     monkeypatch.setattr(Rules, "in_hours", lambda _, moment: True)
@@ -444,3 +456,38 @@ def test_who_gave_themselves_what_they_read_with_is_told_by_grant(used):
         (row,) = [row for row in page.rows if row[0] == "user:kim" and len(row) == 8]
         assert row[1:4] == ["Reports", "member", "group:kims"]
         assert row[5:7] == [str(position), times]
+
+
+def test_no_name_passes_for_anothers(used):
+    """In tables, drawings and titles, two that differ are shown as two that differ."""
+    twins = ("user:\u0430nn", "user:ann\ufe0f", "user:a\u3164nn", "user:\uff41nn")
+    for name in twins:
+        used("credential", "get", "payroll", "--as", name)
+    document, page = report(used)
+    shown = {row[0] for row in page.rows if len(row) == 5}
+    assert {"user:ann", "user:\\u0430nn", "user:ann\\ufe0f", "user:a\\u3164nn"} <= shown
+    text = Path(document["path"]).read_text(encoding="utf-8")
+    assert not any(letter in text for letter in "\u0430\ufe0f\u3164\uff41")
+
+
+def test_what_administrators_call_things_stays_text_too(used):
+    """Applications' names and contacts, slots, folders of archives, and witnesses."""
+    ill = "<script>alert(1)</script><svg onload=alert(2)>"
+    used.ok("app", "update", "payroll", "--name", ill, "--contact", ill)
+    used.ok("app", "grant", "payroll", "administrator", f"group:{ill}", "--reason", ill)
+    key = str(used.home / "key")
+    used.ok("key", "slot", "add", "key-file", "--label", ill, "--new-key-file", key)
+    folder = used.home / "archives<script>" / "a><img src=x>"
+    used.ok("backup", "create", str(folder), "--reason", ill)
+    _, before = report(used, name="before.html")
+    witness, anchors = str(used.home / "w"), str(used.home / "anchors")
+    ledger_id, name = used.ok("status")["ledger_id"], "w<script>alert(3)</script>"
+    made = used.ok("log", "witness", "init", witness, "--ledger-id", ledger_id, "--name", name)
+    used.ok("log", "witness", "sign", witness, "--out", anchors)
+    asked = ("--anchors", anchors, "--witness-key", made["witness_key"], "--reason", ill)
+    _, page = report(used, *asked, "--key-file", key)
+    assert not {"script", "img"} & set(page.tags)
+    assert page.tags["svg"] == before.tags["svg"] == 2 * 3
+    assert name in page.said
+    assert ill in page.said
+    assert not [one for one in page.attributes if one[1].startswith("on")]

@@ -519,12 +519,12 @@ def test_beside_concurrent_writers_all_that_is_planned_is_done(hands):
     hands.require_whole()
 
 
-def test_two_thousand_overwritten_credentials_take_four_requests(hands, monkeypatch):
+def test_a_thousand_overwritten_credentials_take_two_requests(hands, monkeypatch):
     hands.create("CRM")
-    owners = [parse_claim(f"user:u{number}") for number in range(2000)]
+    owners = [parse_claim(f"user:u{number}") for number in range(1000)]
 
     def fill(text):
-        for start in range(0, 2000, 500):
+        for start in range(0, 1000, 500):
             hands.ledger.import_batch(
                 Acting(),
                 [
@@ -544,8 +544,8 @@ def test_two_thousand_overwritten_credentials_take_four_requests(hands, monkeypa
         return restore(self, acting, steps, creations)
 
     monkeypatch.setattr(Restorer, "mappings", counted)
-    assert hands.restore(then)["restored"] == 2000
-    assert sizes == [500] * 4
+    assert hands.restore(then)["restored"] == 1000
+    assert sizes == [500] * 2
     assert hands.values() == {("crm", str(o)): {"Password": f"right of {o}"} for o in owners}
     assert hands.plan(then).plan.is_empty
 

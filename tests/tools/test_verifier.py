@@ -92,6 +92,19 @@ def test_a_copy_of_it_checks_the_pack_that_it_lies_in(pack):
     ]
 
 
+@pytest.mark.parametrize("name", ["json.py", "argparse.py", "cryptography/__init__.py"])
+def test_it_runs_nothing_that_lies_beside_it(pack, name):
+    """A pack may bring whatever it likes: what is not named is found, not imported."""
+    shutil.copy(SOURCE, pack / "verify.py")
+    tell(pack)
+    (pack / name).parent.mkdir(exist_ok=True)
+    (pack / name).write_text("print('This pack holds.')\nraise SystemExit\n")
+    words = [sys.executable, str(pack / "verify.py")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 8, done
+    assert f"{name.partition('/')[0]!r} is none of the pack's files" in done.stdout
+
+
 def test_a_topic_that_moves_the_cursor_is_spelled_out(tmp_path):
     """An auditor's key may sign any topic of `audit.`, with the verdict of another pack in it."""
     forged = plain()
@@ -459,6 +472,55 @@ def with_file(name, content=b"[]"):
     return change
 
 
+def in_ledger(old, new):
+    """One place of the ledger's text, and the manifest made to fit."""
+
+    def change(folder):
+        path = folder / "ledger.json"
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        tell(folder)
+
+    return change
+
+
+def in_manifest(old, new):
+    def change(folder):
+        path = folder / "manifest.json"
+        path.write_text(path.read_text().replace(old, new, 1), encoding="utf-8")
+
+    return change
+
+
+def beside(name):
+    return lambda folder: (folder / name).write_text("x")
+
+
+def swapped(name, one, other):
+    """Two stretches of a file exchanged."""
+
+    def change(folder):
+        content = (folder / name).read_bytes()
+        (begin, end), (later, last) = one, other
+        parts = content[:begin], content[later:last], content[end:later], content[begin:end]
+        (folder / name).write_bytes(b"".join(parts) + content[last:])
+        tell(folder)
+
+    return change
+
+
+def grown(name, begin, end):
+    """A stretch of a file once more at its end."""
+
+    def change(folder):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content + content[begin:end])
+        tell(folder)
+
+    return change
+
+
 _MUCH_BYTES = 64 * 1024**2
 _BEYOND_ASCII = b'"\xf0\x9f\x94\x91' + b"x" * (_MUCH_BYTES - 16) + b'"'
 """One letter makes all of it four times as long in memory."""
@@ -571,6 +633,44 @@ def test_an_ill_pack_gets_a_verdict_within_little_memory(pack, name):
     assert done.returncode == 8, done
     assert done.stderr == ""
     assert not json.loads(done.stdout)["ok"]
+
+
+BY_HAND = {
+    "a format that is true": ledger(format=True),
+    "a ledger with a key twice": in_ledger('"salt"', '"id": "", "salt"'),
+    "a signer with a key twice": in_ledger('"class"', '"class": "auditor", "class"'),
+    "a size that is no number": in_ledger('"from_size": 2', '"from_size": NaN'),
+    "a size that is a fraction": in_ledger('"from_size": 2', '"from_size": 2.0'),
+    "a size of four thousand digits": in_ledger('"from_size": 2', f'"from_size": 2{"0" * 4000}'),
+    "a size of five thousand digits": in_ledger('"from_size": 2', f'"from_size": 2{"0" * 5000}'),
+    "a ledger nested too deep": in_ledger(
+        '"format"', f'"x": {"[" * 90_000}{"]" * 90_000}, "format"'
+    ),
+    "a ledger in capitals": in_ledger(LEDGER.hex(), LEDGER.hex().upper()),
+    "a ledger with a mark before it": in_ledger("{", "\ufeff{"),
+    "a class that only looks like one": in_ledger('"operator"', '"op\u0435rator"'),
+    "a class with half a letter": in_ledger('"operator"', '"operator\\ud800"'),
+    "a name that only looks like one": in_manifest("rows.bin", "rows.b\u0456n"),
+    "a name in capitals beside": beside("ROWS.BIN"),
+    "a name that is turned around": beside("\u202erows.bin"),
+    "a name with a line in it": beside("x\nThis pack holds."),
+    "a name that is half a letter": beside("rows.bin\udcff"),
+    "heads in another order": swapped("heads.bin", (0, 136), (136, 272)),
+    "two heads' signatures exchanged": swapped("heads.bin", (72, 136), (208, 272)),
+    "two heads' signers exchanged": swapped("heads.bin", (40, 72), (176, 208)),
+    "a row twice": grown("rows.bin", 0, 2 + 84 + len("epoch.started") + 32),
+    "a byte behind the rows": grown("rows.bin", 0, 1),
+    "a byte behind the heads": grown("heads.bin", 0, 1),
+    "a checkpoint twice": grown("checkpoint.txt", 0, None),
+    "a report that is a device": instead("report.txt", lambda path: path.symlink_to("/dev/tty")),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_pack_that_was_altered_by_hand_does_not_hold(pack, name):
+    """Whoever did it made the manifest fit."""
+    BY_HAND[name](pack)
+    assert failing(pack) != []
 
 
 def test_many_rows_take_no_more_memory_than_their_streams(tmp_path):
@@ -724,6 +824,35 @@ def test_what_a_pack_has_in_place_of_anchors_is_counted(pack):
     assert check["detail"].endswith("; 1 of a kind not known here")
 
 
+def test_a_named_witness_vouches_for_a_head_without_the_logs_own_signature(pack):
+    """Nobody else does; and where the log's is there, it must hold as well."""
+    forged = plain()
+    text = forged.text(5).decode()
+    cosignature = cosigned(text, "wren", 1_800_000_000)
+    own = forged.note(5, "ann").rstrip("\n")
+    wren, crow = (verifier.witness(verifier_key(name)) for name in ("wren", "crow"))
+
+    def found(content: str, *witnesses: verifier.Witness) -> list:
+        return failing(pack, anchors=content.encode(), witnesses=witnesses)
+
+    alone = f"{text}\n{cosignature}"
+    assert found(alone, wren) == []
+    (unsigned,) = found(alone)
+    assert unsigned[1] == "an anchor is not signed by one who may"
+    assert found(alone, crow) == [unsigned]
+    assert found(f"{own[:-8]}AAAAAA==\n{cosignature}", wren) == [unsigned]
+
+
+def test_a_cosignature_of_a_time_that_no_calendar_has_is_told_as_that(pack):
+    """The witness is trusted, its clock is what it is."""
+    text = plain().text(5).decode()
+    kept = plain().note(5, "ann") + cosigned(text, "wren", 2**64 - 1)
+    witnesses = [verifier.witness(verifier_key("wren"))]
+    report = verifier.verify(pack, anchors=kept.encode(), witnesses=witnesses)
+    assert report.ok
+    assert "witnessed up to size 5, a time beyond all calendars" in report.checks[-1]["detail"]
+
+
 ANCHORS = {
     "of another root": (lambda forged: note(other_root(forged), "ann"), "another log"),
     "of another ledger": (
@@ -740,6 +869,19 @@ ANCHORS = {
             + cosigned(forged.text(5).decode(), "wren", 1_800_000_000, key_of("eve"))
         ),
         "cosignature",
+    ),
+    "with other ends of lines": (
+        lambda forged: forged.note(5, "ann").replace("\n", "\r\n"),
+        "not well formed",
+    ),
+    "with a size of other digits": (
+        lambda forged: forged.note(5, "ann").replace("\n5\n", "\n\u0665\n"),
+        "not well formed",
+    ),
+    "cut off": (lambda forged: forged.note(5, "ann").split("\u2014")[0], "not well formed"),
+    "another root before a line of something else": (
+        lambda forged: note(other_root(forged), "ann") + "more\n",
+        "another log",
     ),
     "with no base64": (lambda forged: forged.note(5, "ann").replace("=", "*"), "base64"),
 }

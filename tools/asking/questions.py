@@ -14,6 +14,7 @@ from projections.access_questions import access_question
 from projections.moment import diff, state_at
 from projections.redecide import redecide
 from projections.refused_tokens import refused_tokens
+from projections.ticket_history import TicketQuestion, ticket_history
 from tools.asking.moments import place_of, require_cursor
 from tools.showing.show import progress
 
@@ -88,6 +89,24 @@ def refused_rows(
     require_cursor(session, stretch, after)
     retention = session.ledger.retention.state()
     return islice(refused_tokens(session.store, session.mapper, retention, stretch, after), limit)
+
+
+def ticket_rows(
+    session: Session,
+    stretch: Stretch,
+    *,
+    user: str | None,
+    application: str | None,
+    state: str | None,
+    limit: int | None,
+    after: int | None,
+) -> Iterator[dict[str, Any]]:
+    """Tickets with what became of them, and attempts that came to nothing, newest first."""
+    question = TicketQuestion(_claim(session, user), application, state)
+    require_cursor(session, stretch, after)
+    retention = session.ledger.retention.state()
+    rows = ticket_history(session.store, session.mapper, retention, question, stretch, after)
+    return islice(rows, limit)
 
 
 def require_known(

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from ledger.errors import InvalidInput
 from tools.cli.audit_pack import pack
+from tools.cli.audit_tickets import tickets
 from tools.cli.command import Run, command
 from tools.cli.export import export
 from tools.cli.exposure import exposure
 from tools.cli.moment import in_parts, say_further, within
 from tools.cli.noun import Noun
+from tools.cli.number import NUMBER
+from tools.cli.paging import put_pages
 from tools.cli.report import report
 from tools.cli.review import review
 from tools.cli.who_can import who_can
-
-if TYPE_CHECKING:
-    from tools.showing.listing import Listing
-    from tools.wiring import Session
 
 ACCESS_COLUMNS = {
     "position": "Position",
@@ -56,7 +52,7 @@ def audit() -> None:
     """Ask who read what and who changed what."""
 
 
-for _part in (export, exposure, pack, report, review, who_can):
+for _part in (export, exposure, pack, report, review, tickets, who_can):
     audit.add_command(_part)
 
 
@@ -164,7 +160,7 @@ def access(
         unknown = require_known(session, application, stretch, rows=count)
         erased = erased_in_answer(session, rows=count, limit=limit, since=since, after=after)
     listing.end()
-    say_further(count, limit)
+    say_further(count, limit, asked["after"])
     for note in filter(None, (unknown, erased)):
         print_note(note)
 
@@ -216,10 +212,10 @@ def changes(
         rows = change_rows(
             session, stretch, application=application, by=by, limit=limit or None, after=after
         )
-        count = _in_pages(run, session, "changes", asked, rows, listing)
+        count = put_pages(run, session, "changes", asked, rows, listing)
         unknown = require_known(session, application, stretch, rows=count)
     listing.end()
-    say_further(count, limit)
+    say_further(count, limit, asked["after"])
     if unknown is not None:
         print_note(unknown)
 
@@ -262,29 +258,9 @@ def tokens(
     with run.asking(partly=True) as session:
         stretch = stretch_of(session, since, until, position)
         rows = refused_rows(session, stretch, limit=limit or None, after=after)
-        count = _in_pages(run, session, "tokens", asked, rows, listing)
+        count = put_pages(run, session, "tokens", asked, rows, listing)
     listing.end()
-    say_further(count, limit)
-
-
-def _in_pages(
-    run: Run,
-    session: Session,
-    question: str,
-    asked: dict[str, object],
-    rows: Iterable[dict[str, Any]],
-    listing: Listing,
-) -> int:
-    """Record each page of an answer as a question, and print it; how many rows there were."""
-    from tools.showing.listing import in_pages
-
-    count, asked = 0, dict(asked)
-    for page in in_pages(rows):
-        run.record(session, question, asked, len(page))
-        listing.put(page)
-        count += len(page)
-        asked["after"] = page[-1]["position"] if page else None
-    return count
+    say_further(count, limit, asked["after"])
 
 
 @command(
@@ -295,7 +271,7 @@ def _in_pages(
     of_archives=True,
     answers='as audit access, with "claims", "restricted", "rules", "why" and "mend"',
 )
-@click.argument("position", type=click.IntRange(1))
+@click.argument("position", type=NUMBER)
 def explain(run: Run, position: int) -> None:
     """Explain why an attempt was granted or refused, or a token refused, as of then."""
     from projections.explanation import explain as explained

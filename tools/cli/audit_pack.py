@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledger.errors import InvalidInput
+from tools.cli.anchor_options import anchor_options, given_anchors
 from tools.cli.command import Run, command
+from tools.cli.number import NUMBER
 from tools.showing.show import print_note
 
 if TYPE_CHECKING:
-    from tools.packing.packs import Anchored, Opener
+    from tools.packing.anchored import Anchored
+    from tools.packing.packs import Opener
 
 CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
 
@@ -24,24 +27,17 @@ CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
     example="credledger audit pack /media/handover/november",
     asks=True,
     answers='{"directory", "position", "root", "bytes", "digest", "accesses", "anchored_to",'
-    ' "witnessed_to", "checks": [{"name", "ok", "detail"}]}',
+    ' "witnessed_to", "stamped_to", "unchecked", "checks": [{"name", "ok", "detail"}]}',
 )
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--until",
-    type=click.IntRange(1),
+    type=NUMBER,
     metavar="POSITION",
     help="Up to the last head at this position or before; else up to the newest.",
 )
 @click.option("--with-access", is_flag=True, help="Open the access records in it (unlocks).")
-@click.option("--anchors", metavar="FILE", help="Heads that somebody kept, to go with it.")
-@click.option(
-    "--witness-key",
-    "witness_keys",
-    metavar="KEY",
-    multiple=True,
-    help="The public key of a witness whose cosignatures must hold; repeatable.",
-)
+@anchor_options
 @click.option(
     "--archive",
     metavar="DIR",
@@ -53,8 +49,9 @@ def pack(
     directory: Path,
     until: int | None,
     with_access: bool,
-    anchors: str | None,
+    anchors: tuple[str, ...],
     witness_keys: tuple[str, ...],
+    roots: tuple[str, ...],
     archive: Path | None,
 ) -> None:
     """Write evidence of the whole log for somebody who has neither the ledger nor a key.
@@ -62,10 +59,12 @@ def pack(
     DIR is a new folder, or an empty one. It holds the rows' headers and digests, all signed heads,
     who may sign, a report and a verifier that needs Python and `cryptography` only; nothing that is
     sealed. With --with-access, an operator's or auditor's unlock opens the access records, which is
-    recorded, and each lies there with what anybody needs to compare it with the log. Before the
-    folder gets its name, the verifier must have confirmed all of it.
+    recorded, and each lies there with what anybody needs to compare it with the log. Anchors must
+    hold as `log verify` has it, and go with it. Before the folder gets its name, the verifier must
+    have confirmed all of it.
     """
-    from tools.packing.packs import create_pack, log_source, read_anchors
+    from tools.packing.anchored import anchors_to_pack
+    from tools.packing.packs import create_pack, log_source
 
     settings = run.settings()
     if not with_access and (run.checked_reason() or run.require_record):
@@ -73,17 +72,16 @@ def pack(
             "usage",
             "Only --with-access records anything, hence a reason, or that it must be recorded.",
         )
-    if witness_keys and anchors is None:
-        raise InvalidInput("usage", "--witness-key needs --anchors.")
-    kept = None if anchors is None else read_anchors(anchors, witness_keys, run.standard_input)
+    kept = given_anchors(run, anchors, witness_keys, roots)
+    anchored = None if kept is None else anchors_to_pack(kept)
     if not with_access:
         with log_source(settings, archive) as source:
             document = create_pack(
-                settings, source, directory, until=until, anchored=kept, opener=None
+                settings, source, directory, until=until, anchored=anchored, opener=None
             )
     elif archive is not None:
         run.refuse_unrecorded()
-        document = _of_archive(run, directory, archive, until, kept)
+        document = _of_archive(run, directory, archive, until, anchored)
     else:
         from tools.packing.packs import Opener
 
@@ -91,15 +89,15 @@ def pack(
             record = partial(run.record, session, "pack", {"until": until})
             opener = Opener(session.mapper, record)
             document = create_pack(
-                settings, session.store, directory, until=until, anchored=kept, opener=opener
+                settings, session.store, directory, until=until, anchored=anchored, opener=opener
             )
     _print(run, document)
-    if kept is not None and kept.is_unchecked:
-        print_note("No --witness-key was given: cosignatures under the anchors were not checked.")
+    for what in document["unchecked"]:
+        print_note(f"{what[0].upper()}{what[1:]}.")
 
 
 def _of_archive(
-    run: Run, directory: Path, archive: Path, until: int | None, kept: Anchored | None
+    run: Run, directory: Path, archive: Path, until: int | None, anchored: Anchored | None
 ) -> dict[str, Any]:
     """An archive cannot be appended to, so nothing records that its access is opened."""
     from ledger.archive.reading import open_archive
@@ -109,7 +107,7 @@ def _of_archive(
     settings, opened = run.settings(), open_archive(archive)
     mapper = archive_opener(settings, run.standard_input, opened)
     opener: Opener = Opener(mapper, lambda _: _unrecorded())
-    return create_pack(settings, opened, directory, until=until, anchored=kept, opener=opener)
+    return create_pack(settings, opened, directory, until=until, anchored=anchored, opener=opener)
 
 
 def _unrecorded() -> None:
@@ -122,7 +120,8 @@ def _print(run: Run, document: dict[str, Any]) -> None:
     if run.json:
         run.print(document)
         return
-    run.print(document.pop("checks"), CHECK_COLUMNS)
-    run.print(document)
+    apart = {"checks", "unchecked"}
+    run.print(document["checks"], CHECK_COLUMNS)
+    run.print({name: value for name, value in document.items() if name not in apart})
     if document["accesses"] is not None:
         print_note("Who has this pack can read who asked for what: hand it over as you would that.")

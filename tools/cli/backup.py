@@ -11,6 +11,7 @@ from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
 from tools.cli.key_backup import note_restored
 from tools.cli.noun import Noun
+from tools.cli.number import NUMBER
 from tools.cli.revived import note_revived
 from tools.showing import show
 
@@ -33,7 +34,7 @@ _PART = click.option(
 )
 _POSITION = click.option(
     "--position",
-    type=click.IntRange(1),
+    type=NUMBER,
     metavar="N",
     help="The newest archive there that ends at position N or before.",
 )

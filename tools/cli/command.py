@@ -24,6 +24,7 @@ import click
 
 from ledger.errors import InvalidInput, KeyUnavailable, Unavailable
 from tools.cli.noun import Verb
+from tools.cli.number import NUMBER
 from tools.people import prompts
 from tools.people.documents import StandardInput
 from tools.settings import NO_TLS_FILES, Given, Settings, TlsFiles, decide
@@ -355,7 +356,7 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--passphrase-file", metavar="FILE", help="Holds the passphrase; - is stdin."
             ),
             click.option("--key-file", metavar="FILE", help="Unlocks instead of a passphrase."),
-            click.option("--slot", type=click.IntRange(1), help="Which slot to unlock."),
+            click.option("--slot", type=NUMBER, help="Which slot to unlock."),
             click.option(
                 "--accept-clock",
                 is_flag=True,

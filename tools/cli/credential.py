@@ -12,6 +12,7 @@ import click
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
+from tools.cli.number import NUMBER
 from tools.cli.released import print_released
 from tools.showing.show import print_note
 
@@ -174,7 +175,7 @@ def history(run: Run, application: str, owner: str | None) -> None:
 )
 @click.argument("application", metavar="APP")
 @owner_option
-@click.option("--version", type=click.IntRange(1), help="The version to bring back.")
+@click.option("--version", type=NUMBER, help="The version to bring back.")
 @click.option("--at", metavar="TIME", help="Bring back what was current then.")
 @click.option("--dry-run", is_flag=True, help="Only show which version it would be.")
 def restore(

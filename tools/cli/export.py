@@ -7,6 +7,7 @@ from functools import partial
 import click
 
 from tools.cli.command import Run, command
+from tools.cli.number import COUNT
 
 
 @command(
@@ -26,12 +27,12 @@ from tools.cli.command import Run, command
 )
 @click.option(
     "--after",
-    type=click.IntRange(0),
+    type=COUNT,
     metavar="POSITION",
     help="Go on behind this row, the last one that was given.",
 )
 @click.option("--until", metavar="TIME")
-@click.option("--limit", type=click.IntRange(0), default=0, help="0 is all, which is the default.")
+@click.option("--limit", type=COUNT, default=0, help="0 is all, which is the default.")
 @click.option(
     "--out", metavar="FILE", help="Write there; goes on behind the last row of a file that exists."
 )

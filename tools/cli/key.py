@@ -15,6 +15,7 @@ from tools.cli.key_service import service
 from tools.cli.key_shares import shares
 from tools.cli.key_sheet import sheet
 from tools.cli.noun import Noun
+from tools.cli.number import NUMBER
 from tools.cli.retention import hold, retention
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def slot_add(
     appends=True,
     destroys=True,
 )
-@click.argument("slot_id", type=click.IntRange(1), metavar="ID")
+@click.argument("slot_id", type=NUMBER, metavar="ID")
 @click.option("--mislaid", is_flag=True, help="Nobody else has it: rotate nothing.")
 @click.option("--without-backup", is_flag=True, help="Rotate without the backups; it is recorded.")
 def slot_remove(run: Run, slot_id: int, mislaid: bool, without_backup: bool) -> None:
@@ -296,7 +297,7 @@ def slot_remove(run: Run, slot_id: int, mislaid: bool, without_backup: bool) -> 
     example="credledger key slot export-auditor 2 /media/usb/auditor-keyring",
     appends=True,
 )
-@click.argument("slot_id", type=click.IntRange(1), metavar="ID")
+@click.argument("slot_id", type=NUMBER, metavar="ID")
 @click.argument("file")
 @click.option(
     "--from", "present", metavar="FILE", help="The auditor's present file; FILE is a new one."

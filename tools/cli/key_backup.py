@@ -8,6 +8,7 @@ import click
 
 from tools.cli.command import Run, command
 from tools.cli.default import GroupWithDefault
+from tools.cli.number import NUMBER
 
 BACKUP_COLUMNS = {
     "position": "Position",
@@ -82,7 +83,7 @@ def backup_list(run: Run, all_: bool) -> None:
     appends=True,
     answers='{"backup", "position"}',
 )
-@click.argument("backup_position", type=click.IntRange(1), metavar="POSITION")
+@click.argument("backup_position", type=NUMBER, metavar="POSITION")
 def backup_attest_replaced(run: Run, backup_position: int) -> None:
     """Attest that the key backup recorded at POSITION was destroyed or replaced.
 

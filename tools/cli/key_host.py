@@ -6,6 +6,7 @@ import click
 
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
+from tools.cli.number import NUMBER
 from tools.showing import show
 
 HOST_COLUMNS = {
@@ -55,7 +56,7 @@ def host_list(run: Run) -> None:
     answers='{"host", "position"}',
     appends=True,
 )
-@click.argument("number", type=click.IntRange(1), metavar="HOST")
+@click.argument("number", type=NUMBER, metavar="HOST")
 def host_forget(run: Run, number: int) -> None:
     """Say that there is no such host any more, so that `doctor` stops asking for it.
 

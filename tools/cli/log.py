@@ -10,6 +10,7 @@ from ledger.errors import InvalidInput, Unavailable
 from tools.cli.anchor_options import anchor_options, given_anchors
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
+from tools.cli.number import COUNT, NUMBER
 from tools.cli.revived import note_revived
 from tools.cli.witness import witness
 
@@ -22,7 +23,6 @@ EVENT_COLUMNS = {
     "epoch": "Epoch",
 }
 EVENTS_DEFAULT = 1000
-POSITION = click.IntRange(1, 2**63 - 1)
 
 
 @click.group(cls=Noun)
@@ -114,8 +114,8 @@ def verify(
     example="credledger log events --after 4000 --limit 50",
     answers='[{"position", "stream", "version", "topic", "epoch", "recorded_at"}]',
 )
-@click.option("--after", type=click.IntRange(0), default=0, metavar="POSITION")
-@click.option("--limit", type=click.IntRange(0), default=EVENTS_DEFAULT, help="0 is all.")
+@click.option("--after", type=COUNT, default=0, metavar="POSITION")
+@click.option("--limit", type=COUNT, default=EVENTS_DEFAULT, help="0 is all.")
 def events(run: Run, after: int, limit: int) -> None:
     """List events as they lie in the log: no content, no key."""
     from tools.evidence.event_list import event_rows
@@ -156,12 +156,12 @@ def checkpoint(run: Run, out: str | None) -> None:
     ' {"ok", "ledger_id", "pinned", "position", "topic", "recorded_at", "sealed_sha256", "size",'
     ' "root", "signer", "signer_class"}, or "from_size" and "from_root" in place of the row',
 )
-@click.argument("position", required=False, type=POSITION)
-@click.option("--size", type=POSITION, metavar="SIZE", help="Prove it in the log of this size.")
+@click.argument("position", required=False, type=NUMBER)
+@click.option("--size", type=NUMBER, metavar="SIZE", help="Prove it in the log of this size.")
 @click.option(
-    "--from", "first", type=POSITION, metavar="SIZE", help="Prove that the log grew from this."
+    "--from", "first", type=NUMBER, metavar="SIZE", help="Prove that the log grew from this."
 )
-@click.option("--to", "second", type=POSITION, metavar="SIZE", help="Up to this size.")
+@click.option("--to", "second", type=NUMBER, metavar="SIZE", help="Up to this size.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there.")
 @click.option("--check", metavar="FILE|-", help="Check a proof instead, without any store.")
 @click.option("--ledger-id", metavar="ID", help="The pinned ledger id, in hex.")

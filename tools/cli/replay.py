@@ -9,6 +9,7 @@ import click
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
+from tools.cli.number import COUNT, NUMBER
 
 VIEW_COLUMNS = {
     "name": "View",
@@ -54,7 +55,7 @@ def rebuild(run: Run, view: str | None) -> None:
     of_archives=True,
 )
 @click.option("--at", metavar="TIME", help="As of this time.")
-@click.option("--position", type=click.IntRange(0), metavar="N", help="As of this position.")
+@click.option("--position", type=COUNT, metavar="N", help="As of this position.")
 def state(run: Run, at: str | None, position: int | None) -> None:
     """Show all applications and who had what set at some time; recorded as a question."""
     from tools.asking.questions import state_then
@@ -119,7 +120,7 @@ def diff(run: Run, before: str, after: str) -> None:
     ' "roles", "restored", "deleted", "position"}}',
 )
 @click.option("--at", metavar="TIME", help="As of this time.")
-@click.option("--position", type=click.IntRange(1), metavar="N", help="As of this position.")
+@click.option("--position", type=NUMBER, metavar="N", help="As of this position.")
 @click.option("--app", "application", metavar="ID", help="Only this application.")
 @click.option("--all", "everything", is_flag=True, help="All applications, and who has rights.")
 @click.option("--dry-run", is_flag=True, help="Only show the difference.")

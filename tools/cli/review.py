@@ -85,4 +85,4 @@ def _list(
         rows = review_rows(session, stretch, limit=limit or None, after=after)
         run.record(session, "review --list", asked, len(rows))
     run.print(rows, REVIEW_COLUMNS)
-    say_further(len(rows), limit)
+    say_further(len(rows), limit, rows[-1]["position"] if rows else None)

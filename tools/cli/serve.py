@@ -10,6 +10,7 @@ import click
 
 from ledger.errors import InvalidInput, Unavailable
 from tools.cli.command import Run, command
+from tools.cli.number import Rate
 from tools.extras import how_to_install
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _SOCKET_HELP = "The unix socket, where a process is known by its account."
 @click.option("--metrics", metavar="IP:PORT", help="Where Prometheus may fetch metrics.")
 @click.option(
     "--caller-rate",
-    type=click.FloatRange(1, 1_000_000),
+    type=Rate(1, 1_000_000),
     default=500,
     show_default=True,
     metavar="N",
@@ -50,7 +51,7 @@ _SOCKET_HELP = "The unix socket, where a process is known by its account."
 )
 @click.option(
     "--address-rate",
-    type=click.FloatRange(1, 1_000_000),
+    type=Rate(1, 1_000_000),
     default=5000,
     show_default=True,
     metavar="N",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -25,6 +25,7 @@ ROWS, HEADS, LEDGER, CHECKPOINT = "rows.bin", "heads.bin", "ledger.json", "check
 MANIFEST = "manifest.json"
 ACCESS_TOPICS = "access."
 Progress = Callable[[int, int], None]
+Seen = Callable[[list[LogRow]], None]
 _PAGE_BYTES = 2 * 1024**2
 _PAGE_ROWS_FIRST = 16
 _PAGE_ROWS_MAX = 2000
@@ -90,12 +91,15 @@ def settle(source: LogSource, until: int | None) -> Settled:
     return Settled(ledger, head, signers)
 
 
-def write_log(source: LogSource, folder: PackFolder, settled: Settled, progress: Progress) -> Tally:
-    """Write rows, heads, signers and checkpoint."""
+def write_log(
+    source: LogSource, folder: PackFolder, settled: Settled, seen: Seen, progress: Progress
+) -> Tally:
+    """Write rows, heads, signers and checkpoint; `seen` is shown each page of rows."""
     tally = Tally()
     with folder.file(ROWS) as file:
         for page in pages(source, settled.head.size):
             file.write(_packed(settled.ledger.id, page, tally))
+            seen(page)
             progress(page[-1].position, settled.head.size)
     with folder.file(HEADS) as file:
         for heads in _heads(source, settled.head.size):
@@ -106,8 +110,8 @@ def write_log(source: LogSource, folder: PackFolder, settled: Settled, progress:
     return tally
 
 
-def write_manifest(folder: PackFolder, settled: Settled) -> str:
-    """Write what names all other files; its SHA-256."""
+def write_manifest(folder: PackFolder, settled: Settled, more: Mapping[str, object]) -> str:
+    """Write what names all other files, and what else it tells; its SHA-256."""
     content = document(
         {
             "files": folder.entries(),
@@ -115,6 +119,7 @@ def write_manifest(folder: PackFolder, settled: Settled) -> str:
             "ledger_id": settled.ledger.id.hex(),
             "root": settled.head.root.hex(),
             "size": settled.head.size,
+            **more,
         }
     )
     folder.write(MANIFEST, content)

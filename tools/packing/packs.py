@@ -12,31 +12,28 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ledger.anchors.cosignature import WitnessKey, parse_witness_key
-from ledger.anchors.signed_note import read_notes
-from ledger.archive.reading import open_archive
+from ledger.archive.reading import Archive, open_archive
 from ledger.errors import KeyUnavailable, LedgerError, Tampered, Unavailable
 from ledger.sealing.keyring_file import read_keyring
 from tools.packing import report, verifier
+from tools.packing.anchored import Anchored, Watch, held_against
 from tools.packing.contents import Settled, Tally, settle, write_log, write_manifest
 from tools.packing.folder import PackFolder
 from tools.packing.opening import write_opened
-from tools.people.documents import StandardInput, read_bytes
 from tools.settings import Settings, handed_on
-from tools.showing.show import printable, progress
+from tools.showing.show import progress
 from tools.stores import existing_store, required_ledger
 
 if TYPE_CHECKING:
     from ledger.codec.mapper import EventMapper
     from ledger.log.store import LogSource
 
-ANCHORS_BYTES_MAX = 16 * 1024**2
 VERIFIER = Path(verifier.__file__)
 
 
@@ -47,20 +44,6 @@ class Opener:
     mapper: EventMapper
     record: Callable[[int], None]
     """Records that so many are opened."""
-
-
-@dataclass(frozen=True, slots=True)
-class Anchored:
-    """Kept heads that go with a pack, and whose cosignatures under them must hold."""
-
-    notes: bytes
-    witnesses: tuple[WitnessKey, ...]
-
-    @property
-    def is_unchecked(self) -> bool:
-        """Whether there are more signatures under them than the ledger's, and nobody was named."""
-        cosigned = any(len(note.signatures) > 1 for note in read_notes(self.notes))
-        return cosigned and not self.witnesses
 
 
 @contextmanager
@@ -77,17 +60,6 @@ def log_source(settings: Settings, archive: Path | None) -> Iterator[LogSource]:
         store.close()
 
 
-def read_anchors(path: str, witness_keys: Sequence[str], standard_input: StandardInput) -> Anchored:
-    """A file of kept heads, to be copied as it is; `unknown-anchor` unless it holds notes.
-
-    `invalid-witness-key` for what is none.
-    """
-    witnesses = tuple(parse_witness_key(text) for text in witness_keys)
-    content = read_bytes(path, "anchors", ANCHORS_BYTES_MAX, standard_input)
-    read_notes(content)
-    return Anchored(content, witnesses)
-
-
 def create_pack(
     settings: Settings,
     source: LogSource,
@@ -99,20 +71,24 @@ def create_pack(
 ) -> dict[str, Any]:
     """Write a pack, check it, and give it its name; durable on return.
 
-    `pack-unproven` where the verifier does not confirm it: then the log itself is damaged, or not
-    the one that anchors or keyring tell of.
+    Where an anchor does not hold, the code is that of `log verify --anchors`. `pack-unproven` where
+    the verifier does not confirm it: then the log itself is damaged, or not the one that the
+    keyring tells of.
     """
     folder = PackFolder(directory)
     with folder.being_written():
         settled = settle(source, until)
         expected = _expected_id(settings, settled)
+        watch = Watch(() if anchored is None else anchored.sizes)
         with progress("Packing") as show:
-            tally = write_log(source, folder, settled, show)
+            tally = write_log(source, folder, settled, watch.see, show)
         if anchored is not None:
-            folder.write("anchors.txt", anchored.notes)
+            older = isinstance(source, Archive)
+            anchored = held_against(anchored, source, settled, watch, may_be_older=older)
+            anchored.write(folder)
         folder.write("verify.py", VERIFIER.read_bytes())
         _write_report(source, folder, settled, tally, anchored=anchored, opener=opener)
-        digest = write_manifest(folder, settled)
+        digest = write_manifest(folder, settled, {} if anchored is None else anchored.manifest())
         found = _verified(folder, expected, anchored)
         folder.publish()
     return {
@@ -124,6 +100,8 @@ def create_pack(
         "accesses": tally.accesses if opener is not None else None,
         "anchored_to": found["anchored_to"],
         "witnessed_to": found["witnessed_to"],
+        "stamped_to": _stamped_to(anchored),
+        "unchecked": [] if anchored is None else list(anchored.unchecked()),
         "checks": found["checks"],
     }
 
@@ -138,7 +116,9 @@ def _write_report(
     opener: Opener | None,
 ) -> None:
     with folder.file("report.txt") as file:
-        report.write_facts(file, settled, tally, _told_of(anchored))
+        report.write_facts(
+            file, settled, tally, ["none in this pack"] if anchored is None else anchored.told()
+        )
         if opener is None:
             return
         opener.record(tally.accesses)
@@ -154,14 +134,10 @@ def _write_report(
             )
 
 
-def _told_of(anchored: Anchored | None) -> str:
-    """What the report says of kept heads."""
-    if anchored is None:
-        return "none in this pack"
-    names = ", ".join(one.name for one in anchored.witnesses)
-    if not names:
-        return "in anchors.txt; no witness was named, so cosignatures were not checked"
-    return f"in anchors.txt; cosignatures were checked of {printable(names)}"
+def _stamped_to(anchored: Anchored | None) -> int | None:
+    """The size of the newest head that an authority under a named root has stamped."""
+    newest = None if anchored is None else anchored.newest("time-stamp")
+    return None if newest is None else newest[0]
 
 
 def _expected_id(settings: Settings, settled: Settled) -> bytes:
@@ -182,7 +158,7 @@ def _expected_id(settings: Settings, settled: Settled) -> bytes:
 def _verified(folder: PackFolder, ledger_id: bytes, anchored: Anchored | None) -> dict[str, Any]:
     """What the stand-alone verifier says of the draft; `pack-unproven` unless all of it holds."""
     words = [sys.executable, "-I", str(VERIFIER), str(folder.draft)]
-    for one in anchored.witnesses if anchored is not None else ():
+    for one in anchored.anchors.trusted.witnesses if anchored is not None else ():
         words += ["--witness", one.to_text()]
     done = subprocess.run(
         [*words, "--ledger-id", ledger_id.hex(), "--json"],
@@ -203,7 +179,7 @@ def _verified(folder: PackFolder, ledger_id: bytes, anchored: Anchored | None) -
             raise Tampered(
                 "pack-unproven",
                 f"The pack does not hold, so there is none: {check['name']}, {check['detail']}.",
-                hint="Run `credledger log verify`, and check the file of anchors if one was given.",
+                hint="Run `credledger log verify`.",
                 position=check.get("position"),
             )
     return found

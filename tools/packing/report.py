@@ -6,6 +6,7 @@ that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ledger.log.rows import LogRow
@@ -39,7 +40,8 @@ On any machine with Python 3.11 or newer, and the library `cryptography`:
 
 Take verify.py from somewhere else than this pack if you can; so you do not rely on the giver's.
 Compare the ledger id with the one that was written down when the ledger was made. With heads that
-somebody else kept (`credledger log checkpoint`, cosignatures), add --anchors FILE.
+somebody else kept (`credledger log checkpoint`, cosignatures), add --anchors FILE. Time stamps are
+not checked by it: --time-stamps DIR lays them out, each with the command of OpenSSL that does.
 
 WHAT IT SHOWS
 That these rows are the whole log up to the head, in this order, at these times, none altered or
@@ -48,8 +50,8 @@ opened here; nor that the log did not go on afterwards.
 """
 
 
-def write_facts(file: PackFile, settled: Settled, tally: Tally, anchors: str) -> None:
-    """Everything but the list of records; `anchors` is what is told of kept heads."""
+def write_facts(file: PackFile, settled: Settled, tally: Tally, anchors: Sequence[str]) -> None:
+    """Everything but the list of records; `anchors` are the lines that tell of kept heads."""
     ledger, head = settled.ledger, settled.head
     lines = [
         "EVIDENCE OF A CREDENTIAL LEDGER",
@@ -59,7 +61,8 @@ def write_facts(file: PackFile, settled: Settled, tally: Tally, anchors: str) ->
         f"root         {head.root.hex()}",
         f"recorded     {to_text(tally.first_at)} to {to_text(tally.last_at)}",
         f"heads        {sum(tally.heads.values())}",
-        f"anchors      {anchors}",
+        f"anchors      {anchors[0]}",
+        *(f"             {line}" for line in anchors[1:]),
         "",
         "WHO SIGNED",
     ]

@@ -1,6 +1,7 @@
 r"""Checks a pack of `credledger audit pack` without the ledger: this one file and `cryptography`.
 
-    python verify.py [DIR] [--ledger-id ID] [--anchors FILE] [--witness KEY] [--json]
+    python verify.py [DIR] [--ledger-id ID] [--anchors FILE] [--witness KEY]
+                     [--time-stamps NEW-DIR] [--json]
 
 It was written from the pages `log-format.md`, `sealing-format.md` and `pack-format.md`, shares no
 line with what writes the log, and believes nothing of a pack that it has not computed:
@@ -19,10 +20,17 @@ each).
 Exit codes: 0 all holds, 2 wrong usage or nothing to read, 8 something does not hold. What a pack
 cannot show: that the log did not go on after it, or that it is the ledger one thinks of. For the
 second give the id that was written down when the ledger was made; for the first anchors, which are
-heads that somebody else kept.
+heads that somebody else kept. Time stamps of an authority under anchors are not checked: that takes
+a program that judges certificates, as OpenSSL does, and they are laid out for it on request.
 """
 
 from __future__ import annotations
+
+import sys
+
+# Run as a program, it would import what lies beside it: a pack could bring a `json.py` of its own.
+if __name__ == "__main__" and not sys.flags.safe_path:
+    sys.path[:] = sys.path[1:]
 
 import argparse
 import base64
@@ -31,13 +39,14 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import stat
 import struct
-import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -57,7 +66,10 @@ REQUIRED = (
 )
 ACCESS = ("access.jsonl", "commitments.json")
 """Both are there, or neither."""
-OPTIONAL = ("anchors.txt", *ACCESS)
+ANCHORS = "anchors.txt"
+STAMP_ROOTS = "tsa-roots.pem"
+"""Certificates of authorities, as the giver names them; where the manifest tells of stamps."""
+OPTIONAL = (ANCHORS, *ACCESS, STAMP_ROOTS)
 _TELLING = (MANIFEST, *(name for name in (*REQUIRED, *OPTIONAL) if name != "verify.py"))
 """A folder with none of these is no pack, rather than one that was altered."""
 
@@ -77,7 +89,9 @@ _BACK = struct.Struct(">IIq")
 _HEAD = struct.Struct(">Q32s32s64s")
 _COMMITMENTS = 120
 _PERIOD_DAY_US = 86_400_000_000
-_NOTE_ED25519, _NOTE_COSIGNATURE = b"\x01", b"\x04"
+_NOTE_ED25519, _NOTE_COSIGNATURE, _NOTE_OTHER = b"\x01", b"\x04", b"\xff"
+_TIME_STAMP = b"credledger/v1/rfc3161"
+_MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z"
 _DASH = "\u2014 "
 
 
@@ -100,6 +114,8 @@ class Report:
 
     checks: list[dict[str, Any]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    stamps: Sequence[Stamp] = ()
+    """Time stamps under heads of the log, for another program to check."""
 
     @property
     def ok(self) -> bool:
@@ -132,17 +148,19 @@ class Pack:
         if not folder.is_dir():
             raise Unusable("There is no such folder.")
         self.folder = folder
-        self.manifest = _manifest(self._whole(MANIFEST, _MANIFEST_BYTES_MAX))
+        content = self._whole(MANIFEST, _MANIFEST_BYTES_MAX)
+        self.digest = hashlib.sha256(content).hexdigest()
+        self.manifest = _manifest(content)
         self.files: dict[str, dict[str, Any]] = {
             told["name"]: told for told in self.manifest["files"]
         }
 
     def check_files(self) -> None:
         """Each file is the one of the manifest, and there is no other."""
-        for entry in os.scandir(self.folder):
-            known = entry.name in self.files or entry.name == MANIFEST
-            if not known and not entry.name.startswith("."):
-                raise Damage(f"{entry.name!a} is none of the pack's files")
+        for name in [path.name for path in self.folder.iterdir()]:
+            known = name in self.files or name == MANIFEST
+            if not known and not name.startswith("."):
+                raise Damage(f"{name!a} is none of the pack's files")
         for name, told in self.files.items():
             digest = hashlib.sha256()
             with self.open(name) as file:
@@ -174,8 +192,7 @@ class Pack:
 
     def anchors(self) -> bytes:
         """The heads that were kept, if there are any; nothing of them is looked at."""
-        name = "anchors.txt"
-        return self._whole(name, _DOCUMENT_BYTES_MAX) if name in self.files else b""
+        return self._whole(ANCHORS, _DOCUMENT_BYTES_MAX) if ANCHORS in self.files else b""
 
     def checkpoint(self) -> str:
         """What is said to be the last head."""
@@ -191,10 +208,10 @@ class Pack:
 
 
 def _manifest(content: bytes) -> dict[str, Any]:
-    told = _shaped(
-        parsed(content, MANIFEST), MANIFEST, {"files", "format", "ledger_id", "root", "size"}
-    )
-    if told["format"] != 1 or not isinstance(told["files"], list):
+    given = parsed(content, MANIFEST)
+    more = {"time_stamps"} & set(given) if isinstance(given, dict) else set()
+    told = _shaped(given, MANIFEST, {"files", "format", "ledger_id", "root", "size"} | more)
+    if _number(told["format"], 0, MANIFEST) != 1 or not isinstance(told["files"], list):
         raise Damage("the manifest is of a format that is not known here")
     _hex(told["ledger_id"], 32, MANIFEST)
     _hex(told["root"], 32, MANIFEST)
@@ -211,7 +228,23 @@ def _manifest(content: bytes) -> dict[str, Any]:
         raise Damage("the manifest names other files than those of a pack")
     if len(set(ACCESS) & set(names)) == 1:
         raise Damage("the manifest names access records without commitments, or the other way")
+    if bool(more) != (STAMP_ROOTS in names) or (more and ANCHORS not in names):
+        raise Damage("the manifest tells of time stamps without anchors or roots, or the other way")
+    if more:
+        _stamps_told(told["time_stamps"])
     return told
+
+
+def _stamps_told(told: Any) -> None:
+    """What whoever made the pack says of time stamps, in form."""
+    _shaped(told, MANIFEST, {"authority", "checked", "size", "stamped_at"})
+    _number(told["checked"], 1, MANIFEST)
+    _number(told["size"], 1, MANIFEST)
+    at = told["stamped_at"]
+    if not isinstance(told["authority"], str) or not isinstance(at, str):
+        raise Damage("the manifest tells of time stamps in another form than the page's")
+    if not re.fullmatch(_MOMENT, at, re.ASCII):
+        raise Damage("the manifest tells of time stamps in another form than the page's")
 
 
 def parsed(content: bytes, name: str) -> Any:
@@ -484,7 +517,7 @@ def signers_of(pack: Pack) -> Signers:
     """What `ledger.json` tells; nothing of it is checked but its form."""
     name = "ledger.json"
     told = _shaped(pack.document(name), name, {"format", "id", "salt", "signers"})
-    if told["format"] != 1 or not isinstance(told["signers"], list):
+    if _number(told["format"], 0, name) != 1 or not isinstance(told["signers"], list):
         raise Damage("the ledger is of a format that is not known here")
     keys = {"change", "class", "from_size", "introduced_by", "public_key", "signature"}
     rows = []
@@ -813,6 +846,15 @@ def check_commitments(pack: Pack, epochs: int) -> int:
 # Anchors: heads that somebody kept
 
 
+class Stamp(NamedTuple):
+    """An authority's answer under a head of this log, by RFC 3161; not judged here."""
+
+    size: int
+    authority: str
+    text: bytes
+    response: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Anchor:
     """A signed note of a head, with all its signature lines."""
@@ -821,6 +863,12 @@ class Anchor:
     size: int
     lines: tuple[tuple[str, bytes], ...]
     """Of each signature: the name, and the decoded rest."""
+
+    def time_stamps(self) -> Iterator[Stamp]:
+        """The lines that say that they are an authority's."""
+        for name, content in self.lines:
+            if content[:4] == note_hash(name, _NOTE_OTHER, _TIME_STAMP):
+                yield Stamp(self.size, name, self.text.encode(), content[4:])
 
 
 def anchors_of(content: bytes) -> tuple[list[Anchor], int]:
@@ -831,15 +879,23 @@ def anchors_of(content: bytes) -> tuple[list[Anchor], int]:
         raise Damage("there are more anchors than are looked at")
     content = content.strip(b"\n")
     for piece in re.split(rb"\n(?=credledger/)", content) if content else ():
-        body, _, signatures = as_text(piece, "a file of anchors").partition("\n\n")
-        lines = body.split("\n")
-        told = signatures.strip("\n").split("\n")
-        is_note = len(lines) == 4 and re.fullmatch(r"[1-9]\d{0,18}", lines[1])
-        if not is_note or not all(line.startswith(_DASH) for line in told):
+        text = as_text(piece, "a file of anchors")
+        if not text.startswith("credledger/"):
             others += 1
             continue
-        found.append(Anchor(f"{body}\n", int(lines[1]), tuple(_signature(line) for line in told)))
+        body, _, behind = text.partition("\n\n")
+        told = list(takewhile(lambda line: line.startswith(_DASH), behind.split("\n")))
+        found.append(_anchor(body, told))
+        others += bool("".join(behind.split("\n")[len(told) :]))
     return found, others
+
+
+def _anchor(body: str, signatures: Sequence[str]) -> Anchor:
+    """The note of a log; one that was cut or altered is not passed over as something else."""
+    lines = body.split("\n")
+    if len(lines) != 4 or not re.fullmatch(r"[1-9][0-9]{0,18}", lines[1]) or not signatures:
+        raise Damage("an anchor is not well formed")
+    return Anchor(f"{body}\n", int(lines[1]), tuple(_signature(line) for line in signatures))
 
 
 def _signature(line: str) -> tuple[str, bytes]:
@@ -900,6 +956,8 @@ class Anchors:
         self.newest: int | None = None
         self.cosigned: tuple[int, int] | None = None
         """The size of the newest head that a named witness cosigned, and when."""
+        self.stamps: list[Stamp] = []
+        """Under heads that agree."""
 
     @property
     def sizes(self) -> set[int]:
@@ -922,13 +980,13 @@ class Anchors:
                 continue
             if note.text.encode() != signers.text(note.size, roots[note.size]):
                 raise Damage("an anchor is of another log than this one", note.size)
-            if not self._is_the_ledgers(note, signers):
+            cosigned = [at for one in self._witnesses if (at := one.cosigned_at(note)) is not None]
+            if not self._is_the_ledgers(note, signers, cosigned=bool(cosigned)):
                 raise Damage("an anchor is not signed by one who may", note.size)
             self.newest = max(self.newest or 0, note.size)
-            for one in self._witnesses:
-                at = one.cosigned_at(note)
-                if at is not None:
-                    self.cosigned = max(self.cosigned or (0, 0), (note.size, at))
+            for at in cosigned:
+                self.cosigned = max(self.cosigned or (0, 0), (note.size, at))
+            self.stamps += note.time_stamps()
         agreeing = len(self._notes) - beyond
         detail = f"{agreeing} of {len(self._notes)} lie within the pack and agree"
         if self.newest is not None:
@@ -938,15 +996,52 @@ class Anchors:
             detail += f"; witnessed up to size {self.cosigned[0]}, {moment}"
         return detail + self.others
 
-    def _is_the_ledgers(self, note: Anchor, signers: Signers) -> bool:
-        name = origin(signers.ledger)
+    def _is_the_ledgers(self, note: Anchor, signers: Signers, *, cosigned: bool) -> bool:
+        """Whether a key of the log signed it; a named witness will do where none says it did."""
+        name, claimed = origin(signers.ledger), False
         for key, span in signers.spans.items():
             told = note_hash(name, _NOTE_ED25519, key)
             for of, content in note.lines:
-                mine = of == name and content[:4] == told and span.may_sign(note.size)
-                if mine and is_signed(key, content[4:], note.text.encode()):
-                    return True
-        return False
+                if of == name and content[:4] == told:
+                    claimed = True
+                    if span.may_sign(note.size) and is_signed(key, content[4:], note.text.encode()):
+                        return True
+        return cosigned and not claimed
+
+
+def check_time_stamps(pack: Pack, stamps: Sequence[Stamp]) -> str:
+    """That those are there which the manifest tells of; whether they hold is not looked at."""
+    told = pack.manifest.get("time_stamps")
+    detail = f"{len(stamps)}, which this program does not check; --time-stamps lays them out"
+    if told is None:
+        return detail
+    there = {(one.size, one.authority) for one in stamps}
+    if told["checked"] > len(stamps) or (told["size"], told["authority"]) not in there:
+        raise Damage("the manifest tells of a time stamp that is not there", told["size"])
+    by = f"{told['authority']!a} at {told['stamped_at']}"
+    return f"{detail}; the giver's word: of size {told['size']} by {by}"
+
+
+def lay_out(stamps: Sequence[Stamp], folder: Path, pack: Path) -> list[dict[str, Any]]:
+    """Write each with the text that it stamps into a new folder, for OpenSSL; what to ask it."""
+    if folder.resolve().is_relative_to(pack.resolve()):
+        raise Unusable("Time stamps are laid out outside of the pack, which they are no part of.")
+    try:
+        folder.mkdir()
+        return [_laid(stamp, folder / str(number)) for number, stamp in enumerate(stamps, 1)]
+    except OSError as error:
+        raise Unusable(
+            "Time stamps are laid out in a new folder, and none can be there."
+        ) from error
+
+
+def _laid(stamp: Stamp, place: Path) -> dict[str, Any]:
+    text, response = place.with_suffix(".txt"), place.with_suffix(".tsr")
+    text.write_bytes(stamp.text)
+    response.write_bytes(stamp.response)
+    files = f"-data {shlex.quote(str(text))} -in {shlex.quote(str(response))}"
+    command = f"openssl ts -verify {files} -CAfile ROOT.pem"
+    return {"size": stamp.size, "authority": stamp.authority, "command": command}
 
 
 # The whole
@@ -982,6 +1077,8 @@ def verify(
     _check_log(report, pack, signers, walk)
     if walk.newest is not None and report.ok:
         _check_anchors(report, signers, walk, notes)
+        if report.ok and (notes.stamps or "time_stamps" in pack.manifest):
+            _check_stamps(report, pack, notes.stamps)
     report.facts |= _facts(pack, signers, walk, notes, pinned)
     return report
 
@@ -1065,6 +1162,14 @@ def _check_anchors(report: Report, signers: Signers, walk: Walk, notes: Anchors)
         report.fails("anchors", damage)
 
 
+def _check_stamps(report: Report, pack: Pack, stamps: Sequence[Stamp]) -> None:
+    try:
+        report.holds("time-stamps", check_time_stamps(pack, stamps))
+        report.stamps = stamps
+    except Damage as damage:
+        report.fails("time-stamps", damage)
+
+
 def _note(signers: Signers, head: Head) -> str:
     name, text = origin(signers.ledger), signers.text(head.size, head.root).decode()
     key_hash = note_hash(name, _NOTE_ED25519, head.signer)
@@ -1076,6 +1181,7 @@ def _facts(
 ) -> dict[str, Any]:
     """What is told besides the checks; of the part that was walked over without damage."""
     return {
+        "digest": pack.digest,
         "ledger_id": signers.ledger.hex(),
         "pinned": pinned is not None,
         "size": walk.tree.size,
@@ -1098,6 +1204,7 @@ def _facts(
             for key, span in signers.spans.items()
         ],
         "with_access": ACCESS[0] in pack.files,
+        "time_stamps": len(notes.stamps),
     }
 
 
@@ -1121,6 +1228,7 @@ def printed(report: Report) -> str:
     if facts:
         lines += [
             "",
+            f"digest     {facts['digest']}",
             f"ledger id  {facts['ledger_id']}",
             f"size       {facts['size']}",
             f"root       {facts['root']}",
@@ -1133,8 +1241,19 @@ def printed(report: Report) -> str:
             heads = f"{one['class']}, {one['heads']} heads"
             lines.append(f"           {heads}, from position {one['from']} {until}")
         lines += [f"rows       {many:8} {topic}" for topic, many in facts["topics"].items()]
+    if "laid_out" in facts:
+        lines += [
+            "",
+            "Time stamps, each with the question for OpenSSL; ROOT.pem is the root that the",
+        ]
+        lines += ["authority itself publishes:"]
+        lines += [_asking(one) for one in facts["laid_out"]]
     lines += ["", "This pack holds." if report.ok else "THIS PACK DOES NOT HOLD."]
     return "\n".join(_spelled(line) for line in lines)
+
+
+def _asking(laid: dict[str, Any]) -> str:
+    return f"size {laid['size']}, {laid['authority']!a}: {laid['command']}"
 
 
 def _spelled(line: str) -> str:
@@ -1149,6 +1268,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ledger-id", metavar="ID", help="as written down when it was made")
     parser.add_argument("--anchors", metavar="FILE", type=Path, help="heads that somebody kept")
     parser.add_argument("--witness", metavar="KEY", action="append", default=[])
+    parser.add_argument(
+        "--time-stamps", metavar="NEW-DIR", type=Path, help="lay them out there, for OpenSSL"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     given = parser.parse_args(arguments)
     try:
@@ -1158,6 +1280,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             anchors=_kept(given.anchors) if given.anchors else b"",
             witnesses=[witness(text) for text in given.witness],
         )
+        if given.time_stamps is not None and report.ok:
+            report.facts["laid_out"] = lay_out(report.stamps, given.time_stamps, given.folder)
     except (Unusable, OSError) as error:
         told = str(error) if isinstance(error, Unusable) else "The pack cannot be read."
         sys.stderr.write(f"{told}\n")

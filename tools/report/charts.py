@@ -41,6 +41,7 @@ _LETTER_PX = 0.6 * _TEXT_PX
 """The room that `pygal` gives each letter."""
 _WIDE, _DOUBLE = 1.6, 2.0
 _WIDE_LETTERS = frozenset("mwMW@%")
+_SLIM_LETTERS = frozenset("iljtfrI.,:;'|!()[]/\\ -")
 
 
 class Shape(NamedTuple):
@@ -180,11 +181,21 @@ def _tell(bars: Any, outcome: str, titles: Sequence[str]) -> None:
 
 
 def _narrow(label: Any) -> None:
-    """Have a label of wide letters take the room that it was given."""
+    """Have a label that would need more room than it was given take that; none is stretched."""
     text = label.text or ""
-    if sum(map(_width, text)) > len(text):
-        label.set("textLength", f"{len(text) * _LETTER_PX:.1f}")
+    room_px = len(text) * _LETTER_PX
+    if sum(map(_drawn_px, text)) > room_px + 1:
+        label.set("textLength", f"{room_px:.1f}")
         label.set("lengthAdjust", "spacingAndGlyphs")
+
+
+def _drawn_px(letter: str) -> float:
+    """About how wide a letter is drawn, in the widest of usual fonts."""
+    if letter in _WIDE_LETTERS or unicodedata.east_asian_width(letter) in {"W", "F"}:
+        return _TEXT_PX
+    if letter in _SLIM_LETTERS:
+        return 0.4 * _TEXT_PX
+    return 0.75 * _TEXT_PX if letter.isupper() else _LETTER_PX
 
 
 def _whole(value: float) -> str:

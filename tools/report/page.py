@@ -89,6 +89,6 @@ def _local(text: str | None) -> str:
     return "never" if text is None else to_local_text(text)
 
 
-def _counted(number: int) -> str:
-    """With a narrow space between thousands."""
-    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+def _counted(number: int) -> Markup:
+    """With a narrow space between thousands, which is not spelled out as somebody's would be."""
+    return Markup(f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"))  # noqa: S704 # a number's

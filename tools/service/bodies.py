@@ -16,6 +16,7 @@ from ledger.claims import CLAIM_LENGTH_MAX
 from ledger.identifiers import WRITTEN_LENGTH_MAX
 from ledger.usecases.acting import REASON_LENGTH_MAX
 from ledger.values import FIELD_TYPES, FIELDS_MAX, VALUE_BYTES_MAX
+from tools.numbers import NUMBER_MAX
 from tools.service import patterns
 
 TEXT_LENGTH_MAX = 1024
@@ -23,8 +24,6 @@ APPLICATIONS_MAX = 1000
 """Of one `apply`, which is one transaction."""
 TICKET_LENGTH_MAX = 128
 MOMENT_LENGTH_MAX = 64
-NUMBER_MAX = (1 << 53) - 1
-"""Whoever reads numbers as JavaScript does knows these apart."""
 
 
 def _written(pattern: str, length_max: int, description: str) -> Meta:

@@ -94,6 +94,13 @@ class Callers:
         _wait(self._callers.wait_s(str(found.caller.claim)))
         return found
 
+    async def look(
+        self, peer: Peer, token: bytes | None, verifier: TokenVerifier, threads: Executor
+    ) -> None:
+        """Raise `token-refused` for a token that is not believed; takes nothing of any share."""
+        if token is not None and verifier.known(token) is None:
+            await self._verified(peer, token, None, verifier, threads)
+
     async def use(
         self, peer: Peer, found: Identified, verifier: TokenVerifier, threads: Executor
     ) -> None:

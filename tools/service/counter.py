@@ -20,6 +20,7 @@ from ledger.usecases.acting import Acting, RetryKey
 from ledger.values import values_from_json
 from tools.service import bodies
 from tools.service.bodies import Body
+from tools.service.tally import Tally
 
 if TYPE_CHECKING:
     from ledger.tokens.verifier import TokenVerifier
@@ -87,6 +88,8 @@ class Counter:
     session: Session
     threads: Executor
     verifier: TokenVerifier
+    tickets: Tally
+    """What became of tickets, as far as it was asked for here."""
 
     @property
     def ledger(self) -> Ledger:

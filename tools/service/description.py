@@ -36,7 +36,7 @@ REASONS = {
     408: "The request did not come to its end in time.",
     409: "Something is there already, or was changed meanwhile.",
     413: f"The body has more than {BODY_BYTES_MAX} bytes.",
-    415: "The body is in neither of the two forms.",
+    415: "The body is in neither of the two forms, or compressed.",
     422: "The words or values are off.",
     423: "The service is sealed: nobody has unlocked it yet.",
     429: "More is asked than the share of the caller or the address.",

@@ -2,8 +2,9 @@
 
     head ─▶ share of the address ─▶ body ─▶ whose it is ─▶ operation ─▶ answer or problem
 
-Whatever goes wrong leaves as a problem document with one of our codes; an unforeseen error tells
-its type and place and nothing else, because its text may hold anything.
+A large body is looked through only where the token is believed, for that is work that strangers
+would make. Whatever goes wrong leaves as a problem document with one of our codes; an unforeseen
+error tells its type and place and nothing else, because its text may hold anything.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tools.service.patterns import RETRY_KEY_LENGTH_MAX
 from tools.service.peers import NOBODY, Peer
 from tools.service.problems import status_of
 from tools.service.protocol import ANSWER, PEER
-from tools.service.reading import IN_HAND_MAX, Bodies, ClientGone, headers_by_name
+from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, Bodies, ClientGone, headers_by_name
 from tools.service.replies import (
     TO_ASK,
     TO_LOOK,
@@ -129,6 +130,11 @@ class Door:
             source = request.peer.source
             self._journal.failed(operation, answered.status, answered.code, source, seconds)
 
+    def turned_away(self, front: int, count: int) -> None:
+        """Requests that never came here, as a front says that answered them by itself."""
+        if count:
+            self._metrics.turned_away(front, count)
+
     async def _answered(self, request: Request) -> Answered:
         try:
             return await self._answer(request)
@@ -167,8 +173,11 @@ class Door:
         if token is None and peer.claim is None:
             raise no_caller()
         asked_in, answered_in = self._forms(headers)
-        body = asked_in.decode(operation.body, await self._body(request, headers))
+        content = await self._body(request, headers)
         verifier, threads = counter.verifier, counter.threads
+        if len(content) > LARGE_BYTES:  # to be read for somebody only
+            await self._callers.look(peer, token, verifier, threads)
+        body = asked_in.decode(operation.body, content)
         found = await self._callers.identify(
             peer, token, getattr(body, "application", None), verifier, threads
         )
@@ -182,11 +191,16 @@ class Door:
             answer = await _behind_use(operation.function(counter, question))
         else:
             answer = await operation.function(counter, question)
-        content = answered_in.encoder.encode(answer)
-        return Answered(200, answered_in.media_type, content)
+        return Answered(200, answered_in.media_type, answered_in.encoder.encode(answer))
 
     def _forms(self, headers: dict[bytes, bytes]) -> tuple[Form, Form]:
         """What the body is in, and what the answer is to be in."""
+        if b"content-encoding" in headers:
+            raise InvalidInput(
+                "content-encoding-not-taken",
+                "A body is sent as it is, without a Content-Encoding.",
+                hint="Send it again without that header, and not compressed.",
+            )
         said = headers.get(b"content-type", b""), headers.get(b"accept", b"")
         chosen = self._chosen.get(said)
         if chosen is None:
@@ -294,4 +308,8 @@ def _asked(body: bodies.Body, application: str | None) -> str:
     """A digest of what is asked for, without any value."""
     if isinstance(body, bodies.Set):
         body = msgspec.structs.replace(body, fields=dict.fromkeys(sorted(body.fields)))
-    return hashlib.sha256(msgspec.msgpack.encode((application, body))).hexdigest()[:32]
+    try:
+        content = msgspec.msgpack.encode((application, body))
+    except OverflowError:  # a number that msgpack has no place for, and that the ledger refuses
+        content = msgspec.json.encode((application, body))
+    return hashlib.sha256(content).hexdigest()[:32]

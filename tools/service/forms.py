@@ -25,6 +25,7 @@ BODY_BYTES_MAX = 4 * 1024 * 1024
 """32 values of 64 KiB in base64, with room for their names."""
 DEPTH_MAX = 4
 """Of numbers in a body: those of an application of `apply` lie three deep."""
+_IS_FLOAT = "got `float`"
 _PLACE = re.compile(r" - at `(\$[\w.\[\]…]*)`$")
 
 
@@ -74,7 +75,9 @@ class Form:
         """The struct; a whole number may be written as 7.0, which JSON Schema calls an integer."""
         try:
             return self.decoders[body].decode(content)
-        except msgspec.ValidationError:
+        except msgspec.ValidationError as error:
+            if _IS_FLOAT not in str(error):  # nothing that is whole would mend it
+                raise
             found: list[float] = []
             plain = self.plain.decode(content)
             wanted = _with_whole_numbers(plain, found)

@@ -24,6 +24,8 @@ ASKED_BYTES_MAX = BODY_BYTES_MAX + 2 * HEAD_BYTES_MAX
 ASKED_MAX = 2 * CONNECTIONS_MAX
 """Requests of one front that are worked on at once; one that does what it should keeps to half."""
 SAID_LENGTH_MAX = 200
+TURNED_AWAY_MAX = 1_000_000
+"""So many of them at most are told of at once; the rest the next time."""
 _SOURCE_LENGTH_MAX = 64
 _LENGTH_BYTES = 4
 ANY_LENGTH = (1 << 8 * _LENGTH_BYTES) - 1
@@ -89,6 +91,9 @@ class Look(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
 class Here(msgspec.Struct, frozen=True, array_like=True, tag=7):
     """The front is there, and takes what comes."""
+
+    turned_away: Annotated[int, Meta(ge=0, le=TURNED_AWAY_MAX)] = 0
+    """Requests that it answered by itself since it said so last."""
 
 
 ToLedger = Asked | Said | Ready | Here

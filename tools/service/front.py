@@ -28,6 +28,7 @@ from tools.service.confinement import confine
 from tools.service.frames import (
     ASKED_MAX,
     SAID_LENGTH_MAX,
+    TURNED_AWAY_MAX,
     Answer,
     Asked,
     BrokenFrame,
@@ -49,7 +50,14 @@ from tools.service.replies import Answered, Receive, Scope, Send, deliver, faile
 from tools.service.tls import Tls
 
 _LOOKED_AT = frozenset(
-    (b"authorization", b"content-type", b"content-length", b"accept", b"idempotency-key")
+    (
+        b"authorization",
+        b"content-type",
+        b"content-encoding",
+        b"content-length",
+        b"accept",
+        b"idempotency-key",
+    )
 )
 """The headers that the door looks at."""
 
@@ -62,6 +70,7 @@ class Link(asyncio.Protocol):
         self._frames = Frames(ToFront)
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._number = 0
+        self._turned_away = 0
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -78,7 +87,7 @@ class Link(asyncio.Protocol):
                     if waiting is not None and not waiting.done():
                         waiting.set_result(message)
                 elif isinstance(message, Look):
-                    self._transport.write(frame(Here()))
+                    self._transport.write(frame(self._here()))
                 elif isinstance(message, Stop):
                     self._servers.stop()
         except BrokenFrame:
@@ -88,6 +97,15 @@ class Link(asyncio.Protocol):
         """The ledger's process has ended: nobody can be answered any more."""
         del exc
         os._exit(1)
+
+    def turn_away(self) -> None:
+        """Note a request that is answered without the ledger's process, which will be told."""
+        self._turned_away += 1
+
+    def _here(self) -> Here:
+        told = min(self._turned_away, TURNED_AWAY_MAX)
+        self._turned_away -= told
+        return Here(told)
 
     def ready(self, *, is_confined: bool) -> None:
         """Tell that this process answers."""
@@ -134,6 +152,7 @@ class Front:
         self._in_hand += 1
         try:
             if self._in_hand > ASKED_MAX // 2:
+                self._link.turn_away()
                 await deliver(failed(too_busy(), ("POST",)), whole, send)
                 return
             body, fault = await self._body(scope["method"], headers, receive)

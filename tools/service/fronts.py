@@ -32,6 +32,7 @@ from tools.service.frames import (
     Asked,
     BrokenFrame,
     Frames,
+    Here,
     Look,
     Ready,
     Said,
@@ -90,6 +91,8 @@ class Fronts:
         self._lines: set[_Line] = set()
         self._expected = 0
         self._stopping = asyncio.Event()
+        self._numbers = list(range(count, 0, -1))
+        """Those that no front has; one that is started again takes that of one that ended."""
 
     @property
     def living(self) -> int:
@@ -129,7 +132,8 @@ class Fronts:
             restarts.began()
             await line.ended.wait()
             self._lines.discard(line)
-            code = await line.process_ended()
+            with self._expecting(1):
+                code = await line.process_ended()
             if self._stopping.is_set():
                 return
             pause_s = restarts.pause_s()
@@ -175,16 +179,21 @@ class Fronts:
     async def _start(self) -> _Line:
         if self._stopping.is_set():
             raise _not_started("the service is told to stop")
-        try:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                process = self._process(theirs)
-        except OSError as error:
-            raise _not_started(error.strerror or type(error).__name__) from error
+        number = self._numbers.pop() if self._numbers else 0
+        with contextlib.ExitStack() as undoing:
+            undoing.callback(self._free, number)
+            try:
+                ours, theirs = socket.socketpair()
+                undoing.enter_context(ours)
+                with theirs:
+                    process = self._process(theirs)
+            except OSError as error:
+                raise _not_started(error.strerror or type(error).__name__) from error
+            undoing.pop_all()
         ours.setblocking(False)
         loop = asyncio.get_running_loop()
         _, line = await loop.create_connection(
-            lambda: _Line(process, self._door, self._journal), sock=ours
+            lambda: _Line(process, self._door, self._journal, number, self._free), sock=ours
         )
         self._lines.add(line)
         if self._stopping.is_set():
@@ -195,6 +204,10 @@ class Fronts:
             self._lines.discard(line)
             raise
         return line
+
+    def _free(self, number: int) -> None:
+        if number:
+            self._numbers.append(number)
 
     def _process(self, link: socket.socket) -> subprocess.Popen[bytes]:
         """Without anything that leads to keys or a store, and without modules of the folder."""
@@ -217,7 +230,17 @@ class Fronts:
 class _Line(asyncio.Protocol):
     """The way to one front process, and what it asks."""
 
-    def __init__(self, process: subprocess.Popen[bytes], door: Door, journal: Journal) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        door: Door,
+        journal: Journal,
+        number: int = 0,
+        let_go: Callable[[int], None] | None = None,
+    ) -> None:
+        """`number` tells it from other fronts, until it is `let_go`."""
+        self._number = number
+        self._let_go = let_go
         self._process = process
         self._door = door
         self._journal = journal
@@ -262,6 +285,8 @@ class _Line(asyncio.Protocol):
         del exc
         if self._look is not None:
             self._look.cancel()
+        if self._let_go is not None:
+            self._let_go(self._number)
         self._may_write.set()
         self.ended.set()
         self._ready.set()
@@ -315,6 +340,8 @@ class _Line(asyncio.Protocol):
             task.add_done_callback(self._tasks.discard)
         elif isinstance(message, Said):
             self._journal.server_said(message.message, message.exception)
+        elif isinstance(message, Here):
+            self._door.turned_away(self._number, message.turned_away)
         elif isinstance(message, Ready) and not self._ready.is_set():
             if not message.is_confined:
                 self._journal.front_not_confined()

@@ -14,6 +14,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import accumulate
 from typing import Protocol
 
@@ -23,8 +24,11 @@ from prometheus_client.registry import Collector
 
 from ledger.errors import LedgerError
 from tools.service import counter as counters
+from tools.service.tally import Tally
 
 _LATENCIES_S = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12)
+_BECAME = ("issued", "not-issued", "redeemed", "refused", "lapsed")
+"""Of tickets; `refused` is any attempt that was recorded and got nothing."""
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -72,6 +76,10 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._answered = _Answered()
         self.registry.register(self._answered)
+        self.tickets = self._tally("tickets", "What became of tickets.", "became", _BECAME)
+        self._turned_away = self._tally(
+            "front_turned_away", "Requests that a front answered 503 by itself.", "front"
+        )
         self._batches = Histogram(
             "credledger_commit_requests",
             "Requests that shared a commit.",
@@ -89,6 +97,10 @@ class Metrics:
         """One request; from the event loop only."""
         self._answered.count(operation, status, code, seconds)
 
+    def turned_away(self, front: int, count: int) -> None:
+        """As many more as a front says; from the event loop only."""
+        self._turned_away.count(str(front), count)
+
     @contextmanager
     def watch(self, requests: int) -> Iterator[None]:
         """One commit, which these many requests share."""
@@ -105,6 +117,13 @@ class Metrics:
     def look_at_fronts(self, fronts: Fronting) -> None:
         """Tell of the front processes as well."""
         self.registry.register(_FrontLooks(fronts))
+
+    def _tally(
+        self, name: str, documentation: str, label: str, kinds: tuple[str, ...] = ()
+    ) -> Tally:
+        tally = Tally(kinds)
+        self.registry.register(_Tallied(f"credledger_{name}", documentation, label, tally))
+        return tally
 
 
 class _Answered(Collector):
@@ -138,6 +157,22 @@ class _Answered(Collector):
         for operation, durations in self._durations.copy().items():
             seconds.add_metric((operation,), *durations.told())
         return requests, seconds
+
+
+class _Tallied(Collector):
+    """A tally as one counter, with the kind as its label."""
+
+    def __init__(self, name: str, documentation: str, label: str, tally: Tally) -> None:
+        self._told = name, documentation, label
+        self._tally = tally
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """The counter."""
+        name, documentation, label = self._told
+        counter = CounterMetricFamily(name, documentation, labels=[label])
+        for kind, count in self._tally.told().items():
+            counter.add_metric((kind,), count)
+        return [counter]
 
 
 class _Durations:
@@ -198,8 +233,8 @@ class _LedgerLooks(Collector):
     def __init__(self, seal: Sealed) -> None:
         self._seal = seal
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        """The gauges; of a sealed or failing ledger that it is so."""
+    def collect(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
+        """What there is; of a sealed or failing ledger that it is so."""
         sealed = GaugeMetricFamily("credledger_sealed", "1 while nobody has unlocked the ledger.")
         try:
             counter = self._seal.counter
@@ -207,7 +242,16 @@ class _LedgerLooks(Collector):
             sealed.add_metric((), 1)
             return [sealed]
         sealed.add_metric((), 0)
-        return [sealed, *_gauges(counter)]
+        return [sealed, _tokens_shown(counter), *_gauges(counter)]
+
+
+def _tokens_shown(counter: counters.Counter) -> CounterMetricFamily:
+    shown = CounterMetricFamily(
+        "credledger_tokens_shown", "Tokens that were shown.", labels=["found"]
+    )
+    for found, count in asdict(counter.verifier.shown).items():
+        shown.add_metric((found,), count)
+    return shown
 
 
 def _gauges(counter: counters.Counter) -> Iterator[GaugeMetricFamily]:

@@ -28,6 +28,7 @@ from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tools.processes.descriptors import is_spare
+from tools.service.heads import is_sound
 from tools.service.peers import NOBODY, Peer, peer_of
 from tools.service.upgrades import FRAMING, parser_of_body
 
@@ -64,6 +65,10 @@ _TOO_LARGE = (
 
 class _HeadTooLargeError(Exception):
     """A head came to its end beyond the bound; the parser ends with it."""
+
+
+class _UnsoundHeadError(Exception):
+    """A head came to its end that two readers could read as two; the parser ends with it."""
 
 
 class Connection(HttpToolsProtocol):
@@ -170,12 +175,20 @@ class Connection(HttpToolsProtocol):
             self._end_behind(self.cycle)
 
     def on_headers_complete(self) -> None:
-        """The head is complete; one beyond the bound is asked of nobody, however it came in."""
+        """The head is complete; one beyond the bound is asked of nobody, however it came in.
+
+        Nor is one that is not sound. A path counts as it was sent: to others on the way, an escape
+        in it need not be what it stands for.
+        """
         fields = sum(len(name) + len(value) + _FIELD_BYTES for name, value in self.headers)
         if len(self.url) + fields > HEAD_BYTES_MAX:
             self._end(_TOO_LARGE)
             raise _HeadTooLargeError
+        if not is_sound(self.headers, self.parser.get_http_version()):
+            self._end_unreadable()
+            raise _UnsoundHeadError
         super().on_headers_complete()
+        self.scope["path"] = self.scope["raw_path"].decode("ascii")
         self.head_since = None
         self._advance()
 

@@ -13,6 +13,7 @@ from tools.service.replies import Message, Receive, too_busy
 IN_HAND_MAX = 1000
 """Requests that are worked on at once; one whose body is on its way is not."""
 BODY_S_MAX = 30.0
+_LENGTH_DIGITS_MAX = len(str(BODY_BYTES_MAX))
 LARGE_BYTES = 64 * 1024
 LARGE_MAX = 32
 """Bodies beyond `LARGE_BYTES` that are read at once."""
@@ -46,7 +47,8 @@ class Bodies:
         `too-busy` where it would be one large body too many; `ClientGone` where the connection
         ends before it.
         """
-        if not told.isdigit() or len(told) > 10 or int(told) > BODY_BYTES_MAX:
+        digits = told.strip().lstrip(b"0") or b"0"
+        if not digits.isdigit() or len(digits) > _LENGTH_DIGITS_MAX or int(digits) > BODY_BYTES_MAX:
             raise too_large()
         message = await receive()
         if not message.get("more_body") and message["type"] == "http.request":

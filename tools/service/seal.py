@@ -19,6 +19,7 @@ from typing import NamedTuple
 from ledger.errors import LedgerError, Unavailable
 from tools.people.documents import StandardInput
 from tools.service.counter import Counter
+from tools.service.tally import Tally
 from tools.settings import Settings
 from tools.wiring import Unlock, open_session, token_verifier
 
@@ -47,10 +48,12 @@ class Seal:
         settings: Settings,
         threads: Executor,
         watch: Callable[[int], AbstractContextManager[object]],
+        tickets: Tally,
     ) -> None:
         self.settings = settings
         self.threads = threads
         self._watch = watch
+        self._tickets = tickets
         self._counter: Counter | None = None
         self._stack = ExitStack()
         self._guard = threading.Lock()
@@ -84,7 +87,7 @@ class Seal:
                 session.ledger.watch_commits(self._watch)
                 verifier = token_verifier(session.ledger)
                 stack.callback(verifier.close)
-                self._counter = Counter(session, self.threads, verifier)
+                self._counter = Counter(session, self.threads, verifier, self._tickets)
                 self._stack = stack.pop_all()
             return Opened(session.unlocked.slot.id, was_sealed=True)
 
@@ -120,7 +123,8 @@ class Seal:
             await asyncio.sleep(SWEEP_S)
             if self._counter is not None:
                 with contextlib.suppress(LedgerError):
-                    await self._counter.wait(self._counter.ledger.tickets.sweep)
+                    lapsed = await self._counter.wait(self._counter.ledger.tickets.sweep)
+                    self._tickets.count("lapsed", lapsed)
 
     async def look_ahead(self) -> None:
         """Keep the knowledge of whose tokens are trusted fresh, until cancelled."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -109,15 +108,12 @@ def printed(value: object, key: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with control, format and separator characters spelled out."""
+    """The text with what moves, hides or passes for something else spelled out."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        character
-        if unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
-        else f"\\u{ord(character):04x}"
-        for character in text
-    )
+    from tools.showing.letters import spelled
+
+    return spelled(text)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ the stranger.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import json
@@ -34,7 +35,7 @@ SEALED = "https://sealed.contoso.example"
 SKEW_S, LIFE_S = 30, 3600
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """What an attacker knows: the time, and the public keys of everybody."""
 
@@ -54,6 +55,8 @@ class Hostile:
     """Whether a trusted issuer did sign it, so that it is recorded singly."""
     application: str | None = None
     """What the request names."""
+    after: Callable[[Scene], str] | None = None
+    """A good token that is used before it."""
 
 
 def good(scene: Scene, **said) -> str:
@@ -127,6 +130,17 @@ def _reheaded(token: str, **header) -> str:
     head, *rest = token.split(".")
     told = json.loads(base64.urlsafe_b64decode(head + "=="))
     return ".".join((b64({**told, **header}), *rest))
+
+
+def of_other(scene: Scene, **said) -> str:
+    """One of the other issuer's, which are of another type, and good for one use."""
+    return mint(scene.now, **{"by": "other's EC", "header": {"typ": "JWT"}, "iss": OTHER, **said})
+
+
+@functools.cache
+def used(scene: Scene, jti: str) -> str:
+    """The same bytes each time: they are shown once, and then again."""
+    return of_other(scene, jti=jti)
 
 
 def nested(depth: int) -> str:
@@ -373,6 +387,28 @@ HOSTILE: dict[str, Hostile] = {
     "an application that can be none": Hostile(
         lambda s: good(s, app="pay/roll"), "invalid-claim", True, application="payroll"
     ),
+    # what was used
+    "used before": Hostile(
+        lambda s: used(s, "once"), "replayed", True, after=lambda s: used(s, "once")
+    ),
+    "another token of a used ID": Hostile(
+        lambda s: of_other(s, jti="twice", sub="bob", exp=s.now + 900),
+        "replayed",
+        True,
+        after=lambda s: of_other(s, jti="twice"),
+    ),
+    "used before, encrypted since": Hostile(
+        lambda s: encrypt(used(s, "sealed"), s.elliptic),
+        "replayed",
+        True,
+        after=lambda s: used(s, "sealed"),
+    ),
+    "used before under encryption": Hostile(
+        lambda s: used(s, "opened"),
+        "replayed",
+        True,
+        after=lambda s: encrypt(used(s, "opened"), s.elliptic),
+    ),
     # encryption
     "a compressed bomb": Hostile(compressed, "header-not-allowed"),
     "plain though it must be encrypted": Hostile(
@@ -389,6 +425,58 @@ HOSTILE: dict[str, Hostile] = {
     ),
     "encrypted, signed by a stranger": Hostile(
         lambda s: encrypt(by_stranger(s), s.elliptic), "bad-signature"
+    ),
+    "encrypted, signed by another trusted issuer": Hostile(
+        lambda s: encrypt(good(s, by="other's EC", header={"kid": "EC"}), s.elliptic),
+        "bad-signature",
+    ),
+    "encrypted, signed by another trusted issuer under its own key's name": Hostile(
+        lambda s: encrypt(good(s, by="other's EC"), s.elliptic), "key-unknown"
+    ),
+    "encrypted, of another trusted issuer, signed by the first": Hostile(
+        lambda s: encrypt(of_other(s, by="EC", header={"typ": "JWT", "kid": "other's EC"}), s.elliptic),
+        "bad-signature",
+    ),
+    "encrypted, of the issuer that must, signed by another trusted one": Hostile(
+        lambda s: encrypt(good(s, iss=SEALED, by="other's EC", header={"kid": "EC"}), s.elliptic),
+        "bad-signature",
+    ),
+    "encrypted, of another trusted issuer than the header says": Hostile(
+        lambda s: encrypt(of_other(s, jti="outside"), s.elliptic, iss=SEALED), "header-not-allowed"
+    ),
+    "encrypted, of another trusted issuer, for another audience": Hostile(
+        lambda s: encrypt(of_other(s, aud="billing"), s.elliptic), "wrong-audience", True
+    ),
+    "encrypted, of another trusted issuer, of the first one's type": Hostile(
+        lambda s: encrypt(of_other(s, header={}), s.elliptic), "type-not-allowed"
+    ),
+    "encrypted to another trusted issuer": Hostile(
+        lambda s: encrypt(good(s), key("other's EC").export_public(as_dict=True)), "undecryptable"
+    ),
+    "encrypted to another trusted issuer under our key's name": Hostile(
+        lambda s: encrypt(
+            good(s),
+            {**key("other's EC").export_public(as_dict=True), "kid": s.elliptic["kid"]},
+        ),
+        "undecryptable",
+    ),
+    "encrypted, and signed outside": Hostile(
+        lambda s: signed(
+            {"alg": "ES256", "typ": "at+jwt", "kid": "EC"},
+            encrypt(good(s), s.elliptic),
+            key("EC"),
+            "ES256",
+        ),
+        "malformed",
+    ),
+    "encrypted, and signed outside as a token in a token": Hostile(
+        lambda s: signed(
+            {"alg": "ES256", "typ": "at+jwt", "kid": "EC", "cty": "JWT"},
+            encrypt(good(s), s.elliptic),
+            key("EC"),
+            "ES256",
+        ),
+        "malformed",
     ),
     "encrypted, of an issuer nobody trusts": Hostile(
         lambda s: encrypt(good(s, iss="https://evil.example"), s.elliptic), "issuer-not-trusted"

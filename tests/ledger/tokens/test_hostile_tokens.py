@@ -24,7 +24,10 @@ def test_there_are_enough_of_them():
 def test_a_hostile_token_is_refused(counter, name):
     """One answer for all, nobody is known afterwards, and why is recorded once, for insiders."""
     hostile = HOSTILE[name]
-    token = hostile.make(counter.scene)
+    scene = counter.scene
+    if hostile.after is not None:
+        counter.verify(hostile.after(scene))
+    token = hostile.make(scene)
     for _ in range(2):
         with pytest.raises(Refused) as caught:
             counter.verify(token, application=hostile.application, source="192.0.2.7")
@@ -47,8 +50,11 @@ def test_the_token_that_they_are_made_of_is_good(counter):
 def test_what_is_recorded_of_them_holds_no_token(counter):
     """No part of a hostile token is found in what the ledger stores of it."""
     secrets = set()
+    scene = counter.scene
     for hostile in HOSTILE.values():
-        token = hostile.make(counter.scene)
+        if hostile.after is not None:
+            counter.verify(hostile.after(scene))
+        token = hostile.make(scene)
         content = token.encode() if isinstance(token, str) else token
         secrets |= {part for part in content.split(b".") if len(part) > 40}
         with pytest.raises(Refused):

@@ -283,3 +283,63 @@ def test_a_token_file_says_who_asks(furnished, far, tmp_path):
 def test_every_command_of_an_administrator_or_owner_is_served():
     """Those on the list are the commands that there are."""
     assert {name.split()[0] for name in _COMMANDS} == {"app", "credential", "exec", "ticket"}
+
+
+def test_a_receipt_of_what_a_program_gets_is_whole_before_it_runs(
+    cli, far, at, tmp_path, monkeypatch
+):
+    """Through the service as on the ledger's host; nothing runs where none can be written."""
+    file, began = tmp_path / "receipt.json", []
+
+    def become(program, environment):
+        began.append((program, environment["WINDOWS_PASSWORD"], file.read_text()))
+
+    monkeypatch.setattr("tools.handing_over.become", become)
+    said = ("exec", "payroll", *at, "--reason", "nightly", "--receipt")
+    assert far(*said, str(file), "--", "env", json_wanted=False).code == 0
+    ((program, value, receipt),) = began
+    assert (program, value) == (("env",), "canary-9f2e71")
+    assert value not in receipt
+    assert file.stat().st_mode & 0o777 == 0o600
+    found = cli.ok("log", "proof", "--check", str(file))
+    (row,) = cli.ok("audit", "access", "--limit", "1")
+    assert (found["ok"], found["position"]) == (True, row["position"])
+    assert (row["outcome"], row["caller"], row["reason"]) == ("granted", str(ME), "nightly")
+    for place, code, error in (
+        (file, 5, "receipt-exists"),
+        (tmp_path / "none" / "receipt.json", 7, "receipt-not-writable"),
+    ):
+        answer = far(*said, str(place), "--", "env")
+        assert (answer.code, answer.error["code"]) == (code, error)
+    assert cli.ok("audit", "access", "--limit", "1") == [row]
+    assert len(began) == 1
+    assert file.read_text() == receipt
+
+
+def test_a_program_that_is_refused_its_values_does_not_run_and_has_a_receipt_of_that(
+    cli, far, at, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tools.handing_over.become", lambda *_: pytest.fail("it ran"))
+    file = tmp_path / "receipt.json"
+    said = ("exec", "shared", *at, "--receipt", str(file))
+    refused = far.fails(4, "access-denied", *said, "--", "env")
+    found = cli.ok("log", "proof", "--check", str(file))
+    assert (found["ok"], found["position"]) == (True, refused["position"])
+
+
+def test_a_service_is_asked_nothing_that_it_would_have_to_record_as_a_question(cli, far, at):
+    """It keeps no record of who looked at a history; whoever requires one is told so, unasked."""
+    before = cli.ok("status")["position"]
+    for said in (
+        ("credential", "history", "payroll", "--require-record"),
+        ("credential", "history", "payroll", "--reason", "case 7"),
+        ("audit", "who-can", "payroll", "--require-record"),
+        ("audit", "who-can", "--all", "--require-record"),
+    ):
+        answer = far(*said, *at)
+        assert (answer.code, answer.out, answer.error["code"]) == (2, b"", "not-served"), said
+    # Nor is there a service there at all.
+    away = ("--server", "unix:///nowhere/at/all")
+    far.fails(2, "not-served", "credential", "history", "payroll", "--require-record", *away)
+    assert far.ok("credential", "history", "payroll", *at)
+    assert cli.ok("status")["position"] == before

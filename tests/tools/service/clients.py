@@ -47,12 +47,7 @@ class Client:
 
     def connected(self) -> socket.socket:
         """Another connection to the same place."""
-        if isinstance(self._place, tuple):
-            return socket.create_connection(self._place, timeout=30)
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        made.settimeout(30)
-        made.connect(str(self._place))
-        return made
+        return connected(self._place)
 
     def ask(self, path: str, body: Any = None, *, form: str = JSON, **headers: str) -> Reply:
         """POST a body; `headers` have underscores for dashes."""
@@ -86,11 +81,19 @@ class Client:
         self._connection.close()
 
 
-def raw(place: Path, content: bytes) -> bytes:
+def connected(place: Path | tuple[str, int], timeout: float = 30) -> socket.socket:
+    """A connection to a unix socket or a TCP address."""
+    if isinstance(place, tuple):
+        return socket.create_connection(place, timeout=timeout)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.settimeout(timeout)
+    made.connect(str(place))
+    return made
+
+
+def raw(place: Path | tuple[str, int], content: bytes) -> bytes:
     """What a connection answers to these bytes until it is closed, or says no more."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
-        made.settimeout(5)
-        made.connect(str(place))
+    with connected(place, timeout=5) as made:
         answer = b""
         with contextlib.suppress(OSError):  # who refuses does not read to the end
             made.sendall(content)

@@ -134,6 +134,7 @@ def test_what_is_asked_over_tcp_is_answered_as_without_a_front(furnished, tmp_pa
         assert (reply.status, reply.headers["allow"]) == (405, "POST")
         alice.fails(404, "no-such-path", "/v1/nothing", {})
         alice.fails(422, "invalid-body", GET, {"application": 7})
+        alice.fails(415, "content-encoding-not-taken", GET, PAYROLL, content_encoding="gzip")
         assert alice.send("GET", "/health/ready").document == {"status": "ready"}
         reply = alice.ask("/v1/unseal", {"passphrase": "a passphrase"})
         assert (reply.status, reply.code) == (403, "not-allowed-to-unseal")

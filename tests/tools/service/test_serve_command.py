@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import configparser
 import json
 import os
-import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,12 +12,10 @@ import sys
 import pytest
 
 from tests.conftest import PASSPHRASE
-from tests.test_docs import REFERENCE
 from tests.tools.conftest import Cli
 from tests.tools.service.clients import Client
 from tests.tools.service.conftest import furnish, running, settings_of
 from tests.tools.service.test_seal import process
-from tools.cli.main import program
 
 PAYROLL = {"application": "payroll"}
 GET = "/v1/credentials/get"
@@ -156,42 +151,3 @@ def test_what_is_not_installed_is_named_with_how_to_install_it(library, said, co
     told = json.loads(answer.stderr)["error"]
     assert (answer.returncode, told["code"]) == (7, code)
     assert f"{sys.executable} -m pip install 'credledger[{extra}]'" in told["hint"]
-
-
-UNIT = REFERENCE.parent / "examples" / "service" / "credledger.service"
-CONTAINER = UNIT.parent / "Containerfile"
-
-
-def test_what_the_unit_and_the_container_start_is_a_command_that_there_is():
-    """Their options are the program's, and the folders that are copied the project's."""
-    parser = configparser.ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str
-    parser.read_string(UNIT.read_text(encoding="utf-8").replace("\\\n", " "))
-    started = shlex.split(parser["Service"]["ExecStart"])
-    lines = CONTAINER.read_text(encoding="utf-8").splitlines()
-    (told,) = [line.removeprefix("CMD ") for line in lines if line.startswith("CMD ")]
-    for command in (started[1:], json.loads(told)):
-        name, *options = command
-        known = {one for option in program.get_command(None, name).params for one in option.opts}
-        assert {one for one in options if one.startswith("--")} <= known
-    copied = [
-        line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line
-    ]
-    root = UNIT.parents[3]
-    assert all((root / name).exists() for names in copied for name in names)
-
-
-# Systemd is a part of the system, and no package index has it. Where it is not, the test above
-# still holds the unit's command and options against the program; its directives go unlooked at.
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_systemd_finds_nothing_in_the_unit(tmp_path):
-    """Every directive is one that it knows, with a value that it takes."""
-    text = UNIT.read_text(encoding="utf-8").replace(
-        "/opt/credledger/bin/credledger", sys.executable
-    )
-    (tmp_path / UNIT.name).write_text(text, encoding="utf-8")
-    told = subprocess.run(
-        ["systemd-analyze", "verify", str(tmp_path / UNIT.name)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (told.returncode, told.stderr) == (0, "")

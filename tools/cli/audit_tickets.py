@@ -1,0 +1,91 @@
+"""`credledger audit tickets`: whose tickets there were, who brought them, and how each ended."""
+
+from __future__ import annotations
+
+import click
+
+from tools.cli.command import Run, command
+from tools.cli.moment import in_parts, say_further, within
+from tools.cli.paging import put_pages
+
+TICKETS_COLUMNS = {
+    "position": "Position",
+    "recorded_at": "Recorded",
+    "state": "State",
+    "user": "User",
+    "application": "Application",
+    "expires_at": "Until",
+    "redeemer": "Redeemer",
+    "ended": "Ended",
+    "detail": "Detail",
+    "reason": "Reason",
+}
+_STATES = ("issued", "redeemed", "expired", "lapsed", "refused", "not-issued")
+"""Those of `projections.ticket_history`, which are not imported before they are asked for."""
+
+
+@command(
+    None,
+    "tickets",
+    example="credledger audit tickets --user user:alice --since 7d",
+    asks=True,
+    of_archives=True,
+    answers='[{"position", "recorded_at", "state", "user", "redeemer", "application", "issued",'
+    ' "expires_at", "ended", "ended_at", "redeemers", "authenticated_by", "reason", "detail"}]',
+)
+@click.option("--user", metavar="CLAIM", help="Whose it was, or who brought it.")
+@click.option("--app", "application", metavar="ID")
+@click.option("--state", type=click.Choice(_STATES), help="What became of it.")
+@within
+@in_parts
+def tickets(
+    run: Run,
+    user: str | None,
+    application: str | None,
+    state: str | None,
+    since: str | None,
+    until: str | None,
+    position: int | None,
+    limit: int,
+    after: int | None,
+) -> None:
+    """List tickets with what became of them, newest first; of a moment as `audit access` is.
+
+    One line is a ticket, at the position of its issue: redeemed, expired or lapsed where that was
+    recorded, and else issued. Attempts that ended no ticket (refused), and users who got none
+    (not-issued), have lines of their own.
+    """
+    from tools.asking.moments import stretch_of
+    from tools.asking.questions import require_known, ticket_rows
+    from tools.retaining import erased_in_answer
+    from tools.showing.show import print_note
+
+    asked: dict[str, object] = {
+        "user": user,
+        "app": application,
+        "state": state,
+        "since": since,
+        "until": until,
+        "position": position,
+        "limit": limit,
+        "after": after,
+    }
+    listing = run.listing(TICKETS_COLUMNS)
+    with run.asking(partly=True) as session:
+        stretch = stretch_of(session, since, until, position)
+        rows = ticket_rows(
+            session,
+            stretch,
+            user=user,
+            application=application,
+            state=state,
+            limit=limit or None,
+            after=after,
+        )
+        count = put_pages(run, session, "tickets", asked, rows, listing)
+        unknown = require_known(session, application, stretch, rows=count)
+        erased = erased_in_answer(session, rows=count, limit=limit, since=since, after=after)
+    listing.end()
+    say_further(count, limit, asked["after"])
+    for note in filter(None, (unknown, erased)):
+        print_note(note)
