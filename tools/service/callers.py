@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 _REFUSED_RATE = 10.0
 _REFUSED_BURST = 50
+_PAGES_RATE = 10.0
+_PAGES_BURST = 50
+"""Of the description and the public keys: one is long, for the others the log is looked at."""
 _SCHEME = b"bearer "
 
 
@@ -57,10 +60,15 @@ class Callers:
         self._callers = Shares(caller_rate, int(caller_rate * 2), clock)
         self._addresses = Shares(address_rate, int(address_rate * 2), clock)
         self._refused = Shares(_REFUSED_RATE, _REFUSED_BURST, clock)
+        self._pages = Shares(_PAGES_RATE, _PAGES_BURST, clock)
 
     def let_in(self, peer: Peer) -> None:
         """Take a request of the address's share; `too-many-requests`."""
         _wait(self._addresses.wait_s(peer.source))
+
+    def let_look(self, peer: Peer) -> None:
+        """Take a page of the address's share of those; `too-many-requests`."""
+        _wait(self._pages.wait_s(peer.source))
 
     async def identify(
         self,

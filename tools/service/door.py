@@ -154,6 +154,8 @@ class Door:
         plain = self._plain.get(path)
         if plain is not None:
             require_method(request.method, TO_LOOK)
+            if path not in _HEALTH:
+                self._callers.let_look(request.peer)
             return await plain()
         if path == UNSEAL_PATH:
             return await self._unseal(request)
@@ -171,7 +173,7 @@ class Door:
         if token is None and peer.claim is None:
             raise no_caller()
         asked_in, answered_in = self._forms(headers)
-        content = await _body(request, headers)
+        content = await self._body(request, headers)
         verifier, threads = counter.verifier, counter.threads
         if len(content) > LARGE_BYTES:  # to be read for somebody only
             await self._callers.look(peer, token, verifier, threads)
@@ -220,11 +222,25 @@ class Door:
         named = [form for media_type, form in forms.items() if media_type in accepted]
         return asked, asked if asked in named or not named else named[0]
 
+    async def _body(self, request: Request, headers: dict[bytes, bytes]) -> bytes:
+        """The body; whoever lets it wait has nothing in hand, or a few could keep all others out.
+
+        How many may do so is bounded by their connections.
+        """
+        self._in_hand -= 1
+        try:
+            body = await request.read(headers.get(b"content-length", b"0"))
+        finally:
+            self._in_hand += 1
+        if self._in_hand > IN_HAND_MAX:
+            raise too_busy()
+        return body
+
     async def _unseal(self, request: Request) -> Answered:
         require_method(request.method, TO_ASK)
         headers = headers_by_name(request.headers)
         asked_in, _ = self._forms(headers)
-        body = asked_in.decode(Unseal, await _body(request, headers))
+        body = asked_in.decode(Unseal, await self._body(request, headers))
         opened = await unseal(self._seal, request.peer, body)
         if opened.was_sealed:
             self._journal.unsealed(opened.slot)
@@ -252,10 +268,6 @@ class Door:
         newest = (await counter.wait(counter.ledger.trust.published)).newest()
         jwks = _NO_KEYS if newest is None else newest.jwks.encode()
         return Answered(200, pages.JWKS.encode(), jwks)
-
-
-def _body(request: Request, headers: dict[bytes, bytes]) -> Awaitable[bytes]:
-    return request.read(headers.get(b"content-length", b"0"))
 
 
 async def _behind_use(answer: Awaitable[Answer]) -> Answer:

@@ -139,6 +139,8 @@ class Front:
         self._link = link
         self._bodies = Bodies()
         self._in_hand = 0
+        self._asked = 0
+        """Requests that came in whole and are not answered yet."""
         self._large = 0
         """Bodies that are not answered yet, for the ledger's process may be slower than clients."""
 
@@ -165,12 +167,15 @@ class Front:
         self, scope: Scope, headers: list[tuple[bytes, bytes]], body: bytes, fault: str
     ) -> Answered:
         is_large = len(body) > LARGE_BYTES
-        if is_large and self._large >= LARGE_MAX:
+        is_busy = scope["method"] == "POST" and self._asked >= IN_HAND_MAX
+        if is_busy or (is_large and self._large >= LARGE_MAX):
             return await self._link.ask(scope, headers, b"", "too-busy")
+        self._asked += 1
         self._large += is_large
         try:
             return await self._link.ask(scope, headers, body, fault)
         finally:
+            self._asked -= 1
             self._large -= is_large
 
     async def _body(
@@ -179,8 +184,6 @@ class Front:
         """The body, or the code of what is wrong with it; the door says the rest."""
         if method != "POST":
             return b"", ""
-        if self._in_hand > IN_HAND_MAX:
-            return b"", "too-busy"
         told = dict(headers).get(b"content-length", b"0")
         try:
             return await self._bodies.read(told, receive), ""

@@ -132,7 +132,8 @@ class Fronts:
             restarts.began()
             await line.ended.wait()
             self._lines.discard(line)
-            code = await line.process_ended()
+            with self._expecting(1):
+                code = await line.process_ended()
             if self._stopping.is_set():
                 return
             pause_s = restarts.pause_s()

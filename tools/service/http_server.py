@@ -14,7 +14,7 @@ import uvicorn
 
 from tools.processes.unforeseen import unforeseen
 from tools.service.handshakes import TlsListener
-from tools.service.protocol import IDLE_S_MAX, Connection, close_slow
+from tools.service.protocol import IDLE_S_MAX, Connection, close_slow, close_unread
 
 GRACE_S = 20
 BACKLOG = 1024
@@ -40,12 +40,17 @@ class Servers:
         await server.serve([listening])
 
     async def watch_heads(self) -> None:
-        """Close connections whose heads do not come to their end, until cancelled."""
+        """Close connections whose heads do not come to their end, until cancelled.
+
+        And those whose answers are not taken, as long as too much of them waits.
+        """
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(1)
             for server in self._servers:
                 close_slow(server.server_state.connections, loop.time())
+            servers = self._servers
+            close_unread({one for server in servers for one in server.server_state.connections})
 
     def stop(self) -> None:
         """Take no more connections, and end once what is in hand is answered."""

@@ -20,7 +20,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade
@@ -39,6 +40,8 @@ _OF_CONNECTION = (b"connection", b"proxy-connection")
 HEAD_S_MAX = 10.0
 UNREAD_S_MAX = 30.0
 """How long nothing of an answer may be taken."""
+UNREAD_BYTES_MAX = 64 << 20
+"""Of all answers of a process that wait to be taken."""
 IDLE_S_MAX = 30
 """Between an answer and the next request."""
 CONNECTIONS_MAX = 2000
@@ -306,3 +309,23 @@ def close_slow(connections: set[Any], now: float) -> None:
             connection.transport.abort()
         elif connection.is_late(now):
             connection.transport.close()
+
+
+def close_unread(connections: Iterable[Any]) -> None:
+    """Cut connections off until no more waits to be taken than may.
+
+    Those go first whose source lets most wait, and of them those that let most wait each.
+    """
+    looked_at = ((one, one.transport.get_write_buffer_size()) for one in connections)
+    waiting = {one: count for one, count in looked_at if count}
+    total = sum(waiting.values())
+    if total <= UNREAD_BYTES_MAX:
+        return
+    of_source: Counter[str] = Counter()
+    for one, count in waiting.items():
+        of_source[one.peer.source] += count
+    order = sorted(waiting, key=lambda one: (of_source[one.peer.source], waiting[one]))
+    while total > UNREAD_BYTES_MAX:
+        one = order.pop()
+        one.transport.abort()
+        total -= waiting[one]

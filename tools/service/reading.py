@@ -11,7 +11,7 @@ from tools.service.forms import BODY_BYTES_MAX
 from tools.service.replies import Message, Receive, too_busy
 
 IN_HAND_MAX = 1000
-"""Requests that are worked on at once."""
+"""Requests that are worked on at once; one whose body is on its way is not."""
 BODY_S_MAX = 30.0
 _LENGTH_DIGITS_MAX = len(str(BODY_BYTES_MAX))
 LARGE_BYTES = 64 * 1024

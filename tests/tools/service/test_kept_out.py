@@ -1,0 +1,158 @@
+"""Whoever lets the service wait, for bodies or for answers to be taken, keeps nobody else out."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import socket
+
+import pytest
+
+from tests.ledger.tokens.minting import mint
+from tests.tools.service.conftest import furnish, running
+from tests.tools.service.test_callers import now, trust
+from tests.tools.service.test_front_taken_over import verifying_nothing
+from tests.tools.service.test_fronts import wait_until
+from tools.processes.descriptors import allow
+from tools.service import door, protocol
+from tools.service.protocol import SOURCE_CONNECTIONS_MAX
+from tools.service.reading import IN_HAND_MAX
+
+GET = "/v1/credentials/get"
+PAYROLL = {"application": "payroll"}
+BODY = b'{"application": "payroll"}'
+HEAD = (
+    b"POST /v1/credentials/get HTTP/1.1\r\nhost: x\r\nauthorization: Bearer x\r\n"
+    b"content-type: application/json\r\ncontent-length: %d\r\n" % len(BODY)
+)
+SLOW = HEAD + b"expect: 100-continue\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LONG = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.fixture
+def house(prepared_file):
+    return prepared_file(furnish, trust)
+
+
+@pytest.fixture
+def itself(house, tmp_path):
+    """A service without fronts."""
+    with running(house, tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+def many_files():
+    """This process may have as many connections as the test opens."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allow(2 * IN_HAND_MAX)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def slow(address, host):
+    """Somebody at that host who has sent a head, and whose body is waited for."""
+    made = socket.create_connection(address, timeout=30, source_address=(host, 0))
+    made.sendall(SLOW)
+    assert made.recv(len(CONTINUE)) == CONTINUE
+    return made
+
+
+def test_bodies_on_their_way_are_not_in_hand(itself, monkeypatch):
+    """However many wait for theirs, others are answered; and so are they, once theirs are there."""
+    monkeypatch.setattr(door, "IN_HAND_MAX", 3)
+    with contextlib.ExitStack() as held:
+        waiting = [held.enter_context(slow(itself.address, "127.0.0.2")) for _ in range(6)]
+        assert itself.stranger(mint(now())).ok(GET, PAYROLL)["fields"]
+        assert itself.client().send("GET", "/health/ready").status == 200
+        for one in waiting:
+            one.sendall(BODY)
+            assert one.recv(65536).startswith(b"HTTP/1.1 401 ")
+
+
+def test_requests_in_hand_are_bounded_and_so_are_those_whose_bodies_come_late(itself, monkeypatch):
+    """Beyond the bound it is told to come again, by the request that is one too many."""
+    monkeypatch.setattr(door, "IN_HAND_MAX", 2)
+    alice = itself.stranger(mint(now()))
+    alice.ok(GET, PAYROLL)  # known from here on
+    with slow(itself.address, "127.0.0.2") as late, verifying_nothing(itself):
+        asking = [itself.stranger().connected() for _ in range(2)]
+        for one in asking:
+            one.sendall(HEAD + b"\r\n" + BODY)
+        wait_until(lambda: itself.service._door._in_hand == 2)
+        alice.fails(503, "too-busy", GET, PAYROLL)
+        late.sendall(BODY)
+        assert late.recv(65536).startswith(b"HTTP/1.1 503 ")
+    for one in asking:
+        assert one.recv(65536).startswith(b"HTTP/1.1 401 ")
+        one.close()
+    alice.ok(GET, PAYROLL)
+
+
+@pytest.mark.usefixtures("many_files")
+def test_bodies_on_their_way_keep_nobody_out_of_a_front(house, tmp_path):
+    """As many as may be in hand, of strangers without any token that is good."""
+    with (
+        running(house, tmp_path, front_processes=1) as service,
+        contextlib.ExitStack() as held,
+    ):
+        for number in range(IN_HAND_MAX + 1):
+            host = f"127.0.0.{2 + number // SOURCE_CONNECTIONS_MAX}"
+            held.enter_context(slow(service.address, host))
+        alice = service.stranger(mint(now()))
+        for _ in range(3):
+            assert alice.ok(GET, PAYROLL)["fields"]
+
+
+def test_pages_without_a_caller_have_a_share_of_their_own(itself):
+    """One address gets few of them at once, and reads as many credentials as before."""
+    client, alice = itself.stranger(), itself.stranger(mint(now()))
+    statuses = [client.send("HEAD", "/openapi.json").status for _ in range(40)]
+    statuses += [client.send("GET", "/.well-known/jwks.json").status for _ in range(40)]
+    assert statuses[:50] == [200] * 50
+    assert 429 in statuses
+    assert client.send("GET", "/health/ready").status == 200
+    assert alice.ok(GET, PAYROLL)["fields"]
+    assert itself.client().send("GET", "/openapi.json").status == 200
+
+
+def unread(client):
+    """A connection that asks for long answers and takes none of them."""
+    made = client.connected()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.sendall(LONG * 40)
+    return made
+
+
+def waiting(service):
+    """How much waits to be taken, by the connection's source."""
+    found = {}
+    for server in service.service._servers._servers:
+        for one in list(server.server_state.connections):
+            count = one.transport.get_write_buffer_size()
+            found.setdefault(one.peer.source, []).append(count)
+    return found
+
+
+def test_answers_that_are_not_taken_are_bounded_in_all(itself, monkeypatch):
+    """Whoever lets most wait is cut off; who lets little wait keeps his, and others go on."""
+    stranger, local = itself.stranger(), itself.client()
+    assert stranger.send("GET", "/health/live").status == 200
+    with contextlib.ExitStack() as held:
+        held.enter_context(unread(stranger))
+        wait_until(lambda: sum(waiting(itself).get("127.0.0.1", ())))
+        account = next(name for name in waiting(itself) if name != "127.0.0.1")
+        for _ in range(3):
+            held.enter_context(unread(local))
+        wait_until(lambda: sum(map(bool, waiting(itself)[account])) == 3)
+        monkeypatch.setattr(protocol, "UNREAD_BYTES_MAX", sum(waiting(itself)["127.0.0.1"]))
+        wait_until(lambda: not sum(waiting(itself)[account]))
+        assert sum(waiting(itself)["127.0.0.1"])
+        assert local.ok(GET, PAYROLL)["fields"]
+        held.enter_context(unread(local))
+        wait_until(lambda: sum(waiting(itself)[account]))
+        monkeypatch.setattr(protocol, "UNREAD_BYTES_MAX", 0)
+        wait_until(lambda: not sum(map(sum, waiting(itself).values())))
+        assert local.ok(GET, PAYROLL)["fields"]
+        assert stranger.send("GET", "/health/live").status == 200
