@@ -24,9 +24,10 @@ from tools.bench.history import History
 from tools.bench.latencies import latency_facts
 from tools.bench.machine import machine, versions
 from tools.bench.places import Place, places
+from tools.bench.population import MAPPINGS_MAX
 from tools.bench.readers import reader_facts
-from tools.bench.recovery import recovery_facts, rotation_facts
-from tools.bench.service import MAPPINGS, service_facts
+from tools.bench.recovery import recovery_facts, rotation_fact
+from tools.bench.service import service_facts
 from tools.bench.sizes import at_size, beside_short
 from tools.bench.tables import facts_table, lines_table, sizes_table
 from tools.bench.verification import signed_facts
@@ -90,18 +91,18 @@ def _grown_facts(place: Place, events: int) -> Iterator[Fact]:
         short.grow(_SHORT, show)
         yield from beside_short(short, grown)
         yield from recovery_facts(grown)
-        yield from rotation_facts(place, show)
         yield from signed_facts(place, events, show)
 
 
 def _beside_facts(place: Place, runs: int) -> Iterator[Fact]:
-    """Reads beside rebuilds, and in several processes."""
+    """Reads beside rebuilds and in several processes; a rotation, and reads over HTTP after it."""
     with Grown(place) as grown, progress(f"{place.name}: growing") as show:
         grown.grow(_BESIDE, show)
         yield from latency_facts(grown, runs)
         yield from reader_facts(grown)
     with Grown(place) as grown, progress(f"{place.name}: making mappings") as show:
-        grown.equip(MAPPINGS, show)
+        grown.equip(MAPPINGS_MAX, show)
+        yield rotation_fact(grown)
         yield from service_facts(grown)
 
 

@@ -10,22 +10,18 @@ from pathlib import Path
 from tools.bench.commands import finished
 from tools.bench.figures import Fact
 from tools.bench.grown import Grown
-from tools.bench.places import Place
-from tools.showing.show import Progress
+from tools.bench.population import MAPPINGS_MAX
 
-_MAPPINGS = 100_000
 _RESEALED_MIN = {"SQLite": 20_000.0, "PostgreSQL": 10_000.0}
 _RESTORED_MIN = 50_000.0
-RESEALED = f"mappings sealed anew in a rotation of {_MAPPINGS:,}"
+RESEALED = f"mappings sealed anew in a rotation of {MAPPINGS_MAX:,}"
 RESTORED = "events restored, views rebuilt"
 
 
-def rotation_facts(place: Place, progress: Progress) -> Iterator[Fact]:
-    """A rotation of a ledger that holds applications and mappings and little else."""
-    with Grown(place) as grown:
-        grown.equip(_MAPPINGS, progress)
-        rate = _rotated(grown)
-    yield Fact(place.name, RESEALED, rate, "/s", None, _RESEALED_MIN[place.name])
+def rotation_fact(grown: Grown) -> Fact:
+    """A rotation of a ledger that holds as many mappings as there ever are, and little else."""
+    engine = grown.place.name
+    return Fact(engine, RESEALED, _rotated(grown), "/s", None, _RESEALED_MIN[engine])
 
 
 def recovery_facts(grown: Grown) -> Iterator[Fact]:

@@ -30,11 +30,11 @@ from tools.bench.figures import Fact
 from tools.bench.grown import Grown, asking
 from tools.bench.machine import machine
 from tools.bench.places import places
+from tools.bench.population import MAPPINGS_MAX
 from tools.bench.tables import facts_table
 from tools.showing.show import progress
 
 CONNECTIONS = 64
-MAPPINGS = 2_000
 _SECONDS = 4.0
 _AIMS = {"SQLite": 4_000.0}
 _AIM_ELSEWHERE = 3_000.0
@@ -45,7 +45,7 @@ _UNLIMITED = ("--caller-rate", "1000000", "--address-rate", "1000000")
 
 
 def service_facts(
-    grown: Grown, mappings: int = MAPPINGS, size: int | None = None
+    grown: Grown, mappings: int = MAPPINGS_MAX, size: int | None = None
 ) -> Iterator[Fact]:
     """Reads a second, their p99, the ceiling, and the memory that the service came to.
 
@@ -146,7 +146,7 @@ def main() -> None:
     with places(None) as found:
         for place in found:
             with Grown(place) as grown, progress(f"{place.name}: making mappings") as show:
-                grown.equip(MAPPINGS, show)
+                grown.equip(MAPPINGS_MAX, show)
                 facts.extend(service_facts(grown))
     console = Console(width=120)
     console.print(machine())
