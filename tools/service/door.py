@@ -105,8 +105,8 @@ class Door:
         state = scope["state"]
         # Taken out of the scope, or the two would hold each other.
         whole = state.pop(ANSWER, None)
-        read = functools.partial(self._bodies.read, receive=receive)
         peer = state.get(PEER, NOBODY)
+        read = functools.partial(self._bodies.read, receive=receive, source=peer.source)
         request = Request(scope["method"], scope["path"], scope["headers"], peer, read)
         try:
             await self.answer(request, functools.partial(deliver, whole=whole, send=send))

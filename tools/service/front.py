@@ -155,7 +155,7 @@ class Front:
                 self._link.turn_away()
                 await deliver(failed(too_busy(), ("POST",)), whole, send)
                 return
-            body, fault = await self._body(scope["method"], headers, receive)
+            body, fault = await self._body(scope, headers, receive)
             answered = await self._ask(scope, headers, body, fault)
         except ClientGone:
             return
@@ -179,14 +179,15 @@ class Front:
             self._large -= is_large
 
     async def _body(
-        self, method: str, headers: list[tuple[bytes, bytes]], receive: Receive
+        self, scope: Scope, headers: list[tuple[bytes, bytes]], receive: Receive
     ) -> tuple[bytes, str]:
         """The body, or the code of what is wrong with it; the door says the rest."""
-        if method != "POST":
+        if scope["method"] != "POST":
             return b"", ""
         told = dict(headers).get(b"content-length", b"0")
+        peer: Peer = scope["state"].get(PEER, NOBODY)
         try:
-            return await self._bodies.read(told, receive), ""
+            return await self._bodies.read(told, receive, peer.source), ""
         except LedgerError as error:
             return b"", error.code
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ _LENGTH_DIGITS_MAX = len(str(BODY_BYTES_MAX))
 LARGE_BYTES = 64 * 1024
 LARGE_MAX = 32
 """Bodies beyond `LARGE_BYTES` that are read at once."""
+SOURCE_LARGE_MAX = 8
+"""Of one address or account, so that no single one can keep all others' out."""
 _ONCE = (b"authorization", b"content-type", b"content-length", b"idempotency-key")
 """Headers of which two would mean different things to different readers."""
 
@@ -39,9 +42,10 @@ class Bodies:
     """Reads bodies, of which few may be large at once, so that nobody fills the memory."""
 
     def __init__(self) -> None:
-        self._large = 0
+        self._large: Counter[str] = Counter()
+        """By their sources."""
 
-    async def read(self, told: bytes, receive: Receive) -> bytes:
+    async def read(self, told: bytes, receive: Receive, source: str) -> bytes:
         """The whole body, whose length the head tells; `body-too-large`, `request-too-slow`.
 
         `too-busy` where it would be one large body too many; `ClientGone` where the connection
@@ -53,14 +57,15 @@ class Bodies:
         message = await receive()
         if not message.get("more_body") and message["type"] == "http.request":
             return bytes(message["body"])  # nearly always all there is
-        held = _Held()
+        held = _Held(source)
         try:
             async with asyncio.timeout(BODY_S_MAX):
                 return await self._gather(held, message, receive)
         except TimeoutError:
             raise too_slow() from None
         finally:
-            self._large -= held.is_large
+            if held.is_large:
+                self._large -= Counter((source,))  # which keeps no source that has none
 
     async def _gather(self, held: _Held, message: Message, receive: Receive) -> bytes:
         content = bytearray()
@@ -71,10 +76,11 @@ class Bodies:
             if len(content) > BODY_BYTES_MAX:
                 raise too_large()
             if len(content) > LARGE_BYTES and not held.is_large:
-                if self._large >= LARGE_MAX:
+                alike = self._large[held.source]
+                if self._large.total() >= LARGE_MAX or alike >= SOURCE_LARGE_MAX:
                     raise too_busy()
                 held.is_large = True
-                self._large += 1
+                self._large[held.source] += 1
             if not message.get("more_body"):
                 return bytes(content)
             message = await receive()
@@ -84,6 +90,7 @@ class Bodies:
 class _Held:
     """What one body takes of what all may."""
 
+    source: str
     is_large: bool = False
 
 

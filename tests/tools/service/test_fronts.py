@@ -361,16 +361,19 @@ def test_few_large_bodies_are_read_at_once(monkeypatch):
 
     async def ask():
         bodies = Bodies()
-        held = [asyncio.ensure_future(bodies.read(b"0", pieces(large, 1, end=False))) for _ in "ab"]
+        held = [
+            asyncio.ensure_future(bodies.read(b"0", pieces(large, 1, end=False), one))
+            for one in "ab"
+        ]
         await asyncio.sleep(0)
         with pytest.raises(Unavailable) as caught:
-            await bodies.read(b"0", pieces(large, 1))
+            await bodies.read(b"0", pieces(large, 1), "c")
         assert caught.value.code == "too-busy"
-        assert await bodies.read(b"0", pieces(large - 1, 1)) == b"x" * large
+        assert await bodies.read(b"0", pieces(large - 1, 1), "c") == b"x" * large
         for one in held:
             one.cancel()
         await asyncio.wait(held)
-        assert len(await bodies.read(b"0", pieces(large, large))) == 2 * large
+        assert len(await bodies.read(b"0", pieces(large, large), "c")) == 2 * large
 
     uvloop.run(ask())
 
@@ -384,10 +387,10 @@ def test_a_body_that_does_not_end_or_ends_too_early_is_no_body(monkeypatch):
 
     async def ask():
         with pytest.raises(Unavailable) as caught:
-            await Bodies().read(b"0", pieces(1, end=False))
+            await Bodies().read(b"0", pieces(1, end=False), "a")
         assert caught.value.code == "request-too-slow"
         with pytest.raises(ClientGone):
-            await Bodies().read(b"9", gone)
+            await Bodies().read(b"9", gone, "a")
 
     uvloop.run(ask())
 

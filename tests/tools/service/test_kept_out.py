@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import select
 import socket
 
 import pytest
@@ -16,7 +17,7 @@ from tests.tools.service.test_fronts import wait_until
 from tools.processes.descriptors import allow
 from tools.service import door, protocol
 from tools.service.protocol import SOURCE_CONNECTIONS_MAX
-from tools.service.reading import IN_HAND_MAX
+from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, SOURCE_LARGE_MAX
 
 GET = "/v1/credentials/get"
 PAYROLL = {"application": "payroll"}
@@ -51,10 +52,10 @@ def many_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def slow(address, host):
+def slow(address, host, head=SLOW):
     """Somebody at that host who has sent a head, and whose body is waited for."""
     made = socket.create_connection(address, timeout=30, source_address=(host, 0))
-    made.sendall(SLOW)
+    made.sendall(head)
     assert made.recv(len(CONTINUE)) == CONTINUE
     return made
 
@@ -88,6 +89,35 @@ def test_requests_in_hand_are_bounded_and_so_are_those_whose_bodies_come_late(it
         assert one.recv(65536).startswith(b"HTTP/1.1 401 ")
         one.close()
     alice.ok(GET, PAYROLL)
+
+
+@pytest.mark.parametrize("fronts", [0, 1])
+def test_large_bodies_on_their_way_are_few_of_one_address(house, tmp_path, fronts):
+    """It is told to come again, others are not, and later it is not either."""
+    large = BODY + b" " * LARGE_BYTES
+    head = SLOW.replace(b"length: %d" % len(BODY), b"length: %d" % (len(large) + 1))
+    with (
+        running(house, tmp_path, front_processes=fronts) as service,
+        contextlib.ExitStack() as held,
+    ):
+        many = [
+            held.enter_context(slow(service.address, "127.0.0.2", head))
+            for _ in range(SOURCE_LARGE_MAX + 1)
+        ]
+        for one in many:
+            one.sendall(large)
+        (turned_away, *_), _, _ = select.select(many, [], [], 30)
+        assert turned_away.recv(65536).startswith(b"HTTP/1.1 503 ")
+        other = held.enter_context(slow(service.address, "127.0.0.3", head))
+        other.sendall(large + b" ")
+        assert other.recv(65536).startswith(b"HTTP/1.1 401 ")
+        for one in many:
+            if one is not turned_away:
+                one.sendall(b" ")
+                assert one.recv(65536).startswith(b"HTTP/1.1 401 ")
+        again = held.enter_context(slow(service.address, "127.0.0.2", head))
+        again.sendall(large + b" ")
+        assert again.recv(65536).startswith(b"HTTP/1.1 401 ")
 
 
 @pytest.mark.usefixtures("many_files")
