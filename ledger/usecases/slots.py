@@ -53,7 +53,7 @@ from ledger.sealing.keyring_file import (
     read_keyring,
     require_free,
 )
-from ledger.sealing.slots import Argon2Cost, Holding, Slot
+from ledger.sealing.slots import PASSPHRASE, Argon2Cost, Holding, Slot
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 from ledger.usecases.founding import slot_added
@@ -297,6 +297,7 @@ class SlotKeeper:
         self, acting: Acting, old: Holding, new: Holding, cost: Argon2Cost
     ) -> SlotOutcome:
         """Seal the unlocked slot's private half anew; an auditor's in the auditor's own file."""
+        require_passphrase(old)
         with self._changing() as (file, history):
             if file.held.is_operator:
                 require_next_epoch(file.held, history)
@@ -409,6 +410,16 @@ def require_next_epoch(held: UnlockedKeyring, history: KeyHistory) -> None:
             " passphrases are changed in the newest keyring only.",
             hint="Copy the keyring from the host that rotated last, then run it again here; if it"
             " is lost, run `credledger key replace-next` first. Nothing was changed.",
+        )
+
+
+def require_passphrase(holding: Holding) -> None:
+    """`no-passphrase` for a slot that something else unlocks: that would open nothing any more."""
+    if holding.kind != PASSPHRASE:
+        raise Conflict(
+            "no-passphrase",
+            "The slot is not unlocked by a passphrase, so it has none to change.",
+            hint="Add a slot with `credledger key slot add passphrase`, and remove the other one.",
         )
 
 

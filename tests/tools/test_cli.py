@@ -604,6 +604,11 @@ def test_slots_and_an_auditors_keyring(payroll):
         (2, "key-file", "operator"),
         (3, "passphrase", "auditor"),
     ]
+    size = payroll.ok("log", "checkpoint")["size"]
+    payroll.fails(5, "no-passphrase", "key", "passphrase", "--new-passphrase-file", str(passphrase),
+                  "--key-file", str(spare))  # fmt: skip
+    payroll.ok("status", "--key-file", str(spare))
+    assert payroll.ok("log", "checkpoint")["size"] == size
     payroll.ok("key", "slot", "export-auditor", "3", str(payroll.home / "again/keyring"))
     payroll.ok("key", "slot", "remove", "2", "--mislaid", "--yes")
     payroll.fails(6, "wrong-key-file", "status", "--key-file", str(spare))

@@ -99,8 +99,23 @@ def test_out_writes_the_document_and_prints_nothing(read):
     file = read.home / "proof.json"
     answer = read("log", "proof", "5", "--out", str(file), json_wanted=False)
     assert (answer.code, answer.out) == (0, b"")
-    assert read.ok("log", "proof", "5", "--out", str(file)) == json.loads(file.read_text())
-    read.fails(7, "file-not-writable", "log", "proof", "5", "--out", str(read.home))
+    again = ("log", "proof", "5", "--out", str(file), "--force")
+    assert read.ok(*again) == json.loads(file.read_text())
+
+
+@pytest.mark.parametrize("evidence", [("proof", "5"), ("checkpoint",)], ids=lambda words: words[0])
+def test_what_is_there_is_replaced_on_purpose_only(read, evidence):
+    """It may be evidence that is kept nowhere else."""
+    file = read.home / "kept"
+    file.write_text("precious")
+    read.fails(5, "file-exists", "log", *evidence, "--out", str(file))
+    assert file.read_text() == "precious"
+    made = read.ok("log", *evidence, "--out", str(file), "--force")
+    written = file.read_text()
+    assert written == made.get("note") or json.loads(written) == made
+    read.fails(5, "file-exists", "log", *evidence, "--out", str(read.home))
+    read.fails(7, "file-not-writable", "log", *evidence, "--out", str(read.home), "--force")
+    read.fails(7, "file-not-writable", "log", *evidence, "--out", str(read.home / "no/file"))
 
 
 def test_a_person_is_told_to_compare_the_ledger_id(read):
@@ -149,6 +164,7 @@ def test_a_proof_that_does_not_hold_is_tampered(read):
         ("5", "--to", "5"),
         ("--from", "2", "--size", "5"),
         ("--check", "-", "--out", "file"),
+        ("5", "--force"),
         ("--size", "5"),
         ("0",),
         ("--from", str(2**63)),

@@ -162,11 +162,13 @@ def passphrase(run: Run, argon2_memory: int) -> None:
 
     An old copy of the keyring file still opens with the old passphrase.
     """
+    from ledger.usecases.slots import require_passphrase
     from tools.people.holdings import argon2_cost, new_passphrase
     from tools.recovering.key_backups import RENEW_COPIES
     from tools.showing import show
 
     with run.session(operator=False) as session:
+        require_passphrase(session.holding)
         new = new_passphrase(session.settings, run.standard_input)
         outcome = session.ledger.change_passphrase(
             run.acting(), session.holding, new, argon2_cost(argon2_memory)

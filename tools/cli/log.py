@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ledger.errors import InvalidInput, Unavailable
+from ledger.errors import InvalidInput
 from tools.cli.anchor_options import anchor_options, given_anchors
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
@@ -23,6 +25,14 @@ EVENT_COLUMNS = {
     "epoch": "Epoch",
 }
 EVENTS_DEFAULT = 1000
+
+
+def _handed_out(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--out` and `--force`: a file for others to read, in place of the terminal."""
+    function = click.option("--force", is_flag=True, help="Replace a file that is there.")(function)
+    return click.option(
+        "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it to a new file."
+    )(function)
 
 
 @click.group(cls=Noun)
@@ -129,19 +139,15 @@ def events(run: Run, after: int, limit: int) -> None:
     example="credledger log checkpoint --out head.txt",
     answers='{"size", "root", "note"}',
 )
-@click.option("--out", metavar="FILE", help="Write the signed note there.")
-def checkpoint(run: Run, out: str | None) -> None:
+@_handed_out
+def checkpoint(run: Run, out: Path | None, *, force: bool) -> None:
     """Print the newest signed head, to be kept or published elsewhere."""
     from tools.evidence.checkpoints import newest_checkpoint
+    from tools.evidence.handed_out import write_handed_out
 
     document = newest_checkpoint(run.settings())
     if out is not None:
-        try:
-            Path(out).write_text(str(document["note"]), encoding="utf-8")
-        except OSError as error:
-            raise Unavailable(
-                "file-not-writable", "The checkpoint cannot be written there."
-            ) from error
+        write_handed_out(out, str(document["note"]), force=force)
     if run.json:
         run.print(document)
     elif out is None:
@@ -162,7 +168,7 @@ def checkpoint(run: Run, out: str | None) -> None:
     "--from", "first", type=NUMBER, metavar="SIZE", help="Prove that the log grew from this."
 )
 @click.option("--to", "second", type=NUMBER, metavar="SIZE", help="Up to this size.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there.")
+@_handed_out
 @click.option("--check", metavar="FILE|-", help="Check a proof instead, without any store.")
 @click.option("--ledger-id", metavar="ID", help="The pinned ledger id, in hex.")
 def proof(
@@ -174,6 +180,8 @@ def proof(
     out: Path | None,
     check: str | None,
     ledger_id: str | None,
+    *,
+    force: bool,
 ) -> None:
     """Prove to anybody that a row was recorded, or that the log only grew.
 
@@ -181,16 +189,19 @@ def proof(
     With --from, the newer signed log is proven to begin with the older one. The proof is one JSON
     document, which --check checks on any machine.
     """
+    from tools.evidence.handed_out import write_handed_out
     from tools.evidence.proof_checking import check_proof
-    from tools.evidence.proving import prove_growth, prove_row, write_proof
+    from tools.evidence.proving import prove_growth, prove_row
     from tools.evidence.verifying import parse_ledger_id
-    from tools.showing.show import print_json, print_note
+    from tools.showing.show import json_text, print_json, print_note
 
     if [position, first, check].count(None) != 2:
         raise InvalidInput("usage", "Give a POSITION, or --from, or --check.")
-    misplaced = (size and not position, second and not first, out and check)
+    misplaced = (size and not position, second and not first, out and check, force and not out)
     if any(misplaced):
-        raise InvalidInput("usage", "--size is for a POSITION, --to for --from, --out for both.")
+        raise InvalidInput(
+            "usage", "--size is for a POSITION, --to for --from, --out for both, --force for --out."
+        )
     pinned = None if ledger_id is None else parse_ledger_id(ledger_id)
     if check is not None:
         run.print(check_proof(check, run.standard_input, pinned))
@@ -203,7 +214,7 @@ def proof(
         assert position is not None
         made = prove_row(run.settings(), position, size, pinned)
     if out is not None:
-        write_proof(made, out)
+        write_handed_out(out, json_text(made.as_document()), force=force)
     if out is None or run.json:
         print_json(made.as_document())
 

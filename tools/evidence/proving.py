@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from ledger.errors import Tampered, Unavailable
+from ledger.errors import Tampered
 from ledger.log.proof_document import Proof
 from ledger.log.proving import Prover
 from projections.tiles import StoredTiles
 from tools.settings import Settings
-from tools.showing.show import json_text, progress
+from tools.showing.show import progress
 from tools.stores import existing_store, required_ledger
 
 
@@ -25,14 +24,6 @@ def prove_growth(settings: Settings, first: int, second: int | None, pinned: byt
     """That the log of the second signed size, the newest unless told, begins with the first."""
     with _prover(settings, pinned) as prover:
         return prover.consistency(first, second)
-
-
-def write_proof(proof: Proof, file: Path) -> None:
-    """The proof's document in a file, over whatever was there."""
-    try:
-        file.write_text(json_text(proof.as_document()), encoding="utf-8")
-    except OSError as error:
-        raise Unavailable("file-not-writable", "The proof cannot be written there.") from error
 
 
 @contextmanager
