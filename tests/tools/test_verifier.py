@@ -184,6 +184,12 @@ def test_a_pack_that_cannot_be_read_is_exit_2(tmp_path, monkeypatch, capsys):
     assert (told.out, told.err) == ("", "The pack cannot be read.\n")
 
 
+def test_anchors_that_cannot_be_read_are_told_from_the_pack(pack):
+    done = run(pack, "--anchors", str(pack / "nowhere"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "The file of anchors cannot be read.\n"
+
+
 def altered(**changes):
     position = changes.pop("at")
     return lambda forged: forged.alter(position, **changes)

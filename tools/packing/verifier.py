@@ -1307,8 +1307,11 @@ def _pinned(text: str) -> bytes:
 
 
 def _kept(path: Path) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(_DOCUMENT_BYTES_MAX + 1)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_DOCUMENT_BYTES_MAX + 1)
+    except OSError as error:
+        raise Unusable("The file of anchors cannot be read.") from error
     if len(content) > _DOCUMENT_BYTES_MAX:
         raise Unusable("The file of anchors is too long.")
     with contextlib.suppress(Damage):  # which the report names
