@@ -191,6 +191,7 @@ ASKED = (
     ("audit", "changes"),
     ("audit", "tokens"),
     ("audit", "tickets"),
+    ("audit", "questions"),
     ("audit", "review", "--list"),
 )
 

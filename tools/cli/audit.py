@@ -6,6 +6,7 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.audit_pack import pack
+from tools.cli.audit_questions import questions
 from tools.cli.audit_tickets import tickets
 from tools.cli.command import Run, command
 from tools.cli.export import export
@@ -52,7 +53,7 @@ def audit() -> None:
     """Ask who read what and who changed what."""
 
 
-for _part in (export, exposure, pack, report, review, tickets, who_can):
+for _part in (export, exposure, pack, questions, report, review, tickets, who_can):
     audit.add_command(_part)
 
 
