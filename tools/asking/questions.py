@@ -16,12 +16,12 @@ from projections.asked import Author, asked_questions
 from projections.moment import diff, state_at
 from projections.redecide import redecide
 from projections.refused_tokens import refused_tokens
+from projections.stretch import WHOLE, Stretch
 from projections.ticket_history import TicketQuestion, ticket_history
 from tools.asking.moments import place_of, require_cursor
 from tools.showing.show import progress
 
 if TYPE_CHECKING:
-    from projections.stretch import Stretch
     from projections.unusual import Rules
     from tools.wiring import Session
 
@@ -170,8 +170,10 @@ def exposure_rows(
     return [row for row in rows if not (is_open and row["changed_since"])]
 
 
-def recheck_accesses(session: Session, jobs: int | None = None) -> dict[str, Any]:
-    """Every access decided again from the log alone.
+def recheck_accesses(
+    session: Session, jobs: int | None = None, stretch: Stretch = WHOLE
+) -> dict[str, Any]:
+    """Every access of a stretch decided again from the log alone.
 
     By so many processes, where the log is long; as many as there are processors, if not told.
     """
@@ -181,13 +183,14 @@ def recheck_accesses(session: Session, jobs: int | None = None) -> dict[str, Any
             from tools.processes.processors import processors
 
             jobs = jobs or processors()
-            found = redecide_together(session, jobs, show) if jobs > 1 else None
+            found = redecide_together(session, jobs, show, stretch) if jobs > 1 else None
             if found is not None:
                 return found.as_document()
         return redecide(
             session.store,
             session.mapper,
             retention=session.ledger.retention.state(),
+            stretch=stretch,
             progress=show,
         )
 
