@@ -28,6 +28,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import NotFound
 from ledger.log.rows import LogRow
 from ledger.log.store import Store
+from projections.asked import ASKED
 from projections.changes import ADMINISTRATION
 from projections.documents import access_document, erased_access, time_text
 from projections.refused_tokens import REFUSED, explained_refusal
@@ -127,6 +128,10 @@ def _nothing_to_explain(row: LogRow | None, position: int) -> NotFound:
         )
     if row.topic.startswith(ADMINISTRATION):
         listed = f"`credledger audit changes --position {position} --limit 1` tells what it was"
+    elif row.topic in ASKED:
+        listed = (
+            f"`credledger audit questions --position {position} --limit 1` tells who asked what"
+        )
     else:
         listed = f"`credledger log events --after {position - 1} --limit 1` shows the row"
     return NotFound(

@@ -127,7 +127,7 @@ def exported_row(
     """One row with its document; without contents where it was erased, does not open, or lies."""
     row = checked.row
     recorded, why = readable(checked, retention)
-    if recorded is not None and not _is_by(recorded, askers.get(row.stream)):
+    if recorded is not None and not is_by(recorded, askers.get(row.stream)):
         recorded, why = None, FOREIGN_AUTHOR
     document = {
         "ledger_id": ledger_id,
@@ -155,7 +155,7 @@ def readable(checked: CheckedRow, retention: Retention) -> tuple[Recorded | None
     return (content, None) if isinstance(content, Recorded) else (None, content.code)
 
 
-def _is_by(recorded: Recorded, asker: SlotAdded | None) -> bool:
+def is_by(recorded: Recorded, asker: SlotAdded | None) -> bool:
     """Whether the author that an event names can be the slot whose stream it lies in."""
     if asker is None:
         return True  # whatever else there is, operators signed for

@@ -23,8 +23,10 @@ they are the same without a look at each.
 Policy and tickets that another process checks and judges are *taken* for folding only
 (`projections.redeciding`, decision 30).
 
-The whole log is checked into its signed heads on the way, whichever rows it is then asked about: a
-record or a piece of policy that was taken away, moved or put in ends the recheck as *tampered*.
+The whole log, or all of it up to the end that is asked about, is checked into its signed heads on
+the way, whichever rows it is then asked about: a record or a piece of policy that was taken away,
+moved or put in ends the recheck as *tampered*. An end between the two rows of a redemption parts
+them: the first is then not missed its access.
 """
 
 from __future__ import annotations
@@ -73,6 +75,7 @@ from projections.digests import compared
 from projections.documents import time_text
 from projections.rechecked import Rechecked
 from projections.streams import Walk
+from projections.stretch import WHOLE, Stretch, bounds_of
 from projections.tickets import Attempt, Tickets
 from projections.view import Progress
 
@@ -138,8 +141,10 @@ class _Basis:
 class Redecision:
     """The policy as folded so far, and what was found."""
 
-    def __init__(self, retention: Retention = KEEPS_ALL) -> None:
+    def __init__(self, retention: Retention = KEEPS_ALL, judged_after: int = 0) -> None:
+        """What lies up to the position `judged_after` is taken, and neither judged nor counted."""
         self._retention = retention
+        self._judged_after = judged_after
         self.found = Rechecked()
         self._states: dict[str, Application] = {}
         self._roles = Roles()
@@ -161,8 +166,11 @@ class Redecision:
         """Whether this is an access that is right again; then it is counted, and done with.
 
         Where one was judged, no later one is erased: what is erased is all up to some position.
-        What goes with a ticket is decided each time, for no ticket is redeemed twice.
+        What goes with a ticket is decided each time, for no ticket is redeemed twice. Accesses that
+        are not asked about are done with as well, uncounted.
         """
+        if row.position <= self._judged_after and row.topic.startswith("access."):
+            return True
         self._met = met = row.topic, text
         basis = self._right.get(met)
         if (
@@ -179,6 +187,10 @@ class Redecision:
     def see(self, recorded: Recorded) -> None:
         """Fold one event, or decide one access again."""
         event = recorded.event
+        if recorded.position <= self._judged_after:
+            if not isinstance(event, Access):
+                self.take(recorded)
+            return
         is_access = isinstance(event, Access)
         if self._attempt is not None:
             self._require_access(recorded.position, is_access=is_access)
@@ -204,6 +216,9 @@ class Redecision:
 
     def pass_over(self, row: LogRow, error: KeyUnavailable) -> None:
         """Note a row whose key is not held; without all policy nothing after it can be judged."""
+        if row.position <= self._judged_after:
+            self.lack(row)
+            return
         is_access, is_ticket = row.topic.startswith("access."), row.topic.startswith("ticket.")
         if self._attempt is not None:
             self._require_access(row.position, is_access=is_access)
@@ -288,9 +303,11 @@ class Redecision:
         """Note an attempt to redeem a ticket that no access stands behind."""
         attempt = self._attempt
         assert attempt is not None
-        if not is_access or position != attempt.recorded.position + 1:
+        if is_access and position == attempt.recorded.position + 1:
+            return
+        if attempt.recorded.position > self._judged_after:
             self._wrong(attempt.recorded, attempt.recorded.topic, "none", "access-missing")
-            self._attempt = None
+        self._attempt = None
 
     def _judge_issue(self, recorded: Recorded, event: TicketIssued | TicketNotIssued) -> None:
         """Note a ticket that should not have been issued, or should have been."""
@@ -554,15 +571,23 @@ def redecide(
     mapper: EventMapper,
     *,
     retention: Retention = KEEPS_ALL,
+    stretch: Stretch = WHOLE,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """`{"checked", "wrong", "unreadable"}` over the whole log; erased records are unreadable."""
-    redecision = Redecision(retention)
-    walk = Walk(store, mapper, progress=progress)
+    """`{"checked", "wrong", "unreadable"}` of a stretch; erased records are unreadable.
+
+    Policy before the stretch is folded and checked, and what lies behind it is not looked at.
+    """
+    with store.reading() as reading:
+        bounds = bounds_of(reading, stretch)
+    redecision = Redecision(retention, bounds.before)
+    until, end = stretch.until, stretch.position
+    walk = Walk(store, mapper, until=until, until_position=end, progress=progress)
     events = walk.events(PREFIXES, unreadable=redecision.pass_over, known=redecision.knows)
     for recorded in events:
         redecision.see(recorded)
-    return redecision.end().as_document()
+    found = redecision.pause(walk.position) if bounds.is_cut else redecision.end()
+    return found.as_document()
 
 
 def _stated(recorded: Recorded, record: Access, attempt: Attempt | None) -> Facts:

@@ -38,6 +38,8 @@ from ledger.log.stretches import Joined, Stretch, size_at, told_head
 from projections.rechecked import Rechecked
 from projections.redecide import POLICY_PREFIXES, PREFIXES, Redecision
 from projections.streams import Walk, follower_of
+from projections.stretch import WHOLE, Bounds
+from projections.stretch import Stretch as Asked
 
 STRETCH_ROWS = 20_000
 _PAGE_ROWS = 2000
@@ -57,10 +59,21 @@ class Decided(NamedTuple):
 
 
 class StretchWalk(Walk):
-    """A walk from one head to another as the store tells them; to the end where none is told."""
+    """A walk from one head to another as the store tells them; to the end where none is told.
 
-    def __init__(self, store: Store, mapper: EventMapper, begin: int, end: int | None) -> None:
-        super().__init__(store, mapper)
+    Of what lies behind the end of what is asked about no row is given, and the last walk follows no
+    further than to the first head behind it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        mapper: EventMapper,
+        begin: int,
+        end: int | None,
+        asked: Asked = WHOLE,
+    ) -> None:
+        super().__init__(store, mapper, until=asked.until, until_position=asked.position)
         self.stretch = Stretch(CheckedHead(), CheckedHead(), 0, {}, {})
         """What it came to, once it has come to its end."""
         self.policy = sha256()
@@ -83,8 +96,11 @@ class StretchWalk(Walk):
             for row in page:
                 if row.topic.startswith(POLICY_PREFIXES):
                     self.policy.update(row.leaf)
-            yield page
+            is_beyond = self._is_beyond(page[-1])
+            yield [row for row in page if not self._is_beyond(row)] if is_beyond else page
             page.clear()
+            if is_beyond and self._end is None:
+                break
         self.stretch = Stretch(first, head, follower.commits, {}, follower.audit_streams)
 
 
@@ -98,14 +114,20 @@ class Decider:
         retention: Retention,
         borders: Sequence[int],
         newest_epoch: int,
+        bounds: Bounds | None = None,
     ) -> None:
-        """`newest_epoch` is the last of which it was looked whether its keys are held."""
+        """`newest_epoch` is the last of which it was looked whether its keys are held.
+
+        `bounds` are of what is asked about; None is the whole log.
+        """
         self._store = store
         self._mapper = mapper
         self._opening = mapper.opening()
         self._stretches = [*pairwise(borders), (borders[-1], None)]
         self._newest_epoch = newest_epoch
-        self._redecision = Redecision(retention)
+        self._asked = WHOLE if bounds is None else bounds.stretch
+        self._is_cut = bounds is not None and bounds.is_cut
+        self._redecision = Redecision(retention, 0 if bounds is None else bounds.before)
         self._next = 0
 
     def decide(self, number: int) -> Decided | None:
@@ -123,11 +145,14 @@ class Decider:
     ) -> Decided:
         redecision = self._redecision
         redecision.begin(begin)
-        walk = StretchWalk(self._store, self._mapper, begin, end)
+        walk = StretchWalk(self._store, self._mapper, begin, end, self._asked)
         events = walk.events(PREFIXES, unreadable=self._pass_over, known=redecision.knows)
         for recorded in events:
             redecision.see(recorded)
-        found = redecision.end() if end is None else redecision.pause(end)
+        if end is None and not self._is_cut:
+            found = redecision.end()
+        else:
+            found = redecision.pause(end or max(begin, walk.position))
         return Decided(number, walk.stretch, found, walk.policy.digest(), taken)
 
     def _pass_over(self, row: LogRow, error: KeyUnavailable) -> None:
@@ -204,13 +229,15 @@ class Joining:
         return self._found if same else None
 
 
-def borders_of(reading: LogReading, stretch_rows: int = STRETCH_ROWS) -> list[int]:
+def borders_of(
+    reading: LogReading, stretch_rows: int = STRETCH_ROWS, last: int | None = None
+) -> list[int]:
     """Where stretches begin: sizes of heads, about so many rows apart, the first one 0.
 
-    None begins close before the end, where it would hardly be one.
+    None begins close before the end, or the `last` position, where it would hardly be one.
     """
     borders = [0]
-    size = reading.extent().size
+    size = reading.extent().size if last is None else last
     for target in range(stretch_rows, size - stretch_rows // 2, stretch_rows):
         border = size_at(reading, target)
         if border is not None and borders[-1] < border < size:

@@ -175,13 +175,15 @@ class Walk:
             if page:
                 self.position, self.recorded_at = page[-1].position, page[-1].recorded_at
 
-    def rows(self) -> Iterator[CheckedRow]:
-        """All rows of whatever topic, oldest first, those included that hold no event.
+    def rows(self, prefixes: tuple[str, ...] = ("",)) -> Iterator[CheckedRow]:
+        """All rows, or those of these topics, oldest first, those included that hold no event.
 
         Tampered with everything that following the log finds.
         """
         for page in self._pages():
             for row in page:
+                if not row.topic.startswith(prefixes):
+                    continue
                 self.position, self.recorded_at = row.position, row.recorded_at
                 head = self._heads[bisect_left(self._heads, row.position)]
                 content: Recorded | KeyUnavailable | Tampered

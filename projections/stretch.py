@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ledger.codec.mapper import EventMapper
 from ledger.log.store import Reading, Store
@@ -58,6 +58,24 @@ class Stretch:
 
 WHOLE = Stretch()
 """All of the log."""
+
+
+class Bounds(NamedTuple):
+    """A stretch in a log as it stands."""
+
+    stretch: Stretch
+    before: int
+    """The position before the first that counts."""
+    last: int
+    """The last position that counts."""
+    is_cut: bool
+    """Whether the log goes on behind it."""
+
+
+def bounds_of(reading: Reading, stretch: Stretch = WHOLE) -> Bounds:
+    """Where a stretch lies; its times are looked up, and whoever walks by them checks them."""
+    last = stretch.last(reading)
+    return Bounds(stretch, stretch.before(reading), last, last < reading.last_position())
 
 
 def newest_first(

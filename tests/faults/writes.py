@@ -74,6 +74,7 @@ WRITES = {
     "audit changes": Write(("audit", "changes", "--app", "Reports"), ("audit.queried",)),
     "audit tickets": Write(("audit", "tickets", "--app", "Reports"), ("audit.queried",)),
     "audit tokens": Write(("audit", "tokens"), ("audit.queried",)),
+    "audit questions": Write(("audit", "questions"), ("audit.queried",)),
     "audit recheck": Write(("audit", "recheck"), ("audit.queried",)),
     "audit who-can": Write(("audit", "who-can", "--all"), ("audit.queried",)),
     "audit exposure": Write(("audit", "exposure", "user:ann"), ("audit.queried",)),

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from ledger.aggregates.retention import Erasure, Retention
 from ledger.aggregates.tickets import Redemption
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, Tampered
 from ledger.log.snapshot import Snapshot
 from projections.rechecked import Rechecked
 from projections.redecide import redecide
 from projections.redeciding import Decider, Joining, borders_of
+from projections.stretch import Stretch, bounds_of
 from tests.faults.test_tampering import attack
 from tests.projections.conftest import (
     OPERATOR,
@@ -335,3 +336,70 @@ def test_ranges_join_as_if_nothing_had_been_between():
             {"from": 10, "to": 10, "why": "key-missing"},
         ],
     }
+
+
+def part_of(whole, before, last, redemptions):
+    """Findings of a stretch, out of those of the whole; at its end no access is missed yet."""
+    return [
+        one
+        for one in whole["wrong"]
+        if before < one["position"] <= last
+        and not (one["position"] == last and one["position"] in redemptions)
+    ]
+
+
+@pytest.mark.parametrize("by", ["position", "time"])
+def test_a_stretch_has_the_findings_of_the_whole_that_lie_in_it(world, by):
+    """Wherever it begins and ends, between the rows of a redemption too, by one or by several."""
+    whole = redecide(world.store, world.mapper)
+    found = {one.position: one for one in events(world)}
+    size = max(found)
+    redemptions = {at for at, one in found.items() if isinstance(one.event, Redemption)}
+    chance = random.Random(SEED)
+    parted = chance.sample(sorted(redemptions), 4)
+    places = [(0, size), (0, 1), (size - 1, size), *((at, at + 1) for at in parted)]
+    places += [(0, at) for at in parted] + [(at, size) for at in parted]
+    places += [tuple(sorted(chance.sample(range(1, size + 1), 2))) for _ in range(8)]
+    for before, last in places:
+        since = found[before + 1].recorded_at if before else None
+        ends = {"position": {"position": last}, "time": {"until": found[last].recorded_at}}
+        stretch = Stretch(since=since, **ends[by])
+        told = redecide(world.store, world.mapper, stretch=stretch)
+        cut = redemptions if last < size else set()
+        assert told["wrong"] == part_of(whole, before, last, cut), (before, last)
+        counted = [redecide(world.store, world.mapper, stretch=Stretch(position=before))] * (
+            before > 0
+        )
+        upto = redecide(world.store, world.mapper, stretch=Stretch(position=last))
+        assert told["checked"] == upto["checked"] - sum(one["checked"] for one in counted)
+        assert asked_of_several(world, stretch) == told
+
+
+def asked_of_several(world, stretch):
+    """The same question, its stretches handed out to two in turn."""
+    with world.store.reading() as reading:
+        bounds = bounds_of(reading, stretch)
+        begins = borders_of(reading, 7, bounds.last)
+    log = world.store, world.mapper, Retention()
+    two = [Decider(*log, begins, newest_epoch=1, bounds=bounds) for _ in range(2)]
+    joining = Joining(begins, Retention())
+    for number in range(len(begins)):
+        assert joining.take(two[number % 2].decide(number))
+    return joining.found().as_document()
+
+
+def test_what_was_altered_before_the_end_ends_the_recheck(world):
+    """Although only what came later is asked about."""
+    size, early = world.size, events(world)[20].position
+    attack(world.house, f"UPDATE log SET recorded_at = recorded_at + 1 WHERE position = {early}")
+    late = Stretch(since=recorded_at(world, size))
+    for stretch in (Stretch(position=early), late):
+        with pytest.raises(Tampered) as raised:
+            redecide(world.store, world.mapper, stretch=stretch)
+        assert raised.value.position == early
+
+
+def recorded_at(world, position):
+    """When the row of a position was recorded, as the store tells it."""
+    with world.store.reading() as reading:
+        return reading.row_at(position).recorded_at

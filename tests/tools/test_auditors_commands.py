@@ -69,6 +69,7 @@ ALLOWED = {
     "audit changes": (),
     "audit tickets": (),
     "audit tokens": (),
+    "audit questions": (),
     "audit explain": ("{refusal}",),
     "audit recheck": (),
     "audit who-can": ("--all",),

@@ -191,6 +191,7 @@ ASKED = (
     ("audit", "changes"),
     ("audit", "tokens"),
     ("audit", "tickets"),
+    ("audit", "questions"),
     ("audit", "review", "--list"),
 )
 
@@ -223,6 +224,7 @@ def test_other_questions_take_no_time_to_come_either(told, rows):
         ("audit", "exposure", ANN, "--since", TO_COME),
         ("audit", "export", "--format", "jsonl", "--until", TO_COME),
         ("audit", "who-can", "Mail", "--at", TO_COME),
+        ("audit", "recheck", "--until", TO_COME),
         ("leaver", ANN, "--dry-run", "--at", TO_COME),
         ("replay", "state", "--at", TO_COME),
         ("replay", "diff", "1", TO_COME),
@@ -230,6 +232,9 @@ def test_other_questions_take_no_time_to_come_either(told, rows):
         told.fails(2, "future-time", *ask)
     told.fails(2, "two-moments", "audit", "exposure", ANN, "--at", "now", "--position", "3")
     told.fails(2, "two-moments", "leaver", ANN, "--dry-run", "--at", "now", "--position", "3")
+    told.fails(2, "two-moments", "audit", "recheck", "--until", "now", "--position", "3")
+    told.fails(2, "reversed-range", "audit", "recheck", "--since", "1h", "--until", "2h")
+    told.fails(3, "beyond-the-log", "audit", "recheck", "--position", "99999")
     told.fails(3, "beyond-the-log", "audit", "exposure", ANN, "--position", "99999")
     assert told.ok("status")["position"] == len(rows)
 

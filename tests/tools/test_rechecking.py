@@ -116,6 +116,47 @@ def test_what_should_not_have_been_is_found_by_several(in_file, session, only_to
     assert [one["position"] for one in answer.json["wrong"]] == [position]
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_only_what_lies_in_the_range_is_decided_again(filled, jobs, request):
+    """A forged access before the end is named, one behind it or before the beginning is not."""
+    with open_session(decide(Given(), filled.environment), StandardInput()) as opened:
+        world = World(None, opened.ledger)
+        first = world.append_access(record_of(application="payroll"))
+        filled("credential", "get", "payroll", "--as", "user:ann")
+        second = world.append_access(record_of(application="payroll"))
+    if jobs == "2":
+        request.getfixturevalue("only_together")
+    rows = {one["position"]: one["recorded_at"] for one in filled.ok("log", "events")}
+    asked = (
+        (("--position", str(first - 1)), [], 6),
+        (("--until", rows[first - 1]), [], 6),
+        (("--position", str(first)), [first], 7),
+        (("--until", rows[first]), [first], 7),
+        (("--since", rows[first + 1]), [second], 2),
+        (("--since", rows[first], "--position", str(second - 1)), [first], 2),
+        ((), [first, second], 9),
+    )
+    for further, wrong, checked in asked:
+        answer = filled("audit", "recheck", "--jobs", jobs, *further)
+        assert [one["position"] for one in answer.json["wrong"]] == wrong, further
+        assert (answer.code, answer.json["checked"]) == (8 if wrong else 0, checked)
+    told = [one["filter"] for one in filled.ok("audit", "questions")][::-1]
+    assert told[0] == {"position": first - 1}
+    assert told[4] == {"since": rows[first + 1]}
+    assert told[6] is None
+
+
+def test_an_archive_is_decided_again_up_to_a_moment(in_file, only_together):
+    """As the ledger is; a moment that cannot be is refused alike."""
+    archive = str(in_file.home / "archive")
+    position = in_file.ok("status")["position"]
+    in_file.ok("key", "backup", str(in_file.home / "key-backup"))
+    in_file.ok("backup", "create", archive)
+    ask = ("audit", "recheck", "--jobs", "2", "--archive", archive)
+    assert in_file.ok(*ask, "--position", str(position - 2))["checked"] == 5
+    in_file.fails(3, "beyond-the-log", *ask, "--position", "99999")
+
+
 def tamper(cli, statement):
     import sqlite3
 

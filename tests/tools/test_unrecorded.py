@@ -20,6 +20,7 @@ QUESTIONS = (
     ("audit", "access"),
     ("audit", "changes"),
     ("audit", "explain", "{denied}"),
+    ("audit", "questions"),
     ("audit", "recheck"),
     ("audit", "exposure", "user:alice"),
     ("audit", "access", "--unusual", "--bulk", "2/1h"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -11,20 +12,22 @@ from ledger.claims import parse_claim
 from ledger.errors import InvalidInput, NotFound
 from ledger.identifiers import application_key
 from projections.access_questions import access_question
+from projections.asked import Author, asked_questions
 from projections.moment import diff, state_at
 from projections.redecide import redecide
 from projections.refused_tokens import refused_tokens
+from projections.stretch import WHOLE, Stretch
 from projections.ticket_history import TicketQuestion, ticket_history
 from tools.asking.moments import place_of, require_cursor
 from tools.showing.show import progress
 
 if TYPE_CHECKING:
-    from projections.stretch import Stretch
     from projections.unusual import Rules
     from tools.wiring import Session
 
 _TOGETHER_FROM_ROWS = 200_000
 """A shorter log is decided again by the time that other processes have begun."""
+_SLOT = re.compile(r"(operator|auditor):([0-9]{1,9})")
 Recording = Callable[[Mapping[str, object], int], None]
 """Records what is asked for, and how many rows of the log that is, before it is answered."""
 
@@ -109,6 +112,28 @@ def ticket_rows(
     return islice(rows, limit)
 
 
+def asked_rows(
+    session: Session, stretch: Stretch, *, by: str | None, limit: int | None, after: int | None
+) -> Iterator[dict[str, Any]]:
+    """Questions of the history and reviews of it, newest first.
+
+    `by` is an author as `change_rows` takes one, or a slot by class and number: `auditor:2`.
+    """
+    author = _author(session, by)
+    require_cursor(session, stretch, after)
+    slots = session.ledger.key_history().slots.values()
+    rows = asked_questions(
+        session.store,
+        session.mapper,
+        session.ledger.retention.state(),
+        {session.streams.audit(one.signing_key): one for one in slots},
+        author,
+        stretch,
+        after,
+    )
+    return islice(rows, limit)
+
+
 def require_known(
     session: Session, application: str | None, stretch: Stretch, *, rows: int
 ) -> str | None:
@@ -145,8 +170,10 @@ def exposure_rows(
     return [row for row in rows if not (is_open and row["changed_since"])]
 
 
-def recheck_accesses(session: Session, jobs: int | None = None) -> dict[str, Any]:
-    """Every access decided again from the log alone.
+def recheck_accesses(
+    session: Session, jobs: int | None = None, stretch: Stretch = WHOLE
+) -> dict[str, Any]:
+    """Every access of a stretch decided again from the log alone.
 
     By so many processes, where the log is long; as many as there are processors, if not told.
     """
@@ -156,13 +183,14 @@ def recheck_accesses(session: Session, jobs: int | None = None) -> dict[str, Any
             from tools.processes.processors import processors
 
             jobs = jobs or processors()
-            found = redecide_together(session, jobs, show) if jobs > 1 else None
+            found = redecide_together(session, jobs, show, stretch) if jobs > 1 else None
             if found is not None:
                 return found.as_document()
         return redecide(
             session.store,
             session.mapper,
             retention=session.ledger.retention.state(),
+            stretch=stretch,
             progress=show,
         )
 
@@ -189,6 +217,15 @@ def state_then(session: Session, place: str) -> dict[str, Any]:
 def difference(session: Session, before: str, after: str) -> dict[str, Any]:
     """What changed between two times or positions."""
     return diff(state_then(session, before), state_then(session, after))
+
+
+def _author(session: Session, by: str | None) -> Author:
+    if by in {None, "operator", "auditor"}:
+        return Author(by)
+    named = _SLOT.fullmatch(by or "")
+    if named is not None:
+        return Author(slot=(named[1], int(named[2])))
+    return Author(_claim(session, by))
 
 
 def _claim(session: Session, text: str | None) -> str | None:

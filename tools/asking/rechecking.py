@@ -16,6 +16,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.sealing.keys import KeySet
 from projections.redeciding import STRETCH_ROWS, Decided, Decider, Joining, borders_of
 from projections.streams import know_newest
+from projections.stretch import WHOLE, Bounds, Stretch, bounds_of
 from tools.processes.workers import READY, Worker, taken_over, workers
 from tools.settings import Settings
 from tools.stores import store_of
@@ -34,25 +35,31 @@ class Work(NamedTuple):
     retention: Retention
     borders: tuple[int, ...]
     newest_epoch: int
+    bounds: Bounds | None = None
+    """Of what is asked about; None is the whole log."""
 
 
-def redecide_together(session: Session, jobs: int, progress: Progress) -> Rechecked | None:
+def redecide_together(
+    session: Session, jobs: int, progress: Progress, stretch: Stretch = WHOLE
+) -> Rechecked | None:
     """What so many processes found; None where one process is to decide everything."""
     know_newest(session.store, session.mapper)
     with session.store.reading() as reading:
-        borders = borders_of(reading, STRETCH_ROWS)
+        bounds = bounds_of(reading, stretch)
+        borders = borders_of(reading, STRETCH_ROWS, bounds.last)
         newest = reading.row_at(reading.last_position())
     if len(borders) < 2 or newest is None or not newest.is_sound:
         return None
     retention = session.ledger.retention.state()
     epoch = newest.following_epoch
-    work = Work(session.settings, session.mapper.ledger_id, retention, tuple(borders), epoch)
+    ledger_id = session.mapper.ledger_id
+    work = Work(session.settings, ledger_id, retention, tuple(borders), epoch, bounds)
     joining = Joining(borders, retention)
     with workers(min(jobs, len(borders)), decide_handed, work) as started:
         for decided in _decided(started, session.mapper, len(borders)):
             if decided is None or not joining.take(decided):
                 return None
-            progress(joining.size, newest.position)
+            progress(min(joining.size, bounds.last), bounds.last)
     return joining.found()
 
 
@@ -86,7 +93,8 @@ def decide_handed(connection: Connection, work: Work) -> None:
     mapper = EventMapper(work.ledger_id, keys, os.urandom)
     store = store_of(work.settings)
     try:
-        decider = Decider(store, mapper, work.retention, work.borders, work.newest_epoch)
+        asked = work.retention, work.borders, work.newest_epoch, work.bounds
+        decider = Decider(store, mapper, *asked)
         for number in iter(connection.recv, None):
             connection.send(decider.decide(number))
     finally:

@@ -6,6 +6,7 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.audit_pack import pack
+from tools.cli.audit_questions import questions
 from tools.cli.audit_tickets import tickets
 from tools.cli.command import Run, command
 from tools.cli.export import export
@@ -52,7 +53,7 @@ def audit() -> None:
     """Ask who read what and who changed what."""
 
 
-for _part in (export, exposure, pack, report, review, tickets, who_can):
+for _part in (export, exposure, pack, questions, report, review, tickets, who_can):
     audit.add_command(_part)
 
 
@@ -299,14 +300,29 @@ def explain(run: Run, position: int) -> None:
     metavar="N",
     help="By so many processes, if the log is long; as many as there are processors unless told.",
 )
+@within
 @click.pass_context
-def recheck(context: click.Context, /, run: Run, jobs: int | None) -> None:
-    """Decide every access again from the log alone; exit 8 if one should not have been."""
+def recheck(
+    context: click.Context,
+    /,
+    run: Run,
+    jobs: int | None,
+    since: str | None,
+    until: str | None,
+    position: int | None,
+) -> None:
+    """Decide every access again from the log alone; exit 8 if one should not have been.
+
+    With --until or --position those up to that moment, with --since those from then on: by what
+    was recorded before each, however long ago, and by nothing behind the end.
+    """
+    from tools.asking.moments import stretch_of
     from tools.asking.questions import recheck_accesses
 
+    asked = {"since": since, "until": until, "position": position}
     with run.asking(partly=True) as session:
-        document = recheck_accesses(session, jobs)
-        run.record(session, "recheck", {}, document["checked"])
+        document = recheck_accesses(session, jobs, stretch_of(session, since, until, position))
+        run.record(session, "recheck", asked, document["checked"])
     run.print(document)
     if document["wrong"]:
         context.exit(8)
