@@ -19,7 +19,7 @@ coverage: .venv/installed-test
 torture: .venv/installed-test
 	$(BIN)/python -m pytest --torture tests/faults tests/tools/service/test_load.py \
 		tests/tools/service/test_load_over_tcp.py tests/tools/service/test_hostile_bytes.py \
-		tests/tools/service/test_description.py
+		tests/tools/service/test_description.py tests/transcripts
 
 check: .venv/installed-test
 	$(BIN)/ruff format --check .

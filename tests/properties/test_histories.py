@@ -63,7 +63,7 @@ from tests.prepared import settle_in
 from tests.properties.model import PLURALS, Model, claim_of, name_of
 
 SHORT = settings(
-    max_examples=10,
+    max_examples=7,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
@@ -842,7 +842,7 @@ def test_histories_on_a_server(postgres_server):
         server = postgres_server
 
     fewer = settings(
-        settings.get_profile("short histories"), max_examples=4, stateful_step_count=20
+        settings.get_profile("short histories"), max_examples=3, stateful_step_count=20
     )
     run_state_machine_as_test(OnServer, settings=fewer)
 

@@ -88,7 +88,7 @@ def test_parts_of_a_list_make_up_the_whole(auditor, rows, monkeypatch, question,
     for bounds in ((), ("--position", str(end)), ("--since", rows[3]["recorded_at"])):
         whole = auditor.ok(*ask, *bounds, "--limit", "0")
         gathered, after = [], ()
-        while part := auditor.ok(*ask, *bounds, "--limit", "1", *after):
+        while part := auditor.ok(*ask, *bounds, "--limit", "2", *after):
             gathered += part
             after = ("--after", str(part[-1]["position"]))
         assert gathered == whole

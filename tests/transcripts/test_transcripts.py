@@ -21,6 +21,19 @@ ON_A_SERVER = [
     for page in PAGES
     if "cp store/" not in (text := page.read_text(encoding="utf-8")) and SHOWN_SERVER not in text
 ]
+OF_THE_STORE = {
+    *("audit", "credentials", "first-ledger", "keep-and-erase", "leaver", "manage-applications"),
+    *("rotate-keys", "tickets", "undo-a-mistake", "who-could-read"),
+}
+"""Pages whose answers come out of the log and its views: the others are tried on a server by the
+torture alone, for each takes as long there as a dozen other tests."""
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.function is test_a_page_shows_the_same_on_a_server:
+        torture = metafunc.config.getoption("--torture")
+        asked = [page for page in ON_A_SERVER if torture or page.stem in OF_THE_STORE]
+        metafunc.parametrize("page", asked, ids=lambda page: page.stem)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +60,6 @@ def test_a_page_shows_what_its_commands_print(page, program_found, request):
     assert recorded(text, outputs) == text
 
 
-@pytest.mark.parametrize("page", ON_A_SERVER, ids=lambda page: page.stem)
 def test_a_page_shows_the_same_on_a_server(page, program_found, postgres_server, postgres_schema):
     text = page.read_text(encoding="utf-8")
     url = f"{postgres_server.dsn()}&ledger={postgres_schema}"
