@@ -129,7 +129,7 @@ class Follower:
         """The signer rows as they stand in this snapshot, checked once for each change."""
         rows = reading.signers()
         if self._book is None or self._book.rows != rows:
-            self._book = SignerBook(self._ledger, rows, roots_in(reading))
+            self._book = SignerBook(self._ledger, rows, roots_in(reading), partly=self._to_damage)
         return self._book
 
     def known_book(self, reading: LogReading, head: CheckedHead) -> SignerBook:
@@ -199,6 +199,10 @@ class Follower:
                 raise _tampered("unsigned-rows", "The rows do not end at the head.", first)
             raise _tampered("missing-commit", "The head that was checked is gone.", head.size)
         book = self.continued_book(reading, head)
+        if book.damage is not None:
+            commits = [commit for commit in commits if commit.size <= book.reach]
+            if not commits:
+                raise book.damage
         vouched = self._vouched(commits, book)
         moved: dict[bytes, Tip] = {}
         # Read once for the whole page, so that a position that comes again is seen.
@@ -210,9 +214,10 @@ class Follower:
                 rows = page[head.size - begin : commit.size - begin]
                 head = self._checked(rows, commit, head, book, vouched)
             except Tampered as found:
+                cause = _cause(found, book)
                 if head.size == begin or not self._to_damage:
-                    raise
-                self._found = found
+                    raise cause from None
+                self._found = cause
                 break  # the heads so far were checked each for itself
             self.commits += 1
             if self._observe is not None:
@@ -371,6 +376,13 @@ class Follower:
         if found is None and rows and rows[0].stream not in self.audit_streams.values():
             found = self.audit_streams[auditor] = rows[0].stream
         return found
+
+
+def _cause(found: Tampered, book: SignerBook) -> Tampered:
+    """What is wrong first: no signature holds if the signers are not those it was made over."""
+    if book.damage is not None and found.code == "bad-signature":
+        return book.damage
+    return found
 
 
 def _require_next(commit: CommitRow, size: int) -> None:
