@@ -18,6 +18,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+NEEDS_OPERATOR = "Unlock with an operator's keyring and slot."
+"""The hint of each `operator-needed`."""
+
 
 class LedgerError(Exception):
     """A failure with a stable code, one sentence and a hint."""

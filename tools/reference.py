@@ -36,6 +36,8 @@ _MAKERS = {**_FAMILIES, "_invalid": "invalid", "_tampered": "tampered"}
 """The classes, and the functions that modules shorten them with."""
 _PACKAGES = ("ledger", "projections", "tools")
 _VARYING = "The message says what is off."
+_TOLD_IN_FULL = {"store-damaged"}
+"""Codes that stand for several kinds of damage: the page has the message of each."""
 _NAMES = "_name_key"
 """The function that both kinds of names go through, with the code as its last argument."""
 _GAPS = (
@@ -86,7 +88,11 @@ def error_page(root: Path) -> str:
     found: dict[str, dict[str, str]] = {}
     for family, code, message in _raised(root):
         codes = found.setdefault(family, {})
-        codes[code] = codes.get(code) or message
+        told = codes.get(code, "")
+        if code in _TOLD_IN_FULL and told and message not in told:
+            codes[code] = f"{told} {message}"
+        else:
+            codes[code] = told or message
     lines = ["# Errors", "", "Scripts match on the code; messages may be worded anew.", "", _GAPS]
     for family in _FAMILIES.values():
         lines += ["", f"## {family} (exit {EXIT_CODES[family]})", "", "| code | message |"]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ledger.aggregates.keys import SlotAdded
 from ledger.archive.reading import Archive
 from ledger.codec.mapper import EventMapper
-from ledger.errors import InvalidInput, KeyUnavailable, Refused
+from ledger.errors import NEEDS_OPERATOR, InvalidInput, KeyUnavailable, Refused
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.rows import END
 from ledger.log.sqlite import SqliteStore
@@ -423,7 +423,7 @@ def _require_operator(unlocked: UnlockedKeyring) -> None:
         raise Refused(
             "operator-needed",
             "An auditor's unlock may not do this.",
-            hint="Unlock with an operator's keyring and slot.",
+            hint=NEEDS_OPERATOR,
         )
 
 

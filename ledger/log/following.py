@@ -89,6 +89,7 @@ class Follower:
         ledger: LedgerRow,
         *,
         every_signature: bool = False,
+        to_damage: bool = False,
         audit_stream_of: Callable[[bytes], bytes] | None = None,
         observe: Callable[[list[LogRow]], None] | None = None,
         tips: StreamTips | None = None,
@@ -97,11 +98,15 @@ class Follower:
         """`audit_stream_of` tells an auditor key's own stream, where the stream key is at hand.
 
         `observe` sees the rows of each commit once they fit its head; `tips` move once a page is
-        believed. A page ends with the last commit within `page_rows` rows.
+        believed. A page ends with the last commit within `page_rows` rows; with `to_damage`, which
+        is for `every_signature`, also before the first head that does not hold, and only the page
+        after it is Tampered.
         """
         self._ledger = ledger
         self._tips = tips
         self._every_signature = every_signature
+        self._to_damage = to_damage
+        self._found: Tampered | None = None
         self._audit_stream_of = audit_stream_of
         self._observe = observe
         self._page_rows = page_rows
@@ -124,7 +129,7 @@ class Follower:
         """The signer rows as they stand in this snapshot, checked once for each change."""
         rows = reading.signers()
         if self._book is None or self._book.rows != rows:
-            self._book = SignerBook(self._ledger, rows, roots_in(reading))
+            self._book = SignerBook(self._ledger, rows, roots_in(reading), partly=self._to_damage)
         return self._book
 
     def known_book(self, reading: LogReading, head: CheckedHead) -> SignerBook:
@@ -180,6 +185,8 @@ class Follower:
 
         A page ends early at the size `until`, so that a caller can look at the root there.
         """
+        if self._found is not None:
+            raise self._found
         extent = reading.extent()
         require_continued(extent, head)
         if extent.last == extent.size == head.size:
@@ -192,22 +199,33 @@ class Follower:
                 raise _tampered("unsigned-rows", "The rows do not end at the head.", first)
             raise _tampered("missing-commit", "The head that was checked is gone.", head.size)
         book = self.continued_book(reading, head)
+        if book.damage is not None:
+            commits = [commit for commit in commits if commit.size <= book.reach]
+            if not commits:
+                raise book.damage
         vouched = self._vouched(commits, book)
         moved: dict[bytes, Tip] = {}
         # Read once for the whole page, so that a position that comes again is seen.
         begin, (page, damage) = head.size, self._rows(reading, head, commits[-1].size)
         for commit in commits:
-            if damage is not None and commit.size - begin > len(page):
-                raise damage  # nothing below it is wrong: the heads there fit their rows
-            rows = page[head.size - begin : commit.size - begin]
-            head = self._checked(rows, commit, head, book, vouched)
+            try:
+                if damage is not None and commit.size - begin > len(page):
+                    raise damage  # nothing below it is wrong: the heads there fit their rows
+                rows = page[head.size - begin : commit.size - begin]
+                head = self._checked(rows, commit, head, book, vouched)
+            except Tampered as found:
+                cause = _cause(found, book)
+                if head.size == begin or not self._to_damage:
+                    raise cause from None
+                self._found = cause
+                break  # the heads so far were checked each for itself
+            self.commits += 1
             if self._observe is not None:
                 self._observe(rows)
             if self._tips is not None:
                 self._tips.after(rows, moved)
         if self._tips is not None:
             self._tips.move(moved)
-        self.commits += len(commits)
         return replace(head, signers=signers_digest(self._ledger.id, book.rows, head.size))
 
     def follow_to_end(
@@ -221,13 +239,16 @@ class Follower:
     def _page(self, reading: LogReading, head: CheckedHead, until: int) -> list[CommitRow]:
         commits = reading.commits_after(head.size, _PAGE_COMMITS)
         size = head.size
-        for commit in commits:
-            if not commit.is_sound:
-                raise _tampered(
-                    "altered-commit", "A head cannot be one the ledger wrote.", size + 1
-                )
-            if commit.size <= size:
-                raise _tampered("repeated-commit", "A size has more than one head.", size)
+        for at, commit in enumerate(commits):
+            try:
+                _require_next(commit, size)
+            except Tampered:
+                # Of two that have one size, the next page must see both.
+                whole = at - 1 if commit.is_sound else at
+                if whole <= 0 or not self._to_damage:
+                    raise
+                commits = commits[:whole]
+                break
             size = commit.size
         within = head.size + self._page_rows
         if until > head.size:
@@ -355,6 +376,21 @@ class Follower:
         if found is None and rows and rows[0].stream not in self.audit_streams.values():
             found = self.audit_streams[auditor] = rows[0].stream
         return found
+
+
+def _cause(found: Tampered, book: SignerBook) -> Tampered:
+    """What is wrong first: no signature holds if the signers are not those it was made over."""
+    if book.damage is not None and found.code == "bad-signature":
+        return book.damage
+    return found
+
+
+def _require_next(commit: CommitRow, size: int) -> None:
+    """That a head can be the one after another of this size."""
+    if not commit.is_sound:
+        raise _tampered("altered-commit", "A head cannot be one the ledger wrote.", size + 1)
+    if commit.size <= size:
+        raise _tampered("repeated-commit", "A size has more than one head.", size)
 
 
 def _commit_within(reading: Reading, position: int) -> CommitRow | None:

@@ -41,18 +41,38 @@ def roots_in(reading: LogReading) -> RootAt:
 class SignerBook:
     """The keys that may sign heads, each with the sizes it may sign."""
 
-    def __init__(self, ledger: LedgerRow, rows: tuple[SignerRow, ...], root_at: RootAt) -> None:
+    def __init__(
+        self,
+        ledger: LedgerRow,
+        rows: tuple[SignerRow, ...],
+        root_at: RootAt,
+        *,
+        partly: bool = False,
+    ) -> None:
         """Check every signer row; `bad-signer` where one was not introduced by a live operator.
 
-        `altered-ledger` for a ledger's row that cannot be one.
+        `partly` holds that back in `damage` where heads below rest on sound rows only: a signer's
+        row does not hold either where the root that it was signed with is altered, so who walks
+        over a log looks at those heads first. `altered-ledger` for a ledger's row that is none.
         """
         if not ledger.is_sound:
             raise Tampered("altered-ledger", "The ledger's row is none that this version writes.")
         self.ledger = ledger
         self.rows = rows
+        self.damage: Tampered | None = None
+        """Why a row, and with it those after it, was not admitted."""
+        self.reach = 0
+        """Where there is damage, the last size whose heads rest on none of those rows."""
         self._spans: dict[bytes, tuple[str, int, int | None]] = {}
-        for row in rows:
-            self._admit(row, root_at)
+        for at, row in enumerate(rows):
+            try:
+                self._admit(row, root_at)
+            except Tampered as damage:
+                self.reach = min(_begins(one) for one in rows[at:])
+                if not partly or self.reach == 0:
+                    raise
+                self.damage = damage
+                break
 
     def class_at(self, public_key: bytes, size: int) -> str | None:
         """The key's class if it may sign a head of this size."""
@@ -135,9 +155,14 @@ def names_itself(ledger: LedgerRow, rows: tuple[SignerRow, ...]) -> bool:
     )
 
 
+def _begins(row: SignerRow) -> int:
+    """The size from which on it counts; 0 where that cannot be one."""
+    return row.from_size if isinstance(row.from_size, int) and row.from_size > 0 else 0
+
+
 def _first_resting(row: SignerRow) -> int:
     """The first position whose head would rest on this row."""
-    return row.from_size + 1 if isinstance(row.from_size, int) and row.from_size > 0 else 1
+    return _begins(row) + 1
 
 
 class HeadSigner:

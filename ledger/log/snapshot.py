@@ -85,9 +85,10 @@ class Snapshot:
         found = self.connection.execute(_EXTENT)[0]
         if found[1] is None:
             return Extent(_number(found[0]), 0, b"")
+        last, size = _number(found[0]), _number(found[1])
         if not isinstance(found[2], bytes):
-            raise _damaged()
-        return Extent(_number(found[0]), _number(found[1]), found[2])
+            raise _damaged(size)
+        return Extent(last, size, found[2])
 
     def counts(self) -> Counts:
         """How many rows and commits there are, in one look."""
@@ -250,5 +251,7 @@ def _number(value: object) -> int:
     return value
 
 
-def _damaged() -> Tampered:
-    return Tampered("store-damaged", "The store holds a value that no ledger wrote.")
+def _damaged(position: int | None = None) -> Tampered:
+    return Tampered(
+        "store-damaged", "The store holds a value that no ledger wrote.", position=position
+    )

@@ -67,7 +67,23 @@ class SqliteConnection:
         try:
             return self.raw.execute(sql, tuple(parameters)).fetchall()
         except sqlite3.Error as error:
+            if _is_undecodable(error):
+                return self._execute_leniently(sql, parameters)
             raise _translated(error) from error
+
+    def _execute_leniently(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Read again what the driver gave up on, so that whoever looks at the rows can name one.
+
+        Text that is none stays text: as bytes it would pass for what a ledger wrote. Only readings
+        give rows, so nothing is written twice.
+        """
+        self.raw.text_factory = _lenient_text
+        try:
+            return self.raw.execute(sql, tuple(parameters)).fetchall()
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+        finally:
+            self.raw.text_factory = str
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[object]]) -> None:
         """Run one statement for each set of parameters."""
@@ -384,11 +400,18 @@ def _replaced() -> Unavailable:
     )
 
 
+def _is_undecodable(error: sqlite3.Error) -> bool:
+    """Whether the driver itself gave up on a stored value: text that is no UTF-8."""
+    of_engine = getattr(error, "sqlite_errorcode", None) is not None
+    return isinstance(error, sqlite3.OperationalError) and not of_engine
+
+
+def _lenient_text(stored: bytes) -> str:
+    return stored.decode("utf-8", "replace")
+
+
 def _translated(error: sqlite3.Error) -> LedgerError:
     full_code = getattr(error, "sqlite_errorcode", None)
-    if full_code is None and isinstance(error, sqlite3.OperationalError):
-        # The driver itself gave up on a stored value: text that is no text.
-        return Tampered("store-damaged", "The store holds a value that no ledger wrote.")
     if full_code is None:
         return InvalidInput("store-statement", "The store refused a statement as malformed.")
     code = full_code & 0xFF

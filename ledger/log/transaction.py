@@ -23,7 +23,7 @@ from ledger.aggregates.actor import Actor
 from ledger.aggregates.event import Event
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper, Following
-from ledger.errors import Conflict, Refused, Tampered
+from ledger.errors import NEEDS_OPERATOR, Conflict, Refused, Tampered
 from ledger.log.access_streams import AccessStreams
 from ledger.log.folds import Folds
 from ledger.log.following import CheckedHead
@@ -433,7 +433,7 @@ class Transaction:
             raise Refused(
                 "operator-needed",
                 "An auditor's unlock can record nothing but its own questions.",
-                hint="Unlock with an operator's keyring for this command.",
+                hint=NEEDS_OPERATOR,
             )
         # Every event counts, so that no key comes near its bound; only a rotation goes on.
         if position - self._epoch_began >= EPOCH_EVENTS_MAX and topic not in _ROTATING:

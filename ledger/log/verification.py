@@ -140,7 +140,7 @@ def _verify(
             versions.see(rows)
             marked.see(rows)
 
-        follower = Follower(ledger, every_signature=True, observe=observe)
+        follower = Follower(ledger, every_signature=True, to_damage=True, observe=observe)
         follower.take_up(joined.commits, joined.audit_streams)
         while True:
             with store.reading() as reading:
@@ -198,7 +198,7 @@ def _require_nothing_besides(reading: LogReading, size: int, commits: int) -> No
 
 
 def _surplus_row(reading: LogReading) -> int | None:
-    """0 for a row before the first, else the first position that comes twice; None if hidden."""
+    """The position of a row before the first, else the first that comes twice; None if hidden."""
     position = _LEAST
     while page := reading.rows_after(position, PAGE_ROWS):
         found = _out_of_place([row.position for row in page])
@@ -221,7 +221,7 @@ def _surplus_commit(reading: LogReading) -> int | None:
 
 def _out_of_place(places: list[int]) -> int | None:
     if places[0] < 1:
-        return 0
+        return places[0]
     return next((one for one, other in pairwise(places) if one == other), None)
 
 

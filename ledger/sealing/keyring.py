@@ -33,7 +33,7 @@ import msgpack
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from ledger.errors import Conflict, InvalidInput, KeyUnavailable, NotFound, Refused
+from ledger.errors import NEEDS_OPERATOR, Conflict, InvalidInput, KeyUnavailable, NotFound, Refused
 from ledger.identifiers import ledger_id_of
 from ledger.sealing.confidential import Confidential
 from ledger.sealing.epochs import (
@@ -502,7 +502,9 @@ class UnlockedKeyring(Confidential):
     def require_operator(self) -> None:
         """`operator-needed` for an auditor's unlock."""
         if not self.is_operator:
-            raise Refused("operator-needed", "Only an operator's unlock may do this.")
+            raise Refused(
+                "operator-needed", "Only an operator's unlock may do this.", hint=NEEDS_OPERATOR
+            )
 
 
 def create_keyring(

@@ -14,7 +14,7 @@ from ledger.aggregates.backups import (
     fold_backups,
 )
 from ledger.aggregates.keys import RollbackAccepted
-from ledger.errors import Refused
+from ledger.errors import NEEDS_OPERATOR, Refused
 from ledger.log.following import CheckedHead
 from ledger.log.rows import LogRow
 from ledger.log.transaction import Transaction
@@ -39,7 +39,9 @@ class RecordBackup:
     def decide(self, transaction: Transaction) -> int:
         """Append them; the position of the last. `operator-needed` for an auditor."""
         if not self.desk.unlocked.is_operator:
-            raise Refused("operator-needed", "Only an operator's unlock may do this.")
+            raise Refused(
+                "operator-needed", "Only an operator's unlock may do this.", hint=NEEDS_OPERATOR
+            )
         actor, reason = self.desk.actor(transaction, self.acting), self.acting.reason
         if self.rollback is not None:
             transaction.append(self.desk.streams.keyring(), self.rollback, actor, reason)

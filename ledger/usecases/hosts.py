@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ledger.aggregates.hosts import HostForgotten, HostKeys, HostSeen
 from ledger.aggregates.keys import KeyHistory
-from ledger.errors import Conflict, NotFound, Refused
+from ledger.errors import NEEDS_OPERATOR, Conflict, NotFound, Refused
 from ledger.log.host_file import ThisHost
 from ledger.log.transaction import Transaction
 from ledger.log.writer import Writer
@@ -110,7 +110,9 @@ class HostKeeper:
     def forget(self, acting: Acting, number: int) -> int:
         """Record that a host is no more; if it is, it is seen again. The position."""
         if not self._desk.unlocked.is_operator:
-            raise Refused("operator-needed", "Only an operator's unlock may do this.")
+            raise Refused(
+                "operator-needed", "Only an operator's unlock may do this.", hint=NEEDS_OPERATOR
+            )
         return self._writer.run(ForgetHost(self._desk, acting, number))
 
 

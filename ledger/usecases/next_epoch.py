@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ledger.aggregates.keys import EpochReplaced, KeyHistory
-from ledger.errors import Conflict, LedgerError, Refused, Unavailable
+from ledger.errors import NEEDS_OPERATOR, Conflict, LedgerError, Refused, Unavailable
 from ledger.log.transaction import Transaction
 from ledger.log.writer import Writer
 from ledger.sealing.epochs import EpochCommitments, EpochKeys
@@ -85,7 +85,11 @@ class NextEpoch:
         `next-epoch-held` where this keyring holds it, and the errors of `ReplaceNext.decide`.
         """
         if not self._desk.unlocked.is_operator:
-            raise Refused("operator-needed", "Only an operator's unlock may replace keys.")
+            raise Refused(
+                "operator-needed",
+                "Only an operator's unlock may replace keys.",
+                hint=NEEDS_OPERATOR,
+            )
         with self._held.changing() as file:
             history = self._history()
             epoch = history.current + 1

@@ -27,7 +27,7 @@ from ledger.aggregates.keys import (
 )
 from ledger.aggregates.retention import HistoryErased
 from ledger.codec.mapper import EventMapper
-from ledger.errors import KeyUnavailable, NotFound, Refused, Tampered, Unavailable
+from ledger.errors import NEEDS_OPERATOR, KeyUnavailable, NotFound, Refused, Tampered, Unavailable
 from ledger.log.following import CheckedHead, forked, require_continued, rolled_back
 from ledger.log.host_file import this_host
 from ledger.log.memory import HostMemory
@@ -127,7 +127,9 @@ def accept_rollback(
     The whole log is checked from its beginning; fork and abandoned head are recorded.
     """
     if not unlocked.is_operator:
-        raise Refused("operator-needed", "Only an operator's unlock may do this.")
+        raise Refused(
+            "operator-needed", "Only an operator's unlock may do this.", hint=NEEDS_OPERATOR
+        )
     abandoned = memory.recall()
     fresh = memory.anew()
     opened = _opened(store, keyring_path, unlocked, memory=fresh, accept_ahead=True, **settings)
@@ -160,7 +162,9 @@ def accept_new_memory(
     The whole log is checked from its beginning, and the new memory is its head.
     """
     if not unlocked.is_operator:
-        raise Refused("operator-needed", "Only an operator's unlock may do this.")
+        raise Refused(
+            "operator-needed", "Only an operator's unlock may do this.", hint=NEEDS_OPERATOR
+        )
     fresh = memory.anew()
     opened = _opened(store, keyring_path, unlocked, memory=fresh, **settings)
     try:

@@ -19,7 +19,7 @@ from ledger.aggregates.mapping import CredentialDeleted, CredentialMapping, Cred
 from ledger.aggregates.restoration import ApplicationStep, MappingStep, RolesStep, restored
 from ledger.aggregates.roles import RoleGranted, RoleRevoked
 from ledger.claims import Claim, parse_claim
-from ledger.errors import Conflict, InvalidInput, Refused
+from ledger.errors import NEEDS_OPERATOR, Conflict, InvalidInput, Refused
 from ledger.identifiers import application_key
 from ledger.log.transaction import Transaction
 from ledger.sealing.envelope import NONCE_BYTES
@@ -178,7 +178,11 @@ class RestoreMappings:
 def require_operator(desk: Desk, acting: Acting) -> None:
     """`operator-needed` for an auditor's unlock, `not-allowed` for whoever is acted for."""
     if not desk.unlocked.is_operator:
-        raise Refused("operator-needed", "Only an operator's unlock may restore to a moment.")
+        raise Refused(
+            "operator-needed",
+            "Only an operator's unlock may restore to a moment.",
+            hint=NEEDS_OPERATOR,
+        )
     if acting.caller is not None:
         raise not_allowed()
 

@@ -33,7 +33,7 @@ from ledger.aggregates.retention import (
     fold_retention,
 )
 from ledger.codec.mapper import compartment_of
-from ledger.errors import Conflict, InvalidInput, NotFound, Refused
+from ledger.errors import NEEDS_OPERATOR, Conflict, InvalidInput, NotFound, Refused
 from ledger.identifiers import display_name, hold_key
 from ledger.log.transaction import Transaction
 from ledger.log.writer import Writer
@@ -252,7 +252,9 @@ class Retainer:
     def _require_operator(self) -> None:
         if not self._desk.unlocked.is_operator:
             raise Refused(
-                "operator-needed", "Only an operator's unlock decides what is kept and erased."
+                "operator-needed",
+                "Only an operator's unlock decides what is kept and erased.",
+                hint=NEEDS_OPERATOR,
             )
 
 

@@ -30,7 +30,7 @@ from ledger.aggregates.keys import (
     KeyHistory,
 )
 from ledger.aggregates.mapping import CredentialResealed
-from ledger.errors import Conflict, KeyUnavailable, Refused
+from ledger.errors import NEEDS_OPERATOR, Conflict, KeyUnavailable, Refused
 from ledger.log.pace import Pace
 from ledger.log.rows import LogRow
 from ledger.log.transaction import Place, Transaction
@@ -204,7 +204,9 @@ class Rotation:
 
     def _require_operator(self) -> None:
         if not self._desk.unlocked.is_operator:
-            raise Refused("operator-needed", "Only an operator's unlock may rotate keys.")
+            raise Refused(
+                "operator-needed", "Only an operator's unlock may rotate keys.", hint=NEEDS_OPERATOR
+            )
 
     def _finish(self, acting: Acting, progress: Progress | None) -> RotationOutcome:
         history = self._history()

@@ -25,7 +25,7 @@ from ledger.aggregates.service_pairs import (
     fold_service_pairs,
 )
 from ledger.aggregates.token_use import TokenUsed
-from ledger.errors import Refused
+from ledger.errors import NEEDS_OPERATOR, Refused
 from ledger.log.transaction import Transaction
 from ledger.log.writer import Writer
 from ledger.policy import Caller
@@ -201,6 +201,10 @@ class TrustKeeper:
 
 def _require_operator(desk: Desk, acting: Acting) -> None:
     if not desk.unlocked.is_operator:
-        raise Refused("operator-needed", "Only an operator's unlock may say whom to trust.")
+        raise Refused(
+            "operator-needed",
+            "Only an operator's unlock may say whom to trust.",
+            hint=NEEDS_OPERATOR,
+        )
     if acting.caller is not None:
         raise not_allowed()

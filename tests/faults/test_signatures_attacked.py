@@ -106,6 +106,44 @@ def test_an_auditor_in_another_ones_name_is_named_without_a_key_once_both_have_s
     assert failed(house) == [("out-of-class", size)]
 
 
+INTRODUCING = {
+    "its root": ("UPDATE commits SET root = zeroblob(32) WHERE size = {}", "wrong-root", 0),
+    "its frontier": ("UPDATE commits SET frontier = zeroblob(64) WHERE size = {}", "wrong-frontier", 0),
+    "its signature": (
+        "UPDATE commits SET signature = zeroblob(64) WHERE size = {}", "bad-signature", 0,
+    ),
+    "itself, taken away": ("DELETE FROM commits WHERE size = {}", "bad-signer", 1),
+    "the key introduced": (
+        "UPDATE signers SET public_key = zeroblob(32) WHERE from_size = {}", "bad-signer", 1,
+    ),
+    "where the key begins": (
+        "UPDATE signers SET from_size = from_size + 1 WHERE from_size = {}", "bad-signer", 2,
+    ),
+}  # fmt: skip
+"""What is altered of a head that introduces a signer, what is named, and how far behind it."""
+
+
+@pytest.mark.parametrize("name", INTRODUCING)
+def test_what_is_altered_where_a_signer_is_introduced_is_named_for_itself(house, name):
+    statement, code, behind = INTRODUCING[name]
+    ledger = house.open()
+    for application in ("A", "B", "C", "D"):
+        ledger.create_application(Acting(), application, kind="individual")
+    size = ledger.head().size
+    ledger.close()
+    with_second_slot(house)
+    ledger = house.open()
+    for application in ("E", "F"):
+        ledger.create_application(Acting(), application, kind="individual")
+    ledger.close()
+    attack(house, statement.format(size))
+    assert failed(house) == [(code, size + behind)]
+    if code == "bad-signer":
+        with pytest.raises(Tampered) as caught:
+            house.open()
+        assert caught.value.code == code
+
+
 HEADS = {
     "signature": ("signature = zeroblob(64)", "bad-signature"),
     "root": ("root = zeroblob(32)", "forked"),

@@ -55,6 +55,8 @@ OPERATORS = {
 }
 """With words that an operator could say; each is refused an auditor."""
 
+HINT = "Unlock with an operator's keyring and slot."
+
 ALLOWED = {
     "status": (),
     "app list": (),
@@ -160,6 +162,17 @@ def test_an_operators_command_is_refused_an_auditor(house, auditor, name):
     values = b'{"P": "x"}' if name == "credential set" else b""
     answer = auditor(*words(house, name, OPERATORS[name]), stdin=values)
     assert (answer.code, answer.error["code"]) == (4, "operator-needed"), answer
+    assert answer.error["hint"] == HINT
+    assert answer.out == b""
+    assert cli.ok("status")["position"] == position
+
+
+def test_an_auditor_may_not_give_this_host_a_new_memory(house, auditor):
+    """Although the rest of `log verify` takes no key."""
+    cli, _ = house
+    position = cli.ok("status")["position"]
+    answer = auditor("log", "verify", "--accept-new-memory")
+    assert (answer.code, answer.error["code"], answer.error["hint"]) == (4, "operator-needed", HINT)
     assert answer.out == b""
     assert cli.ok("status")["position"] == position
 

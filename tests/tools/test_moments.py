@@ -240,9 +240,11 @@ def test_other_questions_take_no_time_to_come_either(told, rows):
 
 
 def test_an_application_that_there_never_was_is_told(told, rows):
-    """Without a row it is an error; rows of who asked for it come with a note."""
+    """Without a row it is an error and nothing else; rows of who asked for it come with a note."""
     for question in ("access", "changes"):
         told.fails(3, "no-such-application", "audit", question, "--app", "Nothing")
+        shown = told("audit", question, "--app", "Nothing", json_wanted=False)
+        assert (shown.code, shown.out) == (3, b"")
         assert "knows no" not in told("audit", question, "--app", "Gone").err
         created = placed(rows, "application.created", 1)
         of_then = ("--app", "Gone", "--position", str(created - 1))

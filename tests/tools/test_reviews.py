@@ -79,6 +79,13 @@ def test_an_earlier_time_is_reviewed_up_to_there(read):
     assert counts(sign(read)) == (0, 0, 1)
 
 
+def test_a_time_before_the_log_was_not_reviewed_but_holds_nothing(read):
+    """In a log that was never reviewed, and there is still none."""
+    words = ("audit", "review", "--note", "so far", "--until", "2001-01-01T00:00:00Z")
+    read.fails(2, "nothing-recorded", *words)
+    assert read.ok("audit", "review", "--list") == []
+
+
 def test_what_is_no_review_is_refused_and_leaves_nothing(read):
     """No note, a note of many lines, a time to come, or two commands in one."""
     before = read.ok("status")["position"]

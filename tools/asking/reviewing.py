@@ -31,12 +31,19 @@ def checked_note(note: str) -> str:
 def sign_off(session: Session, acting: Acting, until: str, note: str) -> dict[str, Any]:
     """Record that everything since the last review, up to a time, was reviewed.
 
-    `reviewed-already` where nothing lies between.
+    `reviewed-already` where nothing lies between, `nothing-recorded` in a log that begins later and
+    was never reviewed.
     """
     moment = past_moment(session, until)
     with session.store.reading() as reading:
         last = position_at(reading, moment)
     before = max((one.reached for one in _reviews(session)), default=0)
+    if last <= before == 0:
+        raise InvalidInput(
+            "nothing-recorded",
+            "Nothing was recorded up to that time, so there is nothing to review.",
+            hint="Name a later --until; `credledger log events --limit 1` shows when the log begins.",
+        )
     if last <= before:
         raise InvalidInput(
             "reviewed-already",

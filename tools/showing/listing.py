@@ -3,7 +3,8 @@
 Each takes pages of rows of JSON-shaped dicts, holds none of them, and is told when the last one was
 there. What is printed is what `tools.showing.show` and `tools.showing.csv_table` print of all rows
 at once; only on a terminal each page is a table by itself, whose columns are as wide as that page
-needs. Where rows end with an error, the JSON lacks its end: nobody takes a part for the whole.
+needs. An empty page prints nothing, since an error may yet take the place of an empty answer. Where
+rows end with an error, the JSON lacks its end: nobody takes a part for the whole.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class CsvListing:
 
     def put(self, rows: Rows) -> None:
         """Print one more page."""
+        if not rows:
+            return
         print_csv(rows, self.columns, headed=not self._is_begun)
         self._is_begun = True
 
@@ -89,6 +92,8 @@ class TableListing:
 
     def put(self, rows: Rows) -> None:
         """Print one more page."""
+        if not rows:
+            return
         print_table(rows, self.columns, headed=not self._is_begun)
         self._is_begun = True
 
