@@ -14,7 +14,7 @@ import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from ledger.errors import InvalidInput
-from tools.numbers import NUMBER_MAX
+from tools.numbers import NUMBER_MAX, is_digits
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 DAYS = ("today", "yesterday", *WEEKDAYS)
@@ -70,7 +70,7 @@ def parse_place(text: str, now_us: int) -> tuple[int | None, int | None]:
 
     No log reaches the largest number, so any larger one counts as that.
     """
-    if text.isascii() and text.isdecimal():
+    if is_digits(text):
         digits = text.lstrip("0") or "0"
         if len(digits) > _POSITION_DIGITS_MAX:
             return NUMBER_MAX, None

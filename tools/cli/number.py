@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from tools.numbers import NUMBER_MAX
+from tools.numbers import NUMBER_MAX, is_digits
 
 
 class Whole(click.types.IntParamType):
@@ -21,6 +21,8 @@ class Whole(click.types.IntParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number, or a usage error."""
+        if isinstance(value, str) and not is_digits(value.removeprefix("-")):
+            self.fail(f"{value!r} is no whole number written in digits.", param, ctx)
         number = super().convert(value, param, ctx)
         if not self.min <= number <= self.max:
             self.fail(f"{number} is no whole number from {self.min} to {self.max}.", param, ctx)
