@@ -84,10 +84,12 @@ def newest_first(
     stretch: Stretch,
     after: int | None,
     told: Callable[[Walk], list[T]],
+    is_enough: Callable[[], bool] = lambda: False,
 ) -> Iterator[T]:
     """What is told of each part's walk, turned round, from the newest part on.
 
-    `after` is the position that a page ended with: only what lies before it is walked over.
+    `after` is the position that a page ended with: only what lies before it is walked over. No
+    further part is walked over once it `is_enough`.
     """
     with store.reading() as reading:
         first, last = stretch.before(reading), stretch.last(reading)
@@ -97,7 +99,7 @@ def newest_first(
     if after is not None:
         end = last = min(last, after - 1)
     is_walked = False
-    while last > first or not is_walked:
+    while (last > first or not is_walked) and not is_enough():
         begin = last - _PART_ROWS if last - _PART_ROWS > first else max(first - 1, 0)
         part = Walk(
             store,

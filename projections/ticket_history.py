@@ -4,9 +4,15 @@
     refused                                    one row for an attempt that ended no ticket
     not-issued                                 one row for a user who got none
 
-A ticket is told as it stands at the end of the stretch that is asked about: one that ended later
-is `issued` there, and so is one whose time is over, until somebody records that. A page that goes
-on behind another walks over what was recorded since as well: the ends of its tickets lie there.
+A ticket belongs to a stretch if its issue or its end lies in it: what was redeemed since yesterday
+may have been issued before. It is told as it stands at the end of the stretch: one that ended later
+is `issued` there, and so is one whose time is over, until somebody records that.
+
+Rows come by the position of the issue, newest first, so those of tickets that were issued before
+the stretch come last. For these the log is walked on below it until each end has found its issue:
+by a day where tickets are redeemed, and otherwise by as long as nobody had recorded the end. A page
+that goes on behind another may begin there; it walks over what was recorded since as well, for the
+ends of its tickets lie there.
 
 The log is walked from its newest row on, so an end is met before its issue and is held until then:
 what is held is the tickets that were open at one moment, not those of the whole log. Every row is
@@ -20,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from ledger.aggregates.event import Event
@@ -32,7 +39,6 @@ from ledger.aggregates.tickets import (
     TicketLapsed,
     TicketNotIssued,
     TicketRedeemed,
-    TicketRefused,
 )
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable
@@ -43,19 +49,11 @@ from projections.digests import compared
 from projections.documents import time_text
 from projections.streams import Walk
 from projections.stretch import WHOLE, Stretch, newest_first
+from projections.ticket_states import STATES
 
 _PREFIX = "ticket."
-_TOPICS = (
-    TicketIssued.TOPIC,
-    TicketRedeemed.TOPIC,
-    TicketExpired.TOPIC,
-    TicketLapsed.TOPIC,
-    TicketRefused.TOPIC,
-    TicketNotIssued.TOPIC,
-)
-_ENDS = frozenset(_TOPICS[1:4])
-STATES = tuple(topic.removeprefix(_PREFIX) for topic in _TOPICS)
-"""What a row can say of a ticket, or of an attempt."""
+_TOPICS = tuple(_PREFIX + state for state in STATES)
+_ENDS = frozenset({TicketRedeemed.TOPIC, TicketExpired.TOPIC, TicketLapsed.TOPIC})
 
 
 class _Row(NamedTuple):
@@ -117,9 +115,11 @@ def ticket_history(
         application_key(question.application)  # is said before anything is walked over
     ends: dict[bytes, _Row] = {}
 
-    def told(walk: Walk) -> list[dict[str, Any]]:
+    def told(walk: Walk, *, is_before: bool = False) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for row in reversed(_rows(walk, retention)):
+            if is_before and row.stream not in ends:
+                continue
             if row.topic in _ENDS:
                 ends[row.stream] = row
                 continue
@@ -135,7 +135,19 @@ def ticket_history(
         found.reverse()
         return found
 
-    return newest_first(store, mapper, stretch, None, told)
+    yield from newest_first(store, mapper, stretch, None, told)
+    with store.reading() as reading:
+        before = stretch.before(reading)
+    if before:
+        # What goes on here is over with the issue of the last ticket that ended in the stretch.
+        yield from newest_first(
+            store,
+            mapper,
+            Stretch(position=before),
+            None,
+            partial(told, is_before=True),
+            is_enough=lambda: not ends,
+        )
 
 
 def ticket_document(row: _Row, end: _Row | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from ledger.errors import InvalidInput
-from tools.numbers import NUMBER_MAX
+from tools.numbers import NUMBER_MAX, is_digits
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 DAYS = ("today", "yesterday", *WEEKDAYS)
@@ -50,13 +50,13 @@ def parse_moment(text: str, now_us: int, zone: tzinfo | None = None) -> int:
     if lower == "now":
         return now_us
     if _SPAN.fullmatch(lower):
-        return max(now_us - parse_span(lower), _FIRST_US)
+        return _told(now_us - parse_span(lower))
     try:
         if _TIME.fullmatch(wanted):
-            told = _microseconds(datetime.fromisoformat(_whole_microseconds(wanted.upper())))
-            return min(max(told, _FIRST_US), _LAST_US)
-        day = _day(lower, _local(now_us, zone).date())
-        return _microseconds(_midnight(day, zone))
+            moment = datetime.fromisoformat(_whole_microseconds(wanted.upper()))
+        else:
+            moment = _midnight(_day(lower, _local(now_us, zone).date()), zone)
+        return _told(_microseconds(moment))
     except (ValueError, OverflowError) as error:
         raise InvalidInput(
             "invalid-time",
@@ -70,9 +70,11 @@ def parse_place(text: str, now_us: int) -> tuple[int | None, int | None]:
 
     No log reaches the largest number, so any larger one counts as that.
     """
-    if text.isascii() and text.isdecimal():
+    if is_digits(text):
         digits = text.lstrip("0") or "0"
-        return NUMBER_MAX if len(digits) > _POSITION_DIGITS_MAX else int(digits), None
+        if len(digits) > _POSITION_DIGITS_MAX:
+            return NUMBER_MAX, None
+        return min(int(digits), NUMBER_MAX), None
     return None, parse_moment(text, now_us)
 
 
@@ -85,7 +87,8 @@ def to_text(moment_us: int) -> str:
 def to_local_text(text: str) -> str:
     """A time as `to_text` writes it, for people: local, to the second, with its zone."""
     moment = datetime.fromisoformat(text).astimezone()
-    return f"{moment:%Y-%m-%d %H:%M:%S} {moment.tzname()}"
+    # `%Y` writes the year 1 as one digit on some systems.
+    return f"{moment.replace(tzinfo=None).isoformat(' ', 'seconds')} {moment.tzname()}"
 
 
 def _day(name: str, today: date) -> date:
@@ -102,11 +105,19 @@ def _day(name: str, today: date) -> date:
 
 def _midnight(day: date, zone: tzinfo | None) -> datetime:
     plain = datetime(day.year, day.month, day.day)  # noqa: DTZ001 # the zone comes next
+    if zone is None and day in {date.min, date.max}:
+        # The local zone is not told at the ends of the calendar; what it would say is no moment.
+        return plain.replace(tzinfo=UTC)
     return plain.astimezone() if zone is None else plain.replace(tzinfo=zone)
 
 
 def _local(moment_us: int, zone: tzinfo | None) -> datetime:
     return (_EPOCH + timedelta(microseconds=moment_us)).astimezone(zone)
+
+
+def _told(moment_us: int) -> int:
+    """The moment, or the first or last one that every zone's calendar tells."""
+    return min(max(moment_us, _FIRST_US), _LAST_US)
 
 
 def _microseconds(moment: datetime) -> int:

@@ -9,11 +9,12 @@ from ledger.aggregates.retention import KEEPS_ALL, HistoryErased, fold_retention
 from ledger.aggregates.tickets import CLOCKS_APART_US
 from ledger.errors import InvalidInput, Tampered
 from projections.documents import time_text
+from projections.streams import Walk
 from projections.stretch import WHOLE, Stretch
-from projections.ticket_history import STATES, TicketQuestion, ticket_history
+from projections.ticket_history import TicketQuestion, ticket_history
+from projections.ticket_states import STATES
 from tests.projections.conftest import LackingMapper, opened
 from tests.projections.test_tickets import ALICE, events, fill, try_all
-from tools.cli.audit_tickets import _STATES
 
 MINUTES_US = 120_000_000
 
@@ -41,8 +42,8 @@ def asked(world, mapper=None, retention=KEEPS_ALL, stretch=WHOLE, after=None, **
     return list(told)
 
 
-def expected(world, last):
-    """The same, told by a look at all events up to a position."""
+def expected(world, last, first=1):
+    """The same, told by a look at all events up to a position; of those from another one on."""
     found = [one for one in events(world) if one.topic.startswith("ticket.")]
     found = [one for one in found if one.position <= last]
     ends = {
@@ -62,7 +63,7 @@ def expected(world, last):
             rows.append((one.position, state, one.event.on_behalf_of, one.event.caller, None))
         elif state == "not-issued":
             rows.append((one.position, state, one.event.user, None, None))
-    return rows[::-1]
+    return [row for row in rows[::-1] if max(row[0], row[4] or 0) >= first]
 
 
 def told(rows):
@@ -72,7 +73,7 @@ def told(rows):
 
 def test_each_ticket_is_told_with_its_end_as_of_any_moment(world, monkeypatch):
     """However the log is parted, and from wherever a page goes on."""
-    assert {row["state"] for row in asked(world)} == set(STATES) == set(_STATES)
+    assert {row["state"] for row in asked(world)} == set(STATES)
     whole = expected(world, world.size)
     assert told(asked(world)) == whole
     for part_rows in (2, 7):
@@ -82,6 +83,48 @@ def test_each_ticket_is_told_with_its_end_as_of_any_moment(world, monkeypatch):
             assert told(asked(world, stretch=stretch)) == expected(world, last)
         for at, row in enumerate(whole):
             assert told(asked(world, after=row[0])) == whole[at + 1 :]
+
+
+def test_a_ticket_belongs_to_a_stretch_by_its_issue_or_its_end(world, monkeypatch):
+    """From the end of each kind on, however parted; each page goes on behind another."""
+    found = events(world)
+    times = {one.position: one.recorded_at for one in found}
+    for state, part_rows in (("redeemed", 4000), ("expired", 4000), ("lapsed", 9)):
+        monkeypatch.setattr(projections.stretch, "_PART_ROWS", part_rows)
+        end = max(row[4] for row in expected(world, world.size) if row[1] == state)
+        # Rows of one microsecond belong to a time together.
+        first = min(one for one, time in times.items() if time == times[end])
+        rows = expected(world, world.size, first)
+        assert any(row[0] < first and row[1] == state for row in rows)
+        stretch = Stretch(since=times[end])
+        assert told(asked(world, stretch=stretch)) == rows
+        assert told(asked(world, stretch=stretch, after=rows[-2][0])) == rows[-1:]
+        assert asked(world, stretch=stretch, after=rows[-1][0]) == []
+        until = Stretch(since=times[end], position=end)
+        assert told(asked(world, stretch=until)) == expected(world, end, first)
+
+
+def test_before_the_stretch_no_more_is_walked_over_than_to_the_last_issue(world, monkeypatch):
+    """And nothing where no ticket is left whose issue is looked for."""
+    walked = []
+
+    class Noted(Walk):
+        def __init__(self, *arguments, **named):
+            walked.append(named["after_position"])
+            super().__init__(*arguments, **named)
+
+    monkeypatch.setattr(projections.stretch, "Walk", Noted)
+    monkeypatch.setattr(projections.stretch, "_PART_ROWS", 4)
+    times = {one.position: one.recorded_at for one in events(world)}
+    (row,) = asked(world, state="issued")
+    lapsed = asked(world, state="lapsed")
+    walked.clear()
+    assert asked(world, stretch=Stretch(since=times[row["position"]])) == [row]
+    assert min(walked) >= row["position"] - 4
+    walked.clear()
+    since = times[min(one["ended"] for one in lapsed)]
+    assert asked(world, stretch=Stretch(since=since), state="lapsed") == lapsed
+    assert lapsed[-1]["position"] - 4 <= min(walked) < lapsed[-1]["position"]
 
 
 def test_a_ticket_that_was_redeemed_is_told_whole(world):

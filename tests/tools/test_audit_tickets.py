@@ -52,6 +52,13 @@ def test_each_ticket_and_attempt_is_listed_newest_first(brought):
         "detail": None,
     }  # fmt: skip
     assert brought.ok(*ASK, "--since", refused["recorded_at"]) == [not_issued, open_one, refused]
+    since_end = ("--since", redeemed["ended_at"])
+    assert brought.ok(*ASK, *since_end) == rows
+    assert brought.ok(*ASK, *since_end, "--state", "redeemed") == [redeemed]
+    first = brought(*ASK, *since_end, "--limit", "3")
+    assert first.json == rows[:3]
+    assert brought.ok(*ASK, *since_end, "--after", str(refused["position"])) == [redeemed]
+    assert brought.ok(*ASK, *since_end, "--after", str(redeemed["position"])) == []
     assert recorded(brought, "tickets")[1:3] == [
         ({"user": "service:portal", "limit": 100}, 2),
         ({"app": "plain", "limit": 100}, 1),

@@ -11,6 +11,8 @@ from tools.cli.number import COUNT, NUMBER, Whole
 from tools.numbers import NUMBER_MAX
 
 NO_NUMBERS = ("", " ", "nan", "inf", "1e3", "0x10", "1.5", "--1", "\u00b2", "9" * 5000)
+NO_DIGITS = ("1_0", "+1", " 1", "\uff11", "\u0661")
+"""What Python takes for a number, and a place in the log is not written as."""
 BEYOND = (NUMBER_MAX + 1, 2**63, 2**64, 10**30, -(2**63) - 1)
 WITH_POINT = {"1e3", "1.5"}
 BY_THE_LEDGER = {
@@ -70,6 +72,8 @@ def wrong_for(kind):
     """What an option of this type must not take."""
     if hasattr(kind, "max"):
         yield from (kind.max + 1, kind.min - 1, *BEYOND)
+    if isinstance(kind, Whole):
+        yield from NO_DIGITS
     is_whole = isinstance(kind, click.types.IntParamType)
     yield from (text for text in NO_NUMBERS if is_whole or text not in WITH_POINT)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import InvalidInput
-from tools.when import parse_moment, parse_place, parse_span, to_text
+from tools.numbers import NUMBER_MAX
+from tools.when import parse_moment, parse_place, parse_span, to_local_text, to_text
 
 NOW = int(datetime(2026, 11, 25, 15, 30, tzinfo=UTC).timestamp()) * 1_000_000  # a Wednesday
 EAST = timezone(timedelta(hours=2))
@@ -41,6 +43,38 @@ def test_what_is_no_moment(text):
     """A time without a zone, or no time at all, is invalid."""
     with pytest.raises(InvalidInput):
         parse_moment(text, NOW)
+
+
+FIRST, LAST = "0001-01-02T00:00:00.000000Z", "9999-12-30T23:59:59.999999Z"
+WEST = timezone(timedelta(hours=-12))
+
+
+@pytest.mark.parametrize("zone", [EAST, WEST, UTC, None])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("0001-01-01", FIRST),
+        ("0001-01-01T00:00:00+23:59", FIRST),
+        ("0001-01-01T00:00:00Z", FIRST),
+        ("999999999w", FIRST),
+        ("9999-12-31", LAST),
+        ("9999-12-31T23:59:59.999999-23:59", LAST),
+        ("9999-12-31T23:59:59Z", LAST),
+    ],
+)
+def test_what_no_calendar_tells_is_the_first_or_the_last_moment(text, shown, zone):
+    """In every zone; and people can be shown it in theirs, with a year of four digits."""
+    told = to_text(parse_moment(text, NOW, zone))
+    # Further east that day has begun before the last moment.
+    assert told == shown or (text, zone, told[:10]) == ("9999-12-31", EAST, "9999-12-30")
+    assert re.match(r"\d{4}-\d\d-\d\d ", to_local_text(told))
+
+
+@pytest.mark.parametrize("digits", ["9" * 16, "9" * 5000, str(NUMBER_MAX), str(NUMBER_MAX + 1)])
+def test_no_place_is_beyond_the_largest_number(digits):
+    """Of as many digits, or of more; zeros before it change nothing."""
+    assert parse_place(digits, NOW) == parse_place(f"00{digits}", NOW) == (NUMBER_MAX, None)
+    assert parse_place("0042", NOW) == (42, None)
 
 
 @given(st.text())

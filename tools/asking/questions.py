@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -104,9 +105,12 @@ def ticket_rows(
     limit: int | None,
     after: int | None,
 ) -> Iterator[dict[str, Any]]:
-    """Tickets with what became of them, and attempts that came to nothing, newest first."""
+    """Tickets with what became of them, and attempts that came to nothing, newest first.
+
+    A page may go on behind a ticket that was issued before the stretch and ended in it.
+    """
     question = TicketQuestion(_claim(session, user), application, state)
-    require_cursor(session, stretch, after)
+    require_cursor(session, replace(stretch, since=None), after)
     retention = session.ledger.retention.state()
     rows = ticket_history(session.store, session.mapper, retention, question, stretch, after)
     return islice(rows, limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from projections.ticket_states import STATES
 from tools.cli.command import Run, command
 from tools.cli.moment import in_parts, say_further, within
 from tools.cli.paging import put_pages
@@ -20,8 +21,6 @@ TICKETS_COLUMNS = {
     "detail": "Detail",
     "reason": "Reason",
 }
-_STATES = ("issued", "redeemed", "expired", "lapsed", "refused", "not-issued")
-"""Those of `projections.ticket_history`, which are not imported before they are asked for."""
 
 
 @command(
@@ -35,7 +34,7 @@ _STATES = ("issued", "redeemed", "expired", "lapsed", "refused", "not-issued")
 )
 @click.option("--user", metavar="CLAIM", help="Whose it was, or who brought it.")
 @click.option("--app", "application", metavar="ID")
-@click.option("--state", type=click.Choice(_STATES), help="What became of it.")
+@click.option("--state", type=click.Choice(STATES), help="What became of it.")
 @within
 @in_parts
 def tickets(
@@ -53,7 +52,8 @@ def tickets(
 
     One line is a ticket, at the position of its issue: redeemed, expired or lapsed where that was
     recorded, and else issued. Attempts that ended no ticket (refused), and users who got none
-    (not-issued), have lines of their own.
+    (not-issued), have lines of their own. A ticket belongs to a range if its issue or its end lies
+    in it; those that were issued before the range come last.
     """
     from tools.asking.moments import stretch_of
     from tools.asking.questions import require_known, ticket_rows

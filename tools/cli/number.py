@@ -1,16 +1,15 @@
-"""The numbers that options and arguments are given: what each may be, told before anything is done.
+"""The whole numbers of options and arguments: what each may be, told before anything is done.
 
 A number without a bound would reach a store or a list, and neither takes every number.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 import click
 
-from tools.numbers import NUMBER_MAX
+from tools.numbers import NUMBER_MAX, is_digits
 
 
 class Whole(click.types.IntParamType):
@@ -21,6 +20,8 @@ class Whole(click.types.IntParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number, or a usage error."""
+        if isinstance(value, str) and not is_digits(value.removeprefix("-")):
+            self.fail(f"{value!r} is no whole number written in digits.", param, ctx)
         number = super().convert(value, param, ctx)
         if not self.min <= number <= self.max:
             self.fail(f"{number} is no whole number from {self.min} to {self.max}.", param, ctx)
@@ -31,14 +32,3 @@ NUMBER: Final = Whole(1)
 """A position, a version, a slot: whatever is counted from one."""
 COUNT: Final = Whole(0)
 """How many rows, or how many lie before them."""
-
-
-class Rate(click.FloatRange):
-    """So many a second; not-a-number lies neither before nor behind a range, and in none."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number, or a usage error."""
-        rate = super().convert(value, param, ctx)
-        if math.isnan(rate):
-            self.fail(f"{value!r} is no number.", param, ctx)
-        return rate

@@ -10,7 +10,7 @@ import click
 
 from ledger.errors import InvalidInput, Unavailable
 from tools.cli.command import Run, command
-from tools.cli.number import Rate
+from tools.cli.rate import Rate
 from tools.extras import how_to_install
 
 if TYPE_CHECKING:

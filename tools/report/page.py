@@ -72,7 +72,7 @@ def _chart(
         return {"chart": drawn, "unit": shown.unit}
     if name in {"by_application", "by_person"}:
         rows = content["rows"][:CHARTED]
-        names = [printable(row["name"]) for row in rows]
+        names = [printable(row["name"], is_name=True) for row in rows]
         counts = {outcome: [row[outcome] for row in rows] for outcome in OUTCOMES}
         return {"chart": by_name(names, counts) if rows else None}
     return {}

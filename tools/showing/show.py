@@ -20,6 +20,8 @@ from tools.when import to_local_text
 if TYPE_CHECKING:
     from rich.console import Console
 
+NAMES = {"application", "name"}
+"""Keys whose texts are one name, blanks and all."""
 _NONE = "-"
 _WRAPPED_FROM = 30
 _PARTS = 10_000
@@ -107,13 +109,13 @@ def printed(value: object, key: str) -> str:
     return _cell(value, key)
 
 
-def printable(text: str) -> str:
+def printable(text: str, *, is_name: bool = False) -> str:
     """The text with what moves, hides or passes for something else spelled out."""
     if text.isascii() and text.isprintable():
         return text
     from tools.showing.letters import spelled
 
-    return spelled(text)
+    return spelled(text, is_name=is_name)
 
 
 @contextmanager
@@ -189,4 +191,4 @@ def _cell(value: object, key: str) -> str:
         return ", ".join(_cell(item, "") for item in value)
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {_cell(v, k)}" for k, v in value.items())
-    return printable(str(value))
+    return printable(str(value), is_name=key in NAMES)
