@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from ledger.errors import InvalidInput
@@ -11,13 +14,16 @@ from tools.cli.audit_tickets import tickets
 from tools.cli.command import Run, command
 from tools.cli.export import export
 from tools.cli.exposure import exposure
-from tools.cli.moment import in_parts, say_further, within
+from tools.cli.moment import within
 from tools.cli.noun import Noun
 from tools.cli.number import NUMBER
-from tools.cli.paging import put_pages
+from tools.cli.paging import in_parts, put_pages, say_further
 from tools.cli.report import report
 from tools.cli.review import review
 from tools.cli.who_can import who_can
+
+if TYPE_CHECKING:
+    from tools.showing.listing import Listing
 
 ACCESS_COLUMNS = {
     "position": "Position",
@@ -105,7 +111,7 @@ def access(
     from tools.asking.questions import access_rows, require_known
     from tools.asking.unusual_rules import BULK_DEFAULT, DAYS_DEFAULT, HOURS_DEFAULT, parse_rules
     from tools.retaining import erased_in_answer
-    from tools.showing.listing import PAGE_ROWS, in_pages
+    from tools.showing.listing import PAGE_ROWS
     from tools.showing.show import print_note
 
     asked: dict[str, object] = {
@@ -133,7 +139,13 @@ def access(
         raise InvalidInput("rules-without-unusual", "--hours, --days and --bulk need --unusual.")
     marks = {"unusual": "Unusual"} if unusual else {}
     marks |= {"self_granted": "Self-granted"} if self_granted else {}
-    count = 0
+
+    def begin(page: Sequence[dict[str, Any]]) -> Listing:
+        # What further pages hold is not known yet, so they may need the column.
+        acted = len(page) == PAGE_ROWS or any(row["on_behalf_of"] for row in page)
+        told = {"on_behalf_of": "For"} if acted else {}
+        return run.listing(ACCESS_COLUMNS | told | marks)
+
     with run.asking(partly=not (unusual or self_granted)) as session:
         stretch = stretch_of(session, since, until, position)
         rows = access_rows(
@@ -148,20 +160,11 @@ def access(
             rules=rules,
             self_granted=self_granted,
         )
-        for page in in_pages(rows):
-            run.record(session, "access", asked, len(page))
-            if not count:
-                # What further pages hold is not known yet, so they may need the column.
-                acted = len(page) == PAGE_ROWS or any(row["on_behalf_of"] for row in page)
-                told = {"on_behalf_of": "For"} if acted else {}
-                listing = run.listing(ACCESS_COLUMNS | told | marks)
-            listing.put(page)
-            count += len(page)
-            asked["after"] = page[-1]["position"] if page else after
-        unknown = require_known(session, application, stretch, rows=count)
-        erased = erased_in_answer(session, rows=count, limit=limit, since=since, after=after)
-    listing.end()
-    say_further(count, limit, asked["after"])
+        shown = put_pages(run, session, "access", asked, rows, begin)
+        unknown = require_known(session, application, stretch, rows=shown.count)
+        erased = erased_in_answer(session, rows=shown.count, limit=limit, since=since, after=after)
+    shown.listing.end()
+    say_further(shown.count, limit, shown.last)
     for note in filter(None, (unknown, erased)):
         print_note(note)
 
@@ -207,16 +210,17 @@ def changes(
         "limit": limit,
         "after": after,
     }
-    listing = run.listing(CHANGES_COLUMNS)
     with run.asking(partly=True) as session:
         stretch = stretch_of(session, since, until, position)
         rows = change_rows(
             session, stretch, application=application, by=by, limit=limit or None, after=after
         )
-        count = put_pages(run, session, "changes", asked, rows, listing)
-        unknown = require_known(session, application, stretch, rows=count)
-    listing.end()
-    say_further(count, limit, asked["after"])
+        shown = put_pages(
+            run, session, "changes", asked, rows, lambda _: run.listing(CHANGES_COLUMNS)
+        )
+        unknown = require_known(session, application, stretch, rows=shown.count)
+    shown.listing.end()
+    say_further(shown.count, limit, shown.last)
     if unknown is not None:
         print_note(unknown)
 
@@ -255,13 +259,14 @@ def tokens(
         "limit": limit,
         "after": after,
     }
-    listing = run.listing(TOKENS_COLUMNS)
     with run.asking(partly=True) as session:
         stretch = stretch_of(session, since, until, position)
         rows = refused_rows(session, stretch, limit=limit or None, after=after)
-        count = put_pages(run, session, "tokens", asked, rows, listing)
-    listing.end()
-    say_further(count, limit, asked["after"])
+        shown = put_pages(
+            run, session, "tokens", asked, rows, lambda _: run.listing(TOKENS_COLUMNS)
+        )
+    shown.listing.end()
+    say_further(shown.count, limit, shown.last)
 
 
 @command(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from tools.cli.command import Run, command
-from tools.cli.moment import in_parts, say_further, within
-from tools.cli.paging import put_pages
+from tools.cli.moment import within
+from tools.cli.paging import in_parts, put_pages, say_further
 
 QUESTIONS_COLUMNS = {
     "position": "Position",
@@ -63,10 +63,11 @@ def questions(
         "limit": limit,
         "after": after,
     }
-    listing = run.listing(QUESTIONS_COLUMNS)
     with run.asking(partly=True) as session:
         stretch = stretch_of(session, since, until, position)
         rows = asked_rows(session, stretch, by=by, limit=limit or None, after=after)
-        count = put_pages(run, session, "questions", asked, rows, listing)
-    listing.end()
-    say_further(count, limit, asked["after"])
+        shown = put_pages(
+            run, session, "questions", asked, rows, lambda _: run.listing(QUESTIONS_COLUMNS)
+        )
+    shown.listing.end()
+    say_further(shown.count, limit, shown.last)

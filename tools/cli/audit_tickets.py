@@ -6,8 +6,8 @@ import click
 
 from projections.ticket_states import STATES
 from tools.cli.command import Run, command
-from tools.cli.moment import in_parts, say_further, within
-from tools.cli.paging import put_pages
+from tools.cli.moment import within
+from tools.cli.paging import in_parts, put_pages, say_further
 
 TICKETS_COLUMNS = {
     "position": "Position",
@@ -70,7 +70,6 @@ def tickets(
         "limit": limit,
         "after": after,
     }
-    listing = run.listing(TICKETS_COLUMNS)
     with run.asking(partly=True) as session:
         stretch = stretch_of(session, since, until, position)
         rows = ticket_rows(
@@ -82,10 +81,12 @@ def tickets(
             limit=limit or None,
             after=after,
         )
-        count = put_pages(run, session, "tickets", asked, rows, listing)
-        unknown = require_known(session, application, stretch, rows=count)
-        erased = erased_in_answer(session, rows=count, limit=limit, since=since, after=after)
-    listing.end()
-    say_further(count, limit, asked["after"])
+        shown = put_pages(
+            run, session, "tickets", asked, rows, lambda _: run.listing(TICKETS_COLUMNS)
+        )
+        unknown = require_known(session, application, stretch, rows=shown.count)
+        erased = erased_in_answer(session, rows=shown.count, limit=limit, since=since, after=after)
+    shown.listing.end()
+    say_further(shown.count, limit, shown.last)
     for note in filter(None, (unknown, erased)):
         print_note(note)

@@ -1,4 +1,4 @@
-"""Options by which questions say of when they are, and which part of a long answer is wanted."""
+"""Options by which questions say of when they are."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from tools.cli.number import COUNT, NUMBER
+from tools.cli.number import NUMBER
 
-LIMIT_DEFAULT = 100
 _Function = Callable[..., Any]
 
 
@@ -31,22 +30,3 @@ def within(function: _Function) -> _Function:
     )(function)
     function = click.option("--until", metavar="TIME", help="Up to then, as of then.")(function)
     return click.option("--since", metavar="TIME", help="From then on.")(function)
-
-
-def in_parts(function: _Function) -> _Function:
-    """`--limit` and `--after`: the newest rows, and those before them."""
-    function = click.option(
-        "--after", type=NUMBER, metavar="POSITION", help="Go on behind this row."
-    )(function)
-    return click.option(
-        "--limit", type=COUNT, default=LIMIT_DEFAULT, help="0 is all; 100 unless told."
-    )(function)
-
-
-def say_further(count: int, limit: int, last: object) -> None:
-    """Say how to get what the limit cut off; `last` is the position of the last row shown."""
-    from tools.showing.show import print_note
-
-    if limit and count == limit:
-        rows = "1 row" if count == 1 else f"{count} rows"
-        print_note(f"There may be more than {rows}: go on with --after {last}; --limit 0 is all.")

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import click
+
+from tools.cli.number import COUNT, NUMBER
 
 if TYPE_CHECKING:
     from tools.cli.command import Run
     from tools.showing.listing import Listing
     from tools.wiring import Session
+
+LIMIT_DEFAULT = 100
+_Function = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was printed of an answer; the listing is not ended yet."""
+
+    listing: Listing
+    count: int
+    last: int | None
+    """The position of the last row; None without any."""
 
 
 def put_pages(
@@ -17,18 +35,36 @@ def put_pages(
     question: str,
     asked: dict[str, object],
     rows: Iterable[dict[str, Any]],
-    listing: Listing,
-) -> int:
-    """Record each page as a question, and print it; how many rows there were.
-
-    `asked["after"]` is left at the last row shown.
-    """
+    begin: Callable[[Sequence[dict[str, Any]]], Listing],
+) -> Shown:
+    """Record each page as a question, and print it; `begin` makes the listing for the first one."""
     from tools.showing.listing import in_pages
 
-    count = 0
+    listing, count, last = None, 0, None
     for page in in_pages(rows):
-        run.record(session, question, asked, len(page))
+        run.record(session, question, asked if last is None else asked | {"after": last}, len(page))
+        listing = listing or begin(page)
         listing.put(page)
         count += len(page)
-        asked["after"] = page[-1]["position"] if page else None
-    return count
+        last = page[-1]["position"] if page else None
+    assert listing is not None  # an empty answer is one page
+    return Shown(listing, count, last)
+
+
+def in_parts(function: _Function) -> _Function:
+    """`--limit` and `--after`: the newest rows, and those before them."""
+    function = click.option(
+        "--after", type=NUMBER, metavar="POSITION", help="Go on behind this row."
+    )(function)
+    return click.option(
+        "--limit", type=COUNT, default=LIMIT_DEFAULT, help="0 is all; 100 unless told."
+    )(function)
+
+
+def say_further(count: int, limit: int, last: int | None) -> None:
+    """Say how to get what the limit cut off; `last` is the position of the last row shown."""
+    from tools.showing.show import print_note
+
+    if limit and count == limit:
+        rows = "1 row" if count == 1 else f"{count} rows"
+        print_note(f"There may be more than {rows}: go on with --after {last}; --limit 0 is all.")

@@ -6,7 +6,8 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
-from tools.cli.moment import LIMIT_DEFAULT, in_parts, say_further, within
+from tools.cli.moment import within
+from tools.cli.paging import LIMIT_DEFAULT, in_parts, say_further
 
 REVIEW_COLUMNS = {
     "position": "Position",
