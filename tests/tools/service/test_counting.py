@@ -13,6 +13,7 @@ import uvloop
 from ledger.aggregates.issuers import Settings
 from ledger.usecases.acting import Acting
 from tests.ledger.tokens.minting import AUDIENCE, jwks, mint
+from tests.tools.service.clients import JSON
 from tests.tools.service.conftest import ME, furnish, running
 from tests.tools.service.test_callers import trust
 from tests.tools.service.test_front_taken_over import TakenOver
@@ -21,6 +22,7 @@ from tests.tools.service.test_watching import ANYWHERE, GET, PAYROLL, soon, told
 from tools.service import front, fronts
 from tools.service.frames import TURNED_AWAY_MAX, Frames, Here, Look, ToLedger, frame
 from tools.service.http_server import Servers
+from tools.service.reading import LARGE_BYTES
 
 ISSUE, REDEEM = "/v1/tickets/issue", "/v1/tickets/redeem"
 TURNED_AWAY = "credledger_front_turned_away_total"
@@ -100,15 +102,44 @@ def test_tokens_are_counted_by_what_was_found_of_them(house, tmp_path):
     assert (shown.verified + shown.known, shown.refused) == (4, 3)
 
 
-def test_a_known_token_is_counted_as_such(in_file, tmp_path):
-    """Its signature was checked once, and not again."""
-    with running(in_file, tmp_path, metrics=ANYWHERE) as service:
+@pytest.mark.parametrize("fronts", [0, 1])
+@pytest.mark.parametrize("padding", [0, LARGE_BYTES], ids=["small", "large"])
+def test_a_known_token_is_counted_as_such(in_file, tmp_path, padding, fronts):
+    """Its signature was checked once, and not again, however large the bodies are."""
+    body = json.dumps(PAYROLL).encode() + b" " * padding
+    with running(in_file, tmp_path, metrics=ANYWHERE, front_processes=fronts) as service:
         alice = service.stranger(mint(int(time.time())))
         for _ in range(4):
-            alice.ok(GET, PAYROLL)
+            assert alice.send("POST", GET, body, content_type=JSON).status == 200
         samples = told(service)
     assert samples["credledger_tokens_shown_total", "verified"] == 1
     assert samples["credledger_tokens_shown_total", "known"] == 3
+
+
+@pytest.mark.parametrize("padding", [0, LARGE_BYTES], ids=["small", "large"])
+def test_a_token_that_is_good_once_is_verified_once(in_file, tmp_path, padding):
+    """It is counted once as well, and used by the one request that it came with."""
+    once = "https://once.example"
+    body = json.dumps(PAYROLL).encode() + b" " * padding
+    with running(in_file, tmp_path, metrics=ANYWHERE) as service:
+        settings = Settings(AUDIENCE, ("ES256",), jwks("EC"), "", refuses_replay=True)
+        service.service.seal.counter.ledger.trust.add(Acting(), once, settings)
+        caller = service.stranger(mint(int(time.time()), iss=once, jti="one"))
+        reply = caller.send("POST", GET, body, content_type=JSON)
+        assert reply.code == "credentials-not-set"
+        shown = service.service.seal.counter.verifier.shown
+    assert (shown.verified, shown.known, shown.refused) == (1, 0, 0)
+
+
+def test_a_token_for_another_application_is_refused_behind_its_body(in_file, tmp_path):
+    """It was believed by then, and is counted as refused as well; that is recorded."""
+    with running(in_file, tmp_path, metrics=ANYWHERE) as service:
+        alice = service.stranger(mint(int(time.time()), app="shared"))
+        for _ in range(2):
+            alice.fails(401, "token-refused", GET, PAYROLL)
+        shown = service.service.seal.counter.verifier.shown
+    assert (shown.verified, shown.known, shown.refused) == (1, 1, 2)
+    assert in_file.sql("SELECT count(*) FROM log WHERE topic = 'token.refused'") == [(1,)]
 
 
 def test_a_refused_change_is_counted_and_logged_and_leaves_nothing_in_the_ledger(house, tmp_path):
