@@ -90,7 +90,8 @@ class Door:
         self._callers = callers
         self._metrics = metrics
         self._journal = journal
-        self._bodies = Bodies()
+        self._bodies, self._local_bodies = Bodies(), Bodies()
+        """Large ones over TCP take no room of those at the unix socket."""
         self._in_hand = 0
         asked = (one.body for one in OPERATIONS.values())
         self._json, self._msgpack = forms_for((*asked, Unseal))
@@ -108,7 +109,8 @@ class Door:
         # Taken out of the scope, or the two would hold each other.
         whole = state.pop(ANSWER, None)
         peer = state.get(PEER, NOBODY)
-        read = functools.partial(self._bodies.read, receive=receive, source=peer.source)
+        bodies_of = self._bodies if peer.uid is None else self._local_bodies
+        read = functools.partial(bodies_of.read, receive=receive, source=peer.source)
         request = Request(scope["method"], scope["path"], scope["headers"], peer, read)
         try:
             await self.answer(request, functools.partial(deliver, whole=whole, send=send))

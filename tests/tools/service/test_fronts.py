@@ -35,6 +35,7 @@ from tools.service.frames import (
     BrokenFrame,
     Frames,
     Ready,
+    Rest,
     Said,
     Stop,
     ToFront,
@@ -302,6 +303,8 @@ def test_a_front_that_does_not_start_is_said_and_nothing_is_left(file, tmp_path,
 
 MESSAGES = [
     Asked(1, "POST", GET, "192.0.2.7", [(b"accept", b"*/*")], b'{"a": 1}', ""),
+    Asked(2, "POST", GET, "192.0.2.7", [(b"accept", b"*/*")], b"", "", follows=True),
+    Rest(2, b'{"a": 1}', ""),
     Said("Invalid HTTP request received.", "ValueError"),
     Ready(is_confined=True),
 ]
@@ -318,6 +321,7 @@ def test_messages_arrive_whole_however_they_are_cut():
     answer = Answer(7, 200, b"application/json", b"{}", ((b"retry-after", b"1"),))
     assert list(Frames(ToFront).of(frame(answer) + frame(Stop()))) == [answer, Stop()]
     assert "{}" not in repr(answer)
+    assert "a" not in repr(Rest(2, b"aaa", "")).removeprefix("Rest")
     long = Answer(8, 200, b"application/json", b"x" * 2 * ASKED_BYTES_MAX, ())
     assert list(Frames(ToFront).of(frame(long))) == [long]
 
@@ -373,6 +377,29 @@ def test_few_large_bodies_are_read_at_once(monkeypatch):
             one.cancel()
         await asyncio.wait(held)
         assert len(await bodies.read(b"0", pieces(large, large), "c")) == 2 * large
+
+    uvloop.run(ask())
+
+
+def test_a_large_body_is_read_once_it_is_wanted():
+    """Small ones are wanted by nobody; what `want` raises is what becomes of a large one."""
+    large, asked = reading.LARGE_BYTES, []
+
+    async def want():
+        asked.append(1)
+        if len(asked) > 1:
+            raise ClientGone
+
+    async def ask():
+        bodies = Bodies()
+        await bodies.read(b"0", pieces(large), "a", want)
+        await bodies.read(b"0", pieces(large - 1, 1), "a", want)
+        assert asked == []
+        assert len(await bodies.read(b"0", pieces(large, 1, large), "a", want)) == 2 * large + 1
+        assert asked == [1]
+        with pytest.raises(ClientGone):
+            await bodies.read(b"0", pieces(large + 1), "a", want)
+        assert bodies._large.total() == 0
 
     uvloop.run(ask())
 
