@@ -108,7 +108,7 @@ class Shown:
     known: int = 0
     """Those that had been, and were shown again."""
     refused: int = 0
-    """Those that were not believed, or whose one use was taken."""
+    """Those that were not believed, whose one use was taken, or that are not for what is asked."""
 
 
 @dataclass(slots=True)
@@ -160,6 +160,20 @@ class TokenVerifier:
                 return None
             self._shown.known += 1
             return found
+
+    def again(self, verified: VerifiedCaller, application: str | None) -> VerifiedCaller | None:
+        """The same caller for an application that the request turned out to name.
+
+        None where the token is bound to another one, or would not be believed any more: then
+        `believe` says what is to be said. It counts nothing, and an event loop may ask.
+        """
+        with self._guard:
+            still = self._still(verified.caller, self._clock())
+        try:
+            found = _for(verified.caller, application) if still else None
+        except NotBelievedError:
+            return None
+        return found and replace(found, is_good_once=verified.is_good_once)
 
     @property
     def shown(self) -> Shown:

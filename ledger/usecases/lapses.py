@@ -83,16 +83,20 @@ class Sweep:
         """Before when a ticket that was looked at need not be looked at again."""
         self._by_the_way_at: int | None = None
 
-    def whole(self, reason: str = "") -> int:
+    def whole(self, reason: str = "", tell: Callable[[int], object] | None = None) -> int:
         """Record the end of every ticket that has lapsed; how many that were, durable on return.
 
-        In steps of a commit each; where nothing has lapsed nothing is written.
+        In steps of a commit each; where nothing has lapsed nothing is written. Of each step `tell`
+        hears how many it recorded, for a later one may fail, and those stand all the same.
         """
         self._writer.catch_up()
         streams = self._open()
         count = 0
         while page := tuple(islice(streams, LAPSES_TOGETHER)):
-            count += self._step(page, reason)
+            recorded = self._step(page, reason)
+            if tell is not None:
+                tell(recorded)
+            count += recorded
         return count
 
     def by_the_way(self) -> None:

@@ -76,9 +76,12 @@ class Tickets:
         request = self._redemption(caller, application, ticket, fields, reason)
         return opened(await self._writer.run_async(request))
 
-    def sweep(self, *, reason: str = "") -> int:
-        """Record the end of tickets that nobody brought; how many, durable on return."""
-        return self._sweep.whole(checked_reason(reason))
+    def sweep(self, *, reason: str = "", tell: Callable[[int], object] | None = None) -> int:
+        """Record the end of tickets that nobody brought; how many, durable on return.
+
+        `tell` hears of each step of it how many that were, of which no failure behind it takes any.
+        """
+        return self._sweep.whole(checked_reason(reason), tell)
 
     def _issue(self, caller: Caller, application: str | None, reason: str) -> IssueTicket:
         ticket = new_ticket(self._desk.random)

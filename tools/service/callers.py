@@ -4,6 +4,10 @@ A token that was verified before and has not expired costs a look into a diction
 verified in a thread, for its issuer's keys may have to be fetched. Whatever is wrong with a token,
 the answer is the same. An address whose tokens are refused again and again must wait before any
 more of them are looked at.
+
+    head ─▶ token, caller, share ─▶ (the body is read) ─▶ application, if the token is bound to one
+
+A head says all that is needed to know whose a request is, so nothing of a body is looked at before.
 """
 
 from __future__ import annotations
@@ -74,32 +78,46 @@ class Callers:
         self,
         peer: Peer,
         token: bytes | None,
-        application: str | None,
         verifier: TokenVerifier,
         threads: Executor,
     ) -> Identified:
-        """Whose it is; `no-caller`, `token-refused`, `too-many-requests`.
+        """Whose it is, by its head; `no-caller`, `token-refused`, `too-many-requests`.
 
-        A token that is good for one use stays so until `use`.
+        It takes one request of the caller's share. A token that is good for one use stays so until
+        `use`. Whether it is good for what the body names is for `bind` to say.
         """
         if token is None:
             if peer.claim is None:
                 raise no_caller()
-            found = Identified(Caller(peer.claim, peer=peer.uid), application)
+            found = Identified(Caller(peer.claim, peer=peer.uid), None)
         else:
-            verified = verifier.known(token, application=application)
+            verified = verifier.known(token)
             if verified is None:
-                verified = await self._verified(peer, token, application, verifier, threads)
-            found = Identified(verified.caller, verified.application, verified)
+                verified = await self._verified(peer, token, None, verifier, threads)
+            found = _by_token(verified)
         _wait(self._callers.wait_s(str(found.caller.claim)))
         return found
 
-    async def look(
-        self, peer: Peer, token: bytes | None, verifier: TokenVerifier, threads: Executor
-    ) -> None:
-        """Raise `token-refused` for a token that is not believed; takes nothing of any share."""
-        if token is not None and verifier.known(token) is None:
-            await self._verified(peer, token, None, verifier, threads)
+    async def bind(
+        self,
+        peer: Peer,
+        token: bytes | None,
+        found: Identified,
+        application: str | None,
+        verifier: TokenVerifier,
+        threads: Executor,
+    ) -> Identified:
+        """The same for the application that the body names, if it names one; `token-refused`.
+
+        That is where the token is bound to another one, or has expired since.
+        """
+        if found.verified is None:
+            return Identified(found.caller, application)
+        assert token is not None
+        verified = verifier.again(found.verified, application)
+        if verified is None:
+            verified = await self._verified(peer, token, application, verifier, threads)
+        return _by_token(verified)
 
     async def use(
         self, peer: Peer, found: Identified, verifier: TokenVerifier, threads: Executor
@@ -130,6 +148,10 @@ class Callers:
         except Refused:
             self._refused.wait_s(peer.source)  # one more of its share of refused ones
             raise
+
+
+def _by_token(verified: VerifiedCaller) -> Identified:
+    return Identified(verified.caller, verified.application, verified)
 
 
 def bearer(authorization: bytes) -> bytes:

@@ -1,10 +1,12 @@
 """The door: each request comes in here, and leaves with one answer.
 
-    head ─▶ share of the address ─▶ body ─▶ whose it is ─▶ operation ─▶ answer or problem
+    head ─▶ share of the address ─▶ whose it is, share of the caller ─▶ body ─▶ operation ─▶ answer
 
-A large body is looked through only where the token is believed, for that is work that strangers
-would make. Whatever goes wrong leaves as a problem document with one of our codes; an unforeseen
-error tells its type and place and nothing else, because its text may hold anything.
+Whose it is and that a share allows it is known from the head, before a body is waited for or looked
+through: that is work and room that strangers would take. Of the body only the application that it
+names is held against the token behind that. Whatever goes wrong leaves as a problem document with
+one of our codes; an unforeseen error tells its type and place and nothing else, because its text
+may hold anything.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from tools.service.patterns import RETRY_KEY_LENGTH_MAX
 from tools.service.peers import NOBODY, Peer
 from tools.service.problems import status_of
 from tools.service.protocol import ANSWER, PEER
-from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, Bodies, ClientGone, headers_by_name
+from tools.service.reading import IN_HAND_MAX, Bodies, ClientGone, headers_by_name
 from tools.service.replies import (
     TO_ASK,
     TO_LOOK,
@@ -49,7 +51,7 @@ from tools.service.replies import (
     too_busy,
 )
 from tools.service.seal import Seal
-from tools.service.unsealing import UNSEAL_PATH, Unseal, Unsealed, unseal
+from tools.service.unsealing import UNSEAL_PATH, Unseal, Unsealed, let_unseal, unseal
 
 _CHOSEN_MAX = 64
 """Pairs of Content-Type and Accept that are looked at once."""
@@ -88,7 +90,8 @@ class Door:
         self._callers = callers
         self._metrics = metrics
         self._journal = journal
-        self._bodies = Bodies()
+        self._bodies, self._local_bodies = Bodies(), Bodies()
+        """Large ones over TCP take no room of those at the unix socket."""
         self._in_hand = 0
         asked = (one.body for one in OPERATIONS.values())
         self._json, self._msgpack = forms_for((*asked, Unseal))
@@ -106,7 +109,8 @@ class Door:
         # Taken out of the scope, or the two would hold each other.
         whole = state.pop(ANSWER, None)
         peer = state.get(PEER, NOBODY)
-        read = functools.partial(self._bodies.read, receive=receive, source=peer.source)
+        bodies_of = self._bodies if peer.uid is None else self._local_bodies
+        read = functools.partial(bodies_of.read, receive=receive, source=peer.source)
         request = Request(scope["method"], scope["path"], scope["headers"], peer, read)
         try:
             await self.answer(request, functools.partial(deliver, whole=whole, send=send))
@@ -173,14 +177,11 @@ class Door:
         if token is None and peer.claim is None:
             raise no_caller()
         asked_in, answered_in = self._forms(headers)
-        content = await self._body(request, headers)
         verifier, threads = counter.verifier, counter.threads
-        if len(content) > LARGE_BYTES:  # to be read for somebody only
-            await self._callers.look(peer, token, verifier, threads)
-        body = asked_in.decode(operation.body, content)
-        found = await self._callers.identify(
-            peer, token, getattr(body, "application", None), verifier, threads
-        )
+        found = await self._callers.identify(peer, token, verifier, threads)
+        body = asked_in.decode(operation.body, await self._body(request, headers))
+        named = getattr(body, "application", None)
+        found = await self._callers.bind(peer, token, found, named, verifier, threads)
         caller, application = found.caller, found.application
         key = headers.get(b"idempotency-key")
         retry = None if key is None else _retry(operation, key, body, application)
@@ -238,10 +239,11 @@ class Door:
 
     async def _unseal(self, request: Request) -> Answered:
         require_method(request.method, TO_ASK)
+        let_unseal(request.peer)
         headers = headers_by_name(request.headers)
         asked_in, _ = self._forms(headers)
         body = asked_in.decode(Unseal, await self._body(request, headers))
-        opened = await unseal(self._seal, request.peer, body)
+        opened = await unseal(self._seal, body)
         if opened.was_sealed:
             self._journal.unsealed(opened.slot)
         return Answered(200, _JSON, encode(Unsealed(*opened)))

@@ -8,12 +8,14 @@ left out.
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from types import UnionType
+from typing import Annotated, Any, Protocol, Union, get_args, get_origin
 
 import msgpack
 import msgspec
@@ -23,8 +25,6 @@ from tools.service.bodies import Body
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """32 values of 64 KiB in base64, with room for their names."""
-DEPTH_MAX = 4
-"""Of numbers in a body: those of an application of `apply` lie three deep."""
 _IS_FLOAT = "got `float`"
 _PLACE = re.compile(r" - at `(\$[\w.\[\]…]*)`$")
 
@@ -45,8 +45,8 @@ class Form:
     has_bytes: bool
     encoder: _Encoder
     decoders: dict[type[Body], _Decoder]
-    plain: _Decoder
-    """Into dicts and lists."""
+    lenient: dict[type[Body], _Decoder]
+    """Of those bodies that have numbers: decoders that take any number in their places."""
     check: Callable[[bytes], object]
     """Reads once more what could be decoded; ValueError or TypeError where a key comes twice."""
 
@@ -72,42 +72,71 @@ class Form:
         return decoded
 
     def _decoded(self, body: type[Body], content: bytes) -> Any:
-        """The struct; a whole number may be written as 7.0, which JSON Schema calls an integer."""
+        """The struct; a whole number may be written as 7.0, which JSON Schema calls an integer.
+
+        Where one is, it is read once more into a struct that takes either, so that whatever else
+        does not fit ends that as early, however much follows it.
+        """
         try:
             return self.decoders[body].decode(content)
         except msgspec.ValidationError as error:
-            if _IS_FLOAT not in str(error):  # nothing that is whole would mend it
-                raise
-            found: list[float] = []
-            plain = self.plain.decode(content)
-            wanted = _with_whole_numbers(plain, found)
-            if not found:
-                raise
-            return msgspec.convert(wanted, body)
+            if _IS_FLOAT not in str(error) or body not in self.lenient:
+                raise  # nothing that is whole would mend it
+            wide = self.lenient[body].decode(content)
+            plain = msgspec.to_builtins(wide, builtin_types=(bytes,))
+            return msgspec.convert(_with_whole_numbers(plain), body)
 
 
-def _with_whole_numbers(value: Any, found: list[float], depth: int = DEPTH_MAX) -> Any:
-    """The same with integers in place of floats that are whole; which those were is `found`."""
+def _with_whole_numbers(value: Any) -> Any:
+    """The same with integers in place of floats that are whole; no list has numbers."""
     if isinstance(value, float) and value.is_integer():
-        found.append(value)
         return int(value)
-    if depth and isinstance(value, dict):
-        return {key: _with_whole_numbers(one, found, depth - 1) for key, one in value.items()}
-    if depth and isinstance(value, list):
-        return [_with_whole_numbers(one, found, depth - 1) for one in value]
+    if isinstance(value, dict):
+        return {key: _with_whole_numbers(one) for key, one in value.items()}
     return value
+
+
+def _lenient(kind: Any) -> Any:
+    """The same type with `int | float` where it has `int`, which is how a number may be written."""
+    if kind is int:
+        return int | float
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _lenient_struct(kind)
+    within = get_args(kind)
+    if get_origin(kind) is Annotated:
+        inside = _lenient(within[0])  # bounds of numbers are for who takes them for whole ones
+        return inside if within[0] is int else Annotated[(inside, *within[1:])]
+    if get_origin(kind) in {Union, UnionType}:
+        return functools.reduce(operator.or_, map(_lenient, within))
+    if get_origin(kind) is dict:
+        return dict[tuple(map(_lenient, within))]  # type: ignore[misc]
+    return kind
+
+
+def _lenient_struct(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    """A struct of these keys; itself where it has no numbers."""
+    fields = msgspec.structs.fields(kind)
+    wide = {one.name: _lenient(one.type) for one in fields}
+    if all(wide[one.name] == one.type for one in fields):
+        return kind
+    told: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+        (one.name, wide[one.name]) if one.required else (one.name, wide[one.name], one.default)
+        for one in fields
+    ]
+    return msgspec.defstruct(kind.__name__, told, frozen=True, forbid_unknown_fields=True, gc=False)
 
 
 def forms_for(bodies: Iterable[type[Body]]) -> tuple[Form, Form]:
     """JSON and msgpack, with decoders for these bodies."""
     kinds = tuple(dict.fromkeys(bodies))
+    lenient = {kind: wide for kind in kinds if (wide := _lenient_struct(kind)) is not kind}
     return (
         Form(
             b"application/json",
             False,
             msgspec.json.Encoder(),
             {kind: msgspec.json.Decoder(kind) for kind in kinds},
-            msgspec.json.Decoder(),
+            {kind: msgspec.json.Decoder(wide) for kind, wide in lenient.items()},
             _check_json,
         ),
         Form(
@@ -115,8 +144,8 @@ def forms_for(bodies: Iterable[type[Body]]) -> tuple[Form, Form]:
             True,
             msgspec.msgpack.Encoder(),
             {kind: msgspec.msgpack.Decoder(kind) for kind in kinds},
-            msgspec.msgpack.Decoder(),
-            partial(msgpack.unpackb, object_pairs_hook=_unrepeated, strict_map_key=False),
+            {kind: msgspec.msgpack.Decoder(wide) for kind, wide in lenient.items()},
+            functools.partial(msgpack.unpackb, object_pairs_hook=_unrepeated, strict_map_key=False),
         ),
     )
 

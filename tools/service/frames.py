@@ -1,7 +1,13 @@
 """What the ledger's process and its front processes say to each other over a socket pair.
 
     frame    = length (4 bytes, big-endian) · message (msgpack)
-    to ledger: Asked, Said, Ready, Here        to a front: Answer, Stop, Look
+    to ledger: Asked, Rest, Said, Ready, Here        to a front: Answer, Wanted, Stop, Look
+
+A small body comes with its request. Of a large one the head comes first, and no more of it is read
+than had to be until the ledger's process knows whose it is, and wants it:
+
+    Asked, whose body follows ─▶ Answer, where nothing more of it is wanted
+                              ─▶ Wanted ─▶ Rest ─▶ Answer
 
 A front process is where strangers' bytes are parsed, so the ledger's process takes from it nothing
 but these messages, decoded into their types and bounded in length, each of their words as well, for
@@ -24,6 +30,8 @@ ASKED_BYTES_MAX = BODY_BYTES_MAX + 2 * HEAD_BYTES_MAX
 ASKED_MAX = 2 * CONNECTIONS_MAX
 """Requests of one front that are worked on at once; one that does what it should keeps to half."""
 SAID_LENGTH_MAX = 200
+GONE = "gone"
+"""The fault of a body for whose answer nobody waits any more."""
 TURNED_AWAY_MAX = 1_000_000
 """So many of them at most are told of at once; the rest the next time."""
 _SOURCE_LENGTH_MAX = 64
@@ -35,7 +43,7 @@ SaidText = Annotated[str, Meta(max_length=SAID_LENGTH_MAX)]
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """A request that came in whole, or whose body came to no good end."""
+    """A request that came in whole, whose body follows, or came to no good end."""
 
     number: int
     """Of this connection, for the answer."""
@@ -48,9 +56,22 @@ class Asked(msgspec.Struct, frozen=True, array_like=True, tag=1):
     body: bytes
     fault: str
     """The code of what is wrong with the body; nothing if it came in whole."""
+    follows: bool = False
+    """Whether there is more of a body than comes at once: all of it is in `Rest`, once wanted."""
 
     def __repr__(self) -> str:
         return f"Asked({self.number}, •••)"
+
+
+class Rest(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """The body of a request that came without; its parts are those of `Asked`."""
+
+    number: int
+    body: bytes
+    fault: str
+
+    def __repr__(self) -> str:
+        return f"Rest({self.number}, •••)"
 
 
 class Said(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -81,6 +102,12 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag=4):
         return f"Answer({self.number}, {self.status}, •••)"
 
 
+class Wanted(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """The body of this request is to be read."""
+
+    number: int
+
+
 class Stop(msgspec.Struct, frozen=True, array_like=True, tag=5):
     """Take no more connections, and end once what is in hand is answered."""
 
@@ -96,8 +123,8 @@ class Here(msgspec.Struct, frozen=True, array_like=True, tag=7):
     """Requests that it answered by itself since it said so last."""
 
 
-ToLedger = Asked | Said | Ready | Here
-ToFront = Answer | Stop | Look
+ToLedger = Asked | Rest | Said | Ready | Here
+ToFront = Answer | Wanted | Stop | Look
 
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -5,7 +5,9 @@
 Parsing what strangers send costs as much as answering it, and is where a fault would be met first.
 Here it is done on another core, by a process that has neither the keyring nor the store, nor
 anything of the environment that leads to them. Whose a request is, and what becomes of it, is
-decided by the ledger's process alone, from the token itself. Without that process there is nothing
+decided by the ledger's process alone, from the token itself: of a large body no more is read here
+than came with the head until that process wants it, so strangers hold no room of those it knows.
+Without that process there is nothing
 to say, so its end is this one's.
 """
 
@@ -27,6 +29,7 @@ from tools.processes.hardening import harden
 from tools.service.confinement import confine
 from tools.service.frames import (
     ASKED_MAX,
+    GONE,
     SAID_LENGTH_MAX,
     TURNED_AWAY_MAX,
     Answer,
@@ -36,9 +39,12 @@ from tools.service.frames import (
     Here,
     Look,
     Ready,
+    Rest,
     Said,
     Stop,
     ToFront,
+    ToLedger,
+    Wanted,
     frame,
 )
 from tools.service.http_server import Servers, hand_faults_to, hand_lines_to, uvicorn_config
@@ -46,7 +52,7 @@ from tools.service.pauses import collect_seldom, keep_what_is_there
 from tools.service.peers import NOBODY, Peer
 from tools.service.protocol import ANSWER, PEER
 from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, LARGE_MAX, Bodies, ClientGone
-from tools.service.replies import Answered, Receive, Scope, Send, deliver, failed, too_busy
+from tools.service.replies import TO_ASK, Answered, Receive, Scope, Send, deliver, failed, too_busy
 from tools.service.tls import Tls
 
 _LOOKED_AT = frozenset(
@@ -60,6 +66,7 @@ _LOOKED_AT = frozenset(
     )
 )
 """The headers that the door looks at."""
+_BUSY = "too-busy"
 
 
 class Link(asyncio.Protocol):
@@ -68,10 +75,9 @@ class Link(asyncio.Protocol):
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
         self._frames = Frames(ToFront)
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._asking: dict[int, Asking] = {}
         self._number = 0
         self._turned_away = 0
-        self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is there."""
@@ -82,16 +88,24 @@ class Link(asyncio.Protocol):
         """Hand each answer to whoever waits for it."""
         try:
             for message in self._frames.of(data):
-                if isinstance(message, Answer):
-                    waiting = self._waiting.get(message.number)
-                    if waiting is not None and not waiting.done():
-                        waiting.set_result(message)
+                if isinstance(message, Answer | Wanted):
+                    self._hand_on(message)
                 elif isinstance(message, Look):
                     self._transport.write(frame(self._here()))
                 elif isinstance(message, Stop):
                     self._servers.stop()
         except BrokenFrame:
             os._exit(1)
+
+    def _hand_on(self, message: Answer | Wanted) -> None:
+        asking = self._asking.get(message.number)
+        if isinstance(message, Answer):
+            if asking is not None:
+                asking.take(message)
+        elif asking is None:
+            self.send(Rest(message.number, b"", GONE))
+        else:
+            asking.take_wanted()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The ledger's process has ended: nobody can be answered any more."""
@@ -116,20 +130,87 @@ class Link(asyncio.Protocol):
         said = Said(message[:SAID_LENGTH_MAX], exception[:SAID_LENGTH_MAX])
         self._transport.write(frame(said))
 
-    async def ask(
-        self, scope: Scope, headers: list[tuple[bytes, bytes]], body: bytes, fault: str
-    ) -> Answered:
-        """What is answered to this request."""
-        peer: Peer = scope["state"].get(PEER, NOBODY)
-        self._number = number = self._number + 1
-        waiting = self._waiting[number] = self._loop.create_future()
-        asked = Asked(number, scope["method"], scope["path"], peer.source, headers, body, fault)
-        self._transport.write(frame(asked))
-        try:
-            answer = await waiting
-        finally:
-            del self._waiting[number]
+    def request(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> Asking:
+        """A request that may be put to the ledger's process, and is ended by whoever made it."""
+        self._number += 1
+        made = self._asking[self._number] = Asking(self, self._number, scope, headers)
+        return made
+
+    def send(self, message: ToLedger) -> None:
+        """Say something to the ledger's process."""
+        self._transport.write(frame(message))
+
+    def forget(self, number: int) -> None:
+        """Wait for no answer to this request."""
+        del self._asking[number]
+
+
+class UnwantedError(Exception):
+    """A request was answered without its body."""
+
+
+class Asking:
+    """One request to the ledger's process: whole, or its head and, where that is wanted, a body."""
+
+    def __init__(
+        self, link: Link, number: int, scope: Scope, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        self._link, self._number = link, number
+        self._scope, self._headers = scope, headers
+        self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._wanted = asyncio.Event()
+        """Set once the body is wanted, or nothing more of it is."""
+        self._has_begun = self._is_said = False
+        self.is_wanted = False
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether the ledger's process has the head, and has not said yet what it wants."""
+        return self._has_begun and not self.is_wanted
+
+    async def want(self) -> None:
+        """Ask with the head alone until the body is wanted; `UnwantedError`."""
+        self._has_begun = True
+        self._link.send(self._asked(b"", "", follows=True))
+        await self._wanted.wait()
+        if not self.is_wanted:
+            raise UnwantedError
+
+    def say(self, body: bytes, fault: str) -> None:
+        """Hand the body over, with the head unless that went before."""
+        self._is_said = True
+        if self._has_begun:
+            self._link.send(Rest(self._number, body, fault))
+        else:
+            self._has_begun = True
+            self._link.send(self._asked(body, fault))
+
+    async def answered(self) -> Answered:
+        """What the ledger's process says."""
+        answer = await self._answer
         return Answered(answer.status, answer.media_type, answer.content, "", answer.headers)
+
+    def end(self) -> None:
+        """Wait for nothing more; whoever waits for its body is told that none comes."""
+        if self._has_begun and not self._is_said and not self._answer.done():
+            self._link.send(Rest(self._number, b"", GONE))
+        self._link.forget(self._number)
+
+    def take(self, answer: Answer) -> None:
+        """It is answered."""
+        if not self._answer.done():
+            self._answer.set_result(answer)
+        self._wanted.set()
+
+    def take_wanted(self) -> None:
+        """Its body is to be read."""
+        self.is_wanted = True
+        self._wanted.set()
+
+    def _asked(self, body: bytes, fault: str, *, follows: bool = False) -> Asked:
+        scope, peer = self._scope, _peer(self._scope)
+        head = self._number, scope["method"], scope["path"], peer.source, self._headers
+        return Asked(*head, body, fault, follows)
 
 
 class Front:
@@ -149,47 +230,58 @@ class Front:
         # Taken out of the scope, or the two would hold each other.
         whole = scope["state"].pop(ANSWER, None)
         headers = [one for one in scope["headers"] if one[0] in _LOOKED_AT]
+        asking = self._link.request(scope, headers)
         self._in_hand += 1
         try:
-            if self._in_hand > ASKED_MAX // 2:
-                self._link.turn_away()
-                await deliver(failed(too_busy(), ("POST",)), whole, send)
-                return
-            body, fault = await self._body(scope, headers, receive)
-            answered = await self._ask(scope, headers, body, fault)
+            answered = await self._answered(asking, scope, receive)
         except ClientGone:
             return
         finally:
             self._in_hand -= 1
+            asking.end()
         await deliver(answered, whole, send)
 
-    async def _ask(
-        self, scope: Scope, headers: list[tuple[bytes, bytes]], body: bytes, fault: str
-    ) -> Answered:
+    async def _answered(self, asking: Asking, scope: Scope, receive: Receive) -> Answered:
+        if self._in_hand > ASKED_MAX // 2:
+            return self._turned_away()
+        if scope["method"] != "POST":
+            asking.say(b"", "")
+            return await asking.answered()
+        told = dict(scope["headers"]).get(b"content-length", b"0")
+        body, fault = b"", ""
+        try:
+            body = await self._bodies.read(told, receive, _peer(scope).source, asking.want)
+        except UnwantedError:
+            return await asking.answered()
+        except LedgerError as error:
+            if asking.is_unheard:  # it took too long to say whose this is
+                return failed(error, TO_ASK)
+            fault = error.code
+        return await self._ask(asking, body, fault)
+
+    async def _ask(self, asking: Asking, body: bytes, fault: str) -> Answered:
         is_large = len(body) > LARGE_BYTES
-        is_busy = scope["method"] == "POST" and self._asked >= IN_HAND_MAX
-        if is_busy or (is_large and self._large >= LARGE_MAX):
-            return await self._link.ask(scope, headers, b"", "too-busy")
+        is_busy = self._asked >= IN_HAND_MAX or (is_large and self._large >= LARGE_MAX)
+        if is_busy or fault == _BUSY:
+            return self._turned_away()
+        asking.say(body, fault)
         self._asked += 1
         self._large += is_large
         try:
-            return await self._link.ask(scope, headers, body, fault)
+            return await asking.answered()
         finally:
             self._asked -= 1
             self._large -= is_large
 
-    async def _body(
-        self, scope: Scope, headers: list[tuple[bytes, bytes]], receive: Receive
-    ) -> tuple[bytes, str]:
-        """The body, or the code of what is wrong with it; the door says the rest."""
-        if scope["method"] != "POST":
-            return b"", ""
-        told = dict(headers).get(b"content-length", b"0")
-        peer: Peer = scope["state"].get(PEER, NOBODY)
-        try:
-            return await self._bodies.read(told, receive, peer.source), ""
-        except LedgerError as error:
-            return b"", error.code
+    def _turned_away(self) -> Answered:
+        """What is one too many is told so here, for the ledger's process has enough to do."""
+        self._link.turn_away()
+        return failed(too_busy(), TO_ASK)
+
+
+def _peer(scope: Scope) -> Peer:
+    peer: Peer = scope["state"].get(PEER, NOBODY)
+    return peer
 
 
 async def _run(

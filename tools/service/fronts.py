@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -28,6 +29,7 @@ from tools.service.door import Door, Request
 from tools.service.frames import (
     ASKED_BYTES_MAX,
     ASKED_MAX,
+    GONE,
     Answer,
     Asked,
     BrokenFrame,
@@ -35,16 +37,25 @@ from tools.service.frames import (
     Here,
     Look,
     Ready,
+    Rest,
     Said,
     Stop,
     ToLedger,
+    Wanted,
     frame,
 )
 from tools.service.http_server import BACKLOG, GRACE_S
 from tools.service.journal import Journal
 from tools.service.peers import Peer, peer_of_source
 from tools.service.protocol import HEAD_BYTES_MAX
-from tools.service.reading import LARGE_BYTES, LARGE_MAX, too_large, too_slow
+from tools.service.reading import (
+    BODY_S_MAX,
+    LARGE_BYTES,
+    LARGE_MAX,
+    ClientGone,
+    too_large,
+    too_slow,
+)
 from tools.service.replies import Answered, too_busy
 from tools.service.restarts import PAUSE_S, Restarts
 from tools.service.tls import Tls
@@ -63,6 +74,8 @@ _FAULTS = {
     "request-too-slow": too_slow,
     "too-busy": too_busy,
 }
+_REST_S = 2 * BODY_S_MAX
+"""How long a body that is wanted may take; a front that does what it should says so before."""
 _NOT_HANDED_ON = ("CREDLEDGER_", "CREDENTIALS_", "PG")
 """How names of variables begin that lead to a keyring, its passphrase or a store."""
 
@@ -248,6 +261,8 @@ class _Line(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._large = 0
+        self._wanted: dict[int, tuple[_Asking, asyncio.Future[Rest]]] = {}
+        """The bodies that were asked for, by the numbers of their requests."""
         self._ready = asyncio.Event()
         self._may_write = asyncio.Event()
         self._may_write.set()
@@ -288,6 +303,9 @@ class _Line(asyncio.Protocol):
         if self._let_go is not None:
             self._let_go(self._number)
         self._may_write.set()
+        for _, waiting in self._wanted.values():
+            if not waiting.done():
+                waiting.set_exception(ClientGone())
         self.ended.set()
         self._ready.set()
 
@@ -332,12 +350,16 @@ class _Line(asyncio.Protocol):
 
     def _take(self, message: object) -> None:
         if isinstance(message, Asked):
-            self._large += _is_large(message)
-            if len(self._tasks) >= ASKED_MAX or self._large > 2 * LARGE_MAX:
+            asking = _Asking(message)
+            if _is_large(message):
+                self._count_large(asking)
+            if len(self._tasks) >= ASKED_MAX:
                 raise BrokenFrame("more than a front has in hand")
-            task = self._loop.create_task(self._answer(message, _peer(message)))
+            task = self._loop.create_task(self._answer(asking, _peer(message)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        elif isinstance(message, Rest):
+            self._take_rest(message)
         elif isinstance(message, Said):
             self._journal.server_said(message.message, message.exception)
         elif isinstance(message, Here):
@@ -348,12 +370,58 @@ class _Line(asyncio.Protocol):
             self._ready.set()
             self._look = self._loop.call_later(LOOK_S, self._look_for_it)
 
-    async def _answer(self, asked: Asked, peer: Peer) -> None:
-        request = Request(asked.method, asked.path, asked.headers, peer, partial(_body, asked))
+    def _take_rest(self, rest: Rest) -> None:
+        """Hand a body on to the request that wants it; nobody else's is kept."""
+        asking, waiting = self._wanted.pop(rest.number, (None, None))
+        if asking is not None and waiting is not None and not waiting.done():
+            self._count_large(asking)
+            waiting.set_result(rest)
+
+    async def _answer(self, asking: _Asking, peer: Peer) -> None:
+        asked = asking.asked
+        read = partial(self._body, asking)
+        request = Request(asked.method, asked.path, asked.headers, peer, read)
         try:
             await self._door.answer(request, partial(self._send, asked.number))
+        except ClientGone:
+            return
         finally:
-            self._large -= _is_large(asked)
+            self._large -= asking.is_large
+
+    def _count_large(self, asking: _Asking) -> None:
+        """Take one of those that may be large; more than a front may have end it."""
+        self._large += not asking.is_large
+        asking.is_large = True
+        if self._large > 2 * LARGE_MAX:
+            raise BrokenFrame("more than a front has in hand")
+
+    async def _body(self, asking: _Asking, _: bytes) -> bytes:
+        """The body that came in, or whatever kept it from it."""
+        asked: Asked | Rest = asking.asked
+        if asking.asked.follows:
+            asked = await self._rest(asking)
+        if asked.fault == GONE:
+            raise ClientGone
+        if asked.fault:
+            fault = _FAULTS.get(asked.fault, too_busy)
+            raise fault()
+        return asked.body
+
+    async def _rest(self, asking: _Asking) -> Rest:
+        """The body, which is read from here on: `request-too-slow` where a front never says so."""
+        number = asking.asked.number
+        if self._transport.is_closing() or number in self._wanted:
+            raise ClientGone
+        waiting: asyncio.Future[Rest] = self._loop.create_future()
+        self._wanted[number] = asking, waiting
+        self._transport.write(frame(Wanted(number)))
+        try:
+            async with asyncio.timeout(_REST_S):
+                return await waiting
+        except TimeoutError:
+            raise too_slow() from None
+        finally:
+            self._wanted.pop(number, None)
 
     async def _send(self, number: int, answered: Answered) -> None:
         while not self._may_write.is_set():
@@ -361,6 +429,15 @@ class _Line(asyncio.Protocol):
         if not self._transport.is_closing():
             status, media_type, content, _, headers = answered
             self._transport.write(frame(Answer(number, status, media_type, content, headers)))
+
+
+@dataclass(slots=True)
+class _Asking:
+    """A request of a front that is worked on."""
+
+    asked: Asked
+    is_large: bool = False
+    """Whether it counts as one of few."""
 
 
 def _is_large(asked: Asked) -> bool:
@@ -373,14 +450,6 @@ def _peer(asked: Asked) -> Peer:
         return peer_of_source(asked.source)
     except ValueError:
         raise BrokenFrame("no address") from None
-
-
-async def _body(asked: Asked, _: bytes) -> bytes:
-    """The body that came in, or whatever kept it from it."""
-    if asked.fault:
-        fault = _FAULTS.get(asked.fault, too_busy)
-        raise fault()
-    return asked.body
 
 
 def _not_started(why: str) -> Unavailable:

@@ -78,7 +78,9 @@ class Metrics:
         self.registry.register(self._answered)
         self.tickets = self._tally("tickets", "What became of tickets.", "became", _BECAME)
         self._turned_away = self._tally(
-            "front_turned_away", "Requests that a front answered 503 by itself.", "front"
+            "front_turned_away",
+            "Requests that a front answered 503 by itself, as one too many.",
+            "front",
         )
         self._batches = Histogram(
             "credledger_commit_requests",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from ledger.errors import InvalidInput, LedgerError, Unavailable
@@ -17,7 +17,7 @@ BODY_S_MAX = 30.0
 _LENGTH_DIGITS_MAX = len(str(BODY_BYTES_MAX))
 LARGE_BYTES = 64 * 1024
 LARGE_MAX = 32
-"""Bodies beyond `LARGE_BYTES` that are read at once."""
+"""Bodies beyond `LARGE_BYTES` that are read at once, all of them of callers who are known."""
 SOURCE_LARGE_MAX = 8
 """Of one address or account, so that no single one can keep all others' out."""
 _ONCE = (b"authorization", b"content-type", b"content-length", b"idempotency-key")
@@ -45,29 +45,44 @@ class Bodies:
         self._large: Counter[str] = Counter()
         """By their sources."""
 
-    async def read(self, told: bytes, receive: Receive, source: str) -> bytes:
+    async def read(
+        self,
+        told: bytes,
+        receive: Receive,
+        source: str,
+        want: Callable[[], Awaitable[None]] | None = None,
+    ) -> bytes:
         """The whole body, whose length the head tells; `body-too-large`, `request-too-slow`.
 
         `too-busy` where it would be one large body too many; `ClientGone` where the connection
-        ends before it.
+        ends before it. Where it turns out to be large, `want` says first that it is to be read, or
+        raises whatever that ends with.
         """
         digits = told.strip().lstrip(b"0") or b"0"
         if not digits.isdigit() or len(digits) > _LENGTH_DIGITS_MAX or int(digits) > BODY_BYTES_MAX:
             raise too_large()
         message = await receive()
         if not message.get("more_body") and message["type"] == "http.request":
-            return bytes(message["body"])  # nearly always all there is
+            content = bytes(message["body"])
+            if len(content) <= LARGE_BYTES:
+                return content  # nearly always all there is
         held = _Held(source)
         try:
             async with asyncio.timeout(BODY_S_MAX):
-                return await self._gather(held, message, receive)
+                return await self._gather(held, message, receive, want)
         except TimeoutError:
             raise too_slow() from None
         finally:
             if held.is_large:
                 self._large -= Counter((source,))  # which keeps no source that has none
 
-    async def _gather(self, held: _Held, message: Message, receive: Receive) -> bytes:
+    async def _gather(
+        self,
+        held: _Held,
+        message: Message,
+        receive: Receive,
+        want: Callable[[], Awaitable[None]] | None,
+    ) -> bytes:
         content = bytearray()
         while True:
             if message["type"] != "http.request":
@@ -76,14 +91,19 @@ class Bodies:
             if len(content) > BODY_BYTES_MAX:
                 raise too_large()
             if len(content) > LARGE_BYTES and not held.is_large:
-                alike = self._large[held.source]
-                if self._large.total() >= LARGE_MAX or alike >= SOURCE_LARGE_MAX:
-                    raise too_busy()
-                held.is_large = True
-                self._large[held.source] += 1
+                if want is not None:
+                    await want()
+                self._hold(held)
             if not message.get("more_body"):
                 return bytes(content)
             message = await receive()
+
+    def _hold(self, held: _Held) -> None:
+        alike = self._large[held.source]
+        if self._large.total() >= LARGE_MAX or alike >= SOURCE_LARGE_MAX:
+            raise too_busy()
+        held.is_large = True
+        self._large[held.source] += 1
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import NamedTuple
 
 from ledger.errors import LedgerError, Unavailable
@@ -122,9 +123,13 @@ class Seal:
         while True:
             await asyncio.sleep(SWEEP_S)
             if self._counter is not None:
-                with contextlib.suppress(LedgerError):
-                    lapsed = await self._counter.wait(self._counter.ledger.tickets.sweep)
-                    self._tickets.count("lapsed", lapsed)
+                recorded: list[int] = []
+                work = partial(self._counter.ledger.tickets.sweep, tell=recorded.append)
+                try:
+                    with contextlib.suppress(LedgerError):
+                        await self._counter.wait(work)
+                finally:  # what was recorded stands, whatever became of the rest
+                    self._tickets.count("lapsed", sum(recorded))
 
     async def look_ahead(self) -> None:
         """Keep the knowledge of whose tokens are trusted fresh, until cancelled."""

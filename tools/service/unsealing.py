@@ -57,17 +57,21 @@ class Unsealed(msgspec.Struct, frozen=True):
     was_sealed: bool
 
 
-async def unseal(seal: Seal, peer: Peer, body: Unseal) -> Opened:
-    """Open the ledger; `not-allowed-to-unseal`, and whatever opening a ledger may raise.
-
-    Where it is open already, what was handed over is not looked at.
-    """
+def let_unseal(peer: Peer) -> None:
+    """`not-allowed-to-unseal` for whoever may not; nothing of his is to be read."""
     if peer.uid is None or peer.uid not in (0, os.geteuid()):
         raise Refused(
             "not-allowed-to-unseal",
             "Only the service's own account may unseal it, over its unix socket.",
             hint="Run `credledger unseal` as that account or as root.",
         )
+
+
+async def unseal(seal: Seal, body: Unseal) -> Opened:
+    """Open the ledger, for whom `let_unseal` lets; whatever opening a ledger may raise.
+
+    Where it is open already, what was handed over is not looked at.
+    """
     holding = _holding(body)
 
     def unlock(settings: Settings, _: StandardInput) -> tuple[Holding, UnlockedKeyring]:

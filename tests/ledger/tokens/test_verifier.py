@@ -440,3 +440,18 @@ def test_a_caller_is_compared_with_the_token_that_spoke():
     one = Caller(parse_claim("user:alice"), (), PresentedToken(ISSUER, 4))
     assert one != replace(one, token=None)
     assert one != replace(one, token=PresentedToken(ISSUER, 4, id="2"))
+
+
+def test_a_caller_is_held_against_what_the_request_names_later(counter):
+    """The one who was believed, for another application or none, and until the token expires."""
+    now, verifier = counter.scene.now, counter.verifier
+    bound = verifier.believe(mint(now, app="payroll").encode())
+    once = verifier.believe(other(now, jti="one").encode())
+    assert verifier.again(bound, None).application == "payroll"
+    assert verifier.again(bound, "PAYROLL").application == "PAYROLL"
+    assert verifier.again(bound, "shared") is None
+    assert verifier.again(once, "shared") == replace(once, application="shared")
+    assert verifier.shown.verified == 2
+    assert verifier.shown.known == verifier.shown.refused == 0
+    counter.house.clock.now += (LIFE_S + SKEW_S) * SECOND
+    assert verifier.again(bound, None) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 
@@ -13,14 +14,17 @@ import uvloop
 from ledger.aggregates.issuers import Settings
 from ledger.usecases.acting import Acting
 from tests.ledger.tokens.minting import AUDIENCE, jwks, mint
+from tests.tools.service.clients import JSON
 from tests.tools.service.conftest import ME, furnish, running
 from tests.tools.service.test_callers import trust
 from tests.tools.service.test_front_taken_over import TakenOver
 from tests.tools.service.test_fronts import wait_until
+from tests.tools.service.test_kept_out import large_head, slow
 from tests.tools.service.test_watching import ANYWHERE, GET, PAYROLL, soon, told
 from tools.service import front, fronts
-from tools.service.frames import TURNED_AWAY_MAX, Frames, Here, Look, ToLedger, frame
+from tools.service.frames import TURNED_AWAY_MAX, Asked, Frames, Here, Look, ToLedger, frame
 from tools.service.http_server import Servers
+from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, SOURCE_LARGE_MAX
 
 ISSUE, REDEEM = "/v1/tickets/issue", "/v1/tickets/redeem"
 TURNED_AWAY = "credledger_front_turned_away_total"
@@ -100,15 +104,44 @@ def test_tokens_are_counted_by_what_was_found_of_them(house, tmp_path):
     assert (shown.verified + shown.known, shown.refused) == (4, 3)
 
 
-def test_a_known_token_is_counted_as_such(in_file, tmp_path):
-    """Its signature was checked once, and not again."""
-    with running(in_file, tmp_path, metrics=ANYWHERE) as service:
+@pytest.mark.parametrize("fronts", [0, 1])
+@pytest.mark.parametrize("padding", [0, LARGE_BYTES], ids=["small", "large"])
+def test_a_known_token_is_counted_as_such(in_file, tmp_path, padding, fronts):
+    """Its signature was checked once, and not again, however large the bodies are."""
+    body = json.dumps(PAYROLL).encode() + b" " * padding
+    with running(in_file, tmp_path, metrics=ANYWHERE, front_processes=fronts) as service:
         alice = service.stranger(mint(int(time.time())))
         for _ in range(4):
-            alice.ok(GET, PAYROLL)
+            assert alice.send("POST", GET, body, content_type=JSON).status == 200
         samples = told(service)
     assert samples["credledger_tokens_shown_total", "verified"] == 1
     assert samples["credledger_tokens_shown_total", "known"] == 3
+
+
+@pytest.mark.parametrize("padding", [0, LARGE_BYTES], ids=["small", "large"])
+def test_a_token_that_is_good_once_is_verified_once(in_file, tmp_path, padding):
+    """It is counted once as well, and used by the one request that it came with."""
+    once = "https://once.example"
+    body = json.dumps(PAYROLL).encode() + b" " * padding
+    with running(in_file, tmp_path, metrics=ANYWHERE) as service:
+        settings = Settings(AUDIENCE, ("ES256",), jwks("EC"), "", refuses_replay=True)
+        service.service.seal.counter.ledger.trust.add(Acting(), once, settings)
+        caller = service.stranger(mint(int(time.time()), iss=once, jti="one"))
+        reply = caller.send("POST", GET, body, content_type=JSON)
+        assert reply.code == "credentials-not-set"
+        shown = service.service.seal.counter.verifier.shown
+    assert (shown.verified, shown.known, shown.refused) == (1, 0, 0)
+
+
+def test_a_token_for_another_application_is_refused_behind_its_body(in_file, tmp_path):
+    """It was believed by then, and is counted as refused as well; that is recorded."""
+    with running(in_file, tmp_path, metrics=ANYWHERE) as service:
+        alice = service.stranger(mint(int(time.time()), app="shared"))
+        for _ in range(2):
+            alice.fails(401, "token-refused", GET, PAYROLL)
+        shown = service.service.seal.counter.verifier.shown
+    assert (shown.verified, shown.known, shown.refused) == (1, 1, 2)
+    assert in_file.sql("SELECT count(*) FROM log WHERE topic = 'token.refused'") == [(1,)]
 
 
 def test_a_refused_change_is_counted_and_logged_and_leaves_nothing_in_the_ledger(house, tmp_path):
@@ -200,10 +233,15 @@ class Wire(asyncio.WriteTransport):
 
 
 def test_a_front_tells_once_what_it_turned_away(monkeypatch):
-    """When it is looked for: all of it, but for what is beyond the bound, which it tells next."""
-    monkeypatch.setattr(front, "ASKED_MAX", 0)
+    """When it is looked for: all of it, but for what is beyond the bound, which it tells next.
+
+    As many as may be are in hand already, of which the ledger's process answers none.
+    """
     monkeypatch.setattr(front, "TURNED_AWAY_MAX", 2)
     sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"{}"}
 
     async def send(message):
         sent.append(message)
@@ -211,16 +249,50 @@ def test_a_front_tells_once_what_it_turned_away(monkeypatch):
     async def asked():
         link, wire = front.Link(Servers()), Wire()
         link.connection_made(wire)
-        for _ in range(3):
+        application = front.Front(link)
+
+        def ask():
             scope = {"state": {}, "headers": [], "method": "POST", "path": GET}
-            await front.Front(link)(scope, None, send)
+            return asyncio.ensure_future(application(scope, receive, send))
+
+        held = [ask() for _ in range(IN_HAND_MAX)]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(ask() for _ in range(3)))
         for _ in range(3):
             link.data_received(frame(Look()))
+        for one in held:
+            one.cancel()
         return [*Frames(ToLedger).of(bytes(wire.written))]
 
-    assert uvloop.run(asked()) == [Here(2), Here(1), Here(0)]
+    messages = uvloop.run(asked())
+    assert [type(one) for one in messages[:IN_HAND_MAX]] == [Asked] * IN_HAND_MAX
+    assert messages[IN_HAND_MAX:] == [Here(2), Here(1), Here(0)]
     assert [one["status"] for one in sent if "status" in one] == [503] * 3
     assert json.loads(sent[1]["body"])["code"] == "too-busy"
+
+
+def test_a_large_body_too_many_is_counted_among_what_a_front_turned_away(in_file, tmp_path):
+    """It is the front that says so, and the number comes with its next word."""
+    body = json.dumps(PAYROLL).encode() + b" " * LARGE_BYTES
+    with running(in_file, tmp_path, front_processes=1, metrics=ANYWHERE) as service:
+        token = mint(int(time.time()))
+        head = large_head(len(body) + 1, token)
+        with contextlib.ExitStack() as held:
+            for _ in range(SOURCE_LARGE_MAX):
+                held.enter_context(slow(service.address, "127.0.0.2", head)).sendall(body)
+            (line,) = service.service._fronts._lines
+            wait_until(lambda: len(line._wanted) == SOURCE_LARGE_MAX)
+            for _ in range(2):
+                late = held.enter_context(slow(service.address, "127.0.0.2", head))
+                late.sendall(body)
+                assert late.recv(65536).startswith(b"HTTP/1.1 503 ")
+        asyncio.run_coroutine_threadsafe(looked_for(line), service.loop).result(30)
+        assert soon(service, (TURNED_AWAY, "1"), 2)
+
+
+async def looked_for(line):
+    """Ask a front now what it is asked every few seconds."""
+    line._look_for_it()
 
 
 def test_a_front_that_is_started_again_has_the_number_of_the_one_that_ended(fronted):

@@ -17,9 +17,11 @@ import pytest
 from tests.ledger.tokens.minting import mint
 from tests.tools.service.conftest import furnish, running
 from tests.tools.service.test_callers import trust
+from tests.tools.service.test_fronts import wait_until
+from tests.tools.service.test_load import Held
 from tools.service import fronts
 from tools.service.forms import BODY_BYTES_MAX
-from tools.service.frames import ASKED_MAX, Asked, Frames, Ready, ToFront, frame
+from tools.service.frames import ASKED_MAX, Asked, Frames, Ready, Rest, ToFront, Wanted, frame
 from tools.service.protocol import HEAD_BYTES_MAX
 from tools.service.reading import LARGE_MAX
 from tools.service.server import THREADS
@@ -59,7 +61,8 @@ class TakenOver:
         frames, found = Frames(ToFront), []
         while len(found) < count:
             content = self.end.recv(1 << 16)
-            assert content, found
+            if not content:
+                raise ConnectionResetError
             found += frames.of(content)
         return found
 
@@ -214,6 +217,53 @@ def test_whoever_fills_the_memory_with_large_requests_is_let_go(service, taken_o
     with verifying_nothing(service), pytest.raises(ConnectionError):
         for _ in range(4 * LARGE_MAX):
             taken_over.end.sendall(asked)
+
+
+def begin(taken_over, number=1):
+    """Ask with a believed head whose body follows; what is said to that."""
+    head = [JSON, (b"authorization", b"Bearer " + mint(int(time.time())).encode())]
+    asked = Asked(number, "POST", GET, "192.0.2.7", head, b"", "", follows=True)
+    taken_over.end.sendall(frame(asked))
+    return taken_over.answers(1)[0]
+
+
+def test_a_body_is_wanted_of_those_who_are_known_and_taken_once(taken_over):
+    """Strangers hear at once that they are; a body that nobody wants is nobody's."""
+    asked = Asked(7, "POST", GET, "192.0.2.7", [JSON], b"", "", follows=True)
+    taken_over.end.sendall(frame(Rest(7, PAYROLL, "")) + frame(asked))
+    assert code_of(taken_over.answers(1)[0]) == "no-caller"
+    assert begin(taken_over, 8) == Wanted(8)
+    taken_over.end.sendall(frame(Rest(9, PAYROLL, "")) + frame(Rest(8, PAYROLL, "")) * 2)
+    answer = taken_over.answers(1)[0]
+    assert (answer.number, answer.status) == (8, 200)
+    for fault, code in (("body-too-large", "body-too-large"), ("no-such-fault", "too-busy")):
+        assert begin(taken_over) == Wanted(1)
+        taken_over.end.sendall(frame(Rest(1, b"", fault)))
+        assert code_of(taken_over.answers(1)[0]) == code
+    assert taken_over.line._large == 0
+
+
+def test_a_body_that_never_comes_is_not_waited_for_for_ever(taken_over, monkeypatch):
+    """A front that does what it should says so before; nobody is left behind one that ends."""
+    monkeypatch.setattr(fronts, "_REST_S", 0.1)
+    assert begin(taken_over) == Wanted(1)
+    assert code_of(taken_over.answers(1)[0]) == "request-too-slow"
+    monkeypatch.setattr(fronts, "_REST_S", 60)
+    assert begin(taken_over) == Wanted(1)
+    taken_over.end.close()
+    wait_until(lambda: taken_over.line.ended.is_set() and not taken_over.line._tasks)
+
+
+def test_whoever_hands_over_more_large_bodies_than_it_may_is_let_go(taken_over):
+    """Each was wanted, and none is answered meanwhile."""
+    held = Held(taken_over.line._door._seal.counter.ledger)
+    try:
+        with pytest.raises(ConnectionError):
+            for number in range(4 * LARGE_MAX):
+                assert begin(taken_over, number) == Wanted(number)
+                taken_over.end.sendall(frame(Rest(number, PAYROLL, "")))
+    finally:
+        held.let_go()
 
 
 def test_a_front_that_the_kernel_does_not_confine_is_told_of(service, taken_over):

@@ -24,8 +24,7 @@ from tests.ledger.tokens.minting import mint
 from tests.tools.service.clients import MSGPACK, Client
 from tests.tools.service.conftest import VALUES, furnish, running, settings_of
 from tests.tools.service.test_callers import ALICE, trust
-from tests.tools.service.test_front_taken_over import verifying_nothing
-from tests.tools.service.test_load import Load, granted_positions
+from tests.tools.service.test_load import Held, Load, granted_positions
 from tests.tools.service.test_seal import process
 from tools.service import fronts, reading
 from tools.service.forms import BODY_BYTES_MAX
@@ -36,6 +35,7 @@ from tools.service.frames import (
     BrokenFrame,
     Frames,
     Ready,
+    Rest,
     Said,
     Stop,
     ToFront,
@@ -142,8 +142,8 @@ def test_what_is_asked_over_tcp_is_answered_as_without_a_front(furnished, tmp_pa
 
 def test_bodies_beyond_their_bound_are_refused_at_a_front(fronted):
     """By the length that is told, and in pieces where it goes beyond; then nothing can follow."""
-    head = b"POST /v1/credentials/get HTTP/1.1\r\nhost: x\r\nauthorization: Bearer x\r\n"
-    head += b"content-type: application/json\r\n"
+    head = b"POST /v1/credentials/get HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head += b"authorization: Bearer %b\r\n" % token().encode()
     piece = b"%x\r\n%s\r\n" % (1 << 16, b"x" * (1 << 16))
     for rest in (
         b"content-length: %d\r\n\r\n" % (BODY_BYTES_MAX + 1),
@@ -303,6 +303,8 @@ def test_a_front_that_does_not_start_is_said_and_nothing_is_left(file, tmp_path,
 
 MESSAGES = [
     Asked(1, "POST", GET, "192.0.2.7", [(b"accept", b"*/*")], b'{"a": 1}', ""),
+    Asked(2, "POST", GET, "192.0.2.7", [(b"accept", b"*/*")], b"", "", follows=True),
+    Rest(2, b'{"a": 1}', ""),
     Said("Invalid HTTP request received.", "ValueError"),
     Ready(is_confined=True),
 ]
@@ -319,6 +321,7 @@ def test_messages_arrive_whole_however_they_are_cut():
     answer = Answer(7, 200, b"application/json", b"{}", ((b"retry-after", b"1"),))
     assert list(Frames(ToFront).of(frame(answer) + frame(Stop()))) == [answer, Stop()]
     assert "{}" not in repr(answer)
+    assert "a" not in repr(Rest(2, b"aaa", "")).removeprefix("Rest")
     long = Answer(8, 200, b"application/json", b"x" * 2 * ASKED_BYTES_MAX, ())
     assert list(Frames(ToFront).of(frame(long))) == [long]
 
@@ -374,6 +377,29 @@ def test_few_large_bodies_are_read_at_once(monkeypatch):
             one.cancel()
         await asyncio.wait(held)
         assert len(await bodies.read(b"0", pieces(large, large), "c")) == 2 * large
+
+    uvloop.run(ask())
+
+
+def test_a_large_body_is_read_once_it_is_wanted():
+    """Small ones are wanted by nobody; what `want` raises is what becomes of a large one."""
+    large, asked = reading.LARGE_BYTES, []
+
+    async def want():
+        asked.append(1)
+        if len(asked) > 1:
+            raise ClientGone
+
+    async def ask():
+        bodies = Bodies()
+        await bodies.read(b"0", pieces(large), "a", want)
+        await bodies.read(b"0", pieces(large - 1, 1), "a", want)
+        assert asked == []
+        assert len(await bodies.read(b"0", pieces(large, 1, large), "a", want)) == 2 * large + 1
+        assert asked == [1]
+        with pytest.raises(ClientGone):
+            await bodies.read(b"0", pieces(large + 1), "a", want)
+        assert bodies._large.total() == 0
 
     uvloop.run(ask())
 
@@ -436,23 +462,29 @@ def test_told_to_stop_while_fronts_start_it_stops(file, tmp_path, monkeypatch):
 
 
 def test_few_large_bodies_wait_for_an_answer_at_once(fronted):
-    """Whoever comes with one more is told to come again; small ones are handed on."""
-    large = b'{"application": "payroll"}' + b" " * reading.LARGE_BYTES
-    with verifying_nothing(fronted):
-        waiting = [fronted.stranger("x").connected() for _ in range(reading.LARGE_MAX + 1)]
-        for one in waiting:
-            one.sendall(whole(large))
+    """Whoever comes with one more is told to come again, however many addresses they come from."""
+    large = whole(b'{"application": "payroll"}' + b" " * reading.LARGE_BYTES, token())
+    fronted.stranger(token()).ok(GET, PAYROLL)
+    held = Held(fronted.service.seal.counter.ledger)
+    with contextlib.ExitStack() as stack:
+        stack.callback(held.let_go)
+        waiting = []
+        for number in range(reading.LARGE_MAX + 1):
+            host = f"127.0.0.{2 + number // reading.SOURCE_LARGE_MAX}"
+            made = socket.create_connection(fronted.address, 30, source_address=(host, 0))
+            waiting.append(stack.enter_context(made))
+            made.sendall(large)
         (turned_away, *_), _, _ = select.select(waiting, [], [], 30)
         assert turned_away.recv(65536).startswith(b"HTTP/1.1 503 ")
-    held = [one for one in waiting if one is not turned_away]
-    assert {one.recv(65536)[9:12] for one in held} == {b"401"}
-    for one in waiting:
-        one.close()
+        held.let_go()
+        rest = [one for one in waiting if one is not turned_away]
+        assert {one.recv(65536)[9:12] for one in rest} == {b"200"}
 
 
-def whole(body):
-    """A request with a token of nobody's."""
+def whole(body, token):
+    """A request with this token."""
     return (
-        b"POST /v1/credentials/get HTTP/1.1\r\nhost: x\r\nauthorization: Bearer x\r\n"
-        b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        b"POST /v1/credentials/get HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\n"
+        b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        % (token.encode(), len(body), body)
     )

@@ -17,7 +17,7 @@ from tests.tools.service.test_fronts import wait_until
 from tools.processes.descriptors import allow
 from tools.service import door, protocol
 from tools.service.protocol import SOURCE_CONNECTIONS_MAX
-from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, SOURCE_LARGE_MAX
+from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, LARGE_MAX, SOURCE_LARGE_MAX
 
 GET = "/v1/credentials/get"
 PAYROLL = {"application": "payroll"}
@@ -64,12 +64,20 @@ def test_bodies_on_their_way_are_not_in_hand(itself, monkeypatch):
     """However many wait for theirs, others are answered; and so are they, once theirs are there."""
     monkeypatch.setattr(door, "IN_HAND_MAX", 3)
     with contextlib.ExitStack() as held:
-        waiting = [held.enter_context(slow(itself.address, "127.0.0.2")) for _ in range(6)]
+        head = large_head(len(BODY), mint(now()))
+        waiting = [held.enter_context(slow(itself.address, "127.0.0.2", head)) for _ in range(6)]
         assert itself.stranger(mint(now())).ok(GET, PAYROLL)["fields"]
         assert itself.client().send("GET", "/health/ready").status == 200
         for one in waiting:
             one.sendall(BODY)
-            assert one.recv(65536).startswith(b"HTTP/1.1 401 ")
+            assert one.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_is_waited_for_only_where_a_token_is_believed(itself):
+    """A stranger hears by his head alone that he is one, and is not told to go on."""
+    with socket.create_connection(itself.address, timeout=30) as made:
+        made.sendall(SLOW)
+        assert made.recv(65536).startswith(b"HTTP/1.1 401 ")
 
 
 def test_requests_in_hand_are_bounded_and_so_are_those_whose_bodies_come_late(itself, monkeypatch):
@@ -77,7 +85,8 @@ def test_requests_in_hand_are_bounded_and_so_are_those_whose_bodies_come_late(it
     monkeypatch.setattr(door, "IN_HAND_MAX", 2)
     alice = itself.stranger(mint(now()))
     alice.ok(GET, PAYROLL)  # known from here on
-    with slow(itself.address, "127.0.0.2") as late, verifying_nothing(itself):
+    head = large_head(len(BODY), mint(now()))
+    with slow(itself.address, "127.0.0.2", head) as late, verifying_nothing(itself):
         asking = [itself.stranger().connected() for _ in range(2)]
         for one in asking:
             one.sendall(HEAD + b"\r\n" + BODY)
@@ -95,7 +104,7 @@ def test_requests_in_hand_are_bounded_and_so_are_those_whose_bodies_come_late(it
 def test_large_bodies_on_their_way_are_few_of_one_address(house, tmp_path, fronts):
     """It is told to come again, others are not, and later it is not either."""
     large = BODY + b" " * LARGE_BYTES
-    head = SLOW.replace(b"length: %d" % len(BODY), b"length: %d" % (len(large) + 1))
+    head = large_head(len(large) + 1, mint(now()))
     with (
         running(house, tmp_path, front_processes=fronts) as service,
         contextlib.ExitStack() as held,
@@ -110,14 +119,75 @@ def test_large_bodies_on_their_way_are_few_of_one_address(house, tmp_path, front
         assert turned_away.recv(65536).startswith(b"HTTP/1.1 503 ")
         other = held.enter_context(slow(service.address, "127.0.0.3", head))
         other.sendall(large + b" ")
-        assert other.recv(65536).startswith(b"HTTP/1.1 401 ")
+        assert other.recv(65536).startswith(b"HTTP/1.1 200 ")
         for one in many:
             if one is not turned_away:
                 one.sendall(b" ")
-                assert one.recv(65536).startswith(b"HTTP/1.1 401 ")
+                assert one.recv(65536).startswith(b"HTTP/1.1 200 ")
         again = held.enter_context(slow(service.address, "127.0.0.2", head))
         again.sendall(large + b" ")
-        assert again.recv(65536).startswith(b"HTTP/1.1 401 ")
+        assert again.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("fronts", [0, 1])
+def test_large_bodies_of_strangers_take_no_room(house, tmp_path, fronts):
+    """However many come from wherever and stall, those that are known are read, local ones too."""
+    large = BODY + b" " * 2 * LARGE_BYTES
+    stalling = HEAD.replace(b"length: %d" % len(BODY), b"length: %d" % (2 * len(large)))
+    with (
+        running(house, tmp_path, front_processes=fronts) as service,
+        contextlib.ExitStack() as held,
+    ):
+        alice, strangers = service.stranger(mint(now())), []
+        for number in range(LARGE_MAX + 2):
+            source = (f"127.0.0.{2 + number % 5}", 0)
+            made = socket.create_connection(service.address, 30, source_address=source)
+            strangers.append(held.enter_context(made))
+            made.sendall(stalling + b"\r\n" + large)
+        for _ in range(3):
+            for one in (alice, service.client()):
+                reply = one.send("POST", GET, large, content_type="application/json")
+                assert reply.status == 200
+        assert {one.recv(65536)[9:12] for one in strangers} == {b"401"}
+        unsealing = stalling.replace(GET.encode(), b"/v1/unseal")
+        with socket.create_connection(service.address, 30) as made:
+            made.sendall(unsealing + b"\r\n" + large)
+            assert made.recv(65536)[9:12] == b"403"
+
+
+def test_large_bodies_over_tcp_take_no_room_at_the_unix_socket(house, tmp_path):
+    """As many as may be on their way there, of callers who are known."""
+    large = BODY + b" " * LARGE_BYTES
+    head = large_head(len(large) + 1, mint(now()))
+    with running(house, tmp_path) as service, contextlib.ExitStack() as held:
+        for number in range(LARGE_MAX):
+            host = f"127.0.0.{2 + number // SOURCE_LARGE_MAX}"
+            held.enter_context(slow(service.address, host, head)).sendall(large)
+        wait_until(lambda: service.service._door._bodies._large.total() == LARGE_MAX)
+        late = held.enter_context(slow(service.address, "127.0.0.99", head))
+        late.sendall(large)
+        assert late.recv(65536).startswith(b"HTTP/1.1 503 ")
+        reply = service.client().send("POST", GET, large, content_type="application/json")
+        assert reply.status == 200
+
+
+def test_whoever_goes_in_the_middle_of_a_large_body_is_waited_for_no_more(house, tmp_path):
+    """Neither at the front nor in the ledger's process."""
+    large = BODY + b" " * LARGE_BYTES
+    with running(house, tmp_path, front_processes=1) as service:
+        (line,) = service.service._fronts._lines
+        with slow(service.address, "127.0.0.2", large_head(len(large) + 1, mint(now()))) as made:
+            made.sendall(large)
+            wait_until(lambda: line._wanted)
+        wait_until(lambda: not line._tasks)
+        assert not line._wanted
+        assert line._large == 0
+
+
+def large_head(length, token):
+    """What `slow` sends of a body of this length, with this token."""
+    said = SLOW.replace(b"length: %d" % len(BODY), b"length: %d" % length)
+    return said.replace(b"Bearer x", b"Bearer " + token.encode())
 
 
 @pytest.mark.usefixtures("many_files")

@@ -8,6 +8,7 @@ import json
 import logging
 import socket
 import time
+import tracemalloc
 from dataclasses import replace
 
 import msgpack
@@ -17,7 +18,7 @@ from ledger.errors import InvalidInput
 from tests.tools.service.clients import JSON, MSGPACK, raw
 from tests.tools.service.conftest import VALUES, furnish, running
 from tools.service import protocol
-from tools.service.bodies import Receipt
+from tools.service.bodies import ApplyApplications, Get, PreviewRestore, Receipt
 from tools.service.forms import BODY_BYTES_MAX, forms_for
 from tools.service.http_server import ServerLines
 from tools.service.journal import Journal
@@ -28,6 +29,7 @@ from tools.service.shares import Shares
 
 GET = "/v1/credentials/get"
 SET = "/v1/credentials/set"
+PREVIEW = "/v1/credentials/preview-restore"
 HEAD = b"POST /v1/credentials/get HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 
 
@@ -67,21 +69,30 @@ def test_what_is_no_json_is_refused(client):
 
 
 def test_a_large_body_is_read_for_somebody_only(service, client):
-    """Whoever has no token that is believed makes nobody look through megabytes."""
+    """Whoever has no token that is believed makes nobody look through a body of any size."""
     stranger = service.stranger("x.y.z")
     small, large = b"{", b"{" + b" " * LARGE_BYTES
-    for asking, content, status in (
-        (client, small, 400),
-        (client, large, 400),
-        (stranger, small, 400),
-        (stranger, large, 401),
-    ):
-        reply = asking.send("POST", GET, content, content_type=JSON)
-        assert reply.status == status
+    for content in (small, large):
+        assert client.send("POST", GET, content, content_type=JSON).status == 400
+        assert stranger.send("POST", GET, content, content_type=JSON).status == 401
+    reply = stranger.send("POST", "/v1/unseal", large, content_type=JSON)
+    assert (reply.status, reply.code) == (403, "not-allowed-to-unseal")
+
+
+def test_beyond_a_share_no_body_is_read(house, tmp_path):
+    """Whoever has used his up is told so, whatever is wrong with what he sends."""
+    large = b'{"version":7.0,"x":[' + b"{}," * LARGE_BYTES + b"{}]}"
+    with running(house, tmp_path, caller_rate=1) as service:
+        client = service.client()
+        statuses = [
+            client.send("POST", PREVIEW, content, content_type=JSON).status
+            for content in (large, b"{", large, b"{", large)
+        ]
+    assert statuses == [422, 400, 429, 429, 429]
 
 
 class Counting:
-    """A decoder into dicts and lists, and how often it was asked."""
+    """A decoder, and how often it was asked."""
 
     def __init__(self, decoder):
         self.decoder, self.times = decoder, 0
@@ -93,15 +104,51 @@ class Counting:
 
 def test_a_body_is_decoded_again_only_where_a_float_may_be_whole():
     """Whatever else does not fit is refused at the first key that shows it."""
-    json_form, _ = forms_for([Receipt])
-    counting = Counting(json_form.plain)
-    form = replace(json_form, plain=counting)
+    json_form, _ = forms_for([Receipt, Get])
+    counting = Counting(json_form.lenient[Receipt])
+    form = replace(json_form, lenient={Receipt: counting})
     for content in (b'{"position":1}', b'{"x":1.0}', b'{"position":"1"}', b'{"position":1,'):
         with contextlib.suppress(InvalidInput):
             form.decode(Receipt, content)
         assert counting.times == 0
+    with pytest.raises(InvalidInput):
+        form.decode(Get, b'{"application":1.0}')
     assert form.decode(Receipt, b'{"position":1.0}') == Receipt(1)
     assert counting.times == 1
+
+
+@pytest.mark.parametrize("form", forms_for([PreviewRestore]), ids=[JSON, MSGPACK])
+def test_what_follows_a_float_is_not_read_where_it_does_not_fit(form):
+    """It costs little to refuse a body with one, however much is in it."""
+    asked = {"version": 7.0, "x": [{}] * 1_000_000}
+    content = form.encoder.encode(asked)
+    tracemalloc.start()
+    with pytest.raises(InvalidInput) as caught:
+        form.decode(PreviewRestore, content)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert caught.value.code == "invalid-body"
+    assert most < len(content) / 10
+
+
+@pytest.mark.parametrize("form", forms_for([ApplyApplications]), ids=[JSON, MSGPACK])
+def test_whole_numbers_may_be_written_as_floats_wherever_there_are_numbers(form):
+    """Each of several, beside lists, texts and keys that are left out."""
+    wanted = {
+        "kind": "group",
+        "members": ["user:a"],
+        "fields": ["a:text", {"name": "b", "type": "text"}],
+    }
+    asked = [
+        {
+            "applications": {name: {**wanted, "ticket_timeout_s": number} for name in "ab"}
+            | {"c": {}}
+        }
+        for number in (7, 7.0)
+    ]
+    whole, written = (form.decode(ApplyApplications, form.encoder.encode(one)) for one in asked)
+    assert written == whole
+    assert type(written.applications["b"].ticket_timeout_s) is int
 
 
 @pytest.mark.parametrize("form", [JSON, MSGPACK])

@@ -19,7 +19,7 @@ from tests.tools.service.clients import Client
 from tests.tools.service.conftest import furnish, running, settings_of
 from tools.exits import exit_code
 from tools.service.peers import Peer
-from tools.service.unsealing import UNSEAL_PATH, Unseal, unseal
+from tools.service.unsealing import UNSEAL_PATH, Unseal, let_unseal
 from tools.settings import with_systemd_credential
 from tools.unsealing import hand_over
 
@@ -88,14 +88,13 @@ def test_guesses_at_the_passphrase_are_bounded(house, tmp_path):
 
 def test_nobody_else_may_try(sealed):
     """Another account, or anybody over TCP, is refused before a key is derived."""
-    body = Unseal(passphrase=PASSPHRASE)
     for peer in (Peer("192.0.2.7"), Peer("unix:4711", 4711)):
         with pytest.raises(LedgerError) as caught:
-            unseal(sealed.service.seal, peer, body).send(None)
+            let_unseal(peer)
         assert caught.value.code == "not-allowed-to-unseal"
     reply = sealed.stranger().ask("/v1/unseal", {"passphrase": PASSPHRASE})
     assert (reply.status, reply.code) == (403, "not-allowed-to-unseal")
-    assert PASSPHRASE not in repr(body)
+    assert PASSPHRASE not in repr(Unseal(passphrase=PASSPHRASE))
 
 
 def test_where_no_service_is_that_is_said(tmp_path):

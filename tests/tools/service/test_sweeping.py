@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from ledger.errors import Unavailable
+from ledger.usecases import lapses
 from ledger.usecases.ticket_office import Tickets
 from tests.tools.service.conftest import furnish, running
 from tests.tools.service.test_fronts import wait_until
-from tests.tools.service.test_watching import ANYWHERE, soon
+from tests.tools.service.test_watching import ANYWHERE, soon, told
 from tests.tools.test_retention import later  # noqa: F401 # a fixture
 from tools.service import seal
 
@@ -53,3 +56,35 @@ def test_a_service_sweeps_for_as_long_as_it_runs(house, tmp_path, sweeps, later)
     topics = [topic for (topic,) in house.sql("SELECT topic FROM log ORDER BY position")]
     assert topics[-1] == "ticket.lapsed"
     assert topics.count("ticket.lapsed") == 1
+
+
+def test_what_a_sweep_recorded_before_it_failed_is_counted(
+    house,
+    tmp_path,
+    monkeypatch,
+    later,  # noqa: F811
+):
+    """Its first step stands, whatever becomes of the second; nothing is counted twice."""
+    step, steps = lapses.Sweep._step, []
+
+    def failing(self, page, reason):
+        steps.append(page)
+        if len(steps) > 1:
+            raise Unavailable("store-unreachable", "The store is not there.")
+        return step(self, page, reason)
+
+    with running(house, tmp_path, metrics=ANYWHERE) as service:
+        for _ in range(3):
+            service.client().ok("/v1/tickets/issue", {})
+        monkeypatch.setattr(lapses, "LAPSES_TOGETHER", 2)
+        monkeypatch.setattr(lapses.Sweep, "_step", failing)
+        later(2)
+        seal_of = service.service.seal
+        monkeypatch.setattr(seal, "SWEEP_S", 0.01)
+        begun = asyncio.run_coroutine_threadsafe(seal_of.sweep(), service.loop)
+        soon(service, ("credledger_tickets_total", "lapsed"), 2)
+        wait_until(lambda: len(steps) > 4)
+        assert told(service)["credledger_tickets_total", "lapsed"] == 2
+        begun.cancel()
+    topics = [topic for (topic,) in house.sql("SELECT topic FROM log ORDER BY position")]
+    assert topics.count("ticket.lapsed") == 2
