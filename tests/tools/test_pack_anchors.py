@@ -215,14 +215,27 @@ def test_an_anchor_that_log_verify_finds_false_is_refused_with_its_code(watched,
     make(watched)
     report = watched.cli("log", "verify", "--anchors", str(watched.anchors), *watched.trusting)
     assert [one["name"] for one in report.json["checks"] if not one["ok"]] == [code]
-    refused, folder = watched.pack("one", *watched.trusting)
-    assert (refused.code, refused.error["code"]) == (8, code), refused.err
-    assert refused.error["position"] == SIZE + 1
+    for until in ((), ("--until", str(SIZE - 1))):
+        refused, folder = watched.pack("one", *watched.trusting, *until)
+        assert (refused.code, refused.error["code"]) == (8, code), refused.err
+        assert refused.error["position"] == SIZE + 1
+        assert not list(folder.parent.iterdir())
+
+
+@pytest.mark.parametrize("until", [(), ("--until", "3")])
+def test_a_log_that_ends_before_an_anchor_is_refused(watched, until):
+    """Rows are gone then, whether the pack would have held them or not."""
+    text = watched.note.text.replace(b"\n5\n", b"\n95\n", 1)
+    watched.keep(cosigned(watched, int(time.time()), text), text=text)
+    refused, folder = watched.pack("part", *until, *watched.trusting)
+    assert (refused.code, refused.error["code"]) == (8, "rolled-back"), refused.err
+    assert "size 95" in refused.error["message"]
+    assert refused.error["position"] == watched.cli.ok("status")["position"] + 1
     assert not list(folder.parent.iterdir())
 
 
-def test_an_anchor_beyond_the_pack_is_none_of_its_business(watched):
-    """But where the log itself ends before it, rows are gone."""
+def test_an_anchor_beyond_the_pack_that_the_log_bears_out_shows_nothing_of_the_pack(watched):
+    """It was held against the rows behind the pack, and lies there for a later one."""
     watched.keep(*watched.note.signatures, watched.stamp())
     made, folder = watched.pack("part", "--until", "3", *watched.trusting)
     assert made.code == 0, made.err

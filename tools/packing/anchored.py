@@ -4,9 +4,10 @@
                         └▶ judged as `log verify --anchors` judges them ─▶ report, manifest
     --tsa-root ─▶ tsa-roots.pem, where time stamps were checked under them
 
-Roots at the heads' sizes are worked out from the leaves that are packed. What `log verify` calls
-damage ends the packing with the same code. Time stamps are checked here alone: the stand-alone
-verifier reads none, and lays them out for a program that does.
+Roots at the heads' sizes are worked out from the leaves that are packed; where a head lies beyond
+them, from those that follow in the log, which is read on so far. What `log verify` calls damage
+ends the packing with the same code, wherever it lies. Time stamps are checked here alone: the
+stand-alone verifier reads none, and lays them out for a program that does.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from ledger.log.signers import SignerBook, roots_in
 from ledger.log.store import LogSource
 from ledger.tree import Frontier
 from tools.evidence.anchors import Anchors
-from tools.packing.contents import Settled
+from tools.packing.contents import Settled, pages
 from tools.packing.folder import PackFolder
-from tools.showing.show import printable
+from tools.showing.show import printable, progress
 from tools.when import to_text
 
 ANCHORS, ROOTS = "anchors.txt", "tsa-roots.pem"
@@ -124,6 +125,10 @@ class Watch:
         self._waiting = sorted(set(sizes), reverse=True)
         self._tree = Frontier()
 
+    def last_within(self, size: int) -> int:
+        """The largest size that it waits for in a log of this size; 0 where there is none."""
+        return next((one for one in self._waiting if one <= size), 0)
+
     def see(self, page: Sequence[LogRow]) -> None:
         """Take in the next rows."""
         begin = self._tree.size
@@ -153,7 +158,7 @@ def anchors_to_pack(anchors: Anchors) -> Anchored:
 def held_against(
     anchored: Anchored, source: LogSource, settled: Settled, watch: Watch, *, may_be_older: bool
 ) -> Anchored:
-    """The same heads with what each says of the log.
+    """The same heads with what each says of the log; `watch` has seen the rows that are packed.
 
     With the code that `log verify --anchors` gives it where one does not hold, and
     `anchor-of-another-ledger`. `may_be_older` is for an archive, which others may have seen more
@@ -163,6 +168,7 @@ def held_against(
     with source.reading() as reading:
         signers, size = reading.signers(), reading.extent().size
         book = SignerBook(settled.ledger, signers, roots_in(reading))
+    _read_on(source, settled.head.size, size, watch)
     log = Walked(size, True, may_be_older, watch.marks, settled.ledger.id, signers, book)
     now_us = time.time_ns() // 1000
     judgements = [judge(one, log, anchored.anchors.trusted, now_us) for one in kept]
@@ -171,6 +177,15 @@ def held_against(
             raise _damage(one, one.failed)
     within = (one for one in judgements if one.head.size <= settled.head.size)
     return Anchored(anchored.anchors, tuple(within))
+
+
+def _read_on(source: LogSource, packed: int, size: int, watch: Watch) -> None:
+    """Show the watch what lies behind the pack, up to the last size that it waits for."""
+    last = watch.last_within(size)
+    with progress("Comparing anchors") as show:
+        for page in pages(source, last, after=packed):
+            watch.see(page)
+            show(page[-1].position, last)
 
 
 def _damage(judgement: Judgement, code: str) -> Tampered:
