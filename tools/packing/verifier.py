@@ -29,8 +29,17 @@ from __future__ import annotations
 import sys
 
 # Run as a program, it would import what lies beside it: a pack could bring a `json.py` of its own.
-if __name__ == "__main__" and not sys.flags.safe_path:
-    sys.path[:] = sys.path[1:]
+# So would it from the working folder, which an empty part of PYTHONPATH means.
+if __name__ == "__main__":
+    _places = sys.path if sys.flags.safe_path else sys.path[1:]
+    sys.path = []  # what is imported now is in memory or frozen into the interpreter
+    import os
+
+    # `pathlib` lies in a file, so it waits until it is known where files are looked for.
+    _folders = [os.path.dirname(one) for one in (__file__, os.path.realpath(__file__))]  # noqa: PTH120
+    _hostile = {os.path.realpath(one) for one in ("", *_folders, *sys.argv)}
+    _places = [one for one in _places if os.path.isabs(one)]  # noqa: PTH117
+    sys.path = [one for one in _places if os.path.realpath(one) not in _hostile]
 
 import argparse
 import base64
