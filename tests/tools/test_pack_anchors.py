@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from ledger.anchors.cosignature import cosign
+from ledger.anchors.cosignature import WitnessKey, cosign
 from ledger.anchors.signed_note import NoteSignature, SignedNote, read_notes
 from ledger.log.marks import Mark
 from ledger.log.rows import LogRow
@@ -125,6 +125,63 @@ def test_what_nobody_was_named_for_is_packed_unchecked_and_that_is_told(watched)
         assert stamps_check(folder)["time_stamps"] == 1
 
 
+@in_a_file
+def test_a_head_that_a_witness_alone_signed_makes_an_honest_pack(watched):
+    """Without the witness's key the receiver has not checked it, and it does not look forged."""
+    watched.keep(watched.note.signatures[1])
+    made, folder = watched.pack("one", *watched.trusting[:2])
+    assert (made.code, made.json["anchored_to"]) == (0, SIZE + 1), made.err
+    assert made.json["witness_keys"] == [watched.witness_key]
+    assert f"--witness {watched.witness_key}." in made.err
+    assert f"--witness {watched.witness_key}\n" in (folder / "report.txt").read_text()
+    bare, knowing = (
+        json.loads(run(folder, "--json", *words).stdout)
+        for words in ((), ("--witness", watched.witness_key))
+    )
+    assert (bare["ok"], bare["anchored_to"]) == (True, None)
+    assert "1 not counted" in bare["checks"][-1]["detail"]
+    assert (knowing["ok"], knowing["anchored_to"]) == (True, SIZE + 1)
+
+
+@in_a_file
+def test_of_two_witnesses_the_one_who_is_not_named_is_told_of(watched):
+    """One who is named and signed nothing is a mistake, and there is no pack."""
+    other = Ed25519PrivateKey.generate()
+    line = cosign("v.example", other, watched.note.text, int(time.time()))
+    key = WitnessKey("v.example", other.public_key().public_bytes_raw()).to_text()
+    missing, folder = watched.pack("none", *watched.trusting, "--witness-key", key)
+    assert (missing.code, missing.error["code"]) == (2, "witness-without-cosignature")
+    assert not folder.exists()
+    watched.keep(*watched.note.signatures, line)
+    made, folder = watched.pack("one", *watched.trusting[:2])
+    told = "of 2 lines of witnesses 1 are of nobody named, and were not checked"
+    assert made.json["unchecked"] == [told]
+    assert told in (folder / "report.txt").read_text()
+    assert made.json["anchored_to"] == SIZE + 1
+    both, _ = watched.pack("both", *watched.trusting[:2], "--witness-key", key)
+    assert both.json["unchecked"] == []
+
+
+@in_a_file
+def test_a_pack_counts_what_the_check_of_the_log_counts(watched):
+    """And its verifier no more than that: a head that somebody else should stand for waits."""
+    own, cosigned_line = watched.note.signatures
+    for number, (lines, options) in enumerate((
+        ((own,), ()),
+        ((own, cosigned_line), ()),
+        ((own, cosigned_line), watched.trusting[:2]),
+        ((own, watched.stamp()), ()),
+        ((own, watched.stamp()), watched.trusting[2:]),
+    )):  # fmt: skip
+        watched.keep(*lines)
+        words = ("log", "verify", "--anchors", str(watched.anchors), *options)
+        proven = watched.cli.ok(*words)["proven_to"] or None
+        made, folder = watched.pack(str(number), *options)
+        assert made.json["anchored_to"] == proven == (None if number in {1, 3} else SIZE + 1)
+        found = verify(folder).as_document()
+        assert (found["ok"], found["anchored_to"]) == (True, None if number else SIZE + 1)
+
+
 def test_anchors_of_several_files_go_into_one(watched):
     watched.keep(*watched.note.signatures, watched.stamp())
     plain = watched.home / "plain"
@@ -202,7 +259,13 @@ REFUSED = {
         "anchor-time-stamp",
         lambda w: (setattr(w, "authority", Authority()), w.keep(*w.note.signatures, w.stamp())),
     ),
-    "a time stamp alone": ("anchor-signer-unknown", lambda w: w.keep(w.stamp())),
+    "a time stamp alone": (
+        "anchor-signer-unknown",
+        lambda w: (
+            w.keep(w.stamp()),
+            w.anchors.write_text(w.anchors.read_text() + w.note.to_text()),
+        ),
+    ),
     "another root, cosigned": ("forked", forked),
 }
 

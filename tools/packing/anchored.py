@@ -13,6 +13,7 @@ stand-alone verifier reads none, and lays them out for a program that does.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -71,12 +72,27 @@ class Anchored:
         """The believed line of a kind under the newest head that has one."""
         return max(self.of_kind(kind), key=lambda one: one[0], default=None)
 
+    @property
+    def counted_to(self) -> int | None:
+        """The size of the newest head that counts, as `log verify` counts."""
+        return max((one.head.size for one in self.judgements if one.counted), default=None)
+
+    def witness_keys(self) -> list[str]:
+        """The keys of witnesses that were believed: who receives the pack needs them."""
+        names = {word.name for _, word in self.of_kind("cosignature")}
+        return [one.to_text() for one in self.anchors.trusted.witnesses if one.name in names]
+
     def unchecked(self) -> Iterator[str]:
         """What nobody was named for, as words of a sentence."""
         words = [word for one in self.judgements for word in one.words if word.kind != "checkpoint"]
         distrusted = {word.kind for word in words if word.verdict == "not trusted"}
-        if "unknown" in distrusted:
+        kinds = Counter(word.kind for word in words)
+        many = kinds["unknown"]
+        if many and not self.anchors.trusted.witnesses:
             yield "no witness was named, so cosignatures were not checked"
+        elif many:
+            lines = many + kinds["cosignature"]
+            yield f"of {lines} lines of witnesses {many} are of nobody named, and were not checked"
         if "time-stamp" in distrusted:
             yield "no root of an authority was named, so time stamps were not checked"
 
@@ -91,6 +107,7 @@ class Anchored:
                 names = printable(", ".join(sorted({one.name for _, one in self.of_kind(kind)})))
                 lines.append(f"{plural} were checked of {names}")
                 lines.append(f"  the newest at size {size}, {to_text(word.at_us)}")
+        lines += [f"  to check them again: --witness {key}" for key in self.witness_keys()]
         if self.newest("time-stamp") is not None:
             lines.append(f"  under the roots in {ROOTS}: compare them with the authority's own")
         return [*lines, *self.unchecked()]
@@ -144,7 +161,18 @@ class Watch:
 
 
 def anchors_to_pack(anchors: Anchors) -> Anchored:
-    """Kept heads as they were read; `too-large` where several files make more than a pack holds."""
+    """Kept heads as they were read; `too-large` where several files make more than a pack holds.
+
+    `witness-without-cosignature` where one was named whose cosignature is under none of them.
+    """
+    lines = [line for note in anchors.notes for line in note.signatures]
+    for witness in anchors.trusted.witnesses:
+        if not any(witness.is_of(line) for line in lines):
+            raise InvalidInput(
+                "witness-without-cosignature",
+                f"No anchor is cosigned by {printable(witness.name)}, who was named as a witness.",
+                hint="Check the key. Give the anchors that it cosigned, or leave the witness out.",
+            )
     text = _text(anchors)
     if len(text) > FILE_BYTES_MAX or text.count(b"\n") > FILE_LINES_MAX:
         raise InvalidInput(

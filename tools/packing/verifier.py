@@ -873,6 +873,11 @@ class Anchor:
     lines: tuple[tuple[str, bytes], ...]
     """Of each signature: the name, and the decoded rest."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all lines say that they are the log's own: whoever kept it expected no more."""
+        return all(self.text.startswith(f"{name}\n") for name, _ in self.lines)
+
     def time_stamps(self) -> Iterator[Stamp]:
         """The lines that say that they are an authority's."""
         for name, content in self.lines:
@@ -980,7 +985,7 @@ class Anchors:
 
     def check(self, signers: Signers, roots: dict[int, bytes], size: int) -> str:
         """What they show; `Damage` where one is not of this log."""
-        beyond = 0
+        beyond = uncounted = 0
         for note in self._notes:
             if note.text.partition("\n")[0] != origin(signers.ledger):
                 raise Damage("an anchor is of another ledger", note.size)
@@ -990,9 +995,11 @@ class Anchors:
             if note.text.encode() != signers.text(note.size, roots[note.size]):
                 raise Damage("an anchor is of another log than this one", note.size)
             cosigned = [at for one in self._witnesses if (at := one.cosigned_at(note)) is not None]
-            if not self._is_the_ledgers(note, signers, cosigned=bool(cosigned)):
-                raise Damage("an anchor is not signed by one who may", note.size)
-            self.newest = max(self.newest or 0, note.size)
+            self._check_signed(note, signers, cosigned=bool(cosigned))
+            if cosigned or note.is_plain:
+                self.newest = max(self.newest or 0, note.size)
+            else:
+                uncounted += 1
             for at in cosigned:
                 self.cosigned = max(self.cosigned or (0, 0), (note.size, at))
             self.stamps += note.time_stamps()
@@ -1000,13 +1007,19 @@ class Anchors:
         detail = f"{agreeing} of {len(self._notes)} lie within the pack and agree"
         if self.newest is not None:
             detail += f", the newest at size {self.newest}"
+        if uncounted:
+            detail += f"; {uncounted} not counted: of witnesses or authorities not checked here"
         if self.cosigned is not None:
             moment = as_time(self.cosigned[1] * 1_000_000)
             detail += f"; witnessed up to size {self.cosigned[0]}, {moment}"
         return detail + self.others
 
-    def _is_the_ledgers(self, note: Anchor, signers: Signers, *, cosigned: bool) -> bool:
-        """Whether a key of the log signed it; a named witness will do where none says it did."""
+    def _check_signed(self, note: Anchor, signers: Signers, *, cosigned: bool) -> None:
+        """`Damage` where it says that the log signed it and no key did that may.
+
+        Where it says nothing of the kind, others stand for it; who named none of them has not
+        checked it, and it does not count.
+        """
         name, claimed = origin(signers.ledger), False
         for key, span in signers.spans.items():
             told = note_hash(name, _NOTE_ED25519, key)
@@ -1014,8 +1027,9 @@ class Anchors:
                 if of == name and content[:4] == told:
                     claimed = True
                     if span.may_sign(note.size) and is_signed(key, content[4:], note.text.encode()):
-                        return True
-        return cosigned and not claimed
+                        return
+        if claimed or not (cosigned or all(of != name for of, _ in note.lines)):
+            raise Damage("an anchor is not signed by one who may", note.size)
 
 
 def check_time_stamps(pack: Pack, stamps: Sequence[Stamp]) -> str:
