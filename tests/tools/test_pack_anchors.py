@@ -339,7 +339,7 @@ def test_anchors_that_are_too_much_together_are_refused(watched, monkeypatch):
 def test_stamps_that_are_laid_out_are_checked_by_openssl_as_it_is_told(watched):
     watched.keep(*watched.note.signatures, watched.stamp())
     _, folder = watched.pack("one", *watched.trusting)
-    out = watched.home / "laid out"
+    out = watched.home / "-B\u00fcr\u00f6 x"
     found = stamps_check(folder, "--time-stamps", out)
     (laid,) = found["laid_out"]
     assert (laid["size"], laid["authority"]) == (SIZE + 1, "tsa.example")
@@ -347,7 +347,9 @@ def test_stamps_that_are_laid_out_are_checked_by_openssl_as_it_is_told(watched):
 
     def asked(root: Path) -> str:
         words = shlex.split(laid["command"].replace("ROOT.pem", shlex.quote(str(root))))
-        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            words, cwd=out, capture_output=True, text=True, timeout=30, check=False
+        )
         return done.stdout + done.stderr
 
     assert "Verification: OK" in asked(folder / "tsa-roots.pem")
@@ -376,6 +378,17 @@ def test_stamps_are_laid_out_in_a_new_folder_and_of_a_pack_that_holds_only(watch
     (folder / "report.txt").write_text("x")
     assert run(folder, "--time-stamps", watched.home / "out2").returncode == 8
     assert not (watched.home / "out2").exists()
+
+
+@in_a_file
+def test_without_time_stamps_no_folder_is_made(watched):
+    _, folder = watched.pack("one")
+    out = watched.home / "out"
+    shown = run(folder, "--time-stamps", out)
+    assert (shown.returncode, out.exists()) == (0, False)
+    assert "There are no time stamps" in shown.stdout
+    assert "OpenSSL" not in shown.stdout
+    assert json.loads(run(folder, "--json", "--time-stamps", out).stdout)["laid_out"] == []
 
 
 def told_of_stamps(folder: Path, **changes) -> None:

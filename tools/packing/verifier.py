@@ -48,7 +48,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import stat
 import struct
 from bisect import bisect_left
@@ -1046,9 +1045,14 @@ def check_time_stamps(pack: Pack, stamps: Sequence[Stamp]) -> str:
 
 
 def lay_out(stamps: Sequence[Stamp], folder: Path, pack: Path) -> list[dict[str, Any]]:
-    """Write each with the text that it stamps into a new folder, for OpenSSL; what to ask it."""
+    """Write each with the text that it stamps into a new folder, for OpenSSL; what to ask it there.
+
+    Without any there is no folder.
+    """
     if folder.resolve().is_relative_to(pack.resolve()):
         raise Unusable("Time stamps are laid out outside of the pack, which they are no part of.")
+    if not stamps:
+        return []
     try:
         folder.mkdir()
         return [_laid(stamp, folder / str(number)) for number, stamp in enumerate(stamps, 1)]
@@ -1062,8 +1066,8 @@ def _laid(stamp: Stamp, place: Path) -> dict[str, Any]:
     text, response = place.with_suffix(".txt"), place.with_suffix(".tsr")
     text.write_bytes(stamp.text)
     response.write_bytes(stamp.response)
-    files = f"-data {shlex.quote(str(text))} -in {shlex.quote(str(response))}"
-    command = f"openssl ts -verify {files} -CAfile ROOT.pem"
+    # Of names in that folder: its own may be none that a shell or a terminal takes as it is.
+    command = f"openssl ts -verify -data {text.name} -in {response.name} -CAfile ROOT.pem"
     return {"size": stamp.size, "authority": stamp.authority, "command": command}
 
 
@@ -1264,12 +1268,14 @@ def printed(report: Report) -> str:
             heads = f"{one['class']}, {one['heads']} heads"
             lines.append(f"           {heads}, from position {one['from']} {until}")
         lines += [f"rows       {many:8} {topic}" for topic, many in facts["topics"].items()]
-    if "laid_out" in facts:
+    if facts.get("laid_out") == []:
+        lines += ["", "There are no time stamps, so nothing was laid out."]
+    elif "laid_out" in facts:
         lines += [
             "",
-            "Time stamps, each with the question for OpenSSL; ROOT.pem is the root that the",
+            "Time stamps, each with the question for OpenSSL, to be asked in their folder;",
+            "ROOT.pem is the root that the authority itself publishes:",
         ]
-        lines += ["authority itself publishes:"]
         lines += [_asking(one) for one in facts["laid_out"]]
     lines += ["", "This pack holds." if report.ok else "THIS PACK DOES NOT HOLD."]
     return "\n".join(_spelled(line) for line in lines)
