@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from ledger.anchors.cosignature import cosign
+from ledger.anchors.cosignature import WitnessKey, cosign
 from ledger.anchors.signed_note import NoteSignature, SignedNote, read_notes
 from ledger.log.marks import Mark
 from ledger.log.rows import LogRow
@@ -125,6 +125,63 @@ def test_what_nobody_was_named_for_is_packed_unchecked_and_that_is_told(watched)
         assert stamps_check(folder)["time_stamps"] == 1
 
 
+@in_a_file
+def test_a_head_that_a_witness_alone_signed_makes_an_honest_pack(watched):
+    """Without the witness's key the receiver has not checked it, and it does not look forged."""
+    watched.keep(watched.note.signatures[1])
+    made, folder = watched.pack("one", *watched.trusting[:2])
+    assert (made.code, made.json["anchored_to"]) == (0, SIZE + 1), made.err
+    assert made.json["witness_keys"] == [watched.witness_key]
+    assert f"--witness {watched.witness_key}." in made.err
+    assert f"--witness {watched.witness_key}\n" in (folder / "report.txt").read_text()
+    bare, knowing = (
+        json.loads(run(folder, "--json", *words).stdout)
+        for words in ((), ("--witness", watched.witness_key))
+    )
+    assert (bare["ok"], bare["anchored_to"]) == (True, None)
+    assert "1 not counted" in bare["checks"][-1]["detail"]
+    assert (knowing["ok"], knowing["anchored_to"]) == (True, SIZE + 1)
+
+
+@in_a_file
+def test_of_two_witnesses_the_one_who_is_not_named_is_told_of(watched):
+    """One who is named and signed nothing is a mistake, and there is no pack."""
+    other = Ed25519PrivateKey.generate()
+    line = cosign("v.example", other, watched.note.text, int(time.time()))
+    key = WitnessKey("v.example", other.public_key().public_bytes_raw()).to_text()
+    missing, folder = watched.pack("none", *watched.trusting, "--witness-key", key)
+    assert (missing.code, missing.error["code"]) == (2, "witness-without-cosignature")
+    assert not folder.exists()
+    watched.keep(*watched.note.signatures, line)
+    made, folder = watched.pack("one", *watched.trusting[:2])
+    told = "of 2 lines of witnesses 1 are of nobody named, and were not checked"
+    assert made.json["unchecked"] == [told]
+    assert told in (folder / "report.txt").read_text()
+    assert made.json["anchored_to"] == SIZE + 1
+    both, _ = watched.pack("both", *watched.trusting[:2], "--witness-key", key)
+    assert both.json["unchecked"] == []
+
+
+@in_a_file
+def test_a_pack_counts_what_the_check_of_the_log_counts(watched):
+    """And its verifier no more than that: a head that somebody else should stand for waits."""
+    own, cosigned_line = watched.note.signatures
+    for number, (lines, options) in enumerate((
+        ((own,), ()),
+        ((own, cosigned_line), ()),
+        ((own, cosigned_line), watched.trusting[:2]),
+        ((own, watched.stamp()), ()),
+        ((own, watched.stamp()), watched.trusting[2:]),
+    )):  # fmt: skip
+        watched.keep(*lines)
+        words = ("log", "verify", "--anchors", str(watched.anchors), *options)
+        proven = watched.cli.ok(*words)["proven_to"] or None
+        made, folder = watched.pack(str(number), *options)
+        assert made.json["anchored_to"] == proven == (None if number in {1, 3} else SIZE + 1)
+        found = verify(folder).as_document()
+        assert (found["ok"], found["anchored_to"]) == (True, None if number else SIZE + 1)
+
+
 def test_anchors_of_several_files_go_into_one(watched):
     watched.keep(*watched.note.signatures, watched.stamp())
     plain = watched.home / "plain"
@@ -202,7 +259,13 @@ REFUSED = {
         "anchor-time-stamp",
         lambda w: (setattr(w, "authority", Authority()), w.keep(*w.note.signatures, w.stamp())),
     ),
-    "a time stamp alone": ("anchor-signer-unknown", lambda w: w.keep(w.stamp())),
+    "a time stamp alone": (
+        "anchor-signer-unknown",
+        lambda w: (
+            w.keep(w.stamp()),
+            w.anchors.write_text(w.anchors.read_text() + w.note.to_text()),
+        ),
+    ),
     "another root, cosigned": ("forked", forked),
 }
 
@@ -215,14 +278,27 @@ def test_an_anchor_that_log_verify_finds_false_is_refused_with_its_code(watched,
     make(watched)
     report = watched.cli("log", "verify", "--anchors", str(watched.anchors), *watched.trusting)
     assert [one["name"] for one in report.json["checks"] if not one["ok"]] == [code]
-    refused, folder = watched.pack("one", *watched.trusting)
-    assert (refused.code, refused.error["code"]) == (8, code), refused.err
-    assert refused.error["position"] == SIZE + 1
+    for until in ((), ("--until", str(SIZE - 1))):
+        refused, folder = watched.pack("one", *watched.trusting, *until)
+        assert (refused.code, refused.error["code"]) == (8, code), refused.err
+        assert refused.error["position"] == SIZE + 1
+        assert not list(folder.parent.iterdir())
+
+
+@pytest.mark.parametrize("until", [(), ("--until", "3")])
+def test_a_log_that_ends_before_an_anchor_is_refused(watched, until):
+    """Rows are gone then, whether the pack would have held them or not."""
+    text = watched.note.text.replace(b"\n5\n", b"\n95\n", 1)
+    watched.keep(cosigned(watched, int(time.time()), text), text=text)
+    refused, folder = watched.pack("part", *until, *watched.trusting)
+    assert (refused.code, refused.error["code"]) == (8, "rolled-back"), refused.err
+    assert "size 95" in refused.error["message"]
+    assert refused.error["position"] == watched.cli.ok("status")["position"] + 1
     assert not list(folder.parent.iterdir())
 
 
-def test_an_anchor_beyond_the_pack_is_none_of_its_business(watched):
-    """But where the log itself ends before it, rows are gone."""
+def test_an_anchor_beyond_the_pack_that_the_log_bears_out_shows_nothing_of_the_pack(watched):
+    """It was held against the rows behind the pack, and lies there for a later one."""
     watched.keep(*watched.note.signatures, watched.stamp())
     made, folder = watched.pack("part", "--until", "3", *watched.trusting)
     assert made.code == 0, made.err
@@ -263,7 +339,7 @@ def test_anchors_that_are_too_much_together_are_refused(watched, monkeypatch):
 def test_stamps_that_are_laid_out_are_checked_by_openssl_as_it_is_told(watched):
     watched.keep(*watched.note.signatures, watched.stamp())
     _, folder = watched.pack("one", *watched.trusting)
-    out = watched.home / "laid out"
+    out = watched.home / "-B\u00fcr\u00f6 x"
     found = stamps_check(folder, "--time-stamps", out)
     (laid,) = found["laid_out"]
     assert (laid["size"], laid["authority"]) == (SIZE + 1, "tsa.example")
@@ -271,7 +347,9 @@ def test_stamps_that_are_laid_out_are_checked_by_openssl_as_it_is_told(watched):
 
     def asked(root: Path) -> str:
         words = shlex.split(laid["command"].replace("ROOT.pem", shlex.quote(str(root))))
-        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            words, cwd=out, capture_output=True, text=True, timeout=30, check=False
+        )
         return done.stdout + done.stderr
 
     assert "Verification: OK" in asked(folder / "tsa-roots.pem")
@@ -300,6 +378,17 @@ def test_stamps_are_laid_out_in_a_new_folder_and_of_a_pack_that_holds_only(watch
     (folder / "report.txt").write_text("x")
     assert run(folder, "--time-stamps", watched.home / "out2").returncode == 8
     assert not (watched.home / "out2").exists()
+
+
+@in_a_file
+def test_without_time_stamps_no_folder_is_made(watched):
+    _, folder = watched.pack("one")
+    out = watched.home / "out"
+    shown = run(folder, "--time-stamps", out)
+    assert (shown.returncode, out.exists()) == (0, False)
+    assert "There are no time stamps" in shown.stdout
+    assert "OpenSSL" not in shown.stdout
+    assert json.loads(run(folder, "--json", "--time-stamps", out).stdout)["laid_out"] == []
 
 
 def told_of_stamps(folder: Path, **changes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import subprocess
@@ -326,6 +327,8 @@ def quarters(*times):
         ("2026-02-26T08:14:00Z", "2026-05-28T07:00:00Z", "day", 92),
         ("2026-01-01T08:14:00Z", "2026-12-31T07:00:00Z", "week", 53),
         ("2020-01-31T08:14:00Z", "2026-03-01T07:00:00Z", "month", 75),
+        ("1970-01-01T00:00:00Z", "2026-03-01T07:00:00Z", "year", 57),
+        ("0001-01-02T00:00:00Z", "9999-12-30T00:00:00Z", "ten years", 1000),
     ],
 )
 def test_a_chart_has_a_number_of_columns_that_can_be_seen(first, last, unit, number):
@@ -336,6 +339,31 @@ def test_a_chart_has_a_number_of_columns_that_can_be_seen(first, last, unit, num
     assert [shown.counts["granted"][at] for at in (0, -1)] == [1, 1]
     assert sum(shown.counts["granted"]) == 2
     assert len(set(shown.titles)) == number
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+def test_a_report_begins_no_earlier_than_the_log(used, zone):
+    """However long ago it is asked from, its chart has the columns of the log's own time."""
+    environment = {**used.environment, "TZ": zone}
+    for since in ("999999999w", "0001-01-02T00:00:00Z", "1960-01-01"):
+        words = ("audit", "report", str(used.home / "old.html"), "--since", since, "--force")
+        done = subprocess.run(
+            [sys.executable, "-m", "tools.cli.main", *words],
+            env={**environment, "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        text = (used.home / "old.html").read_text(encoding="utf-8")
+        assert "1960-" not in text
+        assert "0001-" not in text
+
+
+def test_a_report_of_a_time_before_the_log_is_empty(used):
+    _, page = report(used, "--since", "0001-01-02T00:00:00Z", "--until", "1980-01-01T00:00:00Z")
+    assert ["payroll", "4", "0", "1"] not in [row[:-1] for row in page.rows]
 
 
 def test_days_are_those_of_the_zone():

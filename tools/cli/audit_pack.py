@@ -27,7 +27,7 @@ CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
     example="credledger audit pack /media/handover/november",
     asks=True,
     answers='{"directory", "position", "root", "bytes", "digest", "accesses", "anchored_to",'
-    ' "witnessed_to", "stamped_to", "unchecked", "checks": [{"name", "ok", "detail"}]}',
+    ' "witnessed_to", "stamped_to", "witness_keys", "unchecked", "checks": [{"name", "ok", "detail"}]}',
 )
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
@@ -92,6 +92,8 @@ def pack(
                 settings, session.store, directory, until=until, anchored=anchored, opener=opener
             )
     _print(run, document)
+    for key in document["witness_keys"]:
+        print_note(f"Who receives the pack checks the cosignatures with --witness {key}.")
     for what in document["unchecked"]:
         print_note(f"{what[0].upper()}{what[1:]}.")
 
@@ -120,7 +122,7 @@ def _print(run: Run, document: dict[str, Any]) -> None:
     if run.json:
         run.print(document)
         return
-    apart = {"checks", "unchecked"}
+    apart = {"checks", "unchecked", "witness_keys"}
     run.print(document["checks"], CHECK_COLUMNS)
     run.print({name: value for name, value in document.items() if name not in apart})
     if document["accesses"] is not None:

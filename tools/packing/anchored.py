@@ -4,14 +4,16 @@
                         └▶ judged as `log verify --anchors` judges them ─▶ report, manifest
     --tsa-root ─▶ tsa-roots.pem, where time stamps were checked under them
 
-Roots at the heads' sizes are worked out from the leaves that are packed. What `log verify` calls
-damage ends the packing with the same code. Time stamps are checked here alone: the stand-alone
-verifier reads none, and lays them out for a program that does.
+Roots at the heads' sizes are worked out from the leaves that are packed; where a head lies beyond
+them, from those that follow in the log, which is read on so far. What `log verify` calls damage
+ends the packing with the same code, wherever it lies. Time stamps are checked here alone: the
+stand-alone verifier reads none, and lays them out for a program that does.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -27,9 +29,9 @@ from ledger.log.signers import SignerBook, roots_in
 from ledger.log.store import LogSource
 from ledger.tree import Frontier
 from tools.evidence.anchors import Anchors
-from tools.packing.contents import Settled
+from tools.packing.contents import Settled, pages
 from tools.packing.folder import PackFolder
-from tools.showing.show import printable
+from tools.showing.show import printable, progress
 from tools.when import to_text
 
 ANCHORS, ROOTS = "anchors.txt", "tsa-roots.pem"
@@ -70,12 +72,27 @@ class Anchored:
         """The believed line of a kind under the newest head that has one."""
         return max(self.of_kind(kind), key=lambda one: one[0], default=None)
 
+    @property
+    def counted_to(self) -> int | None:
+        """The size of the newest head that counts, as `log verify` counts."""
+        return max((one.head.size for one in self.judgements if one.counted), default=None)
+
+    def witness_keys(self) -> list[str]:
+        """The keys of witnesses that were believed: who receives the pack needs them."""
+        names = {word.name for _, word in self.of_kind("cosignature")}
+        return [one.to_text() for one in self.anchors.trusted.witnesses if one.name in names]
+
     def unchecked(self) -> Iterator[str]:
         """What nobody was named for, as words of a sentence."""
         words = [word for one in self.judgements for word in one.words if word.kind != "checkpoint"]
         distrusted = {word.kind for word in words if word.verdict == "not trusted"}
-        if "unknown" in distrusted:
+        kinds = Counter(word.kind for word in words)
+        many = kinds["unknown"]
+        if many and not self.anchors.trusted.witnesses:
             yield "no witness was named, so cosignatures were not checked"
+        elif many:
+            lines = many + kinds["cosignature"]
+            yield f"of {lines} lines of witnesses {many} are of nobody named, and were not checked"
         if "time-stamp" in distrusted:
             yield "no root of an authority was named, so time stamps were not checked"
 
@@ -90,6 +107,7 @@ class Anchored:
                 names = printable(", ".join(sorted({one.name for _, one in self.of_kind(kind)})))
                 lines.append(f"{plural} were checked of {names}")
                 lines.append(f"  the newest at size {size}, {to_text(word.at_us)}")
+        lines += [f"  to check them again: --witness {key}" for key in self.witness_keys()]
         if self.newest("time-stamp") is not None:
             lines.append(f"  under the roots in {ROOTS}: compare them with the authority's own")
         return [*lines, *self.unchecked()]
@@ -124,6 +142,10 @@ class Watch:
         self._waiting = sorted(set(sizes), reverse=True)
         self._tree = Frontier()
 
+    def last_within(self, size: int) -> int:
+        """The largest size that it waits for in a log of this size; 0 where there is none."""
+        return next((one for one in self._waiting if one <= size), 0)
+
     def see(self, page: Sequence[LogRow]) -> None:
         """Take in the next rows."""
         begin = self._tree.size
@@ -139,7 +161,18 @@ class Watch:
 
 
 def anchors_to_pack(anchors: Anchors) -> Anchored:
-    """Kept heads as they were read; `too-large` where several files make more than a pack holds."""
+    """Kept heads as they were read; `too-large` where several files make more than a pack holds.
+
+    `witness-without-cosignature` where one was named whose cosignature is under none of them.
+    """
+    lines = [line for note in anchors.notes for line in note.signatures]
+    for witness in anchors.trusted.witnesses:
+        if not any(witness.is_of(line) for line in lines):
+            raise InvalidInput(
+                "witness-without-cosignature",
+                f"No anchor is cosigned by {printable(witness.name)}, who was named as a witness.",
+                hint="Check the key. Give the anchors that it cosigned, or leave the witness out.",
+            )
     text = _text(anchors)
     if len(text) > FILE_BYTES_MAX or text.count(b"\n") > FILE_LINES_MAX:
         raise InvalidInput(
@@ -153,7 +186,7 @@ def anchors_to_pack(anchors: Anchors) -> Anchored:
 def held_against(
     anchored: Anchored, source: LogSource, settled: Settled, watch: Watch, *, may_be_older: bool
 ) -> Anchored:
-    """The same heads with what each says of the log.
+    """The same heads with what each says of the log; `watch` has seen the rows that are packed.
 
     With the code that `log verify --anchors` gives it where one does not hold, and
     `anchor-of-another-ledger`. `may_be_older` is for an archive, which others may have seen more
@@ -163,6 +196,7 @@ def held_against(
     with source.reading() as reading:
         signers, size = reading.signers(), reading.extent().size
         book = SignerBook(settled.ledger, signers, roots_in(reading))
+    _read_on(source, settled.head.size, size, watch)
     log = Walked(size, True, may_be_older, watch.marks, settled.ledger.id, signers, book)
     now_us = time.time_ns() // 1000
     judgements = [judge(one, log, anchored.anchors.trusted, now_us) for one in kept]
@@ -171,6 +205,15 @@ def held_against(
             raise _damage(one, one.failed)
     within = (one for one in judgements if one.head.size <= settled.head.size)
     return Anchored(anchored.anchors, tuple(within))
+
+
+def _read_on(source: LogSource, packed: int, size: int, watch: Watch) -> None:
+    """Show the watch what lies behind the pack, up to the last size that it waits for."""
+    last = watch.last_within(size)
+    with progress("Comparing anchors") as show:
+        for page in pages(source, last, after=packed):
+            watch.see(page)
+            show(page[-1].position, last)
 
 
 def _damage(judgement: Judgement, code: str) -> Tampered:

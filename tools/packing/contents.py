@@ -131,9 +131,9 @@ def document(value: Any) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
-def pages(source: LogSource, size: int) -> Iterator[list[LogRow]]:
-    """All rows up to a size in order, fewer at once where they are long."""
-    position, limit = 0, _PAGE_ROWS_FIRST
+def pages(source: LogSource, size: int, after: int = 0) -> Iterator[list[LogRow]]:
+    """All rows up to a size in order, fewer at once where they are long; those behind `after`."""
+    position, limit = after, _PAGE_ROWS_FIRST
     while position < size:
         with source.reading() as reading:
             page = reading.rows_after(position, min(limit, size - position))

@@ -98,9 +98,10 @@ def create_pack(
         "bytes": folder.length,
         "digest": digest,
         "accesses": tally.accesses if opener is not None else None,
-        "anchored_to": found["anchored_to"],
+        "anchored_to": None if anchored is None else anchored.counted_to,
         "witnessed_to": found["witnessed_to"],
         "stamped_to": _stamped_to(anchored),
+        "witness_keys": [] if anchored is None else anchored.witness_keys(),
         "unchecked": [] if anchored is None else list(anchored.unchecked()),
         "checks": found["checks"],
     }

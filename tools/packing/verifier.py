@@ -29,8 +29,17 @@ from __future__ import annotations
 import sys
 
 # Run as a program, it would import what lies beside it: a pack could bring a `json.py` of its own.
-if __name__ == "__main__" and not sys.flags.safe_path:
-    sys.path[:] = sys.path[1:]
+# So would it from the working folder, which an empty part of PYTHONPATH means.
+if __name__ == "__main__":
+    _places = sys.path if sys.flags.safe_path else sys.path[1:]
+    sys.path = []  # what is imported now is in memory or frozen into the interpreter
+    import os
+
+    # `pathlib` lies in a file, so it waits until it is known where files are looked for.
+    _folders = [os.path.dirname(one) for one in (__file__, os.path.realpath(__file__))]  # noqa: PTH120
+    _hostile = {os.path.realpath(one) for one in ("", *_folders, *sys.argv)}
+    _places = [one for one in _places if os.path.isabs(one)]  # noqa: PTH117
+    sys.path = [one for one in _places if os.path.realpath(one) not in _hostile]
 
 import argparse
 import base64
@@ -39,7 +48,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import stat
 import struct
 from bisect import bisect_left
@@ -864,6 +872,11 @@ class Anchor:
     lines: tuple[tuple[str, bytes], ...]
     """Of each signature: the name, and the decoded rest."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all lines say that they are the log's own: whoever kept it expected no more."""
+        return all(self.text.startswith(f"{name}\n") for name, _ in self.lines)
+
     def time_stamps(self) -> Iterator[Stamp]:
         """The lines that say that they are an authority's."""
         for name, content in self.lines:
@@ -971,7 +984,7 @@ class Anchors:
 
     def check(self, signers: Signers, roots: dict[int, bytes], size: int) -> str:
         """What they show; `Damage` where one is not of this log."""
-        beyond = 0
+        beyond = uncounted = 0
         for note in self._notes:
             if note.text.partition("\n")[0] != origin(signers.ledger):
                 raise Damage("an anchor is of another ledger", note.size)
@@ -981,9 +994,11 @@ class Anchors:
             if note.text.encode() != signers.text(note.size, roots[note.size]):
                 raise Damage("an anchor is of another log than this one", note.size)
             cosigned = [at for one in self._witnesses if (at := one.cosigned_at(note)) is not None]
-            if not self._is_the_ledgers(note, signers, cosigned=bool(cosigned)):
-                raise Damage("an anchor is not signed by one who may", note.size)
-            self.newest = max(self.newest or 0, note.size)
+            self._check_signed(note, signers, cosigned=bool(cosigned))
+            if cosigned or note.is_plain:
+                self.newest = max(self.newest or 0, note.size)
+            else:
+                uncounted += 1
             for at in cosigned:
                 self.cosigned = max(self.cosigned or (0, 0), (note.size, at))
             self.stamps += note.time_stamps()
@@ -991,13 +1006,19 @@ class Anchors:
         detail = f"{agreeing} of {len(self._notes)} lie within the pack and agree"
         if self.newest is not None:
             detail += f", the newest at size {self.newest}"
+        if uncounted:
+            detail += f"; {uncounted} not counted: of witnesses or authorities not checked here"
         if self.cosigned is not None:
             moment = as_time(self.cosigned[1] * 1_000_000)
             detail += f"; witnessed up to size {self.cosigned[0]}, {moment}"
         return detail + self.others
 
-    def _is_the_ledgers(self, note: Anchor, signers: Signers, *, cosigned: bool) -> bool:
-        """Whether a key of the log signed it; a named witness will do where none says it did."""
+    def _check_signed(self, note: Anchor, signers: Signers, *, cosigned: bool) -> None:
+        """`Damage` where it says that the log signed it and no key did that may.
+
+        Where it says nothing of the kind, others stand for it; who named none of them has not
+        checked it, and it does not count.
+        """
         name, claimed = origin(signers.ledger), False
         for key, span in signers.spans.items():
             told = note_hash(name, _NOTE_ED25519, key)
@@ -1005,8 +1026,9 @@ class Anchors:
                 if of == name and content[:4] == told:
                     claimed = True
                     if span.may_sign(note.size) and is_signed(key, content[4:], note.text.encode()):
-                        return True
-        return cosigned and not claimed
+                        return
+        if claimed or not (cosigned or all(of != name for of, _ in note.lines)):
+            raise Damage("an anchor is not signed by one who may", note.size)
 
 
 def check_time_stamps(pack: Pack, stamps: Sequence[Stamp]) -> str:
@@ -1023,9 +1045,14 @@ def check_time_stamps(pack: Pack, stamps: Sequence[Stamp]) -> str:
 
 
 def lay_out(stamps: Sequence[Stamp], folder: Path, pack: Path) -> list[dict[str, Any]]:
-    """Write each with the text that it stamps into a new folder, for OpenSSL; what to ask it."""
+    """Write each with the text that it stamps into a new folder, for OpenSSL; what to ask it there.
+
+    Without any there is no folder.
+    """
     if folder.resolve().is_relative_to(pack.resolve()):
         raise Unusable("Time stamps are laid out outside of the pack, which they are no part of.")
+    if not stamps:
+        return []
     try:
         folder.mkdir()
         return [_laid(stamp, folder / str(number)) for number, stamp in enumerate(stamps, 1)]
@@ -1039,8 +1066,8 @@ def _laid(stamp: Stamp, place: Path) -> dict[str, Any]:
     text, response = place.with_suffix(".txt"), place.with_suffix(".tsr")
     text.write_bytes(stamp.text)
     response.write_bytes(stamp.response)
-    files = f"-data {shlex.quote(str(text))} -in {shlex.quote(str(response))}"
-    command = f"openssl ts -verify {files} -CAfile ROOT.pem"
+    # Of names in that folder: its own may be none that a shell or a terminal takes as it is.
+    command = f"openssl ts -verify -data {text.name} -in {response.name} -CAfile ROOT.pem"
     return {"size": stamp.size, "authority": stamp.authority, "command": command}
 
 
@@ -1241,12 +1268,14 @@ def printed(report: Report) -> str:
             heads = f"{one['class']}, {one['heads']} heads"
             lines.append(f"           {heads}, from position {one['from']} {until}")
         lines += [f"rows       {many:8} {topic}" for topic, many in facts["topics"].items()]
-    if "laid_out" in facts:
+    if facts.get("laid_out") == []:
+        lines += ["", "There are no time stamps, so nothing was laid out."]
+    elif "laid_out" in facts:
         lines += [
             "",
-            "Time stamps, each with the question for OpenSSL; ROOT.pem is the root that the",
+            "Time stamps, each with the question for OpenSSL, to be asked in their folder;",
+            "ROOT.pem is the root that the authority itself publishes:",
         ]
-        lines += ["authority itself publishes:"]
         lines += [_asking(one) for one in facts["laid_out"]]
     lines += ["", "This pack holds." if report.ok else "THIS PACK DOES NOT HOLD."]
     return "\n".join(_spelled(line) for line in lines)

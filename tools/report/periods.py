@@ -1,4 +1,4 @@
-"""Counts of many moments put into hours, days, weeks or months, as a chart shows them.
+"""Counts of many moments put into periods from an hour to ten years, as a chart shows them.
 
 The length follows from how long the whole is, so that there are neither three columns nor a
 thousand. Periods begin in the local time zone; one in which nothing happened has its column too.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta, tzinfo
+from datetime import MAXYEAR, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 from projections.report_access import QUARTER_US
@@ -44,6 +44,16 @@ def _month_after(begin: Day) -> Day:
     return (begin + timedelta(days=31)).replace(day=1)
 
 
+def _years(time: Day, many: int) -> Day:
+    begin = max(1, time.year - time.year % many)  # there is no year 0
+    return _midnight(time).replace(year=begin, month=1, day=1)
+
+
+def _years_after(begin: Day, many: int) -> Day:
+    year = begin.year - begin.year % many + many
+    return begin.replace(year=year) if year <= MAXYEAR else Day.max
+
+
 def _hour(time: Day) -> Day:
     return time.replace(minute=0, second=0, microsecond=0)
 
@@ -62,7 +72,21 @@ WEEK = Unit(
     "week of %Y-%m-%d",
 )
 MONTH = Unit("month", lambda time: _midnight(time).replace(day=1), _month_after, "%b %Y", "%Y-%m")
-_LONGEST = ((timedelta(days=2), HOUR), (timedelta(days=92), DAY), (timedelta(days=731), WEEK))
+YEAR = Unit("year", lambda time: _years(time, 1), lambda begin: _years_after(begin, 1), "%Y", "%Y")
+DECADE = Unit(
+    "ten years",
+    lambda time: _years(time, 10),
+    lambda begin: _years_after(begin, 10),
+    "%Y",
+    "ten years of %Y",
+)
+_LONGEST = (
+    (timedelta(days=2), HOUR),
+    (timedelta(days=92), DAY),
+    (timedelta(days=731), WEEK),
+    (timedelta(days=3660), MONTH),
+    (timedelta(days=36_600), YEAR),
+)
 
 
 def columns(
@@ -80,7 +104,7 @@ def columns(
         return Columns(DAY.name, [], [], {name: [] for name in quarters})
     first = _local(min(counted) if since is None else since // QUARTER_US, zone)
     last = _local(max(counted) if until is None else until // QUARTER_US, zone)
-    unit = next((unit for longest, unit in _LONGEST if last - first <= longest), MONTH)
+    unit = next((unit for longest, unit in _LONGEST if last - first <= longest), DECADE)
     begins = [unit.begins(first)]
     while (following := unit.follows(begins[-1])) <= last:
         begins.append(following)

@@ -62,9 +62,9 @@ def write_report(
     path = real_path(file)
     _require_place(path, force=force)
     stretch = stretch_of(session, *asked)
-    begin = stretch.since
     verification = _verified(session, anchors)
     last, end = _end(session, stretch)
+    begin = _begin(session, stretch, end)
     record(dict(zip(("since", "until", "position"), asked, strict=True)), last)
     sections = [section() for section in SECTIONS]
     with progress("Reading") as show:
@@ -100,6 +100,16 @@ def _end(session: Session, stretch: Stretch) -> tuple[int, int | None]:
         last = stretch.last(reading)
         row = None if stretch.position is None else reading.row_at(last)
     return last, stretch.until if row is None else row.recorded_at
+
+
+def _begin(session: Session, stretch: Stretch, end: int | None) -> int | None:
+    """The time from which that is: no earlier than the log's first row, and not behind the end."""
+    if stretch.since is None:
+        return None
+    with session.store.reading() as reading:
+        first = reading.row_at(1)
+    begin = stretch.since if first is None else max(stretch.since, first.recorded_at)
+    return begin if end is None else min(begin, end)
 
 
 def _span(session: Session, begin: int | None, end: int | None) -> str:
