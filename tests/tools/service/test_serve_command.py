@@ -110,6 +110,19 @@ def test_a_process_that_waits_sealed_is_unsealed_by_the_command(house, cli, tmp_
         assert started.wait(30) == 0
 
 
+def test_a_service_that_nobody_could_unseal_does_not_start(house, tmp_path):
+    """Without a unix socket it has its passphrase, or is refused before it listens."""
+    made = Cli(tmp_path)
+    made.environment = {
+        "CREDLEDGER_STORE": f"sqlite://{house.store_path}",
+        "CREDLEDGER_KEYRING": str(house.keyring_path),
+    }
+    said = ("serve", "--listen", "127.0.0.1:0")
+    assert "--socket" in made.fails(2, "sealed-for-ever", *said)["hint"]
+    secret = written(tmp_path, b"wrong\n")
+    made.fails(6, "wrong-passphrase", *said, "--passphrase-file", secret)
+
+
 @pytest.mark.parametrize("which", ["--listen", "--metrics"])
 def test_an_address_that_is_taken_leaves_nothing_behind(house, tmp_path, which):
     """One of our errors and no word more, and no socket that nobody listens at."""
