@@ -72,6 +72,10 @@ class Journal:
         """The kernel does not keep a front from the files of the service's account."""
         self._log.warning("front-not-confined")
 
+    def few_open_files(self, limit: int, wanted: int) -> None:
+        """The system lets this process open fewer files than its connections may need."""
+        self._log.warning("few-open-files", limit=limit, wanted=wanted)
+
     def stopping(self) -> None:
         """No more connections are taken."""
         self._log.info("stopping")

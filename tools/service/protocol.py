@@ -28,7 +28,7 @@ from typing import Any, cast
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from tools.processes.descriptors import is_spare
+from tools.processes.descriptors import is_spare, share
 from tools.service.heads import is_sound
 from tools.service.peers import NOBODY, Peer, peer_of
 from tools.service.upgrades import FRAMING, parser_of_body
@@ -56,6 +56,8 @@ _OTHER_NAME = b"RTSP/"
 """Of the one other protocol whose requests the parser takes for those of HTTP (RFC 7826)."""
 _BEFORE_OTHER = re.compile(rb"[^ ](?= +" + _OTHER_NAME + rb")")
 """The byte before that name and its blanks, which may be the last one of a target."""
+SOCKETS = "credledger.sockets"
+"""Where the state of an application tells at how many sockets this process is connected to."""
 _NOT_HTTP = "Invalid HTTP request received."
 _UNREADABLE = (
     b"HTTP/1.1 400 Bad Request\r\ncache-control: no-store\r\n"
@@ -117,8 +119,17 @@ class Connection(HttpToolsProtocol):
             self.peer = peer_of(connected)
         finally:
             connected.detach()  # it stays the transport's
-        if is_spare(descriptor) or are_too_many(self.connections, self.peer.source):
+        if self.is_too_many(descriptor, self.connections):
             made.close()
+
+    def is_too_many(self, descriptor: int, connections: Collection[Any]) -> bool:
+        """Whether this one must go, which has that number and is the last of these."""
+        most = share(self.app_state.get(SOCKETS, 1))
+        return (
+            is_spare(descriptor)
+            or (most is not None and len(connections) > most)
+            or are_too_many(connections, self.peer.source)
+        )
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless too much of it has been no body."""

@@ -26,7 +26,7 @@ from typing import Any
 import uvloop
 
 from ledger.errors import InvalidInput
-from tools.processes.descriptors import allow
+from tools.processes.descriptors import allow, wanted_for
 from tools.processes.hardening import harden
 from tools.service.callers import Callers
 from tools.service.door import Door
@@ -116,7 +116,7 @@ class Service:
                     await fronts.keep(lines)
                     return
             undoing.pop_all()
-        runs = [self._servers.run(*one) for one in listening]
+        runs = [self._servers.run(*one, sockets=len(listening)) for one in listening]
         if fronts is not None:
             runs.append(fronts.keep(lines))
         works = (
@@ -189,10 +189,13 @@ def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
     """
     service.check()
     harden()
-    allow(_SOCKETS * CONNECTIONS_MAX)
+    connections = _SOCKETS * CONNECTIONS_MAX
+    limit = allow(connections)
     collect_seldom()
     journal = Journal(to_standard_error())
     hand_lines_to(journal.server_said)
+    if limit is not None:
+        journal.few_open_files(limit, wanted_for(connections))
     running = Service(settings, service, journal)
     try:
         if unlock:
