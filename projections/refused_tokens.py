@@ -1,8 +1,9 @@
 """Tokens that were refused, read from the log itself: from where, whose as far as known, and why.
 
 Who shows a token that is not believed is told nothing but that; here the operator, or an auditor,
-finds the reason. One row is a single token that a trusted issuer did sign, or all that came from
-one source within a minute and that nobody signed; what such a one says of anybody is not recorded.
+finds the reason. One row is a single token that a trusted issuer did sign, or all others that came
+from one source within a minute: unsigned, or shown again in it. What those say of anybody is not
+recorded.
 The part of the log that is asked about is checked into its signed heads on the way.
 """
 

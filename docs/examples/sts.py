@@ -48,6 +48,7 @@ def main(words: list[str]) -> None:
     if to is not None:
         heading = {"alg": "ECDH-ES", "enc": "A256GCM", "cty": "JWT", "kid": to["kid"]}
         token = jwe.encrypt_compact(heading, token, ECKey.import_key(to))
+    Path("token").touch(0o600)  # whoever reads it is its subject
     Path("token").write_text(token, encoding="utf-8")
 
 

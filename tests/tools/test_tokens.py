@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -45,6 +46,16 @@ def trusting(payroll, keys):
     payroll.ok("issuer", "add", ISSUER, "--audience", AUDIENCE, "--keys", keys)
     payroll.set("payroll", ALICE, User="ann", Password="canary-5d1f")
     return payroll
+
+
+def test_a_token_file_that_others_may_read_is_taken_with_a_note(trusting, token):
+    """None where it is the owner's alone."""
+    path = token()
+    for mode, is_noted in ((0o644, True), (0o600, False)):
+        Path(path).chmod(mode)
+        answer = trusting("credential", "get", "payroll", "--token-file", path)
+        assert answer.code == 0
+        assert ("may be read by others" in answer.err) is is_noted
 
 
 @pytest.fixture

@@ -246,8 +246,9 @@ def tokens(
 ) -> None:
     """List tokens that were refused, and why, newest first; of a moment as `audit access` is.
 
-    One line is a token that a trusted issuer signed, or all that came from one source in a minute
-    and that nobody signed. What such a token says of anybody is not recorded.
+    One line is a token that a trusted issuer signed, or all others that came from one source in a
+    minute: those that nobody it trusts signed, and those that were shown again in that minute. What
+    such a token says of anybody is not recorded there.
     """
     from tools.asking.moments import stretch_of
     from tools.asking.questions import refused_rows

@@ -73,7 +73,7 @@ def serve(
     """Answer applications over a unix socket and over TCP, until it is told to stop.
 
     Without a passphrase file, a key file or a systemd credential it starts sealed, and waits for
-    `credledger unseal`.
+    `credledger unseal`, which comes over the unix socket; without that it does not start.
     """
     if (certificate is None) != (certificate_key is None):
         raise InvalidInput("usage", "--certificate and --certificate-key belong together.")
@@ -123,6 +123,12 @@ def _serve(run: Run, wanted: ServiceSettings) -> None:
 
     settings = with_systemd_credential(run.settings())
     at_hand = settings.passphrase_file is not None or settings.key_file is not None
+    if wanted.listen is not None and wanted.socket is None and not at_hand:
+        raise InvalidInput(
+            "sealed-for-ever",
+            "The service would start sealed, and without a unix socket nobody can unseal it.",
+            hint="Give --socket, or --passphrase-file or --key-file.",
+        )
     run_service(settings, wanted, unlock=at_hand)
 
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from ledger.log.memory import memory_path
 from tools.doctor.findings import WARNING, Finding
+from tools.file_modes import is_open_to_others, mode_of
 from tools.settings import STANDARD_INPUT, Settings
 
 if TYPE_CHECKING:
     from tools.wiring import Session
 
-_OTHERS = 0o077
 _OTHERS_WRITE = 0o022
 
 
@@ -53,7 +53,7 @@ def recorded_file_findings(session: Session) -> Iterator[Finding]:
 
 def _archive(directory: Path) -> Iterator[Finding]:
     """One finding for all of its files."""
-    if any(_mode(path) & _OTHERS for path in directory.glob("part-*")):
+    if any(is_open_to_others(path) for path in directory.glob("part-*")):
         yield Finding(
             "archive-too-open",
             WARNING,
@@ -63,7 +63,7 @@ def _archive(directory: Path) -> Iterator[Finding]:
 
 
 def _file(code: str, what: str, path: Path) -> Iterator[Finding]:
-    if _mode(path) & _OTHERS:
+    if is_open_to_others(path):
         yield Finding(
             f"{code}-too-open",
             WARNING,
@@ -73,7 +73,7 @@ def _file(code: str, what: str, path: Path) -> Iterator[Finding]:
 
 
 def _folder(whose: str, path: Path) -> Iterator[Finding]:
-    mode = _mode(path)
+    mode = mode_of(path)
     if mode & _OTHERS_WRITE and not mode & stat.S_ISVTX:
         yield Finding(
             "folder-too-open",
@@ -81,11 +81,3 @@ def _folder(whose: str, path: Path) -> Iterator[Finding]:
             f"Others than its owner may replace what is in the {whose} folder {path}.",
             f"chmod go-w {path}",
         )
-
-
-def _mode(path: Path) -> int:
-    """Permission bits; none where nothing can be looked at."""
-    try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except (OSError, ValueError):
-        return 0

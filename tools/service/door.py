@@ -29,6 +29,7 @@ from tools.service.counter import Question
 from tools.service.description import description
 from tools.service.forms import Form, forms_for
 from tools.service.journal import Journal
+from tools.service.media_types import liked_best, type_of
 from tools.service.metrics import Metrics
 from tools.service.operations import OPERATIONS, Operation
 from tools.service.patterns import RETRY_KEY_LENGTH_MAX
@@ -211,17 +212,15 @@ class Door:
         return chosen
 
     def _chosen_for(self, content_type: bytes, accepted: bytes) -> tuple[Form, Form]:
-        given = content_type.partition(b";")[0].strip().lower()
         forms = {form.media_type: form for form in (self._json, self._msgpack)}
-        asked = forms.get(given)
+        asked = forms.get(type_of(content_type))
         if asked is None:
             raise InvalidInput(
                 "unknown-media-type",
                 "A body is application/json or application/msgpack.",
                 hint="Say which one with Content-Type.",
             )
-        named = [form for media_type, form in forms.items() if media_type in accepted]
-        return asked, asked if asked in named or not named else named[0]
+        return asked, forms[liked_best(accepted, forms, asked.media_type)]
 
     async def _body(self, request: Request, headers: dict[bytes, bytes]) -> bytes:
         """The body; whoever lets it wait has nothing in hand, or a few could keep all others out.

@@ -16,9 +16,8 @@ import socket
 import ssl
 from collections.abc import Callable, Collection
 
-from tools.processes.descriptors import is_spare
 from tools.service.peers import peer_of
-from tools.service.protocol import Connection, are_too_many
+from tools.service.protocol import Connection
 
 HANDSHAKE_S_MAX = 10.0
 _RETRY_S = 1.0
@@ -81,7 +80,7 @@ class TlsListener:
         connection = self._make()
         connection.peer = peer_of(made)
         others = {connection, *self._connections, *self._shaking}
-        if is_spare(made.fileno()) or are_too_many(others, connection.peer.source):
+        if connection.is_too_many(made.fileno(), others):
             made.close()
             return
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -14,7 +14,7 @@ import uvicorn
 
 from tools.processes.unforeseen import unforeseen
 from tools.service.handshakes import TlsListener
-from tools.service.protocol import IDLE_S_MAX, Connection, close_slow, close_unread
+from tools.service.protocol import IDLE_S_MAX, SOCKETS, Connection, close_slow, close_unread
 
 GRACE_S = 20
 BACKLOG = 1024
@@ -28,13 +28,18 @@ class Servers:
         self._is_stopping = False
 
     async def run(
-        self, application: Any, listening: socket.socket, context: ssl.SSLContext | None
+        self,
+        application: Any,
+        listening: socket.socket,
+        context: ssl.SSLContext | None,
+        *,
+        sockets: int = 1,
     ) -> None:
-        """Answer at one socket until `stop`."""
+        """Answer at one socket until `stop`; it is one of so many of this process."""
         config = uvicorn_config(application)
         config.load()
         config.ssl = context
-        server = _Server(config)
+        server = _Server(config, sockets)
         server.should_exit = self._is_stopping  # told before it was there
         self._servers.append(server)
         await server.serve([listening])
@@ -62,6 +67,10 @@ class Servers:
 class _Server(uvicorn.Server):
     """A server that leaves signals to the service."""
 
+    def __init__(self, config: uvicorn.Config, sockets: int) -> None:
+        super().__init__(config)
+        self._sockets = sockets
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         """None."""
@@ -69,6 +78,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; over TLS with a listener that counts who has not done a handshake yet."""
+        self.lifespan.state[SOCKETS] = self._sockets
         context = self.config.ssl
         if context is None:
             await super().startup(sockets)

@@ -1,6 +1,7 @@
 """The service's own log: one JSON document a line, to standard error.
 
-What may stand in it is listed here and nowhere else: operations, statuses, codes, addresses, times.
+What may stand in it is listed here and nowhere else: operations, statuses, codes, addresses, times,
+and at the start the paths of files with secrets that are open to others.
 No claim, application, reason, token, ticket or value ever does; who asked for what is in the
 ledger. Failures, and what the HTTP server has to say, are written up to a rate, for strangers
 cause them; how many were left out is told. Nobody waits for whoever reads it; see `outlet.py`.
@@ -71,6 +72,14 @@ class Journal:
     def front_not_confined(self) -> None:
         """The kernel does not keep a front from the files of the service's account."""
         self._log.warning("front-not-confined")
+
+    def few_open_files(self, limit: int, wanted: int) -> None:
+        """The system lets this process open fewer files than its connections may need."""
+        self._log.warning("few-open-files", limit=limit, wanted=wanted)
+
+    def open_to_others(self, option: str, path: str) -> None:
+        """A file with a secret, which this option names, may be read by others than its owner."""
+        self._log.warning("open-to-others", option=option, path=path)
 
     def stopping(self) -> None:
         """No more connections are taken."""

@@ -34,6 +34,7 @@ _BY_CODE: Final = {
     "request-too-slow": 408,
     "body-too-large": 413,
     "unknown-media-type": 415,
+    "charset-not-taken": 415,
     "content-encoding-not-taken": 415,
     "wrong-passphrase": 403,
     "wrong-key-file": 403,

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import socket
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -27,7 +28,7 @@ from typing import Any, cast
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from tools.processes.descriptors import is_spare
+from tools.processes.descriptors import is_spare, share
 from tools.service.heads import is_sound
 from tools.service.peers import NOBODY, Peer, peer_of
 from tools.service.upgrades import FRAMING, parser_of_body
@@ -51,6 +52,12 @@ PEER = "credledger.peer"
 """Where the peer stands in the state of a request's scope."""
 ANSWER = "credledger.answer"
 """Where that state has what answers the request in one piece: `Whole` of the replies; not HEAD."""
+_OTHER_NAME = b"RTSP/"
+"""Of the one other protocol whose requests the parser takes for those of HTTP (RFC 7826)."""
+_BEFORE_OTHER = re.compile(rb"[^ ](?= +" + _OTHER_NAME + rb")")
+"""The byte before that name and its blanks, which may be the last one of a target."""
+SOCKETS = "credledger.sockets"
+"""Where the state of an application tells at how many sockets this process is connected to."""
 _NOT_HTTP = "Invalid HTTP request received."
 _UNREADABLE = (
     b"HTTP/1.1 400 Bad Request\r\ncache-control: no-store\r\n"
@@ -89,6 +96,12 @@ class Connection(HttpToolsProtocol):
         """When something came behind an answer that begins no request: uvicorn waits on then."""
         self._unread, self._unread_since = 0, 0.0
         """How many bytes of answers wait for their reader, and since when as many."""
+        self._held = b""
+        """What came last in a head, whose meaning shows once more has come."""
+        self._pieces: list[bytes] = []
+        """What came last of a body."""
+        self._is_in_target = False
+        """Whether what was parsed last was of a target."""
         self._answering: RequestResponseCycle | None = None
         """The request that was begun last; `cycle` is the one that came last."""
         self._common: list[tuple[bytes, bytes]] = []
@@ -106,8 +119,17 @@ class Connection(HttpToolsProtocol):
             self.peer = peer_of(connected)
         finally:
             connected.detach()  # it stays the transport's
-        if is_spare(descriptor) or are_too_many(self.connections, self.peer.source):
+        if self.is_too_many(descriptor, self.connections):
             made.close()
+
+    def is_too_many(self, descriptor: int, connections: Collection[Any]) -> bool:
+        """Whether this one must go, which has that number and is the last of these."""
+        most = share(self.app_state.get(SOCKETS, 1))
+        return (
+            is_spare(descriptor)
+            or (most is not None and len(connections) > most)
+            or are_too_many(connections, self.peer.source)
+        )
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless too much of it has been no body."""
@@ -116,7 +138,7 @@ class Connection(HttpToolsProtocol):
         self._has_advanced = False
         self._unset_keepalive_if_required()
         try:
-            self._parse(data)
+            self._feed(self._held + data)
         except HttpParserError:
             self._end_unreadable()
             return
@@ -126,6 +148,37 @@ class Connection(HttpToolsProtocol):
             self._bytes += len(data)
             if self._bytes > HEAD_BYTES_MAX:
                 self._end(_TOO_LARGE)
+
+    def _feed(self, data: bytes) -> None:
+        """Parse it; `HttpParserError` where a request is of a protocol that the parser hides.
+
+        A name that stands behind a target is the protocol's, and it stands there where the byte
+        before its blanks, parsed alone, was of a target. In a body it may stand anywhere.
+        """
+        self._held, begin = b"", 0
+        # Looked for first, because the expression takes long for all of a body.
+        for found in _BEFORE_OTHER.finditer(data) if _OTHER_NAME in data else ():
+            self._parse(data[begin : found.start()])
+            if self._is_last_of_target(found[0]):
+                raise HttpParserError(_OTHER_NAME)
+            begin = found.end()
+        end = max(begin, _may_begin_other(data))
+        self._parse(data[begin:end])
+        if self.head_since is None:
+            self._parse(data[end:])
+        else:
+            self._held = data[end:]
+        self._hand_on()
+
+    def _is_last_of_target(self, byte: bytes) -> bool:
+        self._is_in_target = False
+        self._parse(byte)
+        return self._is_in_target
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of a target."""
+        super().on_url(url)
+        self._is_in_target = True
 
     def _parse(self, data: bytes) -> None:
         """Whoever asks for another protocol is answered in this one (RFC 9110, section 7.8)."""
@@ -178,24 +231,37 @@ class Connection(HttpToolsProtocol):
         """The head is complete; one beyond the bound is asked of nobody, however it came in.
 
         Nor is one that is not sound. A path counts as it was sent: to others on the way, an escape
-        in it need not be what it stands for.
+        in it need not be what it stands for. Nothing here takes a query, so a target that has one
+        is the path of nothing.
         """
         fields = sum(len(name) + len(value) + _FIELD_BYTES for name, value in self.headers)
         if len(self.url) + fields > HEAD_BYTES_MAX:
             self._end(_TOO_LARGE)
             raise _HeadTooLargeError
-        if not is_sound(self.headers, self.parser.get_http_version()):
+        if not is_sound(self.url, self.headers, self.parser.get_http_version()):
             self._end_unreadable()
             raise _UnsoundHeadError
         super().on_headers_complete()
-        self.scope["path"] = self.scope["raw_path"].decode("ascii")
+        self.scope["path"] = self.url.decode("ascii")
         self.head_since = None
         self._advance()
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a body."""
+        """A piece of a body, which may be one of very many that came together."""
         self._advance()
-        super().on_body(body)
+        self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        """A request came to its end."""
+        self._hand_on()
+        super().on_message_complete()
+
+    def _hand_on(self) -> None:
+        """Add what has come of a body at once: uvicorn copies all of it for each piece."""
+        if self._pieces:
+            body = b"".join(self._pieces)
+            self._pieces.clear()
+            super().on_body(body)
 
     def is_late(self, now: float) -> bool:
         """Whether a head has not come to its end in time, or none has begun.
@@ -291,6 +357,15 @@ class Connection(HttpToolsProtocol):
             cycle.transport.close()
         cycle.on_response()
         return True
+
+
+def _may_begin_other(data: bytes) -> int:
+    """Where `_BEFORE_OTHER` may have begun that is not complete; the end of the data if nowhere."""
+    if data.endswith(b"\n"):
+        return len(data)
+    names = (_OTHER_NAME[:length] for length in range(len(_OTHER_NAME) - 1, 0, -1))
+    name = next((one for one in names if data.endswith(one)), b"")
+    return max(len(data.removesuffix(name).rstrip(b" ")) - 1, 0)
 
 
 def are_too_many(connections: Collection[Any], source: str) -> bool:

@@ -22,6 +22,8 @@ SOURCE_LARGE_MAX = 8
 """Of one address or account, so that no single one can keep all others' out."""
 _ONCE = (b"authorization", b"content-type", b"content-length", b"idempotency-key")
 """Headers of which two would mean different things to different readers."""
+_LIST = b"accept"
+"""The one header that is looked at and has a list."""
 
 
 class ClientGone(Exception):
@@ -34,6 +36,8 @@ def headers_by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes
     for name, value in headers:
         if name in found and name in _ONCE:
             raise InvalidInput("malformed-header", f"{name.decode()} comes more than once.")
+        if name == _LIST and name in found:
+            value = found[name] + b"," + value  # noqa: PLW2901 # two of it are one (RFC 9110, 5.3)
         found[name] = value
     return found
 

@@ -18,6 +18,7 @@ import signal
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ from typing import Any
 import uvloop
 
 from ledger.errors import InvalidInput
-from tools.processes.descriptors import allow
+from tools.file_modes import is_open_to_others
+from tools.processes.descriptors import allow, wanted_for
 from tools.processes.hardening import harden
 from tools.service.callers import Callers
 from tools.service.door import Door
@@ -41,7 +43,7 @@ from tools.service.places import Address, tcp_socket, unix_socket
 from tools.service.protocol import CONNECTIONS_MAX
 from tools.service.seal import Seal
 from tools.service.tls import Tls
-from tools.settings import Settings
+from tools.settings import STANDARD_INPUT, Settings
 
 THREADS = 16
 _SOCKETS = 3
@@ -116,7 +118,7 @@ class Service:
                     await fronts.keep(lines)
                     return
             undoing.pop_all()
-        runs = [self._servers.run(*one) for one in listening]
+        runs = [self._servers.run(*one, sockets=len(listening)) for one in listening]
         if fronts is not None:
             runs.append(fronts.keep(lines))
         works = (
@@ -189,10 +191,15 @@ def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
     """
     service.check()
     harden()
-    allow(_SOCKETS * CONNECTIONS_MAX)
+    connections = _SOCKETS * CONNECTIONS_MAX
+    limit = allow(connections)
     collect_seldom()
     journal = Journal(to_standard_error())
     hand_lines_to(journal.server_said)
+    if limit is not None:
+        journal.few_open_files(limit, wanted_for(connections))
+    for option, path in _open_to_others(settings, service):
+        journal.open_to_others(option, str(path))
     running = Service(settings, service, journal)
     try:
         if unlock:
@@ -201,6 +208,15 @@ def run(settings: Settings, service: ServiceSettings, *, unlock: bool) -> None:
         uvloop.run(_until_signal(running))
     finally:
         running.close()
+
+
+def _open_to_others(settings: Settings, service: ServiceSettings) -> Iterator[tuple[str, Path]]:
+    """The files with secrets that others may read, each with the option that names it."""
+    secret, tls = settings.passphrase_file, service.tls
+    if secret is not None and secret != STANDARD_INPUT and is_open_to_others(Path(secret)):
+        yield "--passphrase-file", Path(secret)
+    if tls is not None and is_open_to_others(tls.key):
+        yield "--certificate-key", tls.key
 
 
 async def _until_signal(running: Service) -> None:

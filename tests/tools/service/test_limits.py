@@ -435,6 +435,24 @@ TWO_TO_READ = (
     HEAD + b"x: a\r\n folded\r\n" + ASKED,
     HEAD + b"authorization : Bearer x\r\n" + ASKED,
     HEAD.replace(b"\r\n", b"\n") + ASKED,
+    *(
+        HEAD.replace(GET.encode(), target) + ASKED
+        for target in (
+            *(b"/v1/credentials/get#/static/x.png", b"/v1/credentials/get?#/x", b"#"),
+            *(b"http://elsewhere.example/v1/credentials/get", b"ftp://x/v1/credentials/get"),
+            *(b"http://u:p@evil.example:1/v1/credentials/get", b"http://x:1", b"x:1", b"*"),
+            *(b"v1/credentials/get", b"?/v1/credentials/get", b"/v1/credentials/get%", b"/%2"),
+            *(b"/v1/credentials/get%0g", b"/v1\\credentials/get", b"/v1/credentials/get?[]"),
+            *(b'/v1/credentials/get"', b"/v1/credentials/get?\xe4", b"/v1/{credentials}/get"),
+        )
+    ),
+    *(
+        HEAD.replace(b" HTTP/", between + b"RTSP/") + ASKED
+        for between in (b" ", b"  ", b"?a=RTSP/1.0 ", b"?aRTSP/ ")
+    ),
+    HEAD.replace(b"HTTP/1.1", b"RTSP/1.0") + ASKED,
+    HEAD.replace(b"HTTP/", b"ICE/") + ASKED,
+    HEAD.replace(b"HTTP/", b"http/") + ASKED,
 )
 ONE_TO_READ = (
     NO_HOST.replace(b"1.1", b"1.0") + ASKED,
@@ -442,7 +460,8 @@ ONE_TO_READ = (
     HEAD + b"Transfer-Encoding: \tChunked \r\n" + ASKED_IN_PIECES,
     HEAD + ASKED.replace(b"25", b"25 "),
     HEAD + ASKED.replace(b"25", b"0" * 30 + b"25"),
-    HEAD.replace(b"/v1", b"http://elsewhere.example/v1") + ASKED,
+    HEAD + b"x: get RTSP/1.0\r\n" + ASKED,
+    HEAD + b'content-length: 47\r\n\r\n{"application":"payroll","reason":"a RTSP/1.0"}',
     HEAD + b"x-http-method-override: DELETE\r\nx-forwarded-for: 192.0.2.7\r\n" + ASKED,
 )
 OTHER_PATHS = (
@@ -455,6 +474,7 @@ OTHER_PATHS = (
     ),
     *("/v1/x/../credentials/get", "/v1/x/%2e%2e/credentials/get", "/v1/./credentials/get"),
     *("/v1/credentials/get%00", "/v1/credentials/get;x", "/v1/credentials/get%3Fx"),
+    *("/v1/credentials/get?", "/v1/credentials/get?x=y", "/v1/credentials/get?a=/RTSP/1.0"),
 )
 
 
@@ -467,10 +487,41 @@ def test_a_head_that_two_readers_read_as_two_is_no_request(service, house):
     assert size_of(house) == size
 
 
+def test_behind_a_front_such_a_head_is_no_request_either(house, tmp_path):
+    """Nor one of another protocol behind others; what is a path of nothing is not there."""
+    size = size_of(house)
+    with running(house, tmp_path, front_processes=1) as service:
+        for asked in TWO_TO_READ:
+            assert statuses(raw(service.address, LIVE + asked + LIVE)) == [200, 400], asked
+        for path in OTHER_PATHS:
+            asked = HEAD.replace(GET.encode(), path.encode()) + ASKED
+            assert statuses(raw(service.address, asked)) == [404], path
+    assert size_of(house) == size
+
+
 def test_what_is_odd_and_means_one_thing_is_answered(service):
-    """Blanks around a value, noughts before a length, another host, and headers of others."""
+    """Blanks around a value, noughts before a length, and headers of others."""
     for asked in ONE_TO_READ:
         assert statuses(raw(service.socket, asked)) == [200], asked
+        assert statuses(raw(service.socket, LIVE + asked)) == [200, 200], asked
+
+
+OF_RTSP = HEAD.replace(b"HTTP/1.1", b"  RTSP/1.0") + ASKED
+NAMES_IT = (
+    HEAD
+    + b'x: t RTSP/1.0\r\ncontent-length: 47\r\n\r\n{"application":"payroll","reason":"t RTSP/1.0"}'
+)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 7])
+def test_a_request_of_another_protocol_is_none_however_it_comes(service, house, step):
+    """Cut anywhere, and behind whatever body; where a value or a field has the name, it is one."""
+    together = NAMES_IT * 2 + OF_RTSP + LIVE
+    with service.client().connected() as made:
+        for begin in range(0, len(together), step):
+            with contextlib.suppress(BrokenPipeError):
+                made.sendall(together[begin : begin + step])
+        assert statuses(all_of(made)) == [200, 200, 400]
 
 
 def test_a_path_is_what_was_sent(service, house):
@@ -622,6 +673,17 @@ def test_a_body_in_many_small_pieces_is_read(service):
     with service.client().connected() as made:
         made.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n" + pieces + b"0\r\n\r\n")
         assert made.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_full_of_the_name_of_another_protocol_is_read(service):
+    """However often it stands there, and wherever the body is cut."""
+    reason = " RTSP/" * 100_000
+    body = json.dumps({"application": "payroll", "reason": reason}).encode()
+    with service.client().connected() as made:
+        begun = time.process_time()
+        made.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
+        assert statuses(made.recv(65536)) == [422]
+        assert time.process_time() - begun < 4
 
 
 def test_one_source_has_a_share_of_the_connections(service, monkeypatch):

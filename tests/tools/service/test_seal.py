@@ -120,7 +120,10 @@ def test_a_systemd_credential_unlocks_where_nothing_else_does(house, tmp_path):
 
 @contextmanager
 def process(house, folder, *more, passphrase=True):
-    """A service in a process of its own; killed at the end if it still runs."""
+    """A service in a process of its own; killed at the end if it still runs.
+
+    `said_first` has the lines of its log until it answers.
+    """
     settings = settings_of(house)
     environment = {
         **{name: value for name, value in os.environ.items() if "CREDLEDGER" not in name},
@@ -137,7 +140,9 @@ def process(house, folder, *more, passphrase=True):
         text=True,
     )
     try:
+        started.said_first = []
         for line in started.stderr:
+            started.said_first.append(json.loads(line))
             if json.loads(line)["event"] == "listening":
                 break
         yield started

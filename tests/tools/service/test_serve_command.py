@@ -8,11 +8,13 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import PASSPHRASE
 from tests.tools.conftest import Cli
+from tests.tools.service.certificates import Authority
 from tests.tools.service.clients import Client
 from tests.tools.service.conftest import furnish, running, settings_of
 from tests.tools.service.test_seal import process
@@ -108,6 +110,38 @@ def test_a_process_that_waits_sealed_is_unsealed_by_the_command(house, cli, tmp_
         told = [json.loads(line)["event"] for line in started.stderr.read().splitlines()]
         assert told[-3:] == ["unsealed", "stopping", "stopped"]
         assert started.wait(30) == 0
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o600])
+def test_files_with_secrets_that_others_may_read_are_told_of(house, tmp_path, mode):
+    """In one line each, and nothing is refused; of files of the owner's alone there is none."""
+    certificate, key = Authority(tmp_path).issue("server", "127.0.0.1")
+    secret = Path(written(tmp_path, PASSPHRASE.encode()))
+    secret.chmod(mode)
+    key.chmod(mode)
+    options = (
+        *("--listen", "127.0.0.1:0", "--front-processes", "0", "--passphrase-file", str(secret)),
+        *("--certificate", str(certificate), "--certificate-key", str(key)),
+    )
+    with process(house, tmp_path, *options, passphrase=False) as started:
+        lines = [one for one in started.said_first if one["event"] == "open-to-others"]
+    told = [(one["level"], one["option"], one["path"]) for one in lines]
+    named = (("--passphrase-file", secret), ("--certificate-key", key))
+    expected = [("warning", option, str(path)) for option, path in named]
+    assert told == (expected if mode != 0o600 else [])
+
+
+def test_a_service_that_nobody_could_unseal_does_not_start(house, tmp_path):
+    """Without a unix socket it has its passphrase, or is refused before it listens."""
+    made = Cli(tmp_path)
+    made.environment = {
+        "CREDLEDGER_STORE": f"sqlite://{house.store_path}",
+        "CREDLEDGER_KEYRING": str(house.keyring_path),
+    }
+    said = ("serve", "--listen", "127.0.0.1:0")
+    assert "--socket" in made.fails(2, "sealed-for-ever", *said)["hint"]
+    secret = written(tmp_path, b"wrong\n")
+    made.fails(6, "wrong-passphrase", *said, "--passphrase-file", secret)
 
 
 @pytest.mark.parametrize("which", ["--listen", "--metrics"])

@@ -140,7 +140,7 @@ def test_whoever_does_no_handshake_counts_from_the_moment_he_connects(
 def test_whoever_would_take_a_spare_file_is_let_go(open_to_all, authority, monkeypatch):
     """Before a handshake, and nothing of him is kept."""
     with monkeypatch.context() as patched:
-        patched.setattr(handshakes, "is_spare", lambda _: True)
+        patched.setattr(protocol, "is_spare", lambda _: True)
         with silent(open_to_all) as made:
             assert made.recv(1) == b""
     assert asked(open_to_all, trusting(authority), mint(int(time.time())))[0] == 200
