@@ -161,18 +161,7 @@ class Watch:
 
 
 def anchors_to_pack(anchors: Anchors) -> Anchored:
-    """Kept heads as they were read; `too-large` where several files make more than a pack holds.
-
-    `witness-without-cosignature` where one was named whose cosignature is under none of them.
-    """
-    lines = [line for note in anchors.notes for line in note.signatures]
-    for witness in anchors.trusted.witnesses:
-        if not any(witness.is_of(line) for line in lines):
-            raise InvalidInput(
-                "witness-without-cosignature",
-                f"No anchor is cosigned by {printable(witness.name)}, who was named as a witness.",
-                hint="Check the key. Give the anchors that it cosigned, or leave the witness out.",
-            )
+    """Kept heads as they were read; `too-large` where several files make more than a pack holds."""
     text = _text(anchors)
     if len(text) > FILE_BYTES_MAX or text.count(b"\n") > FILE_LINES_MAX:
         raise InvalidInput(
@@ -189,8 +178,8 @@ def held_against(
     """The same heads with what each says of the log; `watch` has seen the rows that are packed.
 
     With the code that `log verify --anchors` gives it where one does not hold, and
-    `anchor-of-another-ledger`. `may_be_older` is for an archive, which others may have seen more
-    than.
+    `anchor-of-another-ledger`; then `witness-without-cosignature`. `may_be_older` is for an
+    archive, which others may have seen more than.
     """
     kept = anchored.anchors.of(settled.ledger.id)
     with source.reading() as reading:
@@ -203,8 +192,21 @@ def held_against(
     for one in judgements:
         if one.failed is not None:
             raise _damage(one, one.failed)
+    _require_cosignatures(anchored.anchors)
     within = (one for one in judgements if one.head.size <= settled.head.size)
     return Anchored(anchored.anchors, tuple(within))
+
+
+def _require_cosignatures(anchors: Anchors) -> None:
+    """`witness-without-cosignature` where one was named whose cosignature is under no head."""
+    lines = [line for note in anchors.notes for line in note.signatures]
+    for witness in anchors.trusted.witnesses:
+        if not any(witness.is_of(line) for line in lines):
+            raise InvalidInput(
+                "witness-without-cosignature",
+                f"No anchor is cosigned by {printable(witness.name)}, who was named as a witness.",
+                hint="Check the key. Give the anchors that it cosigned, or leave the witness out.",
+            )
 
 
 def _read_on(source: LogSource, packed: int, size: int, watch: Watch) -> None:

@@ -163,7 +163,8 @@ def test_a_service_ends_while_handshakes_wait(open_to_all):
     began = time.monotonic()
     asyncio.run_coroutine_threadsafe(_stop(open_to_all), open_to_all.loop).result(10)
     for one in waiting:
-        with one:
+        # A reset is an end as well: whoever is let go had said nothing that could be answered.
+        with one, contextlib.suppress(ConnectionResetError):
             assert one.recv(1) == b""
     assert time.monotonic() - began < protocol.HEAD_S_MAX / 2
 
