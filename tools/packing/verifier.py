@@ -1,7 +1,7 @@
 r"""Checks a pack of `credledger audit pack` without the ledger: this one file and `cryptography`.
 
-    python verify.py [DIR] [--ledger-id ID] [--anchors FILE] [--witness KEY]
-                     [--time-stamps NEW-DIR] [--json]
+    python -E verify.py [DIR] [--ledger-id ID] [--anchors FILE] [--witness KEY]
+                        [--time-stamps NEW-DIR] [--json]
 
 It was written from the pages `log-format.md`, `sealing-format.md` and `pack-format.md`, shares no
 line with what writes the log, and believes nothing of a pack that it has not computed:
