@@ -334,16 +334,28 @@ def test_anchors_that_are_too_much_together_are_refused(watched, monkeypatch):
     assert not folder.exists()
 
 
-@in_a_file
-@pytest.mark.skipif(OPENSSL is None, reason="the check is another program's, which is not here")
-def test_stamps_that_are_laid_out_are_checked_by_openssl_as_it_is_told(watched):
+def laid_out(watched):
+    """The only stamp of a pack, laid out in a folder whose name a shell could take for more."""
     watched.keep(*watched.note.signatures, watched.stamp())
     _, folder = watched.pack("one", *watched.trusting)
     out = watched.home / "-B\u00fcr\u00f6 x"
-    found = stamps_check(folder, "--time-stamps", out)
-    (laid,) = found["laid_out"]
+    (laid,) = stamps_check(folder, "--time-stamps", out)["laid_out"]
+    return folder, out, laid
+
+
+@in_a_file
+def test_stamps_are_laid_out_with_what_they_are_of(watched):
+    _, out, laid = laid_out(watched)
     assert (laid["size"], laid["authority"]) == (SIZE + 1, "tsa.example")
     assert sorted(one.name for one in out.iterdir()) == ["1.tsr", "1.txt"]
+
+
+# The program is a part of the system, and no package index has it. Where it is not, what is laid
+# out is still looked at above, and the same stamps are checked by a library when they are packed.
+@in_a_file
+@pytest.mark.skipif(OPENSSL is None, reason="the program openssl is not installed")
+def test_stamps_that_are_laid_out_are_checked_by_openssl_as_it_is_told(watched):
+    folder, out, laid = laid_out(watched)
 
     def asked(root: Path) -> str:
         words = shlex.split(laid["command"].replace("ROOT.pem", shlex.quote(str(root))))

@@ -14,7 +14,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import UnionType
+from types import GenericAlias, UnionType
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin
 
 import msgpack
@@ -109,7 +109,7 @@ def _lenient(kind: Any) -> Any:
     if get_origin(kind) in {Union, UnionType}:
         return functools.reduce(operator.or_, map(_lenient, within))
     if get_origin(kind) is dict:
-        return dict[tuple(map(_lenient, within))]  # type: ignore[misc]
+        return GenericAlias(dict, tuple(map(_lenient, within)))
     return kind
 
 
