@@ -17,7 +17,7 @@ from tools.cli.exposure import exposure
 from tools.cli.moment import within
 from tools.cli.noun import Noun
 from tools.cli.number import NUMBER
-from tools.cli.paging import in_parts, put_pages, say_further
+from tools.cli.paging import Part, in_parts, put_pages, say_further
 from tools.cli.report import report
 from tools.cli.review import review
 from tools.cli.who_can import who_can
@@ -78,7 +78,6 @@ for _part in (export, exposure, pack, questions, report, review, tickets, who_ca
 @click.option("--owner", metavar="CLAIM", help="Whose credentials.")
 @click.option("--app", "application", metavar="ID")
 @click.option("--outcome", type=click.Choice(["granted", "denied", "not-set"]))
-@within
 @in_parts
 @click.option("--unusual", is_flag=True, help="Only reads that break a rule, with the rule.")
 @click.option("--hours", metavar="HH:MM-HH:MM", help="Usual hours; 07:00-19:00 unless told.")
@@ -91,11 +90,7 @@ def access(
     owner: str | None,
     application: str | None,
     outcome: str | None,
-    since: str | None,
-    until: str | None,
-    position: int | None,
-    limit: int,
-    after: int | None,
+    part: Part,
     unusual: bool,
     hours: str | None,
     days: str | None,
@@ -107,7 +102,6 @@ def access(
     A long answer comes in pages. Each is recorded as a question of its own before it is printed,
     with its number of rows and the position behind which it goes on.
     """
-    from tools.asking.moments import stretch_of
     from tools.asking.questions import access_rows, require_known
     from tools.asking.unusual_rules import BULK_DEFAULT, DAYS_DEFAULT, HOURS_DEFAULT, parse_rules
     from tools.retaining import erased_in_answer
@@ -119,11 +113,7 @@ def access(
         "owner": owner,
         "app": application,
         "outcome": outcome,
-        "since": since,
-        "until": until,
-        "position": position,
-        "limit": limit,
-        "after": after,
+        **part.asked(),
         "unusual": unusual or None,
         "hours": hours,
         "days": days,
@@ -147,7 +137,7 @@ def access(
         return run.listing(ACCESS_COLUMNS | told | marks)
 
     with run.asking(partly=not (unusual or self_granted)) as session:
-        stretch = stretch_of(session, since, until, position)
+        stretch = part.stretch(session)
         rows = access_rows(
             session,
             stretch,
@@ -155,16 +145,18 @@ def access(
             owner=owner,
             application=application,
             outcome=outcome,
-            limit=limit or None,
-            after=after,
+            limit=part.rows,
+            after=part.after,
             rules=rules,
             self_granted=self_granted,
         )
         shown = put_pages(run, session, "access", asked, rows, begin)
         unknown = require_known(session, application, stretch, rows=shown.count)
-        erased = erased_in_answer(session, rows=shown.count, limit=limit, since=since, after=after)
+        erased = erased_in_answer(
+            session, rows=shown.count, limit=part.limit, since=part.since, after=part.after
+        )
     shown.listing.end()
-    say_further(shown.count, limit, shown.last)
+    say_further(shown.count, part.limit, shown.last)
     for note in filter(None, (unknown, erased)):
         print_note(note)
 
@@ -180,47 +172,37 @@ def access(
 )
 @click.option("--app", "application", metavar="ID")
 @click.option("--by", metavar="CLAIM", help="Who changed.")
-@within
 @in_parts
 def changes(
     run: Run,
     application: str | None,
     by: str | None,
-    since: str | None,
-    until: str | None,
-    position: int | None,
-    limit: int,
-    after: int | None,
+    part: Part,
 ) -> None:
     """List administration's history, newest first; with --until or --position as of that moment.
 
     A long answer comes in pages. Each is recorded as a question of its own before it is printed,
     with its number of rows and the position behind which it goes on.
     """
-    from tools.asking.moments import stretch_of
     from tools.asking.questions import change_rows, require_known
     from tools.showing.show import print_note
 
     asked: dict[str, object] = {
         "app": application,
         "by": by,
-        "since": since,
-        "until": until,
-        "position": position,
-        "limit": limit,
-        "after": after,
+        **part.asked(),
     }
     with run.asking(partly=True) as session:
-        stretch = stretch_of(session, since, until, position)
+        stretch = part.stretch(session)
         rows = change_rows(
-            session, stretch, application=application, by=by, limit=limit or None, after=after
+            session, stretch, application=application, by=by, limit=part.rows, after=part.after
         )
         shown = put_pages(
             run, session, "changes", asked, rows, lambda _: run.listing(CHANGES_COLUMNS)
         )
         unknown = require_known(session, application, stretch, rows=shown.count)
     shown.listing.end()
-    say_further(shown.count, limit, shown.last)
+    say_further(shown.count, part.limit, shown.last)
     if unknown is not None:
         print_note(unknown)
 
@@ -234,15 +216,10 @@ def changes(
     answers='[{"position", "recorded_at", "event", "source", "issuer", "caller", "count",'
     ' "reasons": {code: number}}]',
 )
-@within
 @in_parts
 def tokens(
     run: Run,
-    since: str | None,
-    until: str | None,
-    position: int | None,
-    limit: int,
-    after: int | None,
+    part: Part,
 ) -> None:
     """List tokens that were refused, and why, newest first; of a moment as `audit access` is.
 
@@ -250,24 +227,19 @@ def tokens(
     minute: those that nobody it trusts signed, and those that were shown again in that minute. What
     such a token says of anybody is not recorded there.
     """
-    from tools.asking.moments import stretch_of
     from tools.asking.questions import refused_rows
 
     asked: dict[str, object] = {
-        "since": since,
-        "until": until,
-        "position": position,
-        "limit": limit,
-        "after": after,
+        **part.asked(),
     }
     with run.asking(partly=True) as session:
-        stretch = stretch_of(session, since, until, position)
-        rows = refused_rows(session, stretch, limit=limit or None, after=after)
+        stretch = part.stretch(session)
+        rows = refused_rows(session, stretch, limit=part.rows, after=part.after)
         shown = put_pages(
             run, session, "tokens", asked, rows, lambda _: run.listing(TOKENS_COLUMNS)
         )
     shown.listing.end()
-    say_further(shown.count, limit, shown.last)
+    say_further(shown.count, part.limit, shown.last)
 
 
 @command(

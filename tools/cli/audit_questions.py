@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from tools.cli.command import Run, command
-from tools.cli.moment import within
-from tools.cli.paging import in_parts, put_pages, say_further
+from tools.cli.paging import Part, in_parts, put_pages, say_further
 
 QUESTIONS_COLUMNS = {
     "position": "Position",
@@ -35,16 +34,11 @@ QUESTIONS_COLUMNS = {
     metavar="WHO",
     help="Who asked: operator, auditor, one of them as auditor:2, or a claim.",
 )
-@within
 @in_parts
 def questions(
     run: Run,
     by: str | None,
-    since: str | None,
-    until: str | None,
-    position: int | None,
-    limit: int,
-    after: int | None,
+    part: Part,
 ) -> None:
     """List who asked the history what, newest first; of a moment as `audit access` is.
 
@@ -52,22 +46,17 @@ def questions(
     well, behind what it lists: the next one shows it. What was asked of an archive, or where
     nothing could be recorded, is not in it.
     """
-    from tools.asking.moments import stretch_of
     from tools.asking.questions import asked_rows
 
     asked: dict[str, object] = {
         "by": by,
-        "since": since,
-        "until": until,
-        "position": position,
-        "limit": limit,
-        "after": after,
+        **part.asked(),
     }
     with run.asking(partly=True) as session:
-        stretch = stretch_of(session, since, until, position)
-        rows = asked_rows(session, stretch, by=by, limit=limit or None, after=after)
+        stretch = part.stretch(session)
+        rows = asked_rows(session, stretch, by=by, limit=part.rows, after=part.after)
         shown = put_pages(
             run, session, "questions", asked, rows, lambda _: run.listing(QUESTIONS_COLUMNS)
         )
     shown.listing.end()
-    say_further(shown.count, limit, shown.last)
+    say_further(shown.count, part.limit, shown.last)

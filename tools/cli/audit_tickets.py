@@ -6,8 +6,7 @@ import click
 
 from projections.ticket_states import STATES
 from tools.cli.command import Run, command
-from tools.cli.moment import within
-from tools.cli.paging import in_parts, put_pages, say_further
+from tools.cli.paging import Part, in_parts, put_pages, say_further
 
 TICKETS_COLUMNS = {
     "position": "Position",
@@ -35,18 +34,13 @@ TICKETS_COLUMNS = {
 @click.option("--user", metavar="CLAIM", help="Whose it was, or who brought it.")
 @click.option("--app", "application", metavar="ID")
 @click.option("--state", type=click.Choice(STATES), help="What became of it.")
-@within
 @in_parts
 def tickets(
     run: Run,
     user: str | None,
     application: str | None,
     state: str | None,
-    since: str | None,
-    until: str | None,
-    position: int | None,
-    limit: int,
-    after: int | None,
+    part: Part,
 ) -> None:
     """List tickets with what became of them, newest first; of a moment as `audit access` is.
 
@@ -55,7 +49,6 @@ def tickets(
     (not-issued), have lines of their own. A ticket belongs to a range if its issue or its end lies
     in it; those that were issued before the range come last.
     """
-    from tools.asking.moments import stretch_of
     from tools.asking.questions import require_known, ticket_rows
     from tools.retaining import erased_in_answer
     from tools.showing.show import print_note
@@ -64,29 +57,27 @@ def tickets(
         "user": user,
         "app": application,
         "state": state,
-        "since": since,
-        "until": until,
-        "position": position,
-        "limit": limit,
-        "after": after,
+        **part.asked(),
     }
     with run.asking(partly=True) as session:
-        stretch = stretch_of(session, since, until, position)
+        stretch = part.stretch(session)
         rows = ticket_rows(
             session,
             stretch,
             user=user,
             application=application,
             state=state,
-            limit=limit or None,
-            after=after,
+            limit=part.rows,
+            after=part.after,
         )
         shown = put_pages(
             run, session, "tickets", asked, rows, lambda _: run.listing(TICKETS_COLUMNS)
         )
         unknown = require_known(session, application, stretch, rows=shown.count)
-        erased = erased_in_answer(session, rows=shown.count, limit=limit, since=since, after=after)
+        erased = erased_in_answer(
+            session, rows=shown.count, limit=part.limit, since=part.since, after=part.after
+        )
     shown.listing.end()
-    say_further(shown.count, limit, shown.last)
+    say_further(shown.count, part.limit, shown.last)
     for note in filter(None, (unknown, erased)):
         print_note(note)

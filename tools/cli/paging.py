@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tools.cli.moment import within
 from tools.cli.number import COUNT, NUMBER
 
 if TYPE_CHECKING:
+    from projections.stretch import Stretch
     from tools.cli.command import Run
     from tools.showing.listing import Listing
     from tools.wiring import Session
 
 LIMIT_DEFAULT = 100
 _Function = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The range of history that is asked about, and which part of a long answer is wanted."""
+
+    since: str | None
+    until: str | None
+    position: int | None
+    limit: int
+    after: int | None
+
+    @property
+    def rows(self) -> int | None:
+        """How many at most; None is all."""
+        return self.limit or None
+
+    def asked(self) -> dict[str, object]:
+        """The same as it is recorded of a question."""
+        return asdict(self)
+
+    def stretch(self, session: Session) -> Stretch:
+        """The range; see `stretch_of`."""
+        from tools.asking.moments import stretch_of
+
+        return stretch_of(session, self.since, self.until, self.position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +81,28 @@ def put_pages(
 
 
 def in_parts(function: _Function) -> _Function:
-    """`--limit` and `--after`: the newest rows, and those before them."""
-    function = click.option(
+    """The options of a list's range, `--limit` and `--after`; the command takes them as `part`."""
+
+    @functools.wraps(function)
+    def parted(
+        *given: Any,
+        since: str | None,
+        until: str | None,
+        position: int | None,
+        limit: int,
+        after: int | None,
+        **others: Any,
+    ) -> Any:
+        return function(*given, part=Part(since, until, position, limit, after), **others)
+
+    parted = click.option(
         "--after", type=NUMBER, metavar="POSITION", help="Go on behind this row."
-    )(function)
-    return click.option(
-        "--limit", type=COUNT, default=LIMIT_DEFAULT, help="0 is all; 100 unless told."
-    )(function)
+    )(parted)
+    return within(
+        click.option(
+            "--limit", type=COUNT, default=LIMIT_DEFAULT, help="0 is all; 100 unless told."
+        )(parted)
+    )
 
 
 def say_further(count: int, limit: int, last: int | None) -> None:

@@ -6,8 +6,7 @@ import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
-from tools.cli.moment import within
-from tools.cli.paging import LIMIT_DEFAULT, in_parts, say_further
+from tools.cli.paging import LIMIT_DEFAULT, Part, in_parts, say_further
 
 REVIEW_COLUMNS = {
     "position": "Position",
@@ -35,18 +34,8 @@ REVIEW_COLUMNS = {
 )
 @click.option("--note", metavar="TEXT", help="What was found; is recorded.")
 @click.option("--list", "listed", is_flag=True, help="List the reviews so far, newest first.")
-@within
 @in_parts
-def review(
-    run: Run,
-    note: str | None,
-    listed: bool,
-    since: str | None,
-    until: str | None,
-    position: int | None,
-    limit: int,
-    after: int | None,
-) -> None:
+def review(run: Run, note: str | None, listed: bool, part: Part) -> None:
     """Sign off a review of all attempts to read since the last one.
 
     --until says up to when they were reviewed. With --list, which reviews were signed off by then;
@@ -55,35 +44,25 @@ def review(
     from tools.asking.reviewing import checked_note, sign_off
 
     if listed and note is None:
-        _list(run, since, until, position, limit, after)
+        _list(run, part)
         return
-    of_list = (since, position, after, run.archive) != (None,) * 4 or limit != LIMIT_DEFAULT
-    if listed or of_list or until is None or note is None:
+    of_list = part != Part(None, part.until, None, LIMIT_DEFAULT, None) or run.archive is not None
+    if listed or of_list or part.until is None or note is None:
         raise InvalidInput(
             "review-what",
             "Give --until and --note to sign off, or --list, which takes no note.",
         )
     checked_note(note)
     with run.session(operator=False) as session:
-        document = sign_off(session, run.acting(), until, note)
+        document = sign_off(session, run.acting(), part.until, note)
     run.print(document)
 
 
-def _list(
-    run: Run,
-    since: str | None,
-    until: str | None,
-    position: int | None,
-    limit: int,
-    after: int | None,
-) -> None:
-    from tools.asking.moments import stretch_of
+def _list(run: Run, part: Part) -> None:
     from tools.asking.reviewing import review_rows
 
-    asked = {"since": since, "until": until, "position": position, "limit": limit, "after": after}
     with run.asking() as session:
-        stretch = stretch_of(session, since, until, position)
-        rows = review_rows(session, stretch, limit=limit or None, after=after)
-        run.record(session, "review --list", asked, len(rows))
+        rows = review_rows(session, part.stretch(session), limit=part.rows, after=part.after)
+        run.record(session, "review --list", part.asked(), len(rows))
     run.print(rows, REVIEW_COLUMNS)
-    say_further(len(rows), limit, rows[-1]["position"] if rows else None)
+    say_further(len(rows), part.limit, rows[-1]["position"] if rows else None)
