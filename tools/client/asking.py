@@ -35,6 +35,7 @@ WAIT_S_MAX = 10.0
 _SLOWED = 429
 """More was asked than the caller's share, and nothing was done."""
 _BUSY = {_SLOWED, 503}
+_HUNG_UP = httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError
 _UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}
 """What OpenSSL says of certificates whose chain leads to none that is trusted (its `X509_V_ERR_`
 numbers)."""
@@ -268,7 +269,7 @@ def _unreachable(error: Exception, server: Server) -> Unavailable:
     why = cause.strerror if cause is not None and cause.strerror else ""
     if isinstance(error, httpx.TimeoutException):
         why = "it did not answer in time"
-    if isinstance(error, httpx.RemoteProtocolError):
+    if isinstance(error, _HUNG_UP):  # in order or by a reset, as it happens to be seen
         why = "it ended the connection without an answer"
     told = f" ({why})" if why else ""
     if isinstance(cause, PermissionError) and server.socket is not None:
@@ -286,8 +287,7 @@ def _unreachable(error: Exception, server: Server) -> Unavailable:
 
 def _is_cut_off(error: Exception) -> bool:
     """Whether somebody was there, and hung up."""
-    hung_up = httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError
-    return isinstance(error, hung_up) or _cause(error, ssl.SSLError) is not None
+    return isinstance(error, _HUNG_UP) or _cause(error, ssl.SSLError) is not None
 
 
 def _not_trusted(error: ssl.SSLCertVerificationError) -> Unavailable:

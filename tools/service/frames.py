@@ -23,8 +23,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from tools.service.connections import CONNECTIONS_MAX
 from tools.service.forms import BODY_BYTES_MAX
-from tools.service.protocol import CONNECTIONS_MAX, HEAD_BYTES_MAX
+from tools.service.protocol import HEAD_BYTES_MAX
 
 ASKED_BYTES_MAX = BODY_BYTES_MAX + 2 * HEAD_BYTES_MAX
 ASKED_MAX = 2 * CONNECTIONS_MAX

@@ -13,8 +13,9 @@ from typing import Any, Protocol, cast
 import uvicorn
 
 from tools.processes.unforeseen import unforeseen
+from tools.service.connections import close_slow, close_unread
 from tools.service.handshakes import TlsListener
-from tools.service.protocol import IDLE_S_MAX, SOCKETS, Connection, close_slow, close_unread
+from tools.service.protocol import IDLE_S_MAX, SOCKETS, Connection
 
 GRACE_S = 20
 BACKLOG = 1024

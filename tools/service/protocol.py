@@ -2,8 +2,8 @@
 
 The parser keeps whatever is no body until it is complete, so that is bounded in bytes as they come
 in: a head, and what may stand between and behind the pieces of a body. A head is bounded in time
-as well, by a look at all connections once a second (`close_slow`). Fields behind a body are dropped
-(RFC 9110, section 6.5): whoever looks at heads on the way here has not seen them.
+as well, by a look at all connections once a second (`connections.py`). Fields behind a body are
+dropped (RFC 9110, section 6.5): whoever looks at heads on the way here has not seen them.
 
 What cannot be read is answered in its turn, or not at all: a client that has sent one request
 behind the other takes the first answer for the first one's.
@@ -21,14 +21,14 @@ import asyncio
 import functools
 import re
 import socket
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tools.processes.descriptors import is_spare, share
+from tools.service.connections import are_too_many
 from tools.service.heads import is_sound
 from tools.service.peers import NOBODY, Peer, peer_of
 from tools.service.upgrades import FRAMING, parser_of_body
@@ -41,13 +41,8 @@ _OF_CONNECTION = (b"connection", b"proxy-connection")
 HEAD_S_MAX = 10.0
 UNREAD_S_MAX = 30.0
 """How long nothing of an answer may be taken."""
-UNREAD_BYTES_MAX = 64 << 20
-"""Of all answers of a process that wait to be taken."""
 IDLE_S_MAX = 30
 """Between an answer and the next request."""
-CONNECTIONS_MAX = 2000
-SOURCE_CONNECTIONS_MAX = 500
-"""Of one address or account, so that no single one can keep all others out."""
 PEER = "credledger.peer"
 """Where the peer stands in the state of a request's scope."""
 ANSWER = "credledger.answer"
@@ -366,41 +361,3 @@ def _may_begin_other(data: bytes) -> int:
     names = (_OTHER_NAME[:length] for length in range(len(_OTHER_NAME) - 1, 0, -1))
     name = next((one for one in names if data.endswith(one)), b"")
     return max(len(data.removesuffix(name).rstrip(b" ")) - 1, 0)
-
-
-def are_too_many(connections: Collection[Any], source: str) -> bool:
-    """Whether the last one of these, which came from this source, must go."""
-    alike = sum(1 for one in connections if one.peer.source == source)
-    return len(connections) > CONNECTIONS_MAX or alike > SOURCE_CONNECTIONS_MAX
-
-
-def close_slow(connections: set[Any], now: float) -> None:
-    """Close the connections on which no head has come to its end, or begun, in time.
-
-    Where nothing of an answer is taken any more, closing would wait for that, so they are cut off.
-    """
-    for connection in list(connections):
-        if connection.is_unread(now):
-            connection.transport.abort()
-        elif connection.is_late(now):
-            connection.transport.close()
-
-
-def close_unread(connections: Iterable[Any]) -> None:
-    """Cut connections off until no more waits to be taken than may.
-
-    Those go first whose source lets most wait, and of them those that let most wait each.
-    """
-    looked_at = ((one, one.transport.get_write_buffer_size()) for one in connections)
-    waiting = {one: count for one, count in looked_at if count}
-    total = sum(waiting.values())
-    if total <= UNREAD_BYTES_MAX:
-        return
-    of_source: Counter[str] = Counter()
-    for one, count in waiting.items():
-        of_source[one.peer.source] += count
-    order = sorted(waiting, key=lambda one: (of_source[one.peer.source], waiting[one]))
-    while total > UNREAD_BYTES_MAX:
-        one = order.pop()
-        one.transport.abort()
-        total -= waiting[one]

@@ -31,6 +31,7 @@ from tools.file_modes import is_open_to_others
 from tools.processes.descriptors import allow, wanted_for
 from tools.processes.hardening import harden
 from tools.service.callers import Callers
+from tools.service.connections import CONNECTIONS_MAX
 from tools.service.door import Door
 from tools.service.exposition import Exposition
 from tools.service.fronts import Fronts
@@ -40,7 +41,6 @@ from tools.service.metrics import Metrics
 from tools.service.outlet import to_standard_error
 from tools.service.pauses import collect_seldom, keep_what_is_there
 from tools.service.places import Address, tcp_socket, unix_socket
-from tools.service.protocol import CONNECTIONS_MAX
 from tools.service.seal import Seal
 from tools.service.tls import Tls
 from tools.settings import STANDARD_INPUT, Settings

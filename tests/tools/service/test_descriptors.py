@@ -21,8 +21,8 @@ from tests.tools.service.test_callers import now, trust
 from tests.tools.service.test_fronts import listening_of
 from tests.tools.service.test_seal import process
 from tools.processes.descriptors import SPARE, allow, is_spare, share
+from tools.service.connections import CONNECTIONS_MAX
 from tools.service.http_server import hand_faults_to
-from tools.service.protocol import CONNECTIONS_MAX
 
 GET = "/v1/credentials/get"
 PAYROLL = {"application": "payroll"}

@@ -19,7 +19,7 @@ from tests.tools.service.conftest import furnish, running
 from tests.tools.service.test_callers import trust
 from tests.tools.service.test_fronts import wait_until
 from tests.tools.service.test_load import Held
-from tools.service import fronts
+from tools.service import front_line
 from tools.service.forms import BODY_BYTES_MAX
 from tools.service.frames import ASKED_MAX, Asked, Frames, Ready, Rest, ToFront, Wanted, frame
 from tools.service.protocol import HEAD_BYTES_MAX
@@ -49,7 +49,7 @@ class TakenOver:
         self.end.settimeout(5)
         self.process = subprocess.Popen(["/bin/sleep", "60"])
         made = self._loop.create_connection(
-            lambda: fronts._Line(self.process, honest._door, honest._journal), sock=ours
+            lambda: front_line.Line(self.process, honest._door, honest._journal), sock=ours
         )
         _, self.line = asyncio.run_coroutine_threadsafe(made, self._loop).result(30)
 
@@ -245,10 +245,10 @@ def test_a_body_is_wanted_of_those_who_are_known_and_taken_once(taken_over):
 
 def test_a_body_that_never_comes_is_not_waited_for_for_ever(taken_over, monkeypatch):
     """A front that does what it should says so before; nobody is left behind one that ends."""
-    monkeypatch.setattr(fronts, "_REST_S", 0.1)
+    monkeypatch.setattr(front_line, "_REST_S", 0.1)
     assert begin(taken_over) == Wanted(1)
     assert code_of(taken_over.answers(1)[0]) == "request-too-slow"
-    monkeypatch.setattr(fronts, "_REST_S", 60)
+    monkeypatch.setattr(front_line, "_REST_S", 60)
     assert begin(taken_over) == Wanted(1)
     taken_over.end.close()
     wait_until(lambda: taken_over.line.ended.is_set() and not taken_over.line._tasks)

@@ -26,7 +26,7 @@ from tests.tools.service.conftest import VALUES, furnish, running, settings_of
 from tests.tools.service.test_callers import ALICE, trust
 from tests.tools.service.test_load import Held, Load, granted_positions
 from tests.tools.service.test_seal import process
-from tools.service import fronts, reading
+from tools.service import front_line, fronts, reading
 from tools.service.forms import BODY_BYTES_MAX
 from tools.service.frames import (
     ASKED_BYTES_MAX,
@@ -197,7 +197,7 @@ def test_another_front_is_started_where_one_ends(fronted):
 
 def test_a_front_that_hangs_is_ended_and_another_one_started(file, tmp_path, monkeypatch):
     """It keeps its connections and answers none; the log tells of it."""
-    monkeypatch.setattr(fronts, "LOOK_S", 0.1)
+    monkeypatch.setattr(front_line, "LOOK_S", 0.1)
     with running(file, tmp_path, front_processes=1) as service:
         first = front_of(service)
         alice = service.stranger(token())
@@ -214,15 +214,15 @@ def test_a_front_that_hangs_is_ended_and_another_one_started(file, tmp_path, mon
 
 def test_a_front_that_has_nothing_to_do_is_left_alone(file, tmp_path, monkeypatch):
     """It says that it is there whenever it is looked for."""
-    monkeypatch.setattr(fronts, "LOOK_S", 0.05)
+    monkeypatch.setattr(front_line, "LOOK_S", 0.05)
     looked = []
-    honest = fronts._Line._look_for_it
+    honest = front_line.Line._look_for_it
 
     def look(line):
         looked.append(line._silent)
         honest(line)
 
-    monkeypatch.setattr(fronts._Line, "_look_for_it", look)
+    monkeypatch.setattr(front_line.Line, "_look_for_it", look)
     with running(file, tmp_path, front_processes=1) as service:
         first = front_of(service)
         wait_until(lambda: len(looked) >= 20)
@@ -433,7 +433,7 @@ def test_a_front_says_what_is_no_http(fronted):
 
 def test_a_front_that_does_not_stop_is_ended(file, tmp_path, monkeypatch):
     """One that the system has stopped does not keep the service from its end."""
-    monkeypatch.setattr(fronts, "STOP_S", 0.5)
+    monkeypatch.setattr(front_line, "STOP_S", 0.5)
     with running(file, tmp_path, front_processes=1) as service:
         (line,) = service.service._fronts._lines
         os.kill(line._process.pid, signal.SIGSTOP)

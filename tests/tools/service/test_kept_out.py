@@ -15,8 +15,8 @@ from tests.tools.service.test_callers import now, trust
 from tests.tools.service.test_front_taken_over import verifying_nothing
 from tests.tools.service.test_fronts import wait_until
 from tools.processes.descriptors import allow
-from tools.service import door, protocol
-from tools.service.protocol import SOURCE_CONNECTIONS_MAX
+from tools.service import connections, door
+from tools.service.connections import SOURCE_CONNECTIONS_MAX
 from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, LARGE_MAX, SOURCE_LARGE_MAX
 
 GET = "/v1/credentials/get"
@@ -246,13 +246,13 @@ def test_answers_that_are_not_taken_are_bounded_in_all(itself, monkeypatch):
         for _ in range(3):
             held.enter_context(unread(local))
         wait_until(lambda: sum(map(bool, waiting(itself)[account])) == 3)
-        monkeypatch.setattr(protocol, "UNREAD_BYTES_MAX", sum(waiting(itself)["127.0.0.1"]))
+        monkeypatch.setattr(connections, "UNREAD_BYTES_MAX", sum(waiting(itself)["127.0.0.1"]))
         wait_until(lambda: not sum(waiting(itself)[account]))
         assert sum(waiting(itself)["127.0.0.1"])
         assert local.ok(GET, PAYROLL)["fields"]
         held.enter_context(unread(local))
         wait_until(lambda: sum(waiting(itself)[account]))
-        monkeypatch.setattr(protocol, "UNREAD_BYTES_MAX", 0)
+        monkeypatch.setattr(connections, "UNREAD_BYTES_MAX", 0)
         wait_until(lambda: not sum(map(sum, waiting(itself).values())))
         assert local.ok(GET, PAYROLL)["fields"]
         assert stranger.send("GET", "/health/live").status == 200

@@ -17,7 +17,7 @@ import pytest
 from ledger.errors import InvalidInput
 from tests.tools.service.clients import JSON, MSGPACK, raw
 from tests.tools.service.conftest import VALUES, furnish, running
-from tools.service import protocol
+from tools.service import connections, protocol
 from tools.service.bodies import ApplyApplications, Get, PreviewRestore, Receipt
 from tools.service.forms import BODY_BYTES_MAX, forms_for
 from tools.service.http_server import ServerLines
@@ -688,7 +688,7 @@ def test_a_body_full_of_the_name_of_another_protocol_is_read(service):
 
 def test_one_source_has_a_share_of_the_connections(service, monkeypatch):
     """Who holds as many as one may gets no more, and others still do."""
-    monkeypatch.setattr(protocol, "SOURCE_CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(connections, "SOURCE_CONNECTIONS_MAX", 3)
     held = [service.stranger() for _ in range(3)]
     assert all(one.send("GET", "/health/live").status == 200 for one in held)
     with held[0].connected() as more:

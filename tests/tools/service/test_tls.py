@@ -21,7 +21,7 @@ from tests.tools.service.conftest import VALUES, furnish, running
 from tests.tools.service.test_callers import ALICE, trust
 from tools.certificates import PEM_BYTES_MAX
 from tools.client import AsyncClient, Client, Server
-from tools.service import handshakes, protocol
+from tools.service import connections, handshakes, protocol
 from tools.service.places import Address
 from tools.service.server import ServiceSettings
 from tools.service.tls import Tls
@@ -121,7 +121,7 @@ def test_whoever_does_no_handshake_counts_from_the_moment_he_connects(
     open_to_all, authority, monkeypatch
 ):
     """One source has its share of connections in all, and others still get in."""
-    monkeypatch.setattr(protocol, "SOURCE_CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(connections, "SOURCE_CONNECTIONS_MAX", 3)
     context, token = trusting(authority), mint(int(time.time()))
     for _ in range(5):
         assert asked(open_to_all, context, token)[0] == 200
@@ -148,7 +148,7 @@ def test_whoever_would_take_a_spare_file_is_let_go(open_to_all, authority, monke
 
 def test_a_handshake_must_come_to_its_end_in_time(open_to_all, authority, monkeypatch):
     """Whoever lets it wait is let go, and leaves room for another."""
-    monkeypatch.setattr(protocol, "SOURCE_CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(connections, "SOURCE_CONNECTIONS_MAX", 2)
     monkeypatch.setattr(handshakes, "HANDSHAKE_S_MAX", 0.2)
     with silent(open_to_all) as made, silent(open_to_all) as other:
         other.sendall(b"\x16\x03\x01")

@@ -24,7 +24,7 @@ from tests.test_docs import REFERENCE
 from tests.tools.service.clients import Client
 from tests.tools.service.conftest import VALUES, furnish
 from tools.cli.main import program
-from tools.service.fronts import STOP_S
+from tools.service.front_line import STOP_S
 from tools.service.places import parse_address
 from tools.settings import OPTION_OF, SYSTEMD_CREDENTIALS, sqlite_path
 from tools.unsealing import hand_over

@@ -19,7 +19,7 @@ from tests.tools.service.clients import Client
 from tests.tools.service.conftest import VALUES, furnish, running
 from tests.tools.service.test_callers import trust
 from tests.tools.service.test_seal import process
-from tools.service import protocol
+from tools.service import connections, protocol
 from tools.service.exposition import PAGES_AT_ONCE
 from tools.service.outlet import LINES_MAX, Outlet, to_descriptor
 from tools.service.places import Address
@@ -206,7 +206,7 @@ def test_a_slow_head_is_cut_off_where_metrics_are(watched, monkeypatch):
 
 
 def test_one_source_has_a_share_of_the_connections_where_metrics_are(watched, monkeypatch):
-    monkeypatch.setattr(protocol, "SOURCE_CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(connections, "SOURCE_CONNECTIONS_MAX", 3)
     held = [watcher(*watched) for _ in range(3)]
     assert all(one.send("GET", "/metrics").status == 200 for one in held)
     with watcher(*watched).connected() as more:
