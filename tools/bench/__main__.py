@@ -58,9 +58,8 @@ def main(runs: int, events: int, store: str | None, out: Path) -> None:
         measured = [line for place in found for line in lines(place, runs)]
         facts = [help_fact(runs)]
         for place in found:
-            facts.extend(_grown_facts(place, events))
-            facts.extend(list(walking_facts(place, facts)))
-            facts.extend(_beside_facts(place, runs))
+            ours = [*_grown_facts(place, events), *_beside_facts(place, runs)]
+            facts.extend((*ours, *walking_facts(place, ours)))
     console = Console(width=160)
     console.print(f"{machine()}; {engines}; {versions()}; medians of {runs}")
     for table in (lines_table(measured), sizes_table(facts), facts_table(facts)):
