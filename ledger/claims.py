@@ -12,7 +12,8 @@ Whether another issuer's values are casefolded too only the log knows: see `Issu
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+
+import msgspec
 
 from ledger.errors import InvalidInput
 
@@ -22,8 +23,7 @@ OWNER_TYPES = ("user", "service")
 CLAIM_LENGTH_MAX = 1024
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, order=True):
     """One canonical claim; made by `parse_claim` only."""
 
     issuer: str

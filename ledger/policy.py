@@ -13,9 +13,11 @@ would get: by the claims presented at issue and the rules at the redemption.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import force_setattr, replace
 
 from ledger.aggregates.application import Application
 from ledger.aggregates.issuers import NO_ISSUERS, Issuers
@@ -44,8 +46,7 @@ class Verb(Enum):
     READ_HISTORY = "read the access history"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Somebody on whose behalf the ledger is asked, with everything known of them."""
 
     claim: Claim
@@ -57,7 +58,7 @@ class Caller:
 
     def __post_init__(self) -> None:
         # Callers are kept and compared, so whatever sequence was given is made one that can be.
-        object.__setattr__(self, "groups", tuple(self.groups))
+        force_setattr(self, "groups", tuple(self.groups))
 
     def __hash__(self) -> int:
         """Of the caller's own claim, which is what tells callers apart."""
@@ -76,8 +77,7 @@ class Caller:
         return replace(self, claim=claim, groups=tuple(dict.fromkeys(groups)))
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """Yes or no, through which claim, and why as a stable code."""
 
     allowed: bool

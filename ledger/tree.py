@@ -12,8 +12,9 @@ both cost O(log size), so a writer never holds more of the tree than its right e
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import sha256 as _sha256
+
+import msgspec
 
 HASH_BYTES = 32
 LEAF_PREFIX, NODE_PREFIX = b"\x00", b"\x01"
@@ -35,8 +36,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return _sha256(NODE_PREFIX + left + right).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Frontier:
+class Frontier(msgspec.Struct, frozen=True):
     """The right edge of a tree of `size` leaves."""
 
     size: int = 0

@@ -7,7 +7,7 @@ view only points; whether a record answers the question is decided by its own co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ledger.aggregates.access import Access
 from ledger.aggregates.recorded import Recorded
@@ -21,8 +21,7 @@ from projections.streams import position_at
 from projections.view import Serving
 
 
-@dataclass(frozen=True, slots=True)
-class AccessQuestion:
+class AccessQuestion(msgspec.Struct, frozen=True):
     """What is asked for, in canonical form; None is no condition."""
 
     user: str | None = None

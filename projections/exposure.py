@@ -16,8 +16,9 @@ As of a moment, neither reads nor versions that came later are looked at.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+import msgspec
 
 from ledger.aggregates.access import Access
 from ledger.aggregates.mapping import CredentialDeleted, CredentialRestored, mapping_from
@@ -44,8 +45,7 @@ class Span(NamedTuple):
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(msgspec.Struct, frozen=True):
     """Whose exposure is asked for, from some position on, and as of which."""
 
     claim: str
@@ -85,14 +85,13 @@ class Person:
         return [Span(bytes(row[0]), bytes(row[1]), *row[2:]) for row in found]
 
 
-@dataclass(slots=True)
-class Versions:
+class Versions(msgspec.Struct):
     """The versions of one mapping's values, as its stream tells them."""
 
-    began: list[tuple[int, int]] = field(default_factory=list)
+    began: list[tuple[int, int]] = msgspec.field(default_factory=list)
     """Position and version of each, oldest first."""
     is_set: bool = False
-    _origins: dict[int, int] = field(default_factory=dict)
+    _origins: dict[int, int] = msgspec.field(default_factory=dict)
 
     def see(self, recorded: Recorded) -> None:
         """Fold one event of the stream."""
@@ -118,8 +117,7 @@ class Versions:
         return list(zip([span.first - 1, *edges], [*edges, span.last], strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Exposure:
+class Exposure(msgspec.Struct, frozen=True):
     """Turns spans into what was seen."""
 
     mapper: EventMapper

@@ -25,9 +25,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+import msgspec
 
 from ledger.aggregates.access import Access, AccessGranted
 from ledger.aggregates.recorded import Recorded
@@ -66,8 +67,7 @@ class Severity(Enum):
     MEDIUM = (3, "Medium")
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """One row that opened, as the functions below see it."""
 
     recorded: Recorded
@@ -86,8 +86,7 @@ About = Callable[[Told], dict[str, Any]]
 """What a class asks for besides what all classes have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(msgspec.Struct, frozen=True):
     """What a topic is in OCSF."""
 
     ocsf: Class

@@ -9,17 +9,17 @@ what one walk over all of them tells.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 
-@dataclass(slots=True)
-class Rechecked:
+
+class Rechecked(msgspec.Struct):
     """Accesses that were decided again, and what came of it."""
 
     checked: int = 0
-    wrong: list[dict[str, Any]] = field(default_factory=list)
-    unreadable: list[dict[str, Any]] = field(default_factory=list)
+    wrong: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    unreadable: list[dict[str, Any]] = msgspec.field(default_factory=list)
     """Ranges `{"from", "to", "why"}`, by rising position."""
 
     def miss(self, first: int, last: int, why: str, *, erased: bool = False) -> None:

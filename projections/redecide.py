@@ -31,9 +31,10 @@ them: the first is then not missed its access.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+import msgspec
 
 from ledger.aggregates.access import Access, AccessGranted
 from ledger.aggregates.application import Application, ApplicationEvent, field_of, fold_application
@@ -122,8 +123,7 @@ class _Mapping(NamedTuple):
     is_set: bool
 
 
-@dataclass(slots=True)
-class _Basis:
+class _Basis(msgspec.Struct):
     """What a record that was found right rests on, by identity."""
 
     application: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+import msgspec
 
 from ledger.aggregates.access import Access
 from ledger.aggregates.application import ApplicationDeleted
@@ -59,12 +60,11 @@ class Accesses(Section):
         }
 
 
-@dataclass(slots=True)
-class _Count:
+class _Count(msgspec.Struct):
     """Attempts under one name."""
 
     name: str
-    outcomes: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = msgspec.field(default_factory=Counter)
     last: int = 0
 
 
@@ -153,15 +153,14 @@ class Refusals(Section):
         }
 
 
-@dataclass(slots=True)
-class _Exposed:
+class _Exposed(msgspec.Struct):
     """Who saw the value that stands now."""
 
     application: str
     owner: str | None
     version: int
     since: int
-    people: set[str] = field(default_factory=set)
+    people: set[str] = msgspec.field(default_factory=set)
     times: int = 0
     last: int = 0
 

@@ -7,8 +7,9 @@ oldest is told, as `audit access --self-granted` does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import msgspec
 
 from ledger.aggregates.access import AccessGranted
 from ledger.aggregates.recorded import Recorded
@@ -18,8 +19,7 @@ from projections.report_access import LISTED
 from projections.self_granted import Grant, Grants
 
 
-@dataclass(slots=True)
-class _Reads:
+class _Reads(msgspec.Struct):
     """Reads of one person with one grant of their own."""
 
     grant: Grant

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+import msgspec
 
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.tickets import (
@@ -21,13 +22,12 @@ _NAMES_MAX = 10_000
 _BECAME = ("redeemed", "expired", "refused")
 
 
-@dataclass(slots=True)
-class _Redeemer:
+class _Redeemer(msgspec.Struct):
     """What one redeemer did."""
 
     name: str
-    became: Counter[str] = field(default_factory=Counter)
-    users: set[str] = field(default_factory=set)
+    became: Counter[str] = msgspec.field(default_factory=Counter)
+    users: set[str] = msgspec.field(default_factory=set)
     last: int = 0
 
 

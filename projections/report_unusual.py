@@ -8,8 +8,9 @@ cannot be opened any more is not judged, so what it gave counts as given for the
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+import msgspec
 
 from ledger.aggregates.access import AccessGranted
 from ledger.aggregates.recorded import Recorded
@@ -20,12 +21,11 @@ from projections.report_access import LISTED
 from projections.unusual import RULES, Read, Rules, Watch
 
 
-@dataclass(slots=True)
-class _Person:
+class _Person(msgspec.Struct):
     """Reads of one person that broke a rule."""
 
     name: str
-    rules: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = msgspec.field(default_factory=Counter)
     last: int = 0
 
 

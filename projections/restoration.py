@@ -14,9 +14,11 @@ those of then stays, whatever its version; one that was set since, and not there
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.application import Application
 from ledger.aggregates.restoration import (
@@ -64,8 +66,7 @@ class MappingChange(NamedTuple):
     after: Standing | None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """All that has to happen, applications first."""
 
     here: dict[str, Any]

@@ -13,8 +13,9 @@ whomever the rules allow, and needs no role for it: each record names the slot t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import msgspec
 
 from ledger.aggregates.access import Access
 from ledger.aggregates.application import (
@@ -45,8 +46,7 @@ class Held(NamedTuple):
     claim: str
 
 
-@dataclass(slots=True)
-class Grant:
+class Grant(msgspec.Struct):
     """One role that somebody gave, and how long it stood."""
 
     held: Held

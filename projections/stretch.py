@@ -12,8 +12,9 @@ no more is held than a part, however long the log is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
+
+import msgspec
 
 from ledger.codec.mapper import EventMapper
 from ledger.log.store import Reading, Store
@@ -23,8 +24,7 @@ T = TypeVar("T")
 _PART_ROWS = 4000
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(msgspec.Struct, frozen=True):
     """Where a question begins and ends; None is no bound."""
 
     since: int | None = None

@@ -25,9 +25,10 @@ whose end is still readable the end tells; other erased rows are not listed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
+
+import msgspec
 
 from ledger.aggregates.event import Event
 from ledger.aggregates.recorded import Recorded
@@ -74,8 +75,7 @@ class _Row(NamedTuple):
         return None if self.recorded is None else self.recorded.event
 
 
-@dataclass(frozen=True, slots=True)
-class TicketQuestion:
+class TicketQuestion(msgspec.Struct, frozen=True):
     """Which tickets are asked for; None asks for all."""
 
     user: str | None = None

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import NamedTuple
+
+import msgspec
 
 FIRST_TIME, OUT_OF_HOURS, BULK = "first-time", "out-of-hours", "bulk"
 RULES = (FIRST_TIME, OUT_OF_HOURS, BULK)
@@ -39,8 +40,7 @@ class Read(NamedTuple):
         return (self.who, self.application, self.owner)
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True):
     """The numbers of the rules."""
 
     begins: time = time(7)

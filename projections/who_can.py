@@ -17,8 +17,9 @@ is, but in an open application every owner.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import msgspec
 
 from ledger.aggregates.application import Application
 from ledger.aggregates.roles import Roles
@@ -128,8 +129,7 @@ def every_owner_may(application: Application, roles: Roles) -> bool:
     return _Asked(application, roles, ()).way(Caller(SOMEBODY)) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """The rules at one moment, to be asked of one caller after the other."""
 
     application: Application

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.application import Field, make_field, parse_field, readers
 from ledger.claims import parse_claim
@@ -65,8 +67,7 @@ _TYPES: dict[str, type] = {
 _PURPOSE = "applications"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One step from what is there to what the file says."""
 
     application: str

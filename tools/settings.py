@@ -20,9 +20,11 @@ import os
 import pwd
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.errors import InvalidInput
 
@@ -42,8 +44,7 @@ SYSTEMD_CREDENTIALS = ("credledger.passphrase", "credledger.key")
 """Names under which systemd hands over a passphrase, or a key file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """What was said on the command line; None where nothing was."""
 
     store: str | None = None
@@ -56,8 +57,7 @@ class Given:
     accept_async: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """Where everything is, decided once for a command."""
 
     store: str
@@ -80,8 +80,7 @@ class Settings:
         return sqlite_path(self.store)
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
+class TlsFiles(msgspec.Struct, frozen=True):
     """The files for TLS with a service that is asked; None where nothing was said."""
 
     authority: Path | None = None

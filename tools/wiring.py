@@ -12,13 +12,16 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.keys import SlotAdded
 from ledger.archive.reading import Archive
 from ledger.codec.mapper import EventMapper
+from ledger.discreet import Discreet
 from ledger.errors import NEEDS_OPERATOR, InvalidInput, KeyUnavailable, Refused
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.rows import END
@@ -51,17 +54,18 @@ Unlock = Callable[[Settings, StandardInput], tuple[Holding, UnlockedKeyring]]
 """What somebody has, and the keyring that it opens."""
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Discreet, msgspec.Struct, frozen=True):
     """An open ledger with its views."""
+
+    SHOWN: ClassVar = ("settings", "store", "ledger", "views")
 
     settings: Settings
     store: Store
-    holding: Holding = field(repr=False)
-    unlocked: UnlockedKeyring = field(repr=False)
+    holding: Holding
+    unlocked: UnlockedKeyring
     """Who unlocked, as the keyring was then; without the keys, which `ledger` holds."""
-    streams: StreamNames = field(repr=False)
-    mapper: EventMapper = field(repr=False)
+    streams: StreamNames
+    mapper: EventMapper
     ledger: Ledger
     views: Views
 
@@ -166,16 +170,17 @@ def open_session(
         store.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Restoring:
+class Restoring(Discreet, msgspec.Struct, frozen=True):
     """What a store is restored with, before there is a ledger in it."""
+
+    SHOWN: ClassVar = ("settings", "store", "views", "memory")
 
     settings: Settings
     store: Store
-    holding: Holding = field(repr=False)
-    unlocked: UnlockedKeyring = field(repr=False)
-    streams: StreamNames = field(repr=False)
-    mapper: EventMapper = field(repr=False)
+    holding: Holding
+    unlocked: UnlockedKeyring
+    streams: StreamNames
+    mapper: EventMapper
     views: Views
     memory: HostMemory
     """This host's, of before."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.recorded import Recorded
@@ -32,8 +34,7 @@ EVERY_OWNER, MEMBERS, NOBODY = "every-owner", "members", "nobody"
 _NOBODY: frozenset[Claim] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """One field of an application's credentials."""
 
     name: str
@@ -129,8 +130,7 @@ class ApplicationDeleted(ApplicationEvent, frozen=True):
     TOPIC: ClassVar[str] = "application.deleted"
 
 
-@dataclass(frozen=True, slots=True)
-class Application:
+class Application(msgspec.Struct, frozen=True):
     """A target application as its stream tells it."""
 
     application: str

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import ClassVar
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.event import UPCASTERS, Event, event
 from ledger.aggregates.recorded import Recorded
@@ -77,8 +79,7 @@ class BackupDrilled(Event, frozen=True):
     directory: str
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """One archive as the log tells of it."""
 
     position: int
@@ -90,8 +91,7 @@ class Kept:
     kind: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Backups:
+class Backups(msgspec.Struct, frozen=True):
     """The newest of each."""
 
     newest: Kept | None = None

@@ -8,8 +8,10 @@ else can know.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import ClassVar
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.recorded import Recorded
@@ -36,8 +38,7 @@ class HostForgotten(Event, frozen=True):
     host: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class HostKeys:
+class HostKeys(msgspec.Struct, frozen=True):
     """What one host told last."""
 
     number: int

@@ -18,11 +18,11 @@ then nobody knows, so of an issuer never added only names that folding leaves al
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.presented import PresentedToken
@@ -99,8 +99,7 @@ class IssuerRemoved(Event, frozen=True):
     issuer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Issuer:
+class Issuer(msgspec.Struct, frozen=True):
     """One trusted issuer."""
 
     issuer: str
@@ -128,13 +127,12 @@ class Issuer:
         return LOCAL if self.settings.speaks_for_local else self.issuer
 
 
-@dataclass(frozen=True, slots=True)
-class Issuers:
+class Issuers(msgspec.Struct, frozen=True):
     """Whose tokens are trusted."""
 
-    trusted: Mapping[str, Issuer] = field(default_factory=dict)
+    trusted: Mapping[str, Issuer] = msgspec.field(default_factory=dict)
     version: int = 0
-    case_blind: Mapping[str, bool] = field(default_factory=dict)
+    case_blind: Mapping[str, bool] = msgspec.field(default_factory=dict)
     """Of each issuer that was ever added, whether its values are the same in any case."""
 
     def canonical(self, claim: Claim) -> Claim:

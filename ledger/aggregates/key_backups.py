@@ -7,8 +7,10 @@ The ledger cannot see it any more; what is asked here is answered by what was re
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
 from typing import ClassVar
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.event import UPCASTERS, Event, event
 from ledger.aggregates.keys import (
@@ -64,8 +66,7 @@ class KeyRestored(Event, frozen=True):
     """What the file that was there before is called now; empty where there was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyBackup:
+class KeyBackup(msgspec.Struct, frozen=True):
     """One recorded key backup."""
 
     position: int
@@ -105,8 +106,7 @@ class KeyBackup:
         return (epoch, True) in self.epochs
 
 
-@dataclass(frozen=True, slots=True)
-class KeyBackupHistory:
+class KeyBackupHistory(msgspec.Struct, frozen=True):
     """All recorded key backups, oldest first."""
 
     made: tuple[KeyBackup, ...] = ()
@@ -114,7 +114,7 @@ class KeyBackupHistory:
     """The current one."""
     epoch_started_at: int = 0
     """Position at which it was started, or the one held ready was replaced."""
-    changed: dict[int, int] = field(default_factory=dict)
+    changed: dict[int, int] = msgspec.field(default_factory=dict)
     """By operators' live slot: the position from which on it opens by what it opens by now."""
     removed: frozenset[int] = frozenset()
     """Slots that open nothing any more."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import ClassVar
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.event import UPCASTERS, Event, event
 from ledger.aggregates.hosts import Hosts, fold_hosts
@@ -170,29 +172,28 @@ class MemoryAccepted(Event, frozen=True):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class KeyHistory:
+class KeyHistory(msgspec.Struct, frozen=True):
     """What the log says of epochs and slots."""
 
     current: int = 0
-    committed: dict[int, EpochCommitments] = field(default_factory=dict)
-    first_periods: dict[int, int] = field(default_factory=dict)
-    started_at: dict[int, int] = field(default_factory=dict)
-    slots: dict[int, SlotAdded] = field(default_factory=dict)
-    added_at: dict[int, int] = field(default_factory=dict)
+    committed: dict[int, EpochCommitments] = msgspec.field(default_factory=dict)
+    first_periods: dict[int, int] = msgspec.field(default_factory=dict)
+    started_at: dict[int, int] = msgspec.field(default_factory=dict)
+    slots: dict[int, SlotAdded] = msgspec.field(default_factory=dict)
+    added_at: dict[int, int] = msgspec.field(default_factory=dict)
     """Microseconds UTC, by slot."""
-    exported: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    exported: dict[int, tuple[int, bytes]] = msgspec.field(default_factory=dict)
     """By auditor's slot: position of the newest export, and the half that was in it."""
     removed: frozenset[int] = frozenset()
-    removed_where: dict[int, int] = field(default_factory=dict)
+    removed_where: dict[int, int] = msgspec.field(default_factory=dict)
     """The position of each slot's end."""
     mislaid: frozenset[int] = frozenset()
     """Removed slots that nobody else was said to have."""
-    started_where: dict[int, int] = field(default_factory=dict)
+    started_where: dict[int, int] = msgspec.field(default_factory=dict)
     """The position of each epoch's start."""
     resealed: int = 1
     """The newest epoch whose rotation is finished."""
-    resealed_where: dict[int, int] = field(default_factory=dict)
+    resealed_where: dict[int, int] = msgspec.field(default_factory=dict)
     """The position from which on every live mapping rests on this epoch, or a later one."""
     destroying: frozenset[KeyName] = frozenset()
     """Keys that may be gone, those that are destroyed included."""
@@ -200,7 +201,7 @@ class KeyHistory:
     accepted_epoch: int = 0
     """A keyring may hold epochs up to this one, however far behind it the log is: an operator went
     on from an older log than the keyring's."""
-    hosts: Hosts = field(default_factory=dict)
+    hosts: Hosts = msgspec.field(default_factory=dict)
     """By the number that a host has given itself."""
 
     @property

@@ -8,11 +8,13 @@ counting. A mapping counts only if it carries the position of its application's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
+
+import msgspec
 
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.recorded import Recorded
+from ledger.discreet import Discreet
 from ledger.errors import Tampered
 
 
@@ -82,20 +84,29 @@ VALUE_TOPICS = (*NEW_VALUE_TOPICS, CredentialResealed.TOPIC)
 """Of the events that carry sealed values."""
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialMapping:
+class CredentialMapping(Discreet, msgspec.Struct, frozen=True):
     """A mapping as its newest event tells it."""
+
+    SHOWN: ClassVar = (
+        "application",
+        "owner",
+        "creation",
+        "value_version",
+        "fields",
+        "set_at",
+        "set_by",
+    )
 
     application: str
     owner: str | None
     creation: int
     value_version: int
     fields: tuple[str, ...]
-    secret: bytes | None = field(repr=False)
+    secret: bytes | None
     """None when nothing is set."""
     set_at: int
     set_by: str
-    recorded: Recorded = field(repr=False)
+    recorded: Recorded
     """The row it was read from: position, version and epoch."""
 
     def counts_in(self, creation: int) -> bool:

@@ -5,8 +5,10 @@ No word and no share is ever in an event.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import ClassVar
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.recorded import Recorded
@@ -33,13 +35,12 @@ class SharesRestored(Event, frozen=True):
     added: int
 
 
-@dataclass(frozen=True, slots=True)
-class ShareHistory:
+class ShareHistory(msgspec.Struct, frozen=True):
     """The schemes of all slots of recovery shares, removed ones included."""
 
-    schemes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    schemes: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
     """By slot: how many shares open it, and how many there are."""
-    restored_at: dict[int, int] = field(default_factory=dict)
+    restored_at: dict[int, int] = msgspec.field(default_factory=dict)
     """By slot: when its shares were last used to restore, in microseconds UTC."""
 
 

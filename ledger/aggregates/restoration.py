@@ -13,8 +13,10 @@ field that was added since, because fields are never taken away.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.application import (
     ROLES,
@@ -31,8 +33,7 @@ from ledger.aggregates.application import (
 from ledger.aggregates.event import Event
 
 
-@dataclass(frozen=True, slots=True)
-class ApplicationStep:
+class ApplicationStep(msgspec.Struct, frozen=True):
     """One application, brought back as a whole."""
 
     application: str
@@ -57,8 +58,7 @@ class MappingStep(NamedTuple):
     """Of that row: whose key opens the values."""
 
 
-@dataclass(frozen=True, slots=True)
-class RolesStep:
+class RolesStep(msgspec.Struct, frozen=True):
     """The service-level rights, brought back as a whole."""
 
     version: int

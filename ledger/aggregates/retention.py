@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import ClassVar, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.recorded import Recorded
@@ -86,13 +88,12 @@ class Erasure(NamedTuple):
         return f"erased by policy at position {self.position}"
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(msgspec.Struct, frozen=True):
     """Policy, holds and erasures of one ledger."""
 
     policy: Policy | None = None
     """None where none was ever set, which keeps everything."""
-    holds: Mapping[str, Hold] = field(default_factory=dict)
+    holds: Mapping[str, Hold] = msgspec.field(default_factory=dict)
     """By the form in which names are compared."""
     erasures: tuple[Erasure, ...] = ()
     """In order of position, and so of `until`."""

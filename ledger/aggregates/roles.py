@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
+
+import msgspec
 
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.recorded import Recorded
@@ -39,11 +40,10 @@ class RoleRevoked(Event, frozen=True):
     claim: str
 
 
-@dataclass(frozen=True, slots=True)
-class Roles:
+class Roles(msgspec.Struct, frozen=True):
     """Who holds which service-level right."""
 
-    held: frozenset[tuple[str, Claim]] = field(default_factory=frozenset)
+    held: frozenset[tuple[str, Claim]] = msgspec.field(default_factory=frozenset)
     version: int = 0
 
     def holder(self, right: str, claims: tuple[Claim, ...]) -> Claim | None:

@@ -6,8 +6,9 @@ is published, which is the newest pair; see `ledger.sealing.service_keys`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+import msgspec
 
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.recorded import Recorded
@@ -26,8 +27,7 @@ class ServiceKeyMade(Event, frozen=True):
     """The public keys as a JWKS."""
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedPair:
+class PublishedPair(msgspec.Struct, frozen=True):
     """One pair that was made."""
 
     made_at: int
@@ -37,8 +37,7 @@ class PublishedPair:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedPairs:
+class PublishedPairs(msgspec.Struct, frozen=True):
     """The newest pair and the one before it, oldest first."""
 
     kept: tuple[PublishedPair, ...] = ()

@@ -29,13 +29,16 @@ Of the ticket itself there is a keyed digest only; see `ledger.sealing.tickets`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import ClassVar
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.application import TICKET_TIMEOUT_S_MAX
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.recorded import Recorded
+from ledger.discreet import Discreet
 
 CLOCKS_APART_US = 300 * 1_000_000
 """How far the clocks of two hosts of one ledger may be apart."""
@@ -147,11 +150,23 @@ ONE_TIME_TOPICS = frozenset(
 """Of the events in tickets' own streams."""
 
 
-@dataclass(frozen=True, slots=True)
-class TicketState:
+class TicketState(Discreet, msgspec.Struct, frozen=True):
     """A ticket as its stream tells it."""
 
-    digest: bytes = field(repr=False)
+    SHOWN: ClassVar = (
+        "user",
+        "claims",
+        "token",
+        "application",
+        "creation",
+        "issued_at",
+        "expires_at",
+        "position",
+        "recorded_at",
+        "ended",
+    )
+
+    digest: bytes
     user: str
     claims: tuple[str, ...]
     token: PresentedToken | None

@@ -20,14 +20,15 @@ is nobody's: either it was never this ledger's, or a signer was taken away with 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
+import msgspec
 from cryptography import x509
 
 from ledger.anchors.cosignature import WitnessKey
 from ledger.anchors.head import NotedHead, noted_head
 from ledger.anchors.signed_note import NoteSignature, SignedNote
+from ledger.discreet import Discreet
 from ledger.errors import InvalidInput, Tampered
 from ledger.log.checkpoint import is_signed, key_hash, origin
 from ledger.log.marks import Mark
@@ -40,8 +41,7 @@ AHEAD_MAX_S = 300
 """How far a time may lie ahead of this clock: hosts are never quite together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trusted:
+class Trusted(msgspec.Struct, frozen=True):
     """Whom the caller named."""
 
     witnesses: tuple[WitnessKey, ...] = ()
@@ -68,8 +68,7 @@ class Word(NamedTuple):
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """One anchor held against the log."""
 
     head: NotedHead
@@ -85,9 +84,10 @@ class Judgement:
         return (word for word in self.words if word.verdict == "holds")
 
 
-@dataclass(frozen=True, slots=True)
-class Walked:
+class Walked(Discreet, msgspec.Struct, frozen=True):
     """A log as it was walked over, and who may sign in it."""
+
+    SHOWN: ClassVar = ("size", "whole", "may_be_older", "marks", "ledger_id", "signers")
 
     size: int
     whole: bool
@@ -97,7 +97,7 @@ class Walked:
     marks: Mapping[int, Mark]
     ledger_id: bytes
     signers: tuple[SignerRow, ...] = ()
-    book: SignerBook | None = field(default=None, repr=False)
+    book: SignerBook | None = None
     """None where the signers themselves do not hold."""
 
 

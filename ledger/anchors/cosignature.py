@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.anchors.signed_note import NoteSignature, is_name, key_id
@@ -30,8 +30,7 @@ _SIGNATURE_BYTES = 64
 TIME_MAX_S = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class WitnessKey:
+class WitnessKey(msgspec.Struct, frozen=True):
     """The public half of a witness's key, under its name."""
 
     name: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from ledger.anchors.signed_note import SignedNote, unknown_anchor
 from ledger.log.checkpoint import head_text
@@ -17,8 +18,7 @@ _HEAD = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NotedHead:
+class NotedHead(msgspec.Struct, frozen=True):
     """What a note says of a ledger's log."""
 
     ledger_id: bytes

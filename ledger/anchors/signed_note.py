@@ -18,7 +18,8 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from ledger.errors import InvalidInput
 
@@ -35,8 +36,7 @@ _MARK = "\u2014 "
 _NAME = re.compile(r"[^\s+\x00-\x1f\x7f]{1,200}")
 
 
-@dataclass(frozen=True, slots=True)
-class NoteSignature:
+class NoteSignature(msgspec.Struct, frozen=True):
     """One line under a note."""
 
     name: str
@@ -50,8 +50,7 @@ class NoteSignature:
         return f"{_MARK}{self.name} {encoded}\n"
 
 
-@dataclass(frozen=True, slots=True)
-class SignedNote:
+class SignedNote(msgspec.Struct, frozen=True):
     """A text and what was signed under it."""
 
     text: bytes

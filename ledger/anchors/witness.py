@@ -16,7 +16,9 @@ cosignature carries the time of the one before where the clock is behind it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.anchors.cosignature import cosign
 from ledger.anchors.witness_folder import Seen, WitnessFolder
@@ -36,8 +38,7 @@ _OWN_WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Cosigned:
+class Cosigned(msgspec.Struct, frozen=True):
     """A head that was cosigned."""
 
     seen: Seen

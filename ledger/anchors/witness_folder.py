@@ -20,10 +20,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -51,13 +51,12 @@ _BYTES_MAX = 64 * 1024
 _ID_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """What a witness is of, and how far it has seen the log."""
 
     ledger_id: bytes
     key: WitnessKey
-    head: CheckedHead = field(default_factory=CheckedHead)
+    head: CheckedHead = msgspec.field(default_factory=CheckedHead)
     signed_at: int = 0
     """POSIX seconds of the newest cosignature; 0 before the first."""
 

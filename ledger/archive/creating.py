@@ -14,7 +14,9 @@ Both are recorded together by the caller, before it lets the folder go.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import Manifest
@@ -24,8 +26,7 @@ from ledger.errors import Conflict, NotFound, Tampered
 from ledger.log.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(msgspec.Struct, frozen=True):
     """Parts that are whole, checked and durable, and that the log does not know yet."""
 
     taken_up: tuple[Manifest, ...]

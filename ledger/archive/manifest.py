@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from ledger.errors import Tampered, Unavailable
 from ledger.log.rows import CommitRow, LedgerRow, SignerRow
@@ -26,8 +27,7 @@ CONTENT_BYTES_MAX = 64 * 1024**2
 _POSITION_MAX = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """One file of rows, and the commits that fall among them."""
 
     first: int
@@ -41,8 +41,7 @@ class Segment:
     """Of the file as it is stored."""
 
 
-@dataclass(frozen=True, slots=True)
-class ViewDigest:
+class ViewDigest(msgspec.Struct, frozen=True):
     """What a view held when the archive was taken."""
 
     name: str
@@ -50,8 +49,7 @@ class ViewDigest:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True):
     """One part: the log from after a position up to a signed head."""
 
     ledger: LedgerRow

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from dataclasses import dataclass
 
 import msgpack
+import msgspec
 
 from ledger.archive.manifest import CONTENT_BYTES_MAX, Segment, damaged
 from ledger.errors import InvalidInput
@@ -26,8 +26,7 @@ SEGMENT_ROWS = 10_000
 _LEVEL = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """What a segment holds."""
 
     rows: list[LogRow]

@@ -9,7 +9,9 @@ then it gets its manifest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import Manifest, Segment, ViewDigest
@@ -28,8 +30,7 @@ _PAGE_COMMITS = 500
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """What an archive is to hold, settled in one snapshot."""
 
     ledger: LedgerRow

@@ -23,7 +23,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.errors import Tampered
 from ledger.log.rows import (
@@ -56,11 +58,10 @@ _HINT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedHead:
+class CheckedHead(msgspec.Struct, frozen=True):
     """How far the log has been checked, and what the next row must continue."""
 
-    frontier: Frontier = field(default_factory=Frontier)
+    frontier: Frontier = msgspec.field(default_factory=Frontier)
     recorded_at: int = 0
     """Microseconds UTC of the last row; 0 for an empty log."""
     epoch: int = 1

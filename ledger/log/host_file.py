@@ -17,9 +17,9 @@ import contextlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from filelock import FileLock, Timeout
 
 _FORMAT = 1
@@ -28,8 +28,7 @@ _BYTES_MAX = 1024
 _LOCK_TIMEOUT_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class ThisHost:
+class ThisHost(msgspec.Struct, frozen=True):
     """This copy of the keyring."""
 
     id: bytes

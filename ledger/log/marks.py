@@ -9,14 +9,14 @@ log is another one, the rows of the commit that goes across tell it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from ledger.log.following import CheckedHead
 from ledger.log.rows import LogRow
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """The log as far as one size: its rows were checked, and lead to this root."""
 
     size: int

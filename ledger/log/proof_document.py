@@ -23,9 +23,10 @@ import binascii
 import json
 import re
 import struct
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+
+import msgspec
 
 from ledger.codec.header import FORMAT, Header, decode_header
 from ledger.errors import InvalidInput, Tampered
@@ -54,8 +55,7 @@ class Introduced(NamedTuple):
     root: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(msgspec.Struct, frozen=True):
     """What leads from the ledger id to the signature of a head."""
 
     ledger: LedgerRow
@@ -108,8 +108,7 @@ class Trust:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class InclusionProof:
+class InclusionProof(msgspec.Struct, frozen=True):
     """That a row was recorded."""
 
     trust: Trust
@@ -183,8 +182,7 @@ class InclusionProof:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class ConsistencyProof:
+class ConsistencyProof(msgspec.Struct, frozen=True):
     """That one log begins with another."""
 
     trust: Trust

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
+
+import msgspec
 
 from ledger.codec.header import (
     FORMAT,
@@ -34,8 +35,7 @@ FIRST_MOMENT_US, LAST_MOMENT_US = -62_135_596_800_000_000, 253_402_300_799_999_9
 """The years 1 to 9999: calendars here have no other times, and no ledger writes one."""
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerRow:
+class LedgerRow(msgspec.Struct, frozen=True):
     """What names the ledger."""
 
     id: bytes

@@ -24,9 +24,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any, NamedTuple
+
+import msgspec
 
 from ledger.errors import LedgerError
 from ledger.log.following import CheckedHead, Follower
@@ -50,8 +51,7 @@ def processes(jobs: int, **how: Any) -> Executor:
     return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), **how)
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(msgspec.Struct, frozen=True):
     """What one process came to."""
 
     begin: CheckedHead
@@ -62,19 +62,18 @@ class Stretch:
     """The first and the newest version of each stream, all between them there."""
     audit_streams: Mapping[bytes, bytes]
     """By auditor's key."""
-    marks: Mapping[int, Mark] = field(default_factory=dict)
+    marks: Mapping[int, Mark] = msgspec.field(default_factory=dict)
     """What was found at the sizes within it that were to be looked at."""
 
 
-@dataclass(slots=True)
-class Joined:
+class Joined(msgspec.Struct):
     """Stretches put together, from the first row on."""
 
-    head: CheckedHead = field(default_factory=CheckedHead)
+    head: CheckedHead = msgspec.field(default_factory=CheckedHead)
     commits: int = 0
-    versions: dict[bytes, int] = field(default_factory=dict)
-    audit_streams: dict[bytes, bytes] = field(default_factory=dict)
-    marks: dict[int, Mark] = field(default_factory=dict)
+    versions: dict[bytes, int] = msgspec.field(default_factory=dict)
+    audit_streams: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    marks: dict[int, Mark] = msgspec.field(default_factory=dict)
     """What was found at the sizes that were to be looked at."""
 
     def take(self, stretch: Stretch) -> bool:

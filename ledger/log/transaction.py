@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple, Protocol, TypeVar
+
+import msgspec
 
 from ledger.aggregates.actor import Actor
 from ledger.aggregates.event import Event
@@ -56,8 +57,7 @@ class Place(NamedTuple):
     period: int
 
 
-@dataclass(frozen=True, slots=True)
-class Equipment:
+class Equipment(msgspec.Struct, frozen=True):
     """What a transaction of this process works with."""
 
     mapper: EventMapper

@@ -19,8 +19,9 @@ Damage is reported with its position, never raised; what keeps the store from be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from itertools import pairwise
+
+import msgspec
 
 from ledger.errors import LedgerError, Tampered
 from ledger.log.following import PAGE_ROWS, CheckedHead, Follower
@@ -32,8 +33,7 @@ from ledger.log.stretches import STRETCH_ROWS, Joined, Pool, Reopen, joined_stre
 _LEAST = -(2**63)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """One thing that was checked of the whole log."""
 
     name: str
@@ -42,15 +42,14 @@ class Check:
     position: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(msgspec.Struct, frozen=True):
     """The result of checking a whole log without any key."""
 
     ok: bool
     size: int
     root: bytes
     checks: tuple[Check, ...]
-    marks: Mapping[int, Mark] = field(default_factory=dict)
+    marks: Mapping[int, Mark] = msgspec.field(default_factory=dict)
     """What the log says at the sizes that were asked for, as far as it holds."""
 
 

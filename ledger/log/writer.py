@@ -16,8 +16,9 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from msgspec.structs import replace
 
 import ledger.aggregates.retention  # noqa: F401 # its events lie in the stream of keys
 from ledger.aggregates.keys import KeyHistory, fold_keys

@@ -25,10 +25,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
+import msgspec
 from eventsourcing.persistence import (
     ApplicationRecorder,
     DataError,
@@ -53,8 +53,7 @@ _MOST = 2**63 - 1
 _TOPIC_CHARACTERS_MAX = 100
 
 
-@dataclass(frozen=True, slots=True)
-class InsertReady:
+class InsertReady(msgspec.Struct, frozen=True):
     """Events that are sealed already, all or none."""
 
     events: Sequence[StoredEvent]

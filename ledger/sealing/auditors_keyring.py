@@ -6,7 +6,7 @@ half and its sealed private half as opaque bytes, so that the auditor's file can
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from ledger.errors import InvalidInput
 from ledger.sealing.epochs import KEY_BYTES

@@ -6,9 +6,11 @@ processes that decide accesses again (decision 30) and that check archives (deci
 
 from __future__ import annotations
 
+from ledger.discreet import Discreet
 
-class Confidential:
-    """Refuses to be pickled; its heirs keep their secrets out of `repr` themselves."""
+
+class Confidential(Discreet):
+    """Refuses to be pickled, and is printed without its secrets."""
 
     __slots__ = ()
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+
+import msgspec
 
 from ledger.errors import KeyUnavailable
 from ledger.sealing.compartments import Compartment
@@ -77,14 +78,15 @@ class KeyName(NamedTuple):
     """Counted from the epoch's first one; 0 for `secret`."""
 
 
-@dataclass(frozen=True, slots=True)
-class EpochKeys(Confidential):
+class EpochKeys(Confidential, msgspec.Struct, frozen=True):
     """The keys of one epoch as a keyring holds them; a destroyed or withheld one is None."""
 
+    SHOWN: ClassVar = ("epoch",)
+
     epoch: int
-    state: bytes = field(repr=False)
-    secret: bytes | None = field(repr=False)
-    access: tuple[bytes | None, ...] = field(repr=False)
+    state: bytes
+    secret: bytes | None
+    access: tuple[bytes | None, ...]
 
     def without_secret(self) -> EpochKeys:
         """The same for an auditor."""
@@ -132,8 +134,7 @@ class EpochKeys(Confidential):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class EpochCommitments:
+class EpochCommitments(msgspec.Struct, frozen=True):
     """What the log says of an epoch's keys; 32 bytes each."""
 
     epoch: int

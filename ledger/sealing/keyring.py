@@ -25,14 +25,16 @@ import contextlib
 import hashlib
 import hmac
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
 from operator import is_
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgpack
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from msgspec.structs import replace
 
+from ledger.discreet import Discreet
 from ledger.errors import NEEDS_OPERATOR, Conflict, InvalidInput, KeyUnavailable, NotFound, Refused
 from ledger.identifiers import ledger_id_of
 from ledger.sealing.confidential import Confidential
@@ -81,9 +83,10 @@ class GivenUp(NamedTuple):
     """The service's pairs, by when they were made, that a newer one took the place of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keyring:
+class Keyring(Discreet, msgspec.Struct, frozen=True):
     """A keyring as it lies in its file: nothing in it is in clear but labels and public halves."""
+
+    SHOWN: ClassVar = ("generation", "ledger_id", "salt", "kind", "slots", "next_slot")
 
     generation: int
     ledger_id: bytes
@@ -91,7 +94,7 @@ class Keyring:
     kind: str
     slots: tuple[Slot, ...]
     next_slot: int
-    wrapped: bytes = field(repr=False)
+    wrapped: bytes
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -246,7 +249,7 @@ class Keyring:
             "ledger_id": self.ledger_id,
             "salt": self.salt,
             "kind": self.kind,
-            "slots": [asdict(slot) for slot in self.slots],
+            "slots": [slot.entry() for slot in self.slots],
             "next_slot": self.next_slot,
         }
 
@@ -264,22 +267,23 @@ class Keyring:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class UnlockedKeyring(Confidential):
+class UnlockedKeyring(Confidential, msgspec.Struct, frozen=True):
     """A keyring with its keys at hand; never printed, never stored."""
+
+    SHOWN: ClassVar = ("keyring", "slot", "further")
 
     keyring: Keyring
     slot: Slot
-    root: bytes = field(repr=False)
-    signing_key: Ed25519PrivateKey = field(repr=False)
-    stream_key: bytes = field(repr=False)
-    epochs: tuple[EpochKeys, ...] = field(repr=False)
-    service: tuple[ServicePair, ...] = field(default=(), repr=False)
+    root: bytes
+    signing_key: Ed25519PrivateKey
+    stream_key: bytes
+    epochs: tuple[EpochKeys, ...]
+    service: tuple[ServicePair, ...] = ()
     """The service's pairs, oldest first; the last one is published."""
-    holding: Holding | None = field(default=None, repr=False)
+    holding: Holding | None = None
     further: tuple[Slot, ...] = ()
     """Slots that the same holding may open too and that were not tried."""
-    private_key: X25519PrivateKey | None = field(default=None, repr=False)
+    private_key: X25519PrivateKey | None = None
     """The slot's private half; None in the process that made the keyring."""
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import fields
 from typing import Any
 
 import msgpack
@@ -68,7 +67,7 @@ def _check_shape(keyring: Keyring) -> None:
 
 def _check_types(value: Any) -> None:
     kinds = {"int": int, "bytes": bytes, "str": str}
-    for entry in fields(value):
-        kind = kinds.get(str(entry.type))
-        if kind is not None and type(getattr(value, entry.name)) is not kind:
-            raise TypeError(entry.name)
+    for name, annotation in type(value).__annotations__.items():
+        kind = kinds.get(annotation)
+        if kind is not None and type(getattr(value, name)) is not kind:
+            raise TypeError(name)

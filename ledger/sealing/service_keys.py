@@ -15,9 +15,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
@@ -39,15 +39,16 @@ _POINT_BYTES = 32
 _DER_BYTES_MAX = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class ServicePair(Confidential):
+class ServicePair(Confidential, msgspec.Struct, frozen=True):
     """An EC and an RSA key, made together; sealed bytes until somebody needs them."""
+
+    SHOWN: ClassVar = ("made_at",)
 
     made_at: int
     """Microseconds UTC; tells a keyring's pairs apart."""
-    elliptic: bytes = field(repr=False)
+    elliptic: bytes
     """PKCS #8, DER."""
-    rsa: bytes = field(repr=False)
+    rsa: bytes
     """PKCS #8, DER."""
 
     def stored(self) -> list[Any]:

@@ -18,8 +18,9 @@ Source: SLIP-0039, https://github.com/satoshilabs/slips/blob/master/slip-0039.md
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
 
 from ledger.errors import InvalidInput
 from ledger.sealing.confidential import Confidential
@@ -34,8 +35,7 @@ _SECRET_BYTES = 32
 _ITERATION_EXPONENT = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Scheme:
+class Scheme(msgspec.Struct, frozen=True):
     """How many shares there are, and how many of them open."""
 
     threshold: int
@@ -52,15 +52,16 @@ class Scheme:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class ShareWords(Confidential):
+class ShareWords(Confidential, msgspec.Struct, frozen=True):
     """One share that was read: its words fit together."""
+
+    SHOWN: ClassVar = ("number", "threshold")
 
     number: int
     """Which of the shares that were given, from 1."""
     threshold: int
     """How many of its set are needed."""
-    parsed: Share = field(repr=False)
+    parsed: Share
 
 
 def split(private_key: bytes, scheme: Scheme) -> tuple[str, ...]:

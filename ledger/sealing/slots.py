@@ -16,9 +16,10 @@ import hashlib
 import hmac
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib import resources
+from typing import Any, ClassVar
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -27,7 +28,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from msgspec import structs
 
+from ledger.discreet import Discreet
 from ledger.errors import InvalidInput, KeyUnavailable, Unavailable
 from ledger.sealing.confidential import Confidential
 
@@ -53,8 +56,7 @@ _HALF_LABEL = b"credledger/v1/sealed-half"
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
-@dataclass(frozen=True, slots=True)
-class Argon2Cost:
+class Argon2Cost(msgspec.Struct, frozen=True):
     """Argon2id parameters; 64 MiB, 3 passes and 4 lanes unless told (RFC 9106, section 4)."""
 
     memory_kib: int = 64 * 1024
@@ -74,17 +76,19 @@ class Argon2Cost:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Holding(Confidential):
+class Holding(Confidential, msgspec.Struct, frozen=True):
     """What a slot's holder has: a passphrase's text, a key file's bytes, or what shares gave."""
 
+    SHOWN: ClassVar = ("kind",)
+
     kind: str
-    secret: bytes = field(repr=False)
+    secret: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Discreet, msgspec.Struct, frozen=True):
     """One way to unlock, as it lies in the keyring; all byte strings are opaque to others."""
+
+    SHOWN: ClassVar = ("id", "label", "kind", "opens", "created_at")
 
     id: int
     label: str
@@ -97,11 +101,15 @@ class Slot:
     salt: bytes
     public_key: bytes
     signing_public_key: bytes
-    sealed_private_key: bytes = field(repr=False)
+    sealed_private_key: bytes
     """Empty for a slot of recovery shares, whose private half lies in no file."""
-    sealed_signing_key: bytes = field(repr=False)
-    sealed_root: bytes = field(repr=False)
+    sealed_signing_key: bytes
+    sealed_root: bytes
     """Empty in an operator's keyring for an auditor's slot: that root is not theirs."""
+
+    def entry(self) -> dict[str, Any]:
+        """All of it, as a keyring's file has it."""
+        return {**structs.asdict(self), "cost": structs.asdict(self.cost)}
 
     def half(self) -> bytes:
         """A digest of the sealed private half: which passphrase opens it shows in no other way."""
@@ -125,14 +133,15 @@ class Slot:
             raise ValueError("no slot")
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedSlot(Confidential):
+class OpenedSlot(Confidential, msgspec.Struct, frozen=True):
     """What a slot's holder gets."""
 
+    SHOWN: ClassVar = ("slot",)
+
     slot: Slot
-    root: bytes = field(repr=False)
-    signing_key: Ed25519PrivateKey = field(repr=False)
-    private_key: X25519PrivateKey = field(repr=False)
+    root: bytes
+    signing_key: Ed25519PrivateKey
+    private_key: X25519PrivateKey
     """The slot's private half, to which every later root is sealed too."""
 
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from ledger.aggregates.issuers import Issuer
 from ledger.aggregates.presented import PresentedToken
@@ -37,8 +38,7 @@ _US = 1_000_000
 Claims = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Believed:
+class Believed(msgspec.Struct, frozen=True):
     """What a token says that was verified."""
 
     claim: Claim

@@ -13,9 +13,11 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
+
+from ledger.discreet import Discreet
 from ledger.tokens.doubt import NotBelievedError
 from ledger.tokens.strict_json import parse_object
 
@@ -25,22 +27,24 @@ _SIGNED_PARTS, _ENCRYPTED_PARTS = 3, 5
 _PART = re.compile(rb"[A-Za-z0-9_-]*\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(Discreet, msgspec.Struct, frozen=True):
     """A token as it was signed."""
 
-    text: bytes = field(repr=False)
-    header: dict[str, Any] = field(repr=False)
-    claims: dict[str, Any] = field(repr=False)
+    SHOWN: ClassVar = ()
+
+    text: bytes
+    header: dict[str, Any]
+    claims: dict[str, Any]
     """What it says; believed by nobody before the signature."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encrypted:
+class Encrypted(Discreet, msgspec.Struct, frozen=True):
     """A token inside a sealed one."""
 
-    text: bytes = field(repr=False)
-    header: dict[str, Any] = field(repr=False)
+    SHOWN: ClassVar = ()
+
+    text: bytes
+    header: dict[str, Any]
 
 
 def take_apart(token: bytes) -> Signed | Encrypted:

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from ledger.aggregates.issuers import Issuer
 from ledger.errors import LedgerError
@@ -35,14 +36,13 @@ _FIRST_ANSWER_S = 15.0
 _KEPT_MAX = 64
 
 
-@dataclass(slots=True)
-class _Kept:
+class _Kept(msgspec.Struct):
     """What is known of one place where keys are fetched."""
 
     keys: Keys = ()
     fetched_at: int = 0
     tried_at: int | None = None
-    answered: threading.Event = field(default_factory=threading.Event)
+    answered: threading.Event = msgspec.field(default_factory=threading.Event)
     """Set once the newest question is."""
 
 

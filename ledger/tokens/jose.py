@@ -15,14 +15,15 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 from joserfc import jwe, jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
+from ledger.discreet import Discreet
 from ledger.errors import InvalidInput
 from ledger.sealing.confidential import Confidential
 from ledger.sealing.service_keys import ServicePair, published
@@ -50,25 +51,27 @@ _NOT_SO = (JoseError, ValueError, TypeError, KeyError, AssertionError, Arithmeti
 """What the library raises for bytes that are not what they should be."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyingKey:
+class VerifyingKey(Discreet, msgspec.Struct, frozen=True):
     """One public key of an issuer."""
+
+    SHOWN: ClassVar = ("kid", "algorithms")
 
     kid: str | None
     algorithms: tuple[str, ...]
     """Those that it may be used with."""
-    entry: Mapping[str, str] = field(repr=False)
+    entry: Mapping[str, str]
     """Its public members and nothing else."""
-    key: Key = field(repr=False)
+    key: Key
 
 
-@dataclass(frozen=True, slots=True)
-class DecryptingKey(Confidential):
+class DecryptingKey(Confidential, msgspec.Struct, frozen=True):
     """One private key of the service."""
+
+    SHOWN: ClassVar = ("kid", "algorithms")
 
     kid: str
     algorithms: tuple[str, ...]
-    key: Key = field(repr=False)
+    key: Key
 
 
 class _Registry(JWSRegistry):

@@ -15,7 +15,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from ledger.aggregates.event import Event
 from ledger.aggregates.token_use import TokenRefused, TokensRefused
@@ -30,13 +31,12 @@ Record = Callable[[tuple[Event, ...]], None]
 """Append these events, durably."""
 
 
-@dataclass(slots=True)
-class _Count:
+class _Count(msgspec.Struct):
     """What one source sent in one minute."""
 
     since: int
     until: int
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = msgspec.field(default_factory=Counter)
 
 
 class Refusals:

@@ -22,13 +22,16 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.event import Event
 from ledger.aggregates.issuers import NO_ISSUERS, Issuer, Issuers
 from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.token_use import TokenRefused
+from ledger.discreet import Discreet
 from ledger.errors import InvalidInput
 from ledger.identifiers import application_key
 from ledger.policy import Caller
@@ -69,8 +72,7 @@ class Trust(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedCaller:
+class VerifiedCaller(msgspec.Struct, frozen=True):
     """Somebody for whom a trusted issuer's token spoke."""
 
     caller: Caller
@@ -99,8 +101,7 @@ class VerifiedCaller:
         return self.caller.token.expires_at
 
 
-@dataclass(slots=True)
-class Shown:
+class Shown(msgspec.Struct):
     """How many tokens were shown so far, and what was found of them."""
 
     verified: int = 0
@@ -111,12 +112,13 @@ class Shown:
     """Those that were not believed, whose one use was taken, or that are not for what is asked."""
 
 
-@dataclass(slots=True)
-class _Identity:
+class _Identity(Discreet, msgspec.Struct):
     """Whose a token is, as far as that was verified when it was refused."""
 
+    SHOWN: ClassVar = ("issuer",)
+
     issuer: Issuer | None = None
-    claims: checking.Claims = field(default_factory=dict, repr=False)
+    claims: checking.Claims = msgspec.field(default_factory=dict)
 
 
 class TokenVerifier:

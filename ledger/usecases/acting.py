@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from ledger.aggregates.event import Event
 from ledger.aggregates.retry_keys import RetryKeyTaken
@@ -45,8 +46,7 @@ class RetryKey(NamedTuple):
             raise retry_key_reused()
 
 
-@dataclass(frozen=True, slots=True)
-class Acting:
+class Acting(msgspec.Struct, frozen=True):
     """A caller with a reason; without a caller it is the slot that is unlocked."""
 
     caller: Caller | None = None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates import application as applications
 from ledger.aggregates import roles as rights
@@ -26,8 +28,7 @@ Change = Callable[[Application, Issuers], tuple[Event, ...]]
 _CLAIM_LISTS = ("administrators", "members", "ticket_redeemers")
 
 
-@dataclass(frozen=True, slots=True)
-class CreateApplication:
+class CreateApplication(msgspec.Struct, frozen=True):
     """A new application; whoever is no operator becomes its administrator."""
 
     desk: Desk
@@ -59,8 +60,7 @@ class CreateApplication:
         return replace(outcome, readers=_readers(transaction, stream))
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeApplication:
+class ChangeApplication(msgspec.Struct, frozen=True):
     """Any change of one application, as functions from its state to events."""
 
     desk: Desk
@@ -96,8 +96,7 @@ class ChangeApplication:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeRoles:
+class ChangeRoles(msgspec.Struct, frozen=True):
     """A right granted or revoked."""
 
     desk: Desk
@@ -119,8 +118,7 @@ class ChangeRoles:
         return _append(self.desk, self.acting, transaction, self.desk.streams.roles(), events, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Together:
+class Together(msgspec.Struct, frozen=True):
     """Several changes in one transaction, all or none."""
 
     requests: Sequence[Request[Outcome]]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from ledger.aggregates.backups import (
     CONFIGURATION,
@@ -26,8 +27,7 @@ from ledger.usecases.desk import Desk
 BackupEvent = BackupCreated | BackupDrilled | BackupRestored
 
 
-@dataclass(frozen=True, slots=True)
-class RecordBackup:
+class RecordBackup(msgspec.Struct, frozen=True):
     """Facts about backups, all in one transaction; by an operator only."""
 
     desk: Desk
@@ -51,8 +51,7 @@ class RecordBackup:
         return transaction.next_position - 1
 
 
-@dataclass(frozen=True, slots=True)
-class LookAtBackups:
+class LookAtBackups(msgspec.Struct, frozen=True):
     """The newest backup and the newest drill."""
 
     desk: Desk
@@ -62,8 +61,7 @@ class LookAtBackups:
         return transaction.load(self.desk.streams.backups(), fold_backups) or Backups()
 
 
-@dataclass(frozen=True, slots=True)
-class LookForRecorded:
+class LookForRecorded(msgspec.Struct, frozen=True):
     """The digests of all archives that the log knows: written, or restored from."""
 
     desk: Desk

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from ledger.aggregates.access import ImportCompared
 from ledger.aggregates.application import Application, check_values
@@ -27,8 +28,7 @@ from ledger.values import FieldValue
 IMPORT_BATCH_MAX = 500
 
 
-@dataclass(frozen=True, slots=True)
-class SetCredentials:
+class SetCredentials(msgspec.Struct, frozen=True):
     """New values for one mapping; with `only_check` nothing is appended."""
 
     desk: Desk
@@ -94,8 +94,7 @@ class SetCredentials:
         return self.desk.open_values(carrying.recorded, carrying.secret)
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreCredentials:
+class RestoreCredentials(msgspec.Struct, frozen=True):
     """An earlier version becomes the current one; nobody sees it."""
 
     desk: Desk
@@ -191,8 +190,7 @@ class RestoreCredentials:
         return self.at is not None and mapping.recorded.recorded_at <= self.at
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteCredentials:
+class DeleteCredentials(msgspec.Struct, frozen=True):
     """Nothing is set any more for one mapping."""
 
     desk: Desk
@@ -235,8 +233,7 @@ class DeleteCredentials:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteAll:
+class DeleteAll(msgspec.Struct, frozen=True):
     """One owner's credentials in several applications, all or nothing.
 
     A stranger is refused alike whether there are any or not.
@@ -272,8 +269,7 @@ class DeleteAll:
         return decision.allowed or (everywhere and is_believed(issuers, caller))
 
 
-@dataclass(frozen=True, slots=True)
-class ImportItem:
+class ImportItem(msgspec.Struct, frozen=True):
     """One mapping to import."""
 
     application: str
@@ -281,8 +277,7 @@ class ImportItem:
     values: Mapping[str, FieldValue]
 
 
-@dataclass(frozen=True, slots=True)
-class CheckBatch:
+class CheckBatch(msgspec.Struct, frozen=True):
     """Whether mappings can be set as they are given; nothing is appended."""
 
     desk: Desk
@@ -304,8 +299,7 @@ class CheckBatch:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class ImportBatch:
+class ImportBatch(msgspec.Struct, frozen=True):
     """Up to 500 mappings, all or nothing; those whose values are current stay as they are."""
 
     desk: Desk

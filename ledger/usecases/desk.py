@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from typing import ClassVar
+
+import msgspec
 
 from ledger.aggregates.actor import Actor
 from ledger.aggregates.application import Application, fold_application
@@ -17,6 +19,7 @@ from ledger.aggregates.retry_keys import RetryKeyTaken
 from ledger.aggregates.roles import NO_ROLES, Roles, fold_roles
 from ledger.claims import Claim
 from ledger.codec.mapper import EventMapper
+from ledger.discreet import Discreet
 from ledger.errors import InvalidInput, NotFound, Refused, Tampered
 from ledger.identifiers import application_key
 from ledger.log.transaction import Transaction
@@ -33,18 +36,19 @@ from ledger.values import FieldValue, pack_values, unpack_values
 Random = Callable[[int], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(Discreet, msgspec.Struct, frozen=True):
     """The unlocked ledger as requests use it."""
 
-    unlocked: UnlockedKeyring = field(repr=False)
+    SHOWN: ClassVar = ("account",)
+
+    unlocked: UnlockedKeyring
     """Who unlocked; the keys themselves are in `box` and `mapper`, which let go of some in time."""
-    streams: StreamNames = field(repr=False)
-    box: SecretBox = field(repr=False)
-    mapper: EventMapper = field(repr=False)
+    streams: StreamNames
+    box: SecretBox
+    mapper: EventMapper
     account: str
-    random: Random = field(repr=False)
-    decisions: Decisions = field(default_factory=Decisions, repr=False)
+    random: Random
+    decisions: Decisions = msgspec.field(default_factory=Decisions)
 
     @property
     def slot(self) -> Actor:

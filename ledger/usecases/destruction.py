@@ -7,7 +7,7 @@ up later does not bring them back into use.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ledger.aggregates.keys import KeysDestroyed, KeysDestroying
 from ledger.errors import Conflict
@@ -19,8 +19,7 @@ from ledger.usecases.desk import Desk
 from ledger.usecases.resting import Creation, is_live
 
 
-@dataclass(frozen=True, slots=True)
-class IntendDestruction:
+class IntendDestruction(msgspec.Struct, frozen=True):
     """From here on the keys of values of all earlier epochs may be gone."""
 
     desk: Desk
@@ -58,8 +57,7 @@ class IntendDestruction:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RecordDestruction:
+class RecordDestruction(msgspec.Struct, frozen=True):
     """This host's keyring holds the keys no more."""
 
     desk: Desk

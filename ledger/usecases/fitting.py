@@ -8,7 +8,7 @@ rows, signatures and keyring are checked all the same while it is restored and w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ledger.aggregates.key_backups import KeyBackupHistory, fold_key_backups
 from ledger.aggregates.keys import KeyHistory, fold_keys
@@ -22,8 +22,7 @@ from ledger.sealing.streams import StreamNames
 from ledger.usecases.key_backups import require_holding
 
 
-@dataclass(frozen=True, slots=True)
-class Archived:
+class Archived(msgspec.Struct, frozen=True):
     """What an archive tells of the keyring, as far as the keys at hand open it."""
 
     keys: KeyHistory

@@ -7,8 +7,9 @@ remembers was founded already: where its store is empty, rows were taken away, a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from ledger.aggregates.actor import Actor
 from ledger.aggregates.keys import Committed, EpochStarted, SlotAdded
@@ -32,16 +33,14 @@ from ledger.usecases.acting import Acting
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Founded:
+class Founded(msgspec.Struct, frozen=True):
     """A new ledger."""
 
     ledger_id: bytes
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class FirstEvents:
+class FirstEvents(msgspec.Struct, frozen=True):
     """Epoch 1 with its commitments, and the first operator's slot."""
 
     unlocked: UnlockedKeyring

@@ -12,7 +12,7 @@ The host that founded the ledger tells nothing until another one has: alone, it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ledger.aggregates.hosts import HostForgotten, HostKeys, HostSeen
 from ledger.aggregates.keys import KeyHistory
@@ -65,8 +65,7 @@ class Herald:
         return not self._host.founded or bool(history.hosts)
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetHost:
+class ForgetHost(msgspec.Struct, frozen=True):
     """One host is no more."""
 
     desk: Desk

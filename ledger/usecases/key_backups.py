@@ -22,8 +22,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from ledger.aggregates.key_backups import (
     KeyBackedUp,
@@ -66,8 +67,7 @@ from ledger.usecases.slots import KeyringEvent
 _PAGE_ROWS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class KeyBackupOutcome:
+class KeyBackupOutcome(msgspec.Struct, frozen=True):
     """A key backup that was written, or put back."""
 
     path: Path
@@ -82,8 +82,7 @@ class KeyBackupOutcome:
     """Whether the epoch after the current one is missing, without which nobody can rotate."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttestReplaced:
+class AttestReplaced(msgspec.Struct, frozen=True):
     """The attested end of one recorded key backup."""
 
     desk: Desk

@@ -22,8 +22,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
+
+import msgspec
 
 from ledger.aggregates.tickets import CLOCKS_APART_US, TicketLapsed, TicketState, fold_ticket
 from ledger.errors import KeyUnavailable, LedgerError, Tampered
@@ -40,8 +41,7 @@ BY_THE_WAY_US = 60_000_000
 _DUE_KEPT_MAX = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class RecordLapses:
+class RecordLapses(msgspec.Struct, frozen=True):
     """Tickets that nobody brought."""
 
     desk: Desk

@@ -9,7 +9,9 @@ role to read their own credentials in an open application.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates import application as applications
 from ledger.aggregates import roles as rights
@@ -25,8 +27,7 @@ from ledger.usecases.outcomes import LeavingOutcome
 from ledger.usecases.restoration import require_operator
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(msgspec.Struct, frozen=True):
     """Revoke all that a claim holds; with `only_look` nothing is appended."""
 
     desk: Desk

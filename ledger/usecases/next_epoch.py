@@ -13,7 +13,7 @@ opened, and the same command makes others. A host on which the lost keys turn up
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ledger.aggregates.keys import EpochReplaced, KeyHistory
 from ledger.errors import NEEDS_OPERATOR, Conflict, LedgerError, Refused, Unavailable
@@ -29,8 +29,7 @@ from ledger.usecases.key_backups import key_backup_history
 from ledger.usecases.outcomes import NextEpochOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class ReplaceNext:
+class ReplaceNext(msgspec.Struct, frozen=True):
     """The next epoch begins with these keys, whenever it does, and not with the lost ones."""
 
     desk: Desk

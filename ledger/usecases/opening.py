@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Required, TypedDict, Unpack
+
+from msgspec.structs import replace
 
 from ledger.aggregates.event import Event
 from ledger.aggregates.keys import (

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from ledger.aggregates.keys import SlotAdded
 from ledger.sealing.tickets import Ticket
 from ledger.values import FieldValue
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """A change of an application or of rights."""
 
     application: str | None
@@ -26,8 +26,7 @@ class Outcome:
     """Who could before; None where there was no application."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeavingOutcome:
+class LeavingOutcome(msgspec.Struct, frozen=True):
     """What was taken from somebody who leaves, or would be."""
 
     position: int
@@ -38,8 +37,7 @@ class LeavingOutcome:
     """Service-level ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class MappingOutcome:
+class MappingOutcome(msgspec.Struct, frozen=True):
     """A change of a credential mapping."""
 
     application: str
@@ -49,8 +47,7 @@ class MappingOutcome:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class RestorePreview:
+class RestorePreview(msgspec.Struct, frozen=True):
     """What restoring one mapping would do."""
 
     application: str
@@ -65,8 +62,7 @@ class RestorePreview:
     """Whether the values open at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class RestorationOutcome:
+class RestorationOutcome(msgspec.Struct, frozen=True):
     """One step back to an earlier moment."""
 
     position: int
@@ -75,8 +71,7 @@ class RestorationOutcome:
     """Of the application that was restored; None where it is not there now."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImportOutcome:
+class ImportOutcome(msgspec.Struct, frozen=True):
     """One batch of an import."""
 
     changed: tuple[bool, ...]
@@ -94,8 +89,7 @@ class ImportOutcome:
         return len(self.changed) - self.imported
 
 
-@dataclass(frozen=True, slots=True)
-class Retrieved:
+class Retrieved(msgspec.Struct, frozen=True):
     """Released values, and the record that says so."""
 
     application: str
@@ -108,8 +102,7 @@ class Retrieved:
     """Position of the access record, durable before the values were opened."""
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedTicket:
+class IssuedTicket(msgspec.Struct, frozen=True):
     """A ticket in its user's hands, and the record that says so."""
 
     ticket: Ticket
@@ -122,16 +115,14 @@ class IssuedTicket:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class SlotOutcome:
+class SlotOutcome(msgspec.Struct, frozen=True):
     """A change of the keyring's slots."""
 
     slot: int
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class RotationOutcome:
+class RotationOutcome(msgspec.Struct, frozen=True):
     """A rotation that is finished."""
 
     before: int
@@ -145,24 +136,21 @@ class RotationOutcome:
     """Earlier values that nobody can open any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class NextEpochOutcome:
+class NextEpochOutcome(msgspec.Struct, frozen=True):
     """A next epoch with other keys."""
 
     epoch: int
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class HoldOutcome:
+class HoldOutcome(msgspec.Struct, frozen=True):
     """A hold that was set or released."""
 
     name: str
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class ErasureOutcome:
+class ErasureOutcome(msgspec.Struct, frozen=True):
     """Access records that were erased, or would be."""
 
     days: int | None
@@ -178,8 +166,7 @@ class ErasureOutcome:
     """Where it is recorded; None where nothing was erased."""
 
 
-@dataclass(frozen=True, slots=True)
-class RollbackOutcome:
+class RollbackOutcome(msgspec.Struct, frozen=True):
     """A store accepted although it is not the one this host remembered."""
 
     position: int
@@ -189,8 +176,7 @@ class RollbackOutcome:
     """Slots that live in this log and are not in the keyring: they were removed further on."""
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerStatus:
+class LedgerStatus(msgspec.Struct, frozen=True):
     """The ledger at a glance."""
 
     ledger_id: bytes

@@ -11,7 +11,9 @@ slot of the old one removed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import ClassVar
+
+import msgspec
 
 from ledger.aggregates.recovery_shares import (
     ShareHistory,
@@ -32,20 +34,20 @@ from ledger.usecases.outcomes import SlotOutcome
 from ledger.usecases.slots import SlotKeeper
 
 
-@dataclass(frozen=True, slots=True)
-class SharesMade(Confidential):
+class SharesMade(Confidential, msgspec.Struct, frozen=True):
     """A new slot of recovery shares, and the only copy of their words."""
+
+    SHOWN: ClassVar = ("slot", "label", "scheme", "position")
 
     slot: int
     label: str
     scheme: Scheme
     position: int
-    words: tuple[str, ...] = field(repr=False)
+    words: tuple[str, ...]
     """The words of each share."""
 
 
-@dataclass(frozen=True, slots=True)
-class SharesUnlocked:
+class SharesUnlocked(msgspec.Struct, frozen=True):
     """The slot that recovery shares have opened."""
 
     slot: int

@@ -11,7 +11,9 @@ one does not, somebody has changed it since: `changed-meanwhile`, and nothing of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
+
+import msgspec
 
 from ledger.aggregates.application import Application
 from ledger.aggregates.event import Event
@@ -19,6 +21,7 @@ from ledger.aggregates.mapping import CredentialDeleted, CredentialMapping, Cred
 from ledger.aggregates.restoration import ApplicationStep, MappingStep, RolesStep, restored
 from ledger.aggregates.roles import RoleGranted, RoleRevoked
 from ledger.claims import Claim, parse_claim
+from ledger.discreet import Discreet
 from ledger.errors import NEEDS_OPERATOR, Conflict, InvalidInput, Refused
 from ledger.identifiers import application_key
 from ledger.log.transaction import Transaction
@@ -32,8 +35,7 @@ Source = CredentialMapping | None
 """A mapping at the row whose values are brought back; None where it is deleted."""
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreApplication:
+class RestoreApplication(msgspec.Struct, frozen=True):
     """One application as it was, all or nothing."""
 
     desk: Desk
@@ -54,8 +56,7 @@ class RestoreApplication:
         return RestorationOutcome(position, after.creation if after and is_there else None)
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreRoles:
+class RestoreRoles(msgspec.Struct, frozen=True):
     """The service-level rights as they were."""
 
     desk: Desk
@@ -75,8 +76,7 @@ class RestoreRoles:
         return RestorationOutcome(_append_all(self, transaction, stream, events))
 
 
-@dataclass(frozen=True, slots=True)
-class FindSources:
+class FindSources(msgspec.Struct, frozen=True):
     """Where the values of some steps are, read before the lock is taken."""
 
     desk: Desk
@@ -100,14 +100,15 @@ class FindSources:
         raise _changed(_told(step))
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreMappings:
+class RestoreMappings(Discreet, msgspec.Struct, frozen=True):
     """Up to 500 mappings as they were, all or nothing."""
+
+    SHOWN: ClassVar = ("desk", "acting", "steps", "creations")
 
     desk: Desk
     acting: Acting
     steps: Sequence[MappingStep]
-    sources: Sequence[Source] = field(repr=False)
+    sources: Sequence[Source]
     creations: Mapping[str, int]
     """By the key of each application: the creation that the plan rests on."""
 

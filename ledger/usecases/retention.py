@@ -18,8 +18,9 @@ old file, still open what they hold until they are opened by this ledger.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from ledger.aggregates.keys import KeyHistory, KeysDestroying
 from ledger.aggregates.retention import (
@@ -71,8 +72,7 @@ class Erasable(NamedTuple):
     """Those that the keys are of, as YYYYMM."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetPolicy:
+class SetPolicy(msgspec.Struct, frozen=True):
     """How long access records are kept from now on."""
 
     desk: Desk
@@ -94,8 +94,7 @@ class SetPolicy:
         return Outcome(None, changed, version, transaction.next_position - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeHold:
+class ChangeHold(msgspec.Struct, frozen=True):
     """A hold is set, or released."""
 
     desk: Desk
@@ -128,8 +127,7 @@ class ChangeHold:
         return HoldOutcome(name, recorded.position)
 
 
-@dataclass(frozen=True, slots=True)
-class Erase:
+class Erase(msgspec.Struct, frozen=True):
     """From here on the records of all months that the policy lets go are erased."""
 
     desk: Desk

@@ -9,8 +9,10 @@ A decision that was made before is recorded again where nothing has changed; see
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.access import OUTCOMES, Access, AccessDenied
 from ledger.aggregates.application import Application, field_of
@@ -41,8 +43,7 @@ class Release(NamedTuple):
     """Those held when it was recorded: what is granted opens, whatever is destroyed right after."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retrieve:
+class Retrieve(msgspec.Struct, frozen=True):
     """One caller asks for the credentials that are theirs in one application."""
 
     desk: Desk

@@ -21,8 +21,10 @@ stream under the lock, so nothing that was set in between is overwritten.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.aggregates.keys import (
     EpochResealed,
@@ -53,8 +55,7 @@ Progress = Callable[[int, int], None]
 """Told how many positions are looked through, of how many."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartEpoch:
+class StartEpoch(msgspec.Struct, frozen=True):
     """The epoch held ready becomes the current one."""
 
     desk: Desk
@@ -106,8 +107,7 @@ class Resealed(NamedTuple):
     """To be looked at once more: the month or the epoch changed meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reseal:
+class Reseal(msgspec.Struct, frozen=True):
     """The same values under a newer key, for mappings that nobody has changed since."""
 
     desk: Desk
@@ -141,8 +141,7 @@ class Reseal:
         return Resealed(len(standing), tuple(ended), len(self.prepared) - len(fitting))
 
 
-@dataclass(frozen=True, slots=True)
-class FinishRotation:
+class FinishRotation(msgspec.Struct, frozen=True):
     """Every live mapping rests on the current epoch."""
 
     desk: Desk

@@ -14,8 +14,9 @@ for again under the lock, where one that was counted on may have been attested r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from ledger.aggregates.keys import BackupWaived
 from ledger.errors import Refused
@@ -47,8 +48,7 @@ def lacking(desk: Desk, writer: Writer) -> Lacking:
     return Lacking(missing if changed is None else (DATABASE, *missing), seen)
 
 
-@dataclass(frozen=True, slots=True)
-class Safeguards:
+class Safeguards(msgspec.Struct, frozen=True):
     """The look at backups that a request makes before it appends anything."""
 
     desk: Desk

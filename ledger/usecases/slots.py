@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from ledger.aggregates.event import Event
 from ledger.aggregates.keys import (
@@ -63,8 +64,7 @@ from ledger.usecases.outcomes import SlotOutcome
 _PAGE_ROWS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class KeyringEvent:
+class KeyringEvent(msgspec.Struct, frozen=True):
     """One fact about slots, with a signer that begins or ends by it."""
 
     desk: Desk
@@ -90,8 +90,7 @@ class KeyringEvent:
         return position
 
 
-@dataclass(frozen=True, slots=True)
-class EndSlot:
+class EndSlot(msgspec.Struct, frozen=True):
     """The end of a slot and of its signing key, both as the log knows them."""
 
     desk: Desk
@@ -111,8 +110,7 @@ class EndSlot:
         ).position
 
 
-@dataclass(frozen=True, slots=True)
-class AuditorsOwnEvent:
+class AuditorsOwnEvent(msgspec.Struct, frozen=True):
     """One fact that an auditor may record, and an operator too: on the key's own stream."""
 
     desk: Desk
@@ -131,8 +129,7 @@ ERASED_HALF = b""
 """Stands for a half that was changed to in a record which is erased: equal to no other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Halves:
+class Halves(msgspec.Struct, frozen=True):
     """The sealed private halves of one auditor that are known, as digests."""
 
     newest: bytes | None
@@ -161,8 +158,7 @@ class Halves:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class SlotRemoval(SlotOutcome):
+class SlotRemoval(SlotOutcome, frozen=True):
     """A slot that is gone from the file, and from the log if it was there."""
 
     recorded: bool

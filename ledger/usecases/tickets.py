@@ -11,8 +11,9 @@ A ticket whose issue was erased is none that anybody knows: it was over long bef
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from ledger.aggregates.access import Access, AccessGranted
 from ledger.aggregates.application import Application
@@ -56,8 +57,7 @@ class Issue(NamedTuple):
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class IssueTicket:
+class IssueTicket(msgspec.Struct, frozen=True):
     """One user asks for a ticket."""
 
     desk: Desk
@@ -115,8 +115,7 @@ def handed_over(issue: Issue, ticket: Ticket) -> IssuedTicket:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RedeemTicket:
+class RedeemTicket(msgspec.Struct, frozen=True):
     """One redeemer asks for the credentials of whom a ticket was issued to."""
 
     desk: Desk

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from ledger.aggregates import issuers as trusted
 from ledger.aggregates.event import Event
@@ -40,8 +41,7 @@ from ledger.usecases.slots import require_next_epoch
 Change = Callable[[Issuers], tuple[Event, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeIssuers:
+class ChangeIssuers(msgspec.Struct, frozen=True):
     """An issuer added, changed or removed."""
 
     desk: Desk
@@ -60,8 +60,7 @@ class ChangeIssuers:
         return Outcome(None, bool(events), transaction.version(stream), position)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordServicePair:
+class RecordServicePair(msgspec.Struct, frozen=True):
     """A new pair of the service's, with what is published of it."""
 
     desk: Desk
@@ -75,8 +74,7 @@ class RecordServicePair:
         return transaction.append(stream, self.made, actor, self.acting.reason).position
 
 
-@dataclass(frozen=True, slots=True)
-class UseToken:
+class UseToken(msgspec.Struct, frozen=True):
     """The one use of a token that is good for one."""
 
     desk: Desk
@@ -105,8 +103,7 @@ class UseToken:
         return self.desk.streams.token(self._token.issuer, self._token.id)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordRefused:
+class RecordRefused(msgspec.Struct, frozen=True):
     """Tokens that were refused."""
 
     desk: Desk

@@ -8,9 +8,9 @@ caller was a member there. The log must say the same, decided again from its beg
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from bisect import bisect_left
-from dataclasses import replace
 
 import msgpack
 import pytest
@@ -107,7 +107,7 @@ def another_host(house, folder):
     keyring.parent.mkdir(parents=True)
     shutil.copy2(house.keyring_path, keyring)
     settle_in(keyring)
-    return replace(house, keyring_path=keyring, opened=[])
+    return dataclasses.replace(house, keyring_path=keyring, opened=[])
 
 
 def answers(workers):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
-from dataclasses import replace
 
 import pytest
 
@@ -36,7 +36,7 @@ def hosts(house, tmp_path):
     keyring = tmp_path / "other" / "keyring"
     keyring.parent.mkdir()
     shutil.copy2(house.keyring_path, keyring)
-    return house, replace(house, keyring_path=keyring, opened=[])
+    return house, dataclasses.replace(house, keyring_path=keyring, opened=[])
 
 
 def hand_over(giving, given):
@@ -220,7 +220,7 @@ def test_an_auditor_neither_tells_nor_forgets(hosts):
     founded, other = hosts
     read_once(other)
     place, unlocked = with_auditor(founded)
-    auditor = replace(founded, keyring_path=place).open_with(unlocked)
+    auditor = dataclasses.replace(founded, keyring_path=place).open_with(unlocked)
     size = auditor.head().size
     auditor.record_query(Acting(), "access", 0)
     with pytest.raises(Refused) as caught:
@@ -236,7 +236,7 @@ def test_a_copy_of_the_whole_folder_is_another_host(hosts, tmp_path):
     """Its file is the other's, to the byte, but for where it lies."""
     founded, _ = hosts
     shutil.copytree(founded.keyring_path.parent, tmp_path / "copied")
-    copy = replace(founded, keyring_path=tmp_path / "copied" / "keyring", opened=[])
+    copy = dataclasses.replace(founded, keyring_path=tmp_path / "copied" / "keyring", opened=[])
     before = host_path(founded.keyring_path).read_bytes()
     assert host_path(copy.keyring_path).read_bytes() == before
     read_once(copy)

@@ -12,9 +12,9 @@ are committed.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from ledger.sealing.keyring_file import read_keyring, update_keyring_file
 from ledger.sealing.keyring_parsing import parse_keyring

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from ledger.claims import parse_claim
 from ledger.errors import Conflict, KeyUnavailable, Refused, Unavailable

@@ -7,10 +7,10 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from ledger.claims import parse_claim
 from ledger.errors import KeyUnavailable, LedgerError, Tampered, Unavailable
@@ -374,7 +374,7 @@ def test_any_altered_byte_of_a_keyring_is_noticed(filled):
 WRITER = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from msgspec.structs import replace
 from pathlib import Path
 sys.path.insert(0, ".")
 from ledger.policy import Caller

@@ -6,12 +6,12 @@ part. What the page says in prose stands in the tables below.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger.aggregates.application import Application, ApplicationDeleted, create
 from ledger.aggregates.roles import RIGHTS

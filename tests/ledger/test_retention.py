@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
-from dataclasses import replace
 
 import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from msgspec.structs import replace
 
 from ledger.aggregates.access import Access
 from ledger.claims import parse_claim
@@ -565,7 +566,7 @@ def with_auditor(grown, tmp_path):
 
 def as_auditor(house, file):
     unlocked = read_keyring(file).unlock(passphrase(AUDITOR_PASSPHRASE))
-    auditors = replace(house, keyring_path=file)
+    auditors = dataclasses.replace(house, keyring_path=file)
     return auditors.open_with(unlocked, remember=False, accept_clock=True)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 
 import pytest
 from jwcrypto import jwk
+from msgspec.structs import replace
 
 from ledger.errors import KeyUnavailable, Refused, Unavailable
 from ledger.sealing.keyring import GivenUp

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import random
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger.aggregates.retention import Erasure, Retention
 from ledger.aggregates.tickets import Redemption
@@ -300,8 +300,8 @@ def test_what_begins_elsewhere_than_the_one_before_ended_is_not_joined(world):
     second = one.decide(1)
     joining = Joining(places, Retention())
     assert joining.take(first)
-    later = dataclasses.replace(second.stretch.begin, recorded_at=1)
-    moved = dataclasses.replace(second.stretch, begin=later)
+    later = replace(second.stretch.begin, recorded_at=1)
+    moved = replace(second.stretch, begin=later)
     assert not joining.take(second._replace(stretch=moved))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.tools.conftest import found
 from tools.cli.main import program
-from tools.cli.number import COUNT, NUMBER, Whole
+from tools.cli.number import COUNT, NUMBER, InDigits, Whole
 from tools.numbers import NUMBER_MAX
 
 NO_NUMBERS = ("", " ", "nan", "inf", "1e3", "0x10", "1.5", "--1", "\u00b2", "9" * 5000)
@@ -72,9 +72,8 @@ def wrong_for(kind):
     """What an option of this type must not take."""
     if hasattr(kind, "max"):
         yield from (kind.max + 1, kind.min - 1, *BEYOND)
-    if isinstance(kind, Whole):
-        yield from NO_DIGITS
-    is_whole = isinstance(kind, click.types.IntParamType)
+    is_whole = isinstance(kind, InDigits)
+    yield from (text for text in NO_DIGITS if is_whole)
     yield from (text for text in NO_NUMBERS if is_whole or text not in WITH_POINT)
 
 
@@ -82,6 +81,7 @@ def test_what_is_no_number_or_out_of_bounds_is_a_usage_error(bare):
     """Of every option of every command: exit 2, before anything is looked for or asked."""
     unbounded, kinds = set(), set()
     for path, one in numbers():
+        assert isinstance(one.type, (InDigits, click.types.FloatParamType)), name_of(path, one)
         wrong = list(wrong_for(one.type))
         if not hasattr(one.type, "max"):
             unbounded.add(name_of(path, one))

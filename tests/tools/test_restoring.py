@@ -7,9 +7,10 @@ import json
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
 import tools.recovering.restoring
 from ledger.aggregates.application import make_field

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from ledger.claims import Claim, parse_claim, parse_owner
 from ledger.errors import InvalidInput, NotFound
@@ -44,8 +45,7 @@ COLUMNS = {
 _NAMED_MAX = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """Which part of the whole matrix is asked for, and of when."""
 
     application: str | None = None
@@ -91,11 +91,10 @@ class Page(NamedTuple):
     """The ID of the application behind which they begin; None for the first."""
 
 
-@dataclass(slots=True)
-class OpenApplications:
+class OpenApplications(msgspec.Struct):
     """Applications met on the way in which every owner may read."""
 
-    _named: list[str] = field(default_factory=list)
+    _named: list[str] = msgspec.field(default_factory=list)
     _count: int = 0
 
     def add(self, application: str) -> None:

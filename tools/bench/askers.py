@@ -16,9 +16,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
+import msgspec
 import uvloop
 
 _WARM_S = 1.0
@@ -27,8 +27,7 @@ _END = b"\r\n\r\n"
 _LENGTH = b"content-length: "
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What a load came to."""
 
     rate: float

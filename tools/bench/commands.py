@@ -9,17 +9,17 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from tools.bench.figures import Fact, median_ms
 
 _LOOK_S = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """One command's run."""
 
     seconds: float

@@ -9,17 +9,17 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 Work = Callable[[], int]
 
 
-@dataclass
-class Figure:
+class Figure(msgspec.Struct):
     """Rates of several runs of one work, per second."""
 
-    rates: list[float] = field(default_factory=list)
+    rates: list[float] = msgspec.field(default_factory=list)
 
     def measure(self, work: Work) -> None:
         """One more run; `work` returns how much it did."""
@@ -38,8 +38,7 @@ class Figure:
         return f"{min(self.rates):,.0f}-{max(self.rates):,.0f}"
 
 
-@dataclass
-class Line:
+class Line(msgspec.Struct):
     """One work on one engine."""
 
     engine: str
@@ -62,8 +61,7 @@ class Line:
         return {"engine": self.engine, "work": self.work, "rates": rates, **ratios}
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(msgspec.Struct, frozen=True):
     """One number that stands for itself."""
 
     engine: str

@@ -17,9 +17,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+import msgspec
 
 from ledger.aggregates.access import Access
 from ledger.claims import parse_claim
@@ -55,8 +56,7 @@ _CONTENT = ("CONTOSO\\someone", "a password of usual length")
 _VALUES = {name: FieldValue(text) for name, text in zip(FIELDS, _CONTENT, strict=True)}
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(msgspec.Struct, frozen=True):
     """Access records in one request."""
 
     desk: Desk

@@ -6,8 +6,9 @@ In turn, several times over, because two processes on a busy machine are a matte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from statistics import median
+
+import msgspec
 
 from tools.bench.figures import Fact
 from tools.bench.grown import Grown
@@ -15,8 +16,7 @@ from tools.bench.grown import Grown
 _ROUNDS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
+class Sharing(msgspec.Struct, frozen=True):
     """Work that two processes can share."""
 
     what: str

@@ -11,6 +11,7 @@ import click
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
+from tools.cli.number import ANY
 from tools.showing.show import print_line
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def app() -> None:
 @click.option("--administrator", "administrators", multiple=True, metavar="CLAIM")
 @click.option("--member", "members", multiple=True, metavar="CLAIM")
 @click.option("--ticket-redeemer", "ticket_redeemers", multiple=True, metavar="CLAIM")
-@click.option("--ticket-timeout", "ticket_timeout_s", type=int, metavar="SECONDS")
+@click.option("--ticket-timeout", "ticket_timeout_s", type=ANY, metavar="SECONDS")
 @click.option("--credential-page", metavar="default|none|URL")
 def create(
     run: Run,
@@ -151,7 +152,7 @@ def show(run: Run, application: str) -> None:
 @click.argument("application", metavar="ID")
 @click.option("--name")
 @click.option("--contact")
-@click.option("--ticket-timeout", "ticket_timeout_s", type=int, metavar="SECONDS")
+@click.option("--ticket-timeout", "ticket_timeout_s", type=ANY, metavar="SECONDS")
 @click.option("--credential-page", metavar="default|none|URL")
 @click.option("--field", "field_texts", multiple=True, metavar="NAME:TYPE[:masked]", help="Add it.")
 @click.option("--mask", "masks", multiple=True, metavar="FIELD", help="Hide its value.")

@@ -16,7 +16,7 @@ from tools.cli.export import export
 from tools.cli.exposure import exposure
 from tools.cli.moment import within
 from tools.cli.noun import Noun
-from tools.cli.number import NUMBER
+from tools.cli.number import NUMBER, Range
 from tools.cli.paging import Part, in_parts, put_pages, say_further
 from tools.cli.report import report
 from tools.cli.review import review
@@ -274,7 +274,7 @@ def explain(run: Run, position: int) -> None:
 )
 @click.option(
     "--jobs",
-    type=click.IntRange(1, 256),
+    type=Range(1, 256),
     metavar="N",
     help="By so many processes, if the log is long; as many as there are processors unless told.",
 )

@@ -16,15 +16,16 @@ import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
+from msgspec.structs import replace
 
 from ledger.errors import InvalidInput, KeyUnavailable, Unavailable
 from tools.cli.noun import Verb
-from tools.cli.number import NUMBER
+from tools.cli.number import NUMBER, Range
 from tools.people import prompts
 from tools.people.documents import StandardInput
 from tools.settings import NO_TLS_FILES, Given, Settings, TlsFiles, decide
@@ -49,11 +50,10 @@ UNRECORDABLE = {
 """Codes by which this process can record nothing, whatever it does, and what is said then."""
 JSON_WANTED = "credledger.json"
 """Where the program notes that `--json` stood before the subcommand."""
-_SETTINGS = tuple(field.name for field in fields(Given))
+_SETTINGS = Given.__struct_fields__
 
 
-@dataclass(slots=True)
-class Run:
+class Run(msgspec.Struct):
     """One command's run: what was said besides its own arguments."""
 
     given: Given
@@ -391,7 +391,7 @@ def _options(
         )
         yield click.option(
             "--argon2-memory",
-            type=click.IntRange(19, 4096),
+            type=Range(19, 4096),
             default=64,
             show_default=True,
             metavar="MIB",

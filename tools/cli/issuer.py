@@ -9,6 +9,7 @@ import click
 
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
+from tools.cli.number import Range
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 TYPES = ("at+jwt", "JWT")
@@ -49,13 +50,13 @@ def _settings(function: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option(
                 "--clock-skew",
-                type=click.IntRange(0, 300),
+                type=Range(0, 300),
                 metavar="SECONDS",
                 help="How far clocks may be apart; 30 unless told.",
             ),
             click.option(
                 "--longest-life",
-                type=click.IntRange(1, 86400),
+                type=Range(1, 86400),
                 metavar="SECONDS",
                 help="The longest life of a token; 3600 unless told.",
             ),

@@ -12,7 +12,7 @@ from ledger.errors import InvalidInput
 from tools.cli.anchor_options import anchor_options, given_anchors
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
-from tools.cli.number import COUNT, NUMBER
+from tools.cli.number import COUNT, NUMBER, Range
 from tools.cli.revived import note_revived
 from tools.cli.witness import witness
 
@@ -68,7 +68,7 @@ log.add_command(witness)
 @anchor_options
 @click.option(
     "--jobs",
-    type=click.IntRange(1, 256),
+    type=Range(1, 256),
     metavar="N",
     help="By so many processes, if the log is long; as many as there are processors unless told.",
 )

@@ -12,7 +12,21 @@ import click
 from tools.numbers import NUMBER_MAX, is_digits
 
 
-class Whole(click.types.IntParamType):
+class InDigits(click.types.IntParamType):
+    """A whole number as people write one; Python takes `1_0` and other scripts' digits as well."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or a usage error."""
+        if isinstance(value, str) and not is_digits(value.removeprefix("-")):
+            self.fail(f"{value!r} is no whole number written in digits.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Range(InDigits, click.IntRange):
+    """A whole number in a range that help tells."""
+
+
+class Whole(InDigits):
     """A whole number from `least` on."""
 
     def __init__(self, least: int) -> None:
@@ -20,14 +34,14 @@ class Whole(click.types.IntParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number, or a usage error."""
-        if isinstance(value, str) and not is_digits(value.removeprefix("-")):
-            self.fail(f"{value!r} is no whole number written in digits.", param, ctx)
         number = super().convert(value, param, ctx)
         if not self.min <= number <= self.max:
             self.fail(f"{number} is no whole number from {self.min} to {self.max}.", param, ctx)
         return number
 
 
+ANY: Final = InDigits()
+"""One for which the ledger has a bound of its own."""
 NUMBER: Final = Whole(1)
 """A position, a version, a slot: whatever is counted from one."""
 COUNT: Final = Whole(0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct, structs
 
 from tools.cli.moment import within
 from tools.cli.number import COUNT, NUMBER
@@ -22,8 +22,7 @@ LIMIT_DEFAULT = 100
 _Function = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """The range of history that is asked about, and which part of a long answer is wanted."""
 
     since: str | None
@@ -39,7 +38,7 @@ class Part:
 
     def asked(self) -> dict[str, object]:
         """The same as it is recorded of a question."""
-        return asdict(self)
+        return structs.asdict(self)
 
     def stretch(self, session: Session) -> Stretch:
         """The range; see `stretch_of`."""
@@ -48,8 +47,7 @@ class Part:
         return stretch_of(session, self.since, self.until, self.position)
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """What was printed of an answer; the listing is not ended yet."""
 
     listing: Listing

@@ -9,6 +9,7 @@ import click
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
+from tools.cli.number import ANY
 
 if TYPE_CHECKING:
     from ledger.usecases.outcomes import HoldOutcome
@@ -41,7 +42,7 @@ def retention() -> None:
 @click.option(
     "--access-older-than",
     "days",
-    type=int,
+    type=ANY,
     metavar="DAYS",
     help="Whole months older than this may be erased; 31 at least.",
 )

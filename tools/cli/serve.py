@@ -10,6 +10,7 @@ import click
 
 from ledger.errors import InvalidInput, Unavailable
 from tools.cli.command import Run, command
+from tools.cli.number import Range
 from tools.cli.rate import Rate
 from tools.extras import how_to_install
 
@@ -35,7 +36,7 @@ _SOCKET_HELP = "The unix socket, where a process is known by its account."
 @click.option("--behind-proxy", is_flag=True, help="TLS is spoken by a proxy in front of it.")
 @click.option(
     "--front-processes",
-    type=click.IntRange(0, 64),
+    type=Range(0, 64),
     metavar="N",
     help="Processes that speak HTTP and TLS over TCP; they hold no key."
     "  [default: 1 where there are two cores, else 0]",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,8 +13,7 @@ from ledger.values import FieldValue
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """Released values; the position is that of the record that says so."""
 
     application: str
@@ -55,8 +53,7 @@ class Changed(msgspec.Struct, frozen=True):
     readers_before: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(msgspec.Struct, frozen=True):
     """A ticket, which is a secret; without an end where it is good for any application."""
 
     ticket: FieldValue

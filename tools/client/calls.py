@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
+import msgspec
+
+from ledger.discreet import Discreet
 from ledger.values import FieldValue, fields_named
 from tools.client import answers
 from tools.client.answers import Changed, Credentials, MappingChanged, Ticket
@@ -21,14 +23,15 @@ from tools.client.answers import Changed, Credentials, MappingChanged, Ticket
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class Call(Discreet, msgspec.Struct, Generic[T], frozen=True):
     """One request."""
 
+    SHOWN: ClassVar = ("path", "repeatable", "retry_key")
+
     path: str
-    body: Mapping[str, object] = field(repr=False)
+    body: Mapping[str, object]
     """It may hold values in clear."""
-    read: Callable[[bytes], T] = field(repr=False)
+    read: Callable[[bytes], T]
     repeatable: bool = True
     """Whether it does no harm to send it again when it is not known whether it arrived."""
     retry_key: str | None = None

@@ -11,12 +11,12 @@ proxies nor passwords of the environment are used.
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx
+import msgspec
 
 from ledger.errors import InvalidInput, NotFound
 from ledger.values import FieldValue
@@ -28,12 +28,11 @@ _HINT = "Write https://HOST[:PORT] or unix:///ABSOLUTE/PATH."
 _BY_TOKEN = "Who asks is told by a token: `--token-file FILE`, or `token_file` of `Client`."
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(msgspec.Struct, frozen=True):
     """One service, and as whom it is asked."""
 
     address: str
-    token: FieldValue | None = field(default=None)
+    token: FieldValue | None = msgspec.field(default=None)
     token_file: Path | None = None
     ca_file: Path | None = None
     """The authority of the service's certificate, where it is not one of the system's."""

@@ -6,15 +6,14 @@ An `error` keeps the ledger from serving, and its exit code is that of the error
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from tools.exits import DONE
 
 ERROR, WARNING = "error", "warning"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """One thing that is wrong or risky."""
 
     code: str

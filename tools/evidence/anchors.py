@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from cryptography.x509 import Certificate
 
 from ledger.anchors.comparing import Kept, Trusted, kept_heads
@@ -34,8 +34,7 @@ CERTIFICATES_BYTES_MAX = 1024 * 1024
 _PURPOSE = "anchors"
 
 
-@dataclass(frozen=True, slots=True)
-class Anchors:
+class Anchors(msgspec.Struct, frozen=True):
     """What was given on the command line: notes, and whom to trust."""
 
     notes: tuple[SignedNote, ...]

@@ -10,12 +10,12 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography.x509 import Certificate
+from msgspec.structs import replace
 
 from ledger.anchors.head import noted_head
 from ledger.anchors.signed_note import (

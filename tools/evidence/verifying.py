@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from ledger.archive.reading import open_archive
 from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, NotFound, Tampered
@@ -39,17 +40,16 @@ if TYPE_CHECKING:
 _ID = re.compile(r"[0-9a-fA-F]{64}")
 
 
-@dataclass(slots=True)
-class Report:
+class Report(msgspec.Struct):
     """What was checked and what came of it."""
 
     size: int = 0
     root: str | None = None
     proven_to: int = 0
     unanchored: bool = True
-    checks: list[dict[str, object]] = field(default_factory=list)
+    checks: list[dict[str, object]] = msgspec.field(default_factory=list)
     seconds: float = 0.0
-    views: list[dict[str, object]] = field(default_factory=list)
+    views: list[dict[str, object]] = msgspec.field(default_factory=list)
     """Of an archive: what its manifest tells of the views of then."""
     anchored: dict[str, object] | None = None
     """With anchors: what each of them says, and what is in none; else nothing of that is told."""

@@ -15,8 +15,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -50,8 +50,7 @@ _DAMAGE = {
 """What `log verify --anchors` tells as a check that fails."""
 
 
-@dataclass(frozen=True, slots=True)
-class Anchored:
+class Anchored(msgspec.Struct, frozen=True):
     """Heads that somebody kept, and what came of holding a log against them."""
 
     anchors: Anchors

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
+
+import msgspec
 
 from ledger.errors import InvalidInput, NotFound, Tampered
 from ledger.log.checkpoint import head_text, note
@@ -32,8 +33,7 @@ _PAGE_ROWS_MAX = 2000
 _PAGE_COMMITS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """What a pack is to hold."""
 
     ledger: LedgerRow
@@ -48,12 +48,11 @@ class Settled:
         return note(self.ledger.id, text, self.head.signer, self.head.signature)
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct):
     """What was packed, counted."""
 
-    topics: Counter[str] = field(default_factory=Counter)
-    heads: Counter[bytes] = field(default_factory=Counter)
+    topics: Counter[str] = msgspec.field(default_factory=Counter)
+    heads: Counter[bytes] = msgspec.field(default_factory=Counter)
     """By the key that signed."""
     first_at: int = 0
     """Microseconds UTC."""

@@ -14,9 +14,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ledger.archive.reading import Archive, open_archive
 from ledger.errors import KeyUnavailable, LedgerError, Tampered, Unavailable
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
 VERIFIER = Path(verifier.__file__)
 
 
-@dataclass(frozen=True, slots=True)
-class Opener:
+class Opener(msgspec.Struct, frozen=True):
     """What opens access records, and what must be done before it does."""
 
     mapper: EventMapper

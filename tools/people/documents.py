@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -155,6 +154,8 @@ def parse_json_sequence(text: str, purpose: str) -> Iterator[Any]:
 
 def parse_toml(text: str, purpose: str) -> dict[str, Any]:
     """A TOML document; `invalid-toml` with the place where it breaks off."""
+    import tomllib
+
     if _depth(text) > DEPTH_MAX:
         raise InvalidInput("invalid-toml", f"The TOML with {purpose} is nested too deep.")
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
+
+from ledger.discreet import Discreet
 from ledger.errors import InvalidInput, NotFound
 from tools.settings import Settings, real_path
 from tools.when import to_text
@@ -63,13 +65,14 @@ def back_up(
     return document, beside, outcome.lacks_next
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
+class Presented(Discreet, msgspec.Struct, frozen=True):
     """A key backup that somebody wants in the keyring's place, and what opens it."""
 
+    SHOWN: ClassVar = ("place", "shares", "shares_file")
+
     place: Path
-    keyring: Keyring = field(repr=False)
-    content: bytes = field(repr=False)
+    keyring: Keyring
+    content: bytes
     shares: bool = False
     """Whether recovery shares unlock it, typed unless they are in a file."""
     shares_file: str | None = None

@@ -8,9 +8,10 @@ the rights; mappings go in batches of at most 500.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ledger.errors import Conflict, KeyUnavailable
 from ledger.identifiers import application_key
@@ -37,8 +38,7 @@ class RestorationInterrupted(KeyboardInterrupt):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Restoration:
+class Restoration(msgspec.Struct, frozen=True):
     """A plan, and what of it cannot be done."""
 
     plan: Plan

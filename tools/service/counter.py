@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+import msgspec
 
 from ledger.claims import Claim, parse_claim, parse_owner
 from ledger.errors import InvalidInput
@@ -81,8 +82,7 @@ class Question(NamedTuple, Generic[B]):
         return self.application
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
+class Counter(msgspec.Struct, frozen=True):
     """Where the open ledger is asked."""
 
     session: Session

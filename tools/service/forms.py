@@ -13,7 +13,6 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from types import GenericAlias, UnionType
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin
 
@@ -37,8 +36,7 @@ class _Decoder(Protocol):
     def decode(self, buf: bytes) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(msgspec.Struct, frozen=True):
     """One form."""
 
     media_type: bytes

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import cast
+
+import msgspec
 
 from ledger.errors import Unavailable
 from tools.service.door import Door, Request
@@ -255,8 +256,7 @@ class Line(asyncio.Protocol):
             self._transport.write(frame(Answer(number, status, media_type, content, headers)))
 
 
-@dataclass(slots=True)
-class _Asking:
+class _Asking(msgspec.Struct):
     """A request of a front that is worked on."""
 
     asked: Asked

@@ -14,10 +14,10 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from itertools import accumulate
 from typing import Protocol
 
+import msgspec
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -251,7 +251,7 @@ def _tokens_shown(counter: counters.Counter) -> CounterMetricFamily:
     shown = CounterMetricFamily(
         "credledger_tokens_shown", "Tokens that were shown.", labels=["found"]
     )
-    for found, count in asdict(counter.verifier.shown).items():
+    for found, count in msgspec.structs.asdict(counter.verifier.shown).items():
         shown.add_metric((found,), count)
     return shown
 

@@ -9,8 +9,9 @@ an operation means is its use case's business: nothing here decides.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from tools.service import answers, applications, bodies, credentials, receipts, tickets
 from tools.service.answers import Answer
@@ -20,8 +21,7 @@ from tools.service.counter import Counter, Question
 Function = Callable[[Counter, Question[Any]], Awaitable[Answer]]
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True):
     """One row of the table."""
 
     path: str

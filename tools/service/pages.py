@@ -5,7 +5,6 @@ Each path takes GET and HEAD, and answers nothing that depends on who looks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
@@ -47,8 +46,7 @@ class Document(msgspec.Struct, frozen=True):
     paths: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """One row of the table."""
 
     path: str

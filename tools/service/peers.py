@@ -12,7 +12,8 @@ import ipaddress
 import pwd
 import socket
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from ledger.claims import Claim, parse_claim
 from ledger.errors import InvalidInput
@@ -22,8 +23,7 @@ _CREDENTIALS = struct.Struct("3i")
 """pid, uid and gid as `struct ucred` has them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(msgspec.Struct, frozen=True):
     """Who is at the other end."""
 
     source: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+
+import msgspec
 
 from ledger.errors import InvalidInput, Unavailable
 from tools.service.http_server import BACKLOG
@@ -15,8 +16,7 @@ from tools.service.http_server import BACKLOG
 SOCKET_MODE = 0o660
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """Where to listen over TCP."""
 
     host: str

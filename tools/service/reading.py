@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from ledger.errors import InvalidInput, LedgerError, Unavailable
 from tools.service.forms import BODY_BYTES_MAX
@@ -110,8 +111,7 @@ class Bodies:
         self._large[held.source] += 1
 
 
-@dataclass(slots=True)
-class _Held:
+class _Held(msgspec.Struct):
     """What one body takes of what all may."""
 
     source: str

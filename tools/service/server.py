@@ -20,10 +20,10 @@ import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvloop
 
 from ledger.errors import InvalidInput
@@ -50,8 +50,7 @@ _SOCKETS = 3
 """As many as this process may answer at itself: a unix socket, TCP, metrics."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceSettings:
+class ServiceSettings(msgspec.Struct, frozen=True):
     """How the service runs."""
 
     socket: Path | None

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
+
+import msgspec
 
 from tools.showing.csv_table import print_csv
 from tools.showing.show import json_items, print_table
@@ -44,8 +45,7 @@ class Listing(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class JsonListing:
+class JsonListing(msgspec.Struct):
     """One JSON list."""
 
     _is_begun: bool = False
@@ -62,8 +62,7 @@ class JsonListing:
         sys.stdout.write("\n]\n" if self._is_begun else "[]\n")
 
 
-@dataclass(slots=True)
-class CsvListing:
+class CsvListing(msgspec.Struct):
     """One file of CSV, with the names of columns in its first line."""
 
     columns: Sequence[str]
@@ -82,8 +81,7 @@ class CsvListing:
             print_csv((), self.columns)
 
 
-@dataclass(slots=True)
-class TableListing:
+class TableListing(msgspec.Struct):
     """A table for people."""
 
     columns: Mapping[str, str]

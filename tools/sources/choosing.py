@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from ledger.aggregates.application import Application
 from ledger.errors import InvalidInput
@@ -18,8 +19,7 @@ KEEPASS, VAULT = "keepass", "vault"
 KEEPASS_SUFFIX = ".kdbx"
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """What was said about the source; None where nothing was."""
 
     format: str | None
@@ -28,8 +28,7 @@ class Told:
     key_file: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ToImport:
+class ToImport(msgspec.Struct, frozen=True):
     """A source that is opened, and how its entries become lines."""
 
     path: str | None

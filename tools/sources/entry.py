@@ -7,9 +7,10 @@ and values under keys. Which application, owner and fields that becomes is said 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+import msgspec
 
 from ledger.errors import InvalidInput
 from ledger.values import FieldValue
@@ -27,8 +28,7 @@ class Gone(StrEnum):
     DELETED = "deleted"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One entry: where it stands in its source, and its values."""
 
     number: int

@@ -6,8 +6,10 @@ A killed import is run again with the same file: mappings whose values are curre
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from ledger.errors import LedgerError
 from ledger.identifiers import application_key
@@ -34,12 +36,11 @@ class ImportInterrupted(KeyboardInterrupt):
         )
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct):
     """One application's mappings: those of the source, and what became of them."""
 
     application: str
-    mappings: set[bytes] = field(default_factory=set)
+    mappings: set[bytes] = msgspec.field(default_factory=set)
     """Digests of those in the source."""
     imported: int = 0
     unchanged: int = 0
@@ -55,11 +56,10 @@ class Tally:
         }
 
 
-@dataclass(slots=True)
-class Tallies:
+class Tallies(msgspec.Struct):
     """What an import counted, by application."""
 
-    by_key: dict[str, Tally] = field(default_factory=dict)
+    by_key: dict[str, Tally] = msgspec.field(default_factory=dict)
     lines: int = 0
 
     def of(self, application: str) -> Tally:

@@ -15,10 +15,11 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
+
+import msgspec
 
 from ledger.claims import Claim, parse_owner
 from ledger.errors import Conflict, InvalidInput, LedgerError
@@ -43,8 +44,7 @@ _OTHER_SEPARATORS = ";\t|"
 _PURPOSE = "credentials to import"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """One line's mapping."""
 
     number: int
@@ -60,8 +60,7 @@ class Line:
         return mapping_digest(self.application, None if self.owner is None else str(self.owner))
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True):
     """One line that cannot be imported, and why."""
 
     line: int
@@ -75,8 +74,7 @@ class Rejected:
         return {"line": self.line, **named, "code": self.code, "message": self.message}
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(msgspec.Struct, frozen=True):
     """Something of a source that is not imported, and in how many entries it stands."""
 
     why: str
@@ -106,15 +104,14 @@ class Lines(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class ImportFile:
+class ImportFile(msgspec.Struct):
     """A file of credentials that can be read more than once."""
 
     path: Path | None
     """None when it came from standard input."""
     format: str
     _held: bytes = b""
-    _borders: list[bytes] = field(default_factory=list)
+    _borders: list[bytes] = msgspec.field(default_factory=list)
     """Digests of all bytes read so far, after each batch of the first reading and at its end."""
     _read_before: bool = False
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
+
+import msgspec
 
 from ledger.aggregates.application import Application, Field
 from ledger.claims import parse_owner
@@ -24,12 +25,11 @@ SKIPPED = "skipped"
 NO_FIELD = "no-field"
 
 
-@dataclass(slots=True)
-class Placed:
+class Placed(msgspec.Struct):
     """All entries of a source as lines to import, kept until the run is over."""
 
-    lines: list[Line | Rejected] = field(default_factory=list)
-    _left_out: Counter[tuple[str, str | None, str | None]] = field(default_factory=Counter)
+    lines: list[Line | Rejected] = msgspec.field(default_factory=list)
+    _left_out: Counter[tuple[str, str | None, str | None]] = msgspec.field(default_factory=Counter)
 
     def batches(self) -> Iterator[list[Line | Rejected]]:
         """The lines in batches of at most `BATCH_LINES_MAX`, the same at each reading."""
@@ -68,13 +68,12 @@ def place_entries(
     return placed
 
 
-@dataclass(slots=True)
-class _Desk:
+class _Desk(msgspec.Struct):
     source: Source
     rules: Sequence[Rule]
     find: Callable[[str], Application]
     placed: Placed
-    _found: dict[str, Application | None] = field(default_factory=dict)
+    _found: dict[str, Application | None] = msgspec.field(default_factory=dict)
 
     def line(self, entry: Entry) -> Line | Rejected | None:
         """The entry as a line; None when it is left out."""

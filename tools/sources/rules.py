@@ -21,8 +21,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from ledger.errors import InvalidInput
 from ledger.identifiers import field_key
@@ -38,23 +39,21 @@ _KEYS = {"path", "application", "owner", "fields", "skip"}
 _HINT = "A rule has a path, and either an application (with owner and fields) or skip = true."
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """The key that a field takes its value from, and whether that is base64 of it."""
 
     key: str
     base64: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """What becomes of the entries whose path fits."""
 
     path: str
     application: str = ""
     """A text with `{names}`; empty where entries are skipped."""
     owner: str | None = None
-    fields: Mapping[str, Taken] = field(default_factory=dict)
+    fields: Mapping[str, Taken] = msgspec.field(default_factory=dict)
     """By the form in which names of fields are compared."""
     skip: bool = False
 

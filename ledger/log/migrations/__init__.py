@@ -6,12 +6,12 @@ A file runs once, in order of its number, inside the transaction that notes it i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import resources
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+
+class Migration(msgspec.Struct, frozen=True):
     """One numbered step."""
 
     package: str

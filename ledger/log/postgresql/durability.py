@@ -8,7 +8,7 @@ people to judge: without a synchronous one, a failover may lose what was acknowl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ledger.errors import Unavailable
 from ledger.log.store import Connection
@@ -16,8 +16,7 @@ from ledger.log.store import Connection
 _SETTINGS = ["fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names"]
 
 
-@dataclass(frozen=True, slots=True)
-class Durability:
+class Durability(msgspec.Struct, frozen=True):
     """What the server says of itself."""
 
     fsync: bool

@@ -10,12 +10,14 @@ and no parameter but the folder of a socket.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from typing import ClassVar
 from urllib.parse import quote, unquote, urlsplit
 
+import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from ledger.discreet import Discreet
 from ledger.errors import InvalidInput
 
 DEFAULT_SCHEMA = "credledger"
@@ -23,11 +25,12 @@ _SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}\Z")
 _SCHEMES = {"postgresql", "postgres"}
 
 
-@dataclass(frozen=True, slots=True)
-class PostgresqlPlace:
+class PostgresqlPlace(Discreet, msgspec.Struct, frozen=True):
     """One ledger's database and schema."""
 
-    conninfo: str = field(repr=False)
+    SHOWN: ClassVar = ("schema", "address")
+
+    conninfo: str
     """What libpq takes; may hold a password."""
     schema: str
     address: str

@@ -18,8 +18,7 @@ at all while nothing is: that is asked at each start, and refused there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import psycopg
 from psycopg import sql
 
@@ -49,8 +48,7 @@ _TO_RECORD: tuple[tuple[str, str, str | None], ...] = (
 """Table, privilege and column of all that recording one event in a founded ledger takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rights:
+class Rights(msgspec.Struct, frozen=True):
     """What the role of a connection may do in a ledger's schema, against what a writer should."""
 
     role: str

@@ -6,11 +6,11 @@ import hashlib
 import os
 import uuid
 import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import msgpack
 import pytest
+from msgspec.structs import replace
 
 from ledger.archive import segment
 from ledger.archive.creating import Created, create_archive

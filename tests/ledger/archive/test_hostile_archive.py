@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import tracemalloc
 import zlib
-from dataclasses import replace
 
 import msgpack
 import pytest
+from msgspec.structs import replace
 
 from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import parse_manifest

@@ -6,6 +6,7 @@ import copy
 import pickle
 
 import pytest
+from rich.pretty import pretty_repr
 
 from ledger.sealing.slots import open_slot
 from tests.ledger.sealing.counted import KEY, WORDS
@@ -25,13 +26,13 @@ def holders(unlocked):
 
 
 def test_no_secret_is_printed(unlocked, holders):
-    """Neither `repr` nor `str` of a holder shows a key, a passphrase or the root."""
+    """Neither `repr`, `str` nor `rich` shows a key, a passphrase or the root of a holder."""
     secrets = [unlocked.root, unlocked.stream_key, KEY.secret, WORDS.secret]
     secrets += [unlocked.signing_key.private_bytes_raw()]
     for keys in unlocked.epochs:
         secrets += [keys.state, keys.secret, *keys.access]
     for holder in (*holders, unlocked.keyring, unlocked.slot):
-        shown = repr(holder) + str(holder)
+        shown = repr(holder) + str(holder) + pretty_repr(holder)
         assert not [form for secret in secrets for form in _forms(secret) if form in shown]
 
 

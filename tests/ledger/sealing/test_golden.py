@@ -6,12 +6,12 @@ The vectors in `tests/golden/` are never made anew: a change that needs other by
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec.structs import replace
 
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import open_sealed, seal

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from ledger.errors import Conflict, InvalidInput, KeyUnavailable, NotFound, Refused
 from ledger.sealing.auditors_keyring import export_auditor

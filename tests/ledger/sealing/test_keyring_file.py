@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ledger import private_files
 from ledger.errors import Conflict, KeyUnavailable, LedgerError, Unavailable

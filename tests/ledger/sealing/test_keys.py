@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from ledger.errors import KeyUnavailable, Tampered
 from ledger.sealing.compartments import Compartment

@@ -9,10 +9,10 @@ import logging
 import socket
 import time
 import tracemalloc
-from dataclasses import replace
 
 import msgpack
 import pytest
+from msgspec.structs import replace
 
 from ledger.errors import InvalidInput
 from tests.tools.service.clients import JSON, MSGPACK, raw
