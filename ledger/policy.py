@@ -17,7 +17,7 @@ from enum import Enum
 from typing import NamedTuple
 
 import msgspec
-from msgspec.structs import force_setattr, replace
+from msgspec.structs import force_setattr
 
 from ledger.aggregates.application import Application
 from ledger.aggregates.issuers import NO_ISSUERS, Issuers
@@ -27,6 +27,7 @@ from ledger.aggregates.tickets import TicketState
 from ledger.claims import OWNER_TYPES, Claim, parse_claim
 from ledger.errors import InvalidInput
 from ledger.identifiers import application_key, field_key
+from ledger.replacing import replace
 
 RULES_VERSION = 1
 

@@ -18,7 +18,6 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.application import Application
 from ledger.aggregates.restoration import (
@@ -35,6 +34,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import NotFound
 from ledger.identifiers import application_key
 from ledger.log.store import Reading, Store
+from ledger.replacing import replace
 from projections.documents import (
     Standing,
     application_document,

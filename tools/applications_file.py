@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.application import Field, make_field, parse_field, readers
 from ledger.claims import parse_claim
 from ledger.errors import InvalidInput
 from ledger.identifiers import application_key, field_key
+from ledger.replacing import replace
 from tools.people.documents import (
     TOML_BYTES_MAX,
     StandardInput,

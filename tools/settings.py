@@ -21,12 +21,14 @@ import pwd
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-from msgspec.structs import replace
 
+from ledger.discreet import Discreet
 from ledger.errors import InvalidInput
+from ledger.replacing import replace
 
 OWN_PREFIX = "CREDLEDGER_"
 OPTION_OF = {
@@ -44,8 +46,10 @@ SYSTEMD_CREDENTIALS = ("credledger.passphrase", "credledger.key")
 """Names under which systemd hands over a passphrase, or a key file."""
 
 
-class Given(msgspec.Struct, frozen=True):
+class Given(Discreet, msgspec.Struct, frozen=True):
     """What was said on the command line; None where nothing was."""
+
+    SHOWN: ClassVar = ("keyring", "slot")
 
     store: str | None = None
     keyring: str | None = None
@@ -57,8 +61,10 @@ class Given(msgspec.Struct, frozen=True):
     accept_async: bool | None = None
 
 
-class Settings(msgspec.Struct, frozen=True):
+class Settings(Discreet, msgspec.Struct, frozen=True):
     """Where everything is, decided once for a command."""
+
+    SHOWN: ClassVar = ("keyring", "slot")
 
     store: str
     """The store's URL as given, or the default one."""

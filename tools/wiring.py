@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.keys import SlotAdded
 from ledger.archive.reading import Archive
@@ -27,6 +26,7 @@ from ledger.log.memory import HostMemory, memory_path
 from ledger.log.rows import END
 from ledger.log.sqlite import SqliteStore
 from ledger.log.store import Store
+from ledger.replacing import replace
 from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.keyring_file import read_keyring, refuse_beside_store
 from ledger.sealing.shares import Scheme

@@ -13,13 +13,13 @@ from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.recorded import Recorded
 from ledger.claims import Claim, parse_claim
 from ledger.errors import Conflict, InvalidInput
 from ledger.identifiers import application_key, display_name, field_key
+from ledger.replacing import replace
 from ledger.values import FIELD_TYPES, FIELDS_MAX, MASKED_TYPES, FieldValue
 
 KINDS = ("individual", "group")

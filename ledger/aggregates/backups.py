@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.event import UPCASTERS, Event, event
 from ledger.aggregates.recorded import Recorded
+from ledger.replacing import replace
 
 FULL, INCREMENTAL = "full", "incremental"
 CONFIGURATION = (

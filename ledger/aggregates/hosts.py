@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.recorded import Recorded
+from ledger.replacing import replace
 
 
 @event

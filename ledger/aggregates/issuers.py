@@ -22,13 +22,13 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.recorded import Recorded
 from ledger.claims import LOCAL, Claim, casefolded
 from ledger.errors import Conflict, InvalidInput, NotFound
+from ledger.replacing import replace
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """What a signature may be made with (RFC 7518, RFC 8037); never `none`, never a shared secret."""

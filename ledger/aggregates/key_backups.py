@@ -10,7 +10,6 @@ from collections.abc import Collection
 from typing import ClassVar
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.event import UPCASTERS, Event, event
 from ledger.aggregates.keys import (
@@ -21,6 +20,7 @@ from ledger.aggregates.keys import (
     SlotRemoved,
 )
 from ledger.aggregates.recorded import Recorded
+from ledger.replacing import replace
 from ledger.sealing.slots import OPERATOR
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.event import UPCASTERS, Event, event
 from ledger.aggregates.hosts import Hosts, fold_hosts
 from ledger.aggregates.recorded import Recorded
+from ledger.replacing import replace
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.epochs import EpochCommitments, KeyName
 

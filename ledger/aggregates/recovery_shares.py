@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.recorded import Recorded
+from ledger.replacing import replace
 
 
 @event

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.application import (
     ROLES,
@@ -31,6 +30,7 @@ from ledger.aggregates.application import (
     update,
 )
 from ledger.aggregates.event import Event
+from ledger.replacing import replace
 
 
 class ApplicationStep(msgspec.Struct, frozen=True):

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.recorded import Recorded
 from ledger.identifiers import hold_key
+from ledger.replacing import replace
 
 
 @event

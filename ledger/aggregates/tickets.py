@@ -32,13 +32,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.application import TICKET_TIMEOUT_S_MAX
 from ledger.aggregates.event import Event, event
 from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.recorded import Recorded
 from ledger.discreet import Discreet
+from ledger.replacing import replace
 
 CLOCKS_APART_US = 300 * 1_000_000
 """How far the clocks of two hosts of one ledger may be apart."""

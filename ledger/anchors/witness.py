@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.anchors.cosignature import cosign
 from ledger.anchors.witness_folder import Seen, WitnessFolder
@@ -27,6 +26,7 @@ from ledger.log.checkpoint import head_text, note
 from ledger.log.following import CheckedHead, Follower, forked
 from ledger.log.rows import CommitRow
 from ledger.log.store import LogSource
+from ledger.replacing import replace
 
 _HINT = (
     "The witness signs no fork, and remembers what it did before: keep a copy of the store and"

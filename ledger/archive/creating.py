@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import Manifest
@@ -24,6 +23,7 @@ from ledger.archive.reading import Part
 from ledger.archive.writing import Progress, Taken, check_part, write_part
 from ledger.errors import Conflict, NotFound, Tampered
 from ledger.log.store import Store
+from ledger.replacing import replace
 
 
 class Created(msgspec.Struct, frozen=True):

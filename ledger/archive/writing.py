@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import Manifest, Segment, ViewDigest
@@ -21,6 +20,7 @@ from ledger.errors import Tampered
 from ledger.log.following import CheckedHead, Follower
 from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow, signers_digest
 from ledger.log.store import Reading, Store
+from ledger.replacing import replace
 from ledger.tree import unpack_frontier
 
 _PAGE_BYTES = 2 * 1024**2

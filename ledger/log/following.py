@@ -25,7 +25,6 @@ import operator
 from collections.abc import Callable
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.errors import Tampered
 from ledger.log.rows import (
@@ -42,6 +41,7 @@ from ledger.log.rows import (
 from ledger.log.signers import SignerBook, roots_in
 from ledger.log.store import LogReading, Reading
 from ledger.log.tips import StreamTips, Tip
+from ledger.replacing import replace
 from ledger.sealing.epochs import period_of
 from ledger.tree import Frontier, unpack_frontier
 

@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from msgspec.structs import replace
-
 import ledger.aggregates.retention  # noqa: F401 # its events lie in the stream of keys
 from ledger.aggregates.keys import KeyHistory, fold_keys
 from ledger.codec.mapper import EventMapper
@@ -43,6 +41,7 @@ from ledger.log.started_keys import started_history
 from ledger.log.store import Maintainer, Reading, Store, Writing
 from ledger.log.tips import StreamTips, Tip
 from ledger.log.transaction import Equipment, Request, Transaction
+from ledger.replacing import replace
 
 if TYPE_CHECKING:
     from ledger.log.awaiting import Awaited, Mailboxes

@@ -6,9 +6,8 @@ half and its sealed private half as opaque bytes, so that the auditor's file can
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from ledger.errors import InvalidInput
+from ledger.replacing import replace
 from ledger.sealing.epochs import KEY_BYTES
 from ledger.sealing.keyring import Keyring, UnlockedKeyring
 from ledger.sealing.slots import AUDITOR, Random, Slot, seal_root

@@ -6,6 +6,8 @@ processes that decide accesses again (decision 30) and that check archives (deci
 
 from __future__ import annotations
 
+from typing import Self
+
 from ledger.discreet import Discreet
 
 
@@ -15,4 +17,8 @@ class Confidential(Discreet):
     __slots__ = ()
 
     def __reduce__(self) -> str:
+        raise TypeError(f"{type(self).__name__} holds secrets and is never stored")
+
+    def __copy__(self) -> Self:
+        """As little as it is stored; a struct would make one."""
         raise TypeError(f"{type(self).__name__} holds secrets and is never stored")

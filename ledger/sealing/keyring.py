@@ -32,11 +32,11 @@ import msgpack
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from msgspec.structs import replace
 
 from ledger.discreet import Discreet
 from ledger.errors import NEEDS_OPERATOR, Conflict, InvalidInput, KeyUnavailable, NotFound, Refused
 from ledger.identifiers import ledger_id_of
+from ledger.replacing import replace
 from ledger.sealing.confidential import Confidential
 from ledger.sealing.epochs import (
     KEY_BYTES,

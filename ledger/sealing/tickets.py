@@ -61,9 +61,6 @@ class Ticket(Confidential):
     def __hash__(self) -> NoReturn:
         raise TypeError("a ticket has no hash, which would tell of the secret")
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a ticket is never stored outside of its owner's hands")
-
 
 def new_ticket(random: Callable[[int], bytes]) -> Ticket:
     """A ticket that nobody can guess."""

@@ -25,7 +25,6 @@ from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.event import Event
 from ledger.aggregates.issuers import NO_ISSUERS, Issuer, Issuers
@@ -35,6 +34,7 @@ from ledger.discreet import Discreet
 from ledger.errors import InvalidInput
 from ledger.identifiers import application_key
 from ledger.policy import Caller
+from ledger.replacing import replace
 from ledger.sealing.service_keys import ServicePair
 from ledger.tokens import checking
 from ledger.tokens.compact import TOKEN_BYTES_MAX, Encrypted, Signed, take_apart

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates import application as applications
 from ledger.aggregates import roles as rights
@@ -19,6 +18,7 @@ from ledger.errors import InvalidInput
 from ledger.identifiers import application_key
 from ledger.log.transaction import Request, Transaction
 from ledger.policy import Verb, decide
+from ledger.replacing import replace
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk, no_such_application, not_allowed
 from ledger.usecases.outcomes import Outcome

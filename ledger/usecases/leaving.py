@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates import application as applications
 from ledger.aggregates import roles as rights
@@ -21,6 +20,7 @@ from ledger.claims import Claim
 from ledger.identifiers import application_key
 from ledger.log.following import CheckedHead
 from ledger.log.transaction import Transaction
+from ledger.replacing import replace
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 from ledger.usecases.outcomes import LeavingOutcome

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.access import AuditQueried, AuditReviewed
 from ledger.aggregates.application import Application, Field
@@ -34,6 +33,7 @@ from ledger.log.rows import CommitRow
 from ledger.log.transaction import Request, Transaction
 from ledger.log.writer import Watch, Writer
 from ledger.policy import Caller, Verb, decide, decide_get
+from ledger.replacing import replace
 from ledger.sealing.keys import KeySet
 from ledger.sealing.slots import Argon2Cost, Holding
 from ledger.usecases.acting import Acting, checked_reason

@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Required, TypedDict, Unpack
 
-from msgspec.structs import replace
-
 from ledger.aggregates.event import Event
 from ledger.aggregates.keys import (
     AsyncAccepted,
@@ -39,6 +37,7 @@ from ledger.log.store import Maintainer, ServerState, Store
 from ledger.log.subtrees import Tiles
 from ledger.log.transaction import Transaction
 from ledger.log.writer import AHEAD_MAX_US, Writer
+from ledger.replacing import replace
 from ledger.sealing.keyring import UnlockedKeyring
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk

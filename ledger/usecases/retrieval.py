@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.access import OUTCOMES, Access, AccessDenied
 from ledger.aggregates.application import Application, field_of
@@ -23,6 +22,7 @@ from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
 from ledger.identifiers import application_key, display_name
 from ledger.log.transaction import Transaction
 from ledger.policy import RULES_VERSION, Decision, decide_get, owner_for
+from ledger.replacing import replace
 from ledger.sealing.secrets import SecretKeys
 from ledger.usecases.decisions import Asked, Released
 from ledger.usecases.desk import Desk

@@ -24,7 +24,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.aggregates.keys import (
     EpochResealed,
@@ -37,6 +36,7 @@ from ledger.log.pace import Pace
 from ledger.log.rows import LogRow
 from ledger.log.transaction import Place, Transaction
 from ledger.log.writer import Writer
+from ledger.replacing import replace
 from ledger.sealing.envelope import NONCE_BYTES
 from ledger.sealing.epochs import EpochKeys, period_after, period_of, period_start
 from ledger.sealing.keyring import GivenUp

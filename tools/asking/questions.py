@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
 from ledger.claims import parse_claim
 from ledger.errors import InvalidInput, NotFound
 from ledger.identifiers import application_key
+from ledger.replacing import replace
 from projections.access_questions import access_question
 from projections.asked import Author, asked_questions
 from projections.moment import diff, state_at

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from msgspec.structs import replace
 
 from ledger.errors import InvalidInput, KeyUnavailable, Unavailable
+from ledger.replacing import replace
 from tools.cli.noun import Verb
 from tools.cli.number import NUMBER, Range
 from tools.people import prompts

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import click
-from msgspec.structs import replace
 
 from ledger.errors import InvalidInput
+from ledger.replacing import replace
 from tools.cli.command import Run, command
 from tools.cli.moment import as_of
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ledger.discreet import Discreet
 from ledger.errors import Unavailable
 from ledger.values import FieldValue
 
@@ -64,7 +65,7 @@ class Ticket(msgspec.Struct, frozen=True):
     position: int
 
 
-class _Released(msgspec.Struct):
+class _Released(Discreet, msgspec.Struct):
     application: str
     owner: str | None
     version: int
@@ -74,7 +75,7 @@ class _Released(msgspec.Struct):
     position: int
 
 
-class _Issued(msgspec.Struct):
+class _Issued(Discreet, msgspec.Struct):
     ticket: str
     application: str | None
     issued_at: str

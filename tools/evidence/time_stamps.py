@@ -15,7 +15,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography.x509 import Certificate
-from msgspec.structs import replace
 
 from ledger.anchors.head import noted_head
 from ledger.anchors.signed_note import (
@@ -32,6 +31,7 @@ from ledger.anchors.time_stamp import (
     time_stamped,
 )
 from ledger.errors import Conflict, InvalidInput, Unavailable
+from ledger.replacing import replace
 from tools.evidence.anchors import replace_notes, writing
 from tools.people.documents import StandardInput, read_bytes
 from tools.when import to_text

@@ -7,13 +7,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from ledger.discreet import Discreet
+
 Position = Annotated[int, Meta(ge=0, description="Place in the log.")]
 Version = Annotated[int, Meta(ge=0)]
 Readers = Literal["every-owner", "members", "nobody"]
 Time = Annotated[str, Meta(description="RFC 3339, UTC.")]
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(Discreet, msgspec.Struct, frozen=True):
     """What all answers have in common."""
 
 

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ledger.aggregates.application import CLAIMS_MAX, TICKET_TIMEOUT_S_MAX, URL_LENGTH_MAX
 from ledger.claims import CLAIM_LENGTH_MAX
+from ledger.discreet import Discreet
 from ledger.identifiers import WRITTEN_LENGTH_MAX
 from ledger.usecases.acting import REASON_LENGTH_MAX
 from ledger.values import FIELD_TYPES, FIELDS_MAX, VALUE_BYTES_MAX
@@ -176,7 +177,7 @@ def _any_of(**said: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": ways}
 
 
-class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Body(Discreet, msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What all bodies have in common."""
 
     NAMES_APPLICATION: ClassVar[bool] = True

@@ -18,11 +18,12 @@ else ends the front.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
+from ledger.discreet import Discreet
 from tools.service.connections import CONNECTIONS_MAX
 from tools.service.forms import BODY_BYTES_MAX
 from tools.service.protocol import HEAD_BYTES_MAX
@@ -43,8 +44,10 @@ HeadBytes = Annotated[bytes, Meta(max_length=HEAD_BYTES_MAX)]
 SaidText = Annotated[str, Meta(max_length=SAID_LENGTH_MAX)]
 
 
-class Asked(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class Asked(Discreet, msgspec.Struct, frozen=True, array_like=True, tag=1):
     """A request that came in whole, whose body follows, or came to no good end."""
+
+    SHOWN: ClassVar = ("number",)
 
     number: int
     """Of this connection, for the answer."""
@@ -60,19 +63,15 @@ class Asked(msgspec.Struct, frozen=True, array_like=True, tag=1):
     follows: bool = False
     """Whether there is more of a body than comes at once: all of it is in `Rest`, once wanted."""
 
-    def __repr__(self) -> str:
-        return f"Asked({self.number}, •••)"
 
-
-class Rest(msgspec.Struct, frozen=True, array_like=True, tag=8):
+class Rest(Discreet, msgspec.Struct, frozen=True, array_like=True, tag=8):
     """The body of a request that came without; its parts are those of `Asked`."""
+
+    SHOWN: ClassVar = ("number",)
 
     number: int
     body: bytes
     fault: str
-
-    def __repr__(self) -> str:
-        return f"Rest({self.number}, •••)"
 
 
 class Said(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -90,17 +89,16 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """Whether the kernel keeps it from files; see `confinement`."""
 
 
-class Answer(msgspec.Struct, frozen=True, array_like=True, tag=4):
+class Answer(Discreet, msgspec.Struct, frozen=True, array_like=True, tag=4):
     """What leaves; the parts are those of `Answered`."""
+
+    SHOWN: ClassVar = ("number", "status")
 
     number: int
     status: int
     media_type: bytes
     content: bytes
     headers: tuple[tuple[bytes, bytes], ...]
-
-    def __repr__(self) -> str:
-        return f"Answer({self.number}, {self.status}, •••)"
 
 
 class Wanted(msgspec.Struct, frozen=True, array_like=True, tag=9):

@@ -46,9 +46,6 @@ class Unseal(Body, frozen=True):
     key: KeyContent | None = None
     slot: Annotated[int, Meta(ge=1)] | None = None
 
-    def __repr__(self) -> str:
-        return "Unseal(•••)"
-
 
 class Unsealed(msgspec.Struct, frozen=True):
     """The slot that unlocked; now, if it was sealed before."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import msgspec
 
 from ledger.aggregates.application import Application
+from ledger.discreet import Discreet
 from ledger.errors import InvalidInput
 from tools.people import prompts
 from tools.people.documents import STANDARD_INPUT, StandardInput
@@ -28,8 +30,10 @@ class Told(msgspec.Struct, frozen=True):
     key_file: str | None
 
 
-class ToImport(msgspec.Struct, frozen=True):
+class ToImport(Discreet, msgspec.Struct, frozen=True):
     """A source that is opened, and how its entries become lines."""
+
+    SHOWN: ClassVar = ("path",)
 
     path: str | None
     """The file or folder to destroy afterwards; None for standard input."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec.structs import replace
 
 from ledger.errors import LedgerError
 from ledger.identifiers import application_key
+from ledger.replacing import replace
 from ledger.usecases.credentials import ImportItem
 from tools.showing.show import progress
 from tools.sources.importing import Line, Lines, Rejected, mapping_digest

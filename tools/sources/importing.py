@@ -17,11 +17,12 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, ClassVar, Protocol
 
 import msgspec
 
 from ledger.claims import Claim, parse_owner
+from ledger.discreet import Discreet
 from ledger.errors import Conflict, InvalidInput, LedgerError
 from ledger.identifiers import application_key
 from ledger.values import FieldValue, values_from_json
@@ -104,8 +105,10 @@ class Lines(Protocol):
         ...
 
 
-class ImportFile(msgspec.Struct):
+class ImportFile(Discreet, msgspec.Struct):
     """A file of credentials that can be read more than once."""
+
+    SHOWN: ClassVar = ("path", "format")
 
     path: Path | None
     """None when it came from standard input."""

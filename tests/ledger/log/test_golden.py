@@ -46,7 +46,7 @@ from tests.ledger.log import from_the_page
 FILE = Path(__file__).parents[2] / "golden" / "log.json"
 NOVEMBER_END = 1_796_083_199_000_000  # 2026-11-30T23:59:59Z
 COLUMNS = {
-    "ledger": LedgerRow.__slots__,
+    "ledger": LedgerRow.__struct_fields__,
     "signers": ("public_key", "class", "change", "from_size", "introduced_by", "signature"),
     "log": LogRow._fields,
     "commits": CommitRow._fields,
