@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import force_setattr
 
-from ledger.aggregates.application import Application
+from ledger.aggregates.application import Application, field_of
 from ledger.aggregates.issuers import NO_ISSUERS, Issuers
 from ledger.aggregates.presented import PresentedToken
 from ledger.aggregates.roles import Roles
@@ -131,6 +131,19 @@ def decide_get(
     return Decision(
         allowed=True, detail="member" if application.is_group else "owner", through=through
     )
+
+
+def fields_released(
+    application: Application, asked: tuple[str, ...], held: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Those of the fields that are held which leave: all, or each that was asked for, once.
+
+    The names asked for are fields of the application, in any case and any number of times.
+    """
+    if not asked:
+        return held
+    wanted = dict.fromkeys(field_of(application, name).name for name in asked)
+    return tuple(name for name in wanted if name in held)
 
 
 def decide_issue(

@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.aggregates.access import Access, AccessGranted
-from ledger.aggregates.application import Application, ApplicationEvent, field_of, fold_application
+from ledger.aggregates.application import Application, ApplicationEvent, fold_application
 from ledger.aggregates.event import Event
 from ledger.aggregates.issuers import NO_ISSUERS, Issuers, fold_issuers
 from ledger.aggregates.mapping import CredentialDeleted, values_in
@@ -69,6 +69,7 @@ from ledger.policy import (
     decide_get,
     decide_issue,
     decide_redemption,
+    fields_released,
     owner_for,
     user_of,
 )
@@ -536,7 +537,7 @@ class Redecision:
             creation=state.creation,
             mapping=mapping.position,
             version=mapping.version,
-            fields=_released(state, mapping, record),
+            fields=fields_released(state, record.requested, mapping.fields),
             complete=not missing,
             missing=missing,
             on_behalf_of=whose,
@@ -632,14 +633,6 @@ def _became(record: Access, ticket: TicketState | None) -> type[Redemption]:
 def _caller(texts: tuple[str, ...], token: PresentedToken | None) -> Caller:
     claim, *groups = (_claim(text) for text in texts)
     return Caller(claim, tuple(groups), token)
-
-
-def _released(state: Application, mapping: _Mapping, record: Access) -> tuple[str, ...]:
-    """The fields that were to be released: all there are, or those asked for by name."""
-    if not record.requested:
-        return mapping.fields
-    asked = (field_of(state, name).name for name in record.requested)
-    return tuple(name for name in asked if name in mapping.fields)
 
 
 def _mapping_in(happened: Event, position: int) -> tuple[tuple[str, str | None], _Mapping]:

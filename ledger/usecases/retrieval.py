@@ -14,14 +14,14 @@ from typing import NamedTuple
 import msgspec
 
 from ledger.aggregates.access import OUTCOMES, Access, AccessDenied
-from ledger.aggregates.application import Application, field_of
+from ledger.aggregates.application import Application
 from ledger.aggregates.mapping import CredentialMapping
 from ledger.claims import Claim
 from ledger.codec.mapper import text_of
 from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
 from ledger.identifiers import application_key, display_name
 from ledger.log.transaction import Transaction
-from ledger.policy import RULES_VERSION, Decision, decide_get, owner_for
+from ledger.policy import RULES_VERSION, Decision, decide_get, fields_released, owner_for
 from ledger.replacing import replace
 from ledger.sealing.secrets import SecretKeys
 from ledger.usecases.decisions import Asked, Released
@@ -142,7 +142,7 @@ def access_record(
         outcome = "not-set"
         if mapping is not None:
             outcome = "granted"
-            released = _fields(asked, application, mapping)
+            released = fields_released(application, asked.fields, mapping.fields)
             missing = tuple(
                 field.name for field in application.fields if field.name not in mapping.fields
             )
@@ -167,13 +167,6 @@ def access_record(
         detail=detail,
         on_behalf_of=on_behalf_of,
     )
-
-
-def _fields(asked: Asked, application: Application, mapping: CredentialMapping) -> tuple[str, ...]:
-    if not asked.fields:
-        return mapping.fields
-    wanted = dict.fromkeys(field_of(application, name).name for name in asked.fields)
-    return tuple(name for name in wanted if name in mapping.fields)
 
 
 def opened(release: Release) -> Retrieved:

@@ -78,6 +78,18 @@ def test_every_access_is_decided_alike_again(busy):
     assert redecide(busy.store, busy.mapper) == {"checked": 6, "wrong": [], "unreadable": []}
 
 
+@pytest.mark.parametrize("asked", [("password", "PASSWORD"), ("user name", "password") * 3])
+def test_a_field_that_is_named_twice_is_decided_alike_again(busy, asked):
+    """It leaves once, wherever it was named again."""
+    names = [f"windows {name}" for name in asked]
+    position = busy.read(caller("user:alice"), "Payroll", fields=names)
+    with busy.store.reading() as reading:
+        record = busy.mapper.open_checked(reading.row_at(position)).event
+    assert len(record.fields) == len(set(map(str.casefold, names)))
+    assert len(record.requested) == len(names)
+    assert redecide(busy.store, busy.mapper) == {"checked": 7, "wrong": [], "unreadable": []}
+
+
 def honest(world):
     """The record of a true read, to be forged from."""
     position = world.read(caller("user:alice"), "Payroll")
