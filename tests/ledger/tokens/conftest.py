@@ -65,11 +65,11 @@ class Counter:
         content = token.encode() if isinstance(token, str) else token
         return self.verifier.verify(content, **said)
 
-    def events(self, prefix: str):
-        """All events of a kind, oldest first."""
+    def events(self, prefix: str, after: int = 0):
+        """All events of a kind behind a position, oldest first."""
         found = []
         with self.ledger._writer.store.reading() as reading:
-            for row in reading.rows_after(0, 10_000):
+            for row in reading.rows_after(after, 10_000):
                 if row.topic.startswith(prefix):
                     found.append(self.ledger._desk.mapper.open(row))
         return found
@@ -88,16 +88,17 @@ class StillClock:
 @pytest.fixture
 def counter(prepared_file):
     """On a store in a file."""
-    yield from _counter(prepared_file(trusting))
+    yield from counting(prepared_file(trusting))
 
 
 @pytest.fixture
 def counter_anywhere(prepared):
     """On each kind of store."""
-    yield from _counter(prepared(trusting))
+    yield from counting(prepared(trusting))
 
 
-def _counter(house):
+def counting(house):
+    """Whoever verifies for the ledger in this house, until it is closed."""
     house.clock = StillClock()
     made = Counter(house)
     yield made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ledger.errors import Refused
+from tests.ledger.tokens.conftest import counting, trusting
 from tests.ledger.tokens.hostile import HOSTILE
 from tests.ledger.tokens.minting import mint
 
@@ -20,10 +21,21 @@ def test_there_are_enough_of_them():
     assert len(HOSTILE) >= 60
 
 
+@pytest.fixture(scope="module")
+def long_counter(templates, tmp_path_factory):
+    """One ledger for the whole table, as making one costs more than a token does.
+
+    Each token has a verifier of its own.
+    """
+    with templates.copied(tmp_path_factory.mktemp("tokens"), None, trusting) as house:
+        yield from counting(house)
+
+
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_token_is_refused(counter, name):
+def test_a_hostile_token_is_refused(long_counter, name):
     """One answer for all, nobody is known afterwards, and why is recorded once, for insiders."""
-    hostile = HOSTILE[name]
+    counter, hostile = long_counter, HOSTILE[name]
+    counter.verifier, before = counter.another(), counter.ledger.head().size
     scene = counter.scene
     if hostile.after is not None:
         counter.verify(hostile.after(scene))
@@ -34,8 +46,8 @@ def test_a_hostile_token_is_refused(counter, name):
         assert caught.value.as_document() == ANSWER
     assert not counter.verifier._known
     counter.verifier.close()
-    singly = [one.event for one in counter.events("token.refused")]
-    summaries = [one.event for one in counter.events("token.refusals")]
+    singly = [one.event for one in counter.events("token.refused", before)]
+    summaries = [one.event for one in counter.events("token.refusals", before)]
     assert [one.why for one in singly] == [hostile.why] * hostile.verified
     assert [(one.source, one.reasons) for one in summaries] == [
         ("192.0.2.7", ((hostile.why, 2 - hostile.verified),))
