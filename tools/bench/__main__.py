@@ -32,7 +32,6 @@ from tools.bench.sizes import at_size, beside_short
 from tools.bench.tables import facts_table, lines_table, sizes_table
 from tools.bench.verification import signed_facts
 from tools.bench.works import lines
-from tools.cli.number import Range
 from tools.showing.show import progress
 
 _SHORT = 10_000
@@ -44,7 +43,7 @@ _BESIDE = 20_000
 @click.option("--runs", default=3, show_default=True, help="Runs of each work, and rounds of p99.")
 @click.option(
     "--events",
-    type=Range(2 * _SHORT),
+    type=click.IntRange(2 * _SHORT),
     default=100_000,
     show_default=True,
     help="Length of the long log.",

@@ -28,7 +28,6 @@ from tools.bench.population import mappings_at
 from tools.bench.service import service_facts
 from tools.bench.sizes import at_size, beside_short, short_of, sizes_to
 from tools.bench.tables import sizes_table
-from tools.cli.number import Range
 from tools.showing.show import progress
 
 _ENGINES = (SqlitePlace.name, PostgresqlPlace.name)
@@ -37,7 +36,7 @@ _ENGINES = (SqlitePlace.name, PostgresqlPlace.name)
 @click.command()
 @click.option(
     "--events",
-    type=Range(10_000),
+    type=click.IntRange(10_000),
     default=10_000_000,
     show_default=True,
     help="Length that the log grows to.",
@@ -51,14 +50,14 @@ _ENGINES = (SqlitePlace.name, PostgresqlPlace.name)
 @click.option(
     "--short",
     "wanted_short",
-    type=Range(10_000),
+    type=click.IntRange(10_000),
     default=100_000,
     show_default=True,
     help="Length of the short log that longer ones stand beside.",
 )
 @click.option(
     "--rows-a-commit",
-    type=Range(1, GROWING_ROWS),
+    type=click.IntRange(1, GROWING_ROWS),
     default=GROWING_ROWS,
     show_default=True,
     help="At most; the aim of checking without a key is meant for 128.",
