@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import http.server
 import json
+import socket
 import ssl
 import threading
 import time
@@ -25,6 +26,7 @@ from projections.refused_tokens import _WHY
 from tests.ledger.tokens.minting import AUDIENCE, ISSUER, jwks, mint
 from tests.tools.conftest import auditor_of
 from tools.jwks_over_https import fetch_jwks
+from tools.name_lookups import NameLookups, by_the_system
 
 ALICE = f"{ISSUER}#user:alice"
 
@@ -401,16 +403,25 @@ class Web(http.server.BaseHTTPRequestHandler):
             case "/slow":
                 self.send_response(200)
                 self.end_headers()
-                for _ in range(100):
-                    try:
-                        self.wfile.write(b" ")
-                        self.wfile.flush()
-                    except OSError:
-                        return
-                    if self.server.gone.wait(0.05):
-                        return
+                self._drip()
+            case "/slow-head":
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                self._drip()
+            case "/silent":
+                self.server.gone.wait(30)
             case _:
                 self._answer(404, b"")
+
+    def _drip(self):
+        """A byte now and then, for as long as somebody is there."""
+        for _ in range(600):
+            try:
+                self.wfile.write(b" ")
+                self.wfile.flush()
+            except OSError:
+                return
+            if self.server.gone.wait(0.05):
+                return
 
     def _answer(self, status, content):
         self.send_response(status)
@@ -475,12 +486,61 @@ def test_keys_are_fetched_where_the_issuer_publishes_them(payroll, web, token, m
     assert got["owner"] == ALICE
 
 
-@pytest.mark.parametrize("path", ["/none", "/large", "/elsewhere", "/slow"])
+@pytest.mark.parametrize("path", ["/none", "/large", "/elsewhere"])
 def test_an_answer_that_is_not_plainly_the_keys_is_none(web, path):
-    """No error page, no redirect, nothing large, nothing that drips."""
+    """No error page, no redirect, nothing large."""
     with pytest.raises(Unavailable) as caught:
-        fetch_jwks(web + path, timeout_s=0.5)
+        fetch_jwks(web + path)
     assert caught.value.code == "keys-not-fetched"
+
+
+def took_too_long(url, **said):
+    """That a fetch of half a second does not hold much longer."""
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="took too long") as caught:
+        fetch_jwks(url, timeout_s=0.5, **said)
+    assert caught.value.code == "keys-not-fetched"
+    return time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("path", ["/slow", "/slow-head", "/silent"])
+def test_an_answer_that_is_slow_is_none_when_the_time_is_over(web, path):
+    """Whether its body drips or its head does, or nothing comes at all."""
+    assert took_too_long(web + path)
+
+
+def test_a_server_that_is_silent_from_the_beginning_is_none_when_the_time_is_over():
+    """It takes the connection, and says nothing to the handshake."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert took_too_long(f"https://127.0.0.1:{silent.getsockname()[1]}/keys")
+
+
+def test_a_resolver_that_is_silent_is_none_when_the_time_is_over():
+    """And is asked for one host only once meanwhile."""
+    go_on, asked = threading.Event(), []
+
+    def look_up(host, port):
+        asked.append((host, port))
+        go_on.wait(30)
+        raise OSError
+
+    lookups = NameLookups(look_up)
+    for _ in range(2):
+        assert took_too_long("https://sts.contoso.example/keys", lookups=lookups)
+    assert asked == [("sts.contoso.example", 443)]
+    go_on.set()
+
+
+def test_another_address_of_the_host_is_asked_where_one_is_dead(web, monkeypatch):
+    """Those that the resolver has are tried in its order."""
+    monkeypatch.setattr(Web, "published", b"{}")
+
+    def look_up(host, port):
+        with socket.create_server(("127.0.0.1", 0)) as dead:
+            place = dead.getsockname()
+        return [(*by_the_system(host, port)[0][:4], place), *by_the_system("127.0.0.1", port)]
+
+    assert fetch_jwks(f"{web}/keys?v=1", lookups=NameLookups(look_up)) == b"{}"
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(web, monkeypatch):
