@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import gc
-import http.server
 import json
 import socket
-import ssl
 import threading
 import time
-import warnings
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ledger.errors import Unavailable
 from ledger.tokens.doubt import Why
 from projections.refused_tokens import _WHY
 from tests.ledger.tokens.minting import AUDIENCE, ISSUER, jwks, mint
 from tests.tools.conftest import auditor_of
+from tests.tools.issuers_web import Web
 from tools.jwks_over_https import fetch_jwks
 from tools.name_lookups import NameLookups, by_the_system
 
@@ -383,98 +375,6 @@ def test_the_service_key_is_published(cli):
     assert [one["state"] for one in cli.ok("key", "service", "list")] == [
         "opens still", "published",
     ]  # fmt: skip
-
-
-class Web(http.server.BaseHTTPRequestHandler):
-    """What an issuer's server answers, by path."""
-
-    published = b""
-
-    def do_GET(self):
-        match self.path:
-            case "/keys?v=1":
-                self._answer(200, self.published)
-            case "/large":
-                self._answer(200, b" " * 70_000)
-            case "/elsewhere":
-                self.send_response(302)
-                self.send_header("Location", "/keys?v=1")
-                self.end_headers()
-            case "/slow":
-                self.send_response(200)
-                self.end_headers()
-                self._drip()
-            case "/slow-head":
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-                self._drip()
-            case "/silent":
-                self.server.gone.wait(30)
-            case _:
-                self._answer(404, b"")
-
-    def _drip(self):
-        """A byte now and then, for as long as somebody is there."""
-        for _ in range(600):
-            try:
-                self.wfile.write(b" ")
-                self.wfile.flush()
-            except OSError:
-                return
-            if self.server.gone.wait(0.05):
-                return
-
-    def _answer(self, status, content):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def web(tmp_path, monkeypatch):
-    """A server with a certificate that the system is told to believe; its address."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    moment = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(moment - timedelta(minutes=5))
-        .not_valid_after(moment + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, SHA256())
-    )
-    place = tmp_path / "certificate.pem"
-    place.write_bytes(
-        certificate.public_bytes(Encoding.PEM)
-        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web)
-    server.gone = threading.Event()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(place)
-    server.socket = context.wrap_socket(
-        server.socket, server_side=True, do_handshake_on_connect=False
-    )
-    server.handle_error = lambda *_: None
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("SSL_CERT_FILE", str(place))
-    yield f"https://localhost:{server.server_port}"
-    server.gone.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
-    with warnings.catch_warnings():
-        # A peer that is gone before its handshake leaves a socket that Python's `ssl` forgets.
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 def test_keys_are_fetched_where_the_issuer_publishes_them(payroll, web, token, monkeypatch):
