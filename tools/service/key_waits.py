@@ -43,6 +43,6 @@ class KeyWaits:
             if answered.done():
                 answered.result()
         finally:
-            answered.cancel()  # the loop may be gone when the issuer answers
+            answered.cancel()  # what comes of it now is nobody's
             self._issuers -= Counter((awaited.url,))  # which keeps none that has none
             self._sources -= Counter((source,))
