@@ -26,7 +26,7 @@ from tests.tools.service.test_fronts import wait_until
 from tests.tools.service.test_seal import process
 from tests.tools.service.test_watching import ANYWHERE, told
 from tools.jwks_over_https import fetch_jwks
-from tools.service import key_waits
+from tools.service import callers, key_waits
 from tools.service.server import THREADS
 
 GET, SET, LIST = "/v1/credentials/get", "/v1/credentials/set", "/v1/credentials/list"
@@ -139,20 +139,24 @@ def test_a_crowd_of_forged_tokens_keeps_nobody_waiting(house, tmp_path, web, pat
 def test_genuine_tokens_that_come_before_the_keys_are_believed_when_those_are_there(
     house, tmp_path, web, patient, monkeypatch
 ):
-    """All of them, by one question, however many more there are than threads."""
+    """All of them, by one question; nobody at their address is kept from another issuer's."""
+    count = key_waits.SOURCE_WAITING_MAX
+    assert count > callers._REFUSED_BURST  # so that none of them counts as refused meanwhile
     monkeypatch.setattr(Web, "published", jwks("EC").encode())
     trust_by_url(house, f"{web}/held")
     with running(house, tmp_path, metrics=ANYWHERE) as service:
-        tokens = (mint(now(), iss=OTHER, jti=f"{number}") for number in range(CROWD))
+        tokens = (mint(now(), iss=OTHER, jti=f"{number}") for number in range(count))
         crowd = [Asking(service, token) for token in tokens]
-        wait_until(lambda: waiting(service) == CROWD)
+        wait_until(lambda: waiting(service) == count)
+        service.stranger(mint(now())).ok(GET, PAYROLL)
+        assert not any(one.is_answered for one in crowd)
         Web.go_on.set()
         assert {status(one.answer()) for one in crowd} == {200}
         service.stranger(mint(now(), iss=OTHER)).ok(GET, PAYROLL)
         samples = told(service)
         assert samples["credledger_key_fetches_total", "fetched"] == 1
         assert samples["credledger_key_fetches_total", "failed"] == 0
-        assert samples["credledger_tokens_shown_total", "verified"] == CROWD + 1
+        assert samples["credledger_tokens_shown_total", "verified"] == count + 2
         assert samples["credledger_tokens_shown_total", "refused"] == 0
 
 
