@@ -45,6 +45,7 @@ from tools.settings import Settings, account
 from tools.stores import MIGRATIONS, existing_store, store_of
 
 if TYPE_CHECKING:
+    from ledger.tokens.issuer_keys import Missed
     from ledger.tokens.verifier import TokenVerifier
 
 SHARES_LABEL = "recovery shares"
@@ -78,12 +79,15 @@ class Session(Discreet, msgspec.Struct, frozen=True):
         self.ledger.record_query(acting, question, rows)
 
 
-def token_verifier(ledger: Ledger) -> TokenVerifier:
-    """What verifies tokens for this process; close it before the ledger."""
+def token_verifier(ledger: Ledger, missed: Missed | None = None) -> TokenVerifier:
+    """What verifies tokens for this process; close it before the ledger.
+
+    `missed` is told of each fetch of an issuer's keys that got none.
+    """
     from ledger.tokens.verifier import TokenVerifier
     from tools.jwks_over_https import fetch_jwks
 
-    return TokenVerifier(ledger.trust, fetch_jwks, clock)
+    return TokenVerifier(ledger.trust, fetch_jwks, clock, missed)
 
 
 def clock() -> int:

@@ -5,7 +5,8 @@
                └──▶ the same caller, if the issuer's settings are still those and it has not expired
 
 Whatever is wrong with a token, the answer is the same one: `token-refused`, without a word of why.
-Why is in the log, see `refusals.py`.
+Why is in the log, see `refusals.py`. Where its issuer's keys are on their way nothing is said of it
+yet, and no thread is held: whoever asks waits as he likes to, and asks again.
 
 A token that is good for one use is verified first and used last, in two steps, so that whoever asks
 can say no in between for reasons of his own, and the token stays good.
@@ -39,7 +40,7 @@ from ledger.sealing.service_keys import ServicePair
 from ledger.tokens import checking
 from ledger.tokens.compact import TOKEN_BYTES_MAX, Encrypted, Signed, take_apart
 from ledger.tokens.doubt import NotBelievedError, token_refused
-from ledger.tokens.issuer_keys import Fetch, IssuerKeys
+from ledger.tokens.issuer_keys import Fetch, Fetched, IssuerKeys, KeysAwaited, Missed
 from ledger.tokens.jose import DecryptingKey, decrypted, decrypting_keys, is_signed_by
 from ledger.tokens.refusals import Refusals, shown_source
 
@@ -124,10 +125,16 @@ class _Identity(Discreet, msgspec.Struct):
 class TokenVerifier:
     """Verifies tokens for one process; any number of threads may ask."""
 
-    def __init__(self, trust: Trust, fetch: Fetch, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        trust: Trust,
+        fetch: Fetch,
+        clock: Callable[[], int],
+        missed: Missed | None = None,
+    ) -> None:
         self._trust = trust
         self._clock = clock
-        self._keys = IssuerKeys(fetch, clock)
+        self._keys = IssuerKeys(fetch, clock, missed)
         self._refusals = Refusals(trust.record_refused, clock)
         self._guard = threading.Lock()
         self._known: OrderedDict[bytes, Caller] = OrderedDict()
@@ -183,6 +190,11 @@ class TokenVerifier:
         return replace(self._shown)
 
     @property
+    def fetched(self) -> Fetched:
+        """How often issuers were asked for their keys so far."""
+        return self._keys.fetched
+
+    @property
     def known_count(self) -> int:
         """How many tokens are known, expired ones that nobody showed since among them."""
         return len(self._known)
@@ -190,18 +202,28 @@ class TokenVerifier:
     def verify(
         self, token: bytes, *, application: str | None = None, source: str = ""
     ) -> VerifiedCaller:
-        """Who shows this token, which is used by it if it is good once; errors as `believe`."""
-        verified = self.believe(token, application=application, source=source)
+        """Who shows this token, which is used by it if it is good once; errors as `believe`.
+
+        Keys that are on their way are waited for in the calling thread.
+        """
+        try:
+            verified = self.believe(token, application=application, source=source)
+        except KeysAwaited as awaited:
+            awaited.wait()
+            verified = self.believe(token, application=application, source=source, waits=False)
         self.use(verified, source=source)
         return verified
 
     def believe(
-        self, token: bytes, *, application: str | None = None, source: str = ""
+        self, token: bytes, *, application: str | None = None, source: str = "", waits: bool = True
     ) -> VerifiedCaller:
         """Who shows this token; `token-refused` for every doubt, which is recorded.
 
+        `KeysAwaited`, of which nothing is counted or recorded, where its issuer is being asked for
+        keys: then it is asked again, and `waits` no more, or is refused by the keys at hand.
+
         `application` is the ID that the request names, and the token's must be the same. `source`
-        is where the token came from. It may fetch keys, look at the log and append to it. One that
+        is where the token came from. It may look at the log and append to it. One that
         is good once is not used by it, and refused where it was used before.
         """
         issuers = self._look(token)
@@ -210,7 +232,7 @@ class TokenVerifier:
             return known
         identity = _Identity()
         try:
-            caller = self._verified(token, issuers, identity)
+            caller = self._verified(token, issuers, identity, waits=waits)
             verified = _for(caller, application)
             if issuers.trusted[_token(caller).issuer].settings.refuses_replay:
                 verified = self._unused(verified)
@@ -288,7 +310,9 @@ class TokenVerifier:
             and checking.within(token, issuer, now)
         )
 
-    def _verified(self, token: bytes, issuers: Issuers, identity: _Identity) -> Caller:
+    def _verified(
+        self, token: bytes, issuers: Issuers, identity: _Identity, *, waits: bool
+    ) -> Caller:
         outside = take_apart(token)
         signed = self._opened(outside)
         algorithm, kid = checking.check_signed_header(signed.header)
@@ -298,7 +322,8 @@ class TokenVerifier:
         if algorithm not in issuer.settings.algorithms:
             raise NotBelievedError("algorithm-not-allowed")
         checking.check_type(signed.header, issuer)
-        if not is_signed_by(signed.text, algorithm, self._keys.find(issuer, algorithm, kid)):
+        key = self._keys.find(issuer, algorithm, kid, waits=waits)
+        if not is_signed_by(signed.text, algorithm, key):
             raise NotBelievedError("bad-signature")
         identity.issuer, identity.claims = issuer, signed.claims
         if issuer.settings.requires_encryption and outside is signed:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.tools.beginnings import Place
+from tests.tools.issuers_web import web  # noqa: F401 # a fixture
 from tools.cli.main import run
 
 

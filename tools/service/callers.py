@@ -1,9 +1,9 @@
 """Whose a request is: the subject of a token, or the peer of a unix socket.
 
 A token that was verified before and has not expired costs a look into a dictionary; any other is
-verified in a thread, for its issuer's keys may have to be fetched. Whatever is wrong with a token,
-the answer is the same. An address whose tokens are refused again and again must wait before any
-more of them are looked at.
+verified in a thread, for the log is looked at. Where its issuer's keys have to be fetched first,
+that is waited for without one. Whatever is wrong with a token, the answer is the same. An address
+whose tokens are refused again and again must wait before any more of them are looked at.
 
     head ─▶ token, caller, share ─▶ (the body is read) ─▶ application, if the token is bound to one
 
@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ledger.errors import Refused, Unavailable
 from ledger.policy import Caller
+from ledger.tokens.issuer_keys import KeysAwaited
+from tools.service.key_waits import KeyWaits
 from tools.service.peers import Peer
 from tools.service.shares import Shares
 
@@ -65,6 +67,7 @@ class Callers:
         self._addresses = Shares(address_rate, int(address_rate * 2), clock)
         self._refused = Shares(_REFUSED_RATE, _REFUSED_BURST, clock)
         self._pages = Shares(_PAGES_RATE, _PAGES_BURST, clock)
+        self._key_waits = KeyWaits()
 
     def let_in(self, peer: Peer) -> None:
         """Take a request of the address's share; `too-many-requests`."""
@@ -81,7 +84,7 @@ class Callers:
         verifier: TokenVerifier,
         threads: Executor,
     ) -> Identified:
-        """Whose it is, by its head; `no-caller`, `token-refused`, `too-many-requests`.
+        """Whose it is, by its head; `no-caller`, `token-refused`, `too-many-requests`, `too-busy`.
 
         It takes one request of the caller's share. A token that is good for one use stays so until
         `use`. Whether it is good for what the body names is for `bind` to say.
@@ -139,7 +142,11 @@ class Callers:
         ask = functools.partial(
             verifier.believe, token, application=application, source=peer.source
         )
-        return await self._asked(peer, threads, ask)
+        try:
+            return await self._asked(peer, threads, ask)
+        except KeysAwaited as awaited:
+            await self._key_waits.until(awaited, peer.source)
+            return await self._asked(peer, threads, functools.partial(ask, waits=False))
 
     async def _asked(self, peer: Peer, threads: Executor, ask: Callable[[], T]) -> T:
         """What the verifier says in a thread; a refusal counts among its address's."""

@@ -1,7 +1,8 @@
 """The service's own log: one JSON document a line, to standard error.
 
 What may stand in it is listed here and nowhere else: operations, statuses, codes, addresses, times,
-and at the start the paths of files with secrets that are open to others.
+the hosts where issuers' keys are fetched, and at the start the paths of files with secrets that are
+open to others.
 No claim, application, reason, token, ticket or value ever does; who asked for what is in the
 ledger. Failures, and what the HTTP server has to say, are written up to a rate, for strangers
 cause them; how many were left out is told. Nobody waits for whoever reads it; see `outlet.py`.
@@ -11,12 +12,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
+from urllib.parse import urlsplit
 
 import structlog
 
 from tools.service.outlet import Outlet
 from tools.service.shares import Shares
+
+if TYPE_CHECKING:
+    from ledger.errors import LedgerError
 
 _RATE = 20.0
 _BURST = 200
@@ -80,6 +85,11 @@ class Journal:
     def open_to_others(self, option: str, path: str) -> None:
         """A file with a secret, which this option names, may be read by others than its owner."""
         self._log.warning("open-to-others", option=option, path=path)
+
+    def keys_not_fetched(self, url: str, error: LedgerError) -> None:
+        """An issuer's keys were asked for and not got; of each issuer that is so twice a minute."""
+        host = urlsplit(url).netloc
+        self._log.warning("keys-not-fetched", host=host, code=error.code, message=error.message)
 
     def stopping(self) -> None:
         """No more connections are taken."""

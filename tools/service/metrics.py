@@ -244,7 +244,7 @@ class _LedgerLooks(Collector):
             sealed.add_metric((), 1)
             return [sealed]
         sealed.add_metric((), 0)
-        return [sealed, _tokens_shown(counter), *_gauges(counter)]
+        return [sealed, _tokens_shown(counter), _keys_fetched(counter), *_gauges(counter)]
 
 
 def _tokens_shown(counter: counters.Counter) -> CounterMetricFamily:
@@ -254,6 +254,15 @@ def _tokens_shown(counter: counters.Counter) -> CounterMetricFamily:
     for found, count in msgspec.structs.asdict(counter.verifier.shown).items():
         shown.add_metric((found,), count)
     return shown
+
+
+def _keys_fetched(counter: counters.Counter) -> CounterMetricFamily:
+    fetches = CounterMetricFamily(
+        "credledger_key_fetches", "Questions to issuers for their keys.", labels=["became"]
+    )
+    for became, count in msgspec.structs.asdict(counter.verifier.fetched).items():
+        fetches.add_metric((became,), count)
+    return fetches
 
 
 def _gauges(counter: counters.Counter) -> Iterator[GaugeMetricFamily]:

@@ -18,6 +18,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ledger.errors import LedgerError, Unavailable
+from ledger.tokens.issuer_keys import Missed
 from tools.people.documents import StandardInput
 from tools.service.counter import Counter
 from tools.service.tally import Tally
@@ -50,11 +51,14 @@ class Seal:
         threads: Executor,
         watch: Callable[[int], AbstractContextManager[object]],
         tickets: Tally,
+        missed: Missed,
     ) -> None:
+        """`missed` is told of each fetch of an issuer's keys that got none."""
         self.settings = settings
         self.threads = threads
         self._watch = watch
         self._tickets = tickets
+        self._missed = missed
         self._counter: Counter | None = None
         self._stack = ExitStack()
         self._guard = threading.Lock()
@@ -86,7 +90,7 @@ class Seal:
                 opening = open_session(self.settings, StandardInput(), unlock=unlock)
                 session = stack.enter_context(opening)
                 session.ledger.watch_commits(self._watch)
-                verifier = token_verifier(session.ledger)
+                verifier = token_verifier(session.ledger, self._missed)
                 stack.callback(verifier.close)
                 self._counter = Counter(session, self.threads, verifier, self._tickets)
                 self._stack = stack.pop_all()

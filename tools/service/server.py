@@ -88,7 +88,8 @@ class Service:
         self._journal = journal
         self._metrics = Metrics()
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="credledger-service")
-        self.seal = Seal(settings, threads, self._metrics.watch, self._metrics.tickets)
+        metrics, missed = self._metrics, journal.keys_not_fetched
+        self.seal = Seal(settings, threads, metrics.watch, metrics.tickets, missed)
         self._metrics.look_at(self.seal, journal)
         callers = Callers(service.caller_rate, service.address_rate)
         self._door = Door(self.seal, callers, self._metrics, journal, self._is_reachable)

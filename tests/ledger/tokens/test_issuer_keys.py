@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from ledger.aggregates.issuers import ALGORITHMS, Issuer, Settings
 from ledger.errors import InvalidInput, Unavailable
 from ledger.tokens.doubt import NotBelievedError
-from ledger.tokens.issuer_keys import FRESH_US, PAUSE_US, STALE_US, IssuerKeys
+from ledger.tokens.issuer_keys import (
+    FRESH_US,
+    PAUSE_US,
+    STALE_US,
+    Fetched,
+    IssuerKeys,
+    KeysAwaited,
+)
 from ledger.tokens.jose import JWKS_BYTES_MAX, keys_text, read_keys
 from tests.ledger.tokens.conftest import StillClock
 from tests.ledger.tokens.minting import AUDIENCE, ISSUER, jwks, key
@@ -54,36 +60,45 @@ def issuer():
     return Issuer(ISSUER, Settings(AUDIENCE, ALGORITHMS, "", URL), 4, 0, 0)
 
 
+def found(keys, issuer, kid="EC", algorithm="ES256"):
+    """The key, for somebody who waits for it where that is worth it."""
+    try:
+        return keys.find(issuer, algorithm, kid)
+    except KeysAwaited as awaited:
+        awaited.wait()
+        return keys.find(issuer, algorithm, kid, waits=False)
+
+
 def refused(keys, issuer, kid="EC", algorithm="ES256"):
     with pytest.raises(NotBelievedError) as caught:
-        keys.find(issuer, algorithm, kid)
+        found(keys, issuer, kid, algorithm)
     return caught.value.why
 
 
 def test_keys_are_fetched_once_for_ten_minutes(keys, issuer, web, clock):
     """And then again."""
     for _ in range(100):
-        assert keys.find(issuer, "ES256", "EC").kid == "EC"
+        assert found(keys, issuer).kid == "EC"
     clock.now += FRESH_US - 1
-    keys.find(issuer, "ES256", "EC")
+    found(keys, issuer)
     assert web.asked == 1
     clock.now += 1
-    keys.find(issuer, "ES256", "EC")
+    found(keys, issuer)
     assert web.asked == 2
 
 
 def test_a_new_key_is_found_when_it_is_first_named(keys, issuer, web, clock):
     """An issuer that changes keys is asked before the ten minutes are over."""
-    keys.find(issuer, "ES256", "EC")
+    found(keys, issuer)
     web.published = jwks("EC", "OKP")
     clock.now += PAUSE_US
-    assert keys.find(issuer, "EdDSA", "OKP").kid == "OKP"
+    assert found(keys, issuer, "OKP", "EdDSA").kid == "OKP"
     assert web.asked == 2
 
 
 def test_nobody_can_make_us_ask_often(keys, issuer, web, clock):
     """A thousand keys that there are not are one question in thirty seconds."""
-    keys.find(issuer, "ES256", "EC")
+    found(keys, issuer)
     for number in range(1000):
         assert refused(keys, issuer, f"no-{number}") == "key-unknown"
     assert web.asked == 1
@@ -101,22 +116,22 @@ def test_an_issuer_that_is_away_is_asked_no_more_often(keys, issuer, web, clock)
     assert web.asked == 1
     web.published = jwks("EC")
     clock.now += PAUSE_US
-    assert keys.find(issuer, "ES256", "EC")
+    assert found(keys, issuer)
 
 
 def test_keys_serve_for_a_day_while_the_issuer_is_away(keys, issuer, web, clock):
     """And no longer."""
-    keys.find(issuer, "ES256", "EC")
+    found(keys, issuer)
     web.published = None
     clock.now += STALE_US - 1
-    assert keys.find(issuer, "ES256", "EC")
+    assert found(keys, issuer)
     clock.now += PAUSE_US + 1
     assert refused(keys, issuer) == "keys-unavailable"
 
 
 def test_a_key_that_was_withdrawn_serves_no_more(keys, issuer, web, clock):
     """From the next time on that the keys are fetched."""
-    keys.find(issuer, "ES256", "EC")
+    found(keys, issuer)
     web.published = jwks("OKP")
     clock.now += FRESH_US
     assert refused(keys, issuer) == "key-unknown"
@@ -125,10 +140,10 @@ def test_a_key_that_was_withdrawn_serves_no_more(keys, issuer, web, clock):
 @pytest.mark.parametrize("published", ["", "[]", "{}", '{"keys": []}', "<html>", "x" * 70_000])
 def test_what_is_no_key_set_leaves_the_keys_as_they_were(keys, issuer, web, clock, published):
     """A page of an error in its place is as good as no answer."""
-    keys.find(issuer, "ES256", "EC")
+    found(keys, issuer)
     web.published = published
     clock.now += FRESH_US
-    assert keys.find(issuer, "ES256", "EC")
+    assert found(keys, issuer)
     assert web.asked == 2
 
 
@@ -210,51 +225,110 @@ def test_a_key_serves_what_its_kind_does_and_its_alg_allows():
     ]  # fmt: skip
 
 
+class Held:
+    """A web whose answers are held back until the test lets them go."""
+
+    def __init__(self, web, free=0):
+        """The first `free` questions are answered at once."""
+        self._web, self._free = web, free
+        self.asked, self.answer = threading.Event(), threading.Event()
+
+    def __call__(self, url: str) -> bytes:
+        if self._web.asked >= self._free:
+            self.asked.set()
+            assert self.answer.wait(10)
+        return self._web(url)
+
+
+def awaited(keys, issuer, kid="EC"):
+    with pytest.raises(KeysAwaited) as caught:
+        keys.find(issuer, "ES256", kid)
+    return caught.value
+
+
 def test_who_comes_while_the_keys_are_fetched_first_waits_for_them(web, clock, issuer):
     """Genuine tokens that come at once, right after a start, are all believed by one question."""
-    asked, answer = threading.Event(), threading.Event()
-
-    def slow(url: str) -> bytes:
-        asked.set()
-        assert answer.wait(10)
-        return web(url)
-
-    keys = IssuerKeys(slow, clock)
-    with ThreadPoolExecutor(4) as threads:
-        first = threads.submit(keys.find, issuer, "ES256", "EC")
-        assert asked.wait(10)
-        others = [threads.submit(keys.find, issuer, "ES256", "EC") for _ in range(3)]
-        done = [one.done() for one in others]
-        answer.set()
-        assert {one.result(10).kid for one in (first, *others)} == {"EC"}
-    assert not any(done)
+    held = Held(web)
+    keys = IssuerKeys(held, clock)
+    first, *others = (awaited(keys, issuer) for _ in range(4))
+    assert held.asked.wait(10)
+    clock.now += PAUSE_US  # not even then is there another question
+    others.append(awaited(keys, issuer))
+    assert {one.answered for one in others} == {first.answered}
+    assert not first.answered.done()
+    with pytest.raises(NotBelievedError) as caught:
+        keys.find(issuer, "ES256", "EC", waits=False)
+    assert caught.value.why == "keys-unavailable"
+    held.answer.set()
+    first.wait()
+    assert keys.find(issuer, "ES256", "EC").kid == "EC"
     assert web.asked == 1
 
 
 def test_nobody_waits_for_a_question_about_a_key_that_is_not_there(web, clock, issuer):
     """While somebody's unknown key is looked for, tokens of known keys are believed at once."""
-    asked, answer = threading.Event(), threading.Event()
-
-    def fetch(url: str) -> bytes:
-        if web.asked:
-            asked.set()
-            assert answer.wait(10)
-        return web(url)
-
-    keys = IssuerKeys(fetch, clock)
-    keys.find(issuer, "ES256", "EC")
+    held = Held(web, free=1)
+    keys = IssuerKeys(held, clock)
+    found(keys, issuer)
     clock.now += PAUSE_US
-    with ThreadPoolExecutor(1) as threads:
-        stranger = threads.submit(refused, keys, issuer, "other")
-        assert asked.wait(10)
-        assert keys.find(issuer, "ES256", "EC").kid == "EC"
-        assert refused(keys, issuer, "another") == "key-unknown"
-        answer.set()
-        assert stranger.result(10) == "key-unknown"
+    stranger = awaited(keys, issuer, "other")
+    assert held.asked.wait(10)
+    clock.now += PAUSE_US
+    for kid in ("another", "other"):
+        with pytest.raises(NotBelievedError) as caught:
+            keys.find(issuer, "ES256", kid)
+        assert caught.value.why == "key-unknown"
+    assert keys.find(issuer, "ES256", "EC").kid == "EC"
+    held.answer.set()
+    stranger.wait()
+    assert web.asked == 2
+
+
+def test_who_finds_the_keys_old_waits_for_new_ones_and_nobody_else_does(web, clock, issuer):
+    """A key that was withdrawn meanwhile believes no token of whoever made us ask."""
+    held = Held(web, free=1)
+    keys = IssuerKeys(held, clock)
+    found(keys, issuer)
+    web.published = jwks("OKP")
+    clock.now += FRESH_US
+    first = awaited(keys, issuer)
+    assert keys.find(issuer, "ES256", "EC").kid == "EC"
+    held.answer.set()
+    first.wait()
+    assert refused(keys, issuer) == "key-unknown"
 
 
 def test_an_issuer_that_does_not_answer_is_not_waited_for_again(keys, issuer, web):
     """Until it may be asked once more, its tokens are refused at once."""
     web.published = None
-    assert refused(keys, issuer) == refused(keys, issuer) == "keys-unavailable"
+    assert refused(keys, issuer) == "keys-unavailable"
+    with pytest.raises(NotBelievedError):
+        keys.find(issuer, "ES256", "EC")
     assert web.asked == 1
+
+
+def test_each_question_that_gets_no_keys_is_told_once(web, clock, issuer):
+    """With its URL and why, and counted, like those that get some."""
+    told = []
+    keys = IssuerKeys(web, clock, lambda url, error: told.append((url, error.code)))
+    for web.published in (None, "{}", jwks("EC")):
+        for _ in range(3):
+            if web.published is None or "EC" not in web.published:
+                assert refused(keys, issuer) == "keys-unavailable"
+            else:
+                found(keys, issuer)
+        clock.now += PAUSE_US
+    assert told == [(URL, "keys-not-fetched"), (URL, "invalid-jwks")]
+    assert keys.fetched == Fetched(fetched=1, failed=2)
+
+
+def test_what_nobody_foresaw_is_raised_to_those_who_wait(clock, issuer):
+    """And to nobody else; the issuer is asked again later."""
+
+    def fetch(_: str) -> bytes:
+        raise ZeroDivisionError
+
+    keys = IssuerKeys(fetch, clock)
+    with pytest.raises(ZeroDivisionError):
+        found(keys, issuer)
+    assert refused(keys, issuer) == "keys-unavailable"
