@@ -25,16 +25,18 @@ _ONCE = (b"authorization", b"content-type", b"content-length", b"idempotency-key
 """Headers of which two would mean different things to different readers."""
 _LIST = b"accept"
 """The one header that is looked at and has a list."""
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
+
+
 LOOKED_AT = frozenset((*_ONCE, b"content-encoding", _LIST))
 """The headers that the door looks at."""
 _ENOUGH = 2
 """Of the same header: they tell that it does not come once."""
 LOOKED_AT_MAX = _ENOUGH * len(LOOKED_AT)
 """So many of them at most are handed on by whoever keeps to `handed_on`."""
-
-
-class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
 
 
 def headers_by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
