@@ -16,7 +16,13 @@ from ledger.claims import CLAIM_LENGTH_MAX
 from ledger.discreet import Discreet
 from ledger.identifiers import WRITTEN_LENGTH_MAX
 from ledger.usecases.acting import REASON_LENGTH_MAX
-from ledger.values import FIELD_TYPES, FIELDS_MAX, VALUE_BYTES_MAX
+from ledger.values import (
+    FIELD_TYPES,
+    FIELDS_MAX,
+    VALUE_BYTES_MAX,
+    FieldValue,
+    values_from_json,
+)
 from tools.numbers import NUMBER_MAX
 from tools.service import patterns
 
@@ -118,35 +124,12 @@ Reason = Annotated[
         extra_json_schema={"pattern": patterns.REASON},
     ),
 ]
-_VALUE_TEXT = {"type": "string", "maxLength": VALUE_BYTES_MAX}
+ValueText = Annotated[str, Meta(extra_json_schema={"maxLength": VALUE_BYTES_MAX})]
 _VALUE_BASE64 = {
-    "type": "string",
     "contentEncoding": "base64",
     "pattern": patterns.BASE64,
     "maxLength": (VALUE_BYTES_MAX + 2) // 3 * 4,
 }
-Values = Annotated[
-    dict[str, Any],
-    Meta(
-        min_length=1,
-        max_length=FIELDS_MAX,
-        description="Every field of the application with its value, of at most 64 KiB.",
-        extra_json_schema={
-            "propertyNames": {"pattern": patterns.FIELD, "maxLength": WRITTEN_LENGTH_MAX},
-            "additionalProperties": {
-                "oneOf": [
-                    _VALUE_TEXT,
-                    {
-                        "type": "object",
-                        "properties": {"base64": _VALUE_BASE64},
-                        "required": ["base64"],
-                        "additionalProperties": False,
-                    },
-                ]
-            },
-        },
-    ),
-]
 _NO_CLAIMS = {"maxItems": 0}
 _TICKETING = {
     "properties": {"ticketing": {"const": True}, "restricted": {"const": False}},
@@ -195,6 +178,26 @@ class Get(Body, frozen=True):
     reason: Reason = ""
 
 
+class BytesGiven(Body, frozen=True):
+    """Bytes in JSON; in msgpack they are bytes, or this."""
+
+    base64: Annotated[str, Meta(extra_json_schema=_VALUE_BASE64)]
+
+
+Values = Annotated[
+    dict[str, ValueText | BytesGiven],
+    Meta(
+        min_length=1,
+        max_length=FIELDS_MAX,
+        description="Every field of the application with its value, of at most 64 KiB.",
+        extra_json_schema={
+            "propertyNames": {"pattern": patterns.FIELD, "maxLength": WRITTEN_LENGTH_MAX}
+        },
+    ),
+]
+"""In msgpack also bytes, which msgspec has no name for beside texts; see `forms.py`."""
+
+
 class Set(Body, frozen=True):
     """New values for the caller, for an owner, or for a group."""
 
@@ -202,6 +205,15 @@ class Set(Body, frozen=True):
     application: Name | None = None
     owner: OwnerText | None = None
     reason: Reason = ""
+
+    def values(self) -> dict[str, FieldValue]:
+        """The values by field; `invalid-values`, `value-too-long`."""
+        return values_from_json(
+            {
+                name: {"base64": one.base64} if isinstance(one, BytesGiven) else one
+                for name, one in self.fields.items()
+            }
+        )
 
 
 class Delete(Body, frozen=True):

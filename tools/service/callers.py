@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -37,6 +37,7 @@ _PAGES_RATE = 10.0
 _PAGES_BURST = 50
 """Of the description and the public keys: one is long, for the others the log is looked at."""
 _SCHEME = b"bearer "
+_NO_TOKEN = b""
 
 
 class Identified(NamedTuple):
@@ -161,11 +162,19 @@ def _by_token(verified: VerifiedCaller) -> Identified:
     return Identified(verified.caller, verified.application, verified)
 
 
-def bearer(authorization: bytes) -> bytes:
-    """The token of an `Authorization` header; `no-caller` for another scheme."""
-    if authorization[: len(_SCHEME)].lower() != _SCHEME:
+def shown_token(authorization: Sequence[bytes]) -> bytes | None:
+    """The token that `Authorization` shows, if it comes; `no-caller` for another scheme.
+
+    Two of that header show none that anybody believes: which of them counts, readers may differ on.
+    """
+    if not authorization:
+        return None
+    if len(authorization) > 1:
+        return _NO_TOKEN
+    (value,) = authorization
+    if value[: len(_SCHEME)].lower() != _SCHEME:
         raise no_caller()
-    return authorization[len(_SCHEME) :].strip()
+    return value[len(_SCHEME) :].strip()
 
 
 def no_caller() -> Refused:

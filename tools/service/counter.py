@@ -18,7 +18,6 @@ from ledger.errors import InvalidInput
 from ledger.identifiers import application_key
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting, RetryKey
-from ledger.values import values_from_json
 from tools.service import bodies
 from tools.service.bodies import Body
 from tools.service.tally import Tally
@@ -61,7 +60,7 @@ class Question(NamedTuple, Generic[B]):
             application_key(self.named)
         owner_in(getattr(self.body, "owner", None))
         if isinstance(self.body, bodies.Set):
-            values_from_json(self.body.fields)
+            self.body.values()
         if isinstance(self.body, bodies.ChangeRole):
             parse_claim(self.body.claim)
 

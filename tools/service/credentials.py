@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ledger.errors import InvalidInput
-from ledger.values import values_from_json
 from tools.service import answers, bodies
 from tools.service.counter import Counter, Question, owner_in
 from tools.shapes import (
@@ -40,7 +39,7 @@ async def get(counter: Counter, question: Question[bodies.Get]) -> answers.Retri
 async def set_(counter: Counter, question: Question[bodies.Set]) -> answers.MappingChanged:
     """New values."""
     body = question.body
-    owner, values = owner_in(body.owner), values_from_json(body.fields)
+    owner, values = owner_in(body.owner), body.values()
     return _mapping(
         await counter.wait(
             lambda: counter.ledger.set_credentials(question.acting, question.named, owner, values)

@@ -1,18 +1,19 @@
 """The door: each request comes in here, and leaves with one answer.
 
-    head ─▶ share of the address ─▶ whose it is, share of the caller ─▶ body ─▶ operation ─▶ answer
+    head ─▶ share of the address ─▶ whose it is, share of the caller ─▶ forms ─▶ body ─▶ operation
 
-Whose it is and that a share allows it is known from the head, before a body is waited for or looked
-through: that is work and room that strangers would take. Of the body only the application that it
-names is held against the token behind that. Whatever goes wrong leaves as a problem document with
-one of our codes; an unforeseen error tells its type and place and nothing else, because its text
-may hold anything.
+Whose it is and that a share allows it is known from the head, before the rest of that is judged
+and a body is waited for or looked through: that is work and room that strangers would take. Of the
+body only the application that it names is held against the token behind that. Whatever goes wrong
+leaves as a problem document with one of our codes; an unforeseen error tells its type and place and
+nothing else, because its text may hold anything.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from ledger.usecases.acting import RetryKey
 from tools.processes.unforeseen import unforeseen
 from tools.service import bodies, pages
 from tools.service.answers import Answer
-from tools.service.callers import Callers, bearer, no_caller
+from tools.service.callers import Callers, shown_token
 from tools.service.counter import Question
 from tools.service.description import description
 from tools.service.forms import Form, forms_for
@@ -36,7 +37,13 @@ from tools.service.patterns import RETRY_KEY_LENGTH_MAX
 from tools.service.peers import NOBODY, Peer
 from tools.service.problems import status_of
 from tools.service.protocol import ANSWER, PEER
-from tools.service.reading import IN_HAND_MAX, Bodies, ClientGone, headers_by_name
+from tools.service.reading import (
+    IN_HAND_MAX,
+    Bodies,
+    ClientGone,
+    each_once,
+    headers_by_name,
+)
 from tools.service.replies import (
     TO_ASK,
     TO_LOOK,
@@ -54,8 +61,9 @@ from tools.service.replies import (
 from tools.service.seal import Seal
 from tools.service.unsealing import UNSEAL_PATH, Unseal, Unsealed, let_unseal, unseal
 
-_CHOSEN_MAX = 64
-"""Pairs of Content-Type and Accept that are looked at once."""
+_USUAL_TYPES = (b"application/json", b"application/json; charset=utf-8", b"application/msgpack")
+_USUAL_ACCEPTS = (b"", b"*/*", b"application/json", b"application/msgpack")
+"""What clients say mostly is looked at once, and nothing that comes is remembered."""
 _HEALTH = (pages.LIVE, pages.READY)
 """Asked of nobody's share: who watches must not be turned away, and they cost nothing."""
 _NO_KEYS = b'{"keys":[]}'
@@ -96,7 +104,9 @@ class Door:
         self._in_hand = 0
         asked = (one.body for one in OPERATIONS.values())
         self._json, self._msgpack = forms_for((*asked, Unseal))
-        self._chosen: dict[tuple[bytes, bytes], tuple[Form, Form]] = {}
+        self._usual = {
+            said: self._chosen(*said) for said in itertools.product(_USUAL_TYPES, _USUAL_ACCEPTS)
+        }
         self._plain: dict[str, Callable[[], Awaitable[Answered]]] = {
             **dict(zip(_HEALTH, (self._live, self._ready), strict=True)),
             pages.DESCRIPTION: self._description,
@@ -172,14 +182,12 @@ class Door:
     async def _operate(self, operation: Operation, request: Request) -> Answered:
         require_method(request.method, TO_ASK)
         counter, peer = self._seal.counter, request.peer
-        headers = headers_by_name(request.headers)
-        authorization = headers.get(b"authorization")
-        token = None if authorization is None else bearer(authorization)
-        if token is None and peer.claim is None:
-            raise no_caller()
-        asked_in, answered_in = self._forms(headers)
+        given = headers_by_name(request.headers)
+        token = shown_token(given.get(b"authorization", ()))
         verifier, threads = counter.verifier, counter.threads
         found = await self._callers.identify(peer, token, verifier, threads)
+        headers = each_once(given)
+        asked_in, answered_in = self._forms(headers)
         body = asked_in.decode(operation.body, await self._body(request, headers))
         named = getattr(body, "application", None)
         found = await self._callers.bind(peer, token, found, named, verifier, threads)
@@ -204,14 +212,9 @@ class Door:
                 hint="Send it again without that header, and not compressed.",
             )
         said = headers.get(b"content-type", b""), headers.get(b"accept", b"")
-        chosen = self._chosen.get(said)
-        if chosen is None:
-            chosen = self._chosen_for(*said)
-            if len(self._chosen) < _CHOSEN_MAX:
-                self._chosen[said] = chosen
-        return chosen
+        return self._usual.get(said) or self._chosen(*said)
 
-    def _chosen_for(self, content_type: bytes, accepted: bytes) -> tuple[Form, Form]:
+    def _chosen(self, content_type: bytes, accepted: bytes) -> tuple[Form, Form]:
         forms = {form.media_type: form for form in (self._json, self._msgpack)}
         asked = forms.get(type_of(content_type))
         if asked is None:
@@ -239,7 +242,7 @@ class Door:
     async def _unseal(self, request: Request) -> Answered:
         require_method(request.method, TO_ASK)
         let_unseal(request.peer)
-        headers = headers_by_name(request.headers)
+        headers = each_once(headers_by_name(request.headers))
         asked_in, _ = self._forms(headers)
         body = asked_in.decode(Unseal, await self._body(request, headers))
         opened = await unseal(self._seal, body)

@@ -18,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from ledger.errors import LedgerError
 from tools.processes.unforeseen import unforeseen
 from tools.service.callers import Callers
+from tools.service.media_types import bounded
 from tools.service.pages import METRICS
 from tools.service.peers import NOBODY, Peer
 from tools.service.protocol import ANSWER, PEER
@@ -68,7 +69,7 @@ class Exposition:
         if scope["path"] != METRICS:
             raise no_such_path()
         require_method(scope["method"], TO_LOOK)
-        accepted = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+        accepted = bounded("Accept", dict(scope["headers"]).get(b"accept", b"")).decode("latin-1")
         encoder, media_type = _encoder_for(accepted)
         thread = ThreadPoolExecutor(1, thread_name_prefix="credledger-metrics")
         try:

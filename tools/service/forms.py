@@ -1,7 +1,8 @@
 """The two forms of a body: JSON, and msgpack, where bytes are bytes.
 
-Size is bounded before anything is decoded, depth by the structs that are decoded into. A key that
-comes twice is no form at all, because whoever looks at bodies on the way could read the other one.
+Size and the number of texts are bounded before anything is decoded, depth by the structs that are
+decoded into. A key that comes twice is no form at all, because whoever looks at bodies on the
+way could read the other one. That is looked for in what was decoded only, so in no more than fits.
 What does not fit is told by its place only; a place that is a name or a value of the caller's is
 left out.
 """
@@ -20,7 +21,9 @@ import msgpack
 import msgspec
 
 from ledger.errors import InvalidInput
-from tools.service.bodies import Body
+from tools.service.bodies import APPLICATIONS_MAX, Body, Set
+from tools.service.packed_values import SetDecoder
+from tools.service.texts import has_more_texts, texts_max
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """32 values of 64 KiB in base64, with room for their names."""
@@ -46,7 +49,10 @@ class Form(msgspec.Struct, frozen=True):
     lenient: dict[type[Body], _Decoder]
     """Of those bodies that have numbers: decoders that take any number in their places."""
     check: Callable[[bytes], object]
-    """Reads once more what could be decoded; ValueError or TypeError where a key comes twice."""
+    """Reads once more what could be decoded; ValueError or TypeError where a key comes twice.
+
+    It is no more than a body has room for: what does not fit its type was refused before.
+    """
 
     def decode(self, body: type[Body], content: bytes) -> Any:
         """The struct; `malformed-body`, or `invalid-body` where it does not fit."""
@@ -133,7 +139,7 @@ def forms_for(bodies: Iterable[type[Body]]) -> tuple[Form, Form]:
             b"application/json",
             False,
             msgspec.json.Encoder(),
-            {kind: msgspec.json.Decoder(kind) for kind in kinds},
+            {kind: _Bounded(kind) for kind in kinds},
             {kind: msgspec.json.Decoder(wide) for kind, wide in lenient.items()},
             _check_json,
         ),
@@ -141,11 +147,34 @@ def forms_for(bodies: Iterable[type[Body]]) -> tuple[Form, Form]:
             b"application/msgpack",
             True,
             msgspec.msgpack.Encoder(),
-            {kind: msgspec.msgpack.Decoder(kind) for kind in kinds},
+            {kind: _msgpack_decoder(kind) for kind in kinds},
             {kind: msgspec.msgpack.Decoder(wide) for kind, wide in lenient.items()},
-            functools.partial(msgpack.unpackb, object_pairs_hook=_unrepeated, strict_map_key=False),
+            functools.partial(
+                msgpack.unpackb,
+                object_pairs_hook=_unrepeated,
+                strict_map_key=False,
+                max_map_len=APPLICATIONS_MAX,  # no map of a body has more
+            ),
         ),
     )
+
+
+class _Bounded:
+    """A decoder of JSON that decodes nothing which has more texts than this body."""
+
+    def __init__(self, kind: type[Body]) -> None:
+        self._decoder = msgspec.json.Decoder(kind)
+        self._most = texts_max(kind)
+
+    def decode(self, buf: bytes) -> Any:
+        """The body; whatever msgspec's raises."""
+        if has_more_texts(buf, self._most):
+            raise msgspec.ValidationError("more texts than the body has")
+        return self._decoder.decode(buf)
+
+
+def _msgpack_decoder(kind: type[Body]) -> _Decoder:
+    return SetDecoder() if kind is Set else msgspec.msgpack.Decoder(kind)
 
 
 def _check_json(content: bytes) -> None:

@@ -11,8 +11,8 @@ than had to be until the ledger's process knows whose it is, and wants it:
 
 A front process is where strangers' bytes are parsed, so the ledger's process takes from it nothing
 but these messages, decoded into their types and bounded in length, each of their words as well, for
-some are kept: an address as long as its share is not whole, a line of the log for ever. Anything
-else ends the front.
+some are kept: an address as long as its share is not whole, a line of the log for ever. So is how
+many words a head has, for each of many empty ones takes room. Anything else ends the front.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ledger.discreet import Discreet
 from tools.service.connections import CONNECTIONS_MAX
 from tools.service.forms import BODY_BYTES_MAX
 from tools.service.protocol import HEAD_BYTES_MAX
+from tools.service.reading import LOOKED_AT_MAX
 
 ASKED_BYTES_MAX = BODY_BYTES_MAX + 2 * HEAD_BYTES_MAX
 ASKED_MAX = 2 * CONNECTIONS_MAX
@@ -37,10 +38,12 @@ GONE = "gone"
 TURNED_AWAY_MAX = 1_000_000
 """So many of them at most are told of at once; the rest the next time."""
 _SOURCE_LENGTH_MAX = 64
+_FAULT_LENGTH_MAX = 64
 _LENGTH_BYTES = 4
 ANY_LENGTH = (1 << 8 * _LENGTH_BYTES) - 1
 HeadText = Annotated[str, Meta(max_length=HEAD_BYTES_MAX)]
 HeadBytes = Annotated[bytes, Meta(max_length=HEAD_BYTES_MAX)]
+Fault = Annotated[str, Meta(max_length=_FAULT_LENGTH_MAX)]
 SaidText = Annotated[str, Meta(max_length=SAID_LENGTH_MAX)]
 
 
@@ -55,13 +58,20 @@ class Asked(Discreet, msgspec.Struct, frozen=True, array_like=True, tag=1):
     path: HeadText
     source: Annotated[str, Meta(max_length=_SOURCE_LENGTH_MAX)]
     """The address it came from, as `Peer` has it."""
-    headers: Annotated[list[tuple[HeadBytes, HeadBytes]], Meta(max_length=HEAD_BYTES_MAX)]
-    """Those that the door looks at, as they came."""
+    headers: Annotated[list[tuple[HeadBytes, HeadBytes]], Meta(max_length=LOOKED_AT_MAX)]
+    """Those that the door looks at, as `handed_on` has them; with the words before no longer than
+    a head, which is for `head_bytes` to say."""
     body: bytes
-    fault: str
+    fault: Fault
     """The code of what is wrong with the body; nothing if it came in whole."""
     follows: bool = False
     """Whether there is more of a body than comes at once: all of it is in `Rest`, once wanted."""
+
+    @property
+    def head_bytes(self) -> int:
+        """How long the words of its head are together."""
+        said = sum(len(name) + len(value) for name, value in self.headers)
+        return said + len(self.method) + len(self.path)
 
 
 class Rest(Discreet, msgspec.Struct, frozen=True, array_like=True, tag=8):
@@ -71,7 +81,7 @@ class Rest(Discreet, msgspec.Struct, frozen=True, array_like=True, tag=8):
 
     number: int
     body: bytes
-    fault: str
+    fault: Fault
 
 
 class Said(msgspec.Struct, frozen=True, array_like=True, tag=2):

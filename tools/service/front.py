@@ -51,21 +51,17 @@ from tools.service.http_server import Servers, hand_faults_to, hand_lines_to, uv
 from tools.service.pauses import collect_seldom, keep_what_is_there
 from tools.service.peers import NOBODY, Peer
 from tools.service.protocol import ANSWER, PEER
-from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, LARGE_MAX, Bodies, ClientGone
+from tools.service.reading import (
+    IN_HAND_MAX,
+    LARGE_BYTES,
+    LARGE_MAX,
+    Bodies,
+    ClientGone,
+    handed_on,
+)
 from tools.service.replies import TO_ASK, Answered, Receive, Scope, Send, deliver, failed, too_busy
 from tools.service.tls import Tls
 
-_LOOKED_AT = frozenset(
-    (
-        b"authorization",
-        b"content-type",
-        b"content-encoding",
-        b"content-length",
-        b"accept",
-        b"idempotency-key",
-    )
-)
-"""The headers that the door looks at."""
 _BUSY = "too-busy"
 
 
@@ -229,8 +225,7 @@ class Front:
         """Answer one request by what the ledger's process says."""
         # Taken out of the scope, or the two would hold each other.
         whole = scope["state"].pop(ANSWER, None)
-        headers = [one for one in scope["headers"] if one[0] in _LOOKED_AT]
-        asking = self._link.request(scope, headers)
+        asking = self._link.request(scope, handed_on(scope["headers"]))
         self._in_hand += 1
         try:
             answered = await self._answered(asking, scope, receive)

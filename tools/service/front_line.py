@@ -175,8 +175,10 @@ class Line(asyncio.Protocol):
 
     def _take(self, message: object) -> None:
         if isinstance(message, Asked):
+            if message.head_bytes > HEAD_BYTES_MAX:
+                raise BrokenFrame("more than a head has")
             asking = _Asking(message)
-            if _is_large(message):
+            if len(message.body) > LARGE_BYTES:
                 self._count_large(asking)
             if len(self._tasks) >= ASKED_MAX:
                 raise BrokenFrame("more than a front has in hand")
@@ -262,11 +264,6 @@ class _Asking(msgspec.Struct):
     asked: Asked
     is_large: bool = False
     """Whether it counts as one of few."""
-
-
-def _is_large(asked: Asked) -> bool:
-    size = len(asked.body) + sum(len(name) + len(value) for name, value in asked.headers)
-    return size > LARGE_BYTES + HEAD_BYTES_MAX
 
 
 def _peer(asked: Asked) -> Peer:

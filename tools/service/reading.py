@@ -31,16 +31,37 @@ class ClientGone(Exception):
     """Nobody waits for the answer any more."""
 
 
-def headers_by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """The headers by name; `malformed-header` where one that must be alone comes twice."""
-    found: dict[bytes, bytes] = {}
+LOOKED_AT = frozenset((*_ONCE, b"content-encoding", _LIST))
+"""The headers that the door looks at."""
+_ENOUGH = 2
+"""Of the same header: they tell that it does not come once."""
+LOOKED_AT_MAX = _ENOUGH * len(LOOKED_AT)
+"""So many of them at most are handed on by whoever keeps to `handed_on`."""
+
+
+def headers_by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """Those that are looked at, each with all that it says, in its order."""
+    found: dict[bytes, list[bytes]] = {}
     for name, value in headers:
-        if name in found and name in _ONCE:
-            raise InvalidInput("malformed-header", f"{name.decode()} comes more than once.")
-        if name == _LIST and name in found:
-            value = found[name] + b"," + value  # noqa: PLW2901 # two of it are one (RFC 9110, 5.3)
-        found[name] = value
+        if name in LOOKED_AT:
+            found.setdefault(name, []).append(value)
     return found
+
+
+def handed_on(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """What of these headers the door needs to see, which is few and no longer than they are."""
+    found = headers_by_name(headers)
+    if _LIST in found:
+        found[_LIST] = [b",".join(found[_LIST])]  # several are one list (RFC 9110, section 5.3)
+    return [(name, value) for name, values in found.items() for value in values[:_ENOUGH]]
+
+
+def each_once(headers: dict[bytes, list[bytes]]) -> dict[bytes, bytes]:
+    """What each header says; `malformed-header` where one that must be alone comes twice."""
+    for name in _ONCE:
+        if len(headers.get(name, ())) > 1:
+            raise InvalidInput("malformed-header", f"{name.decode()} comes more than once.")
+    return {name: b",".join(values) for name, values in headers.items()}
 
 
 class Bodies:

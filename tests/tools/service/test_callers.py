@@ -119,7 +119,9 @@ def test_a_request_that_is_not_carried_out_leaves_a_one_time_token_good(service,
     caller.fails(422, "invalid-application-id", SET, {**body, "application": "a/b"})
     caller.fails(422, "invalid-reason", SET, {**body, "reason": "two\nlines"})
     caller.fails(422, "invalid-claim", SET, {**body, "owner": "nobody"})
-    caller.fails(422, "invalid-values", SET, {**body, "fields": {"Windows Password": {"x": "y"}}})
+    caller.fails(422, "invalid-body", SET, {**body, "fields": {"Windows Password": {"x": "y"}}})
+    broken = {"Windows Password": {"base64": "!"}}
+    caller.fails(422, "invalid-values", SET, {**body, "fields": broken})
     caller.fails(400, "malformed-header", SET, body, idempotency_key="a b")
     caller.fails(422, "retry-key-not-taken", GET, {"application": "payroll"}, idempotency_key="k")
     caller.ok(SET, body)

@@ -23,7 +23,7 @@ from tools.service import front_line
 from tools.service.forms import BODY_BYTES_MAX
 from tools.service.frames import ASKED_MAX, Asked, Frames, Ready, Rest, ToFront, Wanted, frame
 from tools.service.protocol import HEAD_BYTES_MAX
-from tools.service.reading import LARGE_MAX
+from tools.service.reading import LARGE_BYTES, LARGE_MAX, LOOKED_AT_MAX
 from tools.service.server import THREADS
 
 GET = "/v1/credentials/get"
@@ -152,11 +152,39 @@ def test_a_long_message_is_none(service, taken_over):
         [(b"accept", b"x" * (HEAD_BYTES_MAX + 1))],
         [(b"a" * (HEAD_BYTES_MAX + 1), b"x")],
         [(b"a", b"")] * (HEAD_BYTES_MAX + 1),
+        [(b"a", b"")] * (LOOKED_AT_MAX + 1),
+        [(b"accept", b"," * (HEAD_BYTES_MAX // 2))] * 2,
+        [(b"accept", b"," * (HEAD_BYTES_MAX - len("POSTaccept")))],
     ],
 )
 def test_a_head_beyond_the_bound_is_none(taken_over, headers):
-    """No front that does what it should would have read it."""
+    """No front that does what it should would have read it, or handed on so many headers."""
     taken_over.end.sendall(frame(Asked(1, "POST", GET, "192.0.2.7", headers, PAYROLL, "")))
+    assert taken_over.is_let_go()
+    assert taken_over.process.wait(30) == -signal.SIGKILL
+
+
+def test_a_head_within_the_bound_is_one(taken_over):
+    """Of as many headers as a front may hand on, which decide nothing for a stranger."""
+    headers = [(b"accept", b"," * 1000)] * LOOKED_AT_MAX
+    assert taken_over.ask(headers=headers).status == 401
+    token = (b"authorization", b"Bearer " + mint(int(time.time())).encode())
+    answer = taken_over.ask(headers=[token, JSON, *headers[2:]])
+    assert (answer.status, code_of(answer)) == (400, "malformed-header")
+
+
+def test_a_word_for_a_fault_is_short(taken_over):
+    """It is kept as long as its request, be it with the head or with the body."""
+    long = "x" * HEAD_BYTES_MAX
+    assert begin(taken_over) == Wanted(1)
+    taken_over.end.sendall(frame(Rest(1, b"", long)))
+    assert taken_over.is_let_go()
+
+
+def test_a_word_for_a_fault_is_short_in_a_head(taken_over):
+    """As it is behind one."""
+    asked = Asked(1, "POST", GET, "192.0.2.7", [JSON], b"", "x" * HEAD_BYTES_MAX)
+    taken_over.end.sendall(frame(asked))
     assert taken_over.is_let_go()
 
 
@@ -205,14 +233,11 @@ def verifying_nothing(service):
         going.set()
 
 
-@pytest.mark.parametrize("part", ["body", "headers"])
-def test_whoever_fills_the_memory_with_large_requests_is_let_go(service, taken_over, part):
+@pytest.mark.parametrize("size", [LARGE_BYTES + 1, BODY_BYTES_MAX])
+def test_whoever_fills_the_memory_with_large_requests_is_let_go(service, taken_over, size):
     """A front that does what it should hands on few at once."""
     head, body = [JSON, (b"authorization", b"Bearer x")], PAYROLL
-    if part == "body":
-        body += b" " * (BODY_BYTES_MAX - len(body))
-    else:
-        head += [(b"x", b"x" * HEAD_BYTES_MAX)] * 100
+    body += b" " * (size - len(body))
     asked = frame(Asked(1, "POST", GET, "192.0.2.7", head, body, ""))
     with verifying_nothing(service), pytest.raises(ConnectionError):
         for _ in range(4 * LARGE_MAX):

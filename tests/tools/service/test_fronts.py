@@ -21,7 +21,7 @@ import uvloop
 
 from ledger.errors import Unavailable
 from tests.ledger.tokens.minting import mint
-from tests.tools.service.clients import MSGPACK, Client
+from tests.tools.service.clients import MSGPACK, Client, raw
 from tests.tools.service.conftest import VALUES, furnish, running, settings_of
 from tests.tools.service.test_callers import ALICE, trust
 from tests.tools.service.test_load import Held, Load, granted_positions
@@ -138,6 +138,25 @@ def test_what_is_asked_over_tcp_is_answered_as_without_a_front(furnished, tmp_pa
         assert alice.send("GET", "/health/ready").document == {"status": "ready"}
         reply = alice.ask("/v1/unseal", {"passphrase": "a passphrase"})
         assert (reply.status, reply.code) == (403, "not-allowed-to-unseal")
+
+
+def test_headers_that_come_very_often_do_not_end_a_front(fronted):
+    """It hands on as many as tell what is wrong, and goes on."""
+    head = b"POST /v1/credentials/get HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head += b"authorization: Bearer %b\r\ncontent-length: 25\r\n" % token().encode()
+    body = b'\r\n{"application":"payroll"}'
+    for said, status in (
+        (b"x-a: b\r\n" * 1000, b"200"),
+        (b"accept:\r\n" * 20, b"200"),
+        (b"accept:\r\n" * 1000, b"400"),
+        (b"idempotency-key: k\r\n" * 500, b"400"),
+        (b"content-type: application/json\r\n" * 500, b"400"),
+        (b"content-encoding: gzip\r\n" * 500, b"415"),
+        (b"authorization: Bearer x\r\n" * 500, b"401"),
+    ):
+        answer = raw(fronted.address, head + said + b"connection: close\r\n" + body)
+        assert answer[9:12] == status, said[:30]
+    assert "front-ended" not in fronted.logged()
 
 
 def test_bodies_beyond_their_bound_are_refused_at_a_front(fronted):

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from ledger.errors import InvalidInput
 from tests.tools.service.clients import JSON, MSGPACK, raw
-from tests.tools.service.conftest import furnish
-from tools.service.media_types import liked_best
+from tests.tools.service.conftest import furnish, running
+from tools.service import media_types
+from tools.service.media_types import (
+    MEDIA_TYPES_BYTES_MAX,
+    MEDIA_TYPES_PARTS_MAX,
+    liked_best,
+    type_of,
+)
+from tools.service.places import Address
 
 GET = "/v1/credentials/get"
 PAYROLL = {"application": "payroll"}
@@ -88,3 +96,81 @@ def asked(client, form, content_type):
     """The answer to a body of this form that is called something."""
     content = b"\x81\xabapplication\xa7payroll" if form == MSGPACK else b'{"application":"payroll"}'
     return client.send("POST", GET, content, content_type=content_type)
+
+
+LONG = (
+    "," * 30_000,
+    ";" * 30_000,
+    ",".join(f"a/b{number}" for number in range(2000)),
+    "x" * (MEDIA_TYPES_BYTES_MAX + 1),
+    '"' * (MEDIA_TYPES_BYTES_MAX + 1),
+    f"{MSGPACK}{',' * (MEDIA_TYPES_PARTS_MAX + 1)}",
+    f"{MSGPACK}{',;' * (MEDIA_TYPES_PARTS_MAX // 2)};",
+)
+"""Longer than any real header, or of more parts."""
+
+
+@pytest.mark.parametrize("said", LONG)
+def test_what_is_longer_than_any_real_one_is_not_looked_through(monkeypatch, said):
+    """Not one part of it."""
+    seen = []
+    monkeypatch.setattr(media_types, "_parameter", seen.append)
+    monkeypatch.setattr(media_types, "_qualities", seen.append)
+    for ask in (lambda: liked_best(said.encode(), TYPES, TYPES[0]), lambda: type_of(said.encode())):
+        with pytest.raises(InvalidInput) as caught:
+            ask()
+        assert caught.value.code == "malformed-header"
+    assert seen == []
+
+
+def test_what_is_as_long_as_it_may_be_is():
+    """In bytes and in parts, with the wish at its end."""
+    for begin in ("," * (MEDIA_TYPES_PARTS_MAX - 1), "text/" + "x" * 990):
+        said = f"{begin},{MSGPACK}".encode()
+        assert len(said) <= MEDIA_TYPES_BYTES_MAX
+        assert liked_best(said, TYPES, TYPES[0]) == MSGPACK.encode()
+    assert type_of(f"{JSON}{';' * MEDIA_TYPES_PARTS_MAX}".encode()) == JSON.encode()
+
+
+@pytest.mark.parametrize("header", ["accept", "content-type"])
+def test_a_longer_one_is_malformed_whatever_it_says(client, header):
+    """For who is known; several `Accept` count together, and what comes next is answered."""
+    for said in LONG:
+        reply = client.ask(GET, PAYROLL, **{header: said})
+        assert (reply.status, reply.code) == (400, "malformed-header")
+    client.ok(GET, PAYROLL)
+
+
+def test_many_short_ones_are_one_long_one(service):
+    """As RFC 9110 has it, so their parts are counted together."""
+    answer = raw(
+        service.socket,
+        b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"%bcontent-length: 2\r\nconnection: close\r\n\r\n{}"
+        % (GET.encode(), b"accept: a/b\r\n" * (MEDIA_TYPES_PARTS_MAX + 2)),
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"malformed-header"' in answer
+
+
+def test_nothing_that_is_said_is_remembered(service, client):
+    """Or strangers, or whoever is known, would fill what is kept for others."""
+    door, stranger = service.service._door, service.stranger("x.y.z")
+    kept = {name: len(one) for name, one in vars(door).items() if hasattr(one, "__len__")}
+    for number in range(100):
+        client.ok(GET, PAYROLL, accept=f"a/b{number}")
+        client.ok(GET, PAYROLL, **{"content-type": f"{JSON};x={number}"})
+        assert stranger.ask(GET, PAYROLL, accept=f"a/c{number}").status in {401, 429}
+    assert kept == {name: len(one) for name, one in vars(door).items() if hasattr(one, "__len__")}
+
+
+def test_metrics_are_asked_for_in_a_short_header_too(furnished, tmp_path):
+    """Their page is made by a library that looks through whatever comes."""
+    with running(furnished, tmp_path, metrics=Address("127.0.0.1", 0)) as service:
+        for said, status in ((b"," * 30_000, b"400"), (b"text/plain", b"200")):
+            answer = raw(
+                service.service.metrics_address,
+                b"GET /metrics HTTP/1.1\r\nhost: x\r\naccept: %b\r\nconnection: close\r\n\r\n"
+                % said,
+            )
+            assert answer[9:12] == status

@@ -80,3 +80,49 @@ def test_each_hostile_token_has_the_same_answer_byte_for_byte(service, house):
     assert topics.keys() == {"access.not-set", "token.used", "token.refused", "token.refusals"}
     assert topics["access.not-set"] == len(let_in)
     assert topics["token.used"] == sum(one.after is not None for one in HOSTILE.values())
+
+
+WRONG_BESIDES = {
+    "nothing": b"content-type: application/json\r\n",
+    "no type": b"",
+    "another type": b"content-type: text/plain\r\n",
+    "another charset": b"content-type: application/json; charset=utf-16\r\n",
+    "a long type": b"content-type: %b\r\n" % (b";" * 30_000),
+    "two types": b"content-type: application/json\r\ncontent-type: application/msgpack\r\n",
+    "a coding": b"content-type: application/json\r\ncontent-encoding: gzip\r\n",
+    "two retry keys": b"content-type: application/json\r\n" + b"idempotency-key: k\r\n" * 2,
+    "a malformed retry key": b"idempotency-key: a b\r\n",
+    "a long wish": b"content-type: application/json\r\naccept: %b\r\n" % (b"," * 30_000),
+    "another wish": b"content-type: application/msgpack\r\naccept: application/msgpack\r\n",
+    "a second token": b"authorization: Bearer x.y.z\r\n",
+    "a second scheme": b"authorization: Basic eA==\r\n",
+}
+"""What a head says besides whose it is, and what would be wrong with it."""
+
+
+@pytest.mark.parametrize("front_processes", [0, 1])
+def test_whoever_is_not_believed_hears_nothing_else(house, tmp_path, front_processes):
+    """Whatever else a head says; the answer is the same, and each counts as refused."""
+    with running(house, tmp_path, front_processes=front_processes) as service:
+        answers = {}
+        for name, said in WRONG_BESIDES.items():
+            head = b"POST /v1/credentials/set HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+            head += b"authorization: Bearer x.y.z\r\ncontent-length: 2\r\n" + said
+            answers[name] = DATE.sub(b"", raw(service.address, head + b"\r\n{}"))
+        shown = service.service.seal.counter.verifier.shown
+    ((answer, times),) = Counter(answers.values()).items()
+    assert (answer[9:12], times) == (b"401", len(WRONG_BESIDES))
+    assert b'"code":"token-refused"' in answer
+    assert b"content-type: application/problem+json\r\n" in answer
+    assert (shown.verified, shown.known, shown.refused) == (0, 0, len(WRONG_BESIDES))
+
+
+def test_a_token_that_comes_twice_is_none(service):
+    """Nor is a good one beside another: readers may differ on which of them counts."""
+    good = b"authorization: Bearer %b\r\n" % mint(int(time.time())).encode()
+    for two in (good * 2, good + b"authorization: Bearer x\r\n", good + b"authorization:\r\n"):
+        for place in (service.address, service.socket):
+            head = b"POST /v1/credentials/get HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+            head += b"content-type: application/json\r\ncontent-length: 2\r\n"
+            answer = raw(place, head + two + b"\r\n{}")
+            assert (answer[9:12], b"token-refused" in answer) == (b"401", True)
