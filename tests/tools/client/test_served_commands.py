@@ -262,6 +262,18 @@ def test_failures_have_the_codes_and_exits_of_the_ledger(far, at):
         far.fails(2, "usage", "app", "list", option, "x", *at)
 
 
+def test_what_opens_a_ledger_here_is_refused_beside_a_service(far, at, tmp_path):
+    """Wherever it stands; what the environment says is of every command, and passed over."""
+    for said in (
+        ("--slot", "1"), ("--keyring", "x"), ("--store", "sqlite:///x/y.db"), ("--key-file", "x"),
+        ("--passphrase-file", "x"), ("--accept-clock",), ("--accept-async",),
+    ):  # fmt: skip
+        told = far.fails(2, "usage", "app", "list", *at, *said)
+        assert told["message"].startswith(f"{said[0]} would open a ledger here")
+        assert far.fails(2, "usage", *said, "app", "list", *at) == told
+    assert far.ok("app", "mine", *at)
+
+
 NOT_SERVED = (
     ("credential", "import", "x.csv"),
     ("audit", "who-can", "payroll"),
