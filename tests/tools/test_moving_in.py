@@ -10,6 +10,7 @@ import pytest
 from pykeepass import PyKeePass
 
 from tests.tools.keepass_files import PASSWORD, database
+from tools.sources.import_run import import_lines
 
 CANARY = "canary-77d1"
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")
@@ -325,6 +326,28 @@ def test_people_are_told_what_is_lost_with_the_source(two, tmp_path, mapped):
     told = two(*said, json_wanted=False).err
     assert told.startswith("What is left out is not in the ledger.")
     assert f"Destroy {os.path.realpath(tmp_path / 'dump')} as soon as" in told
+
+
+@pytest.mark.parametrize("json_wanted", [True, False])
+def test_nothing_is_to_be_destroyed_that_does_not_stand_in_the_ledger(
+    two, tmp_path, monkeypatch, json_wanted
+):
+    """Here somebody else deletes a mapping before it is counted."""
+
+    def overtaken(*said):
+        position = import_lines(*said)
+        two.ok("credential", "delete", "payroll", "--owner", "user:ann", "--yes")
+        return position
+
+    monkeypatch.setattr("tools.sources.import_run.import_lines", overtaken)
+    (tmp_path / "people.csv").write_text("application,owner,User,Password\nPayroll,user:ann,a,b\n")
+    answer = two("credential", "import", str(tmp_path / "people.csv"), json_wanted=json_wanted)
+    assert answer.code == 0
+    if json_wanted:
+        (row,) = answer.json["applications"]
+        assert (row["source"], row["in_ledger"], answer.json["destroy"]) == (1, 0, None)
+    else:
+        assert answer.err.startswith(f"Keep {os.path.realpath(tmp_path / 'people.csv')}:")
 
 
 def test_many_secrets_in_one_file_carry_their_paths(two, tmp_path, mapped):

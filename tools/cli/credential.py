@@ -312,7 +312,7 @@ def import_(
     listed = [line.as_document() for line in rejected]
     shown = listed if run.json else listed[:REJECTED_SHOWN_MAX]
     further = {"further_rejected": len(listed) - len(shown)} if len(shown) < len(listed) else {}
-    done = last_position is not None
+    stand = last_position is not None and all(one["source"] == one["in_ledger"] for one in rows)
     left_out = content.left_out()
     run.print(
         {
@@ -325,17 +325,21 @@ def import_(
             "applications": rows,
             "dry_run": dry_run,
             "last_position": last_position,
-            "destroy": source.path if done else None,
+            "destroy": source.path if stand else None,
         }
     )
-    if done and source.path is not None and not run.json:
-        print_note(_reminder(source.path, left_out))
+    if last_position is not None and source.path is not None and not run.json:
+        print_note(_reminder(source.path, left_out, stand=stand))
     if rejected:
         context.exit(2)
 
 
-def _reminder(path: str, left_out: Sequence[LeftOut]) -> str:
+def _reminder(path: str, left_out: Sequence[LeftOut], *, stand: bool) -> str:
     """That the source is to be destroyed; and what would be lost with it, if anything."""
+    if not stand:
+        return (
+            f"Keep {path}: not all of it stands in the ledger; somebody may have deleted it since."
+        )
     if not left_out:
         return f"Destroy {path}: what is sealed now stands there in clear."
     return (
