@@ -171,7 +171,10 @@ def access_record(
 
 def _where_fields_are_told(record: Access) -> str:
     if record.on_behalf_of is not None:  # who redeems a ticket need not be one who may look
-        return "Ask one who may get from the application; nothing was released."
+        return (
+            "To whoever may get from the application, `credledger app fields ID` lists them;"
+            " nothing was released, and the ticket is as it was."
+        )
     return "`credledger app fields ID` lists them; nothing was released."
 
 
