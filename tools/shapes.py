@@ -9,12 +9,14 @@ from ledger.errors import InvalidInput, NotFound
 from ledger.policy import Verb
 from ledger.usecases.desk import not_allowed
 from ledger.values import value_to_json
+from projections.documents import application_document
 from tools.when import to_text
 
 if TYPE_CHECKING:
     from ledger.aggregates.application import Application
     from ledger.aggregates.key_backups import KeyBackup
     from ledger.claims import Claim
+    from ledger.policy import Caller
     from ledger.usecases.acting import Acting
     from ledger.usecases.outcomes import (
         IssuedTicket,
@@ -102,6 +104,42 @@ def visible_applications(session: Session, acting: Acting) -> list[Application]:
         for state in session.views.applications()
         if session.ledger.allowed(acting, Verb.SHOW_APPLICATION, state.application)
     ]
+
+
+def usable_applications(session: Session, caller: Caller) -> list[Application]:
+    """Those that the caller may get from, in order of their IDs."""
+    return [
+        state
+        for state in session.views.applications()
+        if session.ledger.may_get(caller, state.application)
+    ]
+
+
+def require_fields(session: Session, acting: Acting, application: str) -> Application:
+    """The application if whoever acts may see it or get from it: its fields are theirs to know."""
+    if acting.caller is not None and session.ledger.may_get(acting.caller, application):
+        return session.ledger.application(application)
+    return require_metadata(session, acting, application)
+
+
+def usable_document(state: Application) -> dict[str, Any]:
+    """What those who may get from an application are told of it: what a request has to suit."""
+    return _part(state, "application", "name", "kind", "ticketing", "restricted", "fields")
+
+
+def fields_document(state: Application) -> dict[str, Any]:
+    """What `app fields` tells."""
+    return _part(state, "application", "fields")
+
+
+def claims_document(state: Application) -> dict[str, Any]:
+    """Who has which role in an application."""
+    return _part(state, "application", "administrators", "members", "ticket_redeemers")
+
+
+def _part(state: Application, *names: str) -> dict[str, Any]:
+    whole = application_document(state)
+    return {name: whole[name] for name in names}
 
 
 def require_metadata(

@@ -364,7 +364,7 @@ def field_of(state: Application, name: str) -> Field:
     raise _invalid(
         "unknown-field",
         "The application has no field of that name.",
-        "`credledger app show` lists the fields; nothing was changed.",
+        "`credledger app fields ID` lists them; nothing was changed.",
     )
 
 
@@ -382,7 +382,7 @@ def check_values(state: Application, values: Mapping[str, FieldValue]) -> dict[s
             "missing-field",
             f"Every field of the application needs a value; {', '.join(lacking)}"
             f" {'has' if len(lacking) == 1 else 'have'} none.",
-            hint="`credledger app show` lists the fields.",
+            hint="`credledger app fields ID` lists them.",
         )
     return {field.name: given[field.name] for field in state.fields}
 

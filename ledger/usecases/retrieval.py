@@ -169,6 +169,15 @@ def access_record(
     )
 
 
+def _where_fields_are_told(record: Access) -> str:
+    if record.on_behalf_of is not None:  # who redeems a ticket need not be one who may look
+        return (
+            "To whoever may get from the application, `credledger app fields ID` lists them;"
+            " nothing was released, and the ticket is as it was."
+        )
+    return "`credledger app fields ID` lists them; nothing was released."
+
+
 def opened(release: Release) -> Retrieved:
     """The values of a granted release; our error for any other outcome."""
     record, mapping = release.record, release.mapping
@@ -176,7 +185,7 @@ def opened(release: Release) -> Retrieved:
         raise InvalidInput(
             "unknown-field",
             f"The application has no field of that name; the record is {release.position}.",
-            hint="`credledger app show` lists the fields; nothing was released.",
+            hint=_where_fields_are_told(record),
             position=release.position,
         )
     if isinstance(record, AccessDenied):

@@ -377,13 +377,25 @@ def test_a_broken_file_of_a_dump_is_named(host):
     (host.home / "dump").mkdir()
     (host.home / "dump" / "junk.json").write_text("junk")
     (host.home / "rules.toml").write_text('[[rule]]\npath = "**"\napplication = "payroll"\n')
+    (host.home / "dump" / "more.json").write_text("more")
     said = ("credential", "import", "dump", "--format", "vault", "--map", "rules.toml")
-    assert "in dump/junk.json is malformed" in json.loads(host.run(*said).err)["error"]["message"]
+    told = host.run(*said).json["rejected"]
+    assert [one["entry"] for one in told] == ["junk.json", "more.json"]
+    assert "in dump/junk.json is malformed" in told[0]["message"]
 
 
 def test_a_dump_without_rules_is_refused(host):
     (host.home / "s.json").write_text('{"data": {}}')
     assert refused(host, "rules-required", "s.json", "--format", "vault") == 2
+
+
+def test_more_files_than_are_read_at_once_are_refused(host):
+    """None of them is too large alone."""
+    (host.home / "dump").mkdir()
+    for name in ("a.json", "b.json"):
+        (host.home / "dump" / name).write_bytes(b'{"data": {}}' + b" " * (33 << 20))
+    (host.home / "rules.toml").write_text('[[rule]]\npath = "**"\nskip = true\n')
+    assert refused(host, "too-large", "dump", "--format", "vault", "--map", "rules.toml") == 2
 
 
 def test_an_empty_folder_is_no_dump(host):

@@ -186,6 +186,7 @@ def test_a_refusal_uses_nothing_up(ledger):
     with pytest.raises(InvalidInput, match="no field") as caught:
         ledger.tickets.redeem(PORTAL, "Mail", ticket, fields=("PIN",))
     assert caught.value.code == "unknown-field"
+    assert caught.value.hint.startswith("To whoever may get from the application, ")
     head = ledger.head().size
     with pytest.raises(InvalidInput) as caught:
         ledger.tickets.redeem(PORTAL, "Mail", ticket, fields=())

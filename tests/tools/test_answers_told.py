@@ -29,6 +29,9 @@ def names(answer):
 @pytest.mark.parametrize(
     "command",
     [
+        ("app", "mine", "--as", "user:ann"),
+        ("app", "fields", "payroll"),
+        ("app", "claims", "payroll"),
         ("audit", "access"),
         ("audit", "changes"),
         ("audit", "tickets"),

@@ -768,7 +768,7 @@ def test_a_mistyped_field_is_told_with_its_record_and_where_the_names_stand(payr
     words = ("credential", "set", "payroll", "--owner", "user:a", "--values", "-")
     written = payroll.fails(2, "unknown-field", *words, stdin=b'{"User": "a", "Pasword": "b"}')
     assert "nothing was changed" in written["hint"]
-    assert all("credledger app show" in told["hint"] for told in (read, written))
+    assert all("credledger app fields" in told["hint"] for told in (read, written))
     assert payroll.ok("status")["position"] == before + 1
 
 

@@ -10,6 +10,7 @@ import pytest
 from pykeepass import PyKeePass
 
 from tests.tools.keepass_files import PASSWORD, database
+from tools.sources.import_run import import_lines
 
 CANARY = "canary-77d1"
 FIELDS = ("--field", "User:user-name", "--field", "Password:password")
@@ -233,6 +234,122 @@ def test_a_folder_of_secrets_of_both_engines_is_imported(two, tmp_path, mapped):
     assert found == {"User": "dwh", "Password": CANARY}
 
 
+def unfit(folder):
+    """Everything in a folder that is no file of answers, or none that can be read."""
+    inner = folder / "secret" / "payroll"
+    (inner / "bob").write_text(dump({"login": "bob", "password": CANARY}))
+    (inner / "cut.json").write_text('{"data": {"login": "' + CANARY)
+    (inner / "twice.json").write_text('{"data": {"login": "a", "login": "b"}}')
+    (inner / "empty.json").write_text("")
+    (inner / "latin.json").write_bytes(b"caf\xe9")
+    (inner / "linked.json").symlink_to("nowhere")
+    (inner / "all").symlink_to(folder / "secret", target_is_directory=True)
+    os.mkfifo(inner / "pipe.json")
+    (inner / os.fsdecode(b"\xff.json")).write_text(dump({"login": "x", "password": "x"}))
+    return {
+        "all": "not-a-file",
+        "bob": "not-named-json",
+        "cut.json": "invalid-json",
+        "empty.json": "nothing-to-import",
+        "latin.json": "not-text",
+        "linked.json": "not-a-file",
+        "pipe.json": "not-a-file",
+        "twice.json": "invalid-json",
+        "\ufffd.json": "not-text",
+    }
+
+
+def test_nothing_of_a_folder_is_lost_unseen(two, tmp_path, mapped):
+    """All that is not read is rejected by its name, in one go, and nothing is imported."""
+    inner = tmp_path / "dump" / "secret" / "payroll"
+    inner.mkdir(parents=True)
+    (inner / "ann.JSON").write_text(dump({"login": "ann", "password": "a"}))
+    (inner / "eve.json").write_text(dump2(None))
+    expected = unfit(tmp_path / "dump")
+    told = bring(two, tmp_path / "dump", *mapped, code=2)
+    found = {one["entry"]: one["code"] for one in told["rejected"]}
+    assert found == {f"secret/payroll/{name}": code for name, code in expected.items()}
+    assert len(told["rejected"]) == len({one["line"] for one in told["rejected"]}) == len(expected)
+    assert told["entries"] == len(expected) + 2
+    assert (told["imported"], told["destroy"]) == (0, None)
+    for name in expected:
+        place = inner / (os.fsdecode(b"\xff.json") if name.startswith("\ufffd") else name)
+        place.unlink()
+    done = bring(two, tmp_path / "dump", *mapped)
+    assert (done["entries"], done["imported"]) == (2, 1)
+    assert values(two, "payroll", "--as", "user:ann") == {"User": "ann", "Password": "a"}
+
+
+def test_a_subfolder_that_cannot_be_read_is_rejected(two, tmp_path, mapped):
+    """Here its path is longer than the system takes; a stranger's folder ends in the same way."""
+    inner = tmp_path / "dump" / "secret" / "payroll"
+    inner.mkdir(parents=True)
+    (inner / "ann.json").write_text(dump({"login": "ann", "password": "a"}))
+    name = "d" * 250
+    here = os.open(tmp_path / "dump", os.O_RDONLY)
+    for _ in range(17):
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    told = bring(two, tmp_path / "dump", *mapped, code=2)
+    assert [one["code"] for one in told["rejected"]] == ["file-unreadable"]
+    assert told["rejected"][0]["entry"].startswith(f"{name}/{name}")
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xef\xbb\xbf"])
+def test_an_empty_file_is_nothing_to_import(two, tmp_path, mapped, content):
+    """`kv get` leaves one where it fails; from a pipe it is the same."""
+    (tmp_path / "one.json").write_bytes(content)
+    said = ("credential", "import", str(tmp_path / "one.json"), *mapped)
+    assert "one.json is empty" in two.fails(2, "nothing-to-import", *said)["message"]
+    two.fails(2, "nothing-to-import", "credential", "import", "-", *mapped, stdin=content)
+
+
+def test_what_stands_before_a_break_in_a_file_of_many_is_checked_too(two, tmp_path, mapped):
+    """The break itself is the last thing that is rejected."""
+    (tmp_path / "all.json").write_text(dump({}, path="nowhere") + '{"data": {"login": "' + CANARY)
+    told = bring(two, tmp_path / "all.json", *mapped, code=2)
+    found = [(one["line"], one["entry"], one["code"]) for one in told["rejected"]]
+    assert found == [(1, "nowhere", "no-rule"), (2, "all.json", "invalid-json")]
+
+
+def test_people_are_told_what_is_lost_with_the_source(two, tmp_path, mapped):
+    """Where anything is left out, and not where nothing is."""
+    folder = tmp_path / "dump" / "secret" / "payroll"
+    folder.mkdir(parents=True)
+    (folder / "ann.json").write_text(dump({"login": "ann", "password": "a"}))
+    said = ("credential", "import", str(tmp_path / "dump"), *mapped)
+    assert two(*said, json_wanted=False).err.startswith("Destroy ")
+    (folder / "bob.json").write_text(dump({"login": "bob", "password": "b", "note": "n"}))
+    told = two(*said, json_wanted=False).err
+    assert told.startswith("What is left out is not in the ledger.")
+    assert f"Destroy {os.path.realpath(tmp_path / 'dump')} as soon as" in told
+
+
+@pytest.mark.parametrize("json_wanted", [True, False])
+def test_nothing_is_to_be_destroyed_that_does_not_stand_in_the_ledger(
+    two, tmp_path, monkeypatch, json_wanted
+):
+    """Here somebody else deletes a mapping before it is counted."""
+
+    def overtaken(*said):
+        position = import_lines(*said)
+        two.ok("credential", "delete", "payroll", "--owner", "user:ann", "--yes")
+        return position
+
+    monkeypatch.setattr("tools.sources.import_run.import_lines", overtaken)
+    (tmp_path / "people.csv").write_text("application,owner,User,Password\nPayroll,user:ann,a,b\n")
+    answer = two("credential", "import", str(tmp_path / "people.csv"), json_wanted=json_wanted)
+    assert answer.code == 0
+    if json_wanted:
+        (row,) = answer.json["applications"]
+        assert (row["source"], row["in_ledger"], answer.json["destroy"]) == (1, 0, None)
+    else:
+        assert answer.err.startswith(f"Keep {os.path.realpath(tmp_path / 'people.csv')}:")
+
+
 def test_many_secrets_in_one_file_carry_their_paths(two, tmp_path, mapped):
     """One document after the other, each with a `path` beside its data; from a pipe as well."""
     text = dump({"login": "ann", "password": "a"}, path="secret/payroll/ann") + dump2(
@@ -269,6 +386,28 @@ def test_counts_and_the_file_to_destroy_end_an_import_of_csv_too(two, tmp_path):
     ]
     assert done["destroy"] == os.path.realpath(tmp_path / "people.csv")
     assert done["left_out"] == []
+
+
+MARK = "#TYPE System.Management.Automation.PSCustomObject\r\n"
+QUOTED = f'"application","owner","User","Password"\r\n"Payroll","user:ann","ann","{CANARY}"\r\n'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_line_that_windows_powershell_writes_first_is_skipped(two, tmp_path, encoding):
+    """Lines are still counted as the file counts them."""
+    (tmp_path / "people.csv").write_bytes((MARK + QUOTED).encode(encoding))
+    assert bring(two, tmp_path / "people.csv")["imported"] == 1
+    more = '"Payroll","user:bob"\r\n'
+    (tmp_path / "people.csv").write_bytes((MARK + QUOTED + more).encode(encoding))
+    told = bring(two, tmp_path / "people.csv", code=2)
+    assert [(one["line"], one["code"]) for one in told["rejected"]] == [(4, "invalid-line")]
+
+
+@pytest.mark.parametrize("text", [MARK + MARK + QUOTED, "# TYPE x\n" + QUOTED, "#TYPE x\n"])
+def test_no_other_first_line_is_skipped(two, tmp_path, text):
+    (tmp_path / "people.csv").write_text(text)
+    told = bring(two, tmp_path / "people.csv", code=2)
+    assert [one["code"] for one in told["rejected"]] == ["invalid-heading"]
 
 
 UNREAD = {

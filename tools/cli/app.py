@@ -27,6 +27,15 @@ COLUMNS = {
     "fields": "Fields",
     "updated_at": "Updated",
 }
+USABLE_COLUMNS = {
+    "application": "Application",
+    "kind": "Kind",
+    "name": "Name",
+    "ticketing": "Ticketing",
+    "restricted": "Restricted",
+    "fields": "Fields",
+}
+FIELD_COLUMNS = {"name": "Field", "type": "Type", "masked": "Masked"}
 CHANGED = (
     '{"application", "changed", "version", "position", "readers", "readers_before"}; readers are'
     ' "every-owner", "members" or "nobody", and null before there was an application'
@@ -138,6 +147,63 @@ def show(run: Run, application: str) -> None:
         acting = run.acting()
         require_metadata(session, acting, application)
         document = application_document(session.ledger.application(application))
+    run.print(document)
+
+
+@command(
+    app,
+    "mine",
+    example="credledger app mine --as user:alice --with group:finance",
+    answers='[{"application", "name", "kind", "ticketing", "restricted", "fields": [{"name", "type",'
+    ' "masked"}]}]',
+    acts=True,
+)
+def mine(run: Run) -> None:
+    """List the applications that somebody may get credentials from.
+
+    Whether any are set there is not looked at. At a service it is for whoever asks.
+    """
+    from tools.shapes import usable_applications, usable_document
+
+    run.require_caller()
+    with run.session() as session:
+        found = [
+            usable_document(one) for one in usable_applications(session, run.required_caller())
+        ]
+    print_usable(run, found)
+
+
+@command(
+    app,
+    "fields",
+    example="credledger app fields payroll --as user:alice",
+    answers='{"application", "fields": [{"name", "type", "masked"}]}',
+    acts=True,
+)
+@click.argument("application", metavar="ID")
+def fields(run: Run, application: str) -> None:
+    """Show the fields of an application to those who may see it or get from it."""
+    from tools.shapes import fields_document, require_fields
+
+    with run.session(operator=False) as session:
+        document = fields_document(require_fields(session, run.acting(), application))
+    print_fields(run, document)
+
+
+@command(
+    app,
+    "claims",
+    example="credledger app claims payroll",
+    answers='{"application", "administrators", "members", "ticket_redeemers"}',
+    acts=True,
+)
+@click.argument("application", metavar="ID")
+def claims(run: Run, application: str) -> None:
+    """Show who has which role in an application."""
+    from tools.shapes import claims_document, require_metadata
+
+    with run.session(operator=False) as session:
+        document = claims_document(require_metadata(session, run.acting(), application))
     run.print(document)
 
 
@@ -308,6 +374,16 @@ def print_changed(run: Run, outcome: Outcome | Changed, sentence: str) -> None:
     run.print(outcome_document(outcome), sentence=f"{sentence} {told}".rstrip())
     if hint and not run.json:
         print_line("  " + hint.format(shlex.quote(outcome.application or "")))
+
+
+def print_usable(run: Run, found: Sequence[dict[str, Any]]) -> None:
+    """Applications that somebody may get from."""
+    run.print(found if run.json else [short(one) for one in found], USABLE_COLUMNS)
+
+
+def print_fields(run: Run, document: dict[str, Any]) -> None:
+    """An application's fields, a row for each."""
+    run.print(document if run.json else document["fields"], FIELD_COLUMNS)
 
 
 def short(document: dict[str, Any]) -> dict[str, Any]:

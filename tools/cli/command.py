@@ -450,6 +450,17 @@ def _options(
         )
 
 
+def _refuse_settings(given: Given) -> None:
+    """`usage` for options that open a ledger, where a service is asked that has its own open."""
+    said = [f"--{name.replace('_', '-')}" for name in _SETTINGS if getattr(given, name) is not None]
+    if said:
+        raise InvalidInput(
+            "usage",
+            f"{' and '.join(said)} would open a ledger here, and --server asks one elsewhere.",
+            hint="Leave out one or the other.",
+        )
+
+
 def _run(context: click.Context, arguments: dict[str, Any], *, of_archives: bool) -> Run:
     """Take the shared options out of `arguments`; those after the subcommand win."""
     inherited = context.find_root().obj
@@ -459,6 +470,8 @@ def _run(context: click.Context, arguments: dict[str, Any], *, of_archives: bool
         given = replace(given, passphrase_file=None, key_file=None)
     given = replace(given, **{name: value for name, value in said.items() if value is not None})
     server = arguments.pop("server", None)
+    if server is not None:
+        _refuse_settings(given)
     tls = TlsFiles(
         *(arguments.pop(name, None) for name in ("ca_file", "client_cert", "client_key"))
     )

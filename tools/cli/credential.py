@@ -17,9 +17,10 @@ from tools.cli.released import print_released
 from tools.showing.show import print_note
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ledger.values import FieldValue
+    from tools.sources.importing import LeftOut
     from tools.wiring import Session
 
 REJECTED_SHOWN_MAX = 20
@@ -260,7 +261,7 @@ def delete_all(run: Run, owner: str) -> None:
     example="credledger credential import people.csv --format csv --reason 'migration'",
     appends=True,
     acts=True,
-    answers='{"imported", "unchanged", "rejected": [{"line", "entry"?, "code", "message"}],'
+    answers='{"entries", "imported", "unchanged", "rejected": [{"line", "entry"?, "code", "message"}],'
     ' "left_out": [{"why", "application", "key", "entries"}], "applications": [{"application",'
     ' "source", "imported", "unchanged", "in_ledger"}], "dry_run", "last_position", "destroy"}',
 )
@@ -290,8 +291,9 @@ def import_(
     """Set credentials for many owners; with any bad line nothing is imported.
 
     Takes lines of JSON or CSV, a KeePass database, or answers of Vault's or OpenBao's
-    `kv get -format=json`. Ends with counts for each application beside those of the file, and with
-    the file that is now to be destroyed.
+    `kv get -format=json`. Ends with counts: what the file holds is imported, unchanged, rejected or
+    left out, and each application's mappings stand beside those of the file. Last comes the file
+    that is now to be destroyed.
     """
     from tools.sources.choosing import Told, open_source
     from tools.sources.import_run import Tallies, check_lines, compared, import_lines
@@ -310,24 +312,40 @@ def import_(
     listed = [line.as_document() for line in rejected]
     shown = listed if run.json else listed[:REJECTED_SHOWN_MAX]
     further = {"further_rejected": len(listed) - len(shown)} if len(shown) < len(listed) else {}
-    done = last_position is not None
+    stand = last_position is not None and all(one["source"] == one["in_ledger"] for one in rows)
+    left_out = content.left_out()
     run.print(
         {
+            "entries": tallies.lines + sum(one.entries for one in left_out if one.key is None),
             "imported": tallies.imported,
             "unchanged": tallies.unchanged,
             "rejected": shown,
             **further,
-            "left_out": [one.as_document() for one in content.left_out()],
+            "left_out": [one.as_document() for one in left_out],
             "applications": rows,
             "dry_run": dry_run,
             "last_position": last_position,
-            "destroy": source.path if done else None,
+            "destroy": source.path if stand else None,
         }
     )
-    if done and source.path is not None and not run.json:
-        print_note(f"Destroy {source.path}: what is sealed now stands there in clear.")
+    if last_position is not None and source.path is not None and not run.json:
+        print_note(_reminder(source.path, left_out, stand=stand))
     if rejected:
         context.exit(2)
+
+
+def _reminder(path: str, left_out: Sequence[LeftOut], *, stand: bool) -> str:
+    """That the source is to be destroyed; and what would be lost with it, if anything."""
+    if not stand:
+        return (
+            f"Keep {path}: not all of it stands in the ledger; somebody may have deleted it since."
+        )
+    if not left_out:
+        return f"Destroy {path}: what is sealed now stands there in clear."
+    return (
+        f"What is left out is not in the ledger. Destroy {path} as soon as you have kept what you"
+        " need of it: what is sealed now stands there in clear."
+    )
 
 
 def _values(

@@ -131,6 +131,30 @@ def app_show(run: Run, client: Client, *, application: str) -> None:
     run.print(client.send(calls.application(application)))
 
 
+def app_mine(run: Run, client: Client) -> None:
+    """`app mine`."""
+    from tools.cli.app import print_usable
+    from tools.client import calls
+
+    found = client.send(calls.usable())
+    print_usable(run, found)
+
+
+def app_fields(run: Run, client: Client, *, application: str) -> None:
+    """`app fields`."""
+    from tools.cli.app import print_fields
+    from tools.client import calls
+
+    print_fields(run, client.send(calls.fields_of(application)))
+
+
+def app_claims(run: Run, client: Client, *, application: str) -> None:
+    """`app claims`."""
+    from tools.client import calls
+
+    run.print(client.send(calls.claims_of(application)))
+
+
 def app_update(
     run: Run,
     client: Client,
@@ -445,6 +469,9 @@ _COMMANDS: Mapping[str, Served] = {
     "app create": app_create,
     "app list": app_list,
     "app show": app_show,
+    "app mine": app_mine,
+    "app fields": app_fields,
+    "app claims": app_claims,
     "app update": app_update,
     "app delete": app_delete,
     "app grant": app_grant,

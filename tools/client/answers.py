@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from ledger.discreet import Discreet
-from ledger.errors import Unavailable
+from ledger.errors import InvalidInput, Unavailable
+from ledger.identifiers import field_key
 from ledger.values import FieldValue
 
 T = TypeVar("T")
+
+
+class Values(Mapping[str, FieldValue]):
+    """Values by the names of their fields, which are compared as the ledger compares them."""
+
+    def __init__(self, values: Mapping[str, FieldValue]) -> None:
+        """`invalid-field-name` for a name that no field has."""
+        self._values = dict(values)
+        self._names = {field_key(name): name for name in self._values}
+
+    def __getitem__(self, name: str) -> FieldValue:
+        """The value of a field, its name in any case; a `KeyError` that tells the names."""
+        try:
+            return self._values[self._names[field_key(name)]]
+        except (KeyError, InvalidInput):
+            told = f"No field {name!r} was released, but: {', '.join(self) or 'none'}."
+            raise KeyError(told) from None
+
+    def __iter__(self) -> Iterator[str]:
+        """The names as the application writes them, in its order."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(self._values)
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -20,13 +48,13 @@ class Credentials(msgspec.Struct, frozen=True):
     application: str
     owner: str | None
     version: int
-    fields: Mapping[str, FieldValue]
+    fields: Values
     complete: bool
     missing: tuple[str, ...]
     position: int
 
     def __getitem__(self, field: str) -> FieldValue:
-        """The value of a field, by its name as the application writes it; `KeyError` without it."""
+        """The value of a field, by its name in any case; a `KeyError` that tells the names."""
         return self.fields[field]
 
 
@@ -100,11 +128,15 @@ def credentials(content: bytes) -> Credentials:
     found = decoded(content, _Released)
     if not all(isinstance(value, str | bytes) for value in found.fields.values()):
         raise unreadable()
+    try:
+        fields = Values({name: FieldValue(value) for name, value in found.fields.items()})
+    except InvalidInput:
+        raise unreadable() from None
     return Credentials(
         found.application,
         found.owner,
         found.version,
-        {name: FieldValue(value) for name, value in found.fields.items()},
+        fields,
         found.complete,
         found.missing,
         found.position,

@@ -113,7 +113,7 @@ class Client:
         try:
             return self._retrying(_judge(call), once)
         except (_Busy, httpx.HTTPError) as error:
-            raise _failure(error, self.server) from error
+            raise _failure(error, self.server, call) from error
 
     def close(self) -> None:
         """Let the connections go."""
@@ -167,7 +167,7 @@ class AsyncClient:
         try:
             return await self._retrying(_judge(call), once)
         except (_Busy, httpx.HTTPError) as error:
-            raise _failure(error, self.server) from error
+            raise _failure(error, self.server, call) from error
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -248,7 +248,7 @@ def _cause(error: BaseException | None, kind: type[S]) -> S | None:
     return None
 
 
-def _failure(error: Exception, server: Server) -> LedgerError:
+def _failure(error: Exception, server: Server, call: Call[T]) -> LedgerError:
     if isinstance(error, _Busy):
         return error.error
     distrust = _cause(error, ssl.SSLCertVerificationError)
@@ -261,10 +261,10 @@ def _failure(error: Exception, server: Server) -> LedgerError:
             hint="A service that asks for certificates does so to whoever shows none of its"
             " authority: give `--client-cert FILE`, or `certificate` of `Server`.",
         )
-    return _unreachable(error, server)
+    return _unreachable(error, server, call)
 
 
-def _unreachable(error: Exception, server: Server) -> Unavailable:
+def _unreachable(error: Exception, server: Server, call: Call[T]) -> Unavailable:
     cause = _cause(error, OSError)
     why = cause.strerror if cause is not None and cause.strerror else ""
     if isinstance(error, httpx.TimeoutException):
@@ -281,7 +281,9 @@ def _unreachable(error: Exception, server: Server) -> Unavailable:
     return Unavailable(
         "service-unreachable",
         f"The service at {server.address} cannot be reached{told}.",
-        hint="Check the address and that it runs; a change that was sent may have happened.",
+        hint="Check the address and that it runs; the change may have happened if it was sent."
+        if call.is_change
+        else "Check the address and that it runs.",
     )
 
 

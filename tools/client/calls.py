@@ -36,6 +36,11 @@ class Call(Discreet, msgspec.Struct, Generic[T], frozen=True):
     """Whether it does no harm to send it again when it is not known whether it arrived."""
     retry_key: str | None = None
 
+    @property
+    def is_change(self) -> bool:
+        """Whether something else is so behind it; that a read is recorded is no change."""
+        return self.retry_key is not None or not self.repeatable
+
 
 def get(
     application: str | None = None,

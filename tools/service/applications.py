@@ -15,7 +15,15 @@ from tools.applications_file import checked_tables
 from tools.applying import apply_tables
 from tools.service import answers, bodies
 from tools.service.counter import Counter, Question
-from tools.shapes import outcome_document, require_metadata, visible_applications
+from tools.shapes import (
+    fields_document,
+    outcome_document,
+    require_fields,
+    require_metadata,
+    usable_applications,
+    usable_document,
+    visible_applications,
+)
 
 if TYPE_CHECKING:
     from ledger.usecases.outcomes import Outcome
@@ -164,14 +172,10 @@ async def show(
 
 async def fields(counter: Counter, question: Question[bodies.Application]) -> answers.FieldsShown:
     """Its fields, for those who may see its settings or get from it."""
-
-    def work() -> Application:
-        if counter.ledger.may_get(question.caller, question.named):
-            return counter.ledger.application(question.named)
-        return require_metadata(counter.session, question.acting, question.named)
-
-    state = _application(await counter.wait(work))
-    return answers.FieldsShown(state.application, state.fields)
+    state = await counter.wait(
+        lambda: require_fields(counter.session, question.acting, question.named)
+    )
+    return msgspec.convert(fields_document(state), answers.FieldsShown)
 
 
 async def claims(counter: Counter, question: Question[bodies.Application]) -> answers.ClaimsShown:
@@ -184,16 +188,9 @@ async def claims(counter: Counter, question: Question[bodies.Application]) -> an
 
 async def mine(counter: Counter, question: Question[bodies.Nothing]) -> answers.ApplicationsUsable:
     """Those that the caller may get from."""
-
-    def work() -> list[Application]:
-        return [
-            state
-            for state in counter.session.views.applications()
-            if counter.ledger.may_get(question.caller, state.application)
-        ]
-
-    found = map(application_document, await counter.wait(work))
-    return msgspec.convert({"applications": list(found)}, answers.ApplicationsUsable)
+    found = await counter.wait(lambda: usable_applications(counter.session, question.caller))
+    told = {"applications": [usable_document(state) for state in found]}
+    return msgspec.convert(told, answers.ApplicationsUsable)
 
 
 def _outcome(outcome: Outcome) -> answers.ApplicationChanged:

@@ -2,7 +2,8 @@
 
 JSONL: one object a line, `{"application": ..., "owner": ..., "fields": {...}}`; `owner` is null or
 absent in a group application. CSV: columns `application`, `owner` and one for each field; an empty
-cell is no value. UTF-8 (with or without a mark) or UTF-16 (with one); empty lines are skipped.
+cell is no value. UTF-8 (with or without a mark) or UTF-16 (with one); empty lines are skipped, and
+so is the first line `#TYPE ...` that `Export-Csv` of Windows PowerShell writes.
 
 The file is read twice: once to check every line, once to import. It must not change in between:
 the second reading hands out a batch only if the bytes so far have the digest that they had in the
@@ -41,6 +42,8 @@ LINE_CHARACTERS_MAX = 4 * 1024 * 1024
 STANDARD_INPUT_BYTES_MAX = 256 * 1024 * 1024
 JSONL, CSV = "jsonl", "csv"
 _KEYS = {"application", "owner", "fields"}
+TYPE_MARK = "#TYPE "
+"""Begins the line in which `Export-Csv` of Windows PowerShell names the type of what it wrote."""
 _OTHER_SEPARATORS = ";\t|"
 _PURPOSE = "credentials to import"
 
@@ -170,10 +173,13 @@ class ImportFile(Discreet, msgspec.Struct):
         reader = csv.reader((text for _, text in texts), strict=True)
         ended = 0
         try:
-            columns = [name.strip() for name in next(reader, [])]
+            cells = next(reader, [])
+            if cells and cells[0].startswith(TYPE_MARK):
+                cells = next(reader, [])
+            columns = [name.strip() for name in cells]
             fault = _fault_of_heading(columns)
             if fault is not None:
-                yield Rejected(1, "invalid-heading", fault)
+                yield Rejected(max(1, reader.line_num), "invalid-heading", fault)
                 return
             ended = reader.line_num
             for cells in reader:

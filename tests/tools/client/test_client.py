@@ -8,6 +8,7 @@ import logging
 import pickle
 import socket
 
+import msgspec
 import pytest
 
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Refused, Unavailable
@@ -16,7 +17,7 @@ from ledger.values import FieldValue
 from tests.tools.client.losing_proxy import LosingProxy
 from tests.tools.service.certificates import Authority
 from tests.tools.service.conftest import ME, VALUES, running
-from tools.client import AsyncClient, Client, Server, calls
+from tools.client import AsyncClient, Client, Server, answers, calls
 from tools.client.problems import error_of
 from tools.service.tls import Tls
 
@@ -65,6 +66,29 @@ def test_a_list_of_no_fields_is_not_even_sent(service):
         assert ledger.get("payroll", fields=("Windows Password",)).fields.keys() == {
             "Windows Password"
         }
+
+
+def test_a_field_is_named_in_any_case(service):
+    """As everywhere; and where there is none of that name, those that there are get told."""
+    with Client(at(service)) as ledger:
+        found = ledger.get("payroll")
+    assert found["windows PASSWORD"].reveal() == found.fields["Windows Password"].reveal() == CANARY
+    assert "WINDOWS PASSWORD" in found.fields
+    assert list(found.fields) == ["Windows User Name", "Windows Password"]
+    for name in ("Pasword", "no\nname", "x" * 2000):
+        assert name not in found.fields
+        with pytest.raises(KeyError, match="Windows User Name, Windows Password") as caught:
+            found[name]
+        assert CANARY not in str(caught.value)
+
+
+def test_an_answer_with_a_field_of_no_name_is_unreadable():
+    told = {
+        "application": "a", "owner": None, "version": 1, "complete": True, "missing": [],
+        "position": 1, "fields": {"no\nname": CANARY},
+    }  # fmt: skip
+    read = lambda: answers.credentials(msgspec.msgpack.encode(told))
+    assert code_of(Unavailable, read) == "answer-unreadable"
 
 
 def test_a_value_never_prints(service, caplog, capsys):
@@ -127,6 +151,27 @@ def test_a_service_that_is_not_there_is_unreachable_after_all_attempts():
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with Client(Server(address, attempts=2)) as ledger:
         assert code_of(Unavailable, lambda: ledger.get("payroll")) == "service-unreachable"
+
+
+def test_only_of_a_change_it_is_said_that_it_may_have_happened():
+    """A read has nothing to have happened."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    hints = {}
+    with Client(Server(address, attempts=1)) as ledger:
+        for call in (
+            calls.get("payroll"), calls.history("payroll"), calls.apply({}, dry_run=True),
+            calls.set_("payroll", NEW), calls.apply({}), calls.delete_all(owner="user:a"),
+            calls.redeem_ticket("payroll", "t" * 43),
+        ):  # fmt: skip
+            with pytest.raises(Unavailable) as caught:
+                ledger.send(call)
+            hints[call.path, call.is_change] = "may have happened" in caught.value.hint
+    assert all(said == is_change for (_, is_change), said in hints.items())
+    assert {path for (path, is_change) in hints if is_change} == {
+        "/v1/credentials/set", "/v1/applications/apply", "/v1/credentials/delete-all",
+        "/v1/tickets/redeem",
+    }  # fmt: skip
 
 
 def test_failures_are_the_errors_of_the_ledger_with_their_codes(service):

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from ledger.usecases.acting import Acting
+from tests.commands import all_commands, options_of
 from tests.tools.conftest import Cli
 from tests.tools.service.conftest import ME, running, settings_of
 from tools.cli.served import _COMMANDS
@@ -69,6 +70,9 @@ def settled(answer) -> object:
 READS = {
     "app list": (),
     "app show": ("payroll",),
+    "app mine": (),
+    "app fields": ("payroll",),
+    "app claims": ("payroll",),
     "app export": (),
     "credential list": (),
     "credential history": ("payroll",),
@@ -258,6 +262,18 @@ def test_failures_have_the_codes_and_exits_of_the_ledger(far, at):
         far.fails(2, "usage", "app", "list", option, "x", *at)
 
 
+def test_what_opens_a_ledger_here_is_refused_beside_a_service(far, at, tmp_path):
+    """Wherever it stands; what the environment says is of every command, and passed over."""
+    for said in (
+        ("--slot", "1"), ("--keyring", "x"), ("--store", "sqlite:///x/y.db"), ("--key-file", "x"),
+        ("--passphrase-file", "x"), ("--accept-clock",), ("--accept-async",),
+    ):  # fmt: skip
+        told = far.fails(2, "usage", "app", "list", *at, *said)
+        assert told["message"].startswith(f"{said[0]} would open a ledger here")
+        assert far.fails(2, "usage", *said, "app", "list", *at) == told
+    assert far.ok("app", "mine", *at)
+
+
 NOT_SERVED = (
     ("credential", "import", "x.csv"),
     ("audit", "who-can", "payroll"),
@@ -281,8 +297,44 @@ def test_a_token_file_says_who_asks(furnished, far, tmp_path):
 
 
 def test_every_command_of_an_administrator_or_owner_is_served():
-    """Those on the list are the commands that there are."""
-    assert {name.split()[0] for name in _COMMANDS} == {"app", "credential", "exec", "ticket"}
+    """Of what is done for somebody, all but what an operator alone does, and what reads the log."""
+    theirs = {name for name in all_commands() if "server" in options_of(name)}
+    assert set(_COMMANDS) == theirs - {"credential import", "ticket sweep", "audit who-can"}
+
+
+def test_an_owner_who_sees_no_settings_learns_what_to_use_and_which_fields_it_has(
+    furnished, cli, far, at
+):
+    """Whom `app list` tells nothing; and no more than that of it."""
+    ledger = furnished.open()
+    ledger.role_revoke(Acting(), "full-control", str(ME))
+    for name in ("here", "there"):
+        ledger.revoke(Acting(), name, "administrator", str(ME))
+    ledger.create_application(Acting(), "closed", kind="group", members=("group:others",))
+    ledger.close()
+    assert [one["application"] for one in far.ok("app", "list", *at)] == ["shared"]
+    usable = far.ok("app", "mine", *at)
+    assert [one["application"] for one in usable] == ["here", "payroll", "there"]
+    assert {key for one in usable for key in one} == {
+        "application", "fields", "kind", "name", "restricted", "ticketing",
+    }  # fmt: skip
+    assert far.ok("app", "fields", "payroll", *at)["fields"] == usable[1]["fields"]
+    for run, who in ((cli, AS_ME), (far, at)):
+        run.fails(4, "not-allowed", "app", "claims", "payroll", *who)
+        run.fails(4, "not-allowed", "app", "fields", "closed", *who)
+        run.fails(4, "not-allowed", "app", "fields", "nothing at all", *who)
+    said = ("credential", "get", "payroll", "--field", "Pasword")
+    for run, who in ((cli, AS_ME), (far, at)):
+        hint = run.fails(2, "unknown-field", *said, *who)["hint"]
+        words = hint.partition("`credledger ")[2].partition("`")[0].replace("ID", "payroll")
+        assert run.ok(*words.split(), *who)["application"] == "payroll"
+
+
+def test_what_somebody_may_use_is_asked_for_somebody(cli):
+    """The operator reads nothing for himself, and so may use nothing."""
+    cli.fails(2, "caller-required", "app", "mine")
+    found = cli.ok("app", "mine", "--as", "user:somebody", "--with", "group:none")
+    assert [one["application"] for one in found] == ["payroll"]
 
 
 def test_a_receipt_of_what_a_program_gets_is_whole_before_it_runs(

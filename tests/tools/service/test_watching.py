@@ -9,6 +9,7 @@ import os
 import threading
 import time
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -91,6 +92,29 @@ def test_reads_refusals_and_commits_are_counted_with_no_name_of_anybody(house, t
     assert samples["credledger_log_lines_dropped_total",] == 0
     for name in ("canary", "payroll", "alice", *VALUES.values()):
         assert name not in text
+
+
+def test_how_far_views_are_behind_and_how_old_the_keys_are_is_told(house, tmp_path, monkeypatch):
+    """Events that a view lacks, each for itself; seconds since the epoch was started."""
+    quarter_s = 90 * 24 * 3600
+    with running(house, tmp_path, metrics=ANYWHERE) as service:
+        counter = service.service.seal.counter
+        views = [
+            ("credledger_view_lag", str(one["name"])) for one in counter.session.views.status()
+        ]
+        before = told(service)
+        assert [before[view] for view in views] == [0] * len(views)
+        counter.ledger._writer._maintainers = ()
+        for _ in range(3):
+            service.client().ok(GET, PAYROLL)
+        history = counter.ledger.key_history()
+        began_s = history.started_at[history.current] / 1_000_000
+        clock = SimpleNamespace(time=lambda: began_s + quarter_s, perf_counter=time.perf_counter)
+        monkeypatch.setattr("tools.service.metrics.time", clock)
+        samples = told(service)
+    assert [samples[view] for view in views] == [3] * len(views)
+    assert samples["credledger_epoch_age_seconds",] == pytest.approx(quarter_s)
+    assert before["credledger_epoch_age_seconds",] == pytest.approx(time.time() - began_s, abs=600)
 
 
 def test_a_histogram_counts_up_to_each_bound(house, tmp_path):
