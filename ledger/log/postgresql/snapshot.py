@@ -36,7 +36,7 @@ everything before it. A reading shows neither.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -62,9 +62,19 @@ _SILENT = ("INSERT ", "UPDATE ", "DELETE ")
 class PostgresqlConnection:
     """Statements in one transaction, with our errors."""
 
-    def __init__(self, link: Link, *, waiting: bool = True) -> None:
-        """Without waiting, a failure may show at a later statement, at the latest at the commit."""
+    def __init__(
+        self,
+        link: Link,
+        *,
+        waiting: bool = True,
+        ours: Callable[[psycopg.Error], LedgerError] = translated,
+    ) -> None:
+        """Without waiting, a failure may show at a later statement, at the latest at the commit.
+
+        `ours` tells our error for the driver's.
+        """
         self.link = link
+        self._translated = ours
         self._waiting = waiting
         self._unsent: list[tuple[bytes, list[tuple[object, ...]]]] = []
         self._failure: LedgerError | None = None
@@ -183,7 +193,7 @@ class PostgresqlConnection:
         follows = isinstance(error, psycopg.errors.PipelineAborted)
         if (follows or error.sqlstate == _FAILED_BEFORE) and self._failure is not None:
             return self._failure
-        ours = translated(error)
+        ours = self._translated(error)
         self._failure = self._failure or ours
         return ours
 
