@@ -157,11 +157,8 @@ class Reading(LogReading, Protocol):
 class Writing(Reading, Protocol):
     """A snapshot that holds the lock and may append."""
 
-    def added(self, size: int) -> tuple[int, int, int]:
-        """How many rows lie beyond this size, the highest position, and the newest commit's size.
-
-        What is not there, or is no number, comes out as minus one.
-        """
+    def holds(self, rows: Sequence[LogRow], commit: CommitRow) -> bool:
+        """Whether what lies beyond the head before is these rows and this head, as they are."""
         ...
 
     def insert_ledger(self, row: LedgerRow) -> None:
