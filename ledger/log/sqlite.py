@@ -27,8 +27,10 @@ from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampere
 from ledger.log.forking import rest_while_forking
 from ledger.log.gate import Gate
 from ledger.log.migrations import Migration, migrations_of
+from ledger.log.objects import Oddity, oddities
 from ledger.log.rows import TABLES, CommitRow, LedgerRow, LogRow, SignerRow
 from ledger.log.snapshot import INSERT_ROW, Snapshot
+from ledger.log.sqlite_objects import objects_in, objects_made
 from ledger.log.turns import Turns, locked_too_long, store_full
 from ledger.log.upserts import Columns, Moving, Row, in_groups, in_order, repeated, with_values
 
@@ -132,6 +134,10 @@ class SqliteSnapshot(Snapshot):
     """A reading, and under the lock a writing, of one SQLite ledger."""
 
     connection: SqliteConnection
+
+    def oddities(self) -> tuple[Oddity, ...]:
+        """What of the four tables is not as the migrations make it."""
+        return tuple(oddities(objects_made(), objects_in(self.connection.execute)))
 
     def insert_ledger(self, row: LedgerRow) -> None:
         """Name the ledger of an empty store."""

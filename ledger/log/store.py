@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ledger.aggregates.recorded import Recorded
+from ledger.log.objects import Oddity
 from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, Proven, SignerRow
 from ledger.log.upserts import Columns, Moving, Row
 
@@ -101,6 +102,10 @@ class Reading(LogReading, Protocol):
     @property
     def connection(self) -> Connection:
         """The same snapshot, for the tables of views."""
+        ...
+
+    def oddities(self) -> tuple[Oddity, ...]:
+        """What of the four tables is not as the migrations make it."""
         ...
 
     def is_restoring(self) -> bool:
