@@ -194,8 +194,9 @@ class Snapshot:
         """Whether what lies beyond the head before is these rows and this head, as they are.
 
         One look, at all columns: whoever appended them is about to act on their being kept. For the
-        row and the head of a read in a file that takes 25 µs of the processor where counting took
-        17, of some 920 for all of the read.
+        row and the head of a read it takes 28 µs of this process's processor time in a file, where
+        counting took 19, of some 900 for all of the read; on a server 223 where counting took 172,
+        of some 2500; of a thousand rows at once 5 % in a file.
         """
         before = commit.size - len(rows)
         expected = [(*row, *_NO_COMMIT, commit.size) for row in rows[:-1]]
