@@ -38,7 +38,7 @@ from ledger.log.rows import (
     leaves_of,
     signers_digest,
 )
-from ledger.log.signers import SignerBook, roots_in
+from ledger.log.signers import SignerBook, require_counted, roots_in
 from ledger.log.store import LogReading, Reading
 from ledger.log.tips import StreamTips, Tip
 from ledger.replacing import replace
@@ -149,6 +149,16 @@ class Follower:
                 "bad-signer", "The signers are not those of the head checked before.", head.size
             )
         return book
+
+    def require_signers(self, reading: LogReading, head: CheckedHead) -> None:
+        """`bad-signer` unless every signer row holds, and lies below the head that counts it.
+
+        What `to_damage` holds back is raised here: no head rests on a row that is beyond them all.
+        """
+        book = self.continued_book(reading, head)
+        if book.damage is not None:
+            raise book.damage
+        require_counted(book.rows, head.size)
 
     def check_head(self, reading: LogReading, head: CheckedHead) -> None:
         """That the commit of a head checked before is still there, with its root and signature.

@@ -26,6 +26,7 @@ from ledger.codec.header import (
 )
 from ledger.tree import HASH_BYTES, LEAF_PREFIX
 
+TABLES = ("ledger", "signers", "log", "commits")
 EPOCH_STARTED = "epoch.started"
 OPERATOR, AUDITOR = "operator", "auditor"
 NO_ROW = (ValueError, OverflowError, TypeError, AttributeError, struct.error)

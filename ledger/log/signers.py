@@ -104,12 +104,7 @@ class SignerBook:
         return signer_class
 
     def _admit(self, row: SignerRow, root_at: RootAt) -> None:
-        if not row.is_sound:
-            raise Tampered(
-                "bad-signer",
-                "A signer's row cannot be one the ledger wrote.",
-                position=_first_resting(row),
-            )
+        require_sound(row)
         root = root_at(row.from_size) if row.from_size > 0 else EMPTY_ROOT
         signed = root is not None and is_signed(
             row.introduced_by, row.signature, row.message(self.ledger.id, root)
@@ -153,6 +148,28 @@ def names_itself(ledger: LedgerRow, rows: tuple[SignerRow, ...]) -> bool:
         and rows[0].is_sound
         and ledger_id_of(rows[0].public_key, ledger.salt) == ledger.id
     )
+
+
+def require_sound(row: SignerRow) -> None:
+    """`bad-signer` where a column holds something else than a ledger writes."""
+    if not row.is_sound:
+        raise Tampered(
+            "bad-signer",
+            "A signer's row cannot be one the ledger wrote.",
+            position=_first_resting(row),
+        )
+
+
+def require_counted(rows: tuple[SignerRow, ...], size: int) -> None:
+    """`bad-signer` where a row lies at the newest head's size or beyond: no head counts it.
+
+    A ledger appends a signer's row together with the head that counts it.
+    """
+    beyond = min((_begins(row) for row in rows if _begins(row) >= size), default=None)
+    if beyond is not None:
+        raise Tampered(
+            "bad-signer", "The signers' table holds a row that no head counts.", position=beyond + 1
+        )
 
 
 def _begins(row: SignerRow) -> int:

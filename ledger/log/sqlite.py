@@ -27,8 +27,10 @@ from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampere
 from ledger.log.forking import rest_while_forking
 from ledger.log.gate import Gate
 from ledger.log.migrations import Migration, migrations_of
-from ledger.log.rows import CommitRow, LedgerRow, LogRow, SignerRow
+from ledger.log.objects import Oddity, oddities
+from ledger.log.rows import TABLES, CommitRow, LedgerRow, LogRow, SignerRow
 from ledger.log.snapshot import INSERT_ROW, Snapshot
+from ledger.log.sqlite_objects import objects_in, objects_made
 from ledger.log.turns import Turns, locked_too_long, store_full
 from ledger.log.upserts import Columns, Moving, Row, in_groups, in_order, repeated, with_values
 
@@ -39,6 +41,8 @@ _LOCK_POLL_S = 0.001
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_OURS_TO_MEND = ("syntax error", "transaction")
+"""Of what SQLite calls by its one general code, what a statement is refused for on any tables."""
 _READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 
 
@@ -69,7 +73,7 @@ class SqliteConnection:
         except sqlite3.Error as error:
             if _is_undecodable(error):
                 return self._execute_leniently(sql, parameters)
-            raise _translated(error) from error
+            raise self._ours(error) from error
 
     def _execute_leniently(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         """Read again what the driver gave up on, so that whoever looks at the rows can name one.
@@ -81,7 +85,7 @@ class SqliteConnection:
         try:
             return self.raw.execute(sql, tuple(parameters)).fetchall()
         except sqlite3.Error as error:
-            raise _translated(error) from error
+            raise self._ours(error) from error
         finally:
             self.raw.text_factory = str
 
@@ -90,7 +94,7 @@ class SqliteConnection:
         try:
             self.raw.executemany(sql, parameters)
         except sqlite3.Error as error:
-            raise _translated(error) from error
+            raise self._ours(error) from error
 
     def insert(self, sql: str, rows: Sequence[Row]) -> None:
         """Run a statement that inserts one row of values for all of these, many of them at once.
@@ -103,7 +107,7 @@ class SqliteConnection:
                 values = tuple(chain.from_iterable(group))
                 self.raw.execute(repeated(sql, len(group)), values)
         except sqlite3.Error as error:
-            raise _translated(error) from error
+            raise self._ours(error) from error
 
     def upsert(
         self, table: str, columns: Columns, rows: Sequence[Row], moving: Moving = None
@@ -111,11 +115,29 @@ class SqliteConnection:
         """Put rows into a table whose key is its first column, in the order in which they lie."""
         self.insert(with_values(table, columns, moving), in_order(rows))
 
+    def _ours(self, error: sqlite3.Error) -> LedgerError:
+        """Our error; a table that is missing is damage wherever one of the log's own is there."""
+        if _is_missing_table(error) and not self._holds_tables():
+            return _no_ledger()
+        return _translated(error)
+
+    def _holds_tables(self) -> bool:
+        marks = ", ".join("?" * len(TABLES))
+        found = f"SELECT 1 FROM sqlite_master WHERE name IN ({marks}) LIMIT 1"
+        try:
+            return bool(self.raw.execute(found, TABLES).fetchall())
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
 
 class SqliteSnapshot(Snapshot):
     """A reading, and under the lock a writing, of one SQLite ledger."""
 
     connection: SqliteConnection
+
+    def oddities(self) -> tuple[Oddity, ...]:
+        """What of the four tables is not as the migrations make it."""
+        return tuple(oddities(objects_made(), objects_in(self.connection.execute)))
 
     def insert_ledger(self, row: LedgerRow) -> None:
         """Name the ledger of an empty store."""
@@ -258,12 +280,7 @@ class SqliteStore:
                 hint="Open the ledger after the fork, or fork while nothing is being read.",
             )
         if not self.path.exists():
-            raise NotFound(
-                "no-ledger",
-                "There is no ledger at this store.",
-                hint="Check --store; `credledger init` makes a new one, and `credledger backup restore DIR`"
-                " brings a lost one back.",
-            )
+            raise _no_ledger()
         connection = self._connect()
         self._local.held = connection
         return connection
@@ -425,11 +442,21 @@ def _translated(error: sqlite3.Error) -> LedgerError:
         return Unavailable("store-not-writable", "The store's file cannot be opened or written.")
     if code == sqlite3.SQLITE_CONSTRAINT:
         return Conflict("append-refused", "The store refused an append that was out of order.")
-    if code == sqlite3.SQLITE_ERROR and "no such table" in str(error):
-        return NotFound(
-            "no-ledger",
-            "There is no ledger at this store.",
-            hint="Check --store; `credledger init` makes a new one, and `credledger backup restore DIR`"
-            " brings a lost one back.",
-        )
+    if code == sqlite3.SQLITE_ERROR and not any(word in str(error) for word in _OURS_TO_MEND):
+        # Every other reason not to run one of our statements lies in the tables.
+        return Tampered("store-damaged", "The store's tables are not as a ledger makes them.")
     return Unavailable("store-unreachable", "The store's file could not be read or written.")
+
+
+def _is_missing_table(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code == sqlite3.SQLITE_ERROR and "no such table" in str(error)
+
+
+def _no_ledger() -> NotFound:
+    return NotFound(
+        "no-ledger",
+        "There is no ledger at this store.",
+        hint="Check --store; `credledger init` makes a new one, and `credledger backup restore DIR`"
+        " brings a lost one back.",
+    )

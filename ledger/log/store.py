@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ledger.aggregates.recorded import Recorded
+from ledger.log.objects import Oddity
 from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, Proven, SignerRow
 from ledger.log.upserts import Columns, Moving, Row
 
@@ -103,6 +104,10 @@ class Reading(LogReading, Protocol):
         """The same snapshot, for the tables of views."""
         ...
 
+    def oddities(self) -> tuple[Oddity, ...]:
+        """What of the four tables is not as the migrations make it."""
+        ...
+
     def is_restoring(self) -> bool:
         """Whether an archive is being restored here, and has not come to its end."""
         ...
@@ -157,11 +162,8 @@ class Reading(LogReading, Protocol):
 class Writing(Reading, Protocol):
     """A snapshot that holds the lock and may append."""
 
-    def added(self, size: int) -> tuple[int, int, int]:
-        """How many rows lie beyond this size, the highest position, and the newest commit's size.
-
-        What is not there, or is no number, comes out as minus one.
-        """
+    def holds(self, rows: Sequence[LogRow], commit: CommitRow) -> bool:
+        """Whether what lies beyond the head before is these rows and this head, as they are."""
         ...
 
     def insert_ledger(self, row: LedgerRow) -> None:

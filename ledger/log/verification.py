@@ -3,7 +3,8 @@
 Every row, commit, signature and signer is checked by following the log (`ledger.log.following`),
 and each stream's versions must be dense. At the end the tables must hold as many rows and commits
 as were followed, in the same snapshot: a row that was put beside another at its position, or before
-the first, has no place in the tree and would otherwise be seen by nobody.
+the first, has no place in the tree and would otherwise be seen by nobody. Nor would a signer's row
+at the head's size or beyond, which no head counts yet: so all of them are judged once more there.
 
 With several jobs, stretches of a long log are checked at once (`ledger.log.stretches`). What they
 find whole is taken from them; where they find something, one process follows the log from its
@@ -146,6 +147,7 @@ def _verify(
                 moved = follower.follow(reading, head, until=marked.next())
                 if moved.size == head.size:
                     _require_nothing_besides(reading, head.size, follower.commits)
+                    follower.require_signers(reading, head)
                     break
             marked.passed(head, moved)
             head = moved

@@ -365,12 +365,13 @@ class Writer:
         self._tips.after(transaction.rows, transaction.moved_tips)
         writing.insert_rows(transaction.rows)
         writing.insert_signers(transaction.new_signers)
-        writing.insert_commit(self.signer.commit(head.frontier, head.signers))
+        commit = self.signer.commit(head.frontier, head.signers)
+        writing.insert_commit(commit)
         for maintainer in self._maintainers:
             maintainer.maintain(writing.connection, transaction.recorded)
-        # A trigger or rule of somebody else's may have taken rows away or kept them out: nothing
-        # is released on a record that the store did not keep.
-        if writing.added(transaction.head.size) != (len(transaction.rows), head.size, head.size):
+        # A trigger or rule of somebody else's may have taken rows away, kept them out or altered
+        # them: nothing is released on a record that the store did not keep.
+        if not writing.holds(transaction.rows, commit):
             raise _not_kept()
         return head
 

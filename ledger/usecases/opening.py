@@ -251,8 +251,9 @@ def _ledger_row(
             raise Unavailable(
                 "store-restoring",
                 "An archive is being restored into this store, and has not come to its end.",
-                hint="Run the same `credledger backup restore DIR` again; it goes on where it"
-                " stopped.",
+                hint="Run the same `credledger backup restore DIR` again; it goes on where it stopped."
+                " If nobody restored anything, somebody only put the mark there: see that"
+                " `credledger log verify` holds, then empty the store's table `restoring`.",
             )
         if row is None and any(reading.counts()):
             raise unnamed()

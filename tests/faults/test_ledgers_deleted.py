@@ -77,3 +77,69 @@ def test_another_ledgers_store_is_still_told_as_such(house, tmp_path):
     pinned = read_keyring(house.keyring_path).ledger_id.hex()
     assert cli("log", "verify", "--ledger-id", pinned).code == 8
     other.close()
+
+
+LEFT = ("ledger", "signers", "log", "commits", "schema_migrations")
+
+
+@pytest.mark.parametrize("anchor", ["remembers", "pins", "has nothing"])
+@pytest.mark.parametrize("table", LEFT)
+def test_one_table_taken_away_is_damage_and_never_no_ledger(house, table, anchor):
+    """Whoever knows the ledger or not: the other tables are there, so somebody made one."""
+    house.open().close()
+    if anchor != "remembers":
+        memory_path(house.keyring_path).unlink()
+    pinned = ("--ledger-id", read_keyring(house.keyring_path).ledger_id.hex())
+    attack(house, f"DROP TABLE {table}")
+    cli = command_line(house)
+    if table != "schema_migrations" or house.on_server:
+        answer = cli("log", "verify", *(pinned if anchor == "pins" else ()))
+        assert (answer.code, answer.json["ok"]) == (8, False)
+        assert "store-damaged" in checks(answer)
+    for words in (("status",), ("doctor",), GET, ("init",), ("store", "migrate")):
+        if words != ("store", "migrate") or table == "schema_migrations":
+            answer = cli(*words)
+            assert answer.code == 8 or (words == ("init",) and answer.code == 5), words
+            assert "no-ledger" not in str(answer), words
+
+
+def test_a_views_table_taken_away_is_damage_and_never_no_ledger(house):
+    """It says nothing of the ledger itself, whose log is whole."""
+    house.open().close()
+    tables = ("views", "credential_view_a", "access_history_a")
+    there = (
+        "SELECT name FROM sqlite_master" if not house.on_server else "SELECT relname FROM pg_class"
+    )
+    assert {*tables} <= {name for (name,) in house.sql(there)}
+    for table in tables:
+        attack(house, f"DROP TABLE {table}")
+    cli = command_line(house)
+    assert cli("log", "verify").code == 0
+    for words in (("status",), GET, ("audit", "access", "--since", "1h")):
+        answer = cli(*words)
+        assert (answer.code, answer.error["code"]) == (8, "store-damaged"), words
+
+
+RENAMED = (
+    "ledger.salt",
+    "signers.change",
+    "log.leaf",
+    "log.sealed",
+    "commits.root",
+    "commits.size",
+)
+
+
+@pytest.mark.parametrize("column", RENAMED)
+def test_a_renamed_column_is_damage_and_no_store_out_of_reach(house, column):
+    """Nobody is sent to look for a server or a file that are well."""
+    house.open().close()
+    table, name = column.split(".")
+    attack(house, f"ALTER TABLE {table} RENAME COLUMN {name} TO other")
+    cli = command_line(house)
+    answer = cli("log", "verify")
+    assert (answer.code, checks(answer)) == (8, ["store-damaged"])
+    for words in (("status",), ("doctor",), GET, ("init",)):
+        answer = cli(*words)
+        assert answer.code == 8 or (words == ("init",) and answer.code == 5), words
+        assert "store-unreachable" not in str(answer), words

@@ -1,4 +1,4 @@
-"""A store that does not keep what is appended to it: somebody put a trigger on its tables."""
+"""A store that does not keep what is appended to it, as it is: somebody put a trigger there."""
 
 from __future__ import annotations
 
@@ -41,6 +41,50 @@ WAYS = {
             "AFTER INSERT ON log",
             "NEW.topic = 'access.denied'",
             "DELETE FROM log WHERE position = NEW.position - 1; RETURN NULL",
+        ),
+    ),
+    "a record is blanked": (
+        (
+            "CREATE TRIGGER theirs AFTER INSERT ON log WHEN NEW.topic LIKE 'access.%'"
+            " BEGIN UPDATE log SET sealed = zeroblob(64) WHERE position = NEW.position; END"
+        ),
+        (
+            "BEFORE INSERT ON log",
+            "starts_with(NEW.topic, 'access.')",
+            "NEW.sealed = decode(repeat('00', 64), 'hex'); RETURN NEW",
+        ),
+    ),
+    "a record is told as something else": (
+        (
+            "CREATE TRIGGER theirs AFTER INSERT ON log WHEN NEW.topic = 'access.granted'"
+            " BEGIN UPDATE log SET topic = 'access.denied' WHERE position = NEW.position; END"
+        ),
+        (
+            "BEFORE INSERT ON log",
+            "NEW.topic = 'access.granted'",
+            "NEW.topic = 'access.denied'; RETURN NEW",
+        ),
+    ),
+    "the row before is blanked": (
+        (
+            "CREATE TRIGGER theirs AFTER INSERT ON log WHEN NEW.topic = 'access.denied'"
+            " BEGIN UPDATE log SET sealed = zeroblob(64) WHERE position = NEW.position - 1; END"
+        ),
+        (
+            "AFTER INSERT ON log",
+            "NEW.topic = 'access.denied'",
+            "UPDATE log SET sealed = '' WHERE position = NEW.position - 1; RETURN NULL",
+        ),
+    ),
+    "signatures are blanked": (
+        (
+            "CREATE TRIGGER theirs AFTER INSERT ON commits"
+            " BEGIN UPDATE commits SET signature = zeroblob(64) WHERE size = NEW.size; END"
+        ),
+        (
+            "BEFORE INSERT ON commits",
+            "true",
+            "NEW.signature = decode(repeat('00', 64), 'hex'); RETURN NEW",
         ),
     ),
     "heads are kept out": (
@@ -93,10 +137,11 @@ def test_nothing_is_released_on_a_record_that_was_not_kept(filled, way):
     assert verify_log(filled.store()).size == size
 
 
-def test_a_row_taken_from_among_those_appended_together_is_missed(filled):
+@pytest.mark.parametrize("way", [way for way in WAYS if "before" in way])
+def test_what_is_done_to_any_row_of_those_appended_together_is_noticed(filled, way):
     """Not only the last one counts."""
     ledger = filled.open()
-    put_trigger(filled, "the row before is taken away too")
+    put_trigger(filled, way)
     granted = ledger._retrieval(ALICE, "CRM", restricted=False, fields=None, reason="")
     stranger = Caller(parse_claim("user:eve"))
     denied = ledger._retrieval(stranger, "CRM", restricted=False, fields=None, reason="")

@@ -8,11 +8,12 @@ from ledger.aggregates.access import AuditQueried
 from ledger.aggregates.actor import Actor
 from ledger.errors import Tampered
 from ledger.log.following import CheckedHead, Follower
+from ledger.log.memory import memory_path
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
 from tests.faults.hosts import SECOND, copied, with_auditor, with_second_slot
-from tests.faults.test_tampering import attack, command_line, failed
+from tests.faults.test_tampering import attack, command_line, failed, without_constraints
 
 
 def test_a_head_vouches_only_for_what_folds_to_it(house):
@@ -142,6 +143,73 @@ def test_what_is_altered_where_a_signer_is_introduced_is_named_for_itself(house,
         with pytest.raises(Tampered) as caught:
             house.open()
         assert caught.value.code == code
+
+
+FORGED = (
+    "INSERT INTO signers SELECT 7, {}, {}, {}, introduced_by, signature"
+    " FROM signers WHERE ordinal = 2"
+)
+ENDED = (
+    "INSERT INTO signers SELECT 7, public_key, class, 'end', 5000, introduced_by, signature"
+    " FROM signers WHERE ordinal = 1"
+)
+BEYOND = {
+    "at the head": (FORGED.format("zeroblob(32)", "'auditor', 'begin'", "{size}"), 0),
+    "behind it": (FORGED.format("zeroblob(32)", "'auditor', 'begin'", 99), 99),
+    "as far as can be": (
+        FORGED.format("zeroblob(32)", "'operator', 'begin'", 2**63 - 1), 2**63 - 1,
+    ),
+    "the founding operator's end": (ENDED, 5000),
+    "nonsense": (
+        "INSERT INTO signers VALUES (7, 'x', 'nobody', 'never', 1000000, '7', 'y')", 1_000_000,
+    ),
+}  # fmt: skip
+"""Signer rows that no head counts, and the size that each tells."""
+
+
+@pytest.fixture
+def two_signers(prepared):
+    """A ledger with two operators, of whose rows others are forged."""
+    return prepared(with_second_slot)
+
+
+def newest_size(house) -> int:
+    with house.store().reading() as reading:
+        return reading.extent().size
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_a_forged_signer_beyond_the_head_is_named_alike_by_every_command(two_signers, name):
+    """No head rests on it, so no signature tells; the packs that leave it out are not made."""
+    size = newest_size(two_signers)
+    statement, told = BEYOND[name]
+    without_constraints(two_signers, "signers")
+    attack(two_signers, statement.format(size=size))
+    place = (told or size) + 1
+    assert failed(two_signers) == [("bad-signer", place)]
+    cli = command_line(two_signers)
+    pack = str(two_signers.keyring_path.with_name("pack"))
+    for words in (("app", "list"), ("log", "checkpoint"), ("audit", "pack", pack)):
+        answer = cli(*words)
+        assert (answer.code, answer.error["code"]) == (8, "bad-signer")
+        assert answer.error["position"] == place
+    viewed = cli("log", "verify", "--views")
+    assert (viewed.code, viewed.json["ok"]) == (8, False)
+
+
+@pytest.mark.parametrize("with_head", [False, True])
+def test_a_true_signer_whose_head_was_taken_away_is_named(house, with_head):
+    """It is signed by an operator, but no head counts it any more."""
+    house.open().close()
+    size = newest_size(house)
+    with_second_slot(house)
+    memory_path(house.keyring_path).unlink()
+    if not with_head:
+        attack(house, f"DELETE FROM commits WHERE size > {size}",
+               f"DELETE FROM log WHERE position > {size}")  # fmt: skip
+    assert failed(house) == ([] if with_head else [("bad-signer", size + 1)])
+    pack = command_line(house)("audit", "pack", str(house.keyring_path.with_name("pack")))
+    assert pack.code == (0 if with_head else 8)
 
 
 HEADS = {

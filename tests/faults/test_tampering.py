@@ -665,6 +665,17 @@ def test_a_place_that_is_no_number_is_damage_and_no_crash(sqlite_filled, name):
     assert_refused_or_true(sqlite_filled)
 
 
+def test_a_mark_of_a_restore_that_nobody_began_can_be_taken_away_again(filled):
+    """Nothing is released while it is there, and the hint helps whoever restored nothing."""
+    filled.sql("INSERT INTO restoring (one) VALUES (1)")
+    cli = command_line(filled)
+    error = cli.fails(7, "store-restoring", "credential", "get", "CRM", "--as", "user:alice")
+    assert "empty the store's table `restoring`" in error["hint"]
+    assert failed(filled) == []
+    filled.sql("DELETE FROM restoring")
+    cli.ok("credential", "get", "CRM", "--as", "user:alice")
+
+
 RETYPED = ["log.position", "log.recorded_at", "commits.size", "commits.frontier"]
 
 

@@ -114,6 +114,7 @@ def session_findings(session: Session) -> Iterator[Finding]:
             f"The clock is {status.clock_behind_us} µs behind the last recorded event.",
             "Set the system's clock; recorded times go on from the last one until then.",
         )
+    yield from _table_findings(session)
     yield from _epoch_findings(session)
     yield from _review_findings(session)
     if session.settings.sqlite_path is None:
@@ -185,6 +186,23 @@ def _review_findings(session: Session) -> Iterator[Finding]:
             "credledger audit access --since TIME, then credledger audit review --until now"
             " --note TEXT",
         )
+
+
+def _table_findings(session: Session) -> Iterator[Finding]:
+    """Tables that are not as a ledger makes them: guards against accidents, or no tables at all."""
+    with session.store.reading() as reading:
+        odd = reading.oddities()
+    if not odd:
+        return
+    damaged = any(one.is_damage for one in odd)
+    yield Finding(
+        "tables-changed",
+        ERROR if damaged else WARNING,
+        f"The store's tables are not as a ledger makes them: {'; '.join(one.what for one in odd)}.",
+        "Find out who changed them and run `credledger log verify`; `credledger backup restore DIR`"
+        " into an empty store makes them as they were.",
+        EXIT_CODES["tampered"] if damaged else DONE,
+    )
 
 
 def _server_findings(session: Session) -> Iterator[Finding]:

@@ -4,6 +4,10 @@ The ledger id is taken from `--ledger-id`, else from the keyring's file (it stan
 clear), else from the store itself, which then vouches for itself only: `unanchored`. The host's
 memory beside the keyring is a second anchor: the log must continue it, and be there at all. Files
 of anchors are a third: heads that were kept, cosigned or stamped elsewhere (`ledger.anchors`).
+
+The store's tables are looked at too, not only what they answer (`ledger.log.objects`): a view in a
+table's place may answer otherwise each time. A missing or foreign guard is a note, for signatures
+protect.
 """
 
 from __future__ import annotations
@@ -141,6 +145,7 @@ def verify_store(
         if named.is_empty:
             _report_nothing(store, report, pinned, remembered, kept)
             return report
+        _look_at_tables(store, report)
         with progress("Verifying") as show:
             found = verify_log(
                 store,
@@ -265,6 +270,19 @@ def _named(store: Store) -> _Named:
     except Tampered:
         return _Named(None, names_itself=False, is_empty=False)
     return _Named(ledger if ledger.is_sound else None, names_itself=whole, is_empty=False)
+
+
+def _look_at_tables(store: Store, report: Report) -> None:
+    """Tell what of the tables is not as a ledger makes them; nothing where nothing is."""
+    try:
+        with store.reading() as reading:
+            odd = reading.oddities()
+    except Tampered:
+        return  # whoever reads the log itself tells so
+    if odd:
+        damaged = any(one.is_damage for one in odd)
+        detail = "; ".join(one.what for one in odd)
+        report.add("store-damaged" if damaged else "tables", not damaged, detail)
 
 
 def _anchored_id(anchors: Anchors | None, named: _Named) -> bytes | None:

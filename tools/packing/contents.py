@@ -18,6 +18,7 @@ import msgspec
 from ledger.errors import InvalidInput, NotFound, Tampered
 from ledger.log.checkpoint import head_text, note
 from ledger.log.rows import NO_ROW, CommitRow, LedgerRow, LogRow, SignerRow, signers_digest
+from ledger.log.signers import require_counted, require_sound
 from ledger.log.store import LogReading, LogSource
 from ledger.tree import LEAF_PREFIX
 from tools.packing.folder import PackFolder
@@ -68,7 +69,8 @@ def settle(source: LogSource, until: int | None) -> Settled:
     """The newest head, or the newest at `until` or before.
 
     `beyond-the-log` where the log does not reach so far, `no-head-there` where nothing so early was
-    signed by itself.
+    signed by itself. `bad-signer` where a signer's row is beyond all heads: the verifier could not
+    see it, because what no head of the pack counts is left out of it.
     """
     with source.reading() as reading:
         ledger, last = reading.ledger(), reading.extent().size
@@ -81,13 +83,11 @@ def settle(source: LogSource, until: int | None) -> Settled:
                 hint="`credledger status` shows the newest position.",
             )
         head = _head_within(reading, last if until is None else until)
-        signers = tuple(
-            row for row in reading.signers() if not row.is_sound or row.from_size < head.size
-        )
+        signers = reading.signers()
     for row in signers:
-        if not row.is_sound:
-            raise Tampered("bad-signer", "A signer's row cannot be one the ledger wrote.")
-    return Settled(ledger, head, signers)
+        require_sound(row)
+    require_counted(signers, last)
+    return Settled(ledger, head, tuple(row for row in signers if row.from_size < head.size))
 
 
 def write_log(

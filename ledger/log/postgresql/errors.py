@@ -20,8 +20,8 @@ STANDBY_CANCELLED = "01000"
 _LOST = {"57P01", "57P02", "57P03", "XX000", "25P03", "25P04"}
 _DAMAGED = {"XX001", "XX002"}
 _LOCKED = {"55P03", "40P01", "40001"}
-_OTHER_TYPES = {"42804", "42883"}
-"""A column cannot be compared with what it holds in a ledger: somebody gave it another type."""
+_OTHER_TABLES = {"42804", "42883", "42703", "42809", "42P10", "55000"}
+"""A column has another type or is not there, a table is a view or has lost its key."""
 _NO_TABLE = {"42P01", "3F000"}
 _NO_RIGHT = {"42501", "25006"}
 _FULL = "53100"
@@ -37,14 +37,14 @@ def is_lost(error: psycopg.Error) -> bool:
 
 
 def translated(error: psycopg.Error) -> LedgerError:
-    """Our error for this one."""
+    """Our error for this one; `no-ledger` for a table that is missing, if all of them are."""
     state = error.sqlstate or ""
     if is_lost(error):
         return unreachable()
     if state in _DAMAGED:
         return Tampered("store-damaged", "The server calls the store's pages damaged.")
-    if state in _OTHER_TYPES:
-        return Tampered("store-damaged", "The store's tables are not as a ledger makes them.")
+    if state in _OTHER_TABLES:
+        return other_tables()
     if state in _LOCKED:
         return locked_too_long()
     if state == _FULL:
@@ -60,6 +60,16 @@ def translated(error: psycopg.Error) -> LedgerError:
     if not state or state.startswith(("22", "42", "0A")):
         return InvalidInput("store-statement", "The store refused a statement as malformed.")
     return unreachable()
+
+
+def lacks_table(error: psycopg.Error) -> bool:
+    """Whether a table or the whole schema is not there; which of them, it does not tell."""
+    return error.sqlstate in _NO_TABLE
+
+
+def other_tables() -> Tampered:
+    """Somebody changed the tables, or took one away."""
+    return Tampered("store-damaged", "The store's tables are not as a ledger makes them.")
 
 
 def unreachable() -> Unavailable:

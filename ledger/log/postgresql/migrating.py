@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from ledger.log.migrations import Migration
-from ledger.log.postgresql.errors import locked_too_long, newer, translated
+from ledger.log.postgresql.errors import newer, other_tables, translated
 
 _ATTEMPTS = 5
 _MADE_MEANWHILE = {"23505", "42P06", "42P07", "42710"}
@@ -21,7 +21,10 @@ Raw = psycopg.Connection[tuple[object, ...]]
 
 
 def migrate(raw: Raw, schema: str, steps: Sequence[Migration]) -> None:
-    """Run what has not run yet; `store-not-writable` where the role may not."""
+    """Run what has not run yet; `store-not-writable` where the role may not.
+
+    `store-damaged` where tables are there without the notes of what made them.
+    """
     for _ in range(_ATTEMPTS):
         try:
             with raw.transaction():
@@ -30,7 +33,8 @@ def migrate(raw: Raw, schema: str, steps: Sequence[Migration]) -> None:
         except psycopg.Error as error:
             if error.sqlstate not in _MADE_MEANWHILE:
                 raise translated(error) from error
-    raise locked_too_long()
+    # Whoever came first has ended by now: tables are there, and nothing tells of their making.
+    raise other_tables()
 
 
 def refuse_newer(noted: Sequence[Sequence[object]], steps: Sequence[Migration]) -> None:

@@ -24,13 +24,13 @@ from psycopg import sql
 
 from ledger.errors import InvalidInput
 from ledger.log.postgresql.errors import translated
+from ledger.log.rows import TABLES
 from ledger.log.store import Connection
 
-APPEND_ONLY = ("ledger", "signers", "log", "commits")
 _LOCKED_BY = {"ledger": "format", "founding": "one"}
 _PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
 _KEPT = {
-    **dict.fromkeys(APPEND_ONLY, ("SELECT", "INSERT")),
+    **dict.fromkeys(TABLES, ("SELECT", "INSERT")),
     "founding": ("SELECT",),
     "schema_migrations": ("SELECT",),
 }

@@ -36,7 +36,7 @@ everything before it. A reading shows neither.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -44,8 +44,10 @@ from typing import Any
 import psycopg
 
 from ledger.errors import InvalidInput, LedgerError
+from ledger.log.objects import Oddity, oddities
 from ledger.log.postgresql.connections import Link
 from ledger.log.postgresql.errors import STANDBY_CANCELLED, forked, is_lost, translated, unconfirmed
+from ledger.log.postgresql.objects import objects_in, objects_made
 from ledger.log.rows import LogRow
 from ledger.log.snapshot import INSERT_ROW, LOG_COLUMNS, Snapshot
 from ledger.log.upserts import Columns, Moving, Row, arrays, by_arrays, with_values
@@ -62,9 +64,19 @@ _SILENT = ("INSERT ", "UPDATE ", "DELETE ")
 class PostgresqlConnection:
     """Statements in one transaction, with our errors."""
 
-    def __init__(self, link: Link, *, waiting: bool = True) -> None:
-        """Without waiting, a failure may show at a later statement, at the latest at the commit."""
+    def __init__(
+        self,
+        link: Link,
+        *,
+        waiting: bool = True,
+        ours: Callable[[psycopg.Error], LedgerError] = translated,
+    ) -> None:
+        """Without waiting, a failure may show at a later statement, at the latest at the commit.
+
+        `ours` tells our error for the driver's.
+        """
         self.link = link
+        self._translated = ours
         self._waiting = waiting
         self._unsent: list[tuple[bytes, list[tuple[object, ...]]]] = []
         self._failure: LedgerError | None = None
@@ -183,7 +195,7 @@ class PostgresqlConnection:
         follows = isinstance(error, psycopg.errors.PipelineAborted)
         if (follows or error.sqlstate == _FAILED_BEFORE) and self._failure is not None:
             return self._failure
-        ours = translated(error)
+        ours = self._translated(error)
         self._failure = self._failure or ours
         return ours
 
@@ -192,6 +204,10 @@ class PostgresqlSnapshot(Snapshot):
     """A reading, and under the lock a writing, of one PostgreSQL ledger."""
 
     connection: PostgresqlConnection
+
+    def oddities(self) -> tuple[Oddity, ...]:
+        """What of the four tables is not as the migrations make it."""
+        return tuple(oddities(objects_made(), objects_in(self.connection)))
 
     def insert_rows(self, rows: Sequence[LogRow]) -> None:
         """Append events in order."""

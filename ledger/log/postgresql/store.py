@@ -34,16 +34,23 @@ from typing import Any
 
 import psycopg
 
-from ledger.errors import Tampered
+from ledger.errors import LedgerError, Tampered
 from ledger.log.forking import renew_in_children
 from ledger.log.migrations import Migration, migrations_of
 from ledger.log.postgresql.connections import Connections, Link
 from ledger.log.postgresql.durability import Durability, durability_of, require_durable
-from ledger.log.postgresql.errors import is_lost, locked_too_long, translated
+from ledger.log.postgresql.errors import (
+    is_lost,
+    lacks_table,
+    locked_too_long,
+    other_tables,
+    translated,
+)
 from ledger.log.postgresql.migrating import migrate, refuse_newer
 from ledger.log.postgresql.place import postgresql_place
 from ledger.log.postgresql.roles import Rights, grant_writer, lacking_to_record, rights_of
 from ledger.log.postgresql.snapshot import PostgresqlConnection, PostgresqlSnapshot
+from ledger.log.rows import TABLES
 from ledger.log.store import ServerState
 
 LOCK_TIMEOUT_S = 30.0
@@ -55,6 +62,10 @@ STILLNESS_MAX_S = 60.0
 _PROMISES = (
     "SELECT current_setting('fsync'), current_setting('full_page_writes'),"
     " current_setting('synchronous_standby_names')"
+)
+_TABLES_THERE = (
+    "SELECT 1 FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)"
+    " AND relname = ANY(%s) LIMIT 1"
 )
 
 
@@ -145,7 +156,7 @@ class PostgresqlStore:
         with self._connections.reader():
             link, _ = self._begun(self._begin_reading)
             try:
-                connection = PostgresqlConnection(link)
+                connection = PostgresqlConnection(link, ours=self._ours)
                 self._refuse_newer(connection)
                 yield PostgresqlSnapshot(connection)
             finally:
@@ -162,7 +173,7 @@ class PostgresqlStore:
             link, answers = self._begun(
                 self._begin_writing if durable else self._begin_writing_lightly
             )
-            connection = PostgresqlConnection(link, waiting=False)
+            connection = PostgresqlConnection(link, waiting=False, ours=self._ours)
             try:
                 ((fsync, full_page_writes, standbys),), locked = answers[-2:]
                 require_durable(fsync, full_page_writes)
@@ -212,7 +223,7 @@ class PostgresqlStore:
         except psycopg.Error as error:
             self._end(link)
             if not (link.used and is_lost(error)):
-                raise translated(error) from error
+                raise self._ours(error) from error
         except BaseException:
             link.close()
             raise
@@ -223,7 +234,23 @@ class PostgresqlStore:
             return link, _answers(link, opening)
         except psycopg.Error as error:
             self._end(link)
+            raise self._ours(error) from error
+
+    def _ours(self, error: psycopg.Error) -> LedgerError:
+        """Our error; a table that is missing is damage wherever one of the log's own is there.
+
+        That is looked up on a connection of its own: on the other one the transaction has failed.
+        """
+        return other_tables() if lacks_table(error) and self._holds_tables() else translated(error)
+
+    def _holds_tables(self) -> bool:
+        link = self._connections.take()
+        try:
+            return bool(link.raw.execute(_TABLES_THERE, (self._place.schema, [*TABLES])).fetchall())
+        except psycopg.Error as error:
             raise translated(error) from error
+        finally:
+            self._end(link)
 
     def _end(self, link: Link) -> None:
         """Take back whatever is not committed, and keep the connection if it still serves."""

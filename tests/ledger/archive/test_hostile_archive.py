@@ -259,6 +259,17 @@ def test_other_signers_are_found(archive, sqlite_house, file_target):
     refused_everywhere(sqlite_house, archive, file_target, "bad-signer")
 
 
+@pytest.mark.parametrize("beyond", [0, 1, 2**62])
+def test_a_signer_beyond_the_head_is_found(archive, sqlite_house, file_target, beyond):
+    """No head of the archive counts it, so no signature tells."""
+    forger = Forger(archive)
+    (signer,) = forger.manifest.signers
+    size = forger.manifest.head.size + beyond
+    other = replace_row(signer, public_key=bytes(32), from_size=size, signer_class="auditor")
+    forger.rewrite(signers=(signer, other))
+    refused_everywhere(sqlite_house, archive, file_target, "bad-signer")
+
+
 def replace_row(row, **changes):
     return row._replace(**changes)
 

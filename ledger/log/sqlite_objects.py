@@ -1,0 +1,50 @@
+"""What SQLite holds of the four tables, and what it ought to hold.
+
+The migrations are run in an empty database in memory, and its schema is compared with the store's,
+statement by statement as SQLite keeps them. A view or a virtual table of that name is no table.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import cache
+from typing import Any
+
+from ledger.log.migrations import migrations_of
+from ledger.log.objects import COLUMN, TABLE, Objects
+from ledger.log.rows import TABLES
+
+_MARKS = ", ".join("?" * len(TABLES))
+_SCHEMA = (
+    "SELECT type, name, lower(tbl_name), coalesce(sql, '') FROM sqlite_master"
+    f" WHERE lower(tbl_name) IN ({_MARKS}) OR lower(name) IN ({_MARKS})"
+)
+_COLUMNS = "SELECT name FROM pragma_table_info(?)"
+Execute = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
+
+
+def objects_in(execute: Execute) -> Objects:
+    """What a database holds of the four tables."""
+    found: dict[tuple[str, str], str] = {}
+    for kind, name, table, sql in execute(_SCHEMA, (*TABLES, *TABLES)):
+        shown = name if name == table else f"{name} on {table}"
+        definition = " ".join(str(sql).split())
+        if definition.upper().startswith("CREATE VIRTUAL"):
+            found["virtual table", shown] = definition
+            continue
+        found[kind, shown] = definition
+        if kind == TABLE:
+            for (column,) in execute(_COLUMNS, (name,)):
+                found[COLUMN, f"{name}.{column}"] = ""
+    return found
+
+
+@cache
+def objects_made() -> Objects:
+    """What the migrations make of them."""
+    with closing(sqlite3.connect(":memory:")) as empty:
+        for step in migrations_of("ledger.log.migrations", "sqlite"):
+            empty.executescript(step.sql)
+        return objects_in(lambda sql, parameters: empty.execute(sql, parameters).fetchall())
