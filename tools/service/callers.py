@@ -3,7 +3,11 @@
 A token that was verified before and has not expired costs a look into a dictionary; any other is
 verified in a thread, for its issuer's keys may have to be fetched. Whatever is wrong with a token,
 the answer is the same. An address whose tokens are refused again and again must wait before any
-more of them are looked at.
+more of them are looked at, however many come at once (`trials.py`); those that were verified before
+are none of them.
+
+Who is trusted is looked at again where that is a second old. A body may be on its way for longer,
+so what its head said is held against the trust of the moment at which it is there.
 
     head ─▶ token, caller, share ─▶ (the body is read) ─▶ application, if the token is bound to one
 
@@ -19,10 +23,11 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from ledger.errors import Refused, Unavailable
+from ledger.errors import Refused
 from ledger.policy import Caller
 from tools.service.peers import Peer
 from tools.service.shares import Shares
+from tools.service.trials import Trials, too_many
 
 if TYPE_CHECKING:
     from ledger.tokens.verifier import TokenVerifier, VerifiedCaller
@@ -63,7 +68,7 @@ class Callers:
         """Rates are requests a second; twice as many may come at once."""
         self._callers = Shares(caller_rate, int(caller_rate * 2), clock)
         self._addresses = Shares(address_rate, int(address_rate * 2), clock)
-        self._refused = Shares(_REFUSED_RATE, _REFUSED_BURST, clock)
+        self._trials = Trials(Shares(_REFUSED_RATE, _REFUSED_BURST, clock))
         self._pages = Shares(_PAGES_RATE, _PAGES_BURST, clock)
 
     def let_in(self, peer: Peer) -> None:
@@ -92,6 +97,9 @@ class Callers:
             found = Identified(Caller(peer.claim, peer=peer.uid), None)
         else:
             verified = verifier.known(token)
+            if verified is None and verifier.is_stale and verifier.remembers(token):
+                await _in_thread(threads, verifier.look)
+                verified = verifier.known(token)
             if verified is None:
                 verified = await self._verified(peer, token, None, verifier, threads)
             found = _by_token(verified)
@@ -109,11 +117,13 @@ class Callers:
     ) -> Identified:
         """The same for the application that the body names, if it names one; `token-refused`.
 
-        That is where the token is bound to another one, or has expired since.
+        That is where the token is bound to another one, or would not be believed any more.
         """
         if found.verified is None:
             return Identified(found.caller, application)
         assert token is not None
+        if verifier.is_stale:
+            await _in_thread(threads, verifier.look)
         verified = verifier.again(found.verified, application)
         if verified is None:
             verified = await self._verified(peer, token, application, verifier, threads)
@@ -125,7 +135,8 @@ class Callers:
         """Take the one use of a token that is good for one; `token-refused` where it is taken."""
         assert found.verified is not None
         ask = functools.partial(verifier.use, found.verified, source=peer.source)
-        await self._asked(peer, threads, ask)
+        async with self._trials.one(peer.source):
+            await _in_thread(threads, ask)
 
     async def _verified(
         self,
@@ -135,19 +146,15 @@ class Callers:
         verifier: TokenVerifier,
         threads: Executor,
     ) -> VerifiedCaller:
-        _wait(self._refused.look_s(peer.source))
         ask = functools.partial(
             verifier.believe, token, application=application, source=peer.source
         )
-        return await self._asked(peer, threads, ask)
+        async with self._trials.one(peer.source):
+            return await _in_thread(threads, ask)
 
-    async def _asked(self, peer: Peer, threads: Executor, ask: Callable[[], T]) -> T:
-        """What the verifier says in a thread; a refusal counts among its address's."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(threads, ask)
-        except Refused:
-            self._refused.wait_s(peer.source)  # one more of its share of refused ones
-            raise
+
+async def _in_thread(threads: Executor, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
 def _by_token(verified: VerifiedCaller) -> Identified:
@@ -172,8 +179,4 @@ def no_caller() -> Refused:
 
 def _wait(seconds: float) -> None:
     if seconds > 0:
-        raise Unavailable(
-            "too-many-requests",
-            "More is asked than one caller or address may.",
-            hint="Come again after the time that Retry-After names; nothing was done.",
-        )
+        raise too_many()

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Protocol, cast
 
 import uvicorn
@@ -27,6 +27,7 @@ class Servers:
     def __init__(self) -> None:
         self._servers: list[_Server] = []
         self._is_stopping = False
+        self._at_stop: list[Callable[[], None]] = []
 
     async def run(
         self,
@@ -58,9 +59,17 @@ class Servers:
             servers = self._servers
             close_unread({one for server in servers for one in server.server_state.connections})
 
+    def at_stop(self, work: Callable[[], None]) -> None:
+        """Do this as well, on the loop, once it is told to stop."""
+        self._at_stop.append(work)
+        if self._is_stopping:
+            work()
+
     def stop(self) -> None:
         """Take no more connections, and end once what is in hand is answered."""
         self._is_stopping = True
+        for work in self._at_stop:
+            work()
         for server in self._servers:
             server.should_exit = True
 

@@ -47,6 +47,8 @@ PEER = "credledger.peer"
 """Where the peer stands in the state of a request's scope."""
 ANSWER = "credledger.answer"
 """Where that state has what answers the request in one piece: `Whole` of the replies; not HEAD."""
+HAS_COME = "credledger.has-come"
+"""Where that state tells whether the next piece of the request's body need not be waited for."""
 _OTHER_NAME = b"RTSP/"
 """Of the one other protocol whose requests the parser takes for those of HTTP (RFC 7826)."""
 _BEFORE_OTHER = re.compile(rb"[^ ](?= +" + _OTHER_NAME + rb")")
@@ -325,6 +327,7 @@ class Connection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer."""
         self._answering = cycle
+        cycle.scope["state"][HAS_COME] = cycle.message_event.is_set
         if cycle.scope["method"] != "HEAD":
             cycle.scope["state"][ANSWER] = functools.partial(self._answer_whole, cycle)
         super()._start_asgi_task(cycle, app)
