@@ -18,6 +18,9 @@ from tools.service.handshakes import TlsListener
 from tools.service.protocol import IDLE_S_MAX, SOCKETS, Connection
 
 GRACE_S = 20
+"""How long what is in hand may be answered once the service stops."""
+_CUT_OFF_S = 1
+"""So long before its end those are cut off who do not take their answers."""
 BACKLOG = 1024
 
 
@@ -70,8 +73,15 @@ class Servers:
         self._is_stopping = True
         for work in self._at_stop:
             work()
+        asyncio.get_running_loop().call_later(GRACE_S - _CUT_OFF_S, self._cut_off)
         for server in self._servers:
             server.should_exit = True
+
+    def _cut_off(self) -> None:
+        """Let go of all connections, or whoever takes no answer would be an exception at last."""
+        for server in self._servers:
+            for connection in list(server.server_state.connections):
+                cast("Connection", connection).transport.abort()
 
 
 class _Server(uvicorn.Server):

@@ -41,6 +41,8 @@ _OF_CONNECTION = (b"connection", b"proxy-connection")
 HEAD_S_MAX = 10.0
 UNREAD_S_MAX = 30.0
 """How long nothing of an answer may be taken."""
+PARTING_S_MAX = 2.0
+"""How long the other side of a connection that is closed may take to part as well, over TLS."""
 IDLE_S_MAX = 30
 """Between an answer and the next request."""
 PEER = "credledger.peer"
@@ -93,6 +95,8 @@ class Connection(HttpToolsProtocol):
         """When something came behind an answer that begins no request: uvicorn waits on then."""
         self._unread, self._unread_since = 0, 0.0
         """How many bytes of answers wait for their reader, and since when as many."""
+        self._parting_since: float | None = None
+        """When it was first seen that it is closed and nothing waits to leave."""
         self._held = b""
         """What came last in a head, whose meaning shows once more has come."""
         self._pieces: list[bytes] = []
@@ -279,6 +283,15 @@ class Connection(HttpToolsProtocol):
         if not waits or waits != self._unread:
             self._unread, self._unread_since = waits, now
         return now - self._unread_since > UNREAD_S_MAX
+
+    def is_parting_late(self, now: float) -> bool:
+        """Whether it was closed long ago but for the other side's word; asked again and again."""
+        if not self.transport.is_closing() or self.transport.get_write_buffer_size():
+            self._parting_since = None
+            return False
+        if self._parting_since is None:
+            self._parting_since = now
+        return now - self._parting_since > PARTING_S_MAX
 
     def _advance(self) -> None:
         self._bytes, self._has_advanced = 0, True

@@ -16,8 +16,9 @@ from tests.tools.service.conftest import furnish, running
 from tests.tools.service.test_callers import now, trust
 from tests.tools.service.test_front_taken_over import verifying_nothing
 from tests.tools.service.test_fronts import wait_until
+from tests.tools.service.test_limits import all_of
 from tools.processes.descriptors import allow
-from tools.service import connections, door, reading, seal
+from tools.service import connections, door, http_server, reading, seal
 from tools.service.connections import SOURCE_CONNECTIONS_MAX
 from tools.service.http_server import GRACE_S
 from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, LARGE_MAX, SOURCE_LARGE_MAX
@@ -97,7 +98,7 @@ def test_a_body_that_does_not_come_is_waited_for_only_so_long(itself, monkeypatc
     head = large_head(len(BODY), mint(now()))
     for place in (itself.address, itself.socket):
         with left_waiting(place, head, begun) as made:
-            answer = made.recv(65536)
+            answer = all_of(made)
             assert answer.startswith(b"HTTP/1.1 408 ")
             assert b'"request-too-slow"' in answer
 
@@ -116,8 +117,7 @@ def test_a_service_that_stops_hardly_waits_for_bodies(house, tmp_path, caplog, f
         began = time.monotonic()
         service.loop.call_soon_threadsafe(service.service.stop)
         for one in (over_tcp, local):
-            assert one.recv(65536).startswith(b"HTTP/1.1 408 ")
-            assert one.recv(1) == b""
+            assert all_of(one).startswith(b"HTTP/1.1 408 ")
         assert time.monotonic() - began < GRACE_S / 2
     assert "xception" not in service.logged()
     assert caplog.messages == []
@@ -296,6 +296,20 @@ def unread(client):
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     made.sendall(LONG * 40)
     return made
+
+
+def test_whoever_takes_no_answer_is_cut_off_before_the_service_has_stopped(
+    house, tmp_path, monkeypatch, caplog
+):
+    """It is no exception that he had some in hand, and nothing is said in the log."""
+    monkeypatch.setattr(http_server, "GRACE_S", 2)
+    with running(house, tmp_path) as service, unread(service.stranger()) as made:
+        wait_until(lambda: sum(waiting(service).get("127.0.0.1", ())))
+        service.loop.call_soon_threadsafe(service.service.stop)
+        wait_until(service.loop.is_closed)
+        assert made.recv(1)
+    assert "xception" not in service.logged()
+    assert caplog.messages == []
 
 
 def waiting(service):
