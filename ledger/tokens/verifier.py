@@ -156,7 +156,7 @@ class TokenVerifier:
         digest, now = hashlib.sha256(token).digest(), self._clock()
         with self._guard:
             caller = self._known.get(digest)
-            if caller is None or not 0 <= now - self._looked_at < LOOK_US:
+            if caller is None or self._is_stale_at(now):
                 return None
             if not self._still(caller, now):
                 del self._known[digest]
@@ -174,15 +174,36 @@ class TokenVerifier:
         """The same caller for an application that the request turned out to name.
 
         None where the token is bound to another one, or would not be believed any more: then
-        `believe` says what is to be said. It counts nothing, and an event loop may ask.
+        `believe` says what is to be said. None as well where nobody has looked for long who is
+        trusted, for time may have passed since the caller was verified: then `look` comes first.
+        It counts nothing, and an event loop may ask.
         """
+        now = self._clock()
         with self._guard:
-            still = self._still(verified.caller, self._clock())
+            still = not self._is_stale_at(now) and self._still(verified.caller, now)
         try:
             found = _for(verified.caller, application) if still else None
         except NotBelievedError:
             return None
         return found and replace(found, is_good_once=verified.is_good_once)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a look at who is trusted is too old to believe a known token by it."""
+        return self._is_stale_at(self._clock())
+
+    def remembers(self, token: bytes) -> bool:
+        """Whether this token was verified before, whoever is trusted by now."""
+        if len(token) > TOKEN_BYTES_MAX:
+            return False
+        digest = hashlib.sha256(token).digest()
+        with self._guard:
+            return digest in self._known
+
+    def look(self) -> None:
+        """Look whose tokens are trusted, unless that was done a moment ago; it reads the log."""
+        if self.is_stale:
+            self._look_now()
 
     @property
     def shown(self) -> Shown:
@@ -282,10 +303,12 @@ class TokenVerifier:
         """Whose tokens are trusted: as of now, unless this one was verified a moment ago."""
         now = self._clock()
         with self._guard:
-            recent = 0 <= now - self._looked_at < LOOK_US
-            if recent and hashlib.sha256(token).digest() in self._known:
+            if not self._is_stale_at(now) and hashlib.sha256(token).digest() in self._known:
                 return self._issuers
         return self._look_now()
+
+    def _is_stale_at(self, now: int) -> bool:
+        return not 0 <= now - self._looked_at < LOOK_US
 
     def _look_now(self) -> Issuers:
         now = self._clock()

@@ -3,7 +3,11 @@
 A token that was verified before and has not expired costs a look into a dictionary; any other is
 verified in a thread, for the log is looked at. Where its issuer's keys have to be fetched first,
 that is waited for without one. Whatever is wrong with a token, the answer is the same. An address
-whose tokens are refused again and again must wait before any more of them are looked at.
+whose tokens are refused again and again must wait before any more of them are looked at, however
+many come at once (`trials.py`); those that were verified before are none of them.
+
+Who is trusted is looked at again where that is a second old. A body may be on its way for longer,
+so what its head said is held against the trust of the moment at which it is there.
 
     head ─▶ token, caller, share ─▶ (the body is read) ─▶ application, if the token is bound to one
 
@@ -19,12 +23,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from ledger.errors import Refused, Unavailable
+from ledger.errors import Refused
 from ledger.policy import Caller
 from ledger.tokens.issuer_keys import KeysAwaited
 from tools.service.key_waits import KeyWaits
 from tools.service.peers import Peer
 from tools.service.shares import Shares
+from tools.service.trials import Trials, too_many
 
 if TYPE_CHECKING:
     from ledger.tokens.verifier import TokenVerifier, VerifiedCaller
@@ -66,7 +71,7 @@ class Callers:
         """Rates are requests a second; twice as many may come at once."""
         self._callers = Shares(caller_rate, int(caller_rate * 2), clock)
         self._addresses = Shares(address_rate, int(address_rate * 2), clock)
-        self._refused = Shares(_REFUSED_RATE, _REFUSED_BURST, clock)
+        self._trials = Trials(Shares(_REFUSED_RATE, _REFUSED_BURST, clock))
         self._pages = Shares(_PAGES_RATE, _PAGES_BURST, clock)
         self._key_waits = KeyWaits()
 
@@ -96,6 +101,9 @@ class Callers:
             found = Identified(Caller(peer.claim, peer=peer.uid), None)
         else:
             verified = verifier.known(token)
+            if verified is None and verifier.is_stale and verifier.remembers(token):
+                await _in_thread(threads, verifier.look)
+                verified = verifier.known(token)
             if verified is None:
                 verified = await self._verified(peer, token, None, verifier, threads)
             found = _by_token(verified)
@@ -113,11 +121,13 @@ class Callers:
     ) -> Identified:
         """The same for the application that the body names, if it names one; `token-refused`.
 
-        That is where the token is bound to another one, or has expired since.
+        That is where the token is bound to another one, or would not be believed any more.
         """
         if found.verified is None:
             return Identified(found.caller, application)
         assert token is not None
+        if verifier.is_stale:
+            await _in_thread(threads, verifier.look)
         verified = verifier.again(found.verified, application)
         if verified is None:
             verified = await self._verified(peer, token, application, verifier, threads)
@@ -129,7 +139,8 @@ class Callers:
         """Take the one use of a token that is good for one; `token-refused` where it is taken."""
         assert found.verified is not None
         ask = functools.partial(verifier.use, found.verified, source=peer.source)
-        await self._asked(peer, threads, ask)
+        async with self._trials.one(peer.source):
+            await _in_thread(threads, ask)
 
     async def _verified(
         self,
@@ -139,23 +150,20 @@ class Callers:
         verifier: TokenVerifier,
         threads: Executor,
     ) -> VerifiedCaller:
-        _wait(self._refused.look_s(peer.source))
         ask = functools.partial(
             verifier.believe, token, application=application, source=peer.source
         )
         try:
-            return await self._asked(peer, threads, ask)
-        except KeysAwaited as awaited:
+            async with self._trials.one(peer.source):
+                return await _in_thread(threads, ask)
+        except KeysAwaited as awaited:  # which is no verdict, and on trial is nobody who waits
             await self._key_waits.until(awaited, peer.source)
-            return await self._asked(peer, threads, functools.partial(ask, waits=False))
+        async with self._trials.one(peer.source):
+            return await _in_thread(threads, functools.partial(ask, waits=False))
 
-    async def _asked(self, peer: Peer, threads: Executor, ask: Callable[[], T]) -> T:
-        """What the verifier says in a thread; a refusal counts among its address's."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(threads, ask)
-        except Refused:
-            self._refused.wait_s(peer.source)  # one more of its share of refused ones
-            raise
+
+async def _in_thread(threads: Executor, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
 def _by_token(verified: VerifiedCaller) -> Identified:
@@ -188,8 +196,4 @@ def no_caller() -> Refused:
 
 def _wait(seconds: float) -> None:
     if seconds > 0:
-        raise Unavailable(
-            "too-many-requests",
-            "More is asked than one caller or address may.",
-            hint="Come again after the time that Retry-After names; nothing was done.",
-        )
+        raise too_many()

@@ -22,10 +22,11 @@ def are_too_many(connections: Collection[Any], source: str) -> bool:
 def close_slow(connections: set[Any], now: float) -> None:
     """Close the connections on which no head has come to its end, or begun, in time.
 
-    Where nothing of an answer is taken any more, closing would wait for that, so they are cut off.
+    Where nothing of an answer is taken any more, closing would wait for that, so they are cut off;
+    and where one is closed that the other side keeps open.
     """
     for connection in list(connections):
-        if connection.is_unread(now):
+        if connection.is_unread(now) or connection.is_parting_late(now):
             connection.transport.abort()
         elif connection.is_late(now):
             connection.transport.close()

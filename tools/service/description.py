@@ -154,9 +154,9 @@ def _page(one: Page) -> dict[str, Any]:
     contents = {media: _reference(kind) for media, kind in one.answers.items()}
     told = {"tags": ["pages"], "summary": one.summary, "security": []}
     whole = _responses(contents, one.statuses)
-    for status in one.as_ready:
-        said = _problem(status)
-        whole[str(status)] = {**said, "content": {**said["content"], **contents}}
+    for status, meaning in one.own.items():
+        told_of = {"description": meaning, "headers": _headers(status), "content": contents}
+        whole[str(status)] = told_of
     heads = {status: _without_content(one) for status, one in whole.items()}
     return {
         "get": {"operationId": name, **told, "responses": whole},

@@ -33,18 +33,21 @@ from tools.service.journal import Journal
 from tools.service.media_types import liked_best, type_of
 from tools.service.metrics import Metrics
 from tools.service.operations import OPERATIONS, Operation
+from tools.service.pages import HEALTH
 from tools.service.patterns import RETRY_KEY_LENGTH_MAX
 from tools.service.peers import NOBODY, Peer
 from tools.service.problems import status_of
-from tools.service.protocol import ANSWER, PEER
+from tools.service.protocol import ANSWER, HAS_COME, PEER
 from tools.service.reading import (
     IN_HAND_MAX,
     Bodies,
     ClientGone,
     each_once,
     headers_by_name,
+    not_yet,
 )
 from tools.service.replies import (
+    JSON,
     TO_ASK,
     TO_LOOK,
     Answered,
@@ -54,6 +57,7 @@ from tools.service.replies import (
     deliver,
     encode,
     failed,
+    health,
     no_such_path,
     require_method,
     too_busy,
@@ -64,10 +68,7 @@ from tools.service.unsealing import UNSEAL_PATH, Unseal, Unsealed, let_unseal, u
 _USUAL_TYPES = (b"application/json", b"application/json; charset=utf-8", b"application/msgpack")
 _USUAL_ACCEPTS = (b"", b"*/*", b"application/json", b"application/msgpack")
 """What clients say mostly is looked at once, and nothing that comes is remembered."""
-_HEALTH = (pages.LIVE, pages.READY)
-"""Asked of nobody's share: who watches must not be turned away, and they cost nothing."""
 _NO_KEYS = b'{"keys":[]}'
-_JSON = b"application/json"
 Reading = Callable[[bytes], Awaitable[bytes]]
 """Reads the body whose length the head tells; see `Bodies.read`."""
 
@@ -108,7 +109,7 @@ class Door:
             said: self._chosen(*said) for said in itertools.product(_USUAL_TYPES, _USUAL_ACCEPTS)
         }
         self._plain: dict[str, Callable[[], Awaitable[Answered]]] = {
-            **dict(zip(_HEALTH, (self._live, self._ready), strict=True)),
+            **dict(zip(HEALTH, (self._live, self._ready), strict=True)),
             pages.DESCRIPTION: self._description,
             pages.PUBLIC_KEYS: self._public_keys,
         }
@@ -121,7 +122,12 @@ class Door:
         whole = state.pop(ANSWER, None)
         peer = state.get(PEER, NOBODY)
         bodies_of = self._bodies if peer.uid is None else self._local_bodies
-        read = functools.partial(bodies_of.read, receive=receive, source=peer.source)
+        read = functools.partial(
+            bodies_of.read,
+            receive=receive,
+            source=peer.source,
+            has_come=state.get(HAS_COME, not_yet),
+        )
         request = Request(scope["method"], scope["path"], scope["headers"], peer, read)
         try:
             await self.answer(request, functools.partial(deliver, whole=whole, send=send))
@@ -145,6 +151,11 @@ class Door:
             source = request.peer.source
             self._journal.failed(operation, answered.status, answered.code, source, seconds)
 
+    def hurry(self) -> None:
+        """Wait for bodies that are on their way only shortly from now on: the service stops."""
+        self._bodies.hurry()
+        self._local_bodies.hurry()
+
     def turned_away(self, front: int, count: int) -> None:
         """Requests that never came here, as a front says that answered them by itself."""
         if count:
@@ -161,15 +172,15 @@ class Door:
             return failed(unforeseen(error), TO_ASK)
 
     async def _answer(self, request: Request) -> Answered:
-        if self._in_hand > IN_HAND_MAX:
-            raise too_busy()
         path = request.path
-        if path not in _HEALTH:
+        if path not in HEALTH:
+            if self._in_hand > IN_HAND_MAX:
+                raise too_busy()
             self._callers.let_in(request.peer)
         plain = self._plain.get(path)
         if plain is not None:
             require_method(request.method, TO_LOOK)
-            if path not in _HEALTH:
+            if path not in HEALTH:
                 self._callers.let_look(request.peer)
             return await plain()
         if path == UNSEAL_PATH:
@@ -248,10 +259,10 @@ class Door:
         opened = await unseal(self._seal, body)
         if opened.was_sealed:
             self._journal.unsealed(opened.slot)
-        return Answered(200, _JSON, encode(Unsealed(*opened)))
+        return Answered(200, JSON, encode(Unsealed(*opened)))
 
     async def _live(self) -> Answered:
-        return Answered(200, _JSON, b'{"status":"live"}')
+        return health(200, "live")
 
     async def _ready(self) -> Answered:
         try:
@@ -259,13 +270,13 @@ class Door:
         except LedgerError as error:
             status = status_of(error)
             word = "sealed" if error.code == "sealed" else "unavailable"
-            return Answered(status, _JSON, encode({"status": word}))
+            return health(status, word)
         if not self._is_reachable():
-            return Answered(503, _JSON, b'{"status":"unreachable"}')
-        return Answered(200, _JSON, b'{"status":"ready"}')
+            return health(503, "unreachable")
+        return health(200, "ready")
 
     async def _description(self) -> Answered:
-        return Answered(200, _JSON, self._described)
+        return Answered(200, JSON, self._described)
 
     async def _public_keys(self) -> Answered:
         counter = self._seal.counter

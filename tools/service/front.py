@@ -48,9 +48,10 @@ from tools.service.frames import (
     frame,
 )
 from tools.service.http_server import Servers, hand_faults_to, hand_lines_to, uvicorn_config
+from tools.service.pages import HEALTH, LIVE
 from tools.service.pauses import collect_seldom, keep_what_is_there
 from tools.service.peers import NOBODY, Peer
-from tools.service.protocol import ANSWER, PEER
+from tools.service.protocol import ANSWER, HAS_COME, PEER
 from tools.service.reading import (
     IN_HAND_MAX,
     LARGE_BYTES,
@@ -58,11 +59,24 @@ from tools.service.reading import (
     Bodies,
     ClientGone,
     handed_on,
+    not_yet,
 )
-from tools.service.replies import TO_ASK, Answered, Receive, Scope, Send, deliver, failed, too_busy
+from tools.service.replies import (
+    TO_ASK,
+    Answered,
+    Receive,
+    Scope,
+    Send,
+    deliver,
+    failed,
+    health,
+    too_busy,
+)
 from tools.service.tls import Tls
 
 _BUSY = "too-busy"
+_WATCHED_MAX = ASKED_MAX * 3 // 4
+"""So many may be in hand where one more asks for the service's health: others may be half of it."""
 
 
 class Link(asyncio.Protocol):
@@ -236,16 +250,21 @@ class Front:
             asking.end()
         await deliver(answered, whole, send)
 
+    def hurry(self) -> None:
+        """Wait for bodies that are on their way only shortly from now on: the service stops."""
+        self._bodies.hurry()
+
     async def _answered(self, asking: Asking, scope: Scope, receive: Receive) -> Answered:
+        if scope["method"] != "POST":
+            return await self._looked_at(asking, scope["path"])
         if self._in_hand > ASKED_MAX // 2:
             return self._turned_away()
-        if scope["method"] != "POST":
-            asking.say(b"", "")
-            return await asking.answered()
         told = dict(scope["headers"]).get(b"content-length", b"0")
         body, fault = b"", ""
+        has_come = scope["state"].get(HAS_COME, not_yet)
+        source = _peer(scope).source
         try:
-            body = await self._bodies.read(told, receive, _peer(scope).source, asking.want)
+            body = await self._bodies.read(told, receive, source, asking.want, has_come)
         except UnwantedError:
             return await asking.answered()
         except LedgerError as error:
@@ -253,6 +272,19 @@ class Front:
                 return failed(error, TO_ASK)
             fault = error.code
         return await self._ask(asking, body, fault)
+
+    async def _looked_at(self, asking: Asking, path: str) -> Answered:
+        """A page, for which no body is read.
+
+        Whoever watches is not turned away. Where the ledger's process answers none of very many who
+        do, it is there all the same, but not ready.
+        """
+        if path in HEALTH and self._in_hand > _WATCHED_MAX:
+            return health(200, "live") if path == LIVE else health(503, "unavailable")
+        if path not in HEALTH and self._in_hand > ASKED_MAX // 2:
+            return self._turned_away()
+        asking.say(b"", "")
+        return await asking.answered()
 
     async def _ask(self, asking: Asking, body: bytes, fault: str) -> Answered:
         is_large = len(body) > LARGE_BYTES
@@ -292,7 +324,9 @@ async def _run(
     hand_faults_to(link.say)
     heads = loop.create_task(servers.watch_heads())
     link.ready(is_confined=is_confined)
-    await servers.run(Front(link), socket.socket(fileno=listening), context)
+    front = Front(link)
+    servers.at_stop(front.hurry)
+    await servers.run(front, socket.socket(fileno=listening), context)
     heads.cancel()
 
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Protocol, cast
 
 import uvicorn
@@ -18,6 +18,9 @@ from tools.service.handshakes import TlsListener
 from tools.service.protocol import IDLE_S_MAX, SOCKETS, Connection
 
 GRACE_S = 20
+"""How long what is in hand may be answered once the service stops."""
+_CUT_OFF_S = 1
+"""So long before its end those are cut off who do not take their answers."""
 BACKLOG = 1024
 
 
@@ -27,6 +30,7 @@ class Servers:
     def __init__(self) -> None:
         self._servers: list[_Server] = []
         self._is_stopping = False
+        self._at_stop: list[Callable[[], None]] = []
 
     async def run(
         self,
@@ -58,11 +62,26 @@ class Servers:
             servers = self._servers
             close_unread({one for server in servers for one in server.server_state.connections})
 
+    def at_stop(self, work: Callable[[], None]) -> None:
+        """Do this as well, on the loop, once it is told to stop."""
+        self._at_stop.append(work)
+        if self._is_stopping:
+            work()
+
     def stop(self) -> None:
         """Take no more connections, and end once what is in hand is answered."""
         self._is_stopping = True
+        for work in self._at_stop:
+            work()
+        asyncio.get_running_loop().call_later(GRACE_S - _CUT_OFF_S, self._cut_off)
         for server in self._servers:
             server.should_exit = True
+
+    def _cut_off(self) -> None:
+        """Let go of all connections, or whoever takes no answer would be an exception at last."""
+        for server in self._servers:
+            for connection in list(server.server_state.connections):
+                cast("Connection", connection).transport.abort()
 
 
 class _Server(uvicorn.Server):

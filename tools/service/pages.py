@@ -11,13 +11,17 @@ import msgspec
 
 LIVE: Final = "/health/live"
 READY: Final = "/health/ready"
+HEALTH: Final = (LIVE, READY)
+"""Asked of nobody's share, however much is in hand: who watches must not be turned away, and they
+cost nothing."""
 DESCRIPTION: Final = "/openapi.json"
 PUBLIC_KEYS: Final = "/.well-known/jwks.json"
 METRICS: Final = "/metrics"
 JSON: Final = "application/json"
 JWKS: Final = "application/jwk-set+json"
-_ANY: Final = (400, 405, 431, 500, 503)
+_ANY: Final = (400, 405, 431, 500)
 """Statuses of every page, besides 200."""
+_BUSY: Final = 503
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -54,8 +58,8 @@ class Page(msgspec.Struct, frozen=True):
     answers: dict[str, Any]
     """By their media types; `str` for text."""
     statuses: tuple[int, ...]
-    as_ready: tuple[int, ...] = ()
-    """Statuses that have the page's own shape, and not a problem's alone."""
+    own: dict[int, str] = msgspec.field(default_factory=dict)
+    """What statuses mean that have the page's own shape, and not a problem's."""
 
 
 PAGES: Final = {
@@ -67,22 +71,26 @@ PAGES: Final = {
             "Reads can be recorded: 200; else 423 where the service is sealed, and 503 where the store"
             " cannot be asked (`unavailable`), or nobody answers over TCP (`unreachable`).",
             {JSON: Ready},
-            (*_ANY, 423),
-            as_ready=(423, 503),
+            _ANY,
+            own={
+                423: "The service is sealed: nobody has unlocked it yet.",
+                503: "The store cannot be asked (`unavailable`), or nobody answers over TCP"
+                " (`unreachable`).",
+            },
         ),
         Page(
             METRICS,
             "Prometheus's text; only on the address of `--metrics`, never on the service's own."
             " Bounded as the service is, and 503 `too-busy` beyond four at once.",
             {"text/plain": str, "application/openmetrics-text": str},
-            (*_ANY, 429),
+            (*_ANY, 429, _BUSY),
         ),
-        Page(DESCRIPTION, "This OpenAPI description.", {JSON: Document}, (*_ANY, 429)),
+        Page(DESCRIPTION, "This OpenAPI description.", {JSON: Document}, (*_ANY, 429, _BUSY)),
         Page(
             PUBLIC_KEYS,
             "The public keys to which tokens may be encrypted.",
             {JWKS: Keys},
-            (*_ANY, 423, 429),
+            (*_ANY, 423, 429, _BUSY),
         ),
     )
 }

@@ -41,12 +41,16 @@ _OF_CONNECTION = (b"connection", b"proxy-connection")
 HEAD_S_MAX = 10.0
 UNREAD_S_MAX = 30.0
 """How long nothing of an answer may be taken."""
+PARTING_S_MAX = 2.0
+"""How long the other side of a connection that is closed may take to part as well, over TLS."""
 IDLE_S_MAX = 30
 """Between an answer and the next request."""
 PEER = "credledger.peer"
 """Where the peer stands in the state of a request's scope."""
 ANSWER = "credledger.answer"
 """Where that state has what answers the request in one piece: `Whole` of the replies; not HEAD."""
+HAS_COME = "credledger.has-come"
+"""Where that state tells whether the next piece of the request's body need not be waited for."""
 _OTHER_NAME = b"RTSP/"
 """Of the one other protocol whose requests the parser takes for those of HTTP (RFC 7826)."""
 _BEFORE_OTHER = re.compile(rb"[^ ](?= +" + _OTHER_NAME + rb")")
@@ -91,6 +95,8 @@ class Connection(HttpToolsProtocol):
         """When something came behind an answer that begins no request: uvicorn waits on then."""
         self._unread, self._unread_since = 0, 0.0
         """How many bytes of answers wait for their reader, and since when as many."""
+        self._parting_since: float | None = None
+        """When it was first seen that it is closed and nothing waits to leave."""
         self._held = b""
         """What came last in a head, whose meaning shows once more has come."""
         self._pieces: list[bytes] = []
@@ -278,6 +284,15 @@ class Connection(HttpToolsProtocol):
             self._unread, self._unread_since = waits, now
         return now - self._unread_since > UNREAD_S_MAX
 
+    def is_parting_late(self, now: float) -> bool:
+        """Whether it was closed long ago but for the other side's word; asked again and again."""
+        if not self.transport.is_closing() or self.transport.get_write_buffer_size():
+            self._parting_since = None
+            return False
+        if self._parting_since is None:
+            self._parting_since = now
+        return now - self._parting_since > PARTING_S_MAX
+
     def _advance(self) -> None:
         self._bytes, self._has_advanced = 0, True
 
@@ -325,6 +340,7 @@ class Connection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer."""
         self._answering = cycle
+        cycle.scope["state"][HAS_COME] = cycle.message_event.is_set
         if cycle.scope["method"] != "HEAD":
             cycle.scope["state"][ANSWER] = functools.partial(self._answer_whole, cycle)
         super()._start_asgi_task(cycle, app)

@@ -15,6 +15,9 @@ from tools.service.replies import Message, Receive, too_busy
 IN_HAND_MAX = 1000
 """Requests that are worked on at once; one whose body is on its way is not."""
 BODY_S_MAX = 30.0
+"""All of a body, its first byte as well."""
+HURRIED_S_MAX = 2.0
+"""The same once the service stops."""
 _LENGTH_DIGITS_MAX = len(str(BODY_BYTES_MAX))
 LARGE_BYTES = 64 * 1024
 LARGE_MAX = 32
@@ -25,6 +28,11 @@ _ONCE = (b"authorization", b"content-type", b"content-length", b"idempotency-key
 """Headers of which two would mean different things to different readers."""
 _LIST = b"accept"
 """The one header that is looked at and has a list."""
+
+
+def not_yet() -> bool:
+    """What is asked for has not come, as far as anybody knows."""
+    return False
 
 
 class ClientGone(Exception):
@@ -70,6 +78,17 @@ class Bodies:
     def __init__(self) -> None:
         self._large: Counter[str] = Counter()
         """By their sources."""
+        self._awaited: set[asyncio.Timeout] = set()
+        """When the bodies that are on their way must be there."""
+        self._is_hurried = False
+
+    def hurry(self) -> None:
+        """Wait for no body longer than `HURRIED_S_MAX` from now on: the service stops."""
+        self._is_hurried = True
+        until = asyncio.get_running_loop().time() + HURRIED_S_MAX
+        for one in self._awaited:
+            if not one.expired():
+                one.reschedule(min(until, one.when() or until))
 
     async def read(
         self,
@@ -77,28 +96,34 @@ class Bodies:
         receive: Receive,
         source: str,
         want: Callable[[], Awaitable[None]] | None = None,
+        has_come: Callable[[], bool] = not_yet,
     ) -> bytes:
         """The whole body, whose length the head tells; `body-too-large`, `request-too-slow`.
 
         `too-busy` where it would be one large body too many; `ClientGone` where the connection
         ends before it. Where it turns out to be large, `want` says first that it is to be read, or
-        raises whatever that ends with.
+        raises whatever that ends with. `has_come` tells whether `receive` need not be waited for.
         """
         digits = told.strip().lstrip(b"0") or b"0"
         if not digits.isdigit() or len(digits) > _LENGTH_DIGITS_MAX or int(digits) > BODY_BYTES_MAX:
             raise too_large()
-        message = await receive()
-        if not message.get("more_body") and message["type"] == "http.request":
-            content = bytes(message["body"])
-            if len(content) <= LARGE_BYTES:
-                return content  # nearly always all there is
+        message = None
+        if has_come():  # a timer is dear, and nearly always all there is has come
+            message = await receive()
+            if not message.get("more_body") and message["type"] == "http.request":
+                content = bytes(message["body"])
+                if len(content) <= LARGE_BYTES:
+                    return content
         held = _Held(source)
+        timeout = asyncio.timeout(HURRIED_S_MAX if self._is_hurried else BODY_S_MAX)
+        self._awaited.add(timeout)
         try:
-            async with asyncio.timeout(BODY_S_MAX):
-                return await self._gather(held, message, receive, want)
+            async with timeout:
+                return await self._gather(held, message or await receive(), receive, want)
         except TimeoutError:
             raise too_slow() from None
         finally:
+            self._awaited.discard(timeout)
             if held.is_large:
                 self._large -= Counter((source,))  # which keeps no source that has none
 
@@ -148,6 +173,7 @@ def too_slow() -> LedgerError:
     """It did not end in time."""
     return Unavailable(
         "request-too-slow",
-        f"The body did not come to its end within {BODY_S_MAX:.0f} seconds.",
+        f"The body did not come to its end within {BODY_S_MAX:.0f} seconds, or before the"
+        " service stopped.",
         hint="Nothing was done; send it again.",
     )

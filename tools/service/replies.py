@@ -17,6 +17,7 @@ Send = Callable[[Message], Awaitable[None]]
 Whole = Callable[[bytes, bytes], bool]
 """Sends a 200 of this media type and content in one piece; whether it did."""
 PROBLEM = b"application/problem+json"
+JSON = b"application/json"
 TO_ASK = ("POST",)
 TO_LOOK = ("GET", "HEAD")
 """HEAD is answered as GET is, without the content (RFC 9110, section 9.3.2)."""
@@ -46,6 +47,11 @@ def failed(error: LedgerError, allowed: tuple[str, ...]) -> Answered:
         refused = b', error="invalid_token"' if error.code == "token-refused" else b""
         headers = ((b"www-authenticate", b'Bearer realm="credledger"' + refused),)
     return Answered(status, PROBLEM, encode(problem_of(error)), error.code, headers)
+
+
+def health(status: int, word: str) -> Answered:
+    """What whoever watches is told."""
+    return Answered(status, JSON, encode({"status": word}))
 
 
 async def deliver(answered: Answered, whole: Whole | None, send: Send) -> None:

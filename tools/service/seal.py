@@ -2,7 +2,9 @@
 
     sealed ── open ──▶ open ── close ──▶ sealed for good
 
-While it is sealed, the process holds no key and answers its health alone.
+While it is sealed, the process holds no key and answers its health alone. Once it is closed nothing
+opens it again: an attempt to unlock may still wait in a thread then, and nobody would close what it
+opens.
 """
 
 from __future__ import annotations
@@ -61,15 +63,18 @@ class Seal:
         self._missed = missed
         self._counter: Counter | None = None
         self._stack = ExitStack()
+        self._is_closed = False
         self._guard = threading.Lock()
         self._ready_at = -READY_S
         self._ready: LedgerError | None = None
 
     @property
     def counter(self) -> Counter:
-        """Where the open ledger is asked; `sealed`."""
+        """Where the open ledger is asked; `sealed`, or `service-stopped`."""
         counter = self._counter
         if counter is None:
+            if self._is_closed:
+                raise _stopped()
             raise Unavailable(
                 "sealed",
                 "The service is sealed: nobody has unlocked its ledger yet.",
@@ -81,9 +86,11 @@ class Seal:
         """Unlock and open the ledger, in the calling thread.
 
         Where it is open already, nothing is unlocked. Whatever opening a ledger may raise leaves it
-        sealed.
+        sealed. `service-stopped` once it was closed.
         """
         with self._guard:
+            if self._is_closed:
+                raise _stopped()
             if self._counter is not None:
                 return Opened(self._counter.session.unlocked.slot.id, was_sealed=False)
             with ExitStack() as stack:
@@ -145,12 +152,21 @@ class Seal:
                     await self._counter.wait(self._counter.verifier.look_ahead)
 
     def close(self) -> str:
-        """Finish what waits, and let go of the ledger and its keys.
+        """Finish what waits, and let go of the ledger and its keys, for good.
 
         The code of what this host's memory lacks then, if it could not be written; else nothing.
         """
         with self._guard:
+            self._is_closed = True
             counter, self._counter = self._counter, None
             self._stack.close()
         missed = None if counter is None else counter.ledger.unremembered
         return "" if missed is None else missed.code
+
+
+def _stopped() -> Unavailable:
+    return Unavailable(
+        "service-stopped",
+        "The service has stopped, and its ledger is not opened again.",
+        hint="Start the service anew, and unseal that one.",
+    )

@@ -7,7 +7,8 @@
 Each kind of socket has a server of its own, because one has TLS and the other has not; all of this
 process run on one loop. Only the unix socket is always this process's, for what the system tells of
 a peer need be believed of nobody then. At SIGTERM or SIGINT no more connections are taken, what is
-in hand is answered, and the ledger is closed behind the last answer.
+in hand is answered, what is on its way is hardly waited for, and the ledger is closed behind the
+last answer.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class Service:
         watchers = Callers(service.caller_rate, service.address_rate)
         self._exposition = Exposition(self._metrics.registry, watchers)
         self._servers = Servers()
+        self._servers.at_stop(self._door.hurry)
         self._fronts: Fronts | None = None
         self._is_stopping = False
         self.listening = threading.Event()

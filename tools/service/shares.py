@@ -27,11 +27,19 @@ class Shares:
         self._names_max = names_max
         self._whole_at: dict[str, float] = {}
 
-    def look_s(self, name: str) -> float:
-        """How long this name must wait; nothing is taken of its share."""
+    def left(self, name: str) -> int:
+        """How many requests this name may take now; nothing is taken of its share."""
         now = self._clock()
-        wait = max(self._whole_at.get(name, now), now) + self._step - now - self._leeway
-        return wait if wait > _ROUNDING_S else 0.0
+        known = self._whole_at.get(name)
+        if known is None and self._is_full(now):
+            return 0
+        used = 0.0 if known is None else max(known - now, 0.0)
+        return max(int((self._leeway - used + _ROUNDING_S) / self._step), 0)
+
+    def take(self, name: str) -> None:
+        """Take one request of a share of which `left` left one."""
+        now = self._clock()
+        self._whole_at[name] = max(self._whole_at.get(name, now), now) + self._step
 
     def wait_s(self, name: str) -> float:
         """How long this name must wait; 0 takes one request of its share."""
@@ -41,12 +49,13 @@ class Shares:
         wait = next_whole - now - self._leeway
         if wait > _ROUNDING_S:
             return wait
-        if known is None and len(self._whole_at) >= self._names_max:
-            self._forget_whole(now)
-            if len(self._whole_at) >= self._names_max:
-                return self._leeway
+        if known is None and self._is_full(now):
+            return self._leeway
         self._whole_at[name] = next_whole
         return 0.0
 
-    def _forget_whole(self, now: float) -> None:
-        self._whole_at = {name: at for name, at in self._whole_at.items() if at > now}
+    def _is_full(self, now: float) -> bool:
+        """Whether too many names are kept for another one, even without those that are whole."""
+        if len(self._whole_at) >= self._names_max:
+            self._whole_at = {name: at for name, at in self._whole_at.items() if at > now}
+        return len(self._whole_at) >= self._names_max

@@ -442,6 +442,30 @@ def test_a_caller_is_compared_with_the_token_that_spoke():
     assert one != replace(one, token=PresentedToken(ISSUER, 4, id="2"))
 
 
+def test_a_caller_is_held_against_who_is_trusted_a_moment_ago(counter):
+    """For longer than that nobody who was believed before is: who is trusted is looked up first."""
+    now, verifier = counter.scene.now, counter.verifier
+    token = mint(now).encode()
+    alice = verifier.believe(token)
+    assert verifier.again(alice, None) == alice
+    counter.ledger.trust.remove(Acting(), ISSUER)
+    counter.house.clock.now += SECOND
+    assert verifier.is_stale
+    assert verifier.remembers(token)
+    assert not verifier.remembers(mint(now, jti="other").encode())
+    assert verifier.again(alice, None) is None
+    verifier.look()
+    assert not verifier.is_stale
+    assert not verifier.remembers(token)
+    assert verifier.again(alice, None) is None
+    other_s = verifier.believe(other(now, jti="one").encode())
+    counter.house.clock.now += SECOND
+    assert verifier.again(other_s, "payroll") is None
+    verifier.look()
+    assert verifier.again(other_s, "payroll") == replace(other_s, application="payroll")
+    assert verifier.shown.known == 0
+
+
 def test_a_caller_is_held_against_what_the_request_names_later(counter):
     """The one who was believed, for another application or none, and until the token expires."""
     now, verifier = counter.scene.now, counter.verifier

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from ledger.aggregates.issuers import Settings
 from ledger.claims import parse_claim
+from ledger.tokens.verifier import Shown
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.ledger.tokens.minting import AUDIENCE, ISSUER, jwks, mint
-from tests.tools.service.clients import JSON
+from tests.tools.service.clients import JSON, connected
 from tests.tools.service.conftest import VALUES, furnish, running
+from tools.service import callers
 
 GET = "/v1/credentials/get"
 SET = "/v1/credentials/set"
@@ -93,6 +97,32 @@ def test_an_issuer_that_is_removed_is_believed_no_more(service):
     service.service.seal.counter.ledger.trust.remove(Acting(), ISSUER)
     reply = alice.ask(GET, {"application": "payroll"})
     assert reply.status in {401, 403}
+
+
+@pytest.mark.parametrize("path", ["/v1/credentials/list", "/v1/applications/mine"])
+def test_an_issuer_that_is_removed_while_a_body_is_on_its_way_is_believed_no_more(
+    service, monkeypatch, path
+):
+    """What is answered is decided by who is trusted when it is there, not when its head was."""
+    verifier = service.service.seal.counter.verifier
+    monkeypatch.setattr(verifier, "look_ahead", lambda: None)
+    head = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n"
+    told = b"authorization: Bearer %b\r\nexpect: 100-continue\r\n\r\n" % mint(now()).encode()
+    answers = []
+    with service.stranger().connected() as stays, service.stranger().connected() as goes:
+        for one in (stays, goes):
+            one.sendall(head % path.encode() + told)
+            assert one.recv(1024).startswith(b"HTTP/1.1 100 ")
+        for one in (stays, goes):
+            verifier._looked_at = 0  # a while ago
+            one.sendall(b"{}")
+            answers.append(one.recv(65536))
+            if one is stays:
+                service.service.seal.counter.ledger.trust.remove(Acting(), ISSUER)
+    assert answers[0].startswith(b"HTTP/1.1 200 ")
+    assert answers[1].startswith(b"HTTP/1.1 401 ")
+    assert b'"token-refused"' in answers[1]
+    assert verifier.shown == Shown(verified=1, known=1, refused=1)
 
 
 ONCE = "https://once.example"
@@ -199,3 +229,38 @@ def test_an_address_with_refused_tokens_must_wait_and_a_known_token_need_not(ser
         assert len(codes) < 500
     assert codes[:50] == ["token-refused"] * 50
     alice.ok(GET, {"application": "payroll"})
+
+
+@pytest.mark.parametrize("fronts", [0, 1])
+def test_of_many_refused_tokens_at_once_one_address_has_a_share(
+    furnished, tmp_path, monkeypatch, fronts
+):
+    """Those who are known need no more than a look at who is trusted, however old the last is."""
+    monkeypatch.setattr(callers, "_REFUSED_RATE", 1e-3)
+    with running(furnished, tmp_path, front_processes=fronts) as service:
+        alice = service.stranger(mint(now()))
+        alice.ok(GET, {"application": "payroll"})
+        told = all_at_once(service, [mint(now(), aud="others", jti=str(n)) for n in range(130)])
+        assert told == {401: callers._REFUSED_BURST, 429: 130 - callers._REFUSED_BURST}
+        service.service.seal.counter.verifier._looked_at = 0
+        alice.ok(GET, {"application": "payroll"})
+
+
+def test_many_new_tokens_at_once_wait_for_each_other(furnished, tmp_path, monkeypatch):
+    """Of one address, more than it could show refused ones: all are answered."""
+    monkeypatch.setattr(callers, "_REFUSED_RATE", 1e-3)
+    with running(furnished, tmp_path) as service:
+        tokens = [mint(now(), jti=str(number)) for number in range(130)]
+        assert all_at_once(service, tokens) == {200: len(tokens)}
+
+
+def all_at_once(service, tokens):
+    """Which statuses are answered how often, where each of these is shown at the same time."""
+    body = b'{"application": "payroll"}'
+    head = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n" % GET.encode()
+    head += b"content-length: %d\r\nauthorization: Bearer " % len(body)
+    with contextlib.ExitStack() as held:
+        made = [held.enter_context(connected(service.address)) for _ in tokens]
+        for one, token in zip(made, tokens, strict=True):
+            one.sendall(head + token.encode() + b"\r\n\r\n" + body)
+        return Counter(int(one.recv(65536)[9:12]) for one in made)

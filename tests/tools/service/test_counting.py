@@ -24,6 +24,7 @@ from tests.tools.service.test_watching import ANYWHERE, GET, PAYROLL, soon, told
 from tools.service import front, fronts
 from tools.service.frames import TURNED_AWAY_MAX, Asked, Frames, Here, Look, ToLedger, frame
 from tools.service.http_server import Servers
+from tools.service.pages import LIVE, READY
 from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, SOURCE_LARGE_MAX
 
 ISSUE, REDEEM = "/v1/tickets/issue", "/v1/tickets/redeem"
@@ -269,6 +270,38 @@ def test_a_front_tells_once_what_it_turned_away(monkeypatch):
     assert messages[IN_HAND_MAX:] == [Here(2), Here(1), Here(0)]
     assert [one["status"] for one in sent if "status" in one] == [503] * 3
     assert json.loads(sent[1]["body"])["code"] == "too-busy"
+
+
+def test_a_front_turns_nobody_away_who_watches(monkeypatch):
+    """It asks the ledger's process beside all others, and beyond many says what it knows itself."""
+    monkeypatch.setattr(front, "ASKED_MAX", 4)
+    monkeypatch.setattr(front, "_WATCHED_MAX", 4)
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def asked():
+        link, wire = front.Link(Servers()), Wire()
+        link.connection_made(wire)
+        application = front.Front(link)
+
+        def look(path):
+            scope = {"state": {}, "headers": [], "method": "GET", "path": path}
+            return asyncio.ensure_future(application(scope, None, send))
+
+        held = [look(path) for path in ("/openapi.json", "/openapi.json", LIVE, READY)]
+        await asyncio.sleep(0)
+        await asyncio.gather(*map(look, (LIVE, READY, "/openapi.json")))
+        for one in held:
+            one.cancel()
+        return [*Frames(ToLedger).of(bytes(wire.written))]
+
+    assert [one.path for one in uvloop.run(asked())] == ["/openapi.json"] * 2 + [LIVE, READY]
+    told = [json.loads(one["body"]) for one in sent if "body" in one]
+    assert [one["status"] for one in sent if "status" in one] == [200, 503, 503]
+    assert told[:2] == [{"status": "live"}, {"status": "unavailable"}]
+    assert told[2]["code"] == "too-busy"
 
 
 def test_a_large_body_too_many_is_counted_among_what_a_front_turned_away(in_file, tmp_path):

@@ -28,7 +28,7 @@ from tools.http_page import http_page
 from tools.service import patterns
 from tools.service.description import ANSWERED, HEADERS, REASONS, description
 from tools.service.operations import OPERATIONS
-from tools.service.pages import METRICS, PAGES
+from tools.service.pages import LIVE, METRICS, PAGES, READY
 from tools.service.places import Address
 from tools.service.problems import STATUSES
 from tools.service.unsealing import UNSEAL_PATH
@@ -123,8 +123,16 @@ def test_every_status_that_the_service_can_answer_is_described():
         assert set(paths[path]["post"]["responses"]) == {"200", *map(str, ANSWERED)}
     for path in PAGES:
         said = {int(one) for one in paths[path]["get"]["responses"]}
-        assert {200, 400, 405, 431, 500, 503} <= said <= {200, *ANSWERED}
+        assert {200, 400, 405, 431, 500} <= said <= {200, *ANSWERED}
         assert set(paths[path]["head"]["responses"]) == set(map(str, said))
+
+
+def test_no_page_of_health_is_described_as_turning_anybody_away():
+    """Other than 200, the word of the page itself is all that their own statuses have."""
+    paths = description()["paths"]
+    assert "503" not in paths[LIVE]["get"]["responses"]
+    for status in ("423", "503"):
+        assert set(paths[READY]["get"]["responses"][status]["content"]) == {JSON}
 
 
 def test_every_header_that_the_service_can_send_is_described():

@@ -434,6 +434,9 @@ def test_a_body_that_does_not_end_or_ends_too_early_is_no_body(monkeypatch):
         with pytest.raises(Unavailable) as caught:
             await Bodies().read(b"0", pieces(1, end=False), "a")
         assert caught.value.code == "request-too-slow"
+        with pytest.raises(Unavailable) as caught:
+            await Bodies().read(b"9", pieces(), "a")
+        assert caught.value.code == "request-too-slow"
         with pytest.raises(ClientGone):
             await Bodies().read(b"9", gone, "a")
 

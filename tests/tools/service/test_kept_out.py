@@ -6,17 +6,21 @@ import contextlib
 import resource
 import select
 import socket
+import time
 
 import pytest
 
 from tests.ledger.tokens.minting import mint
+from tests.tools.service.clients import connected
 from tests.tools.service.conftest import furnish, running
 from tests.tools.service.test_callers import now, trust
 from tests.tools.service.test_front_taken_over import verifying_nothing
 from tests.tools.service.test_fronts import wait_until
+from tests.tools.service.test_limits import all_of
 from tools.processes.descriptors import allow
-from tools.service import connections, door
+from tools.service import connections, door, http_server, reading, seal
 from tools.service.connections import SOURCE_CONNECTIONS_MAX
+from tools.service.http_server import GRACE_S
 from tools.service.reading import IN_HAND_MAX, LARGE_BYTES, LARGE_MAX, SOURCE_LARGE_MAX
 
 GET = "/v1/credentials/get"
@@ -78,6 +82,64 @@ def test_a_body_is_waited_for_only_where_a_token_is_believed(itself):
     with socket.create_connection(itself.address, timeout=30) as made:
         made.sendall(SLOW)
         assert made.recv(65536).startswith(b"HTTP/1.1 401 ")
+
+
+def left_waiting(place, head, begun=b""):
+    """Somebody who has sent a head and so much of the body, and sends no more."""
+    made = connected(place)
+    made.sendall(head.replace(b"expect: 100-continue\r\n", b"") + begun)
+    return made
+
+
+@pytest.mark.parametrize("begun", [b"", b"{"], ids=["nothing", "a byte"])
+def test_a_body_that_does_not_come_is_waited_for_only_so_long(itself, monkeypatch, begun):
+    """Over TCP and at the unix socket, whether or not any of it has come."""
+    monkeypatch.setattr(reading, "BODY_S_MAX", 0.1)
+    head = large_head(len(BODY), mint(now()))
+    for place in (itself.address, itself.socket):
+        with left_waiting(place, head, begun) as made:
+            answer = all_of(made)
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b'"request-too-slow"' in answer
+
+
+@pytest.mark.parametrize("begun", [b"", b"{"], ids=["nothing", "a byte"])
+@pytest.mark.parametrize("fronts", [0, 1])
+def test_a_service_that_stops_hardly_waits_for_bodies(house, tmp_path, caplog, fronts, begun):
+    """Whoever has sent none or some of his is told so, and nothing is said in the log."""
+    head = large_head(len(BODY), mint(now()))
+    with (
+        running(house, tmp_path, front_processes=fronts) as service,
+        left_waiting(service.address, head, begun) as over_tcp,
+        left_waiting(service.socket, head, begun) as local,
+    ):
+        assert service.client().send("GET", "/health/live").status == 200
+        began = time.monotonic()
+        service.loop.call_soon_threadsafe(service.service.stop)
+        for one in (over_tcp, local):
+            assert all_of(one).startswith(b"HTTP/1.1 408 ")
+        assert time.monotonic() - began < GRACE_S / 2
+    assert "xception" not in service.logged()
+    assert caplog.messages == []
+
+
+def test_who_watches_is_answered_however_much_is_in_hand(itself, monkeypatch):
+    """Alive and ready, at the unix socket and over TCP, where all others are turned away."""
+    monkeypatch.setattr(door, "IN_HAND_MAX", 1)
+    monkeypatch.setattr(seal, "READY_S", 3600.0)  # for that takes a thread
+    alice = itself.stranger(mint(now()))
+    alice.ok(GET, PAYROLL)
+    watchers = itself.client(), itself.stranger()
+    assert watchers[0].send("GET", "/health/ready").status == 200
+    with verifying_nothing(itself), itself.stranger().connected() as asking:
+        asking.sendall(HEAD + b"\r\n" + BODY)
+        wait_until(lambda: itself.service._door._in_hand == 1)
+        alice.fails(503, "too-busy", GET, PAYROLL)
+        for one in watchers:
+            assert one.send("GET", "/health/live").document == {"status": "live"}
+            assert one.send("GET", "/health/ready").document == {"status": "ready"}
+            assert one.send("HEAD", "/health/ready").status == 200
+            assert one.send("POST", "/health/live").status == 405
 
 
 def test_requests_in_hand_are_bounded_and_so_are_those_whose_bodies_come_late(itself, monkeypatch):
@@ -192,17 +254,28 @@ def large_head(length, token):
 
 @pytest.mark.usefixtures("many_files")
 def test_bodies_on_their_way_keep_nobody_out_of_a_front(house, tmp_path):
-    """As many as may be in hand, of strangers without any token that is good."""
+    """As many as may be in hand, of strangers without any token that is good; and they end.
+
+    That the service stops ends them as their time does, but sooner.
+    """
     with (
         running(house, tmp_path, front_processes=1) as service,
         contextlib.ExitStack() as held,
     ):
+        waiting = []
         for number in range(IN_HAND_MAX + 1):
             host = f"127.0.0.{2 + number // SOURCE_CONNECTIONS_MAX}"
-            held.enter_context(slow(service.address, host))
+            waiting.append(held.enter_context(slow(service.address, host)))
         alice = service.stranger(mint(now()))
         for _ in range(3):
             assert alice.ok(GET, PAYROLL)["fields"]
+        began = time.monotonic()
+        service.loop.call_soon_threadsafe(service.service.stop)
+        told = {one.recv(65536)[9:12] for one in waiting}
+        assert b"401" in told
+        assert told <= {b"401", b"429", b"503"}
+        assert time.monotonic() - began < GRACE_S / 2
+    assert "xception" not in service.logged()
 
 
 def test_pages_without_a_caller_have_a_share_of_their_own(itself):
@@ -223,6 +296,20 @@ def unread(client):
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     made.sendall(LONG * 40)
     return made
+
+
+def test_whoever_takes_no_answer_is_cut_off_before_the_service_has_stopped(
+    house, tmp_path, monkeypatch, caplog
+):
+    """It is no exception that he had some in hand, and nothing is said in the log."""
+    monkeypatch.setattr(http_server, "GRACE_S", 2)
+    with running(house, tmp_path) as service, unread(service.stranger()) as made:
+        wait_until(lambda: sum(waiting(service).get("127.0.0.1", ())))
+        service.loop.call_soon_threadsafe(service.service.stop)
+        wait_until(service.loop.is_closed)
+        assert made.recv(1)
+    assert "xception" not in service.logged()
+    assert caplog.messages == []
 
 
 def waiting(service):

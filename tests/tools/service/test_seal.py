@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from tests.tools.service.clients import Client
 from tests.tools.service.conftest import furnish, running, settings_of
 from tools.exits import exit_code
 from tools.service.peers import Peer
+from tools.service.seal import Seal
+from tools.service.tally import Tally
 from tools.service.unsealing import UNSEAL_PATH, Unseal, let_unseal
 from tools.settings import with_systemd_credential
 from tools.unsealing import hand_over
@@ -64,6 +69,29 @@ def test_a_passphrase_unseals_once(sealed):
         assert hand_over(sealed.socket, holding, None) == {"slot": 1, "was_sealed": False}
     assert sealed.service.seal.counter.ledger.head().size == size
     assert sealed.logged().count('"event": "unsealed"') == 1
+
+
+def test_what_is_closed_is_opened_no_more(house):
+    """Nor by whoever waited for a thread meanwhile: nobody would close it again."""
+    going, told = threading.Event(), []
+    with ThreadPoolExecutor(1) as pool:
+        seal = Seal(
+            settings_of(house),
+            pool,
+            lambda _: contextlib.nullcontext(),
+            Tally(()),
+            lambda *missed: told.append(missed),
+        )
+        assert seal.open(None).was_sealed
+        pool.submit(going.wait)
+        late = pool.submit(seal.open, None)
+        seal.close()
+        going.set()
+        assert late.exception(30).code == "service-stopped"
+    with pytest.raises(Unavailable) as caught:
+        assert seal.counter
+    assert caught.value.code == "service-stopped"
+    assert seal.is_sealed
 
 
 def test_what_unlocks_nothing_is_the_caller_s_fault(sealed):

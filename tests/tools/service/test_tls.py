@@ -19,9 +19,11 @@ from tests.tools.conftest import Cli
 from tests.tools.service.certificates import Authority
 from tests.tools.service.conftest import VALUES, furnish, running
 from tests.tools.service.test_callers import ALICE, trust
+from tests.tools.service.test_fronts import wait_until
 from tools.certificates import PEM_BYTES_MAX
 from tools.client import AsyncClient, Client, Server
 from tools.service import connections, handshakes, protocol
+from tools.service.http_server import GRACE_S
 from tools.service.places import Address
 from tools.service.server import ServiceSettings
 from tools.service.tls import Tls
@@ -99,6 +101,19 @@ def open_to_all(furnished, authority, tmp_path):
     tls = Tls(*authority.issue("server", HOST))
     with running(furnished, tmp_path, tls=tls) as one:
         yield one
+
+
+def test_a_service_that_stops_does_not_wait_for_clients_to_part(guarded, authority):
+    """Who keeps a connection for later reads nothing of it, its end among that."""
+    context = trusting(authority, guarded.clients_authority.issue("job"))
+    kept = http.client.HTTPSConnection(*guarded.address, timeout=30, context=context)
+    with contextlib.closing(kept):
+        kept.request("GET", "/health/live")
+        assert kept.getresponse().read()
+        began = time.monotonic()
+        guarded.loop.call_soon_threadsafe(guarded.service.stop)
+        wait_until(guarded.loop.is_closed)
+        assert time.monotonic() - began < GRACE_S / 2
 
 
 def silent(service):
