@@ -407,7 +407,9 @@ def test_records_of_erased_months_are_told_of_as_closed(prepared_file, tmp_path)
     report = verifier.verify(tmp_path / "pack")
     assert report.ok
     (access,) = [one for one in report.checks if one["name"] == "access"]
-    assert access["detail"].endswith(f"{len(closed)} key-destroyed")
+    word = f"; {len(closed)} closed on the word of whoever made the pack: {len(closed)} key-d"
+    assert word in access["detail"]
+    assert report.facts["closed"]["key-destroyed"] == len(closed)
 
 
 def test_nothing_is_opened_whose_opening_cannot_be_recorded(prepared_file, tmp_path):
