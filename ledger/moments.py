@@ -8,7 +8,7 @@ judge; showing it never fails.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -21,3 +21,10 @@ def time_text(microseconds: int) -> str:
     """A time with microseconds and `Z`; beyond the calendar the first or the last there is."""
     moment = _UNIX + timedelta(microseconds=min(max(microseconds, FIRST_US), LAST_US))
     return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+def local_time(microseconds: int, zone: tzinfo | None) -> datetime:
+    """The time in a zone, None for the local one; at the ends the last that all have."""
+    day = timedelta(days=1) // _MICROSECOND
+    within = min(max(microseconds, FIRST_US + day), LAST_US - day)
+    return (_UNIX + timedelta(microseconds=within)).astimezone(zone)

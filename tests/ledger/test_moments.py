@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta
+from collections import Counter
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,10 @@ from hypothesis import strategies as st
 from ledger.log.rows import FIRST_MOMENT_US, LAST_MOMENT_US
 from ledger.moments import FIRST_US, LAST_US, time_text
 from projections import documents
+from projections.report_access import QUARTER_US
+from projections.unusual import Rules
 from tools import when
+from tools.report.periods import columns
 
 FIRST, LAST = "0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"
 
@@ -62,3 +66,15 @@ def test_the_ends_of_the_calendar_are_shown_to_people_in_every_zone(
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize("hours", [-23, 0, 23])
+@pytest.mark.parametrize("microseconds", [FIRST_US, LAST_US])
+def test_rows_at_the_ends_of_the_calendar_are_drawn_and_judged_in_every_zone(hours, microseconds):
+    zone = timezone(timedelta(hours=hours))
+    quarter = microseconds // QUARTER_US
+    for apart in (0, 300, 9_000, 60_000, 200_000):
+        other = quarter - apart if microseconds > 0 else quarter + apart
+        drawn = columns({"granted": Counter({quarter: 1, other: 1})}, None, None, zone)
+        assert sum(drawn.counts["granted"]) == (2 if apart else 1)
+    assert Rules(zone=zone).in_hours(microseconds) in {True, False}
