@@ -32,7 +32,7 @@ from ledger.errors import InvalidInput, Tampered
 from ledger.log.checkpoint import head_text, note
 from ledger.log.rows import AUDITOR, CommitRow, LedgerRow, SignerRow, signers_digest
 from ledger.log.signers import SignerBook
-from ledger.moments import time_text
+from ledger.moments import FIRST_US, LAST_US, time_text
 from ledger.proofs import included_root, is_consistent
 from ledger.tree import EMPTY_ROOT, HASH_BYTES, leaf_hash_by_digest
 
@@ -263,7 +263,10 @@ def _proof(told: _Told) -> Proof:
         raise _no_proof("It is of another kind.")
     row = told.part("row")
     header, digest = row.hex("header", None), row.hex("sealed_sha256", HASH_BYTES)
-    return InclusionProof(trust, _head(told.part("head")), header, digest, path)
+    proof = InclusionProof(trust, _head(told.part("head")), header, digest, path)
+    if not FIRST_US <= proof.fields.recorded_at <= LAST_US:
+        raise ValueError(header)  # a time of no calendar is no row's
+    return proof
 
 
 def _head(told: _Told) -> CommitRow:
