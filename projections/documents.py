@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from ledger import moments
 from ledger.aggregates.access import Access
 from ledger.aggregates.application import Application
 from ledger.aggregates.mapping import CredentialMapping
@@ -13,13 +13,10 @@ from ledger.aggregates.retention import Erasure
 from ledger.errors import KeyUnavailable
 from ledger.log.rows import LogRow
 
-_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def time_text(microseconds: int) -> str:
     """A time as RFC 3339 with microseconds, in UTC."""
-    moment = _UNIX + timedelta(microseconds=microseconds)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return moments.time_text(microseconds)
 
 
 def application_document(state: Application) -> dict[str, Any]:

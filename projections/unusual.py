@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import time, tzinfo
 from typing import NamedTuple
 
 import msgspec
 
+from ledger.moments import local_time
+
 FIRST_TIME, OUT_OF_HOURS, BULK = "first-time", "out-of-hours", "bulk"
 RULES = (FIRST_TIME, OUT_OF_HOURS, BULK)
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND_US = 1_000_000
 
 
@@ -72,7 +73,7 @@ class Rules(msgspec.Struct, frozen=True):
 
     def in_hours(self, moment_us: int) -> bool:
         """Whether a time lies within the hours of a working day."""
-        local = (_UNIX + timedelta(microseconds=moment_us)).astimezone(self.zone)
+        local = local_time(moment_us, self.zone)
         day = _within(local.weekday(), self.first_day, self.last_day)
         at, begins, ends = local.time(), self.begins, self.ends
         if begins == ends:

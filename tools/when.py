@@ -5,15 +5,19 @@ weekday's name (the last one that has begun), or a span, which counts back from 
 names begin at midnight in the local time zone. A *span* is a number and a unit: `s`, `m`, `h`,
 `d`, `w`. Everything is microseconds UTC since 1970 outside of this module; the present is handed
 in. What lies before the second day of the year 1, or behind the last but one of the year 9999, is
-told by no calendar in every zone, so it counts as the first or the last moment that is.
+told by no calendar in every zone, so it counts as the first or the last moment that is. What is
+shown may be whatever somebody has signed or sealed: beyond the years 1 to 9999 it is shown as the
+first or the last moment of these, and never an error of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from ledger.errors import InvalidInput
+from ledger.moments import time_text
 from tools.numbers import NUMBER_MAX, is_digits
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -80,13 +84,17 @@ def parse_place(text: str, now_us: int) -> tuple[int | None, int | None]:
 
 def to_text(moment_us: int) -> str:
     """RFC 3339 in UTC with microseconds and `Z`, as JSON shows times."""
-    moment = _EPOCH + timedelta(microseconds=moment_us)
-    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    return time_text(moment_us)
 
 
 def to_local_text(text: str) -> str:
-    """A time as `to_text` writes it, for people: local, to the second, with its zone."""
-    moment = datetime.fromisoformat(text).astimezone()
+    """A time as `to_text` writes it, for people: local, to the second, with its zone.
+
+    In UTC where the local calendar does not reach so far.
+    """
+    moment = datetime.fromisoformat(text)
+    with contextlib.suppress(OverflowError, ValueError, OSError):
+        moment = moment.astimezone()
     # `%Y` writes the year 1 as one digit on some systems.
     return f"{moment.replace(tzinfo=None).isoformat(' ', 'seconds')} {moment.tzname()}"
 

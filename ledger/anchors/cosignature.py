@@ -27,7 +27,6 @@ _KIND = b"\x04"
 _KEY_BYTES = 32
 _TIME_BYTES = 8
 _SIGNATURE_BYTES = 64
-TIME_MAX_S = 2**63 - 1
 
 
 class WitnessKey(msgspec.Struct, frozen=True):
@@ -56,8 +55,6 @@ class WitnessKey(msgspec.Struct, frozen=True):
         if not self.is_of(signature) or len(content) != _TIME_BYTES + _SIGNATURE_BYTES:
             return None
         time_s = int.from_bytes(content[:_TIME_BYTES], "big")
-        if time_s > TIME_MAX_S:
-            return None
         signed = is_signed(self.public_key, content[_TIME_BYTES:], _cosigned(text, time_s))
         return time_s if signed else None
 

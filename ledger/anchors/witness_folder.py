@@ -47,6 +47,7 @@ from ledger.tree import unpack_frontier
 LOCK_TIMEOUT_S = 60.0
 _FORMAT = 1
 _LABEL = b"credledger/v1/witness\n"
+_NUMBER_END = 2**63
 _BYTES_MAX = 64 * 1024
 _ID_BYTES = 32
 
@@ -177,7 +178,7 @@ def _seen(told: dict[str, Any]) -> Seen:
     if (
         frontier is None
         or len(ledger_id) != _ID_BYTES
-        or not all(type(number) is int and number >= 0 for number in numbers)
+        or not all(type(number) is int and 0 <= number < _NUMBER_END for number in numbers)
     ):
         raise ValueError(told)
     recorded_at, epoch, signed_at = numbers

@@ -23,7 +23,6 @@ import binascii
 import json
 import re
 import struct
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -33,6 +32,7 @@ from ledger.errors import InvalidInput, Tampered
 from ledger.log.checkpoint import head_text, note
 from ledger.log.rows import AUDITOR, CommitRow, LedgerRow, SignerRow, signers_digest
 from ledger.log.signers import SignerBook
+from ledger.moments import FIRST_US, LAST_US, time_text
 from ledger.proofs import included_root, is_consistent
 from ledger.tree import EMPTY_ROOT, HASH_BYTES, leaf_hash_by_digest
 
@@ -45,7 +45,6 @@ _PATH_MAX = 130
 """No tree of 2^63 leaves has a longer one."""
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 _SIGNATURE_BYTES, _KEY_BYTES, _KEY_HASH_BYTES = 64, 32, 4
-_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Introduced(NamedTuple):
@@ -170,7 +169,7 @@ class InclusionProof(msgspec.Struct, frozen=True):
                 "topic": said.topic,
                 "epoch": said.epoch,
                 "period": said.period,
-                "recorded_at": _time_text(said.recorded_at),
+                "recorded_at": time_text(said.recorded_at),
                 "header": self.header.hex(),
                 "sealed_sha256": self.sealed_digest.hex(),
                 "leaf": self.leaf.hex(),
@@ -264,7 +263,10 @@ def _proof(told: _Told) -> Proof:
         raise _no_proof("It is of another kind.")
     row = told.part("row")
     header, digest = row.hex("header", None), row.hex("sealed_sha256", HASH_BYTES)
-    return InclusionProof(trust, _head(told.part("head")), header, digest, path)
+    proof = InclusionProof(trust, _head(told.part("head")), header, digest, path)
+    if not FIRST_US <= proof.fields.recorded_at <= LAST_US:
+        raise ValueError(header)  # a time of no calendar is no row's
+    return proof
 
 
 def _head(told: _Told) -> CommitRow:
@@ -314,11 +316,6 @@ def _require_same(document: dict[str, Any], written: dict[str, Any]) -> None:
                 f"What the proof says under `{name}` does not follow from the rest of it.",
                 hint=_HINT,
             )
-
-
-def _time_text(recorded_at: int) -> str:
-    moment = _UNIX + timedelta(microseconds=recorded_at)
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _no_proof(why: str) -> InvalidInput:

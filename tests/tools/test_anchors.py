@@ -248,6 +248,27 @@ def test_a_cosignature_of_tomorrow_is_a_failed_check_and_one_of_these_minutes_is
         assert (failed(answer) if expected else answer.code) == (expected or 0)
 
 
+@pytest.mark.parametrize("at", [253_402_300_799, 253_402_300_800, 2**62, 2**63, 2**64 - 1])
+def test_a_cosignature_of_a_time_that_no_calendar_has_is_one_of_the_future(watched, at):
+    """In the report and on the page alike: truly signed by the witness that was named."""
+    (note,) = read_notes(watched.anchors.read_bytes())
+    key = load_pem_private_key((watched.home / "w" / "key").read_bytes(), None)
+    line = cosign("w.example", key, note.text, at)
+    text = note.text.decode() + "\n" + note.signatures[0].line() + line.line()
+    watched.anchors.write_text(text)
+    answer = verify(watched)
+    assert failed(answer) == ["anchor-future-dated"]
+    (anchor,) = answer.json["anchors"]
+    told = [one["at"] for one in anchor["signatures"]]
+    fraction = "000000" if at == 253_402_300_799 else "999999"
+    assert told == [None, f"9999-12-31T23:59:59.{fraction}Z"]
+    page = watched.home / "page.html"
+    words = ("--anchors", str(watched.anchors), "--witness-key", watched.witness_key)
+    reported = watched("audit", "report", str(page), *words)
+    assert "Traceback" not in reported.err
+    assert reported.code == 8, reported.err
+
+
 def test_a_true_signature_of_a_witness_over_another_root_is_a_fork(watched):
     """A witness that was deceived, or a log that is another one: the root decides."""
     (note,) = read_notes(watched.anchors.read_bytes())

@@ -10,6 +10,7 @@ import pytest
 
 from tests.tools.conftest import Cli, auditor_of
 from tests.tools.test_retention import later  # noqa: F401 # a fixture
+from tests.tools.test_verifier import failing
 
 BEHIND = "keyring-behind"
 
@@ -77,6 +78,21 @@ def test_it_answers_what_it_opens_and_lists_the_rest_as_unreadable(ledger, behin
     assert [one["claim"] for one in then] == ["user:ann"]
     assert position(ledger) == size
     assert ledger.ok("log", "verify", "--views")["ok"]
+
+
+def test_a_pack_of_an_archive_says_how_many_records_it_could_not_open(ledger, behind, tmp_path):
+    """They are closed on the maker's word, and nothing in the pack speaks against it."""
+    folder, archive = tmp_path / "pack", str(tmp_path / "archive")
+    ledger.ok("backup", "create", archive)
+    words = ("audit", "pack", str(folder), "--with-access")
+    behind.fails(6, "auditor-file-behind", *words)
+    made = behind(*words, "--archive", archive)
+    assert made.code == 0, made.err
+    assert "2 access records are closed in it" in made.err
+    nothing = {"key-destroyed": 0, "key-destroyed-later": 0}
+    assert made.json["closed"] == {**nothing, "key-missing": 2}
+    assert (folder / "report.txt").read_text().count("\tclosed: key-missing\n") == 2
+    assert failing(folder) == []
 
 
 def test_what_would_be_a_part_for_the_whole_is_refused(ledger, behind, tmp_path):

@@ -243,6 +243,10 @@ REFUSED = {
         lambda w: w.keep(altered(w.note.signatures[0]), w.note.signatures[1]),
     ),
     "a cosignature of the future": ("anchor-future-dated", lambda w: w.keep(*ahead(w))),
+    "a cosignature of a time that no calendar has": (
+        "anchor-future-dated",
+        lambda w: w.keep(w.note.signatures[0], cosigned(w, 253_402_300_800, w.note.text)),
+    ),
     "a time stamp of the future": (
         "anchor-future-dated",
         lambda w: w.keep(*w.note.signatures, w.stamp(datetime.now(UTC) + timedelta(days=1))),
@@ -322,6 +326,16 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_written(watched)
         watched.anchors.write_text(content)
         watched.cli.fails(2, "anchor-of-another-ledger", *asked)
     assert not place.exists() or not list(place.iterdir())
+
+
+@in_a_file
+def test_a_root_without_any_time_stamp_has_no_use_and_is_refused(watched):
+    refused, folder = watched.pack("one", *watched.trusting)
+    assert (refused.code, refused.error["code"]) == (2, "option-not-used")
+    assert "--tsa-root" in refused.error["hint"]
+    assert not list(folder.parent.iterdir())
+    watched.keep(*watched.note.signatures, watched.stamp())
+    assert watched.pack("one", *watched.trusting)[0].code == 0
 
 
 @in_a_file
@@ -427,6 +441,14 @@ def test_a_manifest_tells_of_no_stamp_that_is_not_there(watched):
         told_of_stamps(folder, **changes)
         assert [one[0] for one in failing(folder)] == ["files"], changes
         (folder / "manifest.json").write_bytes(whole)
+    told = json.loads(whole)["time_stamps"]["stamped_at"]
+    for at, why in (
+        (told.replace("2026", "2025"), "tells another time than the time stamp"),
+        (told.replace("2026", "2926"), "tells of a time stamp of the future"),
+    ):
+        told_of_stamps(folder, stamped_at=at)
+        assert failing(folder) == [("time-stamps", f"the manifest {why}", SIZE + 1)]
+        (folder / "manifest.json").write_bytes(whole)
     anchors = (folder / "anchors.txt").read_bytes()
     (folder / "anchors.txt").write_text("")
     tell(folder)
@@ -442,7 +464,7 @@ def test_a_manifest_tells_of_no_stamp_that_is_not_there(watched):
 
 @in_a_file
 def test_roots_lie_there_only_where_the_manifest_tells_of_stamps(watched):
-    _, folder = watched.pack("one", *watched.trusting)
+    _, folder = watched.pack("one", *watched.trusting[:2])
     shutil.copy(watched.root, folder / "tsa-roots.pem")
     tell(folder)
     assert [one[0] for one in failing(folder)] == ["files"]

@@ -396,10 +396,11 @@ def test_records_of_erased_months_are_told_of_as_closed(prepared_file, tmp_path)
     erased = ledger.retention.apply(Acting())
     assert erased.records > 0
     opener = Opener(ledger._desk.mapper, lambda _: None)
-    create_pack(
-        settings_of(house), house.store(), tmp_path / "pack",
-        until=None, anchored=None, opener=opener,
-    )  # fmt: skip
+    for name, until in (("pack", None), ("earlier", erased.position - 2)):
+        create_pack(
+            settings_of(house), house.store(), tmp_path / name,
+            until=until, anchored=None, opener=opener,
+        )  # fmt: skip
     ledger.close()
     closed = [one for one in records(tmp_path / "pack") if "unopened" in one]
     assert {one["unopened"] for one in closed} == {"key-destroyed"}
@@ -407,7 +408,35 @@ def test_records_of_erased_months_are_told_of_as_closed(prepared_file, tmp_path)
     report = verifier.verify(tmp_path / "pack")
     assert report.ok
     (access,) = [one for one in report.checks if one["name"] == "access"]
-    assert access["detail"].endswith(f"{len(closed)} key-destroyed")
+    word = f"; {len(closed)} closed on the word of whoever made the pack: {len(closed)} key-d"
+    assert word in access["detail"]
+    assert report.facts["closed"]["key-destroyed"] == len(closed)
+    earlier = verifier.verify(tmp_path / "earlier")
+    assert earlier.ok
+    assert earlier.facts["closed"]["key-destroyed-later"] == len(closed)
+    shown = (tmp_path / "pack" / "report.txt").read_text()
+    assert shown.count("\tclosed: key-destroyed\n") == len(closed)
+
+
+@pytest.mark.parametrize("begun", ["sqlite"], indirect=True)
+def test_no_record_of_a_true_log_can_be_closed_by_itself(audited):
+    """Nor can all be told of as lacking; without both files it is a pack that opens none."""
+    _, folder = packed(audited, "opened", "--with-access")
+    path = folder / "access.jsonl"
+    lines = records(folder)
+    for why in ("key-destroyed", "key-missing"):
+        closed = [{"position": one["position"], "unopened": why} for one in lines]
+        for told in (
+            *([*lines[:at], one, *lines[at + 1 :]] for at, one in enumerate(closed)),
+            closed,
+        ):
+            path.write_text("".join(json.dumps(one) + "\n" for one in told))
+            tell(folder)
+            assert "access" in {one[0] for one in failing(folder)}, (why, told)
+    for name in ("access.jsonl", "commitments.json"):
+        (folder / name).unlink()
+    tell(folder)
+    assert "None of its 4 access records is opened in it.\nThis pack holds." in run(folder).stdout
 
 
 def test_nothing_is_opened_whose_opening_cannot_be_recorded(prepared_file, tmp_path):

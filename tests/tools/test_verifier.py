@@ -34,6 +34,8 @@ from tests.tools.forged_pack import (
 from tools.packing import verifier
 
 SOURCE = Path(verifier.__file__)
+PACKED_S = 1_600_000_000
+"""When the packs' heads were cosigned, if nothing else is said."""
 MEMORY_BYTES_MAX = 400 * 1024**2
 _LIMITED = f"""
 import resource, runpy, sys
@@ -173,13 +175,16 @@ def test_a_topic_that_moves_the_cursor_is_spelled_out(tmp_path):
 
 
 @pytest.mark.parametrize("told", [[], {}, 1, None, "because"])
-def test_a_record_is_left_closed_for_reasons_that_are_known_only(told):
+def test_a_record_is_left_closed_for_reasons_that_are_known_only(pack, told):
     line = json.dumps({"position": 1, "unopened": told}).encode() + b"\n"
-    records = verifier.Records(io.BytesIO(line))
+    held = verifier.Held()
+    (pack / "commitments.json").write_text("[]")
+    commitments = verifier.Commitments(verifier.Pack(pack), held)
+    records = verifier.Records(io.BytesIO(line), commitments, held)
     row, _, _ = sealed_row(b"")
     records.take(row._replace(position=1))
     with pytest.raises(verifier.Damage, match="closed for no reason"):
-        records.finish()
+        records.finish(0)
 
 
 @pytest.mark.parametrize(
@@ -864,14 +869,14 @@ def test_kept_heads_and_cosignatures_say_up_to_where_the_log_is_anchored(pack, t
     kept.write_text(
         forged.note(3, "ben")
         + forged.note(5, "ann")
-        + cosigned(forged.text(5).decode(), "wren", 1_800_000_000)
+        + cosigned(forged.text(5).decode(), "wren", PACKED_S)
     )
     found = told(pack, "--anchors", kept)
     assert (found["ok"], found["anchored_to"], found["witnessed_to"]) == (True, 3, None)
     assert "1 not counted" in found["checks"][-1]["detail"]
     found = told(pack, "--anchors", kept, "--witness", verifier_key("wren"))
     assert (found["ok"], found["anchored_to"], found["witnessed_to"]) == (True, 5, 5)
-    assert "2027-01-15T08:00:00.000000Z" in found["checks"][-1]["detail"]
+    assert "2020-09-13T12:26:40.000000Z" in found["checks"][-1]["detail"]
     shutil.copy(kept, pack / "anchors.txt")
     tell(pack)
     assert told(pack)["anchored_to"] == 3
@@ -889,7 +894,7 @@ def test_a_named_witness_vouches_for_a_head_without_the_logs_own_signature(pack)
     """Nobody else does, and it does not count then; where the log's is there, it must hold."""
     forged = plain()
     text = forged.text(5).decode()
-    cosignature = cosigned(text, "wren", 1_800_000_000)
+    cosignature = cosigned(text, "wren", PACKED_S)
     own = forged.note(5, "ann").rstrip("\n")
     wren, crow = (verifier.witness(verifier_key(name)) for name in ("wren", "crow"))
 
@@ -906,14 +911,30 @@ def test_a_named_witness_vouches_for_a_head_without_the_logs_own_signature(pack)
     assert unsigned[1] == "an anchor is not signed by one who may"
 
 
-def test_a_cosignature_of_a_time_that_no_calendar_has_is_told_as_that(pack):
-    """The witness is trusted, its clock is what it is."""
-    text = plain().text(5).decode()
-    kept = plain().note(5, "ann") + cosigned(text, "wren", 2**64 - 1)
-    witnesses = [verifier.witness(verifier_key("wren"))]
-    report = verifier.verify(pack, anchors=kept.encode(), witnesses=witnesses)
-    assert report.ok
-    assert "witnessed up to size 5, a time beyond all calendars" in report.checks[-1]["detail"]
+@pytest.mark.parametrize("at", [PACKED_S + 301, 8_584_444_800, 253_402_300_800, 2**62, 2**64 - 1])
+@pytest.mark.parametrize("beyond", [False, True])
+def test_a_cosignature_of_the_future_does_not_hold(tmp_path, pack, at, beyond):
+    """The witness is trusted, its clock is not more than this machine's; as `log verify` has it."""
+    forged = plain()
+    if beyond:
+        forged.rows.append(Row(7, stream(5), 1, epoch=2))
+    size = len(forged.rows)
+    kept = forged.note(size, "ann") + cosigned(forged.text(size).decode(), "wren", at)
+    how = {"anchors": kept.encode(), "witnesses": [verifier.witness(verifier_key("wren"))]}
+    ((name, detail, position),) = failing(pack, now_us=PACKED_S * 1_000_000, **how)
+    assert (name, position) == ("anchors", size)
+    assert "a cosignature of 'wren' is dated in the future: " in detail
+    assert detail.endswith("a time beyond all calendars") == (at >= 253_402_300_800)
+    (tmp_path / "kept").write_text(kept)
+    words = (pack, "--anchors", tmp_path / "kept", "--witness", verifier_key("wren"))
+    assert run(*words).returncode == (0 if at == PACKED_S + 301 else 8)
+
+
+def test_hosts_are_never_quite_together(pack):
+    """A cosignature may lie five minutes ahead."""
+    kept = plain().note(5, "ann") + cosigned(plain().text(5).decode(), "wren", PACKED_S + 300)
+    how = {"anchors": kept.encode(), "witnesses": [verifier.witness(verifier_key("wren"))]}
+    assert failing(pack, now_us=PACKED_S * 1_000_000, **how) == []
 
 
 ANCHORS = {
@@ -929,7 +950,7 @@ ANCHORS = {
     "with a forged cosignature": (
         lambda forged: (
             forged.note(5, "ann")
-            + cosigned(forged.text(5).decode(), "wren", 1_800_000_000, key_of("eve"))
+            + cosigned(forged.text(5).decode(), "wren", PACKED_S, key_of("eve"))
         ),
         "cosignature",
     ),
@@ -973,8 +994,37 @@ def test_an_anchor_beyond_the_pack_or_of_an_unknown_kind_proves_nothing_and_harm
     longer = plain()
     longer.rows.append(Row(7, stream(5), 1, epoch=2))
     kept = tmp_path / "kept"
-    kept.write_text("timestamp\nabc\n" + longer.note(7, "ann"))
+    kept.write_text("timestamp\nabc\n" + longer.note(7, "eve"))
     found = told(pack, "--anchors", kept)
-    assert (found["ok"], found["anchored_to"]) == (True, None)
+    assert (found["ok"], found["anchored_to"], found["goes_on_to"]) == (True, None, None)
     assert found["checks"][-1]["detail"].startswith("0 of 1 ")
     assert found["checks"][-1]["detail"].endswith("1 of a kind not known here")
+
+
+def test_a_head_beyond_the_pack_by_a_key_that_is_known_shows_that_something_is_cut_off(
+    pack, tmp_path
+):
+    """The giver may have left it out with reason; the receiver is told that it is there."""
+    longer = plain()
+    longer.rows.append(Row(7, stream(5), 1, epoch=2))
+    kept, wren = tmp_path / "kept", ("--witness", verifier_key("wren"))
+    text = longer.text(7).decode()
+    for content, words in (
+        (longer.note(7, "ann"), ()),
+        (f"{text}\n{cosigned(text, 'wren', PACKED_S)}", wren),
+    ):
+        kept.write_text(content)
+        found = told(pack, "--anchors", kept, *words)
+        assert (found["ok"], found["anchored_to"], found["goes_on_to"]) == (True, None, 7)
+        people = run(pack, "--anchors", kept, *words).stdout
+        assert "\nThe log goes on behind it, to size 7 at least.\nThis pack holds.\n" in people
+    assert told(pack, "--anchors", kept)["goes_on_to"] is None
+
+
+def test_a_head_beyond_the_pack_that_a_known_key_did_not_sign_does_not_hold(pack, tmp_path):
+    longer = plain()
+    longer.rows.append(Row(7, stream(5), 1, epoch=2))
+    kept = tmp_path / "kept"
+    kept.write_text(f"{longer.note(7, 'ann').rstrip()[:-8]}AAAAAA==\n")
+    found = failing(pack, anchors=kept.read_bytes())
+    assert found == [("anchors", "an anchor is not signed by one who may", 7)]

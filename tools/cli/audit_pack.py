@@ -26,8 +26,9 @@ CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
     "pack",
     example="credledger audit pack /media/handover/november",
     asks=True,
-    answers='{"directory", "position", "root", "bytes", "digest", "accesses", "anchored_to",'
-    ' "witnessed_to", "stamped_to", "witness_keys", "unchecked", "checks": [{"name", "ok", "detail"}]}',
+    answers='{"directory", "position", "root", "bytes", "digest", "accesses", "closed",'
+    ' "anchored_to", "witnessed_to", "stamped_to", "witness_keys", "unchecked", "checks": [{"name",'
+    ' "ok", "detail"}]}',
 )
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
@@ -92,6 +93,8 @@ def pack(
                 settings, session.store, directory, until=until, anchored=anchored, opener=opener
             )
     _print(run, document)
+    if closed := sum((document["closed"] or {}).values()):
+        print_note(f"{closed} access records are closed in it: whoever receives it has your word.")
     for key in document["witness_keys"]:
         print_note(f"Who receives the pack checks the cosignatures with --witness {key}.")
     for what in document["unchecked"]:
@@ -122,7 +125,7 @@ def _print(run: Run, document: dict[str, Any]) -> None:
     if run.json:
         run.print(document)
         return
-    apart = {"checks", "unchecked", "witness_keys"}
+    apart = {"checks", "closed", "unchecked", "witness_keys"}
     run.print(document["checks"], CHECK_COLUMNS)
     run.print({name: value for name, value in document.items() if name not in apart})
     if document["accesses"] is not None:

@@ -177,8 +177,8 @@ def held_against(
     """The same heads with what each says of the log; `watch` has seen the rows that are packed.
 
     With the code that `log verify --anchors` gives it where one does not hold, and
-    `anchor-of-another-ledger`; then `witness-without-cosignature`. `may_be_older` is for an
-    archive, which others may have seen more than.
+    `anchor-of-another-ledger`; then `witness-without-cosignature`, and `option-not-used` for roots
+    without a time stamp. `may_be_older` is for an archive, which others may have seen more than.
     """
     kept = anchored.anchors.of(settled.ledger.id)
     with source.reading() as reading:
@@ -192,6 +192,7 @@ def held_against(
         if one.failed is not None:
             raise _damage(one, one.failed)
     _require_cosignatures(anchored.anchors)
+    _require_time_stamps(anchored.anchors)
     within = (one for one in judgements if one.head.size <= settled.head.size)
     return Anchored(anchored.anchors, tuple(within))
 
@@ -206,6 +207,19 @@ def _require_cosignatures(anchors: Anchors) -> None:
                 f"No anchor is cosigned by {printable(witness.name)}, who was named as a witness.",
                 hint="Check the key. Give the anchors that it cosigned, or leave the witness out.",
             )
+
+
+def _require_time_stamps(anchors: Anchors) -> None:
+    """`option-not-used` where an authority's root was named and no head has a time stamp."""
+    from ledger.anchors.time_stamp import is_stamp
+
+    lines = [line for note in anchors.notes for line in note.signatures]
+    if anchors.trusted.roots and not any(is_stamp(line) for line in lines):
+        raise InvalidInput(
+            "option-not-used",
+            "No anchor has a time stamp that could be checked under an authority's root.",
+            hint="Give the anchors that it stamped, or leave --tsa-root out.",
+        )
 
 
 def _read_on(source: LogSource, packed: int, size: int, watch: Watch) -> None:

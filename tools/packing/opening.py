@@ -33,7 +33,7 @@ from tools.packing.folder import PackFolder
 ACCESS, COMMITMENTS = "access.jsonl", "commitments.json"
 _EPOCHS = {EpochStarted.TOPIC, EpochReplaced.TOPIC}
 Told = Callable[[LogRow, dict[str, Any]], None]
-"""Told of each record that was opened."""
+"""Told of each record, with its line: as it was opened, or why it stays closed."""
 
 
 def write_opened(
@@ -57,8 +57,7 @@ def write_opened(
                 elif row.topic.startswith(ACCESS_TOPICS):
                     line = _record(mapper, row)
                     file.write((json.dumps(line, sort_keys=True, default=_bytes) + "\n").encode())
-                    if "record" in line:
-                        told(row, line["record"])
+                    told(row, line)
             progress(page[-1].position, size)
     folder.write(COMMITMENTS, document(listed))
 

@@ -98,6 +98,7 @@ def create_pack(
         "bytes": folder.length,
         "digest": digest,
         "accesses": tally.accesses if opener is not None else None,
+        "closed": found["closed"],
         "anchored_to": None if anchored is None else anchored.counted_to,
         "witnessed_to": found["witnessed_to"],
         "stamped_to": _stamped_to(anchored),
@@ -130,7 +131,7 @@ def _write_report(
                 folder,
                 opener.mapper,
                 settled.head.size,
-                lambda row, record: report.write_access(file, row, record),
+                lambda row, line: report.write_access(file, row, line),
                 show,
             )
 

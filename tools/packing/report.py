@@ -30,7 +30,8 @@ _HEADINGS = (
 _OPENED = """
 ACCESS RECORDS
 Opened with an auditor's or operator's keyring. Each is in access.jsonl with the key that opens it,
-and verify.py compares it with the log. Only metadata: no record holds a value.
+and verify.py compares it with the log. Only metadata: no record holds a value. Where one is closed,
+why is the word of whoever made this pack; verify.py says how many these are.
 """
 _HOW = """
 HOW TO CHECK
@@ -82,12 +83,24 @@ def write_headings(file: PackFile) -> None:
     file.write(("\t".join(_HEADINGS) + "\n").encode())
 
 
-def write_access(file: PackFile, row: LogRow, record: dict[str, Any]) -> None:
-    """One opened record as a line of tab-separated cells."""
+def write_access(file: PackFile, row: LogRow, line: dict[str, Any]) -> None:
+    """One record as a line of tab-separated cells; one that stays closed tells why instead."""
+    cells = _closed(row, line["unopened"]) if "unopened" in line else _opened(row, line["record"])
+    shown = (printable(str(cell)) if cell not in (None, "") else "-" for cell in cells)
+    file.write(("\t".join(shown) + "\n").encode())
+
+
+def _closed(row: LogRow, why: str) -> tuple[object, ...]:
+    nothing = (None,) * (len(_HEADINGS) - 4)
+    outcome = row.topic.removeprefix("access.")
+    return row.position, to_text(row.recorded_at), outcome, *nothing, f"closed: {why}"
+
+
+def _opened(row: LogRow, record: dict[str, Any]) -> tuple[object, ...]:
     event = record["e"]
     _, slot, _, account, opens = record["b"]
     fields = event.get("fields")
-    cells = (
+    return (
         row.position,
         to_text(row.recorded_at),
         row.topic.removeprefix("access."),
@@ -99,5 +112,3 @@ def write_access(file: PackFile, row: LogRow, record: dict[str, Any]) -> None:
         f"{opens}:{slot}/{account}",
         record.get("r"),
     )
-    shown = (printable(str(cell)) if cell not in (None, "") else "-" for cell in cells)
-    file.write(("\t".join(shown) + "\n").encode())

@@ -15,13 +15,17 @@ A pack is taken for hostile: files are opened only where they are plain ones und
 known, are read in pieces, and every length is looked at before it is used. A document that is taken
 as a whole is looked at first: how long it is, and how many values or lines it can hold at most. So
 memory stays below 400 MiB, and grows beyond that with the number of streams only (some 200 bytes
-each).
+each, and 300 more where its records are opened).
 
 Exit codes: 0 all holds, 2 wrong usage or nothing to read, 8 something does not hold. What a pack
 cannot show: that the log did not go on after it, or that it is the ledger one thinks of. For the
 second give the id that was written down when the ledger was made; for the first anchors, which are
 heads that somebody else kept. Time stamps of an authority under anchors are not checked: that takes
-a program that judges certificates, as OpenSSL does, and they are laid out for it on request.
+a program that judges certificates, as OpenSSL does, and they are laid out for it on request. Why an
+access record is left closed is told by whoever made the pack; what is in clear refutes most of what
+could be made up there, and how many are left closed is said beside the verdict.
+
+Whatever tells a time that has not come is held against the clock of the machine that this runs on.
 """
 
 from __future__ import annotations
@@ -50,6 +54,7 @@ import os
 import re
 import stat
 import struct
+import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -97,9 +102,17 @@ _BACK = struct.Struct(">IIq")
 _HEAD = struct.Struct(">Q32s32s64s")
 _COMMITMENTS = 120
 _PERIOD_DAY_US = 86_400_000_000
+_KEPT_DAYS_MIN = 31
+"""So long access records are kept at least, whatever the policy."""
+_ALWAYS_HELD = 2
+"""Every keyring holds the first so many epochs, the second one unless its keys were replaced."""
+_AHEAD_MAX_US = 300_000_000
+"""How far a time may lie ahead of this clock: hosts are never quite together."""
 _NOTE_ED25519, _NOTE_COSIGNATURE, _NOTE_OTHER = b"\x01", b"\x04", b"\xff"
 _TIME_STAMP = b"credledger/v1/rfc3161"
 _MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z"
+_STAMPED = re.compile(rb"\x18[\x0f-\x1f](\d{14})(?:\.\d{1,9})?Z")
+"""A time within a time stamp, as DER has it."""
 _DASH = "\u2014 "
 
 
@@ -616,8 +629,8 @@ class Walk:
                 if head is None:
                     raise Damage("a row lies beyond the last head", row.position)
                 self._row(row)
-                if records is not None and row.topic.startswith("access."):
-                    records.take(row)
+                if records is not None:
+                    records.see(row)
                 if head.size == self.tree.size:
                     self._head(head)
                     head = next(waiting, None)
@@ -687,14 +700,179 @@ def claimed_roots(pack: Pack, sizes: set[int]) -> dict[int, bytes]:
 # Opened access records
 
 
+class Held:
+    """The epochs whose keys whoever made the pack had, and those whose keys he says he lacked.
+
+    Nobody lacks any but the newest: a keyring comes to hold one epoch after the other, begins with
+    the first two, and loses none of their `state` keys.
+    """
+
+    def __init__(self) -> None:
+        self._newest = 0
+        self._lacked: int | None = None
+        self._always = _ALWAYS_HELD
+
+    def see(self, row: Row) -> None:
+        """Keys of the second epoch that were replaced may be held by nobody who packs."""
+        if row.topic == "epoch.replaced" and row.epoch < self._always:
+            self._always = row.epoch
+
+    def holds(self, epoch: int) -> None:
+        """Something was opened with this epoch's keys, or they are told of as destroyed."""
+        if self._lacked is not None and epoch >= self._lacked:
+            raise Damage("keys are said to be lacking, and those of that epoch or a later one not")
+        self._newest = max(self._newest, epoch)
+
+    def lacks(self, epoch: int) -> None:
+        """Something stays closed because this epoch's keys were lacking."""
+        if epoch <= self._always:
+            raise Damage("keys are said to be lacking that every keyring of the ledger holds")
+        if epoch <= self._newest:
+            raise Damage("keys are said to be lacking that something else was opened with")
+        self._lacked = epoch if self._lacked is None else min(self._lacked, epoch)
+
+
+class Erasures:
+    """Records that are told of as closed for good, and the erasures that can have closed them.
+
+    An erasure takes the keys of whole months, of all epochs, the oldest first; the month must have
+    ended 31 days ago. How far one reached is sealed, so what it can have closed is no proof.
+    """
+
+    def __init__(self) -> None:
+        self.closed: dict[int, int] = {}
+        """How many records of each month."""
+        self._months = Months()
+        self._reach = 0
+        """Months before this one can have been erased by what the log tells."""
+        self._before: Row | None = None
+
+    def see(self, row: Row) -> None:
+        """Whether this row tells of an erasure: only behind one that names keys does it."""
+        before, self._before = self._before, row
+        if row.topic != "history.erased" or before is None:
+            return
+        if (before.topic, before.stream) == ("keys.destroying", row.stream):
+            self._reach = self._erasable_at(row.recorded_at)
+
+    def close(self, row: Row, opened: Row | None) -> None:
+        """This record is told of as erased; the last that was opened before it, if any."""
+        if opened is not None:
+            raise Damage("a record is said to be erased, and one before it is not")
+        self.closed[row.period] = self.closed.get(row.period, 0) + 1
+
+    def open(self, row: Row) -> None:
+        """This record is opened."""
+        if row.period in self.closed:
+            raise Damage("a record is opened, and one of its month is said to be erased")
+
+    def judge(self, now_us: int) -> None:
+        """`Damage` where a month is too young to have been erased by anybody until now."""
+        if any(month >= max(self._reach, self._erasable_at(now_us)) for month in self.closed):
+            raise Damage("a record is said to be erased that is too young for it")
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """How many an erasure in the log can have closed, and how many none in it can have."""
+        within = sum(many for month, many in self.closed.items() if month < self._reach)
+        return within, sum(self.closed.values()) - within
+
+    def _erasable_at(self, moment_us: int) -> int:
+        return self._months.of(moment_us - _KEPT_DAYS_MIN * _PERIOD_DAY_US)
+
+
+class Commitments:
+    """What `commitments.json` tells of each start of an epoch; a pack does not prove the hashes."""
+
+    def __init__(self, pack: Pack, held: Held) -> None:
+        self.epochs: set[int] = set()
+        self.damage: Damage | None = None
+        self._held = held
+        self._told: dict[int, list[dict[str, Any]]] = {}
+        self._newest: dict[int, dict[str, Any]] = {}
+        try:
+            for entry in _commitments_of(pack):
+                self._told.setdefault(entry["position"], []).append(entry)
+                self.epochs.add(entry["epoch"])
+        except Damage as damage:
+            self.damage = damage
+
+    def see(self, row: Row) -> None:
+        """What is told of a row that commits to keys must be told of these epochs, and fit."""
+        if self.damage is None and row.topic in ("epoch.started", "epoch.replaced"):
+            try:
+                self._see(row, self._told.pop(row.position, []))
+            except Damage as damage:
+                self.damage = Damage(damage.detail, row.position)
+
+    def finish(self) -> None:
+        """`Damage` where something did not fit, or is told of a row that commits to nothing."""
+        if self.damage is None and self._told:
+            detail = "commitments.json tells of an epoch where the log starts none"
+            self.damage = Damage(detail, min(self._told))
+        if self.damage is not None:
+            raise self.damage
+
+    def _see(self, row: Row, told: Sequence[dict[str, Any]]) -> None:
+        if not told:
+            self._held.lacks(row.epoch)
+            return
+        self._held.holds(row.epoch)
+        following = 1 if row.position == 1 else row.epoch + 1
+        starts = row.topic == "epoch.started"
+        wanted = [following, following + 1] if starts else [following]
+        if [entry["epoch"] for entry in told] != wanted:
+            raise Damage("commitments.json tells of other epochs than the log's row does")
+        if starts and row.position > 1 and not _same(told[0], self._newest.get(following)):
+            raise Damage("commitments.json tells two things of one epoch's keys")
+        self._newest = {entry["epoch"]: entry for entry in told}
+
+
+def _commitments_of(pack: Pack) -> list[dict[str, Any]]:
+    name = "commitments.json"
+    listed = pack.document(name)
+    if not isinstance(listed, list):
+        raise Damage("commitments.json has another form than the page tells")
+    for entry in listed:
+        _shaped(entry, name, {"access", "epoch", "position", "secret", "state"})
+        _number(entry["epoch"], 1, name)
+        _number(entry["position"], 1, name)
+        if not isinstance(entry["access"], list) or len(entry["access"]) != _COMMITMENTS:
+            raise Damage("commitments.json has another form than the page tells")
+        for value in (entry["state"], entry["secret"], *entry["access"]):
+            _hex(value, 32, name)
+    return listed
+
+
+def _same(one: dict[str, Any], other: dict[str, Any] | None) -> bool:
+    """Whether two entries commit to the same keys; nothing contradicts where there is no other."""
+    return other is None or all(one[key] == other[key] for key in ("access", "secret", "state"))
+
+
 class Records:
     """The access records of a pack, opened one by one as the rows pass."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, commitments: Commitments, held: Held) -> None:
         self.opened = 0
-        self.unopened: dict[str, int] = {}
+        self.lacking = 0
+        """How many are closed because keys were lacking."""
+        self.erasures = Erasures()
+        self.commitments = commitments
         self.damage: Damage | None = None
         self._file = file
+        self._held = held
+        self._last: Row | None = None
+        """The newest that was opened."""
+        self._keys: dict[bytes, tuple[int, int, bytes]] = {}
+        """Of each stream: epoch, month, and the key that opened its last record."""
+
+    def see(self, row: Row) -> None:
+        """The next row of the log: if it is an access record, the next line must be of it."""
+        self._held.see(row)
+        self.erasures.see(row)
+        self.commitments.see(row)
+        if row.topic.startswith("access."):
+            self.take(row)
 
     def take(self, row: Row) -> None:
         """The next line must be of this row; the first that is not ends the check."""
@@ -704,12 +882,36 @@ class Records:
             except Damage as damage:
                 self.damage = Damage(damage.detail, row.position)
 
-    def finish(self) -> None:
+    def finish(self, now_us: int) -> None:
         """`Damage` if a record did not hold, or if one is left over."""
         if self.damage is None and self._file.read(1):
             self.damage = Damage("access.jsonl tells of more records than the log has")
         if self.damage is not None:
             raise self.damage
+        self.erasures.judge(now_us)
+
+    @property
+    def closed(self) -> dict[str, int]:
+        """How many are closed, by why."""
+        within, later = self.erasures.counted
+        return {
+            "key-destroyed": within,
+            "key-destroyed-later": later,
+            "key-missing": self.lacking,
+        }
+
+    def told(self) -> str:
+        """What came of it, in words."""
+        within, later = self.erasures.counted
+        why = (
+            (within, "key-destroyed, which an erasure in the log allows"),
+            (later, "key-destroyed after the end of this log"),
+            (self.lacking, "key-missing"),
+        )
+        said = ", ".join(f"{many} {what}" for many, what in why if many)
+        many = within + later + self.lacking
+        closed = f"; {many} closed on the word of whoever made the pack: {said}" if many else ""
+        return f"{self.opened} records opened from the log's own rows{closed}"
 
     def _take(self, row: Row) -> None:
         line = self._file.readline(_LINE_BYTES_MAX + 1)
@@ -719,15 +921,35 @@ class Records:
         if not isinstance(told, dict) or told.get("position") != row.position:
             raise Damage("access.jsonl tells of another record than the log's next")
         if set(told) == {"position", "unopened"}:
-            if told["unopened"] not in ("key-destroyed", "key-missing"):
-                raise Damage("a record is left closed for no reason that is known")
-            self.unopened[told["unopened"]] = self.unopened.get(told["unopened"], 0) + 1
+            self._close(row, told["unopened"])
             return
         _shaped(told, "access.jsonl", {"key", "position", "record", "sealed"})
-        plain = unsealed(row, _hex(told["key"], 32, "access.jsonl"), _base64(told["sealed"]))
+        key = _hex(told["key"], 32, "access.jsonl")
+        plain = unsealed(row, key, _base64(told["sealed"]))
         if canonical(unpacked(plain)) != canonical(told["record"]):
             raise Damage("what is told of a record is not what is sealed in the log")
+        self._open(row, key)
+
+    def _open(self, row: Row, key: bytes) -> None:
+        self._held.holds(row.epoch)
+        self.erasures.open(row)
+        ours = (row.epoch, row.period, key)
+        before = self._keys.get(row.stream)
+        if before is not None and before[:2] == ours[:2] and before != ours:
+            raise Damage("records of one stream and month are opened with two keys")
+        self._keys[row.stream] = ours
+        self._last = row
         self.opened += 1
+
+    def _close(self, row: Row, why: Any) -> None:
+        if why == "key-missing":
+            self._held.lacks(row.epoch)
+            self.lacking += 1
+        elif why == "key-destroyed":
+            self._held.holds(row.epoch)
+            self.erasures.close(row, self._last)
+        else:
+            raise Damage("a record is left closed for no reason that is known")
 
 
 def unsealed(row: Row, key: bytes, sealed: bytes) -> bytes:
@@ -832,25 +1054,6 @@ def _base64(value: Any) -> bytes:
     return content
 
 
-def check_commitments(pack: Pack, epochs: int) -> int:
-    """How many epochs' commitments are told; only their form can be checked from a pack."""
-    name = "commitments.json"
-    listed = pack.document(name)
-    if not isinstance(listed, list):
-        raise Damage("commitments.json has another form than the page tells")
-    for entry in listed:
-        _shaped(entry, name, {"access", "epoch", "position", "secret", "state"})
-        _number(entry["epoch"], 1, name)
-        _number(entry["position"], 1, name)
-        if not isinstance(entry["access"], list) or len(entry["access"]) != _COMMITMENTS:
-            raise Damage("commitments.json has another form than the page tells")
-        for value in (entry["state"], entry["secret"], *entry["access"]):
-            _hex(value, 32, name)
-        if entry["epoch"] > epochs + 1:
-            raise Damage("commitments.json tells of an epoch that the log does not know")
-    return len({entry["epoch"] for entry in listed})
-
-
 # Anchors: heads that somebody kept
 
 
@@ -861,6 +1064,11 @@ class Stamp(NamedTuple):
     authority: str
     text: bytes
     response: bytes
+
+    def tells(self, moment: str) -> bool:
+        """Whether this time stands in it, to the second; that it is *the* time is not looked at."""
+        wanted = re.sub(r"\D", "", moment[:19]).encode()
+        return any(found[1] == wanted for found in _STAMPED.finditer(self.response))
 
 
 @dataclass(frozen=True, slots=True)
@@ -928,14 +1136,21 @@ class Witness:
         """Four bytes that its signature lines begin with."""
         return note_hash(self.name, _NOTE_COSIGNATURE, self.key)
 
-    def cosigned_at(self, anchor: Anchor) -> int | None:
-        """When it cosigned, in seconds since 1970; None if it did not."""
+    def cosigned_at(self, anchor: Anchor, now_us: int) -> int | None:
+        """When it cosigned, in seconds since 1970; None if it did not.
+
+        `Damage` where that does not hold, or has not come yet.
+        """
         for name, content in anchor.lines:
             if name == self.name and content[:4] == self.key_hash:
                 at = int.from_bytes(content[4:12], "big")
                 text = f"cosignature/v1\ntime {at}\n{anchor.text}".encode()
                 if len(content) != 76 or not is_signed(self.key, content[12:], text):
                     raise Damage(f"a cosignature of {self.name!a} does not hold", anchor.size)
+                if at * 1_000_000 > now_us + _AHEAD_MAX_US:
+                    moment = as_time(at * 1_000_000)
+                    detail = f"a cosignature of {self.name!a} is dated in the future: {moment}"
+                    raise Damage(detail, anchor.size)
                 return at
         return None
 
@@ -971,6 +1186,8 @@ class Anchors:
         """The size of the newest head that a named witness cosigned, and when."""
         self.stamps: list[Stamp] = []
         """Under heads that agree."""
+        self.goes_on_to: int | None = None
+        """The size of the largest head beyond the pack that is signed by its keys or a witness."""
 
     @property
     def sizes(self) -> set[int]:
@@ -982,19 +1199,23 @@ class Anchors:
         """How many pieces are no notes of a log, to be said behind something else."""
         return f"; {self._others} of a kind not known here" if self._others else ""
 
-    def check(self, signers: Signers, roots: dict[int, bytes], size: int) -> str:
+    def check(self, signers: Signers, roots: dict[int, bytes], size: int, now_us: int) -> str:
         """What they show; `Damage` where one is not of this log."""
         beyond = uncounted = 0
         for note in self._notes:
             if note.text.partition("\n")[0] != origin(signers.ledger):
                 raise Damage("an anchor is of another ledger", note.size)
+            signed_at = (one.cosigned_at(note, now_us) for one in self._witnesses)
+            cosigned = [at for at in signed_at if at is not None]
             if note.size > size:
                 beyond += 1
+                self._see_beyond(note, signers, cosigned=bool(cosigned))
                 continue
             if note.text.encode() != signers.text(note.size, roots[note.size]):
                 raise Damage("an anchor is of another log than this one", note.size)
-            cosigned = [at for one in self._witnesses if (at := one.cosigned_at(note)) is not None]
-            self._check_signed(note, signers, cosigned=bool(cosigned))
+            claimed, holds = self._signed(note, signers)
+            if not holds and (claimed or not (cosigned or self._is_others(note))):
+                raise Damage("an anchor is not signed by one who may", note.size)
             if cosigned or note.is_plain:
                 self.newest = max(self.newest or 0, note.size)
             else:
@@ -1002,6 +1223,9 @@ class Anchors:
             for at in cosigned:
                 self.cosigned = max(self.cosigned or (0, 0), (note.size, at))
             self.stamps += note.time_stamps()
+        return self._told(beyond, uncounted)
+
+    def _told(self, beyond: int, uncounted: int) -> str:
         agreeing = len(self._notes) - beyond
         detail = f"{agreeing} of {len(self._notes)} lie within the pack and agree"
         if self.newest is not None:
@@ -1011,10 +1235,23 @@ class Anchors:
         if self.cosigned is not None:
             moment = as_time(self.cosigned[1] * 1_000_000)
             detail += f"; witnessed up to size {self.cosigned[0]}, {moment}"
+        if self.goes_on_to is not None:
+            detail += f"; the log goes on behind this pack, to size {self.goes_on_to} at least"
         return detail + self.others
 
-    def _check_signed(self, note: Anchor, signers: Signers, *, cosigned: bool) -> None:
-        """`Damage` where it says that the log signed it and no key did that may.
+    def _see_beyond(self, note: Anchor, signers: Signers, *, cosigned: bool) -> None:
+        """It shows that there is more of the log where a key that is known here has signed it.
+
+        By a key that came later it may be as well; that one is not in the pack.
+        """
+        claimed, holds = self._signed(note, signers)
+        if claimed and not holds:
+            raise Damage("an anchor is not signed by one who may", note.size)
+        if holds or cosigned:
+            self.goes_on_to = max(self.goes_on_to or 0, note.size)
+
+    def _signed(self, note: Anchor, signers: Signers) -> tuple[bool, bool]:
+        """Whether it says that a key of the log signed it, and whether one did that may.
 
         Where it says nothing of the kind, others stand for it; who named none of them has not
         checked it, and it does not count.
@@ -1026,20 +1263,28 @@ class Anchors:
                 if of == name and content[:4] == told:
                     claimed = True
                     if span.may_sign(note.size) and is_signed(key, content[4:], note.text.encode()):
-                        return
-        if claimed or not (cosigned or all(of != name for of, _ in note.lines)):
-            raise Damage("an anchor is not signed by one who may", note.size)
+                        return True, True
+        return claimed, False
+
+    def _is_others(self, note: Anchor) -> bool:
+        return all(not note.text.startswith(f"{of}\n") for of, _ in note.lines)
 
 
-def check_time_stamps(pack: Pack, stamps: Sequence[Stamp]) -> str:
+def check_time_stamps(pack: Pack, stamps: Sequence[Stamp], now_us: int) -> str:
     """That those are there which the manifest tells of; whether they hold is not looked at."""
     told = pack.manifest.get("time_stamps")
     detail = f"{len(stamps)}, which this program does not check; --time-stamps lays them out"
     if told is None:
         return detail
-    there = {(one.size, one.authority) for one in stamps}
-    if told["checked"] > len(stamps) or (told["size"], told["authority"]) not in there:
+    there = [
+        one for one in stamps if (one.size, one.authority) == (told["size"], told["authority"])
+    ]
+    if told["checked"] > len(stamps) or not there:
         raise Damage("the manifest tells of a time stamp that is not there", told["size"])
+    if told["stamped_at"] > as_time(now_us + _AHEAD_MAX_US):
+        raise Damage("the manifest tells of a time stamp of the future", told["size"])
+    if not any(one.tells(told["stamped_at"]) for one in there):
+        raise Damage("the manifest tells another time than the time stamp", told["size"])
     by = f"{told['authority']!a} at {told['stamped_at']}"
     return f"{detail}; the giver's word: of size {told['size']} by {by}"
 
@@ -1080,9 +1325,14 @@ def verify(
     pinned: bytes | None = None,
     anchors: bytes = b"",
     witnesses: Sequence[Witness] = (),
+    now_us: int | None = None,
 ) -> Report:
-    """Check a pack; whatever does not hold is in the report, never raised."""
+    """Check a pack; whatever does not hold is in the report, never raised.
+
+    `now_us` is this machine's clock unless told, in microseconds.
+    """
     report = Report()
+    now_us = time.time_ns() // 1000 if now_us is None else now_us
     try:
         pack = Pack(folder)
         signers = signers_of(pack)
@@ -1101,12 +1351,13 @@ def verify(
         report.fails("anchors", damage)
         notes = Anchors(b"", witnesses)
     walk = Walk(signers, notes.sizes)
-    _check_log(report, pack, signers, walk)
+    records = _check_log(report, pack, signers, walk, now_us)
     if walk.newest is not None and report.ok:
-        _check_anchors(report, signers, walk, notes)
+        _check_anchors(report, signers, walk, notes, now_us)
         if report.ok and (notes.stamps or "time_stamps" in pack.manifest):
-            _check_stamps(report, pack, notes.stamps)
-    report.facts |= _facts(pack, signers, walk, notes, pinned)
+            _check_stamps(report, pack, notes.stamps, now_us)
+    report.facts |= _facts(pack, signers, walk, notes, records)
+    report.facts["pinned"] = pinned is not None
     return report
 
 
@@ -1121,25 +1372,30 @@ def _check_id(report: Report, pack: Pack, signers: Signers, pinned: bytes | None
         report.fails("ledger-id", Damage("is not the pinned one"))
 
 
-def _check_log(report: Report, pack: Pack, signers: Signers, walk: Walk) -> None:
+def _check_log(
+    report: Report, pack: Pack, signers: Signers, walk: Walk, now_us: int
+) -> Records | None:
+    """The records that the pack opens, if it does and they could be read."""
     try:
         signers.check(claimed_roots(pack, signers.resting))
         report.holds("signers", f"{len(signers.spans)}, each introduced by an operator")
     except Damage as damage:
         report.fails("signers", damage)
-        return
+        return None
     if ACCESS[0] not in pack.files:
         _check_rows(report, pack, signers, walk, None)
-        return
+        return None
     try:
         file = pack.open(ACCESS[0])
     except Damage as damage:
         report.fails("access", damage)
-        return
+        return None
+    held = Held()
     with file:
-        records = Records(file)
+        records = Records(file, Commitments(pack, held), held)
         if _check_rows(report, pack, signers, walk, records):
-            _check_records(report, pack, records, walk)
+            _check_records(report, records, max(now_us + _AHEAD_MAX_US, walk.last_at))
+    return records
 
 
 def _check_rows(
@@ -1164,34 +1420,36 @@ def _check_end(pack: Pack, signers: Signers, walk: Walk) -> None:
         raise Damage("checkpoint.txt is not the last head", head.size)
 
 
-def _check_records(report: Report, pack: Pack, records: Records, walk: Walk) -> None:
+def _check_records(report: Report, records: Records, now_us: int) -> None:
     try:
-        records.finish()
-        closed = "".join(f", {many} {why}" for why, many in sorted(records.unopened.items()))
-        report.holds("access", f"{records.opened} records opened from the log's own rows{closed}")
+        records.finish(now_us)
+        report.holds("access", records.told())
     except Damage as damage:
         report.fails("access", damage)
     try:
-        epochs = check_commitments(pack, walk.epoch)
+        records.commitments.finish()
+        epochs = len(records.commitments.epochs)
         report.holds("commitments", f"told for {epochs} epochs; a pack does not prove them")
     except Damage as damage:
         report.fails("commitments", damage)
 
 
-def _check_anchors(report: Report, signers: Signers, walk: Walk, notes: Anchors) -> None:
+def _check_anchors(
+    report: Report, signers: Signers, walk: Walk, notes: Anchors, now_us: int
+) -> None:
     if not notes.sizes:
         none = "none: that the log did not go on is not shown"
         report.holds("anchors", none + notes.others)
         return
     try:
-        report.holds("anchors", notes.check(signers, walk.roots, walk.tree.size))
+        report.holds("anchors", notes.check(signers, walk.roots, walk.tree.size, now_us))
     except Damage as damage:
         report.fails("anchors", damage)
 
 
-def _check_stamps(report: Report, pack: Pack, stamps: Sequence[Stamp]) -> None:
+def _check_stamps(report: Report, pack: Pack, stamps: Sequence[Stamp], now_us: int) -> None:
     try:
-        report.holds("time-stamps", check_time_stamps(pack, stamps))
+        report.holds("time-stamps", check_time_stamps(pack, stamps, now_us))
         report.stamps = stamps
     except Damage as damage:
         report.fails("time-stamps", damage)
@@ -1204,17 +1462,17 @@ def _note(signers: Signers, head: Head) -> str:
 
 
 def _facts(
-    pack: Pack, signers: Signers, walk: Walk, notes: Anchors, pinned: bytes | None
+    pack: Pack, signers: Signers, walk: Walk, notes: Anchors, records: Records | None
 ) -> dict[str, Any]:
     """What is told besides the checks; of the part that was walked over without damage."""
     return {
         "digest": pack.digest,
         "ledger_id": signers.ledger.hex(),
-        "pinned": pinned is not None,
         "size": walk.tree.size,
         "root": walk.tree.root().hex(),
         "anchored_to": notes.newest,
         "witnessed_to": None if notes.cosigned is None else notes.cosigned[0],
+        "goes_on_to": notes.goes_on_to,
         "first_at": as_time(walk.first_at) if walk.first_at else None,
         "last_at": as_time(walk.last_at) if walk.last_at else None,
         "epochs": walk.epoch,
@@ -1231,6 +1489,8 @@ def _facts(
             for key, span in signers.spans.items()
         ],
         "with_access": ACCESS[0] in pack.files,
+        "opened": None if records is None else records.opened,
+        "closed": None if records is None else records.closed,
         "time_stamps": len(notes.stamps),
     }
 
@@ -1277,8 +1537,21 @@ def printed(report: Report) -> str:
             "ROOT.pem is the root that the authority itself publishes:",
         ]
         lines += [_asking(one) for one in facts["laid_out"]]
-    lines += ["", "This pack holds." if report.ok else "THIS PACK DOES NOT HOLD."]
+    lines += ["", *(_limits(facts) if report.ok else ())]
+    lines += ["This pack holds." if report.ok else "THIS PACK DOES NOT HOLD."]
     return "\n".join(_spelled(line) for line in lines)
+
+
+def _limits(facts: dict[str, Any]) -> Iterator[str]:
+    """What nobody should take the verdict to say."""
+    attempts = sum(many for topic, many in facts["topics"].items() if topic.startswith("access."))
+    closed = sum((facts["closed"] or {}).values())
+    if attempts and not facts["with_access"]:
+        yield f"None of its {attempts} access records is opened in it."
+    if closed:
+        yield f"Of its {attempts} access records {closed} are closed, and why is the giver's word."
+    if facts["goes_on_to"] is not None:
+        yield f"The log goes on behind it, to size {facts['goes_on_to']} at least."
 
 
 def _asking(laid: dict[str, Any]) -> str:

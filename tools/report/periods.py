@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import MAXYEAR, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
+from ledger.moments import local_time
 from projections.report_access import QUARTER_US
 
 Day = datetime
@@ -106,7 +107,7 @@ def columns(
     last = _local(max(counted) if until is None else until // QUARTER_US, zone)
     unit = next((unit for longest, unit in _LONGEST if last - first <= longest), DECADE)
     begins = [unit.begins(first)]
-    while (following := unit.follows(begins[-1])) <= last:
+    while (following := _following(unit, begins[-1])) <= last:
         begins.append(following)
     place = {begin: number for number, begin in enumerate(begins)}
     rows = {name: [0] * len(begins) for name in quarters}
@@ -117,6 +118,13 @@ def columns(
     return Columns(unit.name, labels, titles, rows)
 
 
+def _following(unit: Unit, begin: Day) -> Day:
+    """The next column's beginning; none lies behind the calendar's end."""
+    try:
+        return unit.follows(begin)
+    except OverflowError:
+        return Day.max
+
+
 def _local(quarter: int, zone: tzinfo | None) -> Day:
-    moment = datetime.fromtimestamp(quarter * (QUARTER_US // 1_000_000), tz=zone)
-    return moment.replace(tzinfo=None, fold=0)
+    return local_time(quarter * QUARTER_US, zone).replace(tzinfo=None, fold=0)
