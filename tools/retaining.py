@@ -37,9 +37,10 @@ def retention_document(session: Session) -> dict[str, Any]:
 
 
 def standing_copies(session: Session) -> dict[str, Any]:
-    """Recorded key backups from before the newest erasure, and whether it is final: without any.
+    """What opens erased records still, as far as is known here, and whether an erasure is final.
 
-    Each holds keys that the erasure destroyed, until somebody attests its end.
+    Recorded key backups from before the newest erasure hold keys that it destroyed, until somebody
+    attests their end. So do files beside this host's keyring, until they are removed.
     """
     erasures = session.ledger.retention.state().erasures
     backups = [
@@ -47,7 +48,14 @@ def standing_copies(session: Session) -> dict[str, Any]:
         for backup in session.ledger.key_backups.history().standing()
         if erasures and backup.position < erasures[-1].position
     ]
-    return {"key_backups": backups, "final": bool(erasures) and not backups}
+    kept = [
+        str(file.path) for file in session.ledger.key_backups.kept_files() if file.opens_accesses
+    ]
+    return {
+        "key_backups": backups,
+        "kept_files": kept,
+        "final": bool(erasures) and not backups and not kept,
+    }
 
 
 def hold_document(hold: Hold) -> dict[str, Any]:

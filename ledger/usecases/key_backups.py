@@ -47,6 +47,7 @@ from ledger.errors import (
 from ledger.log.transaction import Transaction
 from ledger.log.writer import Writer
 from ledger.sealing.epochs import EpochKeys
+from ledger.sealing.kept_files import KeptFile, kept_files_with
 from ledger.sealing.key_backup_file import (
     checked_path,
     refuse_beside_database,
@@ -145,6 +146,11 @@ class KeyBackups:
     def history(self) -> KeyBackupHistory:
         """All that were recorded."""
         return self._writer.look(lambda view: key_backup_history(self._desk, view))
+
+    def kept_files(self) -> tuple[KeptFile, ...]:
+        """Files beside this host's keyring that hold keys which the log calls destroyed."""
+        gone = self._writer.look(self._desk.key_history).destroying
+        return kept_files_with(self._keyring, self._held.unlocked, gone) if gone else ()
 
     def create(
         self, acting: Acting, destination: Path, forbidden: Sequence[Path]

@@ -70,7 +70,7 @@ def set_(run: Run, days: int | None, keep: bool) -> None:
     example="credledger key retention show --json",
     answers='{"access_older_than_days", "set_at", "set_by", "holds": [], "erased_until",'
     ' "erasures": [{"position", "until", "recorded_at", "by"}],'
-    ' "key_backups": [{"position", "path"}], "final"}',
+    ' "key_backups": [{"position", "path"}], "kept_files": [], "final"}',
 )
 def show(run: Run) -> None:
     """Show the policy, the holds and what was erased."""
@@ -86,7 +86,7 @@ def show(run: Run) -> None:
     "apply",
     example="credledger key retention apply --yes",
     answers='{"dry_run", "access_older_than_days", "holds": [], "months": [], "keys", "records",'
-    ' "until", "position", "key_backups": [{"position", "path"}], "final"}',
+    ' "until", "position", "key_backups": [{"position", "path"}], "kept_files": [], "final"}',
     appends=True,
     destroys=True,
 )
@@ -116,6 +116,11 @@ def apply(run: Run, dry_run: bool) -> None:
             print_note(
                 f"The key backup at {backup['path']} (position {backup['position']}) opens them"
                 " too: destroy it, then attest it with `credledger key backup attest-replaced`."
+            )
+        for path in document["kept_files"]:
+            print_note(
+                f"The file {path}, kept beside the keyring, opens them too: destroy it with"
+                f" `rm {path}`."
             )
     elif outcome.holds:
         print_note("A hold is set, so nothing is erased until it is released.")

@@ -26,6 +26,7 @@ def recovery_findings(session: Session) -> Iterator[Finding]:
     yield from _lost_values(session)
     yield from _database_backup_findings(session)
     yield from _key_backup_findings(session)
+    yield from _kept_files(session)
     yield from _unfinished(session)
     yield from host_findings(session)
     yield from _budget(session)
@@ -131,6 +132,18 @@ def _key_backup_findings(session: Session) -> Iterator[Finding]:
                 "Make one elsewhere, destroy this one, then `credledger key backup"
                 f" attest-replaced {backup.position}`.",
             )
+
+
+def _kept_files(session: Session) -> Iterator[Finding]:
+    """What a restore of the keyring, or a kill, left beside it, where destroyed keys go on."""
+    for file in session.ledger.key_backups.kept_files():
+        yield Finding(
+            "kept-keyring-opens-destroyed",
+            WARNING,
+            f"The file {file.path} beside the keyring holds keys that were destroyed, or cannot be"
+            " shown not to: what they open is not gone.",
+            f"rm {file.path}",
+        )
 
 
 def _unfinished(session: Session) -> Iterator[Finding]:
