@@ -10,6 +10,7 @@ import shutil
 import pytest
 from msgspec import structs
 
+from ledger import places
 from ledger.aggregates.keys import SlotAdded
 from ledger.errors import Conflict, InvalidInput, KeyUnavailable, NotFound, Refused, Unavailable
 from ledger.log.verification import verify_log
@@ -202,10 +203,10 @@ def test_a_folder_is_the_same_by_whatever_mount_it_is_reached(house, monkeypatch
     root = house.keyring_path.parent.parent
     (root / "database").mkdir()
     (root / "mounted").mkdir()
-    identity = key_backup_file._identity
+    identity = places.identity
     monkeypatch.setattr(
-        key_backup_file,
-        "_identity",
+        places,
+        "identity",
         lambda folder: identity(root / "database" if folder.name == "mounted" else folder),
     )
     ledger = house.open()

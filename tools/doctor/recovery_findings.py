@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.archive.folder import holds_archive
+from ledger.archive.nearness import lies_with_database
+from ledger.sealing.key_backup_file import lies_with_keyring
 from tools.doctor.findings import ERROR, WARNING, Finding
 from tools.doctor.hosts import host_findings
 from tools.exits import EXIT_CODES
@@ -123,12 +124,21 @@ def _key_backup_findings(session: Session) -> Iterator[Finding]:
         )
     folders = database_folders(session)
     for backup in history.standing():
-        around = Path(backup.path).parents
-        if any(folder in around for folder in folders) or any(map(holds_archive, around)):
+        place = Path(backup.path)
+        if lies_with_database(place, folders):
             yield Finding(
                 "key-backup-with-database",
                 WARNING,
                 f"The key backup {backup.path} lies with the database or a backup of it.",
+                "Make one elsewhere, destroy this one, then `credledger key backup"
+                f" attest-replaced {backup.position}`.",
+            )
+        if lies_with_keyring(place, session.settings.keyring):
+            yield Finding(
+                "key-backup-with-keyring",
+                WARNING,
+                f"The key backup {backup.path} lies in the keyring's folder: what takes that folder"
+                " takes both.",
                 "Make one elsewhere, destroy this one, then `credledger key backup"
                 f" attest-replaced {backup.position}`.",
             )
