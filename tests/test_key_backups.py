@@ -283,6 +283,31 @@ def test_slots_can_be_added_after_an_older_backup_was_put_back(house):
     assert [slot.id for slot in read_keyring(house.keyring_path).slots] == [1, 3]
 
 
+def test_a_folder_at_the_keyrings_place_stays_and_is_to_be_moved_away(house):
+    """It is no keyring that a restore could keep aside, and running that again ends nothing."""
+    made = back_up(house)
+    before = size(house)
+    house.keyring_path.unlink()
+    house.keyring_path.mkdir()
+    error = refusal(lambda: restore(house, made.path), Conflict)
+    assert error.code == "keyring-place-taken"
+    assert "Move it away" in error.hint
+    assert (house.keyring_path.is_dir(), size(house)) == (True, before)
+    house.keyring_path.rmdir()
+    restore(house, made.path)
+    assert house.keyring_path.read_bytes() == made.path.read_bytes()
+
+
+def test_a_keyring_that_nobody_can_read_is_not_restored_in_a_circle(house):
+    """The hint of a restore does not name the restore."""
+    made = back_up(house)
+    house.keyring_path.unlink()
+    house.keyring_path.symlink_to(house.keyring_path)
+    error = refusal(lambda: restore(house, made.path), KeyUnavailable)
+    assert error.code == "keyring-missing"
+    assert "key restore" not in error.hint
+
+
 @pytest.mark.parametrize("harm", ["cut", "empty", "noise"])
 def test_a_damaged_keyring_is_kept_aside(house, harm):
     """Whatever can still be got out of it is not lost."""
