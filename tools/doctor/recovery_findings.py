@@ -172,7 +172,7 @@ def _unfinished(session: Session) -> Iterator[Finding]:
             "Keys of earlier values were to be destroyed, and it was cut off.",
             "credledger key rotate",
         )
-    elif history.destroying - history.destroyed:
+    if history.accesses_destroying:
         yield Finding(
             "erasure-unfinished",
             WARNING,
