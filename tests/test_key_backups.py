@@ -10,6 +10,7 @@ import shutil
 import pytest
 from msgspec import structs
 
+from ledger import places
 from ledger.aggregates.keys import SlotAdded
 from ledger.errors import Conflict, InvalidInput, KeyUnavailable, NotFound, Refused, Unavailable
 from ledger.log.verification import verify_log
@@ -202,10 +203,10 @@ def test_a_folder_is_the_same_by_whatever_mount_it_is_reached(house, monkeypatch
     root = house.keyring_path.parent.parent
     (root / "database").mkdir()
     (root / "mounted").mkdir()
-    identity = key_backup_file._identity
+    identity = places.identity
     monkeypatch.setattr(
-        key_backup_file,
-        "_identity",
+        places,
+        "identity",
         lambda folder: identity(root / "database" if folder.name == "mounted" else folder),
     )
     ledger = house.open()
@@ -280,6 +281,31 @@ def test_slots_can_be_added_after_an_older_backup_was_put_back(house):
     live = change(house, lambda ledger: ledger.key_history().live())
     assert [slot.slot for slot in live] == [1, 2, 3]
     assert [slot.id for slot in read_keyring(house.keyring_path).slots] == [1, 3]
+
+
+def test_a_folder_at_the_keyrings_place_stays_and_is_to_be_moved_away(house):
+    """It is no keyring that a restore could keep aside, and running that again ends nothing."""
+    made = back_up(house)
+    before = size(house)
+    house.keyring_path.unlink()
+    house.keyring_path.mkdir()
+    error = refusal(lambda: restore(house, made.path), Conflict)
+    assert error.code == "keyring-place-taken"
+    assert "Move it away" in error.hint
+    assert (house.keyring_path.is_dir(), size(house)) == (True, before)
+    house.keyring_path.rmdir()
+    restore(house, made.path)
+    assert house.keyring_path.read_bytes() == made.path.read_bytes()
+
+
+def test_a_keyring_that_nobody_can_read_is_not_restored_in_a_circle(house):
+    """The hint of a restore does not name the restore."""
+    made = back_up(house)
+    house.keyring_path.unlink()
+    house.keyring_path.symlink_to(house.keyring_path)
+    error = refusal(lambda: restore(house, made.path), KeyUnavailable)
+    assert error.code == "keyring-missing"
+    assert "key restore" not in error.hint
 
 
 @pytest.mark.parametrize("harm", ["cut", "empty", "noise"])

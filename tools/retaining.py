@@ -37,9 +37,11 @@ def retention_document(session: Session) -> dict[str, Any]:
 
 
 def standing_copies(session: Session) -> dict[str, Any]:
-    """Recorded key backups from before the newest erasure, and whether it is final: without any.
+    """What opens erased records still, as far as is known here, and whether an erasure is final.
 
-    Each holds keys that the erasure destroyed, until somebody attests its end.
+    It is not while it is only decided, which `unfinished` tells by where that is recorded.
+    Recorded key backups from before the newest erasure hold keys that it destroyed, until somebody
+    attests their end. So do files beside this host's keyring, until they are removed.
     """
     erasures = session.ledger.retention.state().erasures
     backups = [
@@ -47,7 +49,16 @@ def standing_copies(session: Session) -> dict[str, Any]:
         for backup in session.ledger.key_backups.history().standing()
         if erasures and backup.position < erasures[-1].position
     ]
-    return {"key_backups": backups, "final": bool(erasures) and not backups}
+    unfinished = session.ledger.retention.undone()
+    kept = [
+        str(file.path) for file in session.ledger.key_backups.kept_files() if file.opens_accesses
+    ]
+    return {
+        "key_backups": backups,
+        "kept_files": kept,
+        "unfinished": unfinished,
+        "final": bool(erasures) and not backups and not kept and unfinished is None,
+    }
 
 
 def hold_document(hold: Hold) -> dict[str, Any]:
@@ -72,11 +83,22 @@ def erasure_document(outcome: ErasureOutcome, *, dry_run: bool) -> dict[str, Any
         "records": outcome.records,
         "until": outcome.until,
         "position": outcome.position,
+        "finishes": outcome.finishes,
     }
 
 
 def erasure_sentence(document: dict[str, Any]) -> str:
     """The same for people."""
+    if document["finishes"] is not None:
+        verb = "Would finish" if document["dry_run"] else "Finished"
+        before = f"{verb} the erasure decided at position {document['finishes']}. "
+        return before + _erasure_sentence(document)
+    return _erasure_sentence(document)
+
+
+def _erasure_sentence(document: dict[str, Any]) -> str:
+    if not document["dry_run"] and document["holds"]:
+        return "Nothing more is erased while a hold is set."
     if not document["months"]:
         if document["access_older_than_days"] is None:
             return "No policy is set: all access records are kept."

@@ -28,8 +28,13 @@ def rotate_keys(
         )
     backups = session.ledger.key_backups.history() if outcome.destroyed else None
     holding = () if backups is None else backups.holding_any(outcome.destroyed)
+    kept = [
+        str(file.path)
+        for file in session.ledger.key_backups.kept_files()
+        if file.opens_values(outcome.destroyed)
+    ]
     whole_from = session.ledger.key_history().whole_from if outcome.destroyed else None
-    return rotation_document(outcome, holding, time.monotonic() - started, whole_from)
+    return rotation_document(outcome, holding, kept, time.monotonic() - started, whole_from)
 
 
 def remove_slot(

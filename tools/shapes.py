@@ -261,6 +261,10 @@ def key_document(session: Session) -> dict[str, Any]:
             {"position": erasure.position, "until": erasure.until}
             for erasure in session.ledger.retention.state().erasures
         ],
+        "kept_files": [
+            {"path": str(file.path), "epochs": sorted({name.epoch for name in file.keys})}
+            for file in session.ledger.key_backups.kept_files()
+        ],
     }
 
 
@@ -271,11 +275,13 @@ def _told(moment: int | None) -> str | None:
 def rotation_document(
     outcome: RotationOutcome,
     still_in: Sequence[KeyBackup],
+    kept_files: Sequence[str],
     seconds: float,
     backup_needed_from: int | None = None,
 ) -> dict[str, Any]:
     """What `key rotate` tells; `still_in` are key backups that hold keys which were destroyed.
 
+    So do `kept_files`, which lie beside this host's keyring.
     A database backup must reach the position `backup_needed_from`, to need none of these.
     """
     return {
@@ -285,6 +291,7 @@ def rotation_document(
         "destroyed_previous": list(outcome.destroyed),
         "values_gone": outcome.values_gone,
         "still_in": [{"position": one.position, "path": one.path} for one in still_in],
+        "kept_files": list(kept_files),
         "backup_needed_from": backup_needed_from,
         "seconds": round(seconds, 3),
     }

@@ -221,6 +221,12 @@ class KeyHistory(msgspec.Struct, frozen=True):
         return bool(self.values_destroying)
 
     @property
+    def accesses_destroying(self) -> tuple[KeyName, ...]:
+        """Keys of access records of which the same is so."""
+        left = sorted(self.destroying - self.destroyed)
+        return tuple(name for name in left if name.compartment == Compartment.ACCESS.value)
+
+    @property
     def whole_from(self) -> int:
         """From this position on no live mapping rests on a destroyed key; 0 where there is none."""
         gone = [one.epoch for one in self.destroying if one.compartment == Compartment.SECRET.value]

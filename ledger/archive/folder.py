@@ -15,7 +15,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ from ledger.archive.manifest import (
     damaged,
     parse_manifest,
 )
-from ledger.errors import Conflict, LedgerError, NotFound, Refused, Tampered, Unavailable
+from ledger.errors import Conflict, LedgerError, NotFound, Tampered, Unavailable
 from ledger.private_files import sync_folder
 
 _NAME = r"part-\d{16,19}-\d{16,19}"
@@ -226,36 +226,6 @@ def holds_archive(folder: Path) -> bool:
     return False
 
 
-def refuse_place(
-    directory: Path, keyring: Path, store: Path | None, key_backups: Iterable[Path] = ()
-) -> None:
-    """An archive must not share a place with the keyring, nor with the database it is to outlive.
-
-    `backup-beside-keyring`, `backup-beside-store`; neither may lie in the other's folder. Nor may
-    the archive's folder be one in which a copy of the keyring lies, or above it.
-    """
-    ours = Path(os.path.realpath(directory))
-    if any(ours in Path(os.path.realpath(copy)).parents for copy in key_backups):
-        raise Refused(
-            "backup-beside-key-backup",
-            "A recorded backup of the keyring lies in that folder: both together are the"
-            " credentials.",
-            hint="Give a folder elsewhere, best on another disk.",
-        )
-    if _share(ours, Path(os.path.realpath(keyring)).parent):
-        raise Refused(
-            "backup-beside-keyring",
-            "The archive would share a folder with the keyring: both together are the credentials.",
-            hint="Give a folder elsewhere, best on another disk.",
-        )
-    if store is not None and _share(ours, Path(os.path.realpath(store)).parent):
-        raise Refused(
-            "backup-beside-store",
-            "The archive would share a folder with the database: what takes one takes both.",
-            hint="Give a folder elsewhere, best on another disk.",
-        )
-
-
 def not_writable(error: OSError) -> Unavailable:
     """What the disk said, in our words."""
     if error.errno in _NO_ROOM:
@@ -281,7 +251,3 @@ def _not_readable() -> Unavailable:
         "The archive cannot be read from that folder.",
         hint="Check the folder's rights and its disk.",
     )
-
-
-def _share(one: Path, other: Path) -> bool:
-    return one == other or one in other.parents or other in one.parents

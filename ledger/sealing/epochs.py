@@ -64,7 +64,8 @@ def period_index(first_period: int, period: int) -> int:
         raise KeyUnavailable(
             "access-key-missing",
             "The epoch holds no access key for this month.",
-            hint="An epoch serves 120 months; check the clock and how old the epoch is.",
+            hint="An epoch serves 120 months. Check the clock; if it is right, an operator's"
+            " `credledger key rotate` starts an epoch that serves from now on.",
         )
     return months
 

@@ -1,7 +1,8 @@
 """A key backup: the keyring's file as it is, in another place, private and verified.
 
-It must not lie with the database or with a copy of it: whoever gets hold of one folder, disk or
-archive would have both. A folder is the same by whatever name or mount it is reached.
+It must not lie with the database or with a copy of it (`archive.nearness`): whoever gets hold of
+one folder, disk or archive would have both. Nor does it lie in the keyring's own folder, with which
+it would be lost. A folder is the same by whatever name or mount it is reached.
 
     refuse the place ─▶ write beside it, fsync, link ─▶ drop the cache, read back, compare
 
@@ -17,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ledger.errors import Conflict, InvalidInput, KeyUnavailable, LedgerError, Refused, Unavailable
+from ledger.places import identity, is_within
 from ledger.private_files import create_private_file, read_private
 from ledger.sealing.keyring import Keyring
 from ledger.sealing.keyring_parsing import BYTES_MAX, parse_keyring
@@ -36,20 +38,20 @@ def checked_path(path: Path) -> Path:
     return real
 
 
-def refuse_beside_database(destination: Path, folders: Iterable[Path]) -> None:
-    """`key-backup-beside-database` in one of these folders or below it, by whatever name."""
-    around = {*destination.parents}
-    seen = {_identity(folder) for folder in around}
-    for folder in folders:
-        real = Path(os.path.realpath(folder))
-        identity = _identity(real)
-        if real in around or (identity is not None and identity in seen):
-            raise Refused(
-                "key-backup-beside-database",
-                "The key backup would lie with the database or with a backup of it.",
-                hint="Whoever gets that folder would have both; choose a place of its own, best on"
-                " a medium that is stored elsewhere.",
-            )
+def refuse_beside_keyring(destination: Path, keyring: Path) -> None:
+    """`key-backup-beside-keyring` in the keyring's folder or below it, by whatever name."""
+    if lies_with_keyring(destination, keyring):
+        raise Refused(
+            "key-backup-beside-keyring",
+            "The key backup would lie in the keyring's folder or below it.",
+            hint="What takes that folder takes both; choose a place of its own, best on a medium"
+            " that is stored elsewhere.",
+        )
+
+
+def lies_with_keyring(copy: Path, keyring: Path) -> bool:
+    """Whether a key backup lies in the keyring's folder or below it."""
+    return is_within(copy.parent, Path(os.path.realpath(keyring)).parent)
 
 
 def shares_device(destination: Path, others: Iterable[Path]) -> bool:
@@ -60,8 +62,8 @@ def shares_device(destination: Path, others: Iterable[Path]) -> bool:
 
 def refuse_itself(destination: Path, keyring: Path) -> None:
     """`key-backup-exists` for the keyring's own file, under whatever name."""
-    identity = _identity(destination)
-    if identity is not None and identity == _identity(keyring):
+    found = identity(destination)
+    if found is not None and found == identity(keyring):
         raise Conflict(
             "key-backup-exists",
             "There is something at the key backup's place already.",
@@ -154,14 +156,6 @@ def _forget_cached(path: Path) -> None:
             os.close(descriptor)
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
-    try:
-        status = folder.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 def _device(path: Path) -> int | None:
-    identity = _identity(path)
-    return None if identity is None else identity[0]
+    found = identity(path)
+    return None if found is None else found[0]

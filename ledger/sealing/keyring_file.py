@@ -116,8 +116,19 @@ class KeyringPlace:
         self.path = path
 
     def content(self) -> bytes | None:
-        """What lies there; None where nothing does. Errors as `read_private`."""
-        return keyring_bytes(self.path) if os.path.lexists(self.path) else None
+        """What lies there; None where nothing does. Errors as `read_private`.
+
+        `keyring-place-taken` for a folder, which cannot be kept aside as a file is.
+        """
+        if not os.path.lexists(self.path):
+            return None
+        if self.path.is_dir():
+            raise Conflict(
+                "keyring-place-taken",
+                "At the keyring's place is a folder.",
+                hint="Move it away, and run the command again; nothing was changed.",
+            )
+        return read_private(self.path, "keyring", bytes_max=BYTES_MAX)
 
     def free_name(self) -> Path | None:
         """What the file that is there will go by when another takes its place; None without one."""

@@ -35,7 +35,7 @@ from ledger.aggregates.key_backups import (
     fold_key_backups,
 )
 from ledger.aggregates.keys import KeyHistory
-from ledger.archive.folder import holds_archive
+from ledger.archive.nearness import refuse_beside_database
 from ledger.errors import (
     Conflict,
     KeyUnavailable,
@@ -47,9 +47,10 @@ from ledger.errors import (
 from ledger.log.transaction import Transaction
 from ledger.log.writer import Writer
 from ledger.sealing.epochs import EpochKeys
+from ledger.sealing.kept_files import KeptFile, kept_files_with
 from ledger.sealing.key_backup_file import (
     checked_path,
-    refuse_beside_database,
+    refuse_beside_keyring,
     refuse_itself,
     remove_key_backup,
     write_key_backup,
@@ -146,20 +147,26 @@ class KeyBackups:
         """All that were recorded."""
         return self._writer.look(lambda view: key_backup_history(self._desk, view))
 
+    def kept_files(self) -> tuple[KeptFile, ...]:
+        """Files beside this host's keyring that hold keys which the log calls destroyed."""
+        gone = self._writer.look(self._desk.key_history).destroying
+        return kept_files_with(self._keyring, self._held.unlocked, gone) if gone else ()
+
     def create(
         self, acting: Acting, destination: Path, forbidden: Sequence[Path]
     ) -> KeyBackupOutcome:
-        """Copy the keyring to a place that is in none of the `forbidden` folders, nor below.
+        """Copy the keyring to a place that lies with nothing in the `forbidden` folders.
 
         One that lacks the next epoch is copied too, for it may be the last that there is; the
         outcome tells, and it suffices for no rotation.
 
-        Nor may a part of any archive lie there or above. Errors as
-        `key_backup_file.refuse_beside_database` and `write_key_backup`.
+        Nor with any archive, nor with the keyring itself. Errors as `refuse_beside_database`,
+        `refuse_beside_keyring` and `write_key_backup`.
         """
         place = checked_path(destination)
-        copied = [folder for folder in place.parents if holds_archive(folder)]
-        refuse_beside_database(place, [*forbidden, *copied])
+        refuse_beside_database(place, forbidden)
+        refuse_itself(place, self._keyring)
+        refuse_beside_keyring(place, self._keyring)
         with self._held.changing() as file:
             history = self._writer.look(self._desk.key_history)
             drop(file, history)
@@ -168,7 +175,6 @@ class KeyBackups:
             # Nobody changes the file meanwhile, so what is copied is what was opened.
             assert parse_keyring(content) == held.keyring
             digest = hashlib.sha256(content).digest()
-            refuse_itself(place, self._keyring)
             made = write_key_backup(place, content)
             if not made:
                 self._refuse_recorded(place, digest)

@@ -148,6 +148,8 @@ class HoldOutcome(msgspec.Struct, frozen=True):
 
     name: str
     position: int
+    decided: int | None = None
+    """Where an erasure is recorded that is not done yet, and that no hold stops any more."""
 
 
 class ErasureOutcome(msgspec.Struct, frozen=True):
@@ -164,6 +166,8 @@ class ErasureOutcome(msgspec.Struct, frozen=True):
     """The last position that is erased, by earlier runs where this one erased nothing."""
     position: int | None
     """Where it is recorded; None where nothing was erased."""
+    finishes: int | None = None
+    """Where an erasure is recorded that an earlier run decided and that this one finishes."""
 
 
 class RollbackOutcome(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ position up to which records are gone are decided under the lock, in one step wi
 From these events on the records count as erased, for every host and every view. Killed before the
 keys are out of the file, the next opening takes them out, and the next run records it. What is
 decided is finished even where a hold was set since: other hosts may have dropped the keys already.
+So whoever sets a hold is told of it, and a run that finishes it is not refused for the hold.
 
 The log keeps every row and verifies as before. A copy of a keyring from before, and an auditor's
 old file, still open what they hold until they are opened by this ledger.
@@ -124,7 +125,7 @@ class ChangeHold(msgspec.Struct, frozen=True):
             self.desk.actor(transaction, self.acting),
             self.acting.reason,
         )
-        return HoldOutcome(name, recorded.position)
+        return HoldOutcome(name, recorded.position, undone(self.desk, transaction))
 
 
 class Erase(msgspec.Struct, frozen=True):
@@ -132,11 +133,15 @@ class Erase(msgspec.Struct, frozen=True):
 
     desk: Desk
     acting: Acting
+    finished: bool
+    """Whether an erasure of before was finished; then a hold only lets nothing more be erased."""
 
     def decide(self, transaction: Transaction) -> tuple[Erasable, int | None]:
         """What is erased, and where it is recorded; `legal-hold` while any hold is set."""
         erasable = erasable_now(self.desk, transaction)
         if erasable.retention.holds:
+            if self.finished:
+                return erasable._replace(until=erasable.retention.until, keys=(), months=()), None
             raise Refused(
                 "legal-hold",
                 "A hold is set; nothing was erased.",
@@ -189,35 +194,40 @@ class Retainer:
     def planned(self) -> ErasureOutcome:
         """What `apply` would erase if no hold were set; nothing is changed."""
         return self._outcome(
-            self._writer.look(lambda view: erasable_now(self._desk, view)), position=None
+            self._writer.look(lambda view: erasable_now(self._desk, view)),
+            position=None,
+            finishes=self.undone(),
         )
+
+    def undone(self) -> int | None:
+        """Where an erasure is recorded that is decided, and not yet recorded as done."""
+        return self._writer.look(lambda view: undone(self._desk, view))
 
     def apply(self, acting: Acting) -> ErasureOutcome:
         """Erase what the policy lets go, and finish what an earlier run began.
 
-        `legal-hold` while any hold is set. It is erased when this returns, on this host: others
-        drop the keys when they next open the ledger or follow the log. Killed anywhere, the next
-        run finishes it.
+        `legal-hold` while any hold is set and there is nothing to finish. It is erased when this
+        returns, on this host: others drop the keys when they next open the ledger or follow the
+        log. Killed anywhere, the next run finishes it.
         """
         self._require_operator()
+        finishes = self.undone()
         self._finish(acting)
-        erasable, position = self._writer.run(Erase(self._desk, acting))
+        erase = Erase(self._desk, acting, finished=finishes is not None)
+        erasable, position = self._writer.run(erase)
         self._finish(acting)
-        return self._outcome(erasable, position)
+        return self._outcome(erasable, position, finishes)
 
     def _finish(self, acting: Acting) -> None:
         """Take keys that the log calls destroying out of the file, and record that it was done."""
-        history = self._writer.look(self._desk.key_history)
-        keys = tuple(
-            name
-            for name in sorted(history.destroying - history.destroyed)
-            if name.compartment == Compartment.ACCESS.value
-        )
+        keys = self._writer.look(self._desk.key_history).accesses_destroying
         if keys:
             self._held.destroy(lambda: self._writer.look(self._desk.key_history))
             self._writer.run(RecordDestruction(self._desk, acting, keys))
 
-    def _outcome(self, erasable: Erasable, position: int | None) -> ErasureOutcome:
+    def _outcome(
+        self, erasable: Erasable, position: int | None, finishes: int | None
+    ) -> ErasureOutcome:
         before = erasable.retention.until
         return ErasureOutcome(
             days=erasable.retention.days,
@@ -227,6 +237,7 @@ class Retainer:
             records=self._records(before, erasable.until),
             until=erasable.until,
             position=position,
+            finishes=finishes,
         )
 
     def _records(self, after: int, until: int) -> int:
@@ -259,6 +270,13 @@ class Retainer:
 def retention_of(desk: Desk, transaction: Transaction) -> Retention:
     """Policy, holds and erasures as a transaction sees them."""
     return transaction.load(desk.streams.keyring(), fold_retention) or KEEPS_ALL
+
+
+def undone(desk: Desk, transaction: Transaction) -> int | None:
+    """Where an erasure is recorded whose keys the log does not call destroyed yet."""
+    if not desk.key_history(transaction).accesses_destroying:
+        return None
+    return retention_of(desk, transaction).erasures[-1].position
 
 
 def erasable_now(desk: Desk, transaction: Transaction) -> Erasable:

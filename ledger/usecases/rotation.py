@@ -173,7 +173,9 @@ class Rotation:
 
     def require_backups(self, acting: Acting) -> None:
         """Refuse what `run` would refuse for want of backups."""
-        Safeguards(self._desk, acting, lacking(self._desk, self._writer), waived=False).require()
+        Safeguards(
+            self._desk, acting, lacking(self._desk, self._writer, self._held.path), waived=False
+        ).require()
 
     def run(
         self, acting: Acting, *, without_backup: bool, progress: Progress | None
@@ -258,7 +260,10 @@ class Rotation:
             if history.current >= epoch:
                 return  # another process was first, while this one waited for the file
             safeguards = Safeguards(
-                self._desk, acting, lacking(self._desk, self._writer), waived=without_backup
+                self._desk,
+                acting,
+                lacking(self._desk, self._writer, self._held.path),
+                waived=without_backup,
             )
             safeguards.require()
             drop(file, history)

@@ -393,8 +393,13 @@ def test_a_run_that_is_cut_off_is_finished_by_the_next(grown, monkeypatch, step)
 def test_what_was_decided_is_finished_under_a_hold_and_nothing_more(grown, monkeypatch):
     ledger = opened(grown)
     assert cut_at(monkeypatch, 1, lambda: ledger.retention.apply(OPERATOR))
-    ledger.retention.hold(Acting(), "late")
+    decided = ledger.retention.state().erasures[-1]
+    assert ledger.retention.hold(Acting(), "late").decided == decided.position
     move(grown, 6, 0)
+    assert ledger.retention.planned().months != ()
+    done = ledger.retention.apply(OPERATOR)
+    assert (done.finishes, done.position, done.until) == (decided.position, None, decided.until)
+    assert (done.months, done.keys, done.records) == ((), 0, 0)
     with pytest.raises(Refused):
         ledger.retention.apply(OPERATOR)
     assert topics(grown, "history.") == ["history.erased"]

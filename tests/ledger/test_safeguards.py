@@ -107,8 +107,8 @@ def test_a_change_between_the_look_and_the_lock_is_seen(filled, tmp_path, monkey
     back_up_database(filled)
     look = rotation.lacking
 
-    def looked(desk, writer):
-        found = look(desk, writer)
+    def looked(desk, writer, keyring):
+        found = look(desk, writer, keyring)
         filled.set_credentials(Acting(), "CRM", ALICE.claim, VALUES)
         return found
 
@@ -129,8 +129,8 @@ def test_a_key_backup_that_is_attested_replaced_meanwhile_is_none(filled, tmp_pa
     back_up_database(filled)
     look, copies = rotation.lacking, filled.key_backups
 
-    def looked(desk, writer):
-        found = look(desk, writer)
+    def looked(desk, writer, keyring):
+        found = look(desk, writer, keyring)
         copies.attest_replaced(Acting(), copies.history().newest().position)
         return found
 

@@ -256,6 +256,35 @@ def test_the_two_kinds_of_backup_never_share_a_folder(worked):
     assert worked.ok("key", "backup", str(safe / "keyring-2"))["epoch"] == 1
 
 
+def test_neither_kind_of_backup_is_put_in_a_folder_around_or_below_the_other(worked):
+    """Whoever takes the outer folder has both; two folders beside each other are apart."""
+    stick, tape = worked.home.parent / "stick", worked.home.parent / "tape"
+    (stick / "safe").mkdir(parents=True)
+    (tape / "safe").mkdir(parents=True)
+    worked.ok("key", "backup", str(stick / "keyring"))
+    for place in (stick / "archive", stick / "safe" / "archive", stick):
+        worked.fails(4, "backup-beside-key-backup", "backup", "create", str(place))
+    worked.ok("backup", "create", str(tape / "sub" / "archive"))
+    for place in (tape / "keyring", tape / "sub" / "keyring", tape / "sub" / "archive" / "keyring"):
+        worked.fails(4, "key-backup-beside-database", "key", "backup", str(place))
+    worked.ok("key", "backup", str(tape / "safe" / "keyring"))
+    (stick / "keyring").unlink()  # another stick, in the place of the one with the keyring
+    worked.ok("backup", "create", str(stick / "archive"))
+
+
+def test_a_key_backup_is_refused_in_the_keyrings_own_folder(worked):
+    """Nor below it, nor by another name of it: what takes the folder would take both."""
+    keys = worked.home / "keys"
+    (keys / "below").mkdir()
+    link = worked.home.parent / "link to keys"
+    link.symlink_to(keys)
+    for folder in (keys, keys / "below", link):
+        place = folder / "copy"
+        worked.fails(4, "key-backup-beside-keyring", "key", "backup", str(place))
+        assert not place.exists()
+    worked.fails(5, "key-backup-exists", "key", "backup", str(link / "keyring"))
+
+
 def test_what_is_no_archive_is_exit_3(worked):
     nowhere = str(worked.archives / "nowhere")
     for command in (("backup", "verify"), ("backup", "restore"), ("log", "verify", "--archive")):

@@ -103,7 +103,8 @@ def test_several_answer_as_one_does(filled, monkeypatch, request):
 def test_several_answer_of_an_archive(in_file, only_together):
     """Its scratch store is read by them as any other."""
     archive = str(in_file.home / "archive")
-    in_file.ok("key", "backup", str(in_file.home / "key-backup"))
+    (in_file.home / "safe").mkdir()
+    in_file.ok("key", "backup", str(in_file.home / "safe" / "one"))
     in_file.ok("backup", "create", archive)
     assert in_file.ok("audit", "recheck", "--jobs", "2", "--archive", archive)["checked"] == 6
 
@@ -150,7 +151,8 @@ def test_an_archive_is_decided_again_up_to_a_moment(in_file, only_together):
     """As the ledger is; a moment that cannot be is refused alike."""
     archive = str(in_file.home / "archive")
     position = in_file.ok("status")["position"]
-    in_file.ok("key", "backup", str(in_file.home / "key-backup"))
+    (in_file.home / "safe").mkdir()
+    in_file.ok("key", "backup", str(in_file.home / "safe" / "one"))
     in_file.ok("backup", "create", archive)
     ask = ("audit", "recheck", "--jobs", "2", "--archive", archive)
     assert in_file.ok(*ask, "--position", str(position - 2))["checked"] == 5

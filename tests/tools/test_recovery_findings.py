@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -12,6 +13,7 @@ from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import key_file
 from ledger.usecases.rotation import Rotation
 from tests.tools.test_backups import worked  # noqa: F401 # a fixture
+from tests.tools.test_retention import later  # noqa: F401 # a fixture
 from tools.doctor.recovery_findings import SEALED_WARNED
 from tools.people.documents import StandardInput
 from tools.settings import Given, decide
@@ -62,6 +64,60 @@ def test_a_key_backup_that_lies_with_a_database_backup_is_named(worked):  # noqa
     assert "key-backup-with-database" in found(worked)
     worked.ok("key", "backup", "attest-replaced", str(made["position"]))
     assert "key-backup-with-database" not in found(worked)
+
+
+def test_a_key_backup_to_which_an_archive_was_carried_is_named_and_counts_for_no_rotation(
+    worked,  # noqa: F811
+):
+    """A copy of an archive in a folder of its own, in the folder of the key backup."""
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("backup", "create", str(worked.archives / "one"))
+    worked.ok("key", "backup", str(safe / "keyring"))
+    shutil.move(worked.archives / "one", safe / "one")
+    assert "key-backup-with-database" in found(worked)
+    again = ("backup", "create", str(safe / "one"), "--since-backup")
+    worked.fails(4, "backup-beside-key-backup", *again)
+    worked.fails(4, "key-backup-needed", "key", "rotate")
+    shutil.move(safe / "one", worked.archives / "one")
+    assert "key-backup-with-database" not in found(worked)
+    worked.ok("key", "rotate")
+
+
+def test_a_key_backup_beside_the_keyring_is_named_and_counts_for_no_rotation(
+    worked,  # noqa: F811
+):
+    """As where a keyring is put into the folder of its copies later on."""
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("backup", "create", str(worked.archives / "one"))
+    worked.ok("key", "backup", str(safe / "copy"))
+    before = worked.environment["CREDLEDGER_KEYRING"]
+    shutil.copytree(worked.home / "keys", safe, dirs_exist_ok=True)
+    worked.environment["CREDLEDGER_KEYRING"] = str(safe / "keyring")
+    assert "key-backup-with-keyring" in found(worked)
+    worked.fails(4, "key-backup-needed", "key", "rotate")
+    worked.environment["CREDLEDGER_KEYRING"] = before
+    assert "key-backup-with-keyring" not in found(worked)
+    worked.ok("key", "rotate")
+
+
+def test_a_month_without_an_access_key_is_an_error_that_a_rotation_ends(payroll, later):  # noqa: F811
+    """Month 121 of an epoch: nothing is handed out, and `doctor` ends with what reads end with."""
+    payroll.set("payroll", "user:ann", User="ann", Password="p-1")
+    get = ("credential", "get", "payroll", "--as", "user:ann", "--accept-clock")
+    later(3_590)
+    payroll.ok(*get)
+    later(90)
+    error = payroll.fails(6, "access-key-missing", *get)
+    assert "credledger key rotate" in error["hint"]
+    answer = payroll("doctor")
+    (finding,) = [one for one in answer.json["findings"] if one["severity"] == "error"]
+    assert (answer.code, finding["code"]) == (6, "access-key-missing")
+    assert "credledger key rotate" in finding["mend"]
+    payroll.ok("key", "rotate", "--without-backup", "--accept-clock")
+    payroll.ok(*get)
+    assert "access-key-missing" not in found(payroll)
 
 
 def test_what_was_cut_off_is_named_with_the_command_that_finishes_it(

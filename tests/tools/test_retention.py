@@ -7,6 +7,7 @@ import time
 import pytest
 
 import tools.wiring
+from ledger.usecases.held_keys import HeldKeys
 
 DAY_US = 86_400_000_000
 
@@ -118,6 +119,53 @@ def test_a_hold_stops_it_and_says_where_to_look(old):
     assert old.ok("key", "hold", "release", "case 4711")["name"] == "Case 4711"
     assert old.ok("key", "retention", "apply", "--yes")["records"] >= 3
     assert positions(old) == []
+
+
+@pytest.fixture
+def cut(old, monkeypatch):
+    """An erasure was killed between its record and the keyring's file."""
+
+    class Cut(BaseException):
+        pass
+
+    def killed(*_):
+        raise Cut
+
+    old.ok("key", "retention", "set", "--access-older-than", "31")
+    with monkeypatch.context() as patched:
+        patched.setattr(HeldKeys, "destroy", killed)
+        with pytest.raises(Cut):
+            old("key", "retention", "apply", "--yes")
+    (erasure,) = old.ok("key", "retention", "show")["erasures"]
+    old.decided = erasure["position"]
+    return old
+
+
+def test_a_hold_that_comes_too_late_for_an_erasure_says_so_and_it_is_finished(cut):
+    """What was decided is final: other hosts may have let the keys go already."""
+    held = cut("key", "hold", "set", "Case", json_wanted=False)
+    assert f"erasure decided at position {cut.decided} came before it" in held.err
+    assert "Nothing is erased" not in held.text
+    assert cut.ok("key", "hold", "set", "Other")["decided"] == cut.decided
+    findings = {one["code"]: one["mend"] for one in cut.ok("doctor")["findings"]}
+    assert findings["erasure-unfinished"] == "credledger key retention apply"
+    shown = cut.ok("key", "retention", "show")
+    assert (shown["unfinished"], shown["final"]) == (cut.decided, False)
+    assert cut.ok("key", "retention", "apply", "--dry-run")["finishes"] == cut.decided
+    done = cut.ok("key", "retention", "apply", "--yes")
+    assert (done["finishes"], done["position"], done["months"]) == (cut.decided, None, [])
+    assert (done["unfinished"], done["final"]) == (None, True)
+    assert "erasure-unfinished" not in {one["code"] for one in cut.ok("doctor")["findings"]}
+    cut.fails(4, "legal-hold", "key", "retention", "apply", "--yes")
+    assert cut.ok("key", "hold", "set", "Third")["decided"] is None
+
+
+def test_a_finished_erasure_is_told_to_people_with_what_still_opens_it(cut):
+    cut.ok("key", "hold", "set", "Case")
+    done = cut("key", "retention", "apply", "--yes", json_wanted=False)
+    assert f"Finished the erasure decided at position {cut.decided}." in done.text
+    assert "Nothing more is erased while a hold is set." in done.text
+    assert "auditor's old file" in done.err
 
 
 def test_every_question_says_so_instead_of_failing(old):

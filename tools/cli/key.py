@@ -66,6 +66,11 @@ def status(run: Run) -> None:
             f"Access records up to position {erasure['until']} are erased by policy"
             f" at position {erasure['position']}."
         )
+    for file in document["kept_files"]:
+        show.print_line(
+            f"Not final: the file {file['path']} beside the keyring opens what is destroyed of"
+            f" epoch {', '.join(map(str, file['epochs']))}."
+        )
 
 
 @command(
@@ -119,6 +124,11 @@ def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
             f"The key backup recorded at position {copy['position']} still holds such a key:"
             f" {copy['path']}. Once there is a new database backup, destroy it, then run"
             f" `credledger key backup attest-replaced {copy['position']}`."
+        )
+    for path in document["kept_files"]:
+        show.print_note(
+            f"The file {path}, kept beside the keyring, still holds such a key. Once there is a new"
+            f" database backup, destroy it with `rm {path}`."
         )
     show.print_note("Back up the keyring and copy it to the other hosts: it holds another epoch.")
 

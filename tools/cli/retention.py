@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from ledger.errors import InvalidInput
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
 from tools.cli.number import ANY
-
-if TYPE_CHECKING:
-    from ledger.usecases.outcomes import HoldOutcome
 
 HOLD_COLUMNS = {
     "name": "Hold",
@@ -70,7 +65,7 @@ def set_(run: Run, days: int | None, keep: bool) -> None:
     example="credledger key retention show --json",
     answers='{"access_older_than_days", "set_at", "set_by", "holds": [], "erased_until",'
     ' "erasures": [{"position", "until", "recorded_at", "by"}],'
-    ' "key_backups": [{"position", "path"}], "final"}',
+    ' "key_backups": [{"position", "path"}], "kept_files": [], "unfinished", "final"}',
 )
 def show(run: Run) -> None:
     """Show the policy, the holds and what was erased."""
@@ -86,7 +81,7 @@ def show(run: Run) -> None:
     "apply",
     example="credledger key retention apply --yes",
     answers='{"dry_run", "access_older_than_days", "holds": [], "months": [], "keys", "records",'
-    ' "until", "position", "key_backups": [{"position", "path"}], "final"}',
+    ' "until", "position", "finishes", "key_backups": [{"position", "path"}], "kept_files": [], "unfinished", "final"}',
     appends=True,
     destroys=True,
 )
@@ -95,7 +90,8 @@ def apply(run: Run, dry_run: bool) -> None:
     """Destroy the keys of months of access records that are older than the policy keeps them.
 
     The log keeps its rows and verifies as before; nobody opens these records any more. The current
-    month always stays. Refused while a hold is set. Meant to be run regularly, for example by cron.
+    month always stays. Refused while a hold is set, but for what was decided before and cut off:
+    that is finished. Meant to be run regularly, for example by cron.
     """
     from tools.retaining import erasure_document, erasure_sentence, standing_copies
     from tools.showing.show import print_note
@@ -110,12 +106,17 @@ def apply(run: Run, dry_run: bool) -> None:
             session.views.bring_forward()  # sweeps the rows away that nobody sees any more
         document = {**erasure_document(outcome, dry_run=dry_run), **standing_copies(session)}
     run.print(document, sentence=erasure_sentence(document))
-    if outcome.position is not None:
+    if outcome.position is not None or (outcome.finishes is not None and not dry_run):
         print_note(NOT_OTHERS)
         for backup in document["key_backups"]:
             print_note(
                 f"The key backup at {backup['path']} (position {backup['position']}) opens them"
                 " too: destroy it, then attest it with `credledger key backup attest-replaced`."
+            )
+        for path in document["kept_files"]:
+            print_note(
+                f"The file {path}, kept beside the keyring, opens them too: destroy it with"
+                f" `rm {path}`."
             )
     elif outcome.holds:
         print_note("A hold is set, so nothing is erased until it is released.")
@@ -130,15 +131,32 @@ def hold() -> None:
     hold,
     "set",
     example="credledger key hold set 'Case 4711' --reason 'asked for by counsel'",
-    answers='{"name", "position"}',
+    answers='{"name", "position", "decided"}',
     appends=True,
 )
 @click.argument("name")
 def hold_set(run: Run, name: str) -> None:
-    """Set a hold; why is the reason."""
+    """Set a hold; why is the reason.
+
+    An erasure that was decided before and is not finished yet is not stopped; you are told.
+    """
+    from tools.showing.show import print_note
+
     with run.session() as session:
         outcome = session.ledger.retention.hold(run.acting(), name)
-    _print_hold(run, outcome, f"Nothing is erased while the hold {outcome.name} is set.")
+    document = {"name": outcome.name, "position": outcome.position, "decided": outcome.decided}
+    if outcome.decided is None:
+        run.print(document, sentence=f"Nothing is erased while the hold {outcome.name} is set.")
+        return
+    run.print(
+        document,
+        sentence=f"Nothing more is erased while the hold {outcome.name} is set.",
+    )
+    print_note(
+        f"The erasure decided at position {outcome.decided} came before it and cannot be stopped:"
+        " hosts let its keys go with the next thing they do. `credledger key retention apply`"
+        " finishes it."
+    )
 
 
 @command(
@@ -153,7 +171,10 @@ def hold_release(run: Run, name: str) -> None:
     """Release a hold; others stay."""
     with run.session() as session:
         outcome = session.ledger.retention.release(run.acting(), name)
-    _print_hold(run, outcome, f"Released the hold {outcome.name}.")
+    run.print(
+        {"name": outcome.name, "position": outcome.position},
+        sentence=f"Released the hold {outcome.name}.",
+    )
 
 
 @command(
@@ -169,7 +190,3 @@ def hold_list(run: Run) -> None:
     with run.session(operator=False) as session:
         documents = [hold_document(one) for one in session.ledger.retention.holds()]
     run.print(documents, HOLD_COLUMNS)
-
-
-def _print_hold(run: Run, outcome: HoldOutcome, sentence: str) -> None:
-    run.print({"name": outcome.name, "position": outcome.position}, sentence=sentence)

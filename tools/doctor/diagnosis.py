@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ledger.errors import LedgerError
+from ledger.errors import KeyUnavailable, LedgerError
+from ledger.sealing.epochs import period_index, period_of
 from tools.asking.reviewing import last_review, newest
 from tools.doctor.file_findings import file_findings, recorded_file_findings
 from tools.doctor.findings import ERROR, WARNING, Finding
@@ -252,7 +253,21 @@ def _server_findings(session: Session) -> Iterator[Finding]:
 
 
 def _epoch_findings(session: Session) -> Iterator[Finding]:
-    status = session.ledger.status()
+    """`access-key-missing` where no access can be recorded this month, so that none is served."""
+    status, history = session.ledger.status(), session.ledger.key_history()
+    try:
+        recorded_at = session.now() + status.clock_behind_us
+        period_index(history.first_periods[history.current], period_of(recorded_at))
+    except KeyUnavailable as error:
+        yield Finding(
+            error.code,
+            ERROR,
+            f"Epoch {history.current} holds no access key for this month: nothing is handed out,"
+            " for no access can be recorded.",
+            "Check the clock; if it is right: credledger key rotate",
+            EXIT_CODES["key-unavailable"],
+        )
+        return
     for epoch, state, started_at, _ in status.epochs:
         if state == "current" and session.now() - started_at > EPOCH_MONTHS_MAX * MONTH_US:
             yield Finding(

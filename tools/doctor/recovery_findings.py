@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.archive.folder import holds_archive
+from ledger.archive.nearness import lies_with_database
+from ledger.sealing.key_backup_file import lies_with_keyring
 from tools.doctor.findings import ERROR, WARNING, Finding
 from tools.doctor.hosts import host_findings
 from tools.exits import EXIT_CODES
@@ -26,6 +27,7 @@ def recovery_findings(session: Session) -> Iterator[Finding]:
     yield from _lost_values(session)
     yield from _database_backup_findings(session)
     yield from _key_backup_findings(session)
+    yield from _kept_files(session)
     yield from _unfinished(session)
     yield from host_findings(session)
     yield from _budget(session)
@@ -122,8 +124,8 @@ def _key_backup_findings(session: Session) -> Iterator[Finding]:
         )
     folders = database_folders(session)
     for backup in history.standing():
-        around = Path(backup.path).parents
-        if any(folder in around for folder in folders) or any(map(holds_archive, around)):
+        place = Path(backup.path)
+        if lies_with_database(place, folders):
             yield Finding(
                 "key-backup-with-database",
                 WARNING,
@@ -131,6 +133,27 @@ def _key_backup_findings(session: Session) -> Iterator[Finding]:
                 "Make one elsewhere, destroy this one, then `credledger key backup"
                 f" attest-replaced {backup.position}`.",
             )
+        if lies_with_keyring(place, session.settings.keyring):
+            yield Finding(
+                "key-backup-with-keyring",
+                WARNING,
+                f"The key backup {backup.path} lies in the keyring's folder: what takes that folder"
+                " takes both.",
+                "Make one elsewhere, destroy this one, then `credledger key backup"
+                f" attest-replaced {backup.position}`.",
+            )
+
+
+def _kept_files(session: Session) -> Iterator[Finding]:
+    """What a restore of the keyring, or a kill, left beside it, where destroyed keys go on."""
+    for file in session.ledger.key_backups.kept_files():
+        yield Finding(
+            "kept-keyring-opens-destroyed",
+            WARNING,
+            f"The file {file.path} beside the keyring holds keys that were destroyed, or cannot be"
+            " shown not to: what they open is not gone.",
+            f"rm {file.path}",
+        )
 
 
 def _unfinished(session: Session) -> Iterator[Finding]:
@@ -149,7 +172,7 @@ def _unfinished(session: Session) -> Iterator[Finding]:
             "Keys of earlier values were to be destroyed, and it was cut off.",
             "credledger key rotate",
         )
-    elif history.destroying - history.destroyed:
+    if history.accesses_destroying:
         yield Finding(
             "erasure-unfinished",
             WARNING,

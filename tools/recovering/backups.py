@@ -31,8 +31,9 @@ from ledger.aggregates.hosts import HostSeen
 from ledger.aggregates.key_backups import KeyRestored
 from ledger.aggregates.keys import RollbackAccepted
 from ledger.archive.creating import create_archive
-from ledger.archive.folder import ArchiveFolder, refuse_place
+from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import Manifest, ViewDigest
+from ledger.archive.nearness import refuse_place
 from ledger.archive.reading import Archive, open_archive
 from ledger.archive.restoring import Restoration, finish
 from ledger.archive.writing import Taken, forked_from_backup, take
