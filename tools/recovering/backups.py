@@ -29,7 +29,7 @@ from ledger.aggregates.backups import (
 )
 from ledger.aggregates.hosts import HostSeen
 from ledger.aggregates.key_backups import KeyRestored
-from ledger.aggregates.keys import RollbackAccepted
+from ledger.aggregates.keys import AsyncAccepted, ClockAccepted, RollbackAccepted
 from ledger.archive.creating import create_archive
 from ledger.archive.folder import ArchiveFolder, refuse_place
 from ledger.archive.manifest import Manifest, ViewDigest
@@ -49,8 +49,9 @@ _RECORDS = [
     for rollback in ([], [RollbackAccepted.TOPIC])
     for restored in ([], [KeyRestored.TOPIC])
 ]
-"""What a restore leaves after the archive's last row, however far it came; besides, a host may tell
-with each of them what its keyring holds."""
+"""What a restore leaves after the archive's last row, however far it came."""
+_ALONGSIDE = {HostSeen.TOPIC, ClockAccepted.TOPIC, AsyncAccepted.TOPIC}
+"""What may be recorded with each of them: what the host's keyring holds, what was accepted."""
 _RECORDS_MAX = 8
 
 if TYPE_CHECKING:
@@ -395,7 +396,7 @@ def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead 
     position = archive.last_position()
     with restoring.store.reading() as reading:
         found, marked = reading.rows_after(position, _RECORDS_MAX), reading.is_restoring()
-    rows = [row for row in found if row.topic != HostSeen.TOPIC]
+    rows = [row for row in found if row.topic not in _ALONGSIDE]
     if [row.topic for row in rows] not in _RECORDS:
         return False
     events = [restoring.mapper.open(row).event for row in rows]
