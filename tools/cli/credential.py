@@ -187,14 +187,14 @@ def restore(
     dry_run: bool,
 ) -> None:
     """Make an earlier value the current one, unseen."""
+    from tools.asking.moments import past_moment
     from tools.shapes import mapping_document, preview_document
-    from tools.when import parse_moment
 
     if (version is None) == (at is None):
         raise InvalidInput("usage", "Give either --version or --at.")
     with run.session() as session:
         acting, whose = run.acting(), run.owner(owner)
-        at_us = None if at is None else parse_moment(at, session.now())
+        at_us = None if at is None else past_moment(session, at)
         ledger = session.ledger
         if dry_run:
             found = ledger.restoring.preview(
