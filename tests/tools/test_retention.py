@@ -238,3 +238,16 @@ def test_a_clock_that_is_accepted_is_recorded_with_the_first_thing_that_is(old, 
     assert topics == ["keys.destroying", "history.erased", "clock.accepted", "keys.destroyed"]
     old.ok("app", "update", "payroll", "--name", "later", "--accept-clock")
     assert [one["topic"] for one in rows(old)].count("clock.accepted") == 1
+
+
+def test_doctor_tells_of_clock_and_policy_in_words(old, later):
+    """A unit that fits, in letters that any terminal has, and one of something as one."""
+    old.ok("key", "retention", "set", "--access-older-than", "31")
+    planned = old.ok("key", "retention", "apply", "--dry-run")["months"]
+    later(25)
+    old.ok("app", "update", "payroll", "--name", "of a clock ahead")
+    later(-25)
+    told = {one["code"]: one["message"] for one in old.ok("doctor")["findings"]}
+    assert told["clock-behind"] == "The clock is 24 days behind the last recorded event."
+    counted = "1 month" if len(planned) == 1 else f"{len(planned)} months"
+    assert f"records of {counted} are older" in told["retention-due"]
