@@ -60,6 +60,21 @@ def test_it_is_carried_out_once_and_then_there_is_nothing_to_do(mistaken):
     assert mistaken.ok("log", "verify", "--views")["ok"] is True
 
 
+@pytest.mark.parametrize("words", [("5", "--app", "payroll"), ("2", "--all")])
+def test_what_a_dry_run_tells_is_deleted_is_what_is_told_as_deleted(mistaken, words):
+    """Credentials that end with their application, made again or gone, are deleted like others."""
+    mistaken.ok("app", "delete", "payroll", "--yes")
+    mistaken.ok("app", "create", "payroll", "--kind", "individual", "--field", "Pin:pin")
+    mistaken.set("payroll", "user:dora", Pin="1234")
+    mistaken.set("payroll", "user:emil", Pin="1234")
+    position, *scope = words
+    command = ("replay", "restore", "--position", position, *scope)
+    planned = mistaken.ok(*command, "--dry-run")["credentials"]
+    assert [one["owner"] for one in planned["removed"]] == ["user:dora", "user:emil"]
+    done = mistaken.ok(*command, "--yes")["done"]
+    assert (done["deleted"], done["restored"]) == (2, len(planned["added"]))
+
+
 def test_no_value_stands_in_any_answer(mistaken):
     for words in (("--dry-run",), ("--yes",)):
         for json_wanted in (True, False):
