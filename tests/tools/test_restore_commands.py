@@ -236,3 +236,37 @@ def test_a_value_of_then_that_was_resealed_since_is_restored_from_there(mistaken
     mistaken.ok(*words)
     got = mistaken.ok("credential", "get", "payroll", "--as", "user:bob")
     assert got["fields"]["Password"] == CANARY
+
+
+def test_what_was_set_before_an_application_was_deleted_is_marked_and_comes_back(mistaken):
+    """Its version cannot be restored alone, and what brings it back is named."""
+    alice = ("payroll", "--owner", "user:alice")
+    history = lambda: mistaken.ok("credential", "history", *alice)
+    assert [one["ended"] for one in history()] == [False, False]
+    mistaken.ok("app", "delete", "payroll", "--yes")
+    mistaken.ok("app", "create", "Payroll", "--kind", "individual", "--field", "Pin:pin")
+    mistaken.set("payroll", "user:alice", Pin="1234")
+    told = history()
+    assert [(one["version"], one["ended"]) for one in told] == [(1, True), (2, True), (3, False)]
+    shown = mistaken("credential", "history", *alice, json_wanted=False)
+    assert [line.split("\t")[-1] for line in shown.text.splitlines()] == [
+        "Ended",
+        "yes",
+        "yes",
+        "no",
+    ]
+    size = mistaken.ok("status")["position"]
+    position = told[0]["position"]
+    for which in (("--version", "1"), ("--at", told[0]["recorded_at"])):
+        for options in ((), ("--dry-run",)):
+            words = ("credential", "restore", *alice, *which, *options)
+            error = mistaken.fails(3, "no-such-version", *words)
+            assert f"replay restore --position {position} --app payroll" in error["hint"]
+    missing = mistaken.fails(
+        3, "no-such-version", "credential", "restore", *alice, "--version", "9"
+    )
+    assert "credential history" in missing["hint"]
+    assert mistaken.ok("status")["position"] == size
+    mistaken.ok("replay", "restore", "--position", str(position), "--app", "payroll", "--yes")
+    got = mistaken.ok("credential", "get", "payroll", "--as", "user:alice")
+    assert got["fields"]["Password"] == CANARY

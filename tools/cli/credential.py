@@ -40,6 +40,7 @@ HISTORY_COLUMNS = {
     "by": "By",
     "reason": "Reason",
     "position": "Position",
+    "ended": "Ended",
 }
 owner_option = click.option("--owner", metavar="CLAIM", help="Whose credentials.")
 
@@ -154,6 +155,8 @@ def list_(run: Run, application: str | None, owner: str | None, older_than: str 
 def history(run: Run, application: str, owner: str | None) -> None:
     """List the versions of a mapping, never the values; recorded as a question.
 
+    Ended are those of an application of this ID that was deleted since: `credledger replay restore`
+    brings it back, with what was set in it.
     At a service it is what its caller owns or administers, and not recorded.
     """
     from tools.shapes import mapping_history
