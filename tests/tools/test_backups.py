@@ -368,9 +368,22 @@ def test_a_drill_of_an_archive_of_before_a_view_was_there_is_ok(worked, monkeypa
     with monkeypatch.context() as patched:
         patched.setattr(tools.recovering.backups, "_view_digests", lambda *of: of_then(*of)[:4])
         create(worked, "one")
-    answer = worked.ok("backup", "drill")
-    assert [view["same"] for view in answer["views"]] == [True] * 4 + [None]
+    drilled = worked("backup", "drill")
+    assert drilled.code == 0, drilled.err
+    assert [view["same"] for view in drilled.json["views"]] == [True] * 4 + [None]
+    assert "Not compared" in drilled.err
+    assert "application_claims" in drilled.err
     assert topics(worked)[-1] == "backup.drilled"
+
+
+def test_a_drill_that_has_no_digest_at_all_to_compare_is_not_ok(worked, monkeypatch):
+    """Recorded or not: only rows and roots would have been tried."""
+    with monkeypatch.context() as patched:
+        patched.setattr(tools.recovering.backups, "_view_digests", lambda *_: ())
+        create(worked, "one")
+    before = topics(worked)
+    worked.fails(8, "view-not-compared", "backup", "drill")
+    assert topics(worked) == before
 
 
 def test_a_restore_says_which_views_it_could_not_compare(worked):

@@ -205,6 +205,7 @@ def drill(run: Run, directory: Path | None, parts: tuple[Path, ...], scratch: Pa
     with run.session() as session:
         document = drill_backup(session, directory, parts, scratch, acting)
     _print_restored(run, document)
+    _note_not_compared(document)
 
 
 def _note_not_compared(document: dict[str, Any]) -> None:

@@ -480,12 +480,13 @@ def _require_compared(manifest: Manifest, views: Views, *, is_recorded: bool) ->
     """`view-not-compared` where the archive tells nothing that the new fold can be held against.
 
     An older fold is that of an older program, and a view that the manifest does not name may not
-    have been there yet: but that is believed only of a manifest that the log tells of.
+    have been there yet: but that is believed only of a manifest that the log tells of, and that
+    names some. One that was cut off, and taken up when the log had gone on, names none.
     """
     told = {one.name: one.fold_version for one in manifest.views}
     for name, fold_version in views.fold_versions().items():
         archived = told.get(name)
-        if archived is None and not is_recorded:
+        if archived is None and not (is_recorded and told):
             raise _not_compared(name, "the archive tells nothing of it")
         if archived is not None and archived > fold_version:
             raise _not_compared(name, "the archive's is of a fold that this program does not know")
