@@ -158,6 +158,10 @@ class Views:
                 found[name] = (keeper.view.fold_version, digest)
         return found
 
+    def fold_versions(self) -> dict[str, int]:
+        """By which fold this program makes each of its views."""
+        return {name: keeper.view.fold_version for name, keeper in self._keepers.items()}
+
     def drop_all(self) -> None:
         """Empty every view."""
         for keeper in self._there().values():

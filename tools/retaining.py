@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from projections.streams import position_at
-from tools.when import parse_moment, to_text
+from tools.when import counted, parse_moment, to_text
 
 if TYPE_CHECKING:
     from ledger.aggregates.retention import Hold
@@ -105,7 +105,7 @@ def _erasure_sentence(document: dict[str, Any]) -> str:
         return "Nothing is old enough to be erased."
     months = document["months"]
     span = months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
-    what = f"{_counted(len(months), 'month')} ({span}), {_counted(document['records'], 'record')}"
+    what = f"{counted(len(months), 'month')} ({span}), {counted(document['records'], 'record')}"
     if document["dry_run"]:
         return f"Would erase {what}, up to position {document['until']}."
     return f"Erased {what}, up to position {document['until']}."
@@ -127,7 +127,3 @@ def erased_in_answer(
     *earlier, newest = retention.erasures
     why = f"{newest.why}, and earlier ones before" if earlier else newest.why
     return f"Records up to position {until} were {why}; some may have been asked for here."
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -25,6 +25,8 @@ DAYS = ("today", "yesterday", *WEEKDAYS)
 """The days that have names."""
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 """By the units of spans."""
+_UNITS = {"year": 365 * 86_400, "day": 86_400, "hour": 3600, "minute": 60, "second": 1}
+"""Seconds by the words in which spans are told, the longest first."""
 SPAN_DIGITS_MAX = 9
 _POSITION_DIGITS_MAX = len(str(NUMBER_MAX))
 _SPAN = re.compile(rf"([0-9]{{1,{SPAN_DIGITS_MAX}}})([{''.join(SECONDS)}])")
@@ -97,6 +99,20 @@ def to_local_text(text: str) -> str:
         moment = moment.astimezone()
     # `%Y` writes the year 1 as one digit on some systems.
     return f"{moment.replace(tzinfo=None).isoformat(' ', 'seconds')} {moment.tzname()}"
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of something, in words: `1 month`, `2 months`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def span_text(span_us: int) -> str:
+    """About how long, for people, in the longest unit of which it has two at least."""
+    seconds = span_us // 1_000_000
+    fitting = (unit for unit, length in _UNITS.items() if seconds >= 2 * length)
+    unit = next(fitting, "second")
+    number = seconds // _UNITS[unit]
+    return counted(number, unit) if number else "less than a second"
 
 
 def _day(name: str, today: date) -> date:

@@ -42,6 +42,8 @@ _NOT_THERE = (FileNotFoundError, NotADirectoryError)
 class Unreadable(NamedTuple):
     """A part that is complete by its name, and whose manifest is none."""
 
+    path: Path
+    """Of its manifest."""
     size: int
     """Up to where the part goes, by its name."""
     error: Tampered | Unavailable
@@ -71,7 +73,7 @@ class ArchiveFolder:
                 try:
                     found.append(self._manifest(name))
                 except (Tampered, Unavailable) as error:
-                    unreadable.append(Unreadable(_size_of(name), error))
+                    unreadable.append(Unreadable(self.path / name, _size_of(name), error))
             return found, unreadable
         if any(_OURS.fullmatch(name) for name in names):
             raise NotFound(
@@ -92,11 +94,15 @@ class ArchiveFolder:
                 if entry.is_dir() and entry != self.path:
                     yield ArchiveFolder(entry)
 
+    def parts_if_any(self) -> tuple[list[Manifest], list[Unreadable]]:
+        """As `parts`, and nothing where there is none; for looking around."""
+        with contextlib.suppress(LedgerError):
+            return self.parts()
+        return [], []
+
     def readable_manifests(self) -> list[Manifest]:
         """What is complete here and can be read; for looking around."""
-        with contextlib.suppress(LedgerError):
-            return self.parts()[0]
-        return []
+        return self.parts_if_any()[0]
 
     def holds_all(self, manifest: Manifest) -> bool:
         """Whether each segment file of a part is there, as long as it should be."""

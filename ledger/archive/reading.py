@@ -225,6 +225,23 @@ def _copy(parts: Sequence[Part], digest: bytes) -> Part | None:
     return next(whole, copies[0] if copies else None)
 
 
+def _beside(folder: ArchiveFolder) -> tuple[list[Part], list[Unreadable]]:
+    parts: list[Part] = []
+    unreadable: list[Unreadable] = []
+    for one in folder.beside():
+        manifests, others = one.parts_if_any()
+        parts += [Part(one, manifest) for manifest in manifests]
+        unreadable += others
+    return parts, unreadable
+
+
+def _base_unreadable(part: Unreadable) -> LedgerError:
+    """What the archive goes on from is there, by its name at least."""
+    error = part.error
+    message = f"{error.message} It is {part.path}, from which the archive goes on."
+    return type(error)(error.code, message, hint=error.hint)
+
+
 def _chain(
     newest: Part, known: list[Part], unreadable: list[Unreadable], folder: ArchiveFolder
 ) -> list[Part]:
@@ -234,16 +251,13 @@ def _chain(
         found = _copy(known, wanted)
         if found is None:
             if beside is None:
-                beside = [
-                    Part(one, manifest)
-                    for one in folder.beside()
-                    for manifest in one.readable_manifests()
-                ]
+                beside, others = _beside(folder)
+                unreadable = [*unreadable, *others]
             found = _copy(beside, wanted)
         if found is None:
             for other in unreadable:
                 if other.size == chain[0].manifest.after:
-                    raise other.error
+                    raise _base_unreadable(other)
             raise NotFound(
                 "archive-part-missing",
                 "The archive goes on from another one, which is not there.",

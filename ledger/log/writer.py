@@ -118,6 +118,7 @@ class Writer:
         """Why this host's memory could not be written when it was last tried; None if it could."""
         self._remembered_at = 0
         self._accept_clock = accept_clock
+        self._alongside: tuple[Request[bool], ...] = ()
         self.refusal: LedgerError | None = None
         """What every request is answered by; None in a process that may append."""
         self._line = Line()
@@ -129,6 +130,13 @@ class Writer:
         self._start_guard = threading.Lock()
         self._head_guard = threading.Lock()
         renew_in_children(self)
+
+    def record_along(self, request: Request[bool]) -> None:
+        """Attempt this in each transaction that appends, until it answers True.
+
+        It never makes a transaction of its own; where it fails, so do the others.
+        """
+        self._alongside = (*self._alongside, request)
 
     def run(self, request: Request[T]) -> T:
         """Decide the request and return its answer once it is durable."""
@@ -321,12 +329,15 @@ class Writer:
                         failures.append((answer, rolled_back(checked.size)))
                     except Exception as error:  # noqa: BLE001 # a fault of one request is its own
                         failures.append((answer, error))
+                alongside = self._alongside if transaction.rows else ()
+                said = [one for one in alongside if transaction.attempt(one)]
                 if transaction.rows and self._herald is not None:
                     # What it has to say is said another time, if not now.
                     with contextlib.suppress(LedgerError, Overtaken):
                         transaction.attempt(self._herald)
                 head = self._append(writing, transaction) if transaction.rows else checked
             self._committed(transaction, head)
+            self._alongside = tuple(one for one in self._alongside if one not in said)
         except BaseException as error:  # noqa: BLE001 # every waiting caller must get an answer
             self._folds.forget()
             self._access_streams.forget()

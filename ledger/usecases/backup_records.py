@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.aggregates.backups import Backups
+from ledger.aggregates.backups import BackupCreated, BackupRestored, Backups
 from ledger.aggregates.keys import RollbackAccepted
 from ledger.log.writer import Writer
 from ledger.usecases.acting import Acting
@@ -28,9 +28,13 @@ class BackupRecords:
         """The newest database backup and the newest drill."""
         return self._writer.look(LookAtBackups(self._desk).decide)
 
-    def archives(self) -> frozenset[bytes]:
-        """The digests of all archives that were recorded: written, or restored from."""
+    def recorded(self) -> tuple[BackupCreated | BackupRestored, ...]:
+        """All archives that were recorded, the oldest record first: written, or restored from."""
         return self._writer.look(LookForRecorded(self._desk).decide)
+
+    def archives(self) -> frozenset[bytes]:
+        """The digests of them."""
+        return frozenset(one.digest for one in self.recorded())
 
     def changed_since(self) -> int | None:
         """The first change of configuration or credentials that no database backup holds.

@@ -62,15 +62,14 @@ class LookAtBackups(msgspec.Struct, frozen=True):
 
 
 class LookForRecorded(msgspec.Struct, frozen=True):
-    """The digests of all archives that the log knows: written, or restored from."""
+    """All archives that the log knows: written, or restored from."""
 
     desk: Desk
 
-    def decide(self, transaction: Transaction) -> frozenset[bytes]:
+    def decide(self, transaction: Transaction) -> tuple[BackupCreated | BackupRestored, ...]:
         """Nothing is appended."""
         events = (recorded.event for recorded in transaction.history(self.desk.streams.backups()))
-        kept = (event for event in events if isinstance(event, BackupCreated | BackupRestored))
-        return frozenset(event.digest for event in kept)
+        return tuple(event for event in events if isinstance(event, BackupCreated | BackupRestored))
 
 
 def configuration_after(desk: Desk, writer: Writer, position: int) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -165,17 +166,22 @@ class RestoreCredentials(msgspec.Struct, frozen=True):
         destroyed.
         """
         meant: CredentialMapping | None = None
+        ended: CredentialMapping | None = None
         newest: dict[int, CredentialMapping] = {}
         latest = 0
         stream = self.desk.mapping_stream(application, owner)
         for mapping in self.desk.versions(transaction, stream):
             latest = mapping.value_version
             if mapping.creation != application.creation:
+                if mapping.secret is not None and self._is_meant(mapping):
+                    ended = mapping
                 continue
             if mapping.secret is not None:
                 newest[mapping.value_version] = mapping
             if self._is_meant(mapping):
                 meant = mapping
+        if meant is None and ended is not None:
+            raise _of_an_ended_application(ended)
         if meant is None or meant.secret is None:
             raise NotFound(
                 "no-such-version",
@@ -188,6 +194,16 @@ class RestoreCredentials(msgspec.Struct, frozen=True):
         if self.version is not None:
             return mapping.value_version == self.version and mapping.secret is not None
         return self.at is not None and mapping.recorded.recorded_at <= self.at
+
+
+def _of_an_ended_application(mapping: CredentialMapping) -> NotFound:
+    place = mapping.recorded.position
+    return NotFound(
+        "no-such-version",
+        "That was set in an application of this ID that was deleted since.",
+        hint=f"`credledger replay restore --position {place} --app {shlex.quote(mapping.application)}`"
+        " brings that application back as it was then; look at it with --dry-run first.",
+    )
 
 
 class DeleteCredentials(msgspec.Struct, frozen=True):

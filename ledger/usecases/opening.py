@@ -18,8 +18,6 @@ from typing import NamedTuple, Required, TypedDict, Unpack
 
 from ledger.aggregates.event import Event
 from ledger.aggregates.keys import (
-    AsyncAccepted,
-    ClockAccepted,
     KeyHistory,
     MemoryAccepted,
     RollbackAccepted,
@@ -36,9 +34,10 @@ from ledger.log.signers import HeadSigner, names_itself
 from ledger.log.store import Maintainer, ServerState, Store
 from ledger.log.subtrees import Tiles
 from ledger.log.transaction import Transaction
-from ledger.log.writer import AHEAD_MAX_US, Writer
+from ledger.log.writer import Writer
 from ledger.replacing import replace
 from ledger.sealing.keyring import UnlockedKeyring
+from ledger.usecases.acceptances import RecordAsync, RecordClock
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 from ledger.usecases.fitting import require_fit, slot_removed
@@ -228,12 +227,11 @@ def _opened(
     writer.catch_up()
     writer.check_signers()
     _check_keyring(desk, writer, held, ahead=accept_ahead, only_asks=only_asks)
-    far_ahead = clock() > writer.head.recorded_at + AHEAD_MAX_US
-    if accept_clock and far_ahead and unlocked.is_operator and not unwritable:
-        writer.run(KeyringEvent(desk, Acting(), ClockAccepted(clock())))
-    at_risk = server is not None and not (server.outlives_failover or unwritable)
+    if accept_clock and unlocked.is_operator:
+        writer.record_along(RecordClock(desk))
+    at_risk = server is not None and not server.outlives_failover
     if at_risk and unlocked.is_operator:
-        writer.run(KeyringEvent(desk, Acting(), AsyncAccepted()))
+        writer.record_along(RecordAsync(desk))
     return _Opened(ledger, desk, writer)
 
 

@@ -74,6 +74,32 @@ def test_a_position_chooses_among_whole_archives_too(shared):
     shared.fails(3, "no-archive", "backup", "verify", *before)
 
 
+@pytest.mark.parametrize("given", ["beside", "besides", "together"])
+def test_a_base_of_which_one_bit_is_damaged_is_named_as_that(worked, given):  # noqa: F811
+    """It is there: wherever it lies, nobody has to look for it."""
+    create(worked, "full")
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    part = worked.archives / "part"
+    create(worked, "part", "--since-backup")
+    (path,) = (worked.archives / "full").glob("*.manifest")
+    content = bytearray(path.read_bytes())
+    content[50] ^= 1
+    path.write_bytes(content)
+    options = ()
+    if given == "together":
+        for one in (worked.archives / "full").glob("part-*"):
+            shutil.move(one, part)
+        path = next(part.glob("part-0000000000000001-*.manifest"))
+    elif given == "besides":
+        moved = worked.home.parent / "elsewhere" / "full"
+        shutil.move(worked.archives / "full", moved)
+        options, path = ("--part", str(moved)), moved / path.name
+    lose(worked)
+    for command in ("verify", "restore"):
+        error = worked.fails(8, "archive-damaged", "backup", command, str(part), *options)
+        assert str(path) in error["message"], error
+
+
 @pytest.mark.parametrize("lost", ["folder", "segment"])
 def test_an_archive_whose_base_is_gone_does_not_count_unless_somebody_vouches(worked, lost):  # noqa: F811
     full = create(worked, "full")

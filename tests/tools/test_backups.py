@@ -7,6 +7,9 @@ import shutil
 
 import pytest
 
+import tools.recovering.backups
+from ledger.errors import Unavailable
+from ledger.usecases.backup_records import BackupRecords
 from tests.tools.conftest import Cli
 
 VIEWS = {
@@ -40,6 +43,11 @@ def create(cli, name: str, *options: str) -> dict:
 def lose(cli) -> None:
     """The database is gone; the ledger's place is an empty one."""
     cli.environment["CREDLEDGER_STORE"] = cli.empty()
+
+
+def lost(*_, **__):
+    """The store is gone just then."""
+    raise Unavailable("store-unreachable", "The server is gone.")
 
 
 def topics(cli) -> list[str]:
@@ -329,18 +337,106 @@ def test_a_drill_needs_an_archive_of_this_very_log(worked):
     worked.fails(8, "archive-of-another-log", "backup", "drill", str(worked.archives / "other"))
 
 
-def test_an_altered_view_digest_is_found_when_it_is_folded_anew(worked):
-    made = create(worked, "one")
-    path = next((worked.archives / "one").glob("*.manifest"))
-    document = json.loads(path.read_bytes().splitlines()[0])
+def without_views(document) -> None:
+    document["views"] = []
+
+
+def without_one(document) -> None:
+    del document["views"][0]
+
+
+def by_a_newer_fold(document) -> None:
+    for one in document["views"]:
+        one.update(fold_version=one["fold_version"] + 1, digest="0" * 64)
+
+
+def by_no_digest(document) -> None:
     document["views"][0]["digest"] = "0" * 64
-    _rewrite(path, document)
-    worked.fails(8, "view-differs", "backup", "drill", made["directory"])
-    document["views"][0]["fold_version"] = 999
-    del document["views"][1:]
-    _rewrite(path, document)
-    answer = worked.ok("backup", "drill", made["directory"])
-    assert [view["same"] for view in answer["views"]] == [None] * 5
+
+
+ALTERATIONS = [without_views, without_one, by_a_newer_fold, by_no_digest]
+
+
+@pytest.mark.parametrize("alter", ALTERATIONS)
+def test_a_drill_holds_the_manifest_against_the_recorded_one(worked, alter):
+    """Wherever the folder is named; nothing is recorded of such a drill."""
+    made = create(worked, "one")
+    alter_manifest(worked.archives / "one", alter)
+    before = topics(worked)
+    worked.fails(8, "archive-altered", "backup", "drill", made["directory"])
+    worked.fails(3, "no-archive", "backup", "drill")
+    assert topics(worked) == before
+
+
+@pytest.mark.parametrize(
+    ("alter", "code", "told"),
+    [
+        (without_views, "view-not-compared", "credential_view"),
+        (without_one, "view-not-compared", "credential_view"),
+        (by_a_newer_fold, "view-not-compared", "credential_view"),
+        (by_no_digest, "view-differs", "credential_view"),
+    ],
+)
+def test_a_drill_of_an_archive_that_no_log_tells_of_compares_every_view(
+    worked, monkeypatch, alter, code, told
+):
+    """Where its record was lost, the manifest alone says what the views were."""
+    with monkeypatch.context() as patched:
+        patched.setattr(BackupRecords, "record", lost)
+        worked.fails(7, "store-unreachable", "backup", "create", str(worked.archives / "one"))
+    alter_manifest(worked.archives / "one", alter)
+    before = topics(worked)
+    error = worked.fails(8, code, "backup", "drill", str(worked.archives / "one"))
+    assert told in error["message"]
+    assert topics(worked) == before
+
+
+def test_a_drill_of_an_archive_of_before_a_view_was_there_is_ok(worked, monkeypatch):
+    """Its manifest is the recorded one, so what it lacks is not taken out."""
+    of_then = tools.recovering.backups._view_digests
+    with monkeypatch.context() as patched:
+        patched.setattr(tools.recovering.backups, "_view_digests", lambda *of: of_then(*of)[:4])
+        create(worked, "one")
+    drilled = worked("backup", "drill")
+    assert drilled.code == 0, drilled.err
+    assert [view["same"] for view in drilled.json["views"]] == [True] * 4 + [None]
+    assert "Not compared" in drilled.err
+    assert "application_claims" in drilled.err
+    assert topics(worked)[-1] == "backup.drilled"
+
+
+def test_a_drill_that_has_no_digest_at_all_to_compare_is_not_ok(worked, monkeypatch):
+    """Recorded or not: only rows and roots would have been tried."""
+    with monkeypatch.context() as patched:
+        patched.setattr(tools.recovering.backups, "_view_digests", lambda *_: ())
+        create(worked, "one")
+    before = topics(worked)
+    worked.fails(8, "view-not-compared", "backup", "drill")
+    assert topics(worked) == before
+
+
+def test_a_restore_says_which_views_it_could_not_compare(worked):
+    """It goes on: the rows were checked, and the views are folded from them."""
+    made = create(worked, "one")
+    alter_manifest(worked.archives / "one", without_one)
+    lose(worked)
+    answer = worked("backup", "restore", made["directory"])
+    assert answer.code == 0
+    assert "Not compared" in answer.err
+    assert "credential_view" in answer.err
+    assert "access_history" not in answer.err
+    assert worked.ok("log", "verify", "--views")["ok"]
+
+
+def test_a_good_copy_is_drilled_after_a_restore_from_an_altered_one(worked):
+    """What was restored from says nothing against another manifest of the same log."""
+    made = create(worked, "one")
+    good = worked.home.parent / "good"
+    shutil.copytree(worked.archives / "one", good)
+    alter_manifest(worked.archives / "one", without_one)
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"])
+    assert worked.ok("backup", "drill", str(good))["ok"]
 
 
 def test_an_altered_view_digest_keeps_a_restore_from_its_end(worked):
@@ -357,6 +453,14 @@ def test_an_altered_view_digest_keeps_a_restore_from_its_end(worked):
     path.write_bytes(good)
     assert worked.ok("backup", "restore", made["directory"])["ok"]
     assert worked.ok("log", "verify", "--views")["ok"]
+
+
+def alter_manifest(folder, alter) -> None:
+    """With a hash that fits."""
+    (path,) = folder.glob("*.manifest")
+    document = json.loads(path.read_bytes().splitlines()[0])
+    alter(document)
+    _rewrite(path, document)
 
 
 def _rewrite(path, document) -> None:
@@ -417,12 +521,6 @@ def test_no_value_lies_in_an_archive_in_clear(worked):
 
 def test_an_archive_left_unrecorded_is_told_to_people_and_drilled(worked, monkeypatch):
     """With and without a backup before it; what was taken up is named beside the answer."""
-    from ledger.errors import Unavailable
-    from ledger.usecases.backup_records import BackupRecords
-
-    def lost(*_, **__):
-        raise Unavailable("store-unreachable", "The server is gone.")
-
     place = str(worked.archives / "one")
     left = worked.ok("status")["position"]
     with monkeypatch.context() as patched:
@@ -440,12 +538,6 @@ def test_an_archive_left_unrecorded_is_told_to_people_and_drilled(worked, monkey
 
 def test_a_full_archive_that_is_taken_up_needs_nobodys_word_for_a_base(worked, monkeypatch):
     """Only what goes on from it is recorded as vouched for."""
-    from ledger.errors import Unavailable
-    from ledger.usecases.backup_records import BackupRecords
-
-    def lost(*_, **__):
-        raise Unavailable("store-unreachable", "The server is gone.")
-
     place = str(worked.archives / "one")
     with monkeypatch.context() as patched:
         patched.setattr(BackupRecords, "record", lost)

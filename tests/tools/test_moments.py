@@ -231,8 +231,12 @@ def test_other_questions_take_no_time_to_come_either(told, rows):
         ("leaver", ANN, "--dry-run", "--at", TO_COME),
         ("replay", "state", "--at", TO_COME),
         ("replay", "diff", "1", TO_COME),
+        ("replay", "restore", "--at", TO_COME, "--all", "--yes"),
+        ("credential", "restore", "Mail", "--owner", ANN, "--at", TO_COME),
+        ("credential", "restore", "Mail", "--owner", ANN, "--at", TO_COME, "--dry-run"),
     ):
         told.fails(2, "future-time", *ask)
+    assert told.ok("status")["position"] == len(rows)
     told.fails(2, "two-moments", "audit", "exposure", ANN, "--at", "now", "--position", "3")
     told.fails(2, "two-moments", "leaver", ANN, "--dry-run", "--at", "now", "--position", "3")
     told.fails(2, "two-moments", "audit", "recheck", "--until", "now", "--position", "3")

@@ -60,6 +60,21 @@ def test_it_is_carried_out_once_and_then_there_is_nothing_to_do(mistaken):
     assert mistaken.ok("log", "verify", "--views")["ok"] is True
 
 
+@pytest.mark.parametrize("words", [("5", "--app", "payroll"), ("2", "--all")])
+def test_what_a_dry_run_tells_is_deleted_is_what_is_told_as_deleted(mistaken, words):
+    """Credentials that end with their application, made again or gone, are deleted like others."""
+    mistaken.ok("app", "delete", "payroll", "--yes")
+    mistaken.ok("app", "create", "payroll", "--kind", "individual", "--field", "Pin:pin")
+    mistaken.set("payroll", "user:dora", Pin="1234")
+    mistaken.set("payroll", "user:emil", Pin="1234")
+    position, *scope = words
+    command = ("replay", "restore", "--position", position, *scope)
+    planned = mistaken.ok(*command, "--dry-run")["credentials"]
+    assert [one["owner"] for one in planned["removed"]] == ["user:dora", "user:emil"]
+    done = mistaken.ok(*command, "--yes")["done"]
+    assert (done["deleted"], done["restored"]) == (2, len(planned["added"]))
+
+
 def test_no_value_stands_in_any_answer(mistaken):
     for words in (("--dry-run",), ("--yes",)):
         for json_wanted in (True, False):
@@ -220,4 +235,38 @@ def test_a_value_of_then_that_was_resealed_since_is_restored_from_there(mistaken
     assert mistaken.ok(*words, "--dry-run")["key"] == "held"
     mistaken.ok(*words)
     got = mistaken.ok("credential", "get", "payroll", "--as", "user:bob")
+    assert got["fields"]["Password"] == CANARY
+
+
+def test_what_was_set_before_an_application_was_deleted_is_marked_and_comes_back(mistaken):
+    """Its version cannot be restored alone, and what brings it back is named."""
+    alice = ("payroll", "--owner", "user:alice")
+    history = lambda: mistaken.ok("credential", "history", *alice)
+    assert [one["ended"] for one in history()] == [False, False]
+    mistaken.ok("app", "delete", "payroll", "--yes")
+    mistaken.ok("app", "create", "Payroll", "--kind", "individual", "--field", "Pin:pin")
+    mistaken.set("payroll", "user:alice", Pin="1234")
+    told = history()
+    assert [(one["version"], one["ended"]) for one in told] == [(1, True), (2, True), (3, False)]
+    shown = mistaken("credential", "history", *alice, json_wanted=False)
+    assert [line.split("\t")[-1] for line in shown.text.splitlines()] == [
+        "Ended",
+        "yes",
+        "yes",
+        "no",
+    ]
+    size = mistaken.ok("status")["position"]
+    position = told[0]["position"]
+    for which in (("--version", "1"), ("--at", told[0]["recorded_at"])):
+        for options in ((), ("--dry-run",)):
+            words = ("credential", "restore", *alice, *which, *options)
+            error = mistaken.fails(3, "no-such-version", *words)
+            assert f"replay restore --position {position} --app payroll" in error["hint"]
+    missing = mistaken.fails(
+        3, "no-such-version", "credential", "restore", *alice, "--version", "9"
+    )
+    assert "credential history" in missing["hint"]
+    assert mistaken.ok("status")["position"] == size
+    mistaken.ok("replay", "restore", "--position", str(position), "--app", "payroll", "--yes")
+    got = mistaken.ok("credential", "get", "payroll", "--as", "user:alice")
     assert got["fields"]["Password"] == CANARY

@@ -241,3 +241,61 @@ def test_an_archive_with_erased_records_is_drilled_to_the_same_views(old):
     old.ok("backup", "create", str(old.home.parent / "archive"))
     drilled = old.ok("backup", "drill")
     assert [view["same"] for view in drilled["views"]] == [True] * 5
+
+
+FIVE_YEARS = 5 * 366
+
+
+def rows(cli):
+    return cli.ok("log", "events")
+
+
+def test_whoever_only_looks_leaves_no_row_whatever_the_clock_says(old, later):
+    """Neither that the clock was accepted, nor anything that goes along with it."""
+    old.ok("key", "retention", "set", "--access-older-than", "31")
+    before = rows(old)
+    later(FIVE_YEARS)
+    looking = (
+        ("key", "retention", "apply", "--dry-run"),
+        ("replay", "restore", "--position", "3", "--all", "--dry-run"),
+        ("app", "list"),
+        ("credential", "list"),
+        ("status",),
+        ("log", "verify", "--views"),
+    )
+    for command in looking:
+        for options in ((), ("--accept-clock",)):
+            assert old(*command, *options).code == 0, command
+            assert rows(old) == before
+    later(-FIVE_YEARS)
+    old.ok("app", "update", "payroll", "--name", "of today")
+    assert rows(old)[-1]["recorded_at"] < f"{time.gmtime().tm_year + 2}"
+
+
+def test_a_clock_that_is_accepted_is_recorded_with_the_first_thing_that_is(old, later):
+    """Once, and not again while the log keeps up with it."""
+    old.ok("key", "retention", "set", "--access-older-than", "31")
+    before = len(rows(old))
+    later(FIVE_YEARS)
+    apply = ("key", "retention", "apply", "--yes")
+    old.fails(7, "clock-ahead", *apply)
+    old.fails(7, "clock-ahead", "audit", "changes")
+    assert len(rows(old)) == before
+    assert old.ok(*apply, "--accept-clock")["keys"] > 0
+    topics = [one["topic"] for one in rows(old)][before:]
+    assert topics == ["keys.destroying", "history.erased", "clock.accepted", "keys.destroyed"]
+    old.ok("app", "update", "payroll", "--name", "later", "--accept-clock")
+    assert [one["topic"] for one in rows(old)].count("clock.accepted") == 1
+
+
+def test_doctor_tells_of_clock_and_policy_in_words(old, later):
+    """A unit that fits, in letters that any terminal has, and one of something as one."""
+    old.ok("key", "retention", "set", "--access-older-than", "31")
+    planned = old.ok("key", "retention", "apply", "--dry-run")["months"]
+    later(25)
+    old.ok("app", "update", "payroll", "--name", "of a clock ahead")
+    later(-25)
+    told = {one["code"]: one["message"] for one in old.ok("doctor")["findings"]}
+    assert told["clock-behind"] == "The clock is 24 days behind the last recorded event."
+    counted = "1 month" if len(planned) == 1 else f"{len(planned)} months"
+    assert f"records of {counted} are older" in told["retention-due"]

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from ledger.errors import InvalidInput
 from tools.numbers import NUMBER_MAX
-from tools.when import parse_moment, parse_place, parse_span, to_local_text, to_text
+from tools.when import (
+    parse_moment,
+    parse_place,
+    parse_span,
+    span_text,
+    to_local_text,
+    to_text,
+)
 
 NOW = int(datetime(2026, 11, 25, 15, 30, tzinfo=UTC).timestamp()) * 1_000_000  # a Wednesday
 EAST = timezone(timedelta(hours=2))
@@ -93,3 +100,19 @@ def test_any_text_is_a_moment_or_our_error(text):
 def test_times_read_back(moment):
     """What JSON shows parses to the same microsecond."""
     assert parse_moment(to_text(moment), NOW) == moment
+
+
+@pytest.mark.parametrize(
+    ("span_us", "told"),
+    [
+        (1, "less than a second"),
+        (1_999_999, "1 second"),
+        (90_000_000, "90 seconds"),
+        (3 * 60_000_000, "3 minutes"),
+        (47 * 3_600_000_000, "47 hours"),
+        (600 * 86_400_000_000, "600 days"),
+        (128_945_577_584_875, "4 years"),
+    ],
+)
+def test_spans_are_told_in_a_unit_that_fits(span_us, told):
+    assert span_text(span_us) == told

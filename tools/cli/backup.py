@@ -169,6 +169,7 @@ def restore(
         settings, run.standard_input, directory, parts, acting, found, position
     )
     _print_restored(run, document)
+    _note_not_compared(document)
     gone = document["gone"]
     if isinstance(gone, dict):
         one = gone["from"] == gone["to"]
@@ -204,6 +205,17 @@ def drill(run: Run, directory: Path | None, parts: tuple[Path, ...], scratch: Pa
     with run.session() as session:
         document = drill_backup(session, directory, parts, scratch, acting)
     _print_restored(run, document)
+    _note_not_compared(document)
+
+
+def _note_not_compared(document: dict[str, Any]) -> None:
+    """Views that were folded anew, and that the archive gave nothing to hold against."""
+    names = [one["name"] for one in document["views"] if one["same"] is None]
+    if names:
+        show.print_note(
+            f"Not compared, because the archive has no digest of this fold: {', '.join(names)}."
+            " The log itself was checked."
+        )
 
 
 def _note_lost(document: dict[str, Any]) -> None:

@@ -361,7 +361,8 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--accept-clock",
                 is_flag=True,
                 default=None,
-                help="The clock is right, though far ahead of the log; recorded.",
+                help="The clock is right, though far ahead of the log; recorded with the first thing"
+                " that is. All later rows are dated after it, for good.",
             ),
             click.option(
                 "--accept-async",

@@ -41,6 +41,7 @@ HISTORY_COLUMNS = {
     "by": "By",
     "reason": "Reason",
     "position": "Position",
+    "ended": "Ended",
 }
 owner_option = click.option("--owner", metavar="CLAIM", help="Whose credentials.")
 
@@ -155,6 +156,8 @@ def list_(run: Run, application: str | None, owner: str | None, older_than: str 
 def history(run: Run, application: str, owner: str | None) -> None:
     """List the versions of a mapping, never the values; recorded as a question.
 
+    Ended are those of an application of this ID that was deleted since: `credledger replay restore`
+    brings it back, with what was set in it.
     At a service it is what its caller owns or administers, and not recorded.
     """
     from tools.shapes import mapping_history
@@ -188,14 +191,14 @@ def restore(
     dry_run: bool,
 ) -> None:
     """Make an earlier value the current one, unseen."""
+    from tools.asking.moments import past_moment
     from tools.shapes import mapping_document, preview_document
-    from tools.when import parse_moment
 
     if (version is None) == (at is None):
         raise InvalidInput("usage", "Give either --version or --at.")
     with run.session() as session:
         acting, whose = run.acting(), run.owner(owner)
-        at_us = None if at is None else parse_moment(at, session.now())
+        at_us = None if at is None else past_moment(session, at)
         ledger = session.ledger
         if dry_run:
             found = ledger.restoring.preview(

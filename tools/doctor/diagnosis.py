@@ -17,7 +17,7 @@ from tools.doctor.findings import ERROR, WARNING, Finding
 from tools.doctor.recovery_findings import recovery_findings
 from tools.exits import DONE, EXIT_CODES, exit_code
 from tools.recovering.key_backups import last_key_backup
-from tools.when import to_text
+from tools.when import span_text, to_text
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -112,7 +112,7 @@ def session_findings(session: Session) -> Iterator[Finding]:
         yield Finding(
             "clock-behind",
             WARNING,
-            f"The clock is {status.clock_behind_us} µs behind the last recorded event.",
+            f"The clock is {span_text(status.clock_behind_us)} behind the last recorded event.",
             "Set the system's clock; recorded times go on from the last one until then.",
         )
     yield from _table_findings(session)

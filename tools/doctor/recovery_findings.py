@@ -12,6 +12,7 @@ from tools.doctor.findings import ERROR, WARNING, Finding
 from tools.doctor.hosts import host_findings
 from tools.exits import EXIT_CODES
 from tools.recovering.key_backups import database_folders
+from tools.when import counted
 
 if TYPE_CHECKING:
     from tools.wiring import Session
@@ -206,6 +207,7 @@ def _retention(session: Session) -> Iterator[Finding]:
         yield Finding(
             "retention-due",
             WARNING,
-            f"Access records of {len(planned.months)} months are older than the policy keeps them.",
+            f"Access records of {counted(len(planned.months), 'month')} are older than the policy"
+            " keeps them.",
             "credledger key retention apply",
         )

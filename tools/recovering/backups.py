@@ -29,7 +29,7 @@ from ledger.aggregates.backups import (
 )
 from ledger.aggregates.hosts import HostSeen
 from ledger.aggregates.key_backups import KeyRestored
-from ledger.aggregates.keys import RollbackAccepted
+from ledger.aggregates.keys import AsyncAccepted, ClockAccepted, RollbackAccepted
 from ledger.archive.creating import create_archive
 from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import Manifest, ViewDigest
@@ -50,8 +50,9 @@ _RECORDS = [
     for rollback in ([], [RollbackAccepted.TOPIC])
     for restored in ([], [KeyRestored.TOPIC])
 ]
-"""What a restore leaves after the archive's last row, however far it came; besides, a host may tell
-with each of them what its keyring holds."""
+"""What a restore leaves after the archive's last row, however far it came."""
+_ALONGSIDE = {HostSeen.TOPIC, ClockAccepted.TOPIC, AsyncAccepted.TOPIC}
+"""What may be recorded with each of them: what the host's keyring holds, what was accepted."""
 _RECORDS_MAX = 8
 
 if TYPE_CHECKING:
@@ -213,9 +214,10 @@ def drill_backup(
     started = time.monotonic()
     archive = _archive_to_drill(session, directory, besides)
     _require_ours(session, archive)
+    is_recorded = _require_as_recorded(session, archive.manifest)
     try:
         with tempfile.TemporaryDirectory(prefix="credledger-drill-", dir=scratch) as place:
-            views = _drilled(session, archive, Path(place))
+            views = _drilled(session, archive, Path(place), is_recorded=is_recorded)
     except OSError as error:
         raise Unavailable(
             "scratch-not-writable",
@@ -256,7 +258,9 @@ def _created(part: Manifest, folder: ArchiveFolder, base_elsewhere: bool) -> Bac
     )
 
 
-def _drilled(session: Session, archive: Archive, place: Path) -> list[dict[str, Any]]:
+def _drilled(
+    session: Session, archive: Archive, place: Path, *, is_recorded: bool
+) -> list[dict[str, Any]]:
     with scratch_views(session, place) as (store, mapper, views):
         restoration = Restoration(
             archive, store, refolding(archive, mapper, session.streams, views)
@@ -265,6 +269,7 @@ def _drilled(session: Session, archive: Archive, place: Path) -> list[dict[str, 
             restoration.run(show)
         compared = _compared(archive, store, views)
         _require_same(compared)
+        _require_compared(archive.manifest, views, is_recorded=is_recorded)
         lost = _lost(views, session.ledger)
     if lost:
         raise KeyUnavailable(
@@ -309,6 +314,26 @@ def _require_ours(session: Session, archive: Archive) -> None:
             "The archive is not the beginning of this ledger's log.",
             hint="Check the folder; after a rollback, take a new full backup.",
         )
+
+
+def _require_as_recorded(session: Session, manifest: Manifest) -> bool:
+    """Whether the log tells of this very manifest; `archive-altered` where it tells of another.
+
+    Two archives up to one position are of two kinds, or the same. What was only restored from says
+    nothing against another copy: nobody had anything to hold its manifest against.
+    """
+    recorded = session.ledger.backups.recorded()
+    if any(one.digest == manifest.digest for one in recorded):
+        return True
+    kind = FULL if manifest.previous is None else INCREMENTAL
+    written = (one for one in recorded if isinstance(one, BackupCreated))
+    if any((one.position, one.kind) == (manifest.head.size, kind) for one in written):
+        raise Tampered(
+            "archive-altered",
+            "The archive's manifest is not the one that was recorded when it was made.",
+            hint="Use another copy of this archive, or make a new one.",
+        )
+    return False
 
 
 def _require_base(session: Session, directory: Path) -> None:
@@ -372,7 +397,7 @@ def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead 
     position = archive.last_position()
     with restoring.store.reading() as reading:
         found, marked = reading.rows_after(position, _RECORDS_MAX), reading.is_restoring()
-    rows = [row for row in found if row.topic != HostSeen.TOPIC]
+    rows = [row for row in found if row.topic not in _ALONGSIDE]
     if [row.topic for row in rows] not in _RECORDS:
         return False
     events = [restoring.mapper.open(row).event for row in rows]
@@ -450,6 +475,30 @@ def _require_same(views: Sequence[dict[str, Any]]) -> None:
             f"A view folded from the archive is not the one that was archived: {differing[0]}.",
             hint="The log itself holds; the archive's manifest or the view of then was altered.",
         )
+
+
+def _require_compared(manifest: Manifest, views: Views, *, is_recorded: bool) -> None:
+    """`view-not-compared` where the archive tells nothing that the new fold can be held against.
+
+    An older fold is that of an older program, and a view that the manifest does not name may not
+    have been there yet: but that is believed only of a manifest that the log tells of, and that
+    names some. One that was cut off, and taken up when the log had gone on, names none.
+    """
+    told = {one.name: one.fold_version for one in manifest.views}
+    for name, fold_version in views.fold_versions().items():
+        archived = told.get(name)
+        if archived is None and not (is_recorded and told):
+            raise _not_compared(name, "the archive tells nothing of it")
+        if archived is not None and archived > fold_version:
+            raise _not_compared(name, "the archive's is of a fold that this program does not know")
+
+
+def _not_compared(name: str, why: str) -> Tampered:
+    return Tampered(
+        "view-not-compared",
+        f"The view {name} could not be compared: {why}.",
+        hint="Make a new archive and drill that; one of a newer version is for that version.",
+    )
 
 
 def _document(archive: Archive, started: float, views: list[dict[str, Any]]) -> dict[str, object]:

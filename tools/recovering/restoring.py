@@ -92,7 +92,10 @@ def plan_for(
 
 
 def carry_out(session: Session, acting: Acting, plan: Plan) -> dict[str, Any]:
-    """Take all steps; how many of each kind, and the position of the last event."""
+    """Take all steps; how many of each kind, and the position of the last event.
+
+    Deleted are, as the plan tells them, also the credentials that end with their application.
+    """
     changes = list(plan.steps())
     total = len(plan.applications) + (plan.roles is not None) + len(changes)
     done, position = 0, None
@@ -116,7 +119,7 @@ def carry_out(session: Session, acting: Acting, plan: Plan) -> dict[str, Any]:
         "applications": len(plan.applications),
         "roles": len((*plan.roles.granted, *plan.roles.revoked)) if plan.roles else 0,
         "restored": restored,
-        "deleted": len(changes) - restored,
+        "deleted": plan.deletes[1],
         "position": position,
     }
 

@@ -94,6 +94,8 @@ class MappingVersion(Answer, frozen=True):
     by: str
     reason: str
     position: Position
+    ended: bool
+    """Whether it was set in an application of this ID that was deleted since."""
 
 
 class MappingVersions(Answer, frozen=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ledger.errors import InvalidInput
+from tools.asking.moments import past_moment
 from tools.service import answers, bodies
 from tools.service.counter import Counter, Question, owner_in
 from tools.shapes import (
@@ -17,7 +18,7 @@ from tools.shapes import (
     preview_document,
     readable_credentials,
 )
-from tools.when import parse_moment, parse_span
+from tools.when import parse_span
 
 if TYPE_CHECKING:
     from ledger.usecases.outcomes import MappingOutcome, Retrieved
@@ -134,10 +135,10 @@ def retrieved(found: Retrieved, *, as_bytes: bool) -> answers.Retrieved:
 
 
 def _moment(counter: Counter, body: bodies.Restore | bodies.PreviewRestore) -> int | None:
-    """Microseconds UTC where a moment is told, and not a version."""
+    """Microseconds UTC where a moment is told that has come, and not a version."""
     if (body.version is None) == (body.at is None):
         raise InvalidInput("version-or-moment", "Give either a version or a moment.")
-    return None if body.at is None else parse_moment(body.at, counter.session.now())
+    return None if body.at is None else past_moment(counter.session, body.at)
 
 
 def _in_json(value: str | bytes) -> str | dict[str, bytes]:

@@ -206,6 +206,9 @@ def test_an_administrator_restores_what_he_may_not_read(service, client):
     assert client.ok("/v1/credentials/restore", {**named, "version": 1})["version"] == 3
     client.fails(403, "access-denied", GET, named)
     client.fails(422, "version-or-moment", "/v1/credentials/restore", named)
+    to_come = {**named, "at": "2999-01-01T00:00:00Z"}
+    for operation in ("restore", "preview-restore"):
+        client.fails(422, "future-time", f"/v1/credentials/{operation}", to_come)
 
 
 def test_applications_are_deleted_by_a_table_only_where_they_are_named(service, client):
