@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -201,8 +200,8 @@ def _of_an_ended_application(mapping: CredentialMapping) -> NotFound:
     return NotFound(
         "no-such-version",
         "That was set in an application of this ID that was deleted since.",
-        hint=f"`credledger replay restore --position {place} --app {shlex.quote(mapping.application)}`"
-        " brings that application back as it was then; look at it with --dry-run first.",
+        hint=f"`credledger replay restore --position {place} --app ID` brings that application back"
+        " as it was then; look at it with --dry-run first.",
     )
 
 

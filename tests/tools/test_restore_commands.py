@@ -261,7 +261,7 @@ def test_what_was_set_before_an_application_was_deleted_is_marked_and_comes_back
         for options in ((), ("--dry-run",)):
             words = ("credential", "restore", *alice, *which, *options)
             error = mistaken.fails(3, "no-such-version", *words)
-            assert f"replay restore --position {position} --app payroll" in error["hint"]
+            assert f"replay restore --position {position} --app ID" in error["hint"]
     missing = mistaken.fails(
         3, "no-such-version", "credential", "restore", *alice, "--version", "9"
     )
