@@ -116,18 +116,25 @@ class SqliteConnection:
         self.insert(with_values(table, columns, moving), in_order(rows))
 
     def _ours(self, error: sqlite3.Error) -> LedgerError:
-        """Our error; a table that is missing is damage wherever one of the log's own is there."""
-        if _is_missing_table(error) and not self._holds_tables():
+        """Our error; a table that is missing is damage wherever there is, or was, a ledger."""
+        if _is_missing_table(error) and not self._holds_ledger():
             return _no_ledger()
         return _translated(error)
 
-    def _holds_tables(self) -> bool:
+    def _holds_ledger(self) -> bool:
+        """Whether some of the log's tables are there, or all of them and a ledger in them.
+
+        All four are made at once and the views' behind them, before there is a ledger.
+        """
         marks = ", ".join("?" * len(TABLES))
-        found = f"SELECT 1 FROM sqlite_master WHERE name IN ({marks}) LIMIT 1"
+        found = f"SELECT name FROM sqlite_master WHERE name IN ({marks})"
         try:
-            return bool(self.raw.execute(found, TABLES).fetchall())
+            there = len(self.raw.execute(found, TABLES).fetchall())
+            if there == len(TABLES):
+                return bool(self.raw.execute("SELECT 1 FROM ledger LIMIT 1").fetchall())
         except sqlite3.Error as error:
             raise _translated(error) from error
+        return there > 0
 
 
 class SqliteSnapshot(Snapshot):

@@ -65,7 +65,7 @@ _PROMISES = (
 )
 _TABLES_THERE = (
     "SELECT 1 FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)"
-    " AND relname = ANY(%s) LIMIT 1"
+    " AND relname = ANY(%s)"
 )
 
 
@@ -92,6 +92,7 @@ class PostgresqlStore:
         lock = "SELECT one FROM {}.{} WHERE one = 1 FOR UPDATE"
         self._lock = lock.format(schema, "ledger").encode()
         self._lock_founding = lock.format(schema, "founding").encode()
+        self._any_ledger = f"SELECT 1 FROM {schema}.ledger LIMIT 1".encode()
         self._noted = f"SELECT package, name FROM {schema}.schema_migrations".encode()
         bounds = (
             f"SET LOCAL search_path = {schema}, pg_temp;"
@@ -237,16 +238,23 @@ class PostgresqlStore:
             raise self._ours(error) from error
 
     def _ours(self, error: psycopg.Error) -> LedgerError:
-        """Our error; a table that is missing is damage wherever one of the log's own is there.
+        """Our error; a table that is missing is damage wherever there is, or was, a ledger.
 
         That is looked up on a connection of its own: on the other one the transaction has failed.
         """
-        return other_tables() if lacks_table(error) and self._holds_tables() else translated(error)
+        return other_tables() if lacks_table(error) and self._holds_ledger() else translated(error)
 
-    def _holds_tables(self) -> bool:
+    def _holds_ledger(self) -> bool:
+        """Whether some of the log's tables are there, or all of them and a ledger in them.
+
+        All are made at once, before there is a ledger; that may have been since they were missed.
+        """
         link = self._connections.take()
         try:
-            return bool(link.raw.execute(_TABLES_THERE, (self._place.schema, [*TABLES])).fetchall())
+            there = link.raw.execute(_TABLES_THERE, (self._place.schema, [*TABLES])).fetchall()
+            if len(there) == len(TABLES):
+                return bool(link.raw.execute(self._any_ledger).fetchall())
+            return bool(there)
         except psycopg.Error as error:
             raise translated(error) from error
         finally:
