@@ -180,8 +180,8 @@ def test_a_change_that_is_hidden_between_the_look_and_the_lock_is_seen(
     back_up(ledger, tmp_path / "safe")
     look = rotation.lacking
 
-    def looked(desk, writer):
-        found = look(desk, writer)
+    def looked(desk, writer, keyring):
+        found = look(desk, writer, keyring)
         position = change(ledger, BOB, "of bob")
         attack(house, f"UPDATE log SET topic = 'access.granted' WHERE position = {position}")
         return found

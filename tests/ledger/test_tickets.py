@@ -673,7 +673,7 @@ def test_what_is_erased_is_not_told_anew(ledger, frozen):
 
     class Both:
         def decide(self, transaction):
-            Erase(desk, OPERATOR).decide(transaction)
+            Erase(desk, OPERATOR, finished=False).decide(transaction)
             asked = Asked(PORTAL, "Mail", restricted=False, fields=())
             return RedeemTicket(desk, asked, issued.ticket, "").decide(transaction)
 
