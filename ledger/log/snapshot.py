@@ -35,8 +35,12 @@ _COUNTS = "SELECT (SELECT count(*) FROM log), (SELECT count(*) FROM commits)"
 
 _APPENDED = (
     f"SELECT {LOG_COLUMNS}, {_COMMIT}, (SELECT max(size) FROM commits)"
-    " FROM log LEFT JOIN commits ON size = position WHERE position > ? ORDER BY position"
+    " FROM log LEFT JOIN commits ON size = position WHERE position BETWEEN ? AND ?"
+    " ORDER BY position"
 )
+"""Of a range with both ends: without a last one a server takes it for a third of the log, and reads
+all of that for each commit."""
+_LAST = (1 << 63) - 1
 _NO_COMMIT = (None,) * len(CommitRow._fields)
 
 
@@ -193,15 +197,13 @@ class Snapshot:
     def holds(self, rows: Sequence[LogRow], commit: CommitRow) -> bool:
         """Whether what lies beyond the head before is these rows and this head, as they are.
 
-        One look, at all columns: whoever appended them is about to act on their being kept. For the
-        row and the head of a read it takes 28 µs of this process's processor time in a file, where
-        counting took 19, of some 900 for all of the read; on a server 223 where counting took 172,
-        of some 2500; of a thousand rows at once 5 % in a file.
+        One look, at all columns: whoever appended them is about to act on their being kept. What that
+        costs beside counting them stands in docs/explanation/benchmark.md.
         """
         before = commit.size - len(rows)
         expected = [(*row, *_NO_COMMIT, commit.size) for row in rows[:-1]]
         expected.append((*rows[-1], *commit, commit.size))
-        return self.connection.execute(_APPENDED, (before,)) == expected
+        return self.connection.execute(_APPENDED, (before + 1, _LAST)) == expected
 
     def insert_ledger(self, row: LedgerRow) -> None:
         """Name the ledger of an empty store."""
