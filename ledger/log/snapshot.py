@@ -197,8 +197,8 @@ class Snapshot:
     def holds(self, rows: Sequence[LogRow], commit: CommitRow) -> bool:
         """Whether what lies beyond the head before is these rows and this head, as they are.
 
-        One look, at all columns: whoever appended them is about to act on their being kept. What that
-        costs beside counting them stands in docs/explanation/benchmark.md.
+        One look, at all columns: whoever appended them is about to act on their being kept. What
+        that costs beside counting them stands in docs/explanation/benchmark.md.
         """
         before = commit.size - len(rows)
         expected = [(*row, *_NO_COMMIT, commit.size) for row in rows[:-1]]
