@@ -87,6 +87,35 @@ WAYS = {
             "NEW.signature = decode(repeat('00', 64), 'hex'); RETURN NEW",
         ),
     ),
+    "another head is put beside": (
+        (
+            "CREATE TRIGGER theirs AFTER INSERT ON commits BEGIN INSERT INTO commits"
+            " VALUES (NEW.size + 1, NEW.root, NEW.frontier, NEW.signer, NEW.signature); END"
+        ),
+        (
+            "AFTER INSERT ON commits",
+            "pg_trigger_depth() = 0",
+            (
+                "INSERT INTO commits VALUES"
+                " (NEW.size + 1, NEW.root, NEW.frontier, NEW.signer, NEW.signature); RETURN NULL"
+            ),
+        ),
+    ),
+    "another row is put beside": (
+        (
+            "CREATE TRIGGER theirs AFTER INSERT ON log WHEN NEW.topic = 'access.granted' BEGIN"
+            " INSERT INTO log SELECT position + 1, stream, version + 1, topic, epoch, period,"
+            " recorded_at, sealed, leaf FROM log WHERE position = NEW.position; END"
+        ),
+        (
+            "AFTER INSERT ON log",
+            "pg_trigger_depth() = 0 AND NEW.topic = 'access.granted'",
+            (
+                "INSERT INTO log SELECT position + 1, stream, version + 1, topic, epoch, period,"
+                " recorded_at, sealed, leaf FROM log WHERE position = NEW.position; RETURN NULL"
+            ),
+        ),
+    ),
     "heads are kept out": (
         "CREATE TRIGGER theirs BEFORE INSERT ON commits BEGIN SELECT RAISE(IGNORE); END",
         ("BEFORE INSERT ON commits", "true", "RETURN NULL"),
