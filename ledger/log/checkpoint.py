@@ -17,6 +17,7 @@ Source: C2SP signed-note and tlog-checkpoint.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 
 from cryptography.exceptions import InvalidSignature
@@ -51,7 +52,13 @@ def key_hash(ledger_id: bytes, public_key: bytes) -> bytes:
 def is_signed(public_key: bytes, signature: bytes, message: bytes) -> bool:
     """Whether the Ed25519 signature over the message is the key's."""
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+        _verifying(public_key).verify(signature, message)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+@functools.lru_cache(maxsize=64)
+def _verifying(public_key: bytes) -> Ed25519PublicKey:
+    """A key made ready once: few keys sign all the heads of a log."""
+    return Ed25519PublicKey.from_public_bytes(public_key)

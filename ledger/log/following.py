@@ -36,7 +36,6 @@ from ledger.log.rows import (
     LedgerRow,
     LogRow,
     leaves_of,
-    signers_digest,
 )
 from ledger.log.signers import SignerBook, require_counted, roots_in
 from ledger.log.store import LogReading, Reading
@@ -45,9 +44,14 @@ from ledger.replacing import replace
 from ledger.sealing.epochs import period_of
 from ledger.tree import Frontier, unpack_frontier
 
-PAGE_ROWS = 2000
+PAGE_ROWS = 1000
+"""So many are read at once; of more, the first are out of the cache when they are hashed."""
+_PAGE_COMMITS_FIRST = 16
 _PAGE_COMMITS = 500
 _PAGE_COMMITTED_ROWS = 20_000
+VERIFIED_ROWS = 4000
+"""The longest page where each signature is checked, so that no head vouches for its page."""
+_LEAF_OF = operator.itemgetter(LogRow._fields.index("leaf"))
 _HINT_EMPTY = (
     "The store is empty: check --store, or bring the newest archive back with `credledger backup"
     " restore DIR`, with --key-backup if the keyring is lost too."
@@ -78,7 +82,7 @@ class CheckedHead(msgspec.Struct, frozen=True):
         """The head after these rows, which must continue it."""
         if not rows:
             return replace(self, signers=b"")
-        frontier = self.frontier.extend(row.leaf for row in rows)
+        frontier = self.frontier.extend(list(map(_LEAF_OF, rows)))
         return CheckedHead(frontier, rows[-1].recorded_at, rows[-1].following_epoch)
 
 
@@ -111,6 +115,7 @@ class Follower:
         self._audit_stream_of = audit_stream_of
         self._observe = observe
         self._page_rows = page_rows
+        self._page_commits = _PAGE_COMMITS_FIRST
         self._book: SignerBook | None = None
         self.commits = 0
         """How many commits were checked."""
@@ -119,7 +124,7 @@ class Follower:
 
     def signers_digest(self, reading: LogReading, size: int) -> bytes:
         """The digest of the signer rows that a head of this size rests on."""
-        return signers_digest(self._ledger.id, self.book(reading).rows, size)
+        return self.book(reading).digest_at(size)
 
     def take_up(self, commits: int, audit_streams: dict[bytes, bytes]) -> None:
         """Go on from where others have followed the log, with what they met on the way."""
@@ -144,7 +149,7 @@ class Follower:
     def continued_book(self, reading: LogReading, head: CheckedHead) -> SignerBook:
         """The signer rows, if those that the head rests on are still the same."""
         book = self.book(reading)
-        if head.size and signers_digest(self._ledger.id, book.rows, head.size) != head.signers:
+        if head.size and book.digest_at(head.size) != head.signers:
             raise _tampered(
                 "bad-signer", "The signers are not those of the head checked before.", head.size
             )
@@ -188,7 +193,7 @@ class Follower:
         frontier = unpack_frontier(commit.size, commit.frontier) if commit.is_sound else None
         if frontier is None or row is None or not row.is_sound:
             raise _tampered("altered-commit", "A head cannot be one the ledger wrote.", commit.size)
-        signers = signers_digest(self._ledger.id, self.book(reading).rows, commit.size)
+        signers = self.book(reading).digest_at(commit.size)
         return CheckedHead(frontier, row.recorded_at, row.following_epoch, signers)
 
     def follow(self, reading: LogReading, head: CheckedHead, *, until: int = 0) -> CheckedHead:
@@ -237,7 +242,7 @@ class Follower:
                 self._tips.after(rows, moved)
         if self._tips is not None:
             self._tips.move(moved)
-        return replace(head, signers=signers_digest(self._ledger.id, book.rows, head.size))
+        return replace(head, signers=book.digest_at(head.size))
 
     def follow_to_end(
         self, pages: Callable[[CheckedHead], CheckedHead], head: CheckedHead
@@ -248,7 +253,7 @@ class Follower:
         return moved
 
     def _page(self, reading: LogReading, head: CheckedHead, until: int) -> list[CommitRow]:
-        commits = reading.commits_after(head.size, _PAGE_COMMITS)
+        commits = reading.commits_after(head.size, self._page_commits)
         size = head.size
         for at, commit in enumerate(commits):
             try:
@@ -265,7 +270,10 @@ class Follower:
         if until > head.size:
             within = min(within, until)
         # A single transaction may be larger than a page; it is checked as a whole all the same.
-        return [commit for commit in commits if commit.size <= within] or commits[:1]
+        page = [commit for commit in commits if commit.size <= within] or commits[:1]
+        # Twice as many as came to use are read next time: they may be long or short.
+        self._page_commits = min(_PAGE_COMMITS, max(_PAGE_COMMITS_FIRST, 2 * len(page)))
+        return page
 
     def _vouched(self, commits: list[CommitRow], book: SignerBook) -> int:
         """The size of the page's newest head by an operator, its signature checked.

@@ -64,6 +64,7 @@ class SignerBook:
         self.reach = 0
         """Where there is damage, the last size whose heads rest on none of those rows."""
         self._spans: dict[bytes, tuple[str, int, int | None]] = {}
+        self._digests: dict[int, bytes] = {}
         for at, row in enumerate(rows):
             try:
                 self._admit(row, root_at)
@@ -95,13 +96,21 @@ class SignerBook:
         if not commit.is_sound:
             raise Tampered("altered-commit", "A head cannot be one the ledger wrote.")
         signer_class = self.class_at(commit.signer, commit.size)
-        digest = signers_digest(self.ledger.id, self.rows, commit.size)
-        text = head_text(self.ledger.id, commit.size, commit.root, digest)
+        text = head_text(self.ledger.id, commit.size, commit.root, self.digest_at(commit.size))
         if signer_class is None or not is_signed(commit.signer, commit.signature, text):
             raise Tampered(
                 "bad-signature", "A head is not signed by a live key.", position=commit.size
             )
         return signer_class
+
+    def digest_at(self, size: int) -> bytes:
+        """The digest of the signer rows that a head of this size rests on."""
+        # Those below a size are those below a smaller one and others, so how many says which.
+        below = sum(row.from_size < size for row in self.rows)
+        digest = self._digests.get(below)
+        if digest is None:
+            digest = self._digests[below] = signers_digest(self.ledger.id, self.rows, size)
+        return digest
 
     def _admit(self, row: SignerRow, root_at: RootAt) -> None:
         require_sound(row)

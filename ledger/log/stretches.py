@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.errors import LedgerError
-from ledger.log.following import CheckedHead, Follower
+from ledger.log.following import VERIFIED_ROWS, CheckedHead, Follower
 from ledger.log.marks import Mark, Marks
 from ledger.log.rows import LedgerRow, LogRow
 from ledger.log.store import LogReading, LogSource
@@ -190,7 +190,7 @@ def check_stretch(
         versions.see(rows)
         marked.see(rows)
 
-    follower = Follower(ledger, every_signature=True, observe=observe)
+    follower = Follower(ledger, every_signature=True, observe=observe, page_rows=VERIFIED_ROWS)
     try:
         with source.reading() as reading:
             head = first = told_head(reading, follower, begin)
@@ -222,12 +222,13 @@ class _Versions:
     def see(self, rows: list[LogRow]) -> None:
         newest = self._newest
         for row in rows:
-            before = newest.get(row.stream)
+            stream, version = row.stream, row.version
+            before = newest.get(stream)
             if before is None:
-                self._first[row.stream] = row.version
-            elif row.version != before + 1:
+                self._first[stream] = version
+            elif version != before + 1:
                 self.dense = False
-            newest[row.stream] = row.version
+            newest[stream] = version
 
     def spans(self) -> dict[bytes, tuple[int, int]]:
         return {stream: (first, self._newest[stream]) for stream, first in self._first.items()}

@@ -25,7 +25,7 @@ from itertools import pairwise
 import msgspec
 
 from ledger.errors import LedgerError, Tampered
-from ledger.log.following import PAGE_ROWS, CheckedHead, Follower
+from ledger.log.following import PAGE_ROWS, VERIFIED_ROWS, CheckedHead, Follower
 from ledger.log.marks import Mark, Marks
 from ledger.log.rows import LedgerRow, LogRow
 from ledger.log.store import LogReading, LogSource
@@ -140,7 +140,13 @@ def _verify(
             versions.see(rows)
             marked.see(rows)
 
-        follower = Follower(ledger, every_signature=True, to_damage=True, observe=observe)
+        follower = Follower(
+            ledger,
+            every_signature=True,
+            to_damage=True,
+            observe=observe,
+            page_rows=VERIFIED_ROWS,
+        )
         follower.take_up(joined.commits, joined.audit_streams)
         while True:
             with store.reading() as reading:
@@ -175,10 +181,12 @@ class Versions:
 
     def see(self, rows: list[LogRow]) -> None:
         """Take in the next rows; `stream-gap` where a stream lacks one."""
+        newest = self._newest
         for row in rows:
-            if row.version != self._newest.get(row.stream, 0) + 1:
+            stream, version = row.stream, row.version
+            if version != newest.get(stream, 0) + 1:
                 raise Tampered("stream-gap", "A stream lacks an event.", position=row.position)
-            self._newest[row.stream] = row.version
+            newest[stream] = version
 
 
 def _require_nothing_besides(reading: LogReading, size: int, commits: int) -> None:
