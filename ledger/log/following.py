@@ -46,8 +46,9 @@ from ledger.tree import Frontier, unpack_frontier
 
 PAGE_ROWS = 1000
 """So many are read at once; of more, the first are out of the cache when they are hashed."""
-_PAGE_COMMITS_FIRST = 16
 _PAGE_COMMITS = 500
+_SHORT_COMMIT_ROWS = 40
+"""So many commits are read first as if they were no longer."""
 _PAGE_COMMITTED_ROWS = 20_000
 VERIFIED_ROWS = 4000
 """The longest page where each signature is checked, so that no head vouches for its page."""
@@ -115,7 +116,7 @@ class Follower:
         self._audit_stream_of = audit_stream_of
         self._observe = observe
         self._page_rows = page_rows
-        self._page_commits = _PAGE_COMMITS_FIRST
+        self._page_commits = min(_PAGE_COMMITS, page_rows // _SHORT_COMMIT_ROWS + 1)
         self._book: SignerBook | None = None
         self.commits = 0
         """How many commits were checked."""
@@ -271,8 +272,10 @@ class Follower:
             within = min(within, until)
         # A single transaction may be larger than a page; it is checked as a whole all the same.
         page = [commit for commit in commits if commit.size <= within] or commits[:1]
-        # Twice as many as came to use are read next time: they may be long or short.
-        self._page_commits = min(_PAGE_COMMITS, max(_PAGE_COMMITS_FIRST, 2 * len(page)))
+        if commits:
+            # Of commits as long as these, a page would hold so many; the next may be shorter.
+            fitting = self._page_rows * len(commits) // (commits[-1].size - head.size)
+            self._page_commits = min(_PAGE_COMMITS, 2 * fitting + 1)
         return page
 
     def _vouched(self, commits: list[CommitRow], book: SignerBook) -> int:
