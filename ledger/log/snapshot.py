@@ -198,7 +198,8 @@ class Snapshot:
         """Whether what lies beyond the head before is these rows and this head, as they are.
 
         One look, at all columns: whoever appended them is about to act on their being kept. What
-        that costs beside counting them stands in docs/explanation/benchmark.md.
+        that costs beside counting them stands in docs/explanation/benchmark.md. Signers' rows,
+        which are few and seldom, are for `signers`.
         """
         beyond = (commit.size - len(rows) + 1, _LAST)
         return self.connection.execute(_APPENDED, (*beyond, *beyond, *commit)) == list(rows)

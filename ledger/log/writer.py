@@ -382,7 +382,8 @@ class Writer:
             maintainer.maintain(writing.connection, transaction.recorded)
         # A trigger or rule of somebody else's may have taken rows away, kept them out or altered
         # them: nothing is released on a record that the store did not keep.
-        if not writing.holds(transaction.rows, commit):
+        kept = writing.holds(transaction.rows, commit)
+        if not kept or (transaction.new_signers and writing.signers() != signers):
             raise _not_kept()
         return head
 
@@ -530,7 +531,7 @@ def _not_kept() -> Tampered:
     return Tampered(
         "append-not-kept",
         "The store did not keep what was appended to it; nothing was recorded.",
-        hint="Look for triggers and rules on the tables `log` and `commits` that are not ours.",
+        hint="Look for triggers and rules that are not ours: `credledger doctor` names them.",
     )
 
 

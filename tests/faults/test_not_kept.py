@@ -10,6 +10,7 @@ from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
+from tests.faults.hosts import with_second_slot
 
 ALICE = Caller(parse_claim("user:alice"))
 VALUES = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
@@ -183,3 +184,52 @@ def test_what_is_done_to_any_row_of_those_appended_together_is_noticed(filled, w
         ledger._writer.run(Both())
     ledger.close()
     assert verify_log(filled.store()).ok
+
+
+SIGNERS = {
+    "kept out": (
+        "CREATE TRIGGER theirs BEFORE INSERT ON signers BEGIN SELECT RAISE(IGNORE); END",
+        "RETURN NULL",
+    ),
+    "altered": (
+        (
+            "CREATE TRIGGER theirs AFTER INSERT ON signers BEGIN UPDATE signers"
+            " SET signature = zeroblob(64) WHERE ordinal = NEW.ordinal; END"
+        ),
+        "NEW.signature = decode(repeat('00', 64), 'hex'); RETURN NEW",
+    ),
+}
+
+
+def put_on_signers(house, way: str) -> None:
+    in_a_file, body = SIGNERS[way]
+    if not house.on_server:
+        house.sql("DROP TRIGGER signers_keep")
+        house.sql(in_a_file)
+        return
+    house.sql(
+        f"CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; END $$"
+    )
+    house.sql(
+        "CREATE TRIGGER theirs BEFORE INSERT ON signers FOR EACH ROW EXECUTE FUNCTION theirs()"
+    )
+
+
+@pytest.mark.parametrize("way", SIGNERS)
+def test_no_slot_comes_or_goes_by_a_signers_row_that_was_not_kept(prepared, way):
+    """The head would rest on a row that is not there, and nobody could believe it or go on."""
+    house = prepared(with_second_slot)
+    put_on_signers(house, way)
+    ledger = house.open()
+    size = ledger.head().size
+    with pytest.raises(Tampered) as caught:
+        ledger.remove_slot(Acting(), 2, mislaid=True)
+    assert caught.value.code == "append-not-kept"
+    ledger.close()
+    assert verify_log(house.store()).ok
+    assert verify_log(house.store()).size == size
+    house.sql("DROP TRIGGER theirs ON signers" if house.on_server else "DROP TRIGGER theirs")
+    ledger = house.open()
+    ledger.remove_slot(Acting(), 2, mislaid=True)
+    ledger.close()
+    assert verify_log(house.store()).ok
