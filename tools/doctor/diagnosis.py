@@ -227,7 +227,16 @@ def _server_findings(session: Session) -> Iterator[Finding]:
             f"The database role {rights.role} lacks {', '.join(rights.lacking)}.",
             "The owner runs `credledger store migrate --writer ROLE` again.",
         )
-    if not durability.outlives_crash:
+    if durability.unlogged:
+        yield Finding(
+            "store-not-durable",
+            ERROR,
+            f"Unlogged in the store: {', '.join(durability.unlogged)}. A crash of the server empties"
+            " such a table, no standby has it, and nothing is recorded until it is logged.",
+            "As the owner: ALTER TABLE NAME SET LOGGED for each, in the ledger's schema.",
+            EXIT_CODES["unavailable"],
+        )
+    elif not durability.outlives_crash:
         yield Finding(
             "store-not-durable",
             ERROR,
