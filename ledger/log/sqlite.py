@@ -26,7 +26,7 @@ from typing import Any
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
 from ledger.log.forking import rest_while_forking
 from ledger.log.gate import Gate
-from ledger.log.migrations import Migration, migrations_of
+from ledger.log.migrations import NOTES_MADE, Migration, migrations_of
 from ledger.log.objects import Oddity, oddities
 from ledger.log.rows import TABLES, CommitRow, LedgerRow, LogRow, SignerRow
 from ledger.log.snapshot import INSERT_ROW, Snapshot
@@ -378,10 +378,7 @@ class SqliteStore:
 
 def _migrate(connection: SqliteConnection, steps: Sequence[Migration]) -> None:
     for step in steps:
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS schema_migrations"
-            " (package TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (package, name))"
-        )
+        connection.execute(NOTES_MADE)
         known = connection.execute(
             "SELECT 1 FROM schema_migrations WHERE package = ? AND name = ?",
             (step.package, step.name),

@@ -115,6 +115,9 @@ OTHER = {
             "CREATE TRIGGER commits_keep BEFORE UPDATE ON commits BEGIN SELECT 1; END",
         ),
         "index theirs on log is not": ("CREATE INDEX theirs ON log (topic)",),
+        "trigger theirs on access_history_a is not": (
+            "CREATE TRIGGER theirs AFTER INSERT ON access_history_a BEGIN SELECT 1; END",
+        ),
         "table log is another": ("ALTER TABLE log ADD COLUMN more TEXT",),
         "column log.more is not": (),
     },
@@ -138,6 +141,74 @@ OTHER = {
             "ALTER TABLE log DROP CONSTRAINT log_position_check",
         ),
         "column log.more is not": ("ALTER TABLE log ADD COLUMN more TEXT",),
+        "trigger signers_keep on signers is another": (
+            "DROP TRIGGER signers_keep ON signers",
+            (
+                "CREATE TRIGGER signers_keep BEFORE UPDATE ON signers FOR EACH ROW WHEN (false)"
+                " EXECUTE FUNCTION refuse_change('signers never change')"
+            ),
+        ),
+        "trigger commits_stay on commits is another": (
+            "DROP TRIGGER commits_stay ON commits",
+            (
+                "CREATE CONSTRAINT TRIGGER commits_stay AFTER DELETE ON commits DEFERRABLE"
+                " INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse_change('never')"
+            ),
+        ),
+        "trigger ledger_keep on ledger is another": (
+            "DROP TRIGGER ledger_keep ON ledger",
+            (
+                "CREATE TRIGGER ledger_keep BEFORE UPDATE OF salt ON ledger"
+                " FOR EACH ROW EXECUTE FUNCTION refuse_change('the ledger row never changes')"
+            ),
+        ),
+        "trigger theirs on access_history_a is not": (
+            (
+                "CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql"
+                " AS $$ BEGIN RETURN NULL; END $$"
+            ),
+            (
+                "CREATE TRIGGER theirs AFTER INSERT ON access_history_a"
+                " FOR EACH ROW EXECUTE FUNCTION theirs()"
+            ),
+        ),
+        "rule theirs on views is not": (
+            "CREATE RULE theirs AS ON DELETE TO views DO ALSO SELECT 1",
+        ),
+        "constraint log_version_check on log is another": (
+            "ALTER TABLE log DROP CONSTRAINT log_version_check",
+            "ALTER TABLE log ADD CONSTRAINT log_version_check CHECK (version >= -1)",
+        ),
+        "constraint signers_class_check on signers is another": (
+            "ALTER TABLE signers DROP CONSTRAINT signers_class_check",
+            (
+                "ALTER TABLE signers ADD CONSTRAINT signers_class_check"
+                " CHECK (class IN ('operator', 'auditor', 'nobody'))"
+            ),
+        ),
+        "constraint log_leaf_check on log is another": (
+            "ALTER TABLE log DROP CONSTRAINT log_leaf_check",
+            ("ALTER TABLE log ADD CONSTRAINT log_leaf_check CHECK (length(leaf) = 32) NOT VALID"),
+        ),
+        "constraint signers_public_key_change_key on signers is another": (
+            "ALTER TABLE signers DROP CONSTRAINT signers_public_key_change_key",
+            (
+                "ALTER TABLE signers ADD CONSTRAINT signers_public_key_change_key"
+                " UNIQUE (public_key, change, ordinal)"
+            ),
+        ),
+        "constraint theirs on commits is not": (
+            "CREATE TABLE sizes AS SELECT size FROM commits",
+            "ALTER TABLE sizes ADD PRIMARY KEY (size)",
+            "ALTER TABLE commits ADD CONSTRAINT theirs FOREIGN KEY (size) REFERENCES sizes",
+        ),
+        "index theirs on log is not": ("CREATE INDEX theirs ON log (topic)",),
+        "column log.topic is another": ("ALTER TABLE log ALTER topic TYPE varchar(80)",),
+        "column log.epoch is another": ("ALTER TABLE log ALTER epoch DROP NOT NULL",),
+        "column signers.change is another": (
+            'ALTER TABLE signers ALTER change TYPE text COLLATE "C"',
+        ),
+        "table log is another": ("DROP TABLE more", "ALTER TABLE log SET UNLOGGED"),
     },
 }
 

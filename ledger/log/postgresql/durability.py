@@ -74,15 +74,15 @@ def durability_of(connection: Connection) -> Durability:
 
 def require_durable(fsync: str, full_page_writes: str, unlogged: Sequence[str]) -> None:
     """`store-not-durable` where the server may lose what it acknowledges."""
-    if unlogged:
-        raise Unavailable(
-            "store-not-durable",
-            f"The store's table {unlogged[0]} is unlogged: a crash of the server empties it.",
-            hint=f"As its owner: ALTER TABLE {unlogged[0]} SET LOGGED, in the ledger's schema.",
-        )
     if fsync != "on" or full_page_writes != "on":
         raise Unavailable(
             "store-not-durable",
             "The store's server runs with fsync or full_page_writes off.",
             hint="Set both to on: without them a crash loses what was acknowledged.",
+        )
+    if unlogged:
+        raise Unavailable(
+            "store-not-durable",
+            f"The store's table {unlogged[0]} is unlogged: a crash of the server empties it.",
+            hint=f"As its owner: ALTER TABLE {unlogged[0]} SET LOGGED, in the ledger's schema.",
         )
