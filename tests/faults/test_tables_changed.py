@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.faults.test_tampering import attack, command_line, fill
@@ -48,13 +50,50 @@ def test_a_view_in_a_tables_place_is_damage_whatever_it_answers(filled, table):
     assert f"the table {table} is missing" in check["detail"]
     answer = command_line(filled)(*GET)
     assert answer.code in {0, 8}
-    if filled.on_server:  # its views take in rows; in a file nobody can record anything
+    if filled.on_server:  # its views take in rows, and may do with them what they like
+        assert (answer.code, answer.error["code"]) == (8, "store-damaged")
         return
     if table in {"log", "commits"}:
         assert (answer.code, answer.error["code"]) == (8, "store-damaged")
     ((severity, message),) = found(filled)
     assert severity == "error"
     assert f"the view {table}" in message
+
+
+@pytest.mark.parametrize("prepared", ["postgresql"], indirect=True)
+def test_nothing_is_released_on_a_record_that_a_view_undoes_while_it_is_read_back(prepared):
+    """A view runs what somebody else wrote within the very look that comes before the commit."""
+    filled = prepared(fill)
+    filled.sql("ALTER TABLE log DISABLE TRIGGER USER")
+    filled.sql("ALTER TABLE log RENAME TO other")
+    filled.sql(
+        "CREATE FUNCTION undone(place BIGINT) RETURNS BOOLEAN VOLATILE LANGUAGE plpgsql AS $$ BEGIN"
+        " IF place > 6 THEN DELETE FROM other WHERE position = place; END IF; RETURN true; END $$"
+    )
+    filled.sql("CREATE VIEW log AS SELECT * FROM other WHERE undone(position)")
+    answer = command_line(filled)(*GET)
+    assert (answer.code, answer.error["code"]) == (8, "store-damaged")
+    assert filled.sql("SELECT max(size) FROM commits") == [(6,)]
+
+
+@pytest.mark.parametrize("prepared", ["postgresql"], indirect=True)
+def test_where_policies_tell_what_a_role_sees_nothing_is_recorded(prepared):
+    """They could hide a record from all who look later, or undo it while it is read back."""
+    filled = prepared(fill)
+    role = f"writer_{os.urandom(6).hex()}"
+    filled.sql(f"CREATE ROLE {role} LOGIN")
+    try:
+        filled.store().grant_writer(role)
+        cli = command_line(filled)
+        cli.environment["CREDLEDGER_STORE"] = filled.store_url.replace("postgres@", f"{role}@", 1)
+        cli.ok(*GET)
+        filled.sql("ALTER TABLE log ENABLE ROW LEVEL SECURITY")
+        filled.sql("CREATE POLICY theirs ON log USING (true)")
+        cli.fails(8, "store-damaged", *GET)
+        assert cli("log", "verify").code == 0
+    finally:
+        filled.sql(f"DROP OWNED BY {role}")
+        filled.sql(f"DROP ROLE {role}")
 
 
 def test_a_virtual_table_in_a_tables_place_is_damage(prepared_file):

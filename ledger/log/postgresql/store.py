@@ -62,8 +62,12 @@ STILLNESS_MAX_S = 60.0
 _PROMISES = (
     "SELECT current_setting('fsync'), current_setting('full_page_writes'),"
     " current_setting('synchronous_standby_names'),"
-    " ARRAY(SELECT relname::text FROM pg_class WHERE oid IN ({}) AND relpersistence <> 'p')"
+    " coalesce(array_agg(relname::text) FILTER (WHERE relpersistence <> 'p'), '{{}}'),"
+    " count(*) FILTER (WHERE relkind NOT IN ('r', 'p') OR row_security_active(oid))"
+    " FROM pg_class WHERE oid IN ({})"
 )
+"""Of the log's tables: which a crash empties, and how many answer by somebody else's rules, as a
+view does and one with policies. What runs there could undo a record while it is read back."""
 _TABLES_THERE = (
     "SELECT 1 FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)"
     " AND relname = ANY(%s)"
@@ -179,8 +183,10 @@ class PostgresqlStore:
             )
             connection = PostgresqlConnection(link, waiting=False, ours=self._ours)
             try:
-                ((fsync, full_page_writes, standbys, unlogged),), locked = answers[-2:]
+                ((fsync, full_page_writes, standbys, unlogged, ruled),), locked = answers[-2:]
                 require_durable(fsync, full_page_writes, unlogged)
+                if ruled:
+                    raise other_tables()
                 if not locked:
                     self._lock_to_found(connection)
                 self._refuse_newer(connection)
