@@ -131,7 +131,8 @@ def verify_store(
     By so many processes, where the log is long; as many as there are processors, if not told.
 
     A store without a ledger is `no-ledger`, unless the host remembers one, its id is pinned or
-    anchors are given: then it is damage, and reported.
+    anchors are given: then it is damage, and reported. `option-not-used` where all holds and an
+    authority's root was named for which there is no time stamp.
     """
     report = Report()
     store = store_of(settings)
@@ -308,6 +309,8 @@ def _hold_against(
 
     judgements = judged(source, found, kept, anchors.trusted, may_be_older=of_archive)
     report.take_in_anchors(judgements, found.marks, of_archive=of_archive)
+    if report.ok:  # damage is told first
+        anchors.require_time_stamps()
 
 
 def _report_nothing(
