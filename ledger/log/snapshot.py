@@ -202,7 +202,9 @@ class Snapshot:
         which are few and seldom, are for `signers`.
         """
         beyond = (commit.size - len(rows) + 1, _LAST)
-        return self.connection.execute(_APPENDED, (*beyond, *beyond, *commit)) == list(rows)
+        found = self.connection.execute(_APPENDED, (*beyond, *beyond, *commit))
+        # What a column of another type makes of a number is equal to it, and no row to anybody.
+        return found == list(rows) and all(_log_row(row).is_sound for row in found)
 
     def insert_ledger(self, row: LedgerRow) -> None:
         """Name the ledger of an empty store."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from ledger.claims import parse_claim
@@ -233,3 +237,29 @@ def test_no_slot_comes_or_goes_by_a_signers_row_that_was_not_kept(prepared, way)
     ledger.remove_slot(Acting(), 2, mislaid=True)
     ledger.close()
     assert verify_log(house.store()).ok
+
+
+def retyped(house, column: str) -> None:
+    """A column of numbers that gives them back as others that are equal."""
+    if house.on_server:
+        house.sql(f"ALTER TABLE log ALTER {column} TYPE NUMERIC")
+        return
+    with closing(sqlite3.connect(house.store_path, isolation_level=None)) as raw:
+        (made,) = raw.execute("SELECT sql FROM sqlite_master WHERE name = 'log'").fetchone()
+        (version,) = raw.execute("PRAGMA schema_version").fetchone()
+        raw.execute("PRAGMA writable_schema = ON")
+        real = re.sub(rf"(?m)^(\s+{column}\s+)INTEGER", r"\1REAL", made)
+        raw.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'log'", (real,))
+        raw.execute(f"PRAGMA schema_version = {version + 1}")
+
+
+@pytest.mark.parametrize("column", ["version", "epoch", "period", "recorded_at"])
+def test_nothing_is_released_on_a_record_that_comes_back_as_another_type(filled, column):
+    """Seven is equal to 7.0, but whoever checks the log takes that for no row of a ledger."""
+    ledger = filled.open()
+    ledger.retrieve(ALICE, "CRM")
+    retyped(filled, column)
+    with pytest.raises(Tampered) as caught:
+        ledger.retrieve(ALICE, "CRM")
+    assert caught.value.code == "append-not-kept"
+    ledger.close()
