@@ -377,6 +377,7 @@ class Writer:
         writing.insert_rows(transaction.rows)
         writing.insert_signers(transaction.new_signers)
         commit = self.signer.commit(head.frontier, head.signers)
+        transaction.signed_commit = commit
         writing.insert_commit(commit)
         for maintainer in self._maintainers:
             maintainer.maintain(writing.connection, transaction.recorded)
@@ -481,19 +482,20 @@ class Writer:
         return reading
 
     def _landed(self, transaction: Transaction) -> bool:
-        """Whether a commit whose answer was lost is there all the same.
+        """Whether a commit whose answer was lost is there all the same, as it was appended.
 
         Looked up under the lock: only then has whatever is still going on come to its end.
         """
         if transaction.signed_head is None:
             return False
+        appended, size = transaction.rows, transaction.signed_head.size
         try:
-            last = transaction.rows[-1]
             with self.store.writing() as writing:
-                row = writing.row_at(last.position)
+                rows = writing.rows_after(size - len(appended), len(appended))
+                commit = writing.commit_at(size)
         except LedgerError:
             return False
-        landed = row is not None and row.leaf == last.leaf
+        landed = rows == appended and commit == transaction.signed_commit
         if landed:
             # Where even this fails, the next commit checks these rows like those of others.
             with contextlib.suppress(LedgerError):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 
 from ledger.claims import parse_claim
-from ledger.errors import Tampered
+from ledger.errors import Tampered, Unavailable
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.faults.hosts import with_second_slot
+from tests.faults.test_tampering import attack
 
 ALICE = Caller(parse_claim("user:alice"))
 VALUES = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
@@ -262,4 +263,39 @@ def test_nothing_is_released_on_a_record_that_comes_back_as_another_type(filled,
     with pytest.raises(Tampered) as caught:
         ledger.retrieve(ALICE, "CRM")
     assert caught.value.code == "append-not-kept"
+    ledger.close()
+
+
+SPOILED = {
+    "a sealed record": "UPDATE log SET sealed = zeroblob(64) WHERE position = {}",
+    "its topic": "UPDATE log SET topic = 'access.denied' WHERE position = {}",
+    "its head": "DELETE FROM commits WHERE size = {}",
+    "nothing": "SELECT {}",
+}
+
+
+@pytest.mark.parametrize("what", SPOILED)
+def test_a_commit_without_an_answer_counts_only_where_all_of_it_is_there_as_appended(
+    filled, monkeypatch, what
+):
+    """A leaf alone could be right beside a record that was blanked meanwhile."""
+    ledger = filled.open()
+    size, store = ledger.head().size, ledger._writer.store
+    real, unheard = store.writing, [SPOILED[what].format(size + 1)]
+
+    @contextmanager
+    def writing(**settings):
+        with real(**settings) as held:
+            yield held
+        if unheard:
+            attack(filled, unheard.pop())
+            raise Unavailable("commit-unconfirmed", "Nobody heard the answer.")
+
+    monkeypatch.setattr(store, "writing", writing)
+    if what == "nothing":
+        assert ledger.retrieve(ALICE, "CRM").position == size + 1
+    else:
+        with pytest.raises(Unavailable) as caught:
+            ledger.retrieve(ALICE, "CRM")
+        assert caught.value.code == "commit-unconfirmed"
     ledger.close()
