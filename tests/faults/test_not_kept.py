@@ -299,3 +299,26 @@ def test_a_commit_without_an_answer_counts_only_where_all_of_it_is_there_as_appe
             ledger.retrieve(ALICE, "CRM")
         assert caught.value.code == "commit-unconfirmed"
     ledger.close()
+
+
+@pytest.mark.parametrize("prepared", ["postgresql"], indirect=True)
+def test_nothing_is_released_on_a_record_that_only_a_table_that_inherits_holds(prepared):
+    """It is seen through the log's table, and may be one that a crash empties."""
+    house = prepared(fill)
+    ledger = house.open()
+    for table in ("log", "commits"):
+        house.sql(f"CREATE UNLOGGED TABLE more_{table} () INHERITS ({table})")
+        house.sql(
+            f"CREATE FUNCTION into_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" INSERT INTO more_{table} SELECT NEW.*; RETURN NULL; END $$"
+        )
+        house.sql(
+            f"CREATE TRIGGER theirs BEFORE INSERT ON {table} FOR EACH ROW"
+            f" EXECUTE FUNCTION into_{table}()"
+        )
+        with pytest.raises(Tampered) as caught:
+            ledger.retrieve(ALICE, "CRM")
+        assert caught.value.code == "append-not-kept"
+        house.sql(f"DROP TRIGGER theirs ON {table}")
+    assert ledger.retrieve(ALICE, "CRM").position == 5
+    ledger.close()

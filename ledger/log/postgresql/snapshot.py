@@ -203,6 +203,7 @@ class PostgresqlConnection:
 class PostgresqlSnapshot(Snapshot):
     """A reading, and under the lock a writing, of one PostgreSQL ledger."""
 
+    THESE_ALONE = "ONLY "
     connection: PostgresqlConnection
 
     def oddities(self) -> tuple[Oddity, ...]:
