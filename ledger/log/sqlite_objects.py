@@ -24,7 +24,8 @@ _SCHEMA = (
     "SELECT type, name, lower(tbl_name), coalesce(sql, '') FROM sqlite_master"
     f" WHERE lower(tbl_name) IN ({_MARKS}) OR lower(name) IN ({_MARKS}) OR type = 'trigger'"
 )
-_COLUMNS = "SELECT name FROM pragma_table_info(?)"
+_COLUMNS = 'PRAGMA table_info("{}")'
+"""Not as a function, whose name a table may have."""
 Execute = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 
 
@@ -38,8 +39,8 @@ def objects_in(execute: Execute) -> Objects:
             found["virtual table", shown] = definition
             continue
         found[kind, shown] = definition
-        if kind == TABLE:
-            for (column,) in execute(_COLUMNS, (name,)):
+        if kind == TABLE and name.lower() in _NAMES:
+            for _, column, *_ in execute(_COLUMNS.format(name), ()):
                 found[COLUMN, f"{name}.{column}"] = ""
     return found
 

@@ -96,6 +96,18 @@ def test_where_policies_tell_what_a_role_sees_nothing_is_recorded(prepared):
         filled.sql(f"DROP ROLE {role}")
 
 
+def test_no_table_called_like_a_function_keeps_a_view_from_being_found(prepared_file):
+    """The engine takes the table for what is asked then, and not its own function."""
+    filled = prepared_file(fill)
+    attack(filled, "ALTER TABLE commits RENAME TO other")
+    filled.sql("CREATE VIEW commits AS SELECT * FROM other")
+    filled.sql("CREATE TABLE pragma_table_info (name TEXT)")
+    ((check),) = told(filled)
+    assert (check["name"], check["ok"]) == ("store-damaged", False)
+    assert "the view commits is not the ledger's" in check["detail"]
+    assert [severity for severity, _ in found(filled)] == ["error"]
+
+
 def test_a_virtual_table_in_a_tables_place_is_damage(prepared_file):
     """What it answers is the word of a module, not what was stored."""
     filled = prepared_file(fill)

@@ -278,8 +278,9 @@ def _look_at_tables(store: Store, report: Report) -> None:
     try:
         with store.reading() as reading:
             odd = reading.oddities()
-    except Tampered:
-        return  # whoever reads the log itself tells so
+    except Tampered as error:
+        report.add(error.code, False, error.message)
+        return
     if odd:
         damaged = any(one.is_damage for one in odd)
         detail = "; ".join(one.what for one in odd)
