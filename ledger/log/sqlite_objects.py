@@ -3,13 +3,14 @@
 The migrations are run in an empty database in memory, and its schema is compared with the store's,
 statement by statement as SQLite keeps them. A view or a virtual table of that name is no table.
 The table that tells what made them is one of these. Triggers are looked for in all of the file: one
-on a view's table runs in the same transactions.
+on a view's table runs in the same transactions. What is in the place of such a table, and may keep
+out or hide what a rebuild writes into it, is told apart.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
 from typing import Any
@@ -26,6 +27,10 @@ _SCHEMA = (
 )
 _COLUMNS = 'PRAGMA table_info("{}")'
 """Not as a function, whose name a table may have."""
+_BETWEEN = (
+    "SELECT type, name, lower(tbl_name), coalesce(sql, '') FROM sqlite_master"
+    " WHERE type IN ('table', 'view', 'trigger')"
+)
 Execute = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 
 
@@ -53,3 +58,20 @@ def objects_made() -> Objects:
         for step in migrations_of("ledger.log.migrations", "sqlite"):
             empty.executescript(step.sql)
         return objects_in(lambda sql, parameters: empty.execute(sql, parameters).fetchall())
+
+
+def interposed(execute: Execute, package: str) -> Iterator[str]:
+    """What is another table than one that a package's migrations make, or a trigger on one."""
+    made = _tables_made(package)
+    for kind, name, table, sql in execute(_BETWEEN, ()):
+        if table in made and (kind != TABLE or " ".join(str(sql).split()) != made[table]):
+            yield f"the {kind} {name}" if name == table else f"the {kind} {name} on {table}"
+
+
+@cache
+def _tables_made(package: str) -> Mapping[str, str]:
+    with closing(sqlite3.connect(":memory:")) as empty:
+        for step in migrations_of(package, "sqlite"):
+            empty.executescript(step.sql)
+        made = empty.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+        return {name: " ".join(sql.split()) for name, sql in made}

@@ -193,13 +193,15 @@ def _table_findings(session: Session) -> Iterator[Finding]:
     """Tables that are not as a ledger makes them: guards against accidents, or no tables at all."""
     with session.store.reading() as reading:
         odd = reading.oddities()
-    if not odd:
+    between = [f"{what} is not the ledger's" for what in session.views.interposed()]
+    told = dict.fromkeys([*(one.what for one in odd), *between])
+    if not told:
         return
     damaged = any(one.is_damage for one in odd)
     yield Finding(
         "tables-changed",
         ERROR if damaged else WARNING,
-        f"The store's tables are not as a ledger makes them: {'; '.join(one.what for one in odd)}.",
+        f"The store's tables are not as a ledger makes them: {'; '.join(told)}.",
         "Find out who changed them and run `credledger log verify`; `credledger backup restore DIR`"
         " into an empty store makes them as they were.",
         EXIT_CODES["tampered"] if damaged else DONE,

@@ -74,6 +74,11 @@ _HEIRS = (
     f" ON c.oid = i.inhparent WHERE {_OURS}"
 )
 
+_RULED = (
+    "SELECT c.relname::text, c.relkind::text FROM pg_class c"
+    f" WHERE (c.relkind::text <> ? OR row_security_active(c.oid)) AND{_OURS}"
+)
+
 
 def objects_in(connection: Connection) -> Objects:
     """What this transaction's schema holds of the four tables, and triggers and rules on any."""
@@ -122,6 +127,22 @@ def objects_made() -> Objects:
         for name, event, table in _TRIGGER.findall(step.sql):
             made["trigger", f"{name} on {table}"] = f"{_KINDS[event]} on {runs}"
     return made
+
+
+def interposed(connection: Connection, package: str) -> Iterator[str]:
+    """What of a package's tables is none or has policies, triggers, rules or heirs."""
+    steps = migrations_of(package, "postgresql")
+    names = [table for step in steps for table, _ in _MADE.findall(step.sql)]
+    for table, kind in connection.execute(_RULED, ("r", names)):
+        yield f"the row security on {table}" if kind == "r" else f"the view {table}"
+    for name, table, *_ in connection.execute(_TRIGGERS):
+        if table in names:
+            yield f"the trigger {name} on {table}"
+    for name, table in connection.execute(_RULES, ("_RETURN",)):
+        if table in names:
+            yield f"the rule {name} on {table}"
+    for name, table in connection.execute(_HEIRS, (names,)):
+        yield f"the heir {name} of {table}"
 
 
 def _parts(table: str, content: str) -> Iterator[tuple[tuple[str, str], str]]:
