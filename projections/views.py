@@ -170,7 +170,10 @@ class Views:
     def rebuild(
         self, name: str | None = None, progress: Progress | None = None
     ) -> list[dict[str, object]]:
-        """Fold the log anew, into all views or the named one; digests before and after."""
+        """Fold the log anew, into all views or the named one; digests before and after.
+
+        None is the `same` where something is `interposed`: that may have hidden a row from both.
+        """
         there = self._there()
         if name is not None and name not in there:
             raise InvalidInput(
@@ -179,7 +182,15 @@ class Views:
                 hint=f"Views are {', '.join(there)}.",
             )
         chosen = [there[name]] if name else list(there.values())
-        return Rebuild(chosen, self._store, self._mapper, progress or _silent).run()
+        found = Rebuild(chosen, self._store, self._mapper, progress or _silent).run()
+        if self.interposed():
+            return [{**view, "same": False} for view in found]
+        return found
+
+    def interposed(self) -> tuple[str, ...]:
+        """What may keep rows out of the tables of views, or hide them, from a rebuild as well."""
+        with self._store.reading() as reading:
+            return reading.interposed("projections.migrations")
 
     def applications(self) -> list[Application]:
         """All live applications, in order of their IDs."""

@@ -1,9 +1,11 @@
 """What a store's engine holds of a ledger's four tables, against what the migrations make.
 
-Tables, columns, keys, triggers and rules, each by its kind and name with what defines it. Triggers
-and keys guard against accidents, and signatures are the protection: so one that is missing, another
-or besides is an *oddity* to be told of, and no damage. Damage is a table that is none, as a view
-that answers in its place with whatever it likes, and a table or a column that is not there.
+Tables, columns, keys, triggers and rules, each by its kind and name with what defines it; triggers
+and rules of all other tables too, for those of views are written to in the same transactions.
+Triggers and keys guard against accidents, and signatures are the protection: so one that is
+missing, another or besides is an *oddity* to be told of, and no damage. Damage is a table that is
+none, as a view that answers in its place with whatever it likes, and a table or a column that is
+not there.
 """
 
 from __future__ import annotations

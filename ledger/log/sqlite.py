@@ -26,11 +26,11 @@ from typing import Any
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
 from ledger.log.forking import rest_while_forking
 from ledger.log.gate import Gate
-from ledger.log.migrations import Migration, migrations_of
+from ledger.log.migrations import NOTES_MADE, Migration, migrations_of
 from ledger.log.objects import Oddity, oddities
 from ledger.log.rows import TABLES, CommitRow, LedgerRow, LogRow, SignerRow
 from ledger.log.snapshot import INSERT_ROW, Snapshot
-from ledger.log.sqlite_objects import objects_in, objects_made
+from ledger.log.sqlite_objects import interposed, objects_in, objects_made
 from ledger.log.turns import Turns, locked_too_long, store_full
 from ledger.log.upserts import Columns, Moving, Row, in_groups, in_order, repeated, with_values
 
@@ -145,6 +145,10 @@ class SqliteSnapshot(Snapshot):
     def oddities(self) -> tuple[Oddity, ...]:
         """What of the four tables is not as the migrations make it."""
         return tuple(oddities(objects_made(), objects_in(self.connection.execute)))
+
+    def interposed(self, package: str) -> tuple[str, ...]:
+        """What somebody put between the tables of a package and who writes to and reads them."""
+        return tuple(interposed(self.connection.execute, package))
 
     def insert_ledger(self, row: LedgerRow) -> None:
         """Name the ledger of an empty store."""
@@ -378,10 +382,7 @@ class SqliteStore:
 
 def _migrate(connection: SqliteConnection, steps: Sequence[Migration]) -> None:
     for step in steps:
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS schema_migrations"
-            " (package TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (package, name))"
-        )
+        connection.execute(NOTES_MADE)
         known = connection.execute(
             "SELECT 1 FROM schema_migrations WHERE package = ? AND name = ?",
             (step.package, step.name),

@@ -108,6 +108,10 @@ class Reading(LogReading, Protocol):
         """What of the four tables is not as the migrations make it."""
         ...
 
+    def interposed(self, package: str) -> tuple[str, ...]:
+        """What somebody put between the tables of a package and who writes to and reads them."""
+        ...
+
     def is_restoring(self) -> bool:
         """Whether an archive is being restored here, and has not come to its end."""
         ...

@@ -28,7 +28,7 @@ from ledger.errors import NEEDS_OPERATOR, Conflict, Refused, Tampered
 from ledger.log.access_streams import AccessStreams
 from ledger.log.folds import Folds
 from ledger.log.following import CheckedHead
-from ledger.log.rows import AUDITOR, EPOCH_STARTED, LogRow, SignerRow
+from ledger.log.rows import AUDITOR, EPOCH_STARTED, CommitRow, LogRow, SignerRow
 from ledger.log.signed_rows import signed_row
 from ledger.log.signers import HeadSigner, SignerBook, roots_in
 from ledger.log.store import Reading
@@ -107,6 +107,8 @@ class Transaction:
         self.new_signers: list[SignerRow] = []
         self.signed_head: CheckedHead | None = None
         """The head that this transaction is about to commit."""
+        self.signed_commit: CommitRow | None = None
+        """The row of it."""
         self.moved_tips: dict[bytes, Tip] = {}
         """Where the tips stand once it is committed."""
         self.standing: set[str] = set()

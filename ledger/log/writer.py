@@ -377,12 +377,14 @@ class Writer:
         writing.insert_rows(transaction.rows)
         writing.insert_signers(transaction.new_signers)
         commit = self.signer.commit(head.frontier, head.signers)
+        transaction.signed_commit = commit
         writing.insert_commit(commit)
         for maintainer in self._maintainers:
             maintainer.maintain(writing.connection, transaction.recorded)
         # A trigger or rule of somebody else's may have taken rows away, kept them out or altered
         # them: nothing is released on a record that the store did not keep.
-        if not writing.holds(transaction.rows, commit):
+        kept = writing.holds(transaction.rows, commit)
+        if not kept or (transaction.new_signers and writing.signers() != signers):
             raise _not_kept()
         return head
 
@@ -480,19 +482,20 @@ class Writer:
         return reading
 
     def _landed(self, transaction: Transaction) -> bool:
-        """Whether a commit whose answer was lost is there all the same.
+        """Whether a commit whose answer was lost is there all the same, as it was appended.
 
         Looked up under the lock: only then has whatever is still going on come to its end.
         """
         if transaction.signed_head is None:
             return False
+        appended, size = transaction.rows, transaction.signed_head.size
         try:
-            last = transaction.rows[-1]
             with self.store.writing() as writing:
-                row = writing.row_at(last.position)
+                rows = writing.rows_after(size - len(appended), len(appended))
+                commit = writing.commit_at(size)
         except LedgerError:
             return False
-        landed = row is not None and row.leaf == last.leaf
+        landed = rows == appended and commit == transaction.signed_commit
         if landed:
             # Where even this fails, the next commit checks these rows like those of others.
             with contextlib.suppress(LedgerError):
@@ -530,7 +533,7 @@ def _not_kept() -> Tampered:
     return Tampered(
         "append-not-kept",
         "The store did not keep what was appended to it; nothing was recorded.",
-        hint="Look for triggers and rules on the tables `log` and `commits` that are not ours.",
+        hint="Look for triggers and rules that are not ours: `credledger doctor` names them.",
     )
 
 

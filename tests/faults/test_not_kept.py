@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from contextlib import closing, contextmanager
+
 import pytest
 
 from ledger.claims import parse_claim
-from ledger.errors import Tampered
+from ledger.errors import Tampered, Unavailable
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
+from tests.faults.hosts import with_second_slot
+from tests.faults.test_tampering import attack
 
 ALICE = Caller(parse_claim("user:alice"))
 VALUES = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
@@ -183,3 +189,136 @@ def test_what_is_done_to_any_row_of_those_appended_together_is_noticed(filled, w
         ledger._writer.run(Both())
     ledger.close()
     assert verify_log(filled.store()).ok
+
+
+SIGNERS = {
+    "kept out": (
+        "CREATE TRIGGER theirs BEFORE INSERT ON signers BEGIN SELECT RAISE(IGNORE); END",
+        "RETURN NULL",
+    ),
+    "altered": (
+        (
+            "CREATE TRIGGER theirs AFTER INSERT ON signers BEGIN UPDATE signers"
+            " SET signature = zeroblob(64) WHERE ordinal = NEW.ordinal; END"
+        ),
+        "NEW.signature = decode(repeat('00', 64), 'hex'); RETURN NEW",
+    ),
+}
+
+
+def put_on_signers(house, way: str) -> None:
+    in_a_file, body = SIGNERS[way]
+    if not house.on_server:
+        house.sql("DROP TRIGGER signers_keep")
+        house.sql(in_a_file)
+        return
+    house.sql(
+        f"CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; END $$"
+    )
+    house.sql(
+        "CREATE TRIGGER theirs BEFORE INSERT ON signers FOR EACH ROW EXECUTE FUNCTION theirs()"
+    )
+
+
+@pytest.mark.parametrize("way", SIGNERS)
+def test_no_slot_comes_or_goes_by_a_signers_row_that_was_not_kept(prepared, way):
+    """The head would rest on a row that is not there, and nobody could believe it or go on."""
+    house = prepared(with_second_slot)
+    put_on_signers(house, way)
+    ledger = house.open()
+    size = ledger.head().size
+    with pytest.raises(Tampered) as caught:
+        ledger.remove_slot(Acting(), 2, mislaid=True)
+    assert caught.value.code == "append-not-kept"
+    ledger.close()
+    assert verify_log(house.store()).ok
+    assert verify_log(house.store()).size == size
+    house.sql("DROP TRIGGER theirs ON signers" if house.on_server else "DROP TRIGGER theirs")
+    ledger = house.open()
+    ledger.remove_slot(Acting(), 2, mislaid=True)
+    ledger.close()
+    assert verify_log(house.store()).ok
+
+
+def retyped(house, column: str) -> None:
+    """A column of numbers that gives them back as others that are equal."""
+    if house.on_server:
+        house.sql(f"ALTER TABLE log ALTER {column} TYPE NUMERIC")
+        return
+    with closing(sqlite3.connect(house.store_path, isolation_level=None)) as raw:
+        (made,) = raw.execute("SELECT sql FROM sqlite_master WHERE name = 'log'").fetchone()
+        (version,) = raw.execute("PRAGMA schema_version").fetchone()
+        raw.execute("PRAGMA writable_schema = ON")
+        real = re.sub(rf"(?m)^(\s+{column}\s+)INTEGER", r"\1REAL", made)
+        raw.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'log'", (real,))
+        raw.execute(f"PRAGMA schema_version = {version + 1}")
+
+
+@pytest.mark.parametrize("column", ["version", "epoch", "period", "recorded_at"])
+def test_nothing_is_released_on_a_record_that_comes_back_as_another_type(filled, column):
+    """Seven is equal to 7.0, but whoever checks the log takes that for no row of a ledger."""
+    ledger = filled.open()
+    ledger.retrieve(ALICE, "CRM")
+    retyped(filled, column)
+    with pytest.raises(Tampered) as caught:
+        ledger.retrieve(ALICE, "CRM")
+    assert caught.value.code == "append-not-kept"
+    ledger.close()
+
+
+SPOILED = {
+    "a sealed record": "UPDATE log SET sealed = zeroblob(64) WHERE position = {}",
+    "its topic": "UPDATE log SET topic = 'access.denied' WHERE position = {}",
+    "its head": "DELETE FROM commits WHERE size = {}",
+    "nothing": "SELECT {}",
+}
+
+
+@pytest.mark.parametrize("what", SPOILED)
+def test_a_commit_without_an_answer_counts_only_where_all_of_it_is_there_as_appended(
+    filled, monkeypatch, what
+):
+    """A leaf alone could be right beside a record that was blanked meanwhile."""
+    ledger = filled.open()
+    size, store = ledger.head().size, ledger._writer.store
+    real, unheard = store.writing, [SPOILED[what].format(size + 1)]
+
+    @contextmanager
+    def writing(**settings):
+        with real(**settings) as held:
+            yield held
+        if unheard:
+            attack(filled, unheard.pop())
+            raise Unavailable("commit-unconfirmed", "Nobody heard the answer.")
+
+    monkeypatch.setattr(store, "writing", writing)
+    if what == "nothing":
+        assert ledger.retrieve(ALICE, "CRM").position == size + 1
+    else:
+        with pytest.raises(Unavailable) as caught:
+            ledger.retrieve(ALICE, "CRM")
+        assert caught.value.code == "commit-unconfirmed"
+    ledger.close()
+
+
+@pytest.mark.parametrize("prepared", ["postgresql"], indirect=True)
+def test_nothing_is_released_on_a_record_that_only_a_table_that_inherits_holds(prepared):
+    """It is seen through the log's table, and may be one that a crash empties."""
+    house = prepared(fill)
+    ledger = house.open()
+    for table in ("log", "commits"):
+        house.sql(f"CREATE UNLOGGED TABLE more_{table} () INHERITS ({table})")
+        house.sql(
+            f"CREATE FUNCTION into_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" INSERT INTO more_{table} SELECT NEW.*; RETURN NULL; END $$"
+        )
+        house.sql(
+            f"CREATE TRIGGER theirs BEFORE INSERT ON {table} FOR EACH ROW"
+            f" EXECUTE FUNCTION into_{table}()"
+        )
+        with pytest.raises(Tampered) as caught:
+            ledger.retrieve(ALICE, "CRM")
+        assert caught.value.code == "append-not-kept"
+        house.sql(f"DROP TRIGGER theirs ON {table}")
+    assert ledger.retrieve(ALICE, "CRM").position == 5
+    ledger.close()

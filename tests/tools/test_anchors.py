@@ -293,6 +293,10 @@ def test_a_store_without_a_ledger_is_damage_to_whoever_has_anchors(watched):
 def test_a_stamp_is_asked_for_in_a_file_and_its_answer_put_under_the_note(watched, authority):
     stamp = ("log", "witness", "stamp", "anchors")
     assert watched.ok(*stamp, "--request", "ask")["size"] == 2
+    rooted = ("--anchors", "anchors", "--tsa-root", "root.pem")
+    for asked in (("log", "verify"), ("audit", "report", "page.html")):
+        assert "--tsa-root" in watched.fails(2, "option-not-used", *asked, *rooted)["hint"]
+    assert not (watched.home / "page.html").exists()
     answer = authority.answer((watched.home / "ask").read_bytes())
     (watched.home / "answer").write_bytes(answer)
     done = watched.ok(*stamp, "--response", "answer", "--root", "root.pem", "--name", "tsa.example")

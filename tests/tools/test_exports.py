@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -195,6 +196,32 @@ def test_a_file_of_another_format_or_cursor_is_left_alone(used):
     assert out.read_bytes() == content
 
 
+@pytest.mark.parametrize("form", ["jsonl", "ocsf"])
+def test_a_file_goes_on_behind_no_row_that_was_given_up(used, form):
+    """The log went on from an older copy: what lies there now would be missed by the receiver."""
+    store, older = used.home / "store", used.home / "older"
+    shutil.copytree(store, older)
+    out = used.home / "siem.jsonl"
+    told = ("audit", "export", "--format", form, "--out", str(out))
+    for _ in range(3):
+        used.ok("app", "list")
+        used.ok("audit", "access")
+    used.ok(*told)
+    content = out.read_bytes()
+    shutil.rmtree(store)
+    shutil.copytree(older, store)
+    used.ok("log", "accept-rollback", "--yes", "--reason", "the disk is gone")
+    if size_of(used) < len(lines(content.decode())):
+        used.fails(3, "beyond-the-log", *told)
+    while size_of(used) < len(lines(content.decode())):
+        used.ok("audit", "access")
+    size = size_of(used)
+    used.fails(5, "export-forked", *told)
+    assert out.read_bytes() == content
+    assert size_of(used) == size
+    used.ok("audit", "export", "--format", form, "--out", str(used.home / "new.jsonl"))
+
+
 def test_a_place_that_cannot_be_written_is_named_so(used):
     """A folder, one that is missing, and a device all end alike; nothing is recorded."""
     size = size_of(used)
@@ -209,7 +236,7 @@ def test_two_exports_into_one_file_do_not_mix(used):
     """The second is refused as long as the first is at it."""
     out = used.home / "siem.jsonl"
     asked = exports.Asked("jsonl", None, None, None)
-    with exports._grown(out, asked, "00"):
+    with exports._grown(out, asked, "00", lambda _: None):
         told = ("audit", "export", "--format", "jsonl", "--out", str(out))
         used.fails(5, "export-running", *told)
 

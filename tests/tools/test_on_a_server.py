@@ -258,6 +258,21 @@ def test_standbys_that_nobody_waits_for_are_named_by_doctor_where_they_are_accep
             assert {"store-async", "no-standby"}.isdisjoint(found())
 
 
+def test_an_unlogged_table_of_the_log_is_an_error_for_doctor(
+    tmp_path, postgres_server, postgres_schema
+):
+    """A crash empties it, and no standby has it; so nothing is recorded there."""
+    cli = Cli(tmp_path)
+    cli.environment["CREDLEDGER_STORE"] = f"{postgres_server.dsn()}&ledger={postgres_schema}"
+    cli.ok("init", "--label", "ann")
+    postgres_server.execute(f"ALTER TABLE {postgres_schema}.log SET UNLOGGED")
+    told = cli("doctor")
+    (finding,) = [one for one in told.json["findings"] if one["code"] == "store-not-durable"]
+    assert (told.code, finding["severity"]) == (7, "error")
+    assert "Unlogged in the store: log." in finding["message"]
+    cli.fails(7, "store-not-durable", "app", "create", "CRM", "--kind", "individual")
+
+
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
 def test_a_server_that_may_lose_what_it_acknowledged_is_an_error_for_doctor(tmp_path, setting):
     """Nothing can be recorded then, and who only reads is told too."""

@@ -4,7 +4,8 @@ Each row is one line of JSON in ASCII, so that no text in it can end a line or s
 last line's position is the cursor: `--after` goes on behind it. A file keeps its own cursor: an
 export into a file that is there goes on behind its last whole line, and cuts off what a kill left
 of a line. So the same command, run again and again, is all that a shipper needs, and no row comes
-twice into one file.
+twice into one file. That last row must be the log's still: where an older copy of the store was put
+back and went on, the file holds rows that were given up, and nothing is put behind them.
 
 How many rows will be given is known beforehand, because every row is; so that the history is read
 is recorded before the first line goes out, and the record is not in the very export it tells of.
@@ -20,6 +21,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,6 +46,7 @@ _FORMATS: Mapping[str, Callable[[Exported], dict[str, Any]]] = {
     JSONL: lambda row: row.document,
 }
 Write = Callable[[str], object]
+LeafAt = Callable[[int], str | None]
 
 
 class Asked(NamedTuple):
@@ -77,8 +80,16 @@ def export_log(
         sys.stdout.flush()
         return document
     path = real_path(out)
-    with _grown(path, asked, session.mapper.ledger_id.hex()) as (after, write):
+    ledger_id = session.mapper.ledger_id.hex()
+    with _grown(path, asked, ledger_id, partial(_leaf_at, session)) as (after, write):
         return {**_export(session, record, asked, after, write), "out": str(path)}
+
+
+def _leaf_at(session: Session, position: int) -> str | None:
+    """The leaf that the log has there, unchecked; None beyond its end."""
+    with session.store.reading() as reading:
+        row = reading.row_at(position)
+    return None if row is None else row.leaf.hex()
 
 
 def _export(
@@ -174,15 +185,17 @@ class _Growing:
 
 
 @contextmanager
-def _grown(path: Path, asked: Asked, ledger_id: str) -> Iterator[tuple[int, Write]]:
+def _grown(
+    path: Path, asked: Asked, ledger_id: str, leaf_at: LeafAt
+) -> Iterator[tuple[int, Write]]:
     """Where the file's rows end, and what writes one more; durable at the end.
 
     Whatever ends it before, the lines that were written stay, and stay whole. `not-this-export`,
-    `export-running`, `export-goes-on` or `export-not-writable`.
+    `export-forked`, `export-running`, `export-goes-on` or `export-not-writable`.
     """
     is_new = not path.exists()
     with _opened(path) as file:
-        after = _cursor(file, asked, ledger_id)
+        after = _cursor(file, asked, ledger_id, leaf_at)
         growing = _Growing(file)
         try:
             yield after, growing.write
@@ -224,16 +237,24 @@ def _not_writable() -> Unavailable:
     )
 
 
-def _cursor(file: FileIO, asked: Asked, ledger_id: str) -> int:
+def _cursor(file: FileIO, asked: Asked, ledger_id: str, leaf_at: LeafAt) -> int:
     """The position of the file's last row, with which the file ends from here on."""
     if file.seek(0, os.SEEK_END) == 0:
         return asked.after or 0
-    position = _last_position(file, asked.form, ledger_id)
-    if position is None:
+    found = _last_row(file, asked.form, ledger_id)
+    if found is None:
         raise Conflict(
             "not-this-export",
             "The file does not end with a row of this ledger in this format.",
             hint="Name a file that is not there yet, or one that this export has begun.",
+        )
+    position, leaf = found
+    if leaf_at(position) not in {None, leaf}:  # beyond the log's end that is told elsewhere
+        raise Conflict(
+            "export-forked",
+            "The file's last row is not the one that the log has at that position.",
+            hint="An older copy of the store was put back, and the log went on from there. Begin a new"
+            " file: the old one keeps what was given up, and `audit changes` tells since when.",
         )
     if asked.after not in {None, position}:
         raise InvalidInput(
@@ -245,8 +266,8 @@ def _cursor(file: FileIO, asked: Asked, ledger_id: str) -> int:
     return position
 
 
-def _last_position(file: FileIO, form: str, ledger_id: str) -> int | None:
-    """What the last whole line tells; None if it is no row of this ledger in this form."""
+def _last_row(file: FileIO, form: str, ledger_id: str) -> tuple[int, object] | None:
+    """Position and leaf in the last whole line; None where it is no row of this ledger or form."""
     end = _end_of_lines(file, file.seek(0, os.SEEK_END))
     begin = _end_of_lines(file, end - 1) if end else 0
     if not 0 < end - begin <= _LINE_BYTES_MAX:
@@ -255,13 +276,15 @@ def _last_position(file: FileIO, form: str, ledger_id: str) -> int | None:
     try:
         row = json.loads(file.read(end - begin))
         if form == OCSF:
-            found = row["metadata"]["tenant_uid"], row["metadata"]["sequence"]
+            told = row["metadata"]
+            named, position = told["tenant_uid"], told["sequence"]
+            leaf = row["unmapped"]["leaf"]
         else:
-            found = row["ledger_id"], row["position"]
+            named, position, leaf = row["ledger_id"], row["position"], row["leaf"]
     except (ValueError, TypeError, LookupError, RecursionError):
         return None
-    named, position = found
-    return position if named == ledger_id and type(position) is int else None
+    is_row = named == ledger_id and type(position) is int and isinstance(leaf, str)
+    return (position, leaf) if is_row else None
 
 
 def _cut_torn_line(file: FileIO) -> None:

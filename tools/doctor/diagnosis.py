@@ -193,13 +193,15 @@ def _table_findings(session: Session) -> Iterator[Finding]:
     """Tables that are not as a ledger makes them: guards against accidents, or no tables at all."""
     with session.store.reading() as reading:
         odd = reading.oddities()
-    if not odd:
+    between = [f"{what} is not the ledger's" for what in session.views.interposed()]
+    told = dict.fromkeys([*(one.what for one in odd), *between])
+    if not told:
         return
     damaged = any(one.is_damage for one in odd)
     yield Finding(
         "tables-changed",
         ERROR if damaged else WARNING,
-        f"The store's tables are not as a ledger makes them: {'; '.join(one.what for one in odd)}.",
+        f"The store's tables are not as a ledger makes them: {'; '.join(told)}.",
         "Find out who changed them and run `credledger log verify`; `credledger backup restore DIR`"
         " into an empty store makes them as they were.",
         EXIT_CODES["tampered"] if damaged else DONE,
@@ -227,7 +229,16 @@ def _server_findings(session: Session) -> Iterator[Finding]:
             f"The database role {rights.role} lacks {', '.join(rights.lacking)}.",
             "The owner runs `credledger store migrate --writer ROLE` again.",
         )
-    if not durability.outlives_crash:
+    if durability.unlogged:
+        yield Finding(
+            "store-not-durable",
+            ERROR,
+            f"Unlogged in the store: {', '.join(durability.unlogged)}. A crash of the server empties"
+            " such a table, no standby has it, and nothing is recorded until it is logged.",
+            "As the owner: ALTER TABLE NAME SET LOGGED for each, in the ledger's schema.",
+            EXIT_CODES["unavailable"],
+        )
+    elif not durability.outlives_crash:
         yield Finding(
             "store-not-durable",
             ERROR,

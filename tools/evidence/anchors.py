@@ -49,6 +49,18 @@ class Anchors(msgspec.Struct, frozen=True):
         """Their heads by size; `anchor-of-another-ledger` where one is not of this ledger."""
         return kept_heads(self.notes, ledger_id)
 
+    def require_time_stamps(self) -> None:
+        """`option-not-used` where an authority's root was named and no head has a time stamp."""
+        from ledger.anchors.time_stamp import is_stamp
+
+        lines = [line for note in self.notes for line in note.signatures]
+        if self.trusted.roots and not any(is_stamp(line) for line in lines):
+            raise InvalidInput(
+                "option-not-used",
+                "No anchor has a time stamp that could be checked under an authority's root.",
+                hint="Give the anchors that it stamped, or leave --tsa-root out.",
+            )
+
 
 def given_anchors(
     places: Sequence[str],

@@ -131,7 +131,8 @@ def verify_store(
     By so many processes, where the log is long; as many as there are processors, if not told.
 
     A store without a ledger is `no-ledger`, unless the host remembers one, its id is pinned or
-    anchors are given: then it is damage, and reported.
+    anchors are given: then it is damage, and reported. `option-not-used` where all holds and an
+    authority's root was named for which there is no time stamp.
     """
     report = Report()
     store = store_of(settings)
@@ -218,7 +219,11 @@ def verify_archive(
 
 
 def view_checks(session: Session) -> Iterator[tuple[str, bool, str]]:
-    """Each view against its fold."""
+    """Each view against its fold; what stands between the tables and both shows nothing."""
+    between = session.views.interposed()
+    if between:
+        yield "view-tables", False, f"{', '.join(between)}: may hide rows from a rebuild as well"
+        return
     for view in session.views.rebuild():
         same = bool(view["same"])
         yield f"view {view['name']}", same, "as its fold" if same else "differed; rebuilt"
@@ -277,8 +282,9 @@ def _look_at_tables(store: Store, report: Report) -> None:
     try:
         with store.reading() as reading:
             odd = reading.oddities()
-    except Tampered:
-        return  # whoever reads the log itself tells so
+    except Tampered as error:
+        report.add(error.code, False, error.message)
+        return
     if odd:
         damaged = any(one.is_damage for one in odd)
         detail = "; ".join(one.what for one in odd)
@@ -308,6 +314,8 @@ def _hold_against(
 
     judgements = judged(source, found, kept, anchors.trusted, may_be_older=of_archive)
     report.take_in_anchors(judgements, found.marks, of_archive=of_archive)
+    if report.ok:  # damage is told first
+        anchors.require_time_stamps()
 
 
 def _report_nothing(

@@ -192,7 +192,7 @@ def held_against(
         if one.failed is not None:
             raise _damage(one, one.failed)
     _require_cosignatures(anchored.anchors)
-    _require_time_stamps(anchored.anchors)
+    anchored.anchors.require_time_stamps()
     within = (one for one in judgements if one.head.size <= settled.head.size)
     return Anchored(anchored.anchors, tuple(within))
 
@@ -207,19 +207,6 @@ def _require_cosignatures(anchors: Anchors) -> None:
                 f"No anchor is cosigned by {printable(witness.name)}, who was named as a witness.",
                 hint="Check the key. Give the anchors that it cosigned, or leave the witness out.",
             )
-
-
-def _require_time_stamps(anchors: Anchors) -> None:
-    """`option-not-used` where an authority's root was named and no head has a time stamp."""
-    from ledger.anchors.time_stamp import is_stamp
-
-    lines = [line for note in anchors.notes for line in note.signatures]
-    if anchors.trusted.roots and not any(is_stamp(line) for line in lines):
-        raise InvalidInput(
-            "option-not-used",
-            "No anchor has a time stamp that could be checked under an authority's root.",
-            hint="Give the anchors that it stamped, or leave --tsa-root out.",
-        )
 
 
 def _read_on(source: LogSource, packed: int, size: int, watch: Watch) -> None:

@@ -10,6 +10,13 @@ from importlib import resources
 
 import msgspec
 
+NOTES = "schema_migrations"
+NOTES_MADE = (
+    f"CREATE TABLE IF NOT EXISTS {NOTES}"
+    " (package TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (package, name))"
+)
+"""What makes the table of notes in a file."""
+
 
 class Migration(msgspec.Struct, frozen=True):
     """One numbered step."""

@@ -47,7 +47,7 @@ from ledger.errors import InvalidInput, LedgerError
 from ledger.log.objects import Oddity, oddities
 from ledger.log.postgresql.connections import Link
 from ledger.log.postgresql.errors import STANDBY_CANCELLED, forked, is_lost, translated, unconfirmed
-from ledger.log.postgresql.objects import objects_in, objects_made
+from ledger.log.postgresql.objects import interposed, objects_in, objects_made
 from ledger.log.rows import LogRow
 from ledger.log.snapshot import INSERT_ROW, LOG_COLUMNS, Snapshot
 from ledger.log.upserts import Columns, Moving, Row, arrays, by_arrays, with_values
@@ -203,11 +203,16 @@ class PostgresqlConnection:
 class PostgresqlSnapshot(Snapshot):
     """A reading, and under the lock a writing, of one PostgreSQL ledger."""
 
+    THESE_ALONE = "ONLY "
     connection: PostgresqlConnection
 
     def oddities(self) -> tuple[Oddity, ...]:
         """What of the four tables is not as the migrations make it."""
         return tuple(oddities(objects_made(), objects_in(self.connection)))
+
+    def interposed(self, package: str) -> tuple[str, ...]:
+        """What somebody put between the tables of a package and who writes to and reads them."""
+        return tuple(interposed(self.connection, package))
 
     def insert_rows(self, rows: Sequence[LogRow]) -> None:
         """Append events in order."""

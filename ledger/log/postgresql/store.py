@@ -61,8 +61,13 @@ STILLNESS_MAX_S = 60.0
 
 _PROMISES = (
     "SELECT current_setting('fsync'), current_setting('full_page_writes'),"
-    " current_setting('synchronous_standby_names')"
+    " current_setting('synchronous_standby_names'),"
+    " coalesce(array_agg(relname::text) FILTER (WHERE relpersistence <> 'p'), '{{}}'),"
+    " count(*) FILTER (WHERE relkind NOT IN ('r', 'p') OR row_security_active(oid))"
+    " FROM pg_class WHERE oid IN ({})"
 )
+"""Of the log's tables: which a crash empties, and how many answer by somebody else's rules, as a
+view does and one with policies. What runs there could undo a record while it is read back."""
 _TABLES_THERE = (
     "SELECT 1 FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)"
     " AND relname = ANY(%s)"
@@ -94,6 +99,8 @@ class PostgresqlStore:
         self._lock_founding = lock.format(schema, "founding").encode()
         self._any_ledger = f"SELECT 1 FROM {schema}.ledger LIMIT 1".encode()
         self._noted = f"SELECT package, name FROM {schema}.schema_migrations".encode()
+        tables = ", ".join(f"to_regclass('{schema}.{table}')" for table in TABLES)
+        promises = _PROMISES.format(tables)
         bounds = (
             f"SET LOCAL search_path = {schema}, pg_temp;"
             f"SET LOCAL statement_timeout = {_milliseconds(STATEMENT_TIMEOUT_S)};"
@@ -105,7 +112,7 @@ class PostgresqlStore:
                 f"BEGIN ISOLATION LEVEL READ COMMITTED;{bounds}"
                 f"SET LOCAL synchronous_commit = {waits};"
                 f"SET LOCAL lock_timeout = {_milliseconds(lock_timeout_s)};"
-                f"{_PROMISES};"
+                f"{promises};"
             ).encode()
             + self._lock
             for waits in ("on", "off")
@@ -176,8 +183,10 @@ class PostgresqlStore:
             )
             connection = PostgresqlConnection(link, waiting=False, ours=self._ours)
             try:
-                ((fsync, full_page_writes, standbys),), locked = answers[-2:]
-                require_durable(fsync, full_page_writes)
+                ((fsync, full_page_writes, standbys, unlogged, ruled),), locked = answers[-2:]
+                require_durable(fsync, full_page_writes, unlogged)
+                if ruled:
+                    raise other_tables()
                 if not locked:
                     self._lock_to_found(connection)
                 self._refuse_newer(connection)

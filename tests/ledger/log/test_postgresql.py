@@ -691,6 +691,25 @@ def test_a_server_that_may_lose_what_it_acknowledges_is_refused(
     assert append(open_store(own_place)) == size(store)
 
 
+@pytest.mark.parametrize("table", ["log", "commits"])
+def test_an_unlogged_table_which_a_crash_empties_is_refused(
+    own_server, own_place, open_store, table
+):
+    """Also over connections that were opened before; reading goes on."""
+    store = open_store(own_place)
+    found(store)
+    schema = own_place.rsplit("=", 1)[1]
+    own_server.execute(f"ALTER TABLE {schema}.{table} SET UNLOGGED")
+    assert store.durability().unlogged == (table,)
+    with pytest.raises(Unavailable, match=f"table {table} is unlogged") as caught:
+        append(store)
+    assert caught.value.code == "store-not-durable"
+    assert size(store) == 1
+    own_server.execute(f"ALTER TABLE {schema}.{table} SET LOGGED")
+    assert store.durability().outlives_crash
+    assert append(store) == 2
+
+
 @pytest.fixture
 def lacking_standby(own_server):
     """The server waits at each commit for a standby that is not there."""
