@@ -116,10 +116,21 @@ class SqliteConnection:
         self.insert(with_values(table, columns, moving), in_order(rows))
 
     def _ours(self, error: sqlite3.Error) -> LedgerError:
-        """Our error; a table that is missing is damage wherever there is, or was, a ledger."""
-        if _is_missing_table(error) and not self._holds_ledger():
+        """Our error; a table that is missing is damage wherever there is, or was, a ledger.
+
+        Not one that is there by now: the ledger was made since it was missed.
+        """
+        missed = _missing_table(error)
+        if missed is not None and (not self._holds_ledger() or self._has(missed)):
             return _no_ledger()
         return _translated(error)
+
+    def _has(self, table: str) -> bool:
+        found = "SELECT 1 FROM sqlite_master WHERE name = ?"
+        try:
+            return bool(self.raw.execute(found, (table,)).fetchall())
+        except sqlite3.Error as error:
+            raise _translated(error) from error
 
     def _holds_ledger(self) -> bool:
         """Whether some of the log's tables are there, or all of them and a ledger in them.
@@ -456,9 +467,11 @@ def _translated(error: sqlite3.Error) -> LedgerError:
     return Unavailable("store-unreachable", "The store's file could not be read or written.")
 
 
-def _is_missing_table(error: sqlite3.Error) -> bool:
-    code = getattr(error, "sqlite_errorcode", None)
-    return code == sqlite3.SQLITE_ERROR and "no such table" in str(error)
+def _missing_table(error: sqlite3.Error) -> str | None:
+    """The table that is not there, if that is what the engine tells."""
+    told, _, name = str(error).partition("no such table: ")
+    of_engine = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    return name.removeprefix("main.") if of_engine and name and not told else None
 
 
 def _no_ledger() -> NotFound:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ledger.errors import NotFound
 from ledger.log.memory import memory_path
+from ledger.log.postgresql.store import PostgresqlStore
+from ledger.log.sqlite import SqliteConnection
 from ledger.sealing.keyring_file import read_keyring
 from tests.conftest import new_house
 from tests.faults.test_tampering import attack, command_line
@@ -117,6 +120,36 @@ def test_a_views_table_taken_away_is_damage_and_never_no_ledger(house):
     for words in (("status",), GET, ("audit", "access", "--since", "1h")):
         answer = cli(*words)
         assert (answer.code, answer.error["code"]) == (8, "store-damaged"), words
+
+
+def test_a_ledger_made_since_its_tables_were_missed_is_none_yet_and_no_damage(
+    house, tmp_path, monkeypatch, request
+):
+    """Between the miss and the look for what that means somebody may finish `init`."""
+    other = new_house(tmp_path / "other")
+    if house.on_server:
+        server = request.getfixturevalue("postgres_server")
+        other.store_url = f"{server.dsn()}&ledger={request.getfixturevalue('postgres_schema')}"
+        engine, look = PostgresqlStore, "_lacks_some"
+    else:
+        other.store_path.parent.mkdir(parents=True)
+        other.store_path.touch(mode=0o600)
+        engine, look = SqliteConnection, "_holds_ledger"
+    looked = getattr(engine, look)
+
+    def late(self):
+        monkeypatch.undo()
+        other.found()
+        return looked(self)
+
+    monkeypatch.setattr(engine, look, late)
+    store = other.store()
+    with pytest.raises(NotFound) as caught, store.reading() as reading:
+        reading.ledger()
+    assert caught.value.code == "no-ledger"
+    with store.reading() as reading:
+        assert reading.ledger() is not None
+    other.close()
 
 
 RENAMED = (

@@ -131,8 +131,7 @@ def objects_made() -> Objects:
 
 def interposed(connection: Connection, package: str) -> Iterator[str]:
     """What of a package's tables is none or has policies, triggers, rules or heirs."""
-    steps = migrations_of(package, "postgresql")
-    names = [table for step in steps for table, _ in _MADE.findall(step.sql)]
+    names = tables_made(package)
     for table, kind in connection.execute(_RULED, ("r", names)):
         yield f"the row security on {table}" if kind == "r" else f"the view {table}"
     for name, table, *_ in connection.execute(_TRIGGERS):
@@ -143,6 +142,13 @@ def interposed(connection: Connection, package: str) -> Iterator[str]:
             yield f"the rule {name} on {table}"
     for name, table in connection.execute(_HEIRS, (names,)):
         yield f"the heir {name} of {table}"
+
+
+@cache
+def tables_made(package: str) -> list[str]:
+    """The names of the tables that a package's migrations make."""
+    steps = migrations_of(package, "postgresql")
+    return [table for step in steps for table, _ in _MADE.findall(step.sql)]
 
 
 def _parts(table: str, content: str) -> Iterator[tuple[tuple[str, str], str]]:

@@ -36,7 +36,7 @@ import psycopg
 
 from ledger.errors import LedgerError, Tampered
 from ledger.log.forking import renew_in_children
-from ledger.log.migrations import Migration, migrations_of
+from ledger.log.migrations import NOTES, Migration, migrations_of
 from ledger.log.postgresql.connections import Connections, Link
 from ledger.log.postgresql.durability import Durability, durability_of, require_durable
 from ledger.log.postgresql.errors import (
@@ -47,6 +47,7 @@ from ledger.log.postgresql.errors import (
     translated,
 )
 from ledger.log.postgresql.migrating import migrate, refuse_newer
+from ledger.log.postgresql.objects import tables_made
 from ledger.log.postgresql.place import postgresql_place
 from ledger.log.postgresql.roles import Rights, grant_writer, lacking_to_record, rights_of
 from ledger.log.postgresql.snapshot import PostgresqlConnection, PostgresqlSnapshot
@@ -69,7 +70,7 @@ _PROMISES = (
 """Of the log's tables: which a crash empties, and how many answer by somebody else's rules, as a
 view does and one with policies. What runs there could undo a record while it is read back."""
 _TABLES_THERE = (
-    "SELECT 1 FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)"
+    "SELECT relname::text FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)"
     " AND relname = ANY(%s)"
 )
 
@@ -251,19 +252,21 @@ class PostgresqlStore:
 
         That is looked up on a connection of its own: on the other one the transaction has failed.
         """
-        return other_tables() if lacks_table(error) and self._holds_ledger() else translated(error)
+        return other_tables() if lacks_table(error) and self._lacks_some() else translated(error)
 
-    def _holds_ledger(self) -> bool:
-        """Whether some of the log's tables are there, or all of them and a ledger in them.
+    def _lacks_some(self) -> bool:
+        """Whether some of the log's tables are not there, or a view's where there is a ledger.
 
         All are made at once, before there is a ledger; that may have been since they were missed.
         """
+        made = {NOTES}.union(*map(tables_made, self._migration_packages))
         link = self._connections.take()
         try:
-            there = link.raw.execute(_TABLES_THERE, (self._place.schema, [*TABLES])).fetchall()
-            if len(there) == len(TABLES):
-                return bool(link.raw.execute(self._any_ledger).fetchall())
-            return bool(there)
+            found = link.raw.execute(_TABLES_THERE, (self._place.schema, [*made])).fetchall()
+            there = {name for (name,) in found}
+            if there.issuperset(TABLES):
+                return there != made and bool(link.raw.execute(self._any_ledger).fetchall())
+            return not there.isdisjoint(TABLES)
         except psycopg.Error as error:
             raise translated(error) from error
         finally:
