@@ -16,6 +16,7 @@ UNSAID = {
     "application-required": "a token may name the application that the body leaves out",
     "duplicate-field": "names are compared without case and Unicode form",
     "fixed-setting": "the application is there with other settings",
+    "future-time": "the moment has not come yet, by the clock of the service",
     "invalid-applications": "an application is named twice in two forms, or a new one has no kind",
     "closing-needs-member": "the application is there and open",
     "missing-field": "the application has a field more",
