@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 import tools.recovering.backups
+import tools.wiring
 from ledger.errors import Unavailable
 from ledger.usecases.backup_records import BackupRecords
 from tests.tools.conftest import Cli
@@ -19,6 +20,8 @@ VIEWS = {
     "key_inventory",
     "application_claims",
 }
+RIGHT = "--accept-clock"
+"""The clock is right, though a server's is months behind it."""
 AUDITOR = "nine auditors count the owls"
 
 
@@ -453,6 +456,62 @@ def test_an_altered_view_digest_keeps_a_restore_from_its_end(worked):
     path.write_bytes(good)
     assert worked.ok("backup", "restore", made["directory"])["ok"]
     assert worked.ok("log", "verify", "--views")["ok"]
+
+
+@pytest.fixture
+def erased(worked, monkeypatch):
+    """A full archive was taken, and then its access records were erased by policy."""
+    moved_us = [0]
+    clock = tools.wiring.clock
+    monkeypatch.setattr(tools.wiring, "clock", lambda: clock() + moved_us[0])
+    worked.made = create(worked, "before")
+    worked.ok("key", "retention", "set", "--access-older-than", "31")
+    for _ in range(3):
+        moved_us[0] += 30 * 86_400_000_000
+        worked.ok("app", "update", "payroll", "--name", f"at {moved_us[0]}", RIGHT)
+    assert worked.ok("key", "retention", "apply", "--yes", RIGHT)["records"] == 1
+    return worked
+
+
+def test_an_archive_of_before_an_erasure_is_drilled_and_restored(erased):
+    """The view of accesses cannot be what it was, and nobody calls that damage."""
+    drilled = erased("backup", "drill", erased.made["directory"], RIGHT)
+    lose(erased)
+    restored = erased("backup", "restore", erased.made["directory"], RIGHT)
+    for answer in (drilled, restored):
+        assert answer.code == 0, answer.err
+        assert [one["name"] for one in answer.json["views"] if one["erased_since"]] == [
+            "access_history"
+        ]
+        assert {one["name"]: one["same"] for one in answer.json["views"]} == {
+            name: None if name == "access_history" else True for name in VIEWS
+        }
+        assert "were erased since it was taken" in answer.err
+        assert "no digest" not in answer.err
+    assert erased.ok("audit", "recheck", RIGHT)["unreadable"][0]["why"] == "key-destroyed"
+    erased.ok("key", "retention", "set", "--access-older-than", "31", RIGHT)
+    assert erased.ok("key", "retention", "apply", "--yes", RIGHT)["records"] == 1
+    assert erased.ok("audit", "recheck", RIGHT)["unreadable"][0]["why"].startswith(
+        "erased by policy"
+    )
+    assert create(erased, "after", RIGHT)["kind"] == "full"
+    again = erased.ok("backup", "drill", RIGHT)
+    assert {one["same"] for one in again["views"]} == {True}
+
+
+def test_another_view_that_differs_after_an_erasure_is_damage(erased):
+    """Only records whose keys are gone excuse a difference, and only that of their own view."""
+    made = create(erased, "after", RIGHT)
+    for place, name in (("before", "credential_view"), ("after", "access_history")):
+
+        def alter(document, name=name):
+            (view,) = (one for one in document["views"] if one["name"] == name)
+            view["digest"] = "0" * 64
+
+        alter_manifest(erased.archives / place, alter)
+    for directory in (erased.made["directory"], made["directory"]):
+        lose(erased)
+        erased.fails(8, "view-differs", "backup", "restore", directory, RIGHT)
 
 
 def alter_manifest(folder, alter) -> None:

@@ -210,7 +210,15 @@ def drill(run: Run, directory: Path | None, parts: tuple[Path, ...], scratch: Pa
 
 def _note_not_compared(document: dict[str, Any]) -> None:
     """Views that were folded anew, and that the archive gave nothing to hold against."""
-    names = [one["name"] for one in document["views"] if one["same"] is None]
+    views = document["views"]
+    names = [one["name"] for one in views if one["same"] is None and not one["erased_since"]]
+    if any(one["erased_since"] for one in views):
+        show.print_note(
+            "Access records in the archive were erased since it was taken: nobody opens them any"
+            " more, so the view of accesses was not compared. The log itself was checked."
+            " Where it was restored, it does not tell of the policy and the erasure any more:"
+            " `credledger key retention set` and `apply` record them again."
+        )
     if names:
         show.print_note(
             f"Not compared, because the archive has no digest of this fold: {', '.join(names)}."

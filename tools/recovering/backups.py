@@ -41,6 +41,7 @@ from ledger.errors import KeyUnavailable, NotFound, Tampered, Unavailable
 from ledger.log.following import CheckedHead
 from ledger.usecases.fitting import require_fit_of_archive
 from ledger.usecases.key_backups import require_replaceable
+from projections.access_history import AccessHistory, lacks_destroyed
 from tools.recovering.refolding import refolding
 from tools.showing.show import progress
 from tools.wiring import open_restoring, revived_document, scratch_views
@@ -54,9 +55,12 @@ _RECORDS = [
 _ALONGSIDE = {HostSeen.TOPIC, ClockAccepted.TOPIC, AsyncAccepted.TOPIC}
 """What may be recorded with each of them: what the host's keyring holds, what was accepted."""
 _RECORDS_MAX = 8
+_PAGE_ROWS = 1000
 
 if TYPE_CHECKING:
+    from ledger.codec.mapper import EventMapper
     from ledger.log.memory import HostMemory
+    from ledger.log.rows import LogRow
     from ledger.log.store import Reading, Store
     from ledger.usecases.acting import Acting
     from ledger.usecases.ledger import Ledger
@@ -144,7 +148,7 @@ def restore_backup(
         restoration = Restoration(archive, restoring.store, refold, memory=fresh, recorded=recorded)
         with progress("Restoring") as show:
             head = restoration.run(show)
-        views = _compared(archive, restoring.store, restoring.views)
+        views = _compared(archive, restoring.store, restoring.views, restoring.mapper)
         _require_same(views)
         event = BackupRestored(
             INCREMENTAL if archive.manifest.previous else FULL,
@@ -267,7 +271,7 @@ def _drilled(
         )
         with progress("Drilling") as show:
             restoration.run(show)
-        compared = _compared(archive, store, views)
+        compared = _compared(archive, store, views, mapper)
         _require_same(compared)
         _require_compared(archive.manifest, views, is_recorded=is_recorded)
         lost = _lost(views, session.ledger)
@@ -443,10 +447,13 @@ def _view_digests(views: Views, reading: Reading) -> tuple[ViewDigest, ...]:
     )
 
 
-def _compared(archive: Archive, store: Store, views: Views) -> list[dict[str, Any]]:
+def _compared(
+    archive: Archive, store: Store, views: Views, mapper: EventMapper
+) -> list[dict[str, Any]]:
     """Each view as it was archived and as it was folded anew.
 
-    `same` is None where the archive tells of no such view, or of one by another fold.
+    `same` is None where the archive tells of no such view, or of one by another fold; and of that
+    of accesses where keys of them were destroyed since, so that it cannot be folded as it was.
     """
     views.bring_forward()
     with store.reading() as reading:
@@ -456,15 +463,26 @@ def _compared(archive: Archive, store: Store, views: Views) -> list[dict[str, An
     for name, (fold_version, digest) in folded.items():
         before = told.get(name)
         comparable = before is not None and before.fold_version == fold_version
+        same = before.digest == digest if comparable and before is not None else None
+        erased = same is False and name == AccessHistory.name
+        erased = erased and lacks_destroyed(_rows(archive), mapper.opening())
         documents.append(
             {
                 "name": name,
                 "digest_before": None if before is None else before.digest,
                 "digest_after": digest,
-                "same": before.digest == digest if comparable and before is not None else None,
+                "same": None if erased else same,
+                "erased_since": erased,
             }
         )
     return documents
+
+
+def _rows(archive: Archive) -> Iterator[LogRow]:
+    position = 0
+    while rows := archive.rows_after(position, _PAGE_ROWS):
+        yield from rows
+        position = rows[-1].position
 
 
 def _require_same(views: Sequence[dict[str, Any]]) -> None:
