@@ -29,6 +29,7 @@ from ledger.archive.manifest import (
     parse_manifest,
 )
 from ledger.errors import Conflict, LedgerError, NotFound, Tampered, Unavailable
+from ledger.places import folders_in
 from ledger.private_files import sync_folder
 
 _NAME = r"part-\d{16,19}-\d{16,19}"
@@ -89,10 +90,9 @@ class ArchiveFolder:
 
     def beside(self) -> Iterator[ArchiveFolder]:
         """The other folders in the same place."""
-        with contextlib.suppress(OSError):
-            for entry in sorted(self.path.parent.iterdir()):
-                if entry.is_dir() and entry != self.path:
-                    yield ArchiveFolder(entry)
+        for entry in folders_in(self.path.parent):
+            if entry != self.path:
+                yield ArchiveFolder(entry)
 
     def parts_if_any(self) -> tuple[list[Manifest], list[Unreadable]]:
         """As `parts`, and nothing where there is none; for looking around."""

@@ -39,6 +39,7 @@ from ledger.archive.restoring import Restoration, finish
 from ledger.archive.writing import Taken, forked_from_backup, take
 from ledger.errors import KeyUnavailable, NotFound, Tampered, Unavailable
 from ledger.log.following import CheckedHead
+from ledger.places import is_there
 from ledger.usecases.fitting import require_fit_of_archive
 from ledger.usecases.key_backups import require_replaceable
 from projections.access_history import AccessHistory, lacks_destroyed
@@ -194,7 +195,7 @@ def _open(
 ) -> Iterator[Restoring]:
     unlock = None if key_backup is None else key_backup.unlock
     ledger_id = archive.ledger().id
-    if unlock is None and not settings.keyring.exists():
+    if unlock is None and not is_there(settings.keyring):
         raise KeyUnavailable(
             "keyring-missing",
             "The keyring is not there or cannot be read.",
