@@ -1,8 +1,9 @@
 """Where files lie with regard to each other: what is carried off together.
 
-A folder is the same by whatever name, link or mount it is reached. What this account may not look
-at, or what does not answer, as a share that is gone, stands in nobody's way: each question says
-what it answers then.
+A folder is the same by whatever name, link or mount it is reached, and so is what lies below it.
+Not seen is a folder below another that is mounted by itself in a third place. What this account may
+not look at, or what does not answer, as a share that is gone, stands in nobody's way: each question
+says what it answers then.
 """
 
 from __future__ import annotations
