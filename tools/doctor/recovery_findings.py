@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -184,7 +185,7 @@ def _kept_files(session: Session) -> Iterator[Finding]:
             WARNING,
             f"The file {file.path} beside the keyring holds keys that were destroyed, or cannot be"
             " shown not to: what they open is not gone.",
-            f"rm {file.path}",
+            f"rm {shlex.quote(str(file.path))}",
         )
 
 
