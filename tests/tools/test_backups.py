@@ -184,10 +184,11 @@ def test_an_archive_of_another_branch_is_recorded_as_a_rollback(worked):
     worked.environment["CREDLEDGER_STORE"] = url
     worked.fails(8, "rolled-back", "status")
     worked.ok("log", "accept-rollback", "--reason", "back to the first", "--yes")
-    worked.ok("status")
+    remembered = worked.ok("status")["position"]
     lose(worked)
-    answer = worked.ok("backup", "restore", other["directory"])
-    assert answer["gone"] is None
+    answer = worked("backup", "restore", other["directory"])
+    assert (answer.json["gone"], answer.json["other_branch"]) == (None, remembered)
+    assert f"another branch of the log, up to position {remembered}" in answer.err
     assert "rollback.accepted" in topics(worked)[other["position"] :]
     assert worked.ok("log", "verify")["ok"]
 

@@ -22,7 +22,7 @@ VIEW_COLUMNS = {
     "same": "Same",
 }
 CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
-_NOTED = {"views", "gone", "revived", "keyring", "lost", "still_in"}
+_NOTED = {"views", "gone", "other_branch", "revived", "keyring", "lost", "still_in"}
 """What people are told in other ways than as a line of facts."""
 _PART = click.option(
     "--part",
@@ -127,7 +127,7 @@ def verify(
     example="credledger backup restore /mnt/backup/monday --store sqlite:///srv/new/ledger.db",
     appends=True,
     answers='{"ok", "position", "root", "seconds", "views": [], "gone": {"from", "to"}?,'
-    ' "revived": [{"slot", "label"}], "keyring": as key restore?, "lost": [{"epoch", "mappings"}], "still_in": []}',
+    ' "other_branch": POSITION?, "revived": [{"slot", "label"}], "keyring": as key restore?, "lost": [{"epoch", "mappings"}], "still_in": []}',
 )
 @_DIRECTORY
 @_PART
@@ -179,6 +179,12 @@ def restore(
         show.print_note(
             f"Gone {which}, which this host remembers and the archive does not hold;"
             " that is recorded."
+        )
+    if document["other_branch"] is not None:
+        show.print_note(
+            "This host remembers another branch of the log, up to position"
+            f" {document['other_branch']}: what was recorded in that one alone is gone; that is"
+            " recorded."
         )
     note_revived(document["revived"])
     _note_lost(document)

@@ -159,9 +159,10 @@ def restore_backup(
             abandoned.size if abandoned else 0,
             str(archive.parts[-1].folder.path),
         )
+        given_up = abandoned if _is_given_up(restoring, head, abandoned) else None
         with restoring.opened(fresh) as ledger:
             if not recorded:
-                rollback = _given_up(restoring, head, abandoned, ledger.epoch_ahead())
+                rollback = _given_up(head, given_up, ledger.epoch_ahead())
                 ledger.backups.record(acting, event, rollback=rollback)
             revived = revived_document(ledger.revived())
             keyring = None
@@ -179,6 +180,7 @@ def restore_backup(
     return {
         **document,
         "gone": gone,
+        "other_branch": given_up.size if given_up is not None and gone is None else None,
         "revived": revived,
         "keyring": keyring,
         "lost": lost,
@@ -416,17 +418,16 @@ def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead 
 
 
 def _given_up(
-    restoring: Restoring, head: CheckedHead, abandoned: CheckedHead | None, epoch_ahead: int
+    head: CheckedHead, abandoned: CheckedHead | None, epoch_ahead: int
 ) -> RollbackAccepted | None:
     """What is to be recorded of a head that the host remembers and the archive does not hold.
 
     Also where the keyring alone shows that there was one: it is too far ahead of the archive.
     """
-    if not _is_given_up(restoring, head, abandoned):
+    if abandoned is None:
         if not epoch_ahead:
             return None
         abandoned = head
-    assert abandoned is not None
     fork = min(abandoned.size, head.size)
     return RollbackAccepted(fork, abandoned.size, abandoned.frontier.root(), epoch_ahead)
 
