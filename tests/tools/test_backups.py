@@ -193,6 +193,24 @@ def test_an_archive_of_another_branch_is_recorded_as_a_rollback(worked):
     assert worked.ok("log", "verify")["ok"]
 
 
+def test_another_host_is_told_of_the_restore_and_not_of_damage(worked):
+    """No head of the new branch ends where the one that it remembers did, and there are more."""
+    made = create(worked, "one")
+    other = worked.home / "other" / "keyring"
+    shutil.copytree(worked.home / "keys", other.parent)
+    worked.ok("credential", "get", "payroll", "--as", "user:ann")
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"])
+    for password in ("p-2", "p-3"):
+        worked.set("payroll", "user:ann", User="ann", Password=password)
+    worked.environment["CREDLEDGER_KEYRING"] = str(other)
+    for command in (("status",), ("credential", "get", "payroll", "--as", "user:ann")):
+        assert "log accept-rollback" in worked.fails(8, "forked", *command)["hint"]
+    assert [one["code"] for one in worked("doctor").json["findings"]] == ["forked"]
+    worked.ok("log", "accept-rollback", "--reason", "restored elsewhere", "--yes")
+    assert worked.ok("credential", "get", "payroll", "--as", "user:ann")["version"] == 3
+
+
 def test_a_store_with_something_in_it_is_exit_5(worked):
     made = create(worked, "one")
     before = worked.ok("status")
