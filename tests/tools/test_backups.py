@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+from filelock import FileLock
 
 import tools.recovering.backups
 import tools.wiring
@@ -209,6 +210,28 @@ def test_another_host_is_told_of_the_restore_and_not_of_damage(worked):
     assert [one["code"] for one in worked("doctor").json["findings"]] == ["forked"]
     worked.ok("log", "accept-rollback", "--reason", "restored elsewhere", "--yes")
     assert worked.ok("credential", "get", "payroll", "--as", "user:ann")["version"] == 3
+
+
+def test_one_process_of_a_host_restores_at_a_time(worked):
+    """Two would fill one new memory, and leave the host without any."""
+    made = create(worked, "one")
+    remembered = worked.home / "keys" / "keyring.memory"
+    store = worked.environment["CREDLEDGER_STORE"]
+    before = remembered.read_bytes()
+    lose(worked)
+    restore = ("backup", "restore", made["directory"])
+    accept = ("log", "accept-rollback", "--reason", "restored elsewhere", "--yes")
+    with FileLock(remembered.with_name("keyring.memory.new.lock")):
+        worked.fails(7, "memory-being-made", *restore)
+        empty, worked.environment["CREDLEDGER_STORE"] = (
+            worked.environment["CREDLEDGER_STORE"],
+            store,
+        )
+        worked.fails(7, "memory-being-made", *accept)
+    assert remembered.read_bytes() == before
+    worked.environment["CREDLEDGER_STORE"] = empty
+    assert worked.ok(*restore)["ok"]
+    assert worked.ok("log", "verify")["ok"]
 
 
 def test_a_store_with_something_in_it_is_exit_5(worked):

@@ -134,17 +134,20 @@ def restore_backup(
     """
     started = time.monotonic()
     archive = open_archive(directory, besides, position=position)
-    with _open(settings, standard_input, archive, key_backup) as restoring:
+    with (
+        _open(settings, standard_input, archive, key_backup) as restoring,
+        contextlib.ExitStack() as alone,
+    ):
         told = require_fit_of_archive(
             archive, restoring.unlocked, restoring.streams, restoring.mapper
         )
         if key_backup is not None:
             # The keyring's folder is made here as well, where the memory is to lie too.
             require_replaceable(settings.keyring, restoring.unlocked, told.keys)
+        fresh = alone.enter_context(restoring.memory.anew())
         restoring.store.create()
         abandoned = _remembered(restoring.memory)
         recorded = _is_recorded(restoring, archive, abandoned)
-        fresh = restoring.memory.anew()
         refold = refolding(archive, restoring.mapper, restoring.streams, restoring.views)
         restoration = Restoration(archive, restoring.store, refold, memory=fresh, recorded=recorded)
         with progress("Restoring") as show:
