@@ -28,7 +28,7 @@ from ledger.archive.manifest import (
     damaged,
     parse_manifest,
 )
-from ledger.errors import Conflict, LedgerError, NotFound, Tampered, Unavailable
+from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
 from ledger.places import folders_in
 from ledger.private_files import sync_folder
 
@@ -55,6 +55,17 @@ class ArchiveFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(os.path.realpath(path))
+
+    def require_name(self) -> None:
+        """`invalid-path` for a folder that no record could name, because it is no text."""
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                "invalid-path",
+                "The folder's name, or that of one around it, is no valid Unicode.",
+                hint="Give the folder another name; nothing was changed.",
+            ) from error
 
     def manifests(self) -> list[Manifest]:
         """What is complete here; errors as `parts`, or what is wrong with one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -232,6 +233,22 @@ def test_one_process_of_a_host_restores_at_a_time(worked):
     worked.environment["CREDLEDGER_STORE"] = empty
     assert worked.ok(*restore)["ok"]
     assert worked.ok("log", "verify")["ok"]
+
+
+def test_a_folder_that_no_record_can_name_is_refused_before_anything_is_done(worked):
+    """A name that is no text, as from another system's disk."""
+    made = create(worked, "one")
+    odd = worked.archives / os.fsdecode(b"\xff\xfe")
+    size = worked.ok("status")["position"]
+    worked.fails(2, "invalid-path", "backup", "create", str(odd))
+    assert not odd.exists()
+    shutil.copytree(made["directory"], odd)
+    worked.fails(2, "invalid-path", "backup", "drill", str(odd))
+    assert worked.ok("status")["position"] == size
+    lose(worked)
+    worked.fails(2, "invalid-path", "backup", "restore", str(odd))
+    assert worked("status").error["code"] in {"no-ledger", "rolled-back"}, "nothing was brought"
+    assert worked.ok("backup", "restore", made["directory"])["ok"]
 
 
 def test_a_store_with_something_in_it_is_exit_5(worked):

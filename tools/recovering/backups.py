@@ -88,6 +88,7 @@ def create_backup(
     copies = [Path(copy.path) for copy in session.ledger.key_backups.history().standing()]
     refuse_place(directory, settings.keyring, settings.sqlite_path, copies)
     folder = ArchiveFolder(directory)
+    folder.require_name()
     newest = session.ledger.backups.known().newest if since_backup else None
     if since_backup and newest is None and not folder.readable_manifests():
         raise _no_backup()
@@ -134,6 +135,7 @@ def restore_backup(
     """
     started = time.monotonic()
     archive = open_archive(directory, besides, position=position)
+    archive.parts[-1].folder.require_name()
     with (
         _open(settings, standard_input, archive, key_backup) as restoring,
         contextlib.ExitStack() as alone,
@@ -223,6 +225,7 @@ def drill_backup(
     """
     started = time.monotonic()
     archive = _archive_to_drill(session, directory, besides)
+    archive.parts[-1].folder.require_name()
     _require_ours(session, archive)
     is_recorded = _require_as_recorded(session, archive.manifest)
     try:
