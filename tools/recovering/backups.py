@@ -37,7 +37,7 @@ from ledger.archive.nearness import refuse_place
 from ledger.archive.reading import Archive, open_archive
 from ledger.archive.restoring import Restoration, finish
 from ledger.archive.writing import Taken, forked_from_backup, take
-from ledger.errors import KeyUnavailable, NotFound, Tampered, Unavailable
+from ledger.errors import Conflict, KeyUnavailable, NotFound, Tampered, Unavailable
 from ledger.log.following import CheckedHead
 from ledger.places import is_there
 from ledger.usecases.fitting import require_fit_of_archive
@@ -145,7 +145,12 @@ def restore_backup(
         )
         if key_backup is not None:
             # The keyring's folder is made here as well, where the memory is to lie too.
-            require_replaceable(settings.keyring, restoring.unlocked, told.keys)
+            try:
+                require_replaceable(settings.keyring, restoring.unlocked, told.keys)
+            except Conflict as error:
+                if error.code != "keyring-not-lost" or not _is_put_back(restoring.store, archive):
+                    raise
+                key_backup = None
         fresh = alone.enter_context(restoring.memory.anew())
         restoring.store.create()
         abandoned = _remembered(restoring.memory)
@@ -420,6 +425,14 @@ def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead 
             return given_up == (abandoned.size, abandoned.frontier.root())
         if isinstance(event, BackupRestored):
             return marked and event.digest == archive.manifest.digest
+    return False
+
+
+def _is_put_back(store: Store, archive: Archive) -> bool:
+    """Whether a restore was killed after it had put the key backup in place, and before its end."""
+    with contextlib.suppress(NotFound), store.reading() as reading:
+        found = reading.rows_after(archive.last_position(), _RECORDS_MAX)
+        return reading.is_restoring() and any(row.topic == KeyRestored.TOPIC for row in found)
     return False
 
 
