@@ -548,11 +548,16 @@ def test_an_archive_of_before_an_erasure_is_drilled_and_restored(erased):
         assert "were erased since it was taken" in answer.err
         assert "no digest" not in answer.err
     assert erased.ok("audit", "recheck", RIGHT)["unreadable"][0]["why"] == "key-destroyed"
+    for place in ((), ("--archive", erased.made["directory"])):
+        asked = erased("audit", "access", RIGHT, *place)
+        assert asked.json == []
+        assert "this log tells of no erasure" in asked.err
     erased.ok("key", "retention", "set", "--access-older-than", "31", RIGHT)
     assert erased.ok("key", "retention", "apply", "--yes", RIGHT)["records"] == 1
     assert erased.ok("audit", "recheck", RIGHT)["unreadable"][0]["why"].startswith(
         "erased by policy"
     )
+    assert "this log tells of no erasure" not in erased("audit", "access", RIGHT).err
     assert create(erased, "after", RIGHT)["kind"] == "full"
     again = erased.ok("backup", "drill", RIGHT)
     assert {one["same"] for one in again["views"]} == {True}
