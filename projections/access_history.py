@@ -19,6 +19,9 @@ from types import MappingProxyType
 from ledger.aggregates.access import Access
 from ledger.aggregates.recorded import Recorded
 from ledger.aggregates.retention import HistoryErased
+from ledger.codec.opening import Opening
+from ledger.errors import KeyUnavailable
+from ledger.log.rows import EPOCH_STARTED, LogRow
 from ledger.log.upserts import Columns
 from projections.digests import Digests
 from projections.view import PUT, UP_TO, Operation
@@ -61,3 +64,25 @@ class AccessHistory:
             OUTCOME_NUMBERS[recorded.topic],
         )
         return ((PUT, row),)
+
+
+def lacks_destroyed(rows: Iterable[LogRow], opening: Opening) -> bool:
+    """Whether a log, from its first row on, has records whose key was destroyed, and kept them.
+
+    Folded while the key was there, they have rows in the view; folded without it, none. Errors as
+    `Opening.recorded`, but for `key-destroyed`.
+    """
+    erased, newest = 0, 0
+    for row in rows:
+        if not row.topic.startswith((*AccessHistory.prefixes, EPOCH_STARTED)):
+            continue
+        try:
+            record = opening.recorded(row).event
+        except KeyUnavailable as error:
+            if error.code != "key-destroyed":
+                raise
+            newest = row.position
+            continue
+        if isinstance(record, HistoryErased):
+            erased = record.until
+    return newest > erased

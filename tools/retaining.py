@@ -8,6 +8,8 @@ from projections.streams import position_at
 from tools.when import counted, parse_moment, to_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ledger.aggregates.retention import Hold
     from ledger.usecases.outcomes import ErasureOutcome
     from tools.wiring import Session
@@ -78,13 +80,17 @@ def erasure_document(outcome: ErasureOutcome, *, dry_run: bool) -> dict[str, Any
         "dry_run": dry_run,
         "access_older_than_days": outcome.days,
         "holds": list(outcome.holds),
-        "months": [f"{month // 100:04}-{month % 100:02}" for month in outcome.months],
+        "months": _shown(outcome.months),
         "keys": outcome.keys,
         "records": outcome.records,
         "until": outcome.until,
         "position": outcome.position,
         "finishes": outcome.finishes,
     }
+
+
+def _shown(months: Sequence[int]) -> list[str]:
+    return [f"{month // 100:04}-{month % 100:02}" for month in months]
 
 
 def erasure_sentence(document: dict[str, Any]) -> str:
@@ -104,11 +110,15 @@ def _erasure_sentence(document: dict[str, Any]) -> str:
             return "No policy is set: all access records are kept."
         return "Nothing is old enough to be erased."
     months = document["months"]
-    span = months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
+    span = _between(months)
     what = f"{counted(len(months), 'month')} ({span}), {counted(document['records'], 'record')}"
     if document["dry_run"]:
         return f"Would erase {what}, up to position {document['until']}."
     return f"Erased {what}, up to position {document['until']}."
+
+
+def _between(months: Sequence[str]) -> str:
+    return months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
 
 
 def erased_in_answer(
@@ -116,7 +126,14 @@ def erased_in_answer(
 ) -> str | None:
     """What to say with an answer of the access history that reaches into what is erased."""
     retention = session.ledger.retention.state()
-    if not retention.erasures or (limit and rows >= limit):
+    if limit and rows >= limit:
+        return None
+    if months := session.ledger.retention.untold():
+        return (
+            f"The keys of access records of {_between(_shown(months))} are destroyed, though this log tells of"
+            " no erasure, as after a restore of an older archive: such records are left out here."
+        )
+    if not retention.erasures:
         return None
     until, first = retention.until, 1
     if since is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledger.errors import InvalidInput, LedgerError, NotFound
+from ledger.places import is_missing, is_there
 from tools.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def existing_store(settings: Settings) -> Store:
     """The same, but `no-ledger` (exit 3) where there is none, before a keyring is missed."""
     store = store_of(settings)
     path = settings.sqlite_path
-    if path is not None and not path.exists():
+    if path is not None and is_missing(path):
         raise no_ledger(store)
-    if not settings.keyring.exists():
+    if not is_there(settings.keyring):
         try:
             with store.reading() as reading:
                 if reading.ledger() is None:

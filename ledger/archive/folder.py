@@ -28,7 +28,8 @@ from ledger.archive.manifest import (
     damaged,
     parse_manifest,
 )
-from ledger.errors import Conflict, LedgerError, NotFound, Tampered, Unavailable
+from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
+from ledger.places import folders_in
 from ledger.private_files import sync_folder
 
 _NAME = r"part-\d{16,19}-\d{16,19}"
@@ -54,6 +55,17 @@ class ArchiveFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(os.path.realpath(path))
+
+    def require_name(self) -> None:
+        """`invalid-path` for a folder that no record could name, because it is no text."""
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                "invalid-path",
+                "The folder's name, or that of one around it, is no valid Unicode.",
+                hint="Give the folder another name; nothing was changed.",
+            ) from error
 
     def manifests(self) -> list[Manifest]:
         """What is complete here; errors as `parts`, or what is wrong with one."""
@@ -89,10 +101,9 @@ class ArchiveFolder:
 
     def beside(self) -> Iterator[ArchiveFolder]:
         """The other folders in the same place."""
-        with contextlib.suppress(OSError):
-            for entry in sorted(self.path.parent.iterdir()):
-                if entry.is_dir() and entry != self.path:
-                    yield ArchiveFolder(entry)
+        for entry in folders_in(self.path.parent):
+            if entry != self.path:
+                yield ArchiveFolder(entry)
 
     def parts_if_any(self) -> tuple[list[Manifest], list[Unreadable]]:
         """As `parts`, and nothing where there is none; for looking around."""

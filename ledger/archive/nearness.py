@@ -15,14 +15,13 @@ which is looked for in the folders above the key backup, in its own, and in thos
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from ledger.archive.folder import holds_archive
 from ledger.errors import Refused
-from ledger.places import is_within, share_a_place
+from ledger.places import folders_in, is_there, is_within, share_a_place
 
 
 def lies_with_database(copy: Path, folders: Iterable[Path]) -> bool:
@@ -30,7 +29,7 @@ def lies_with_database(copy: Path, folders: Iterable[Path]) -> bool:
     told, home = list(folders), copy.parent
     if any(is_within(home, folder) for folder in told):
         return True
-    near = [*copy.parents, *_folders_in(home), *(one for one in told if is_within(one, home))]
+    near = [*copy.parents, *folders_in(home), *(one for one in told if is_within(one, home))]
     return any(map(holds_archive, near))
 
 
@@ -56,7 +55,7 @@ def refuse_place(
     """
     ours = Path(os.path.realpath(directory))
     for copy in key_backups:
-        if is_within(copy.parent, ours) or (copy.exists() and is_within(ours, copy.parent)):
+        if is_within(copy.parent, ours) or (is_there(copy) and is_within(ours, copy.parent)):
             raise Refused(
                 "backup-beside-key-backup",
                 "A recorded backup of the keyring lies in that folder, or in one around it: both"
@@ -75,8 +74,3 @@ def refuse_place(
             "The archive would share a folder with the database: what takes one takes both.",
             hint="Give a folder elsewhere, best on another disk.",
         )
-
-
-def _folders_in(folder: Path) -> Iterator[Path]:
-    with contextlib.suppress(OSError):
-        yield from sorted(entry for entry in folder.iterdir() if entry.is_dir())

@@ -232,6 +232,8 @@ class Follower:
                 head = self._checked(rows, commit, head, book, vouched)
             except Tampered as found:
                 cause = _cause(found, book)
+                if head.size == begin and _is_of_another_branch(found, reading, head, commit):
+                    cause = forked(head)
                 if head.size == begin or not self._to_damage:
                     raise cause from None
                 self._found = cause
@@ -415,7 +417,27 @@ def _require_next(commit: CommitRow, size: int) -> None:
         raise _tampered("repeated-commit", "A size has more than one head.", size)
 
 
-def _commit_within(reading: Reading, position: int) -> CommitRow | None:
+def _is_of_another_branch(
+    found: Tampered, reading: LogReading, head: CheckedHead, commit: CommitRow
+) -> bool:
+    """Whether rows and heads fit each other there, and only not the head checked before.
+
+    As where another host has restored an older archive, and no head of the log that goes on from
+    there ends where that one did.
+    """
+    if found.code != "wrong-frontier" or reading.commit_at(head.size) is not None:
+        return False
+    before = _commit_within(reading, head.size)
+    frontier = Frontier() if before is None else unpack_frontier(before.size, before.frontier)
+    if frontier is None or head.size == 0:
+        return False
+    rows = reading.rows_after(frontier.size, commit.size - frontier.size)
+    if not all(row.is_sound for row in rows):
+        return False
+    return frontier.extend(row.leaf for row in rows).packed() == commit.frontier
+
+
+def _commit_within(reading: LogReading, position: int) -> CommitRow | None:
     """A commit of at most this size, not far below it; None where the log's beginning is near."""
     back = _PAGE_COMMITS
     while back < position:

@@ -38,7 +38,7 @@ import os
 import sqlite3
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -52,7 +52,7 @@ from ledger.log.following import CheckedHead
 from ledger.log.forking import rest_while_forking
 from ledger.log.tips import Tip
 from ledger.log.upserts import in_groups, repeated
-from ledger.private_files import sync_folder
+from ledger.private_files import locked, sync_folder
 from ledger.tree import unpack_frontier
 
 _HEAD = "ledger_id, size, frontier, recorded_at, epoch, signers, mac"
@@ -259,11 +259,28 @@ class HostMemory:
         except (sqlite3.Error, OSError) as error:
             raise _not_writable() from error
 
-    def anew(self) -> HostMemory:
-        """An empty memory beside this one, to be filled and then put in its place."""
-        fresh = HostMemory(self.path.with_name(f"{self.path.name}.new"), self._ledger_id, self._key)
-        fresh.forget()
-        return fresh
+    @contextlib.contextmanager
+    def anew(self) -> Iterator[HostMemory]:
+        """An empty memory beside this one, to be filled and then put in its place.
+
+        `memory-being-made` where another process of this host makes one: it would be the same file.
+        """
+        alone = locked(
+            self.path.with_name(f"{self.path.name}.new.lock"),
+            0,
+            busy=Unavailable(
+                "memory-being-made",
+                "Another process of this host restores a log, or accepts one, with this keyring.",
+                hint="Let it come to its end, then look what is left to be done.",
+            ),
+            not_writable=_not_writable(),
+        )
+        with alone:
+            fresh = HostMemory(
+                self.path.with_name(f"{self.path.name}.new"), self._ledger_id, self._key
+            )
+            fresh.forget()
+            yield fresh
 
     def replace_by(self, fresh: HostMemory) -> None:
         """Put a memory made with `anew` in this one's place; durable on return.

@@ -33,6 +33,7 @@ from ledger.log.snapshot import INSERT_ROW, Snapshot
 from ledger.log.sqlite_objects import interposed, objects_in, objects_made
 from ledger.log.turns import Turns, locked_too_long, store_full
 from ledger.log.upserts import Columns, Moving, Row, in_groups, in_order, repeated, with_values
+from ledger.places import is_missing
 
 LOCK_TIMEOUT_S = 30.0
 STRANGER_TIMEOUT_S = 10.0
@@ -301,7 +302,7 @@ class SqliteStore:
                 "The process was forked in the middle of a transaction.",
                 hint="Open the ledger after the fork, or fork while nothing is being read.",
             )
-        if not self.path.exists():
+        if is_missing(self.path):
             raise _no_ledger()
         connection = self._connect()
         self._local.held = connection
@@ -364,7 +365,7 @@ class SqliteStore:
             effective = os.access in os.supports_effective_ids
             may_write = os.access(self.path.parent, os.W_OK, effective_ids=effective)
             log = self.path.with_name(f"{self.path.name}-wal")
-            if code not in _READ_ONLY or may_write or log.exists():
+            if code not in _READ_ONLY or may_write or not is_missing(log):
                 raise
             return connected(f"{self.path.as_uri()}?immutable=1", uri=True)
         return raw

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ledger.errors import Conflict, KeyUnavailable, Unavailable
+from ledger.places import is_missing, is_there, is_within
 from ledger.private_files import (
     create_private_file,
     link,
@@ -64,9 +65,11 @@ def create_keyring_file(path: Path, keyring: Keyring) -> None:
 
 
 def require_free(path: Path) -> None:
-    """`keyring-exists` where something is already."""
-    if path.exists():
+    """`keyring-exists` where something is already, `keyring-not-writable` where nobody can look."""
+    if is_there(path):
         raise Conflict("keyring-exists", "There is a keyring at this place already.")
+    if not is_missing(path):
+        raise _not_writable()
 
 
 class KeyringFile:
@@ -190,8 +193,7 @@ def create_key_file(path: Path, content: bytes) -> None:
 
 def refuse_beside_store(keyring: Path, store: Path) -> None:
     """Keyring and database must not share a folder: whoever copies one must not get both."""
-    ours, theirs = real_place(keyring).parent, real_place(store).parent
-    if ours == theirs or theirs in ours.parents:
+    if is_within(real_place(keyring).parent, real_place(store).parent):
         raise KeyUnavailable(
             "keyring-beside-store",
             "The keyring lies in the database's folder or below it.",

@@ -23,6 +23,7 @@ from ledger.log.signers import HeadSigner
 from ledger.log.store import Maintainer, Store
 from ledger.log.transaction import Transaction
 from ledger.log.writer import Writer
+from ledger.places import is_missing
 from ledger.sealing.epochs import EpochKeys, commitments
 from ledger.sealing.keyring import UnlockedKeyring, create_keyring
 from ledger.sealing.keyring_file import create_keyring_file, read_keyring
@@ -81,7 +82,7 @@ def found_ledger(
     `following` makes what is to follow the log from its first row on.
     """
     named = _named(store)
-    if keyring_path.exists():
+    if not is_missing(keyring_path):
         unlocked = read_keyring(keyring_path).unlock(holding)
         if named == unlocked.ledger_id:
             raise _exists()

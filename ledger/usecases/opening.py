@@ -129,21 +129,21 @@ def accept_rollback(
         raise Refused(
             "operator-needed", "Only an operator's unlock may do this.", hint=NEEDS_OPERATOR
         )
-    abandoned = memory.recall()
-    fresh = memory.anew()
-    opened = _opened(store, keyring_path, unlocked, memory=fresh, accept_ahead=True, **settings)
-    try:
-        if abandoned is None:
-            abandoned = opened.writer.head
-        fork = min(abandoned.size, opened.writer.head.size)
-        event = RollbackAccepted(
-            fork, abandoned.size, abandoned.frontier.root(), opened.ledger.epoch_ahead()
-        )
-        position = opened.record(acting, event)
-        revived = opened.ledger.revived()
-    finally:
-        opened.ledger.close()
-    memory.replace_by(fresh)
+    with memory.anew() as fresh:
+        abandoned = memory.recall()
+        opened = _opened(store, keyring_path, unlocked, memory=fresh, accept_ahead=True, **settings)
+        try:
+            if abandoned is None:
+                abandoned = opened.writer.head
+            fork = min(abandoned.size, opened.writer.head.size)
+            event = RollbackAccepted(
+                fork, abandoned.size, abandoned.frontier.root(), opened.ledger.epoch_ahead()
+            )
+            position = opened.record(acting, event)
+            revived = opened.ledger.revived()
+        finally:
+            opened.ledger.close()
+        memory.replace_by(fresh)
     return RollbackOutcome(position, fork, abandoned.size, revived)
 
 
@@ -164,14 +164,14 @@ def accept_new_memory(
         raise Refused(
             "operator-needed", "Only an operator's unlock may do this.", hint=NEEDS_OPERATOR
         )
-    fresh = memory.anew()
-    opened = _opened(store, keyring_path, unlocked, memory=fresh, **settings)
-    try:
-        event = MemoryAccepted(opened.writer.head.size)
-        position = opened.record(acting, event)
-    finally:
-        opened.ledger.close()
-    memory.replace_by(fresh)
+    with memory.anew() as fresh:
+        opened = _opened(store, keyring_path, unlocked, memory=fresh, **settings)
+        try:
+            event = MemoryAccepted(opened.writer.head.size)
+            position = opened.record(acting, event)
+        finally:
+            opened.ledger.close()
+        memory.replace_by(fresh)
     return position
 
 

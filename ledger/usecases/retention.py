@@ -203,6 +203,23 @@ class Retainer:
         """Where an erasure is recorded that is decided, and not yet recorded as done."""
         return self._writer.look(lambda view: undone(self._desk, view))
 
+    def untold(self) -> tuple[int, ...]:
+        """Months whose keys are destroyed while this log tells of no erasure, as YYYYMM.
+
+        So it is after an archive was restored that was taken before the erasure.
+        """
+        history = self._writer.look(self._desk.key_history)
+        held = {keys.epoch: keys for keys in self._held.unlocked.epochs}
+        beyond = period_after(period_of(self._writer.head.recorded_at), 1)
+        gone = {
+            month
+            for name, month in _access_keys(history, beyond)
+            if name not in history.destroying
+            and name.epoch in held
+            and not held[name.epoch].holds(name)
+        }
+        return tuple(sorted(gone))
+
     def apply(self, acting: Acting) -> ErasureOutcome:
         """Erase what the policy lets go, and finish what an earlier run began.
 

@@ -144,9 +144,9 @@ def test_a_new_memory_made_beside_is_written_on_by_who_was_running(house):
     running._writer._remember(always=True)
     unlocked = unlocked_by_passphrase(house.keyring_path)
     kept = house.memory(unlocked)
-    fresh = kept.anew()
-    fresh.remember(kept.recall(), running._writer._tips._known)
-    kept.replace_by(fresh)
+    with kept.anew() as fresh:
+        fresh.remember(kept.recall(), running._writer._tips._known)
+        kept.replace_by(fresh)
     create(running, "Desk")
     running.close()
     assert running._writer.unremembered is None

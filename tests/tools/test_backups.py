@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
+from filelock import FileLock
 
 import tools.recovering.backups
+import tools.wiring
 from ledger.errors import Unavailable
 from ledger.usecases.backup_records import BackupRecords
 from tests.tools.conftest import Cli
@@ -19,6 +22,8 @@ VIEWS = {
     "key_inventory",
     "application_claims",
 }
+RIGHT = "--accept-clock"
+"""The clock is right, though a server's is months behind it."""
 AUDITOR = "nine auditors count the owls"
 
 
@@ -181,12 +186,69 @@ def test_an_archive_of_another_branch_is_recorded_as_a_rollback(worked):
     worked.environment["CREDLEDGER_STORE"] = url
     worked.fails(8, "rolled-back", "status")
     worked.ok("log", "accept-rollback", "--reason", "back to the first", "--yes")
-    worked.ok("status")
+    remembered = worked.ok("status")["position"]
     lose(worked)
-    answer = worked.ok("backup", "restore", other["directory"])
-    assert answer["gone"] is None
+    answer = worked("backup", "restore", other["directory"])
+    assert (answer.json["gone"], answer.json["other_branch"]) == (None, remembered)
+    assert f"another branch of the log, up to position {remembered}" in answer.err
     assert "rollback.accepted" in topics(worked)[other["position"] :]
     assert worked.ok("log", "verify")["ok"]
+
+
+def test_another_host_is_told_of_the_restore_and_not_of_damage(worked):
+    """No head of the new branch ends where the one that it remembers did, and there are more."""
+    made = create(worked, "one")
+    other = worked.home / "other" / "keyring"
+    shutil.copytree(worked.home / "keys", other.parent)
+    worked.ok("credential", "get", "payroll", "--as", "user:ann")
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"])
+    for password in ("p-2", "p-3"):
+        worked.set("payroll", "user:ann", User="ann", Password=password)
+    worked.environment["CREDLEDGER_KEYRING"] = str(other)
+    for command in (("status",), ("credential", "get", "payroll", "--as", "user:ann")):
+        assert "log accept-rollback" in worked.fails(8, "forked", *command)["hint"]
+    assert [one["code"] for one in worked("doctor").json["findings"]] == ["forked"]
+    worked.ok("log", "accept-rollback", "--reason", "restored elsewhere", "--yes")
+    assert worked.ok("credential", "get", "payroll", "--as", "user:ann")["version"] == 3
+
+
+def test_one_process_of_a_host_restores_at_a_time(worked):
+    """Two would fill one new memory, and leave the host without any."""
+    made = create(worked, "one")
+    remembered = worked.home / "keys" / "keyring.memory"
+    store = worked.environment["CREDLEDGER_STORE"]
+    before = remembered.read_bytes()
+    lose(worked)
+    restore = ("backup", "restore", made["directory"])
+    accept = ("log", "accept-rollback", "--reason", "restored elsewhere", "--yes")
+    with FileLock(remembered.with_name("keyring.memory.new.lock")):
+        worked.fails(7, "memory-being-made", *restore)
+        empty, worked.environment["CREDLEDGER_STORE"] = (
+            worked.environment["CREDLEDGER_STORE"],
+            store,
+        )
+        worked.fails(7, "memory-being-made", *accept)
+    assert remembered.read_bytes() == before
+    worked.environment["CREDLEDGER_STORE"] = empty
+    assert worked.ok(*restore)["ok"]
+    assert worked.ok("log", "verify")["ok"]
+
+
+def test_a_folder_that_no_record_can_name_is_refused_before_anything_is_done(worked):
+    """A name that is no text, as from another system's disk."""
+    made = create(worked, "one")
+    odd = worked.archives / os.fsdecode(b"\xff\xfe")
+    size = worked.ok("status")["position"]
+    worked.fails(2, "invalid-path", "backup", "create", str(odd))
+    assert not odd.exists()
+    shutil.copytree(made["directory"], odd)
+    worked.fails(2, "invalid-path", "backup", "drill", str(odd))
+    assert worked.ok("status")["position"] == size
+    lose(worked)
+    worked.fails(2, "invalid-path", "backup", "restore", str(odd))
+    assert worked("status").error["code"] in {"no-ledger", "rolled-back"}, "nothing was brought"
+    assert worked.ok("backup", "restore", made["directory"])["ok"]
 
 
 def test_a_store_with_something_in_it_is_exit_5(worked):
@@ -453,6 +515,67 @@ def test_an_altered_view_digest_keeps_a_restore_from_its_end(worked):
     path.write_bytes(good)
     assert worked.ok("backup", "restore", made["directory"])["ok"]
     assert worked.ok("log", "verify", "--views")["ok"]
+
+
+@pytest.fixture
+def erased(worked, monkeypatch):
+    """A full archive was taken, and then its access records were erased by policy."""
+    moved_us = [0]
+    clock = tools.wiring.clock
+    monkeypatch.setattr(tools.wiring, "clock", lambda: clock() + moved_us[0])
+    worked.made = create(worked, "before")
+    worked.ok("key", "retention", "set", "--access-older-than", "31")
+    for _ in range(3):
+        moved_us[0] += 30 * 86_400_000_000
+        worked.ok("app", "update", "payroll", "--name", f"at {moved_us[0]}", RIGHT)
+    assert worked.ok("key", "retention", "apply", "--yes", RIGHT)["records"] == 1
+    return worked
+
+
+def test_an_archive_of_before_an_erasure_is_drilled_and_restored(erased):
+    """The view of accesses cannot be what it was, and nobody calls that damage."""
+    drilled = erased("backup", "drill", erased.made["directory"], RIGHT)
+    lose(erased)
+    restored = erased("backup", "restore", erased.made["directory"], RIGHT)
+    for answer in (drilled, restored):
+        assert answer.code == 0, answer.err
+        assert [one["name"] for one in answer.json["views"] if one["erased_since"]] == [
+            "access_history"
+        ]
+        assert {one["name"]: one["same"] for one in answer.json["views"]} == {
+            name: None if name == "access_history" else True for name in VIEWS
+        }
+        assert "were erased since it was taken" in answer.err
+        assert "no digest" not in answer.err
+    assert erased.ok("audit", "recheck", RIGHT)["unreadable"][0]["why"] == "key-destroyed"
+    for place in ((), ("--archive", erased.made["directory"])):
+        asked = erased("audit", "access", RIGHT, *place)
+        assert asked.json == []
+        assert "this log tells of no erasure" in asked.err
+    erased.ok("key", "retention", "set", "--access-older-than", "31", RIGHT)
+    assert erased.ok("key", "retention", "apply", "--yes", RIGHT)["records"] == 1
+    assert erased.ok("audit", "recheck", RIGHT)["unreadable"][0]["why"].startswith(
+        "erased by policy"
+    )
+    assert "this log tells of no erasure" not in erased("audit", "access", RIGHT).err
+    assert create(erased, "after", RIGHT)["kind"] == "full"
+    again = erased.ok("backup", "drill", RIGHT)
+    assert {one["same"] for one in again["views"]} == {True}
+
+
+def test_another_view_that_differs_after_an_erasure_is_damage(erased):
+    """Only records whose keys are gone excuse a difference, and only that of their own view."""
+    made = create(erased, "after", RIGHT)
+    for place, name in (("before", "credential_view"), ("after", "access_history")):
+
+        def alter(document, name=name):
+            (view,) = (one for one in document["views"] if one["name"] == name)
+            view["digest"] = "0" * 64
+
+        alter_manifest(erased.archives / place, alter)
+    for directory in (erased.made["directory"], made["directory"]):
+        lose(erased)
+        erased.fails(8, "view-differs", "backup", "restore", directory, RIGHT)
 
 
 def alter_manifest(folder, alter) -> None:

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+import tools.recovering.backups
 from ledger.usecases.key_backups import KeyBackups
 from tests.tools.test_backups import create, lose, topics, work, worked  # noqa: F401 # a fixture
 from tests.tools.test_restored_keys import forget, held, is_empty, password
@@ -117,6 +118,28 @@ def test_killed_before_the_keyring_is_in_place_the_same_command_goes_on(
     assert backed_up.ok(*command)["keyring"]["source"] == backed_up.newer
     assert records(backed_up).count("backup.restored") == 1
     assert records(backed_up)[-1] == "key.restored"
+    assert password(backed_up) == "p-1"
+    backed_up.fails(5, "keyring-not-lost", *command)
+
+
+def test_a_restore_killed_after_the_keyring_is_in_place_goes_on_by_the_same_command(
+    backed_up, monkeypatch
+):
+    """The store still bears its mark, and the keyring is the one that this restore put there."""
+    shutil.rmtree(backed_up.home / "keys")
+    lose(backed_up)
+    command = restore(backed_up, "--key-backup", backed_up.newer)
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tools.recovering.backups, "finish", killed)
+        with pytest.raises(Killed):
+            backed_up(*command)
+    backed_up.fails(7, "store-restoring", "status")
+    assert backed_up.ok(*command)["keyring"] is None
+    assert records(backed_up) == ["backup.restored", "key.restored"]
     assert password(backed_up) == "p-1"
     backed_up.fails(5, "keyring-not-lost", *command)
 

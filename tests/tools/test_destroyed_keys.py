@@ -35,7 +35,7 @@ def test_a_new_database_backup_is_the_first_thing_asked_for(destroyed):
     resealed = topics(destroyed).index("epoch.resealed") + 1
     assert first.startswith("First of all run `credledger backup create DIR`")
     assert f"archives up to position {resealed - 1} rest" in first
-    assert "Once there is a new database backup, destroy it" in "\n".join(rest)
+    assert "Once there are new backups of database and keyring, destroy it" in "\n".join(rest)
     assert "database-backup-on-destroyed-keys" in found(destroyed)
     create(destroyed, "after")
     assert "database-backup-on-destroyed-keys" not in found(destroyed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -46,6 +47,25 @@ def test_people_are_told_the_file_and_what_ends_it(worked):  # noqa: F811
     kept = keep(worked)
     assert f"`rm {kept}`" in destroy(worked, json_wanted=False).err
     assert f"Not final: the file {kept}" in worked("key", "status", json_wanted=False).text
+
+
+def test_the_command_that_removes_it_names_that_file_and_no_other(worked):  # noqa: F811
+    """Whatever the folder is called; who pastes it must not remove something else."""
+    keys = (worked.home / "keys").rename(worked.home / "all my keys; old")
+    worked.environment["CREDLEDGER_KEYRING"] = str(keys / "keyring")
+    destroy(worked)
+    kept = keys / "keyring.replaced-1"
+    kept.write_bytes(b"no keyring")
+    kept.chmod(0o644)
+    keys.chmod(0o777)
+    said = worked("key", "rotate", "--destroy-previous", "--without-backup", "--yes").err
+    assert shlex.split(said.partition("destroy it with `")[2].partition("`")[0]) == [
+        "rm",
+        str(kept),
+    ]
+    mends = [shlex.split(one["mend"]) for one in worked.ok("doctor")["findings"]]
+    assert ["rm", str(kept)] in mends
+    assert ["chmod", "go-w", str(keys)] in mends
 
 
 def test_an_erasure_is_not_final_while_a_kept_file_has_its_keys(old):  # noqa: F811

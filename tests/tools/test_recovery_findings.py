@@ -102,6 +102,29 @@ def test_a_key_backup_beside_the_keyring_is_named_and_counts_for_no_rotation(
     worked.ok("key", "rotate")
 
 
+def test_a_keyring_and_a_store_that_came_to_lie_with_an_archive_are_named(worked):  # noqa: F811
+    """Nothing is archived there, but a restore in a hurry may put them there."""
+    taken = worked.archives / "one"
+    worked.ok("backup", "create", str(taken))
+    before = dict(worked.environment)
+    for place in (taken, taken / "below", worked.archives):
+        shutil.copytree(worked.home / "keys", place, dirs_exist_ok=True)
+        worked.environment["CREDLEDGER_KEYRING"] = str(place / "keyring")
+        assert "keyring-with-archive" in found(worked)
+        for left in place.glob("keyring*"):
+            left.unlink()
+    worked.environment.update(before)
+    for place in (taken, taken / "below", worked.archives):
+        worked.environment["CREDLEDGER_STORE"] = f"sqlite://{place}/ledger.db"
+        worked.ok("backup", "restore", str(taken))
+        assert "archive-with-store" in found(worked)
+        for left in place.glob("ledger.db*"):
+            left.unlink()
+    worked.environment["CREDLEDGER_STORE"] = worked.empty()
+    worked.ok("backup", "restore", str(taken))
+    assert not {"keyring-with-archive", "archive-with-store"} & set(found(worked))
+
+
 def test_a_month_without_an_access_key_is_an_error_that_a_rotation_ends(payroll, later):  # noqa: F811
     """Month 121 of an epoch: nothing is handed out, and `doctor` ends with what reads end with."""
     payroll.set("payroll", "user:ann", User="ann", Password="p-1")

@@ -45,6 +45,16 @@ def test_a_dry_run_shows_the_difference_and_appends_nothing(mistaken):
     assert mistaken.ok("status")["position"] == 8
 
 
+@pytest.mark.parametrize("scope", [("--all",), ("--app", "payroll")])
+def test_a_time_before_the_log_deletes_nothing(mistaken, scope):
+    """A year that was mistyped, or a clock far behind, would name it for everything there is."""
+    for more in (("--yes",), ("--dry-run",)):
+        words = ("replay", "restore", "--at", "2001-11-30T08:00:00Z", *scope, *more)
+        assert "clock" in mistaken.fails(3, "before-the-log", *words)["hint"]
+    assert mistaken.ok("status")["position"] == 7
+    assert mistaken.ok("replay", "state", "--at", "2001-11-30T08:00:00Z")["position"] == 0
+
+
 def test_it_is_carried_out_once_and_then_there_is_nothing_to_do(mistaken):
     done = mistaken.ok(*restore("--all", "--yes", "--reason", "script"))["done"]
     assert done == {"applications": 0, "roles": 0, "restored": 1, "deleted": 1, "position": 9}

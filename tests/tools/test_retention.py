@@ -94,11 +94,14 @@ def test_people_are_told_in_a_sentence(old):
 
     assert "all access records are kept" in said("key", "retention", "apply").text
     said("key", "retention", "set", "--access-older-than", "31")
+    (old.home.parent / "safe").mkdir()
+    said("key", "backup", str(old.home.parent / "safe" / "keyring"))
     assert said("key", "retention", "apply", "--dry-run").text.startswith("Would erase ")
     done = said("key", "retention", "apply", "--yes")
     assert done.text.startswith("Erased ")
     assert ", 3 records, up to position" in done.text
     assert "auditor's old file" in done.err
+    assert "once there is a newer one, destroy it" in done.err
     assert "Nothing is old enough" in said("key", "retention", "apply").text
     assert "are erased by policy at position" in said("key", "status").text
 

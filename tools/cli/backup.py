@@ -22,7 +22,7 @@ VIEW_COLUMNS = {
     "same": "Same",
 }
 CHECK_COLUMNS = {"name": "Check", "ok": "Holds", "detail": "Detail"}
-_NOTED = {"views", "gone", "revived", "keyring", "lost", "still_in"}
+_NOTED = {"views", "gone", "other_branch", "revived", "keyring", "lost", "still_in"}
 """What people are told in other ways than as a line of facts."""
 _PART = click.option(
     "--part",
@@ -127,7 +127,7 @@ def verify(
     example="credledger backup restore /mnt/backup/monday --store sqlite:///srv/new/ledger.db",
     appends=True,
     answers='{"ok", "position", "root", "seconds", "views": [], "gone": {"from", "to"}?,'
-    ' "revived": [{"slot", "label"}], "keyring": as key restore?, "lost": [{"epoch", "mappings"}], "still_in": []}',
+    ' "other_branch": POSITION?, "revived": [{"slot", "label"}], "keyring": as key restore?, "lost": [{"epoch", "mappings"}], "still_in": []}',
 )
 @_DIRECTORY
 @_PART
@@ -180,6 +180,12 @@ def restore(
             f"Gone {which}, which this host remembers and the archive does not hold;"
             " that is recorded."
         )
+    if document["other_branch"] is not None:
+        show.print_note(
+            "This host remembers another branch of the log, up to position"
+            f" {document['other_branch']}: what was recorded in that one alone is gone; that is"
+            " recorded."
+        )
     note_revived(document["revived"])
     _note_lost(document)
     keyring = document["keyring"]
@@ -210,7 +216,15 @@ def drill(run: Run, directory: Path | None, parts: tuple[Path, ...], scratch: Pa
 
 def _note_not_compared(document: dict[str, Any]) -> None:
     """Views that were folded anew, and that the archive gave nothing to hold against."""
-    names = [one["name"] for one in document["views"] if one["same"] is None]
+    views = document["views"]
+    names = [one["name"] for one in views if one["same"] is None and not one["erased_since"]]
+    if any(one["erased_since"] for one in views):
+        show.print_note(
+            "Access records in the archive were erased since it was taken: nobody opens them any"
+            " more, so the view of accesses was not compared. The log itself was checked."
+            " Where it was restored, it does not tell of the policy and the erasure any more:"
+            " `credledger key retention set` and `apply` record them again."
+        )
     if names:
         show.print_note(
             f"Not compared, because the archive has no digest of this fold: {', '.join(names)}."

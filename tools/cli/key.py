@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,13 +123,13 @@ def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
     for copy in document["still_in"]:
         show.print_note(
             f"The key backup recorded at position {copy['position']} still holds such a key:"
-            f" {copy['path']}. Once there is a new database backup, destroy it, then run"
-            f" `credledger key backup attest-replaced {copy['position']}`."
+            f" {copy['path']}. Once there are new backups of database and keyring, destroy it, then"
+            f" run `credledger key backup attest-replaced {copy['position']}`."
         )
     for path in document["kept_files"]:
         show.print_note(
             f"The file {path}, kept beside the keyring, still holds such a key. Once there is a new"
-            f" database backup, destroy it with `rm {path}`."
+            f" database backup, destroy it with `rm {shlex.quote(path)}`."
         )
     show.print_note("Back up the keyring and copy it to the other hosts: it holds another epoch.")
 

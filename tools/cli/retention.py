@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from ledger.errors import InvalidInput
@@ -111,12 +113,13 @@ def apply(run: Run, dry_run: bool) -> None:
         for backup in document["key_backups"]:
             print_note(
                 f"The key backup at {backup['path']} (position {backup['position']}) opens them"
-                " too: destroy it, then attest it with `credledger key backup attest-replaced`."
+                " too: once there is a newer one, destroy it, then attest it with"
+                " `credledger key backup attest-replaced`."
             )
         for path in document["kept_files"]:
             print_note(
                 f"The file {path}, kept beside the keyring, opens them too: destroy it with"
-                f" `rm {path}`."
+                f" `rm {shlex.quote(path)}`."
             )
     elif outcome.holds:
         print_note("A hold is set, so nothing is erased until it is released.")

@@ -8,6 +8,8 @@ what the log recorded, that is looked at which is there on this host.
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,13 +55,20 @@ def recorded_file_findings(session: Session) -> Iterator[Finding]:
 
 def _archive(directory: Path) -> Iterator[Finding]:
     """One finding for all of its files."""
-    if any(is_open_to_others(path) for path in directory.glob("part-*")):
+    if any(is_open_to_others(path) for path in _parts(directory)):
         yield Finding(
             "archive-too-open",
             WARNING,
             f"Files of the archive {directory} may be read by others than their owner.",
-            f"chmod go= {directory}/part-*",
+            f"chmod go= {shlex.quote(str(directory))}/part-*",
         )
+
+
+def _parts(directory: Path) -> list[Path]:
+    """The files of an archive; none where this account may not look."""
+    with contextlib.suppress(OSError):
+        return [entry for entry in directory.iterdir() if entry.name.startswith("part-")]
+    return []
 
 
 def _file(code: str, what: str, path: Path) -> Iterator[Finding]:
@@ -68,7 +77,7 @@ def _file(code: str, what: str, path: Path) -> Iterator[Finding]:
             f"{code}-too-open",
             WARNING,
             f"The {what} {path} may be read by others than its owner.",
-            f"chmod 600 {path}",
+            f"chmod 600 {shlex.quote(str(path))}",
         )
 
 
@@ -79,5 +88,5 @@ def _folder(whose: str, path: Path) -> Iterator[Finding]:
             "folder-too-open",
             WARNING,
             f"Others than its owner may replace what is in the {whose} folder {path}.",
-            f"chmod go-w {path}",
+            f"chmod go-w {shlex.quote(str(path))}",
         )

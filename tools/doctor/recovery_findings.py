@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ledger.archive.folder import holds_archive
 from ledger.archive.nearness import lies_with_database
+from ledger.places import share_a_place
 from ledger.sealing.key_backup_file import lies_with_keyring
 from tools.doctor.findings import ERROR, WARNING, Finding
 from tools.doctor.hosts import host_findings
@@ -28,6 +31,7 @@ def recovery_findings(session: Session) -> Iterator[Finding]:
     yield from _lost_values(session)
     yield from _database_backup_findings(session)
     yield from _key_backup_findings(session)
+    yield from _archives_beside(session)
     yield from _kept_files(session)
     yield from _unfinished(session)
     yield from host_findings(session)
@@ -145,6 +149,34 @@ def _key_backup_findings(session: Session) -> Iterator[Finding]:
             )
 
 
+def _archives_beside(session: Session) -> Iterator[Finding]:
+    """Archives that are here, and that share a place with what opens or what they are to outlive.
+
+    None is made there; but a keyring or a database may be put beside one, as by a restore.
+    """
+    settings = session.settings
+    if lies_with_database(settings.keyring, database_folders(session)):
+        yield Finding(
+            "keyring-with-archive",
+            WARNING,
+            f"The keyring {settings.keyring} lies with a backup of the database: both together are"
+            " the credentials.",
+            "Move the keyring into a folder of its own, and name it with --keyring.",
+        )
+    store = settings.sqlite_path
+    for directory in map(Path, session.ledger.backups.known().directories):
+        if store is None or not holds_archive(directory):
+            continue
+        if share_a_place(directory, store.parent):
+            yield Finding(
+                "archive-with-store",
+                WARNING,
+                f"The archive {directory} shares a folder with the database: what takes one takes"
+                " both.",
+                "Make a full one elsewhere with `credledger backup create`, then remove this one.",
+            )
+
+
 def _kept_files(session: Session) -> Iterator[Finding]:
     """What a restore of the keyring, or a kill, left beside it, where destroyed keys go on."""
     for file in session.ledger.key_backups.kept_files():
@@ -153,7 +185,7 @@ def _kept_files(session: Session) -> Iterator[Finding]:
             WARNING,
             f"The file {file.path} beside the keyring holds keys that were destroyed, or cannot be"
             " shown not to: what they open is not gone.",
-            f"rm {file.path}",
+            f"rm {shlex.quote(str(file.path))}",
         )
 
 

@@ -37,10 +37,12 @@ from ledger.archive.nearness import refuse_place
 from ledger.archive.reading import Archive, open_archive
 from ledger.archive.restoring import Restoration, finish
 from ledger.archive.writing import Taken, forked_from_backup, take
-from ledger.errors import KeyUnavailable, NotFound, Tampered, Unavailable
+from ledger.errors import Conflict, KeyUnavailable, NotFound, Tampered, Unavailable
 from ledger.log.following import CheckedHead
+from ledger.places import is_there
 from ledger.usecases.fitting import require_fit_of_archive
 from ledger.usecases.key_backups import require_replaceable
+from projections.access_history import AccessHistory, lacks_destroyed
 from tools.recovering.refolding import refolding
 from tools.showing.show import progress
 from tools.wiring import open_restoring, revived_document, scratch_views
@@ -54,9 +56,12 @@ _RECORDS = [
 _ALONGSIDE = {HostSeen.TOPIC, ClockAccepted.TOPIC, AsyncAccepted.TOPIC}
 """What may be recorded with each of them: what the host's keyring holds, what was accepted."""
 _RECORDS_MAX = 8
+_PAGE_ROWS = 1000
 
 if TYPE_CHECKING:
+    from ledger.codec.mapper import EventMapper
     from ledger.log.memory import HostMemory
+    from ledger.log.rows import LogRow
     from ledger.log.store import Reading, Store
     from ledger.usecases.acting import Acting
     from ledger.usecases.ledger import Ledger
@@ -83,6 +88,7 @@ def create_backup(
     copies = [Path(copy.path) for copy in session.ledger.key_backups.history().standing()]
     refuse_place(directory, settings.keyring, settings.sqlite_path, copies)
     folder = ArchiveFolder(directory)
+    folder.require_name()
     newest = session.ledger.backups.known().newest if since_backup else None
     if since_backup and newest is None and not folder.readable_manifests():
         raise _no_backup()
@@ -129,22 +135,31 @@ def restore_backup(
     """
     started = time.monotonic()
     archive = open_archive(directory, besides, position=position)
-    with _open(settings, standard_input, archive, key_backup) as restoring:
+    archive.parts[-1].folder.require_name()
+    with (
+        _open(settings, standard_input, archive, key_backup) as restoring,
+        contextlib.ExitStack() as alone,
+    ):
         told = require_fit_of_archive(
             archive, restoring.unlocked, restoring.streams, restoring.mapper
         )
         if key_backup is not None:
             # The keyring's folder is made here as well, where the memory is to lie too.
-            require_replaceable(settings.keyring, restoring.unlocked, told.keys)
+            try:
+                require_replaceable(settings.keyring, restoring.unlocked, told.keys)
+            except Conflict as error:
+                if error.code != "keyring-not-lost" or not _is_put_back(restoring.store, archive):
+                    raise
+                key_backup = None
+        fresh = alone.enter_context(restoring.memory.anew())
         restoring.store.create()
         abandoned = _remembered(restoring.memory)
         recorded = _is_recorded(restoring, archive, abandoned)
-        fresh = restoring.memory.anew()
         refold = refolding(archive, restoring.mapper, restoring.streams, restoring.views)
         restoration = Restoration(archive, restoring.store, refold, memory=fresh, recorded=recorded)
         with progress("Restoring") as show:
             head = restoration.run(show)
-        views = _compared(archive, restoring.store, restoring.views)
+        views = _compared(archive, restoring.store, restoring.views, restoring.mapper)
         _require_same(views)
         event = BackupRestored(
             INCREMENTAL if archive.manifest.previous else FULL,
@@ -154,9 +169,10 @@ def restore_backup(
             abandoned.size if abandoned else 0,
             str(archive.parts[-1].folder.path),
         )
+        given_up = abandoned if _is_given_up(restoring, head, abandoned) else None
         with restoring.opened(fresh) as ledger:
             if not recorded:
-                rollback = _given_up(restoring, head, abandoned, ledger.epoch_ahead())
+                rollback = _given_up(head, given_up, ledger.epoch_ahead())
                 ledger.backups.record(acting, event, rollback=rollback)
             revived = revived_document(ledger.revived())
             keyring = None
@@ -174,6 +190,7 @@ def restore_backup(
     return {
         **document,
         "gone": gone,
+        "other_branch": given_up.size if given_up is not None and gone is None else None,
         "revived": revived,
         "keyring": keyring,
         "lost": lost,
@@ -190,7 +207,7 @@ def _open(
 ) -> Iterator[Restoring]:
     unlock = None if key_backup is None else key_backup.unlock
     ledger_id = archive.ledger().id
-    if unlock is None and not settings.keyring.exists():
+    if unlock is None and not is_there(settings.keyring):
         raise KeyUnavailable(
             "keyring-missing",
             "The keyring is not there or cannot be read.",
@@ -213,6 +230,7 @@ def drill_backup(
     """
     started = time.monotonic()
     archive = _archive_to_drill(session, directory, besides)
+    archive.parts[-1].folder.require_name()
     _require_ours(session, archive)
     is_recorded = _require_as_recorded(session, archive.manifest)
     try:
@@ -267,7 +285,7 @@ def _drilled(
         )
         with progress("Drilling") as show:
             restoration.run(show)
-        compared = _compared(archive, store, views)
+        compared = _compared(archive, store, views, mapper)
         _require_same(compared)
         _require_compared(archive.manifest, views, is_recorded=is_recorded)
         lost = _lost(views, session.ledger)
@@ -410,18 +428,25 @@ def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead 
     return False
 
 
+def _is_put_back(store: Store, archive: Archive) -> bool:
+    """Whether a restore was killed after it had put the key backup in place, and before its end."""
+    with contextlib.suppress(NotFound), store.reading() as reading:
+        found = reading.rows_after(archive.last_position(), _RECORDS_MAX)
+        return reading.is_restoring() and any(row.topic == KeyRestored.TOPIC for row in found)
+    return False
+
+
 def _given_up(
-    restoring: Restoring, head: CheckedHead, abandoned: CheckedHead | None, epoch_ahead: int
+    head: CheckedHead, abandoned: CheckedHead | None, epoch_ahead: int
 ) -> RollbackAccepted | None:
     """What is to be recorded of a head that the host remembers and the archive does not hold.
 
     Also where the keyring alone shows that there was one: it is too far ahead of the archive.
     """
-    if not _is_given_up(restoring, head, abandoned):
+    if abandoned is None:
         if not epoch_ahead:
             return None
         abandoned = head
-    assert abandoned is not None
     fork = min(abandoned.size, head.size)
     return RollbackAccepted(fork, abandoned.size, abandoned.frontier.root(), epoch_ahead)
 
@@ -443,10 +468,13 @@ def _view_digests(views: Views, reading: Reading) -> tuple[ViewDigest, ...]:
     )
 
 
-def _compared(archive: Archive, store: Store, views: Views) -> list[dict[str, Any]]:
+def _compared(
+    archive: Archive, store: Store, views: Views, mapper: EventMapper
+) -> list[dict[str, Any]]:
     """Each view as it was archived and as it was folded anew.
 
-    `same` is None where the archive tells of no such view, or of one by another fold.
+    `same` is None where the archive tells of no such view, or of one by another fold; and of that
+    of accesses where keys of them were destroyed since, so that it cannot be folded as it was.
     """
     views.bring_forward()
     with store.reading() as reading:
@@ -456,15 +484,26 @@ def _compared(archive: Archive, store: Store, views: Views) -> list[dict[str, An
     for name, (fold_version, digest) in folded.items():
         before = told.get(name)
         comparable = before is not None and before.fold_version == fold_version
+        same = before.digest == digest if comparable and before is not None else None
+        erased = same is False and name == AccessHistory.name
+        erased = erased and lacks_destroyed(_rows(archive), mapper.opening())
         documents.append(
             {
                 "name": name,
                 "digest_before": None if before is None else before.digest,
                 "digest_after": digest,
-                "same": before.digest == digest if comparable and before is not None else None,
+                "same": None if erased else same,
+                "erased_since": erased,
             }
         )
     return documents
+
+
+def _rows(archive: Archive) -> Iterator[LogRow]:
+    position = 0
+    while rows := archive.rows_after(position, _PAGE_ROWS):
+        yield from rows
+        position = rows[-1].position
 
 
 def _require_same(views: Sequence[dict[str, Any]]) -> None:

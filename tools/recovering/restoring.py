@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ledger.errors import Conflict, KeyUnavailable
+from ledger.errors import Conflict, KeyUnavailable, NotFound
 from ledger.identifiers import application_key
 from ledger.usecases.restoration import RESTORED_TOGETHER_MAX
 from projections.restoration import Plan, plan_restoration
@@ -73,7 +73,10 @@ class Restoration(msgspec.Struct, frozen=True):
 def plan_for(
     session: Session, place: str, application: str | None, *, except_destroyed: bool
 ) -> Restoration:
-    """What brings one application, or with None everything, back to a time or position."""
+    """What brings one application, or with None everything, back to a time or position.
+
+    `before-the-log` for a time before its first event: back to it would be to delete everything.
+    """
     position, moment = place_of(session, place)
     with progress("Planning") as show:
         plan = plan_restoration(
@@ -83,6 +86,13 @@ def plan_for(
             at=moment,
             application=application,
             progress=show,
+        )
+    if plan.moment["position"] == 0:
+        raise NotFound(
+            "before-the-log",
+            "Nothing was recorded yet at that moment, so there is nothing to go back to.",
+            hint="Check the time that was given, and this host's clock; `credledger log events`"
+            " shows when the log begins.",
         )
     held = {epoch for epoch, _, _, is_held in session.ledger.status().epochs if is_held}
     lost = plan.lost(held)

@@ -247,8 +247,8 @@ def test_a_restore_that_was_cut_off_goes_on(filled, ledger, target, small, tmp_p
     unlocked = unlocked_by_passphrase(filled.keyring_path)
     for pages in (1, 2, 3):
         monkeypatch.setattr("tests.ledger.archive.conftest.silent", cut_off_after(pages))
-        with pytest.raises(StoppedError):
-            restored(filled, tmp_path / "archive", target, memory=filled.memory(unlocked).anew())
+        with pytest.raises(StoppedError), filled.memory(unlocked).anew() as fresh:
+            restored(filled, tmp_path / "archive", target, memory=fresh)
         found = verify_log(target)
         assert found.ok, found.checks
         assert 0 < found.size < len(tables(filled.store())[2])

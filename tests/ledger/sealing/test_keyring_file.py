@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+import ledger.places
 from ledger import private_files
 from ledger.errors import Conflict, KeyUnavailable, LedgerError, Unavailable
 from ledger.sealing import keyring_file
@@ -410,6 +411,13 @@ def test_keyring_and_store_share_no_folder(tmp_path, keyring, store, refused):
         assert _code(call) == "keyring-beside-store"
     else:
         call()
+
+
+def test_keyring_and_store_share_no_folder_that_is_mounted_twice(tmp_path, monkeypatch):
+    """Neither name is a link; only device and inode tell that they are one folder."""
+    monkeypatch.setattr(ledger.places, "identity", lambda path: path.name in {"data", "mounted"})
+    call = lambda: refuse_beside_store(tmp_path / "mounted/keyring", tmp_path / "data/ledger.db")
+    assert _code(call) == "keyring-beside-store"
 
 
 def test_links_in_a_circle_are_no_keyring(tmp_path):
