@@ -221,14 +221,16 @@ class Desk(Discreet, msgspec.Struct, frozen=True):
         """The last event that the very same request appended when it was sent before, if it was.
 
         Nobody but who sent it is told. `retry-key-reused` where the key came with another request,
-        whatever that one changed.
+        whatever that one changed. Of a key that nobody has taken, which nearly all are, no history
+        is read: that would be under the lock, and longer with every change.
         """
         if acting.retry is None:
             return None
         author = self.actor(transaction, acting).claim
         taken = transaction.newest(self._key_stream(author, acting.retry))
-        if taken is not None:
-            acting.retry.require_same(taken.event)
+        if taken is None:
+            return None
+        acting.retry.require_same(taken.event)
         for recorded in reversed(transaction.history(stream)):
             if recorded.actor.claim == author and acting.retry.is_of(recorded.request):
                 return recorded

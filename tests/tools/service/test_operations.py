@@ -7,6 +7,7 @@ import os
 
 from ledger.aggregates.application import make_field
 from ledger.claims import parse_claim
+from ledger.log.transaction import Transaction
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.tools.service.clients import JSON, MSGPACK
@@ -399,3 +400,21 @@ def test_no_operation_is_open_to_whom_nobody_knows(service):
         assert (reply.status, reply.code) == (401, "no-caller")
         assert reply.headers["www-authenticate"] == 'Bearer realm="credledger"'
         assert reply.headers["cache-control"] == "no-store"
+
+
+def test_a_new_retry_key_costs_the_same_however_much_was_changed(client, monkeypatch):
+    """Nobody waits at the lock for a look through all versions; sent again, it is found there."""
+    looked = []
+    history = Transaction.history
+    monkeypatch.setattr(
+        Transaction, "history", lambda *asked: looked.append(asked) or history(*asked)
+    )
+    asked = {"application": "payroll", "fields": VALUES}
+    for number in range(3):
+        first = client.ok(SET, asked, idempotency_key=f"key-{number}")
+    administered = {"application": "shared", "role": "member", "claim": "user:ann"}
+    client.ok("/v1/applications/grant", administered, idempotency_key="grant")
+    client.ok("/v1/credentials/delete", {"application": "payroll"}, idempotency_key="end")
+    assert looked == []
+    assert client.ok(SET, asked, idempotency_key="key-2") == first
+    assert looked
