@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import InvalidInput, NotFound
+from ledger.identifiers import application_key
 from ledger.policy import Verb
 from ledger.usecases.desk import not_allowed
 from ledger.values import value_to_json
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     )
     from tools.client import Changed, Credentials, MappingChanged
     from tools.wiring import Session
+
+_ONE_BY_ONE_MAX = 50
+"""Mappings of so many applications at most are asked for by application, and else by one walk."""
 
 
 def outcome_document(outcome: Outcome | Changed) -> dict[str, object]:
@@ -99,20 +104,17 @@ def ticket_document(issued: IssuedTicket) -> dict[str, Any]:
 
 def visible_applications(session: Session, acting: Acting) -> list[Application]:
     """All applications that whoever acts may see, in order of their IDs."""
-    return [
-        state
-        for state in session.views.applications()
-        if session.ledger.allowed(acting, Verb.SHOW_APPLICATION, state.application)
-    ]
+    found = session.views.applications()
+    names = [state.application for state in found]
+    visible = session.ledger.allowed_among(acting, Verb.SHOW_APPLICATION, names)
+    return [state for state in found if state.application in visible]
 
 
 def usable_applications(session: Session, caller: Caller) -> list[Application]:
     """Those that the caller may get from, in order of their IDs."""
-    return [
-        state
-        for state in session.views.applications()
-        if session.ledger.may_get(caller, state.application)
-    ]
+    found = session.views.applications()
+    usable = session.ledger.may_get_among(caller, [state.application for state in found])
+    return [state for state in found if state.application in usable]
 
 
 def require_fields(session: Session, acting: Acting, application: str) -> Application:
@@ -164,26 +166,36 @@ def readable_credentials(
     owner: Claim | None,
     older_than_us: int | None,
 ) -> list[dict[str, Any]]:
-    """Metadata of mappings that whoever acts may list: administered ones and their own."""
-    own = None
-    if acting.caller is not None:
-        own = str(session.ledger.canonical(acting.caller.claim))
-    if application is not None and acting.caller is None:
-        session.ledger.application(application)
-    rows = session.views.credentials(
-        application=application,
-        owner=None if owner is None else str(session.ledger.canonical(owner)),
-        older_than_us=older_than_us,
-        now=session.now(),
-    )
-    if own is None:
+    """Metadata of mappings that whoever acts may list: administered ones and their own.
+
+    Of a ledger of which a caller may list a few applications, or none, no more is opened than that.
+    """
+    ask = partial(session.views.credentials, older_than_us=older_than_us, now=session.now())
+    wanted = None if owner is None else str(session.ledger.canonical(owner))
+    if acting.caller is None:
+        if application is not None:
+            session.ledger.application(application)
+        return ask(application, wanted)
+    own = str(session.ledger.canonical(acting.caller.claim))
+    names = [application] if application is not None else _names(session)
+    listed = session.ledger.allowed_among(acting, Verb.LIST_CREDENTIALS, names)
+    is_part = len(listed) < len(names) and len(listed) <= _ONE_BY_ONE_MAX
+    if wanted is None and (is_part or not listed):
+        rows = ask(application, own)
+        for one in sorted(listed):
+            rows += [row for row in ask(one) if row["owner"] != own]
+        rows.sort(key=lambda row: (row["application"].casefold(), row["owner"] or ""))
         return rows
-    listed = {
-        state.application
-        for state in session.views.applications()
-        if session.ledger.allowed(acting, Verb.LIST_CREDENTIALS, state.application)
-    }
-    return [row for row in rows if row["application"] in listed or row["owner"] == own]
+    keys = set(map(application_key, listed))
+    return [
+        row
+        for row in ask(application, wanted)
+        if application_key(row["application"]) in keys or row["owner"] == own
+    ]
+
+
+def _names(session: Session) -> list[str]:
+    return [state.application for state in session.views.applications()]
 
 
 def applications_with(session: Session, owner: Claim) -> list[str]:

@@ -219,6 +219,17 @@ class Transaction:
         committed = self._equipment.folds.history(self._reading, self.head.size, stream)
         return [*committed, *self._own.get(stream, ())]
 
+    def event_at(self, position: int, stream: bytes) -> Recorded | None:
+        """The event at this position, if it is of this stream; checked into a signed head."""
+        own = position - self.head.size - 1
+        if own >= 0:
+            found = self.recorded[own] if own < len(self.recorded) else None
+            return found if found is not None and found.stream == stream else None
+        row = signed_row(self._reading, self._equipment.signer.ledger, position)
+        if row is None or row.stream != stream:
+            return None
+        return self._equipment.mapper.open(row)
+
     def version(self, stream: bytes) -> int:
         """The version of the newest event of a stream outside `access`; 0 without any."""
         known = self._versions.get(stream)

@@ -15,6 +15,9 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
+_Fetch = tuple[Callable[[], None], "Future[None]"]
+"""What is to be done, and where whoever asked hears of it."""
+
 AT_ONCE_MAX = 8
 
 
@@ -24,7 +27,7 @@ class Fetches:
     def __init__(self, at_once_max: int = AT_ONCE_MAX) -> None:
         self._at_once_max = at_once_max
         self._guard = threading.Lock()
-        self._line: deque[tuple[Callable[[], None], Future[None]]] = deque()
+        self._line: deque[_Fetch] = deque()
         self._threads = 0
 
     def begin(self, work: Callable[[], None]) -> Future[None]:
@@ -43,12 +46,21 @@ class Fetches:
         try:
             thread.start()
         except RuntimeError as error:  # the system has no thread for it
-            with self._guard:
-                self._threads -= 1
-                if one in self._line:
-                    self._line.remove(one)
-                    one[1].set_exception(error)
+            for _, answered in self._left_behind(one):
+                answered.set_exception(error)
         return one[1]
+
+    def _left_behind(self, one: _Fetch) -> list[_Fetch]:
+        """What nobody will do where no thread came for this one: all of it, if there is no other.
+
+        Whoever came meanwhile may have counted on that thread.
+        """
+        with self._guard:
+            self._threads -= 1
+            left = [each for each in self._line if each is one or not self._threads]
+            for each in left:
+                self._line.remove(each)
+            return left
 
     def _work(self) -> None:
         while True:

@@ -1,7 +1,8 @@
 """The public keys of issuers: told once, or fetched and kept.
 
 Fetched keys are used for ten minutes and then fetched again; where that fails they serve for a day
-at most, so that a pause of the issuer's is none of ours. A token that names a key which is not
+at most, so that a pause of the issuer's is none of ours. A sound set in which there is none for us
+is no pause: those that were kept are withdrawn. A token that names a key which is not
 among them is a reason to look earlier, because issuers change keys, but nobody can make us ask
 more often than once in thirty seconds by naming keys that do not exist.
 
@@ -28,7 +29,7 @@ from ledger.errors import LedgerError
 from ledger.replacing import replace
 from ledger.tokens.doubt import NotBelievedError
 from ledger.tokens.fetches import Fetches
-from ledger.tokens.jose import VerifyingKey, read_keys
+from ledger.tokens.jose import VerifyingKey, keys_in, none_verifies, read_keys
 
 Fetch = Callable[[str], bytes]
 """What a URL holds, bounded in size and time; `Unavailable` where it cannot be had."""
@@ -155,18 +156,25 @@ class IssuerKeys:
         return not (kept.is_asked or is_early or kept.is_younger(age_max, now))
 
     def _ask(self, url: str, kept: _Kept) -> None:
-        """Fetch the keys, outside the guard; where that fails what is kept stays."""
+        """Fetch the keys, outside the guard; where that fails what is kept stays.
+
+        A set without any for us is no failure of the issuer's: it has withdrawn what it had.
+        """
+        missed: LedgerError | None = None
+        keys: Keys | None = None
         try:
-            keys = read_keys(self._fetch(url))
+            keys = keys_in(self._fetch(url))
         except LedgerError as error:
-            with self._guard:
-                self._counts.failed += 1
-            if self._missed is not None:
-                self._missed(url, error)
-            return
+            missed = error
+        if keys == ():
+            missed = none_verifies()
         with self._guard:
-            self._counts.fetched += 1
-            kept.keys, kept.fetched_at = keys, self._clock()
+            if keys is not None:
+                kept.keys, kept.fetched_at = keys, self._clock()
+            self._counts.fetched += missed is None
+            self._counts.failed += missed is not None
+        if missed is not None and self._missed is not None:
+            self._missed(url, missed)
 
 
 def _chosen(keys: Keys, algorithm: str, kid: str | None) -> VerifyingKey:

@@ -89,6 +89,14 @@ def read_keys(document: bytes) -> tuple[VerifyingKey, ...]:
 
     Keys for other purposes are passed over. A set that holds any secret is refused as a whole.
     """
+    found = keys_in(document)
+    if not found:
+        raise none_verifies()
+    return found
+
+
+def keys_in(document: bytes) -> tuple[VerifyingKey, ...]:
+    """The same of a set that may have none, as an issuer publishes who has withdrawn them all."""
     if len(document) > JWKS_BYTES_MAX:
         raise _invalid(f"A key set has at most {JWKS_BYTES_MAX // 1024} KiB.")
     try:
@@ -98,8 +106,6 @@ def read_keys(document: bytes) -> tuple[VerifyingKey, ...]:
         found = [key for entry in entries if (key := _verifying_key(entry)) is not None]
     except _NOT_SO as error:
         raise _invalid("This is no JWKS (RFC 7517) with sound public keys.") from error
-    if not found:
-        raise _invalid("The key set has no key that signatures of tokens can be verified with.")
     seen: set[tuple[str | None, str]] = set()
     for one in found:
         for algorithm in one.algorithms:
@@ -107,6 +113,11 @@ def read_keys(document: bytes) -> tuple[VerifyingKey, ...]:
                 raise _invalid("Two keys of the set cannot be told apart by their `kid`.")
             seen.add((one.kid, algorithm))
     return tuple(found)
+
+
+def none_verifies() -> InvalidInput:
+    """A key set is sound, and of no use here."""
+    return _invalid("The key set has no key that signatures of tokens can be verified with.")
 
 
 def keys_text(keys: tuple[VerifyingKey, ...]) -> str:

@@ -61,29 +61,29 @@ class SetCredentials(msgspec.Struct, frozen=True):
         self, transaction: Transaction, application: Application, owner: Claim | None
     ) -> MappingOutcome | None:
         """What came of the same request with the same values when it was sent before."""
-        done = _done(self.desk, self.acting, transaction, application, owner)
+        done = _repeated(self.desk, self.acting, transaction, application, owner)
         if done is not None:
-            before = self._values_of(transaction, application, owner, done.version)
+            before = self._values_of(transaction, done)
             given = {field_key(name): value for name, value in self.values.items()}
             same = [given.get(field_key(name)) == value for name, value in before.items()]
             if not all(same) or len(before) != len(self.values):
                 raise retry_key_reused()
-        return done
+        return None if done is None else _outcome(application, done)
 
     def _values_of(
-        self,
-        transaction: Transaction,
-        application: Application,
-        owner: Claim | None,
-        version: int,
+        self, transaction: Transaction, done: CredentialMapping
     ) -> dict[str, FieldValue]:
-        """A version's values, out of its newest row; `retry-key-too-old` without their key."""
-        stream = self.desk.mapping_stream(application, owner)
-        carrying = [
-            mapping
-            for mapping in self.desk.versions(transaction, stream)
-            if mapping.value_version == version and mapping.secret is not None
-        ][-1]
+        """A version's values; `retry-key-too-old` without their key.
+
+        Out of the row that set them, or where its key is destroyed out of its newest one.
+        """
+        carrying = done
+        if not self.desk.box.holds(done.recorded.epoch):
+            carrying = [
+                mapping
+                for mapping in self.desk.versions(transaction, done.recorded.stream)
+                if mapping.value_version == done.value_version and mapping.secret is not None
+            ][-1]
         assert carrying.secret is not None
         if not self.desk.box.holds(carrying.recorded.epoch):
             raise Conflict(
@@ -389,12 +389,28 @@ def _done(
     owner: Claim | None,
 ) -> MappingOutcome | None:
     """What came of the very same request when it was sent before, if it was."""
+    done = _repeated(desk, acting, transaction, application, owner)
+    return None if done is None else _outcome(application, done)
+
+
+def _repeated(
+    desk: Desk,
+    acting: Acting,
+    transaction: Transaction,
+    application: Application,
+    owner: Claim | None,
+) -> CredentialMapping | None:
+    """The mapping as the very same request left it when it was sent before, if it was."""
     stream = desk.mapping_stream(application, owner)
     mapping = mapping_from(desk.repeated(transaction, acting, stream))
     if mapping is None or mapping.creation != application.creation:
         return None
-    position = mapping.recorded.position
-    return MappingOutcome(application.application, mapping.owner, mapping.value_version, position)
+    return mapping
+
+
+def _outcome(application: Application, done: CredentialMapping) -> MappingOutcome:
+    position = done.recorded.position
+    return MappingOutcome(application.application, done.owner, done.value_version, position)
 
 
 def _set(

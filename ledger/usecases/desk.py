@@ -221,18 +221,24 @@ class Desk(Discreet, msgspec.Struct, frozen=True):
         """The last event that the very same request appended when it was sent before, if it was.
 
         Nobody but who sent it is told. `retry-key-reused` where the key came with another request,
-        whatever that one changed.
+        whatever that one changed. No history is read for it, which would be under the lock, and
+        longer with every change: a key is taken right behind the first change that came with it.
         """
         if acting.retry is None:
             return None
         author = self.actor(transaction, acting).claim
         taken = transaction.newest(self._key_stream(author, acting.retry))
-        if taken is not None:
-            acting.retry.require_same(taken.event)
-        for recorded in reversed(transaction.history(stream)):
-            if recorded.actor.claim == author and acting.retry.is_of(recorded.request):
-                return recorded
-        return None
+        if taken is None:
+            return None
+        acting.retry.require_same(taken.event)
+        found: Recorded | None = None
+        position = taken.position - 1
+        while (recorded := transaction.event_at(position, stream)) is not None:
+            if recorded.actor.claim != author or not acting.retry.is_of(recorded.request):
+                break
+            found = recorded
+            position += 2 if position == taken.position - 1 else 1
+        return found
 
     def take_key(self, transaction: Transaction, acting: Acting) -> None:
         """Append, once and behind what the request appended, that its retry key is taken."""

@@ -7,6 +7,7 @@ to a view.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,6 +77,8 @@ from ledger.usecases.trust import TrustKeeper
 from ledger.values import FieldValue
 
 T = TypeVar("T")
+_TOGETHER = 200
+"""So many applications at most are decided about in one look."""
 
 
 class Ledger:
@@ -238,32 +241,43 @@ class Ledger:
                 if isinstance(application, str)
                 else application
             )
-            # Rights are somebody's; whoever acts for nobody may have a keyring that is behind them.
-            nobody = acting.caller is None
-            roles = NO_ROLES if nobody else self._desk.roles(view)
-            issuers = NO_ISSUERS if nobody else self._desk.issuers(view)
-            return decide(verb, found, roles, acting.caller, owner=owner, issuers=issuers).allowed
+            return self._permits(view, acting, verb)(found, owner)
 
         return self._look(look)
 
-    def may_get(self, caller: Caller, application: Application | str) -> bool:
+    def allowed_among(
+        self, acting: Acting, verb: Verb, applications: Sequence[str]
+    ) -> frozenset[str]:
+        """Those of these applications in which who acts may do this; nothing is appended."""
+
+        def look(some: Sequence[str], view: Transaction) -> list[str]:
+            permits = self._permits(view, acting, verb)
+            return [one for one in some if permits(self._desk.application(view, one), None)]
+
+        return self._in_pages(applications, look)
+
+    def may_get(self, caller: Caller, application: str) -> bool:
         """Whether this caller would be let at values there, in a request that suits its kind.
 
         Whether there are any is not looked at, and nothing is appended: only a retrieval is one.
         """
+        return bool(self.may_get_among(caller, (application,)))
 
-        def look(view: Transaction) -> bool:
-            found = (
-                self._desk.application(view, application)
-                if isinstance(application, str)
-                else application
-            )
-            restricted = found is not None and found.restricted
+    def may_get_among(self, caller: Caller, applications: Sequence[str]) -> frozenset[str]:
+        """Those of these applications of which `may_get` is so."""
+
+        def look(some: Sequence[str], view: Transaction) -> list[str]:
             roles, issuers = self._desk.roles(view), self._desk.issuers(view)
-            decision = decide_get(found, roles, caller, restricted=restricted, issuers=issuers)
-            return decision.allowed
 
-        return self._look(look)
+            def is_let(application: Application | None) -> bool:
+                restricted = application is not None and application.restricted
+                return decide_get(
+                    application, roles, caller, restricted=restricted, issuers=issuers
+                ).allowed
+
+            return [one for one in some if is_let(self._desk.application(view, one))]
+
+        return self._in_pages(applications, look)
 
     def set_credentials(
         self,
@@ -514,6 +528,32 @@ class Ledger:
     ) -> Retrieve:
         asked = asked_for(caller, application, restricted, fields)
         return Retrieve(self._desk, asked, checked_reason(reason))
+
+    def _permits(
+        self, view: Transaction, acting: Acting, verb: Verb
+    ) -> Callable[[Application | None, Claim | None], bool]:
+        """Whether who acts may do this in an application, to an owner's mapping there."""
+        caller = acting.caller
+        # Rights are somebody's; whoever acts for nobody may have a keyring that is behind them.
+        roles = NO_ROLES if caller is None else self._desk.roles(view)
+        issuers = NO_ISSUERS if caller is None else self._desk.issuers(view)
+
+        def permits(application: Application | None, owner: Claim | None) -> bool:
+            return decide(verb, application, roles, caller, owner=owner, issuers=issuers).allowed
+
+        return permits
+
+    def _in_pages(
+        self,
+        applications: Sequence[str],
+        look: Callable[[Sequence[str], Transaction], list[str]],
+    ) -> frozenset[str]:
+        """What it finds of all of these, many at a look, so that none of those lasts."""
+        found: set[str] = set()
+        for begin in range(0, len(applications), _TOGETHER):
+            some = applications[begin : begin + _TOGETHER]
+            found.update(self._look(partial(look, some)))
+        return frozenset(found)
 
     def _look(self, look: Callable[[Transaction], T]) -> T:
         """Read through a transaction that is never written."""

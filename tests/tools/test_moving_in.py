@@ -280,6 +280,19 @@ def test_nothing_of_a_folder_is_lost_unseen(two, tmp_path, mapped):
     assert values(two, "payroll", "--as", "user:ann") == {"User": "ann", "Password": "a"}
 
 
+@pytest.mark.parametrize("name", ["ann.json", "ann.JSON"])
+def test_a_file_alone_tells_the_same_path_as_in_a_folder(two, tmp_path, name):
+    """Or its end would become a part of somebody's name."""
+    rules = tmp_path / "rules.toml"
+    rules.write_text(
+        '[[rule]]\npath = "{person}"\napplication = "Payroll"\nowner = "user:{person}"\n'
+        'fields = { User = "login" }\n'
+    )
+    (tmp_path / name).write_text(dump({"login": "ann", "password": "a"}))
+    bring(two, tmp_path / name, "--format", "vault", "--map", str(rules))
+    assert values(two, "payroll", "--as", "user:ann") == {"User": "ann", "Password": "a"}
+
+
 def test_a_subfolder_that_cannot_be_read_is_rejected(two, tmp_path, mapped):
     """Here its path is longer than the system takes; a stranger's folder ends in the same way."""
     inner = tmp_path / "dump" / "secret" / "payroll"

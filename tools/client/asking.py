@@ -14,13 +14,13 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 import httpx
 import msgspec
 import stamina
 
-from ledger.errors import LedgerError, Unavailable
+from ledger.errors import LedgerError, Refused, Unavailable
 from ledger.values import FieldValue
 from tools.client import calls
 from tools.client.calls import Call
@@ -49,6 +49,31 @@ class _Busy(Exception):
         self.status = status
         self.error = error
         self.wait_s = wait_s
+
+
+class _Attempts(Generic[T]):
+    """The answers to one call that may be sent again.
+
+    A token that is good for one use may have been used up by an attempt that then failed. What was
+    said of that one is worth more than that the token is refused now.
+    """
+
+    def __init__(self, call: Call[T]) -> None:
+        self._call = call
+        self._failed: LedgerError | None = None
+
+    def read(self, answer: httpx.Response) -> T:
+        """What the service answered, or the error that it told."""
+        try:
+            return _read(self._call, answer)
+        except _Busy as busy:
+            if busy.status != _SLOWED:
+                self._failed = busy.error
+            raise
+        except Refused as refused:
+            if refused.code != "token-refused" or self._failed is None:
+                raise
+            raise self._failed from refused
 
 
 def _asked(make: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
@@ -105,10 +130,11 @@ class Client:
 
     def send(self, call: Call[T]) -> T:
         """Any other operation; `calls` has one function for each."""
+        attempts = _Attempts(call)
 
         def once() -> T:
             headers, content = _headers(call, self.server), _content(call)
-            return _read(call, self._http.post(call.path, content=content, headers=headers))
+            return attempts.read(self._http.post(call.path, content=content, headers=headers))
 
         try:
             return self._retrying(_judge(call), once)
@@ -159,10 +185,12 @@ class AsyncClient:
 
     async def send(self, call: Call[T]) -> T:
         """Any other operation; `calls` has one function for each."""
+        attempts = _Attempts(call)
 
         async def once() -> T:
             headers, content = _headers(call, self.server), _content(call)
-            return _read(call, await self._http.post(call.path, content=content, headers=headers))
+            answer = await self._http.post(call.path, content=content, headers=headers)
+            return attempts.read(answer)
 
         try:
             return await self._retrying(_judge(call), once)

@@ -137,11 +137,12 @@ class Door:
     async def answer(self, request: Request, send: Callable[[Answered], Awaitable[None]]) -> None:
         """Answer one request; `ClientGone` where nobody waits for that any more."""
         path, started = request.path, time.perf_counter()
-        self._in_hand += 1
+        counts = path not in HEALTH  # nobody is turned away for those who watch
+        self._in_hand += counts
         try:
             answered = await self._answered(request)
         finally:
-            self._in_hand -= 1
+            self._in_hand -= counts
         await send(answered)
         seconds = time.perf_counter() - started
         operation = path if path in OPERATIONS or path == UNSEAL_PATH else "other"

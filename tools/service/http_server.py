@@ -16,6 +16,7 @@ from tools.processes.unforeseen import unforeseen
 from tools.service.connections import close_slow, close_unread
 from tools.service.handshakes import TlsListener
 from tools.service.protocol import IDLE_S_MAX, SOCKETS, Connection
+from tools.service.rounds import rounds
 
 GRACE_S = 20
 """How long what is in hand may be answered once the service stops."""
@@ -55,12 +56,14 @@ class Servers:
         And those whose answers are not taken, as long as too much of them waits.
         """
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(1)
-            for server in self._servers:
-                close_slow(server.server_state.connections, loop.time())
-            servers = self._servers
-            close_unread({one for server in servers for one in server.server_state.connections})
+
+        async def look() -> None:
+            held = [server.server_state.connections for server in self._servers]
+            for connections in held:
+                close_slow(connections, loop.time())
+            close_unread({one for connections in held for one in connections})
+
+        await rounds(1, look)
 
     def at_stop(self, work: Callable[[], None]) -> None:
         """Do this as well, on the loop, once it is told to stop."""

@@ -13,8 +13,8 @@ from collections import Counter
 from ledger.tokens.issuer_keys import ANSWER_S_MAX, KeysAwaited
 from tools.service.replies import too_busy
 
-WAITING_MAX = 512
-"""For all issuers; about half of what may be in hand (`tools.service.reading.IN_HAND_MAX`)."""
+WAITING_MAX = 256
+"""For all issuers; a quarter of what may be in hand (`tools.service.reading.IN_HAND_MAX`)."""
 ISSUER_WAITING_MAX = 128
 SOURCE_WAITING_MAX = 64
 """Of one address or account, whichever issuers it waits for."""

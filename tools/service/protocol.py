@@ -2,7 +2,9 @@
 
 The parser keeps whatever is no body until it is complete, so that is bounded in bytes as they come
 in: a head, and what may stand between and behind the pieces of a body. A head is bounded in time
-as well, by a look at all connections once a second (`connections.py`). Fields behind a body are
+as well, by a look at all connections once a second (`connections.py`). A request that waits behind
+the one that is answered takes far more room than its bytes: so nothing is read while any does, and
+of what was read before, no more is parsed than has few of them. Fields behind a body are
 dropped (RFC 9110, section 6.5): whoever looks at heads on the way here has not seen them.
 
 What cannot be read is answered in its turn, or not at all: a client that has sent one request
@@ -21,10 +23,11 @@ import asyncio
 import functools
 import re
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Sized
 from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tools.processes.descriptors import is_spare, share
@@ -43,6 +46,10 @@ UNREAD_S_MAX = 30.0
 """How long nothing of an answer may be taken."""
 PARTING_S_MAX = 2.0
 """How long the other side of a connection that is closed may take to part as well, over TLS."""
+WAITING_MAX = 32
+"""Where so many requests of a connection wait for the answer to an earlier one, none is parsed."""
+_PIECE_BYTES = 4096
+"""What is parsed before that is looked at again: at most 150 heads, or a part of a body."""
 IDLE_S_MAX = 30
 """Between an answer and the next request."""
 PEER = "credledger.peer"
@@ -77,6 +84,19 @@ class _UnsoundHeadError(Exception):
     """A head came to its end that two readers could read as two; the parser ends with it."""
 
 
+class _Flow(FlowControl):
+    """Reads nothing while requests wait: the one that is answered has come whole then."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        """Read on, unless any wait."""
+        if not self._waiting:
+            super().resume_reading()
+
+
 class Connection(HttpToolsProtocol):
     """One connection."""
 
@@ -97,6 +117,8 @@ class Connection(HttpToolsProtocol):
         """How many bytes of answers wait for their reader, and since when as many."""
         self._parting_since: float | None = None
         """When it was first seen that it is closed and nothing waits to leave."""
+        self._later = memoryview(b"")
+        """What came behind as many requests as may wait."""
         self._held = b""
         """What came last in a head, whose meaning shows once more has come."""
         self._pieces: list[bytes] = []
@@ -113,6 +135,7 @@ class Connection(HttpToolsProtocol):
         """Look who it is; one too many is let go at once."""
         made = cast("asyncio.Transport", transport)  # uvloop's do as that class does
         super().connection_made(made)
+        self.flow = _Flow(made, self.pipeline)
         self.head_since = self.loop.time()
         descriptor = transport.get_extra_info("socket").fileno()
         connected = socket.socket(fileno=descriptor)
@@ -133,11 +156,24 @@ class Connection(HttpToolsProtocol):
         )
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless too much of it has been no body."""
+        """Parse what came, as far as there is room for requests that wait."""
         if self._has_ended:
             return
-        self._has_advanced = False
         self._unset_keepalive_if_required()
+        if self.pipeline or self._later or len(data) > _PIECE_BYTES:
+            self._later = memoryview(bytes(self._later) + data)
+            self._take()
+        else:
+            self._take_piece(data)
+
+    def _take(self) -> None:
+        while self._later and not self._has_ended and len(self.pipeline) < WAITING_MAX:
+            piece, self._later = self._later[:_PIECE_BYTES], self._later[_PIECE_BYTES:]
+            self._take_piece(bytes(piece))
+
+    def _take_piece(self, data: bytes) -> None:
+        """Parse it, unless too much of what came has been no body."""
+        self._has_advanced = False
         try:
             self._feed(self._held + data)
         except HttpParserError:
@@ -210,6 +246,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is there any more, for whatever is in hand."""
         super().connection_lost(exc)
+        self._later = memoryview(b"")
         if self._answering is not None:  # which uvicorn looks up only where it came last
             self._answering.disconnected = True
             self._answering.message_event.set()
@@ -336,6 +373,13 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(answer)
             self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, and with what came behind those that wait."""
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._take()
+            self.flow.resume_reading()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer."""

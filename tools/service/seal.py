@@ -10,7 +10,6 @@ opens.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from ledger.errors import LedgerError, Unavailable
 from ledger.tokens.issuer_keys import Missed
 from tools.people.documents import StandardInput
 from tools.service.counter import Counter
+from tools.service.rounds import rounds
 from tools.service.tally import Tally
 from tools.settings import Settings
 from tools.wiring import Unlock, open_session, token_verifier
@@ -65,8 +65,10 @@ class Seal:
         self._stack = ExitStack()
         self._is_closed = False
         self._guard = threading.Lock()
-        self._ready_at = -READY_S
-        self._ready: LedgerError | None = None
+        self._looking: asyncio.Future[LedgerError | None] | None = None
+        """The newest look at whether the log can be read."""
+        self._looked_at = 0.0
+        """When it came to its end."""
 
     @property
     def counter(self) -> Counter:
@@ -109,47 +111,61 @@ class Seal:
         return self._counter is None
 
     async def require_ready(self) -> None:
-        """Raise whatever keeps reads from being recorded, as far as can be known without one."""
-        counter = self.counter
-        if time.monotonic() - self._ready_at >= READY_S:
-            self._ready_at = time.monotonic()
-            try:
-                await counter.wait(counter.ledger.head)
-                self._ready = None
-            except LedgerError as error:
-                self._ready = error
-        if self._ready is not None:
-            raise self._ready
+        """Raise whatever keeps reads from being recorded, as far as can be known without one.
+
+        Whoever asks while that is looked at waits for the answer, for the last one may be old.
+        """
+        counter, looking = self.counter, self._looking
+        if looking is None or (looking.done() and time.monotonic() - self._looked_at >= READY_S):
+            looking = self._looking = asyncio.ensure_future(self._missing(counter))
+        missing = await asyncio.shield(looking)
+        if missing is not None:
+            raise missing
+
+    async def _missing(self, counter: Counter) -> LedgerError | None:
+        """Why the log cannot be read; None where it can."""
+        try:
+            await counter.wait(counter.ledger.head)
+        except LedgerError as error:
+            return error
+        finally:
+            self._looked_at = time.monotonic()
+        return None
 
     async def settle(self) -> None:
         """Every few seconds write down what is known of refused tokens, until cancelled."""
-        while True:
-            await asyncio.sleep(SETTLE_S)
+
+        async def work() -> None:
             if self._counter is not None:
-                with contextlib.suppress(LedgerError):
-                    await self._counter.wait(self._counter.verifier.settle)
+                await self._counter.wait(self._counter.verifier.settle)
+
+        await rounds(SETTLE_S, work)
 
     async def sweep(self) -> None:
         """Twice a minute record the end of tickets that nobody brought, until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEP_S)
+
+        async def work() -> None:
             if self._counter is not None:
                 recorded: list[int] = []
-                work = partial(self._counter.ledger.tickets.sweep, tell=recorded.append)
+                sweep = partial(self._counter.ledger.tickets.sweep, tell=recorded.append)
                 try:
-                    with contextlib.suppress(LedgerError):
-                        await self._counter.wait(work)
+                    await self._counter.wait(sweep)
                 finally:  # what was recorded stands, whatever became of the rest
                     self._tickets.count("lapsed", sum(recorded))
 
+        await rounds(SWEEP_S, work)
+
     async def look_ahead(self) -> None:
-        """Keep the knowledge of whose tokens are trusted fresh, until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_AHEAD_S)
+        """Keep the knowledge of whose tokens are trusted fresh, until cancelled.
+
+        Where the log cannot be read, whoever shows a token hears of it himself.
+        """
+
+        async def work() -> None:
             if self._counter is not None:
-                # Where the log cannot be read, whoever shows a token hears of it himself.
-                with contextlib.suppress(LedgerError):
-                    await self._counter.wait(self._counter.verifier.look_ahead)
+                await self._counter.wait(self._counter.verifier.look_ahead)
+
+        await rounds(LOOK_AHEAD_S, work)
 
     def close(self) -> str:
         """Finish what waits, and let go of the ledger and its keys, for good.

@@ -27,8 +27,9 @@ from ledger.errors import Refused, Unavailable
 from tools.service.replies import too_busy
 from tools.service.shares import Shares
 
-HERE_MAX = 600
-"""Tokens that are on trial or wait for it."""
+HERE_MAX = 400
+"""Tokens that are on trial or wait for it; those that wait for keys have room of their own
+(`key_waits.WAITING_MAX`), and both together leave a third of what may be in hand."""
 SOURCE_HERE_MAX = 300
 """Of one address or account, so that no single one can keep all others' out."""
 

@@ -94,7 +94,7 @@ class VaultDump:
             yield from _below(folder)
         else:
             name = folder.name
-            yield _File(self._place, name, name.removesuffix(SUFFIX), is_all=True)
+            yield _File(self._place, name, _without_suffix(name) or name, is_all=True)
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -141,8 +141,13 @@ def _is_link(folder: Path) -> bool:
 
 def _file(folder: Path, place: Path) -> _File:
     name = _name(folder, place)
-    path = name[: -len(SUFFIX)] if name.lower().endswith(SUFFIX) else None
+    path = _without_suffix(name)
     return _File(str(place), name, path, _fault(place, path))
+
+
+def _without_suffix(name: str) -> str | None:
+    """The path that a file's name tells; None where it does not end as it should, in any case."""
+    return name[: -len(SUFFIX)] if name.lower().endswith(SUFFIX) else None
 
 
 def _fault(place: Path, path: str | None) -> LedgerError | None:

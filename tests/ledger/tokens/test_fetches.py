@@ -84,6 +84,26 @@ def test_where_the_system_has_no_thread_that_is_the_answer(monkeypatch):
     assert slow.order == [1]
 
 
+def test_whoever_counted_on_a_thread_that_never_came_hears_of_it_as_well(monkeypatch):
+    """Or he would wait for nothing, and nobody would ask that issuer again."""
+    slow, fetches = Slow(), Fetches(1)
+    behind = []
+
+    def no_thread(_):
+        behind.append(fetches.begin(slow(1)))  # as many as there may be are on their way
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        first = fetches.begin(slow(0))
+    for answer in (first, *behind):
+        with pytest.raises(RuntimeError, match="can't start"):
+            answer.result(0)
+    slow.go_on.set()
+    fetches.begin(slow(2)).result(10)
+    assert slow.order == [2]
+
+
 def _no_thread(_):
     raise RuntimeError("can't start new thread")
 

@@ -137,7 +137,25 @@ def test_a_key_that_was_withdrawn_serves_no_more(keys, issuer, web, clock):
     assert refused(keys, issuer) == "key-unknown"
 
 
-@pytest.mark.parametrize("published", ["", "[]", "{}", '{"keys": []}', "<html>", "x" * 70_000])
+@pytest.mark.parametrize("published", ['{"keys": []}', jwks("P-384")])
+def test_an_issuer_that_has_withdrawn_all_of_its_keys_is_believed_by_none(
+    web, clock, issuer, published
+):
+    """Not for the day for which they serve where it is away; and the log is told."""
+    told = []
+    keys = IssuerKeys(web, clock, lambda url, error: told.append((url, error.code)))
+    found(keys, issuer)
+    web.published = published
+    clock.now += FRESH_US
+    assert refused(keys, issuer) == "keys-unavailable"
+    assert told == [(URL, "invalid-jwks")]
+    assert keys.fetched == Fetched(fetched=1, failed=1)
+    web.published = jwks("EC")
+    clock.now += PAUSE_US
+    assert found(keys, issuer)
+
+
+@pytest.mark.parametrize("published", ["", "[]", "{}", '{"keys": {}}', "<html>", "x" * 70_000])
 def test_what_is_no_key_set_leaves_the_keys_as_they_were(keys, issuer, web, clock, published):
     """A page of an error in its place is as good as no answer."""
     found(keys, issuer)

@@ -7,16 +7,21 @@ import gc
 import logging
 import pickle
 import socket
+import time
 
 import msgspec
 import pytest
 
+from ledger.aggregates.issuers import Settings
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Refused, Unavailable
 from ledger.usecases.acting import Acting
+from ledger.usecases.ledger import Ledger
 from ledger.values import FieldValue
+from tests.ledger.tokens.minting import AUDIENCE, jwks, mint
 from tests.tools.client.losing_proxy import LosingProxy
 from tests.tools.service.certificates import Authority
 from tests.tools.service.conftest import ME, VALUES, running
+from tests.tools.service.test_callers import ONCE
 from tools.client import AsyncClient, Client, Server, answers, calls
 from tools.client.problems import error_of
 from tools.service.tls import Tls
@@ -364,3 +369,35 @@ def test_what_is_no_answer_of_the_service_is_told_as_that():
         assert error_of(status, content).code == code
     told = error_of(409, b'{"title": "Conflict", "code": "c", "detail": "d", "status": 409}')
     assert isinstance(told, Conflict)
+
+
+@pytest.fixture
+def used_up(service, monkeypatch):
+    """A token that is good for one use, at a service whose store goes away behind that."""
+    settings = Settings(AUDIENCE, ("ES256",), jwks("EC"), "", refuses_replay=True)
+    service.service.seal.counter.ledger.trust.add(Acting(), ONCE, settings)
+
+    async def retrieve(*_, **__):
+        raise Unavailable("store-unreachable", "The store is not there.", hint="Wait.")
+
+    monkeypatch.setattr(Ledger, "retrieve_async", retrieve)
+    return FieldValue(mint(int(time.time()), iss=ONCE, jti="n0"))
+
+
+def test_a_token_that_a_failed_attempt_used_up_is_not_what_is_told(service, used_up):
+    """But what failed, and what is to be done; a token that is refused at first is just that."""
+    place = "http://{}:{}".format(*service.address)
+    with Client(place, token=used_up) as ledger:
+        with pytest.raises(Unavailable) as caught:
+            ledger.get("payroll")
+        assert caught.value.code == "store-unreachable"
+        assert "The token is used up" in caught.value.hint
+        assert code_of(Refused, lambda: ledger.get("payroll")) == "token-refused"
+
+
+def test_nor_is_it_where_that_is_awaited(service, used_up):
+    async def job():
+        async with AsyncClient("http://{}:{}".format(*service.address), token=used_up) as ledger:
+            await ledger.get("payroll")
+
+    assert code_of(Unavailable, lambda: asyncio.run(job())) == "store-unreachable"

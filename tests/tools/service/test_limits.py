@@ -6,7 +6,9 @@ import contextlib
 import io
 import json
 import logging
+import re
 import socket
+import threading
 import time
 import tracemalloc
 
@@ -23,7 +25,7 @@ from tools.service.forms import BODY_BYTES_MAX, forms_for
 from tools.service.http_server import ServerLines
 from tools.service.journal import Journal
 from tools.service.peers import Peer, peer_of
-from tools.service.protocol import HEAD_BYTES_MAX, HEAD_S_MAX
+from tools.service.protocol import HEAD_BYTES_MAX, HEAD_S_MAX, Connection
 from tools.service.reading import LARGE_BYTES
 from tools.service.shares import Shares
 
@@ -332,6 +334,49 @@ def test_many_who_ask_for_another_protocol_are_answered_in_turn(service):
     """As many as come in one piece."""
     asked = LIVE[:-2] + b"connection: upgrade\r\nupgrade: x\r\n\r\n"
     assert statuses(raw(service.socket, asked * 5000)) == [200] * 5000
+
+
+@pytest.fixture
+def waiting(monkeypatch):
+    """How many requests of a connection waited for an earlier one's answer, whenever one began."""
+    seen = []
+    begin = Connection.on_message_begin
+
+    def begun(self):
+        seen.append(len(self.pipeline))
+        begin(self)
+
+    monkeypatch.setattr(Connection, "on_message_begin", begun)
+    return seen
+
+
+def test_of_many_requests_that_come_together_few_are_held_as_such(service, waiting):
+    """Each takes a hundred times its bytes; all are answered, however few are read at once."""
+    many = 20_000
+    with service.client().connected() as made:
+        sending = threading.Thread(target=made.sendall, args=(LIVE * many,))
+        sending.start()
+        answer = b""
+        while answer.count(b"HTTP/1.1 ") < many or not answer.endswith(b"}"):
+            answer += made.recv(65536)
+        sending.join()
+    assert set(statuses(answer)) == {200}
+    assert len(waiting) == many
+    assert max(waiting) < protocol.WAITING_MAX + 150
+
+
+def test_requests_with_bodies_that_come_together_are_answered_in_their_order(service, waiting):
+    """Wherever what comes is cut, and whoever waits."""
+    asked = [{"application": "payroll", "reason": "x" * (31 * one % 997)} for one in range(400)]
+    asked[100] = {"application": "payroll", "reason": "x" * 70_000}
+    bodies = [json.dumps(one).encode() for one in asked]
+    heads = (HEAD + b"content-length: %d\r\n\r\n" % len(one) for one in bodies)
+    sent = b"".join(head + body for head, body in zip(heads, bodies, strict=True))
+    answer = raw(service.socket, sent)
+    assert statuses(answer) == [200 if one != 100 else 422 for one in range(400)]
+    positions = [int(one) for one in re.findall(rb'"position":(\d+)', answer)]
+    assert positions == list(range(positions[0], positions[0] + 399))
+    assert max(waiting) < protocol.WAITING_MAX + 50
 
 
 def test_a_request_that_was_answered_has_no_second_answer(service):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from ledger.aggregates.application import make_field
 from ledger.claims import parse_claim
+from ledger.log.transaction import Transaction
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.tools.service.clients import JSON, MSGPACK
@@ -399,3 +403,60 @@ def test_no_operation_is_open_to_whom_nobody_knows(service):
         assert (reply.status, reply.code) == (401, "no-caller")
         assert reply.headers["www-authenticate"] == 'Bearer realm="credledger"'
         assert reply.headers["cache-control"] == "no-store"
+
+
+def test_a_retry_key_costs_the_same_however_much_was_changed(client, monkeypatch):
+    """Nor one that is sent again: nobody waits at the lock for a look through all versions."""
+    looked = []
+    history = Transaction.history
+    monkeypatch.setattr(
+        Transaction, "history", lambda *asked: looked.append(asked) or history(*asked)
+    )
+    asked = {"application": "payroll", "fields": VALUES}
+    for number in range(3):
+        first = client.ok(SET, asked, idempotency_key=f"key-{number}")
+    administered = {"application": "shared", "role": "member", "claim": "user:ann"}
+    client.ok("/v1/applications/grant", administered, idempotency_key="grant")
+    client.ok("/v1/credentials/delete", {"application": "payroll"}, idempotency_key="end")
+    for _ in range(2):
+        assert client.ok(SET, asked, idempotency_key="key-2") == first
+    client.fails(409, "retry-key-reused", SET, {**asked, "reason": "b"}, idempotency_key="key-2")
+    other = {**asked, "fields": {**VALUES, "Windows Password": "two"}}
+    client.fails(409, "retry-key-reused", SET, other, idempotency_key="key-2")
+    assert looked == []
+
+
+def test_requests_of_one_key_that_come_at_once_are_carried_out_once(service):
+    """In one commit or in several, each has the one outcome."""
+    asked, start = {"application": "payroll", "fields": VALUES}, threading.Barrier(8)
+    clients = [service.client() for _ in range(8)]
+
+    def ask(client, key):
+        start.wait()
+        return json.dumps(client.ok(SET, asked, idempotency_key=key))
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(10):
+            told = set(pool.map(ask, clients, [f"key-{number}"] * 8))
+            assert {json.loads(one)["version"] for one in told} == {number + 2}
+            assert len(told) == 1
+
+
+def test_a_change_of_several_steps_is_found_whole_by_its_key(service, client):
+    """Its key is taken behind the first of them, and its outcome is that of the last."""
+    ledger = service.service.seal.counter.ledger
+    ledger.grant(Acting(), "payroll", "administrator", str(ME))
+    ledger.grant(Acting(), "payroll", "member", "user:ann")
+    said = {
+        "application": "payroll",
+        "contact": "it@example.com",
+        "add_fields": [{"name": "PIN", "type": "pin"}],
+        "open": True,
+    }
+    update = "/v1/applications/update"
+    done = client.ok(update, said, idempotency_key="steps")
+    size = ledger.head().size
+    client.ok(GET, {"application": "payroll"})
+    client.ok(update, {"application": "payroll", "name": "Pay"}, idempotency_key="later")
+    assert client.ok(update, said, idempotency_key="steps") == done
+    assert ledger.head().size == size + 3

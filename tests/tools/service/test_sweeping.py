@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import pytest
 
 from ledger.errors import Unavailable
+from ledger.tokens.verifier import TokenVerifier
 from ledger.usecases import lapses
 from ledger.usecases.ticket_office import Tickets
 from tests.tools.service.conftest import furnish, running
 from tests.tools.service.test_fronts import wait_until
 from tests.tools.service.test_watching import ANYWHERE, soon, told
 from tests.tools.test_retention import later  # noqa: F401 # a fixture
-from tools.service import seal
+from tools.service import http_server, seal
 
 
 @pytest.fixture
@@ -88,3 +90,32 @@ def test_what_a_sweep_recorded_before_it_failed_is_counted(
         begun.cancel()
     topics = [topic for (topic,) in house.sql("SELECT topic FROM log ORDER BY position")]
     assert topics.count("ticket.lapsed") == 2
+
+
+def test_what_nobody_foresaw_ends_one_round_and_not_all_of_them(house, tmp_path, monkeypatch):
+    """A sweep, a summary of refused tokens, a look at who is trusted; each is told in the log."""
+    begun = Counter()
+
+    def failing(name):
+        def work(*_, **__):
+            begun[name] += 1
+            raise RuntimeError("canary-8813")
+
+        return work
+
+    monkeypatch.setattr(seal, "SWEEP_S", 0.01)
+    monkeypatch.setattr(seal, "SETTLE_S", 0.01)
+    monkeypatch.setattr(seal, "LOOK_AHEAD_S", 0.01)
+    monkeypatch.setattr(Tickets, "sweep", failing("sweep"))
+    monkeypatch.setattr(TokenVerifier, "settle", failing("settle"))
+    monkeypatch.setattr(TokenVerifier, "look_ahead", failing("look_ahead"))
+    with running(house, tmp_path) as service:
+        wait_until(lambda: all(begun[name] > 2 for name in ("sweep", "settle", "look_ahead")))
+        # Nor does one of the look at connections, without which nobody is late.
+        monkeypatch.setattr(http_server, "close_unread", failing("heads"))
+        wait_until(lambda: begun["heads"] > 1)
+        monkeypatch.undo()
+        assert service.client().ok("/v1/credentials/get", {"application": "payroll"})
+        log = service.logged()
+    assert "RuntimeError" in log
+    assert "canary" not in log

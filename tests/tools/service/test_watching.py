@@ -9,18 +9,21 @@ import os
 import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from ledger.errors import Unavailable
+from ledger.usecases.ledger import Ledger
 from tests.ledger.tokens.minting import mint
 from tests.tools.service.clients import Client
 from tests.tools.service.conftest import VALUES, furnish, running
 from tests.tools.service.test_callers import trust
 from tests.tools.service.test_seal import process
-from tools.service import connections, protocol
+from tools.service import connections, door, protocol, seal
 from tools.service.exposition import PAGES_AT_ONCE
 from tools.service.outlet import LINES_MAX, Outlet, to_descriptor
 from tools.service.places import Address
@@ -57,6 +60,36 @@ def soon(service, key, value):
     while (samples := told(service)).get(key) != value:
         assert time.monotonic() < deadline, samples
     return samples
+
+
+def test_whoever_asks_while_the_store_is_looked_at_hears_what_is_found(
+    house, tmp_path, monkeypatch
+):
+    """Not what was so when somebody asked last; the look is one, and nobody else waits for it."""
+    with running(house, tmp_path) as service:
+        client, others = service.client(), [service.client() for _ in range(3)]
+        assert client.send("GET", "/health/ready").status == 200
+        begun, found = threading.Semaphore(0), threading.Event()
+
+        def head(_):
+            begun.release()
+            assert found.wait(30)
+            raise Unavailable("store-unreachable", "The store is not there.")
+
+        monkeypatch.setattr(Ledger, "head", head)
+        monkeypatch.setattr(seal, "READY_S", 0.0)
+        with ThreadPoolExecutor(len(others)) as pool:
+            asking = [pool.submit(one.send, "GET", "/health/ready") for one in others]
+            assert begun.acquire(timeout=30)
+            time.sleep(0.2)
+            monkeypatch.setattr(seal, "READY_S", 3600.0)
+            monkeypatch.setattr(door, "IN_HAND_MAX", 1)
+            client.ok(GET, PAYROLL)  # for who watches has nothing in hand
+            assert not any(one.done() for one in asking)
+            found.set()
+            assert [one.result(30).status for one in asking] == [503] * len(others)
+        assert not begun.acquire(timeout=0)
+        assert client.send("GET", "/health/ready").status == 503
 
 
 def test_reads_refusals_and_commits_are_counted_with_no_name_of_anybody(house, tmp_path):
