@@ -101,6 +101,7 @@ def test_a_passphrase_file_drops_one_newline(bare):
     "arguments",
     [
         ("nonsense",),
+        ("app", "create", "x"),
         ("app", "create", "x", "--kind", "round"),
         ("app", "show"),
         ("--slot", "none", "status"),
@@ -114,7 +115,18 @@ def test_usage_errors_are_json_and_exit_2(cli, arguments):
     answer = cli(*arguments)
     assert answer.code == 2
     assert set(answer.error) == {"code", "message", "hint"}
+    assert answer.error["message"].isprintable()
     assert answer.out == b""
+
+
+def test_a_noun_without_its_verb_is_json_where_that_is_wanted(cli):
+    """People get its help instead; either way it is a usage error."""
+    answer = cli("--json", "app", json_wanted=False)
+    assert (answer.code, answer.error["code"], answer.out) == (2, "usage", b"")
+    assert answer.error["hint"] == "See `credledger app --help`."
+    told = cli("app", json_wanted=False)
+    assert (told.code, told.out) == (2, b"")
+    assert told.err.startswith("Usage: credledger app")
 
 
 def test_settings_may_stand_before_and_after_the_subcommand(cli):

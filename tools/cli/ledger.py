@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from tools.cli.command import Run, command
+from tools.cli.streams import ending_with
 
 
 @command(
@@ -51,8 +52,7 @@ def status(run: Run) -> None:
 
 
 @command(None, "doctor", example="credledger doctor")
-@click.pass_context
-def doctor(context: click.Context, /, run: Run) -> None:
+def doctor(run: Run) -> None:
     """List what is wrong or risky, and what mends it.
 
     Modes of files and folders are looked at too: the store, the memory, key backups and archives.
@@ -60,13 +60,13 @@ def doctor(context: click.Context, /, run: Run) -> None:
     from tools.doctor.diagnosis import examine, gravest
 
     findings = examine(run.settings, lambda: run.session(operator=False))
-    if run.json:
-        run.print({"findings": [finding.as_document() for finding in findings]})
-    elif findings:
-        run.print(
-            [finding.as_document() for finding in findings],
-            {"severity": "Severity", "code": "Code", "message": "Finding", "mend": "Mend"},
-        )
-    else:
-        run.print({}, sentence="Nothing is wrong.")
-    context.exit(gravest(findings))
+    with ending_with(gravest(findings)):
+        if run.json:
+            run.print({"findings": [finding.as_document() for finding in findings]})
+        elif findings:
+            run.print(
+                [finding.as_document() for finding in findings],
+                {"severity": "Severity", "code": "Code", "message": "Finding", "mend": "Mend"},
+            )
+        else:
+            run.print({}, sentence="Nothing is wrong.")
