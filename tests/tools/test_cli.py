@@ -677,15 +677,14 @@ def test_a_rolled_back_store_needs_acceptance(payroll):
     assert payroll.ok("status")
 
 
-def _program(cli, *arguments, **settings):
-    environment = {**os.environ, **cli.environment, "CREDLEDGER_EXTRA": "x"}
+def _program(cli, *arguments, settings=None):
+    environment = {**os.environ, **cli.environment, "CREDLEDGER_EXTRA": "x", **(settings or {})}
     return subprocess.run(
         [sys.executable, "-m", "tools.cli.main", *arguments],
         env=environment,
         capture_output=True,
         stdin=subprocess.DEVNULL,
         check=False,
-        **settings,
     )
 
 
@@ -720,6 +719,23 @@ def test_exec_hands_over_and_forgets_our_settings(payroll):
     lost = _program(payroll, "exec", "payroll", "--as", "user:alice", "--", "no-such-program")
     assert lost.returncode == 2
     assert len(payroll.ok("audit", "access")) == 2
+
+
+def test_exec_leaves_no_signal_ignored(payroll):
+    """A program that writes into a pipe which ended is ended by it, as under any other parent."""
+    payroll.set("payroll", "user:alice", User="al", Password=CANARY)
+    said = ("exec", "payroll", "--as", "user:alice", "--", "grep", "SigIgn", "/proc/self/status")
+    done = _program(payroll, *said)
+    assert done.stdout.split() == [b"SigIgn:", b"0000000000000000"]
+
+
+def test_exec_hands_over_utf_8_whatever_the_locale(payroll):
+    """Neither is a read recorded for nothing, nor a password changed on its way."""
+    payroll.set("payroll", "user:alice", User="al", Password="Zürich–Łódź")
+    said = ("exec", "payroll", "--as", "user:alice", "--", "printenv", "PASSWORD")
+    narrow = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = _program(payroll, *said, settings=narrow)
+    assert (done.returncode, done.stdout.decode()) == (0, "Zürich–Łódź\n")
 
 
 def test_a_closed_pipe_is_quiet(payroll):
