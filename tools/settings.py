@@ -128,8 +128,9 @@ def decide_tls(given: TlsFiles, environment: Mapping[str, str] | None = None) ->
 
 
 def decide(given: Given, environment: Mapping[str, str] | None = None) -> Settings:
-    """Settle every setting; `invalid-store` and `two-secrets` for what cannot be."""
+    """Settle every setting; `invalid-store`, `two-secrets` and `usage` for what cannot be."""
     told = os.environ if environment is None else environment
+    _refuse_empty(given)
     passphrase_file = given.passphrase_file
     key_file = given.key_file
     if passphrase_file is not None and key_file is not None:
@@ -151,6 +152,17 @@ def decide(given: Given, environment: Mapping[str, str] | None = None) -> Settin
         accept_clock=bool(given.accept_clock),
         accept_async=bool(given.accept_async),
     )
+
+
+def _refuse_empty(given: Given) -> None:
+    """`usage` for an option without text: the ledger that another setting names is not meant."""
+    for name in Given.__struct_fields__:
+        if getattr(given, name) == "":
+            raise InvalidInput(
+                "usage",
+                f"--{name.replace('_', '-')} is empty.",
+                hint="Say which, or leave the option out. Is a variable of the shell unset?",
+            )
 
 
 def with_systemd_credential(

@@ -139,6 +139,14 @@ def test_settings_may_stand_before_and_after_the_subcommand(cli):
     cli.fails(2, "invalid-store", "status", "--store", "sqlite://[::1/x")
 
 
+@pytest.mark.parametrize("option", ["--store", "--keyring", "--passphrase-file", "--key-file"])
+def test_an_empty_option_does_not_lead_to_another_ledger(payroll, option):
+    """As `--store "$STORE"` is where the shell knows no STORE."""
+    told = payroll.fails(2, "usage", "app", "delete", "payroll", "--yes", option, "")
+    assert told["message"] == f"{option} is empty."
+    assert payroll.ok("app", "show", "payroll")
+
+
 def test_help_imports_no_command_and_knows_each():
     """`--help` is quick because nothing that a command needs is loaded; its lines are their own."""
     told = "import sys; from tools.cli.main import run; run(['--help']); print(*sys.modules)"
