@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import click
 import pytest
 
+from tools.cli.command import WITH_JSON
 from tools.cli.main import PLACES, program, run
 from tools.exits import EXIT_CODES
 
@@ -162,22 +164,50 @@ def test_help_imports_no_command_and_knows_each():
         assert line
 
 
+def _leaves(command=program, path=()):
+    if hasattr(command, "default"):
+        yield path, command.default
+    if hasattr(command, "list_commands"):
+        for name in command.list_commands(None):
+            yield from _leaves(command.get_command(None, name), (*path, name))
+    else:
+        yield path, command
+
+
 def test_every_command_has_json_settings_and_an_example():
     """No leaf command is without --json, --store and an example."""
-
-    def leaves(command, path):
-        if hasattr(command, "default"):
-            yield path, command.default
-        if hasattr(command, "list_commands"):
-            for name in command.list_commands(None):
-                yield from leaves(command.get_command(None, name), (*path, name))
-        else:
-            yield path, command
-
-    for path, command in leaves(program, ()):
+    for path, command in _leaves():
         options = {option for one in command.params for option in one.opts}
         assert {"--json", "--store", "--keyring"} <= options, path
         assert "credledger " + " ".join(path) in command.epilog, path
+
+
+def _keys(document):
+    if isinstance(document, dict):
+        return set(document).union(*map(_keys, document.values()))
+    return set().union(*map(_keys, document)) if isinstance(document, list) else set()
+
+
+def test_help_tells_the_shape_of_what_each_command_answers(payroll):
+    """Only a service and a program that is run have none; what is told is what comes."""
+    told = {" ".join(path): command.epilog.partition("Example:")[0] for path, command in _leaves()}
+    assert {name for name, shape in told.items() if WITH_JSON not in shape} == {"exec", "serve"}
+    payroll.set("payroll", "user:alice", User="al", Password=CANARY)
+    for name, arguments in {
+        "status": (),
+        "doctor": (),
+        "app show": ("payroll",),
+        "credential list": (),
+        "credential history": ("payroll", "--owner", "user:alice"),
+        "key status": (),
+        "key slot list": (),
+        "role grant": ("auditor", "user:alice"),
+        "role list": (),
+        "replay rebuild": (),
+    }.items():
+        keys = _keys(payroll(*name.split(), *arguments).json)
+        assert keys, name
+        assert keys <= set(re.findall(r'"(\w+)"', told[name])), name
 
 
 def test_the_help_of_a_noun_cuts_no_line_off(cli):

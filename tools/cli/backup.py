@@ -91,7 +91,15 @@ def create(run: Run, directory: Path, since_backup: bool, base_elsewhere: bool) 
     show.print_note("Keep it apart from the keyring: both together are the credentials.")
 
 
-@command(backup, "verify", example="credledger backup verify /mnt/backup/monday")
+@command(
+    backup,
+    "verify",
+    example="credledger backup verify /mnt/backup/monday",
+    answers=(
+        '{"ok", "position", "root", "seconds", "views": [as replay rebuild],'
+        ' "checks": [{"name", "ok", "detail"}]}'
+    ),
+)
 @_DIRECTORY
 @_PART
 @_POSITION
@@ -186,7 +194,16 @@ def restore(
         note_restored(lacks_next=keyring["lacks_next"])
 
 
-@command(backup, "drill", example="credledger backup drill --scratch /var/tmp", appends=True)
+@command(
+    backup,
+    "drill",
+    example="credledger backup drill --scratch /var/tmp",
+    appends=True,
+    answers=(
+        '{"ok", "position", "root", "seconds", "views": [{"name", "digest_before",'
+        ' "digest_after", "same"}], "directory"}'
+    ),
+)
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 @_PART
 @click.option(

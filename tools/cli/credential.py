@@ -59,6 +59,7 @@ def credential() -> None:
     example="credledger credential set payroll --owner user:alice --values alice.json",
     appends=True,
     acts=True,
+    answers='{"application", "owner", "version", "position"}',
 )
 @click.argument("application", metavar="APP")
 @owner_option
@@ -97,6 +98,10 @@ def set_(
     example="credledger credential get payroll --as user:alice --field Password",
     appends=True,
     acts=True,
+    answers=(
+        '{"application", "owner", "version", "fields": {NAME: text or {"base64"}},'
+        ' "complete", "missing": [], "position"}'
+    ),
 )
 @click.argument("application", metavar="APP")
 @click.option("--field", metavar="NAME", help="Print this field's value only.")
@@ -129,6 +134,7 @@ def get(
     "list",
     example="credledger credential list --app payroll --older-than 90d",
     acts=True,
+    answers='[{"application", "owner", "version", "epoch", "complete", "set_at", "set_by"}]',
 )
 @click.option("--app", "application", metavar="APP")
 @owner_option
@@ -152,6 +158,7 @@ def list_(run: Run, application: str | None, owner: str | None, older_than: str 
     example="credledger credential history payroll --owner user:alice",
     acts=True,
     asks=True,
+    answers='[{"version", "event", "recorded_at", "by", "reason", "position", "ended"}]',
 )
 @click.argument("application", metavar="APP")
 @owner_option
@@ -221,6 +228,7 @@ def restore(
     appends=True,
     acts=True,
     destroys=True,
+    answers='{"application", "owner", "version", "position"}',
 )
 @click.argument("application", metavar="APP")
 @owner_option
@@ -243,6 +251,7 @@ def delete(run: Run, application: str, owner: str | None) -> None:
     appends=True,
     acts=True,
     destroys=True,
+    answers='[{"application", "owner", "version", "position"}]',
 )
 @click.option("--owner", metavar="CLAIM", required=True, help="Whose credentials.")
 def delete_all(run: Run, owner: str) -> None:

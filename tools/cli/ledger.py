@@ -41,7 +41,18 @@ def init(run: Run, label: str, shares: str | None, argon2_memory: int) -> None:
         show.print_note(line)
 
 
-@command(None, "status", example="credledger status --json")
+@command(
+    None,
+    "status",
+    example="credledger status --json",
+    answers=(
+        '{"ledger_id", "position", "root", "epoch", "unlocked_by", "views": [{"name",'
+        ' "position", "rows"}], "last_database_backup": {"position", "recorded_at", "kind",'
+        ' "directory"}, "last_key_backup": {"path", "digest", "epochs": [], "position",'
+        ' "recorded_at"}, "last_access_review": {"position", "recorded_at", "by", "until"},'
+        ' "warnings": [code]}; what there was none of is null'
+    ),
+)
 def status(run: Run) -> None:
     """Show where the ledger stands."""
     from tools.doctor.diagnosis import status_document
@@ -51,7 +62,12 @@ def status(run: Run) -> None:
     run.print(document)
 
 
-@command(None, "doctor", example="credledger doctor")
+@command(
+    None,
+    "doctor",
+    example="credledger doctor",
+    answers='{"findings": [{"code", "severity", "message", "mend"}]}',
+)
 def doctor(run: Run) -> None:
     """List what is wrong or risky, and what mends it.
 
