@@ -22,12 +22,13 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from ledger.discreet import Discreet
 from ledger.errors import InvalidInput
+from ledger.log.file_urls import path_in, sqlite_url
 from ledger.replacing import replace
 
 OWN_PREFIX = "CREDLEDGER_"
@@ -200,7 +201,7 @@ def sqlite_path(store: str) -> Path | None:
     absolute = parts.path.startswith("/") and store.startswith("sqlite:///")
     if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment or not absolute:
         raise invalid
-    path = Path("/" + unquote(parts.path).lstrip("/"))
+    path = Path("/" + path_in(parts.path).lstrip("/"))
     if "\0" in str(path) or path == Path("/"):
         raise InvalidInput("invalid-store", "The store's path cannot be a file's.")
     return real_path(str(path))
@@ -229,7 +230,7 @@ def _default_store() -> str:
     import platformdirs
 
     folder = Path(platformdirs.user_data_dir("credledger", appauthor=False))
-    return f"sqlite://{folder.resolve() / 'store' / 'ledger.db'}"
+    return sqlite_url(folder.resolve() / "store" / "ledger.db")
 
 
 def _default_keyring() -> str:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from urllib.parse import quote
 
 import click
 import pytest
@@ -139,6 +140,25 @@ def test_settings_may_stand_before_and_after_the_subcommand(cli):
     assert cli.ok("--store", "sqlite:///nowhere", "status", "--store", store)
     cli.fails(2, "invalid-store", "status", "--store", "sqlite:relative.db")
     cli.fails(2, "invalid-store", "status", "--store", "sqlite://[::1/x")
+
+
+@pytest.mark.parametrize("name", ["a #1", "50%41", "what?", "Zürich", "\udcff"])
+def test_a_store_is_shown_as_it_is_named(bare, name):
+    """The address on an emergency sheet leads back to the file, whatever a folder is called."""
+    file = bare.home / name / "ledger.db"
+    shown = bare.ok("init", "--store", f"sqlite://{quote(os.fsencode(file))}")["store"]
+    assert file.exists()
+    assert bare.ok("status", "--store", shown)["position"] == 2
+    assert bare.ok("key", "sheet", "--store", shown)["store"] == shown
+
+
+def test_the_default_store_is_in_whatever_folder_there_is(bare, monkeypatch):
+    """A home folder may have any name."""
+    home = bare.home / "50%41 #1"
+    monkeypatch.setenv("XDG_DATA_HOME", str(home))
+    bare.environment.pop("CREDLEDGER_STORE")
+    bare.ok("init")
+    assert (home / "credledger" / "store" / "ledger.db").exists()
 
 
 @pytest.mark.parametrize("option", ["--store", "--keyring", "--passphrase-file", "--key-file"])
