@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
+from ledger.log.file_urls import sqlite_url
 from ledger.log.forking import rest_while_forking
 from ledger.log.gate import Gate
 from ledger.log.migrations import NOTES_MADE, Migration, migrations_of
@@ -207,8 +208,8 @@ class SqliteStore:
 
     @property
     def address(self) -> str:
-        """Where it is, as shown to people."""
-        return f"sqlite://{self.path}"
+        """Where it is, as shown to people, and as a setting names it."""
+        return sqlite_url(self.path)
 
     def create(self) -> None:
         """Make the file and its tables; nothing happens where they are already."""
