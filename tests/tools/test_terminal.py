@@ -53,6 +53,17 @@ def test_prompts_hide_what_is_masked(payroll):
     assert (code, "individual" in shown) == (0, True)
 
 
+def test_an_empty_value_is_set_only_by_who_says_so(payroll):
+    """A key pressed too early takes no password away."""
+    payroll.set("payroll", "user:a", User="al", Password=CANARY)
+    words = ("credential", "set", "payroll", "--owner", "user:a")
+    code, shown = typed(words, ["", "n", "uuu", "", "", "y"], payroll.environment)
+    assert code == 0, shown
+    assert shown.count("Leave User empty?") == shown.count("Leave Password empty?") == 1
+    told = payroll.ok("credential", "get", "payroll", "--as", "user:a")
+    assert told["fields"] == {"User": "uuu", "Password": ""}
+
+
 def test_what_is_typed_in_another_encoding_is_refused_and_not_told(payroll):
     """As from a terminal of Latin-1, where the locale says UTF-8."""
     latin = os.fsdecode(f"{CANARY} f\xfcnf".encode("latin-1"))

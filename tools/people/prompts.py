@@ -115,8 +115,14 @@ def typed_shares(read: Callable[[str, int], int]) -> None:
 
 
 def field_value(name: str, *, masked: bool) -> str:
-    """A field's text; hidden and typed twice when it is masked."""
-    return _typed(name, hidden=masked, twice=masked)
+    """A field's text; hidden and typed twice when it is masked.
+
+    Nothing is what a key pressed too early gives, over a value that works: it is asked about.
+    """
+    while not (typed := _typed(name, hidden=masked, twice=masked)):
+        if _confirmed(f"Leave {show.printable(name)} empty?"):
+            break
+    return typed
 
 
 def consent(question: str, *, yes: bool) -> None:
@@ -129,10 +135,13 @@ def consent(question: str, *, yes: bool) -> None:
             "This destroys something and there is no terminal to ask for consent.",
             hint="Give --yes if you mean it; nothing was changed.",
         )
-    with _told_as_text():
-        confirmed = click.confirm(question, default=False, err=True)
-    if not confirmed:
+    if not _confirmed(question):
         raise InvalidInput("not-confirmed", "Not confirmed.", hint="Nothing was changed.")
+
+
+def _confirmed(question: str) -> bool:
+    with _told_as_text():
+        return click.confirm(question, default=False, err=True)
 
 
 def _hidden(text: str) -> str:
