@@ -13,6 +13,7 @@ import contextlib
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from ledger.archive.segment import Loaded, inflated, load_segment
 from ledger.errors import LedgerError, NotFound
 from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, SignerRow
 
+_LOOKED_INTO_AT_ONCE = 2
 _HELD_SEGMENTS = 2
 CommitBelow = Callable[[int], CommitRow | None]
 
@@ -99,11 +101,18 @@ class Archive:
     def rows_of(self, stream: bytes) -> Iterator[LogRow]:
         """The rows of one stream in order of position.
 
-        Segments whose bytes do not hold the stream's name are not unpacked.
+        Segments whose bytes do not hold the stream's name are not unpacked; a few are looked into
+        at once, as hashing and inflating leave the interpreter to others.
         """
-        for number, placed in enumerate(self._placed):
-            if number in self._held or stream in inflated(placed.segment, self._stored(placed)):
-                yield from (row for row in self._load(number).rows if row.stream == stream)
+
+        def names_it(number: int) -> bool:
+            placed = self._placed[number]
+            return number in self._held or stream in inflated(placed.segment, self._stored(placed))
+
+        with ThreadPoolExecutor(_LOOKED_INTO_AT_ONCE) as looking:
+            for number, named in enumerate(looking.map(names_it, range(len(self._placed)))):
+                if named:
+                    yield from (row for row in self._load(number).rows if row.stream == stream)
 
     def commits_after(self, size: int, limit: int) -> list[CommitRow]:
         """The next commits in order of size; at most those of one segment."""
