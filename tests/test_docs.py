@@ -104,3 +104,10 @@ def test_every_variable_of_the_environment_is_documented_with_its_option():
         for option in parameter.opts
     }
     assert set(table.values()) <= options
+
+
+def test_the_index_lists_every_page():
+    """The README says that it does, and who has lost a passphrase looks there."""
+    index = ROOT / "docs" / "index.md"
+    listed = {index.parent / link for link in _LINK.findall(index.read_text(encoding="utf-8"))}
+    assert set(index.parent.rglob("*.md")) - listed == {index}

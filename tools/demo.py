@@ -21,6 +21,7 @@ from pathlib import Path
 import click
 
 from ledger.errors import NotFound
+from ledger.log.file_urls import sqlite_url
 from tools.exits import exit_code
 from tools.generate import mappings, people
 from tools.people.documents import StandardInput
@@ -55,7 +56,7 @@ class Demo:
         self._folder = folder.resolve()
         self._program = start
         self.environment = {
-            "CREDLEDGER_STORE": store or f"sqlite://{self._folder}/store/ledger.db",
+            "CREDLEDGER_STORE": store or sqlite_url(self._folder / "store" / "ledger.db"),
             "CREDLEDGER_KEYRING": f"{self._folder}/keys/keyring",
             "CREDLEDGER_PASSPHRASE_FILE": f"{self._folder}/passphrase/passphrase",
         }

@@ -2,9 +2,9 @@
 
     Windows Password   ->  WINDOWS_PASSWORD      letters and digits upper-case, the rest _
 
-Bytes always go as a file in memory (memfd), sealed against change, that no folder shows; the
-variable then holds its path. The path names this process, so a program's children can open it
-while the program runs. `CREDLEDGER_*` is never handed on.
+Texts are UTF-8 there, whatever the locale. Bytes always go as a file in memory (memfd), sealed
+against change, that no folder shows; the variable then holds its path. The path names this process,
+so a program's children can open it while the program runs. `CREDLEDGER_*` is never handed on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from ledger.values import FieldValue
 from tools.settings import OWN_PREFIX, handed_on
 
 STANDARD_ERROR = 2
+_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _STEERING = {"PATH", "HOME", "SHELL", "IFS", "ENV", "BASH_ENV", "TMPDIR"}
 _STEERING_PREFIXES = ("LD_", "DYLD_", "PYTHON", OWN_PREFIX)
@@ -90,9 +92,13 @@ def become(command: Sequence[str], environment: Mapping[str, str]) -> None:
     """Replace this process by the command; returns only by an error, `command-not-run`."""
     sys.stdout.flush()
     sys.stderr.flush()
+    # Python ignores these, and what is ignored stays so in the program: `yes | head` complained.
+    ours = {number: signal.signal(number, signal.SIG_DFL) for number in _IGNORED}
     try:
         os.execvpe(command[0], list(command), dict(environment))
     except OSError as error:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
         raise InvalidInput(
             "command-not-run", f"The command could not be run: {error.strerror}."
         ) from error
@@ -159,7 +165,8 @@ def _text(content: str) -> str:
             "A value holds a NUL character, which no environment can.",
             hint="Hand it over with --file VARIABLE=FIELD.",
         )
-    return content
+    # As what the locale's encoding, in which Python writes an environment, makes UTF-8 of.
+    return os.fsdecode(content.encode())
 
 
 def _memory_file(content: str | bytes) -> int:

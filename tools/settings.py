@@ -22,12 +22,13 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from ledger.discreet import Discreet
 from ledger.errors import InvalidInput
+from ledger.log.file_urls import path_in, sqlite_url
 from ledger.replacing import replace
 
 OWN_PREFIX = "CREDLEDGER_"
@@ -128,8 +129,9 @@ def decide_tls(given: TlsFiles, environment: Mapping[str, str] | None = None) ->
 
 
 def decide(given: Given, environment: Mapping[str, str] | None = None) -> Settings:
-    """Settle every setting; `invalid-store` and `two-secrets` for what cannot be."""
+    """Settle every setting; `invalid-store`, `two-secrets` and `usage` for what cannot be."""
     told = os.environ if environment is None else environment
+    _refuse_empty(given)
     passphrase_file = given.passphrase_file
     key_file = given.key_file
     if passphrase_file is not None and key_file is not None:
@@ -151,6 +153,17 @@ def decide(given: Given, environment: Mapping[str, str] | None = None) -> Settin
         accept_clock=bool(given.accept_clock),
         accept_async=bool(given.accept_async),
     )
+
+
+def _refuse_empty(given: Given) -> None:
+    """`usage` for an option without text: the ledger that another setting names is not meant."""
+    for name in Given.__struct_fields__:
+        if getattr(given, name) == "":
+            raise InvalidInput(
+                "usage",
+                f"--{name.replace('_', '-')} is empty.",
+                hint="Say which, or leave the option out. Is a variable of the shell unset?",
+            )
 
 
 def with_systemd_credential(
@@ -188,7 +201,7 @@ def sqlite_path(store: str) -> Path | None:
     absolute = parts.path.startswith("/") and store.startswith("sqlite:///")
     if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment or not absolute:
         raise invalid
-    path = Path("/" + unquote(parts.path).lstrip("/"))
+    path = Path("/" + path_in(parts.path).lstrip("/"))
     if "\0" in str(path) or path == Path("/"):
         raise InvalidInput("invalid-store", "The store's path cannot be a file's.")
     return real_path(str(path))
@@ -217,7 +230,7 @@ def _default_store() -> str:
     import platformdirs
 
     folder = Path(platformdirs.user_data_dir("credledger", appauthor=False))
-    return f"sqlite://{folder.resolve() / 'store' / 'ledger.db'}"
+    return sqlite_url(folder.resolve() / "store" / "ledger.db")
 
 
 def _default_keyring() -> str:

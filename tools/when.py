@@ -97,8 +97,9 @@ def to_local_text(text: str) -> str:
     moment = datetime.fromisoformat(text)
     with contextlib.suppress(OverflowError, ValueError, OSError):
         moment = moment.astimezone()
-    # `%Y` writes the year 1 as one digit on some systems.
-    return f"{moment.replace(tzinfo=None).isoformat(' ', 'seconds')} {moment.tzname()}"
+    # `%Y` writes the year 1 as one digit on some systems. A zone that TZ misspells has no name.
+    zone = moment.tzname() or moment.strftime("%z")
+    return f"{moment.replace(tzinfo=None).isoformat(' ', 'seconds')} {zone}"
 
 
 def counted(number: int, noun: str) -> str:

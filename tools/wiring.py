@@ -22,6 +22,7 @@ from ledger.archive.reading import Archive
 from ledger.codec.mapper import EventMapper
 from ledger.discreet import Discreet
 from ledger.errors import NEEDS_OPERATOR, InvalidInput, KeyUnavailable, Refused
+from ledger.log.file_urls import sqlite_url
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.rows import END
 from ledger.log.sqlite import SqliteStore
@@ -266,7 +267,7 @@ def open_scratch(
     file = folder / "ledger.db"
     apart = replace(
         settings,
-        store=f"sqlite://{file}",
+        store=sqlite_url(file),
         keyring=folder / "no-keyring",
         accept_clock=False,
         accept_async=False,

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
+from ledger.log.file_urls import sqlite_url
 from ledger.log.forking import rest_while_forking
 from ledger.log.gate import Gate
 from ledger.log.migrations import NOTES_MADE, Migration, migrations_of
@@ -39,6 +40,10 @@ LOCK_TIMEOUT_S = 30.0
 STRANGER_TIMEOUT_S = 10.0
 """How long SQLite itself waits for whoever writes to the file without standing in line for it."""
 _LOCK_POLL_S = 0.001
+_CHECKPOINT_PAGES = 4000
+"""So long, 16 MiB, grows the write-ahead log before it is taken into the file. A page that many
+commits change is written there once; a thousand mappings sealed anew change more than the thousand
+pages that SQLite would wait for."""
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -208,8 +213,8 @@ class SqliteStore:
 
     @property
     def address(self) -> str:
-        """Where it is, as shown to people."""
-        return f"sqlite://{self.path}"
+        """Where it is, as shown to people, and as a setting names it."""
+        return sqlite_url(self.path)
 
     def create(self) -> None:
         """Make the file and its tables; nothing happens where they are already."""
@@ -330,6 +335,7 @@ class SqliteStore:
             raw = self._raw()
             raw.execute("PRAGMA synchronous = FULL")
             raw.execute("PRAGMA cache_size = -16384")
+            raw.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             raw.execute("PRAGMA trusted_schema = OFF")
         except sqlite3.Error as error:
             raise _translated(error) from error

@@ -762,7 +762,10 @@ def test_a_view_that_stands_nowhere_is_built_anew_or_called_damaged(filled, plac
     ledger.views.rebuild()
     assert ledger.views.accesses.newest()[0]["position"] == ledger.head().size
     ledger.close()
-    assert command_line(filled)("log", "verify", "--views").code == 0
+    answer = command_line(filled)("log", "verify", "--views")
+    # In a file the table is another one now, and such could hide rows.
+    wrong = [] if filled.on_server else ["view-tables"]
+    assert [one["name"] for one in answer.json["checks"] if not one["ok"]] == wrong
 
 
 def leads_nowhere(house, statement, ask):

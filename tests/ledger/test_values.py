@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import os
 import pickle
 
 import msgpack
@@ -141,6 +142,13 @@ def test_a_file_is_read_as_bytes_only_where_a_folder_is_given(tmp_path):
 def test_a_file_that_cannot_be_read_gets_our_error(tmp_path, name):
     """Missing files, folders and impossible names are the caller's to mend."""
     assert code_of(lambda: values_from_json({"Key": {"file": name}}, tmp_path)) == "invalid-values"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    """Whoever names one, in a line of an import perhaps, is told so."""
+    os.mkfifo(tmp_path / "pipe")
+    piped = lambda: values_from_json({"Key": {"file": "pipe"}}, tmp_path)
+    assert code_of(piped) == "invalid-values"
 
 
 def test_a_file_that_is_too_long_is_refused_without_reading_it_all(tmp_path):

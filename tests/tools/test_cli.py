@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from urllib.parse import quote
 
 import click
 import pytest
 
+from tools.cli.command import WITH_JSON
 from tools.cli.main import PLACES, program, run
 from tools.exits import EXIT_CODES
 
@@ -101,6 +104,7 @@ def test_a_passphrase_file_drops_one_newline(bare):
     "arguments",
     [
         ("nonsense",),
+        ("app", "create", "x"),
         ("app", "create", "x", "--kind", "round"),
         ("app", "show"),
         ("--slot", "none", "status"),
@@ -114,7 +118,18 @@ def test_usage_errors_are_json_and_exit_2(cli, arguments):
     answer = cli(*arguments)
     assert answer.code == 2
     assert set(answer.error) == {"code", "message", "hint"}
+    assert answer.error["message"].isprintable()
     assert answer.out == b""
+
+
+def test_a_noun_without_its_verb_is_json_where_that_is_wanted(cli):
+    """People get its help instead; either way it is a usage error."""
+    answer = cli("--json", "app", json_wanted=False)
+    assert (answer.code, answer.error["code"], answer.out) == (2, "usage", b"")
+    assert answer.error["hint"] == "See `credledger app --help`."
+    told = cli("app", json_wanted=False)
+    assert (told.code, told.out) == (2, b"")
+    assert told.err.startswith("Usage: credledger app")
 
 
 def test_settings_may_stand_before_and_after_the_subcommand(cli):
@@ -125,6 +140,33 @@ def test_settings_may_stand_before_and_after_the_subcommand(cli):
     assert cli.ok("--store", "sqlite:///nowhere", "status", "--store", store)
     cli.fails(2, "invalid-store", "status", "--store", "sqlite:relative.db")
     cli.fails(2, "invalid-store", "status", "--store", "sqlite://[::1/x")
+
+
+@pytest.mark.parametrize("name", ["a #1", "50%41", "what?", "Zürich", "\udcff"])
+def test_a_store_is_shown_as_it_is_named(bare, name):
+    """The address on an emergency sheet leads back to the file, whatever a folder is called."""
+    file = bare.home / name / "ledger.db"
+    shown = bare.ok("init", "--store", f"sqlite://{quote(os.fsencode(file))}")["store"]
+    assert file.exists()
+    assert bare.ok("status", "--store", shown)["position"] == 2
+    assert bare.ok("key", "sheet", "--store", shown)["store"] == shown
+
+
+def test_the_default_store_is_in_whatever_folder_there_is(bare, monkeypatch):
+    """A home folder may have any name."""
+    home = bare.home / "50%41 #1"
+    monkeypatch.setenv("XDG_DATA_HOME", str(home))
+    bare.environment.pop("CREDLEDGER_STORE")
+    bare.ok("init")
+    assert (home / "credledger" / "store" / "ledger.db").exists()
+
+
+@pytest.mark.parametrize("option", ["--store", "--keyring", "--passphrase-file", "--key-file"])
+def test_an_empty_option_does_not_lead_to_another_ledger(payroll, option):
+    """As `--store "$STORE"` is where the shell knows no STORE."""
+    told = payroll.fails(2, "usage", "app", "delete", "payroll", "--yes", option, "")
+    assert told["message"] == f"{option} is empty."
+    assert payroll.ok("app", "show", "payroll")
 
 
 def test_help_imports_no_command_and_knows_each():
@@ -142,22 +184,50 @@ def test_help_imports_no_command_and_knows_each():
         assert line
 
 
+def _leaves(command=program, path=()):
+    if hasattr(command, "default"):
+        yield path, command.default
+    if hasattr(command, "list_commands"):
+        for name in command.list_commands(None):
+            yield from _leaves(command.get_command(None, name), (*path, name))
+    else:
+        yield path, command
+
+
 def test_every_command_has_json_settings_and_an_example():
     """No leaf command is without --json, --store and an example."""
-
-    def leaves(command, path):
-        if hasattr(command, "default"):
-            yield path, command.default
-        if hasattr(command, "list_commands"):
-            for name in command.list_commands(None):
-                yield from leaves(command.get_command(None, name), (*path, name))
-        else:
-            yield path, command
-
-    for path, command in leaves(program, ()):
+    for path, command in _leaves():
         options = {option for one in command.params for option in one.opts}
         assert {"--json", "--store", "--keyring"} <= options, path
         assert "credledger " + " ".join(path) in command.epilog, path
+
+
+def _keys(document):
+    if isinstance(document, dict):
+        return set(document).union(*map(_keys, document.values()))
+    return set().union(*map(_keys, document)) if isinstance(document, list) else set()
+
+
+def test_help_tells_the_shape_of_what_each_command_answers(payroll):
+    """Only a service and a program that is run have none; what is told is what comes."""
+    told = {" ".join(path): command.epilog.partition("Example:")[0] for path, command in _leaves()}
+    assert {name for name, shape in told.items() if WITH_JSON not in shape} == {"exec", "serve"}
+    payroll.set("payroll", "user:alice", User="al", Password=CANARY)
+    for name, arguments in {
+        "status": (),
+        "doctor": (),
+        "app show": ("payroll",),
+        "credential list": (),
+        "credential history": ("payroll", "--owner", "user:alice"),
+        "key status": (),
+        "key slot list": (),
+        "role grant": ("auditor", "user:alice"),
+        "role list": (),
+        "replay rebuild": (),
+    }.items():
+        keys = _keys(payroll(*name.split(), *arguments).json)
+        assert keys, name
+        assert keys <= set(re.findall(r'"(\w+)"', told[name])), name
 
 
 def test_the_help_of_a_noun_cuts_no_line_off(cli):
@@ -665,15 +735,14 @@ def test_a_rolled_back_store_needs_acceptance(payroll):
     assert payroll.ok("status")
 
 
-def _program(cli, *arguments, **settings):
-    environment = {**os.environ, **cli.environment, "CREDLEDGER_EXTRA": "x"}
+def _program(cli, *arguments, settings=None):
+    environment = {**os.environ, **cli.environment, "CREDLEDGER_EXTRA": "x", **(settings or {})}
     return subprocess.run(
         [sys.executable, "-m", "tools.cli.main", *arguments],
         env=environment,
         capture_output=True,
         stdin=subprocess.DEVNULL,
         check=False,
-        **settings,
     )
 
 
@@ -708,6 +777,25 @@ def test_exec_hands_over_and_forgets_our_settings(payroll):
     lost = _program(payroll, "exec", "payroll", "--as", "user:alice", "--", "no-such-program")
     assert lost.returncode == 2
     assert len(payroll.ok("audit", "access")) == 2
+
+
+def test_exec_leaves_no_signal_ignored(payroll):
+    """A program that writes into a pipe which ended is ended by it, as under any other parent."""
+    payroll.set("payroll", "user:alice", User="al", Password=CANARY)
+    program = ("grep", "SigIgn", "/proc/self/status")
+    done = _program(payroll, "exec", "payroll", "--as", "user:alice", "--", *program)
+    # Whatever whoever runs the tests ignores itself is nobody's choice here.
+    under_any = subprocess.run(program, capture_output=True, check=True)
+    assert done.stdout == under_any.stdout
+
+
+def test_exec_hands_over_utf_8_whatever_the_locale(payroll):
+    """Neither is a read recorded for nothing, nor a password changed on its way."""
+    payroll.set("payroll", "user:alice", User="al", Password="Zürich–Łódź")
+    said = ("exec", "payroll", "--as", "user:alice", "--", "printenv", "PASSWORD")
+    narrow = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = _program(payroll, *said, settings=narrow)
+    assert (done.returncode, done.stdout.decode()) == (0, "Zürich–Łódź\n")
 
 
 def test_a_closed_pipe_is_quiet(payroll):

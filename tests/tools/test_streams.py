@@ -50,3 +50,52 @@ def test_no_file_gets_the_number_of_a_closed_stream(payroll):
     ended = run(payroll, "<&- 2>&-", *asked)
     assert (ended.returncode, ended.stdout) == (0, "heard\n")
     assert payroll.ok("log", "verify")["ok"]
+
+
+def piped_to_nobody(cli, *arguments: str, stream: str = "stdout") -> int:
+    """The exit code of one command, of which one stream is a pipe whose reader has gone."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: writes}
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "tools.cli.main", *arguments],
+            env={**cli.environment, "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            **streams,
+            timeout=60,
+            check=False,
+        ).returncode
+    finally:
+        os.close(writes)
+
+
+def test_a_verdict_that_nobody_hears_out_is_the_exit_code_still(payroll, tmp_path):
+    assert piped_to_nobody(payroll, "log", "verify") == 0
+    assert piped_to_nobody(payroll, "log", "verify", "--ledger-id", "0" * 64) == 8
+    assert piped_to_nobody(payroll, "log", "verify", "--ledger-id", "0" * 64, "--json") == 8
+    bad = "".join(f'{{"application": "none", "line": {number}}}\n' for number in range(1000))
+    (tmp_path / "bad.jsonl").write_text(bad)
+    imported = ("credential", "import", str(tmp_path / "bad.jsonl"), "--json")
+    assert piped_to_nobody(payroll, *imported) == 2  # more than the stream holds back
+
+
+def test_an_answer_that_is_cut_short_by_its_reader_is_no_failure(payroll, tmp_path):
+    many = "".join(f'[application."App {number:02}"]\nkind = "group"\n' for number in range(60))
+    (tmp_path / "many.toml").write_text(many)
+    assert piped_to_nobody(payroll, "app", "list") == 0
+    payroll.ok("app", "apply", str(tmp_path / "many.toml"))
+    assert piped_to_nobody(payroll, "app", "list", "--json") == 0  # more than the stream holds back
+
+
+def test_an_error_that_nobody_can_be_told_is_the_exit_code_still(payroll):
+    unknown = ("app", "show", "nope")
+    assert piped_to_nobody(payroll, *unknown, stream="stderr") == 3
+    assert piped_to_nobody(payroll, *unknown, "--json", stream="stderr") == 3
+    assert piped_to_nobody(payroll, "app", stream="stderr") == 2
+    assert run(payroll, "2>/dev/full", *unknown).returncode == 3
+    assert run(payroll, ">/dev/full 2>/dev/full", "app", "list").returncode == 7
+
+
+def test_a_note_that_nobody_reads_does_not_pass_for_an_answer_cut_short(payroll):
+    assert piped_to_nobody(payroll, "audit", "who-can", "payroll", stream="stderr") == 7

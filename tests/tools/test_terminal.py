@@ -31,9 +31,9 @@ def typed(arguments, answers, environment, columns=200):
         shown += data
         # The blank behind the colon comes when the terminal no longer shows what is typed.
         if waiting and shown.endswith(b": "):
-            os.write(terminal, waiting.pop(0).encode() + b"\n")
+            os.write(terminal, waiting.pop(0).encode(errors="surrogateescape") + b"\n")
     os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), shown.decode()
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), shown.decode(errors="replace")
 
 
 def test_prompts_hide_what_is_masked(payroll):
@@ -51,6 +51,30 @@ def test_prompts_hide_what_is_masked(payroll):
         assert (code, f"Delete the credentials{asked} in payroll?" in shown) == (2, True)
     code, shown = typed(("app", "list"), [], payroll.environment)
     assert (code, "individual" in shown) == (0, True)
+
+
+def test_an_empty_value_is_set_only_by_who_says_so(payroll):
+    """A key pressed too early takes no password away."""
+    payroll.set("payroll", "user:a", User="al", Password=CANARY)
+    words = ("credential", "set", "payroll", "--owner", "user:a")
+    code, shown = typed(words, ["", "n", "uuu", "", "", "y"], payroll.environment)
+    assert code == 0, shown
+    assert shown.count("Leave User empty?") == shown.count("Leave Password empty?") == 1
+    told = payroll.ok("credential", "get", "payroll", "--as", "user:a")
+    assert told["fields"] == {"User": "uuu", "Password": ""}
+
+
+def test_what_is_typed_in_another_encoding_is_refused_and_not_told(payroll):
+    """As from a terminal of Latin-1, where the locale says UTF-8."""
+    latin = os.fsdecode(f"{CANARY} f\xfcnf".encode("latin-1"))
+    strict = {**payroll.environment, "PYTHONIOENCODING": "utf-8:strict"}  # as in most locales
+    words = ("credential", "set", "payroll", "--owner", "user:a")
+    code, shown = typed(words, ["uuu", latin], strict)
+    assert (code, "What was typed is no text" in shown, CANARY in shown) == (2, True, False)
+    code, shown = typed(("app", "delete", "payroll"), [latin], strict)
+    assert (code, "What was typed is no text" in shown) == (2, True)
+    assert payroll.ok("app", "show", "payroll")
+    assert payroll.ok("credential", "list") == []
 
 
 def test_a_new_passphrase_is_asked_for_until_it_will_do(bare):

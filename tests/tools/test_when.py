@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -100,6 +101,17 @@ def test_any_text_is_a_moment_or_our_error(text):
 def test_times_read_back(moment):
     """What JSON shows parses to the same microsecond."""
     assert parse_moment(to_text(moment), NOW) == moment
+
+
+@pytest.mark.parametrize("zone", ["<x>-25", ":/etc/passwd", "<\x1b[31m>5"])
+def test_a_time_is_told_with_its_zone_where_that_has_no_name(monkeypatch, zone):
+    """The offset is told then, as it counts."""
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", zone)
+        time.tzset()
+        shown = to_local_text("2026-11-23T08:00:00.000000Z")
+    time.tzset()
+    assert shown == "2026-11-23 08:00:00 +0000"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from tools.bench.sizes import at_size, beside_short
 from tools.bench.tables import facts_table, lines_table, sizes_table
 from tools.bench.verification import signed_facts
 from tools.bench.works import lines
+from tools.processes.garbage import collect_seldom
 from tools.showing.show import progress
 
 _SHORT = 10_000
@@ -52,6 +53,7 @@ _BESIDE = 20_000
 @click.option("--out", type=click.Path(path_type=Path), default=Path(".bench/latest.json"))
 def main(runs: int, events: int, store: str | None, out: Path) -> None:
     """Measure, print tables, write JSON and the history."""
+    collect_seldom()
     out.parent.mkdir(exist_ok=True, parents=True)
     with places(store) as found:
         engines = ", ".join(place.version() for place in found)

@@ -28,6 +28,7 @@ from tools.bench.population import mappings_at
 from tools.bench.service import service_facts
 from tools.bench.sizes import at_size, beside_short, short_of, sizes_to
 from tools.bench.tables import sizes_table
+from tools.processes.garbage import collect_seldom
 from tools.showing.show import progress
 
 _ENGINES = (SqlitePlace.name, PostgresqlPlace.name)
@@ -75,6 +76,7 @@ def main(
     out: Path,
 ) -> None:
     """Measure, print one table, write JSON."""
+    collect_seldom()
     out.parent.mkdir(exist_ok=True, parents=True)
     sizes = sizes_to(events)
     facts: list[Fact] = []

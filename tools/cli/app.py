@@ -124,7 +124,13 @@ def create(
     run.print(outcome_document(outcome), sentence=f"Created {outcome.application}.")
 
 
-@command(app, "list", example="credledger app list --json", acts=True)
+@command(
+    app,
+    "list",
+    example="credledger app list --json",
+    acts=True,
+    answers="[as app show]",
+)
 def list_(run: Run) -> None:
     """List the target applications."""
     from projections.documents import application_document
@@ -136,7 +142,18 @@ def list_(run: Run) -> None:
     run.print(shown, COLUMNS)
 
 
-@command(app, "show", example="credledger app show payroll", acts=True)
+@command(
+    app,
+    "show",
+    example="credledger app show payroll",
+    acts=True,
+    answers=(
+        '{"application", "kind", "ticketing", "restricted", "open", "name", "contact",'
+        ' "fields": [{"name", "type", "masked"}], "administrators": [], "members": [],'
+        ' "ticket_redeemers": [], "ticket_timeout_s", "credential_page", "version",'
+        ' "created_at", "updated_at", "updated_by"}'
+    ),
+)
 @click.argument("application", metavar="ID")
 def show(run: Run, application: str) -> None:
     """Show one target application."""
@@ -320,6 +337,10 @@ def revoke(run: Run, application: str, role: str, claim: str) -> None:
     appends=True,
     acts=True,
     destroys=True,
+    answers=(
+        '{"dry_run", "changed", "position", "changes": [{"application", "action", "what",'
+        ' "from", "to"}]}'
+    ),
 )
 @click.argument("file", metavar="FILE.toml")
 @click.option("--dry-run", is_flag=True, help="Only show the difference.")
@@ -342,7 +363,13 @@ def apply(run: Run, file: str, dry_run: bool, prune: bool) -> None:
     print_applied(run, document)
 
 
-@command(app, "export", example="credledger app export > applications.toml", acts=True)
+@command(
+    app,
+    "export",
+    example="credledger app export > applications.toml",
+    acts=True,
+    answers='{"application": {ID: as app show}}',
+)
 @click.argument("applications", nargs=-1, metavar="[ID]...")
 def export(run: Run, applications: tuple[str, ...]) -> None:
     """Write applications as a file that `app apply` reads."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ledger.errors import InvalidInput
+from ledger.errors import InvalidInput, Tampered
 from tools.cli.audit_pack import pack
 from tools.cli.audit_questions import questions
 from tools.cli.audit_tickets import tickets
@@ -20,7 +20,9 @@ from tools.cli.number import NUMBER, Range
 from tools.cli.paging import Part, in_parts, put_pages, say_further
 from tools.cli.report import report
 from tools.cli.review import review
+from tools.cli.streams import ending_with
 from tools.cli.who_can import who_can
+from tools.exits import DONE, exit_code
 
 if TYPE_CHECKING:
     from tools.showing.listing import Listing
@@ -279,10 +281,7 @@ def explain(run: Run, position: int) -> None:
     help="By so many processes, if the log is long; as many as there are processors unless told.",
 )
 @within
-@click.pass_context
 def recheck(
-    context: click.Context,
-    /,
     run: Run,
     jobs: int | None,
     since: str | None,
@@ -301,6 +300,5 @@ def recheck(
     with run.asking(partly=True) as session:
         document = recheck_accesses(session, jobs, stretch_of(session, since, until, position))
         run.record(session, "recheck", asked, document["checked"])
-    run.print(document)
-    if document["wrong"]:
-        context.exit(8)
+    with ending_with(exit_code(Tampered.family) if document["wrong"] else DONE):
+        run.print(document)

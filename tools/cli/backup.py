@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
-from ledger.errors import InvalidInput
+from ledger.errors import InvalidInput, Tampered
 from tools.cli.command import Run, command
 from tools.cli.key_backup import note_restored
 from tools.cli.noun import Noun
 from tools.cli.number import NUMBER
 from tools.cli.revived import note_revived
+from tools.cli.streams import ending_with
+from tools.exits import DONE, exit_code
 from tools.showing import show
 
 VIEW_COLUMNS = {
@@ -89,15 +91,20 @@ def create(run: Run, directory: Path, since_backup: bool, base_elsewhere: bool) 
     show.print_note("Keep it apart from the keyring: both together are the credentials.")
 
 
-@command(backup, "verify", example="credledger backup verify /mnt/backup/monday")
+@command(
+    backup,
+    "verify",
+    example="credledger backup verify /mnt/backup/monday",
+    answers=(
+        '{"ok", "position", "root", "seconds", "views": [as replay rebuild],'
+        ' "checks": [{"name", "ok", "detail"}]}'
+    ),
+)
 @_DIRECTORY
 @_PART
 @_POSITION
 @click.option("--ledger-id", metavar="ID", help="The pinned ledger id, in hex.")
-@click.pass_context
 def verify(
-    context: click.Context,
-    /,
     run: Run,
     directory: Path,
     parts: tuple[Path, ...],
@@ -111,14 +118,13 @@ def verify(
     document = verify_archive(
         run.settings(), directory, parts, pinned, position
     ).as_backup_document()
-    if run.json:
-        run.print(document)
-    else:
-        checks = document.pop("checks")
-        run.print(checks, CHECK_COLUMNS)
-        _print_facts(run, document)
-    if not document["ok"]:
-        context.exit(8)
+    with ending_with(DONE if document["ok"] else exit_code(Tampered.family)):
+        if run.json:
+            run.print(document)
+        else:
+            checks = document.pop("checks")
+            run.print(checks, CHECK_COLUMNS)
+            _print_facts(run, document)
 
 
 @command(
@@ -194,7 +200,16 @@ def restore(
         note_restored(lacks_next=keyring["lacks_next"])
 
 
-@command(backup, "drill", example="credledger backup drill --scratch /var/tmp", appends=True)
+@command(
+    backup,
+    "drill",
+    example="credledger backup drill --scratch /var/tmp",
+    appends=True,
+    answers=(
+        '{"ok", "position", "root", "seconds", "views": [{"name", "digest_before",'
+        ' "digest_after", "same"}], "directory"}'
+    ),
+)
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 @_PART
 @click.option(

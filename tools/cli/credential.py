@@ -14,6 +14,8 @@ from tools.cli.command import Run, command
 from tools.cli.noun import Noun
 from tools.cli.number import NUMBER
 from tools.cli.released import print_released
+from tools.cli.streams import ending_with
+from tools.exits import DONE, exit_code
 from tools.showing.show import print_note
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def credential() -> None:
     example="credledger credential set payroll --owner user:alice --values alice.json",
     appends=True,
     acts=True,
+    answers='{"application", "owner", "version", "position"}',
 )
 @click.argument("application", metavar="APP")
 @owner_option
@@ -95,6 +98,10 @@ def set_(
     example="credledger credential get payroll --as user:alice --field Password",
     appends=True,
     acts=True,
+    answers=(
+        '{"application", "owner", "version", "fields": {NAME: text or {"base64"}},'
+        ' "complete", "missing": [], "position"}'
+    ),
 )
 @click.argument("application", metavar="APP")
 @click.option("--field", metavar="NAME", help="Print this field's value only.")
@@ -127,6 +134,7 @@ def get(
     "list",
     example="credledger credential list --app payroll --older-than 90d",
     acts=True,
+    answers='[{"application", "owner", "version", "epoch", "complete", "set_at", "set_by"}]',
 )
 @click.option("--app", "application", metavar="APP")
 @owner_option
@@ -150,6 +158,7 @@ def list_(run: Run, application: str | None, owner: str | None, older_than: str 
     example="credledger credential history payroll --owner user:alice",
     acts=True,
     asks=True,
+    answers='[{"version", "event", "recorded_at", "by", "reason", "position", "ended"}]',
 )
 @click.argument("application", metavar="APP")
 @owner_option
@@ -219,6 +228,7 @@ def restore(
     appends=True,
     acts=True,
     destroys=True,
+    answers='{"application", "owner", "version", "position"}',
 )
 @click.argument("application", metavar="APP")
 @owner_option
@@ -241,6 +251,7 @@ def delete(run: Run, application: str, owner: str | None) -> None:
     appends=True,
     acts=True,
     destroys=True,
+    answers='[{"application", "owner", "version", "position"}]',
 )
 @click.option("--owner", metavar="CLAIM", required=True, help="Whose credentials.")
 def delete_all(run: Run, owner: str) -> None:
@@ -279,10 +290,7 @@ def delete_all(run: Run, owner: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Only check, count and show.")
 @click.option("--source-password-file", metavar="FILE|-", help="Holds a KeePass file's password.")
 @click.option("--source-key-file", metavar="FILE", help="Opens a KeePass file, too.")
-@click.pass_context
 def import_(
-    context: click.Context,
-    /,
     run: Run,
     file: str,
     format_name: str | None,
@@ -317,24 +325,23 @@ def import_(
     further = {"further_rejected": len(listed) - len(shown)} if len(shown) < len(listed) else {}
     stand = last_position is not None and all(one["source"] == one["in_ledger"] for one in rows)
     left_out = content.left_out()
-    run.print(
-        {
-            "entries": tallies.lines + sum(one.entries for one in left_out if one.key is None),
-            "imported": tallies.imported,
-            "unchanged": tallies.unchanged,
-            "rejected": shown,
-            **further,
-            "left_out": [one.as_document() for one in left_out],
-            "applications": rows,
-            "dry_run": dry_run,
-            "last_position": last_position,
-            "destroy": source.path if stand else None,
-        }
-    )
-    if last_position is not None and source.path is not None and not run.json:
-        print_note(_reminder(source.path, left_out, stand=stand))
-    if rejected:
-        context.exit(2)
+    with ending_with(exit_code(InvalidInput.family) if rejected else DONE):
+        run.print(
+            {
+                "entries": tallies.lines + sum(one.entries for one in left_out if one.key is None),
+                "imported": tallies.imported,
+                "unchanged": tallies.unchanged,
+                "rejected": shown,
+                **further,
+                "left_out": [one.as_document() for one in left_out],
+                "applications": rows,
+                "dry_run": dry_run,
+                "last_position": last_position,
+                "destroy": source.path if stand else None,
+            }
+        )
+        if last_position is not None and source.path is not None and not run.json:
+            print_note(_reminder(source.path, left_out, stand=stand))
 
 
 def _reminder(path: str, left_out: Sequence[LeftOut], *, stand: bool) -> str:

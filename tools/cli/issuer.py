@@ -89,6 +89,7 @@ def _settings(function: Callable[..., None]) -> Callable[..., None]:
         " --keys-url https://sts.contoso.example/keys"
     ),
     appends=True,
+    answers='{"changed", "version", "position"}',
 )
 @click.argument("url", metavar="ISSUER")
 @click.option("--audience", required=True, metavar="TEXT", help="Must stand in a token's `aud`.")
@@ -120,6 +121,7 @@ def add(run: Run, url: str, audience: str, case_blind: bool, **said: Any) -> Non
     "update",
     example="credledger issuer update https://sts.contoso.example --keys jwks.json",
     appends=True,
+    answers='{"changed", "version", "position"}',
 )
 @click.argument("url", metavar="ISSUER")
 @click.option("--audience", metavar="TEXT", help="Must stand in a token's `aud`.")
@@ -145,6 +147,7 @@ def update(run: Run, url: str, audience: str | None, **said: Any) -> None:
     "remove",
     example="credledger issuer remove https://sts.contoso.example --reason 'moved away'",
     appends=True,
+    answers='{"changed", "version", "position"}',
 )
 @click.argument("url", metavar="ISSUER")
 def remove(run: Run, url: str) -> None:

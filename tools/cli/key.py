@@ -48,7 +48,17 @@ for _part in (backup, restore, service, shares, sheet, host, retention, hold):
     key.add_command(_part)
 
 
-@command(key, "status", example="credledger key status --json")
+@command(
+    key,
+    "status",
+    example="credledger key status --json",
+    answers=(
+        '{"epoch", "epochs": [{"epoch", "state", "created_at", "mappings", "secrets": "held"'
+        ' or "destroyed", "in_backups"}], "slots": [{"id", "label", "kind", "opens",'
+        ' "created_at"}], "erased": [{"position", "until"}], "kept_files": [{"path",'
+        ' "epochs": []}]}'
+    ),
+)
 def status(run: Run) -> None:
     """Show the epochs of keys, what rests on each, and the slots."""
     from tools.shapes import key_document
@@ -80,6 +90,10 @@ def status(run: Run) -> None:
     example="credledger key rotate --reason 'yearly rotation'",
     appends=True,
     destroys=True,
+    answers=(
+        '{"from", "to", "resealed", "destroyed_previous": [epoch], "values_gone", "still_in":'
+        ' [{"position", "path"}], "kept_files": [path], "backup_needed_from", "seconds"}'
+    ),
 )
 @click.option(
     "--without-backup", is_flag=True, help="Go on without the backups; it is recorded that you did."
@@ -167,6 +181,7 @@ def replace_next(run: Run) -> None:
     example="credledger key passphrase --new-passphrase-file new.txt",
     appends=True,
     new_passphrase=True,
+    answers='{"slot", "position"}',
 )
 def passphrase(run: Run, argon2_memory: int) -> None:
     """Change the passphrase of the slot that unlocks.
@@ -195,7 +210,12 @@ def slot() -> None:
     """Manage the ways to unlock the keyring."""
 
 
-@command(slot, "list", example="credledger key slot list")
+@command(
+    slot,
+    "list",
+    example="credledger key slot list",
+    answers='[{"id", "label", "kind", "opens", "created_at"}]',
+)
 def slot_list(run: Run) -> None:
     """List the slots."""
     from tools.shapes import key_document
@@ -210,6 +230,7 @@ def slot_list(run: Run) -> None:
     example="credledger key slot add passphrase --label bob --new-passphrase-file bob.txt",
     appends=True,
     new_passphrase=True,
+    answers='{"slot", "position"}',
 )
 @click.argument("kind", metavar="KIND", type=click.Choice(["passphrase", "key-file"]))
 @click.option("--auditor", is_flag=True, help="Opens metadata and records, never secrets.")
@@ -259,6 +280,7 @@ def slot_add(
     example="credledger key slot remove 2 --yes",
     appends=True,
     destroys=True,
+    answers='{"slot", "position", "epoch"}; "epoch" is null with --mislaid',
 )
 @click.argument("slot_id", type=NUMBER, metavar="ID")
 @click.option("--mislaid", is_flag=True, help="Nobody else has it: rotate nothing.")
@@ -309,6 +331,7 @@ def slot_remove(run: Run, slot_id: int, mislaid: bool, without_backup: bool) -> 
     "export-auditor",
     example="credledger key slot export-auditor 2 /media/usb/auditor-keyring",
     appends=True,
+    answers='{"slot", "position"}',
 )
 @click.argument("slot_id", type=NUMBER, metavar="ID")
 @click.argument("file")

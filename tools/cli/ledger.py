@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from tools.cli.command import Run, command
+from tools.cli.streams import ending_with
 
 
 @command(
@@ -40,7 +41,18 @@ def init(run: Run, label: str, shares: str | None, argon2_memory: int) -> None:
         show.print_note(line)
 
 
-@command(None, "status", example="credledger status --json")
+@command(
+    None,
+    "status",
+    example="credledger status --json",
+    answers=(
+        '{"ledger_id", "position", "root", "epoch", "unlocked_by", "views": [{"name",'
+        ' "position", "rows"}], "last_database_backup": {"position", "recorded_at", "kind",'
+        ' "directory"}, "last_key_backup": {"path", "digest", "epochs": [], "position",'
+        ' "recorded_at"}, "last_access_review": {"position", "recorded_at", "by", "until"},'
+        ' "warnings": [code]}; what there was none of is null'
+    ),
+)
 def status(run: Run) -> None:
     """Show where the ledger stands."""
     from tools.doctor.diagnosis import status_document
@@ -50,9 +62,13 @@ def status(run: Run) -> None:
     run.print(document)
 
 
-@command(None, "doctor", example="credledger doctor")
-@click.pass_context
-def doctor(context: click.Context, /, run: Run) -> None:
+@command(
+    None,
+    "doctor",
+    example="credledger doctor",
+    answers='{"findings": [{"code", "severity", "message", "mend"}]}',
+)
+def doctor(run: Run) -> None:
     """List what is wrong or risky, and what mends it.
 
     Modes of files and folders are looked at too: the store, the memory, key backups and archives.
@@ -60,13 +76,13 @@ def doctor(context: click.Context, /, run: Run) -> None:
     from tools.doctor.diagnosis import examine, gravest
 
     findings = examine(run.settings, lambda: run.session(operator=False))
-    if run.json:
-        run.print({"findings": [finding.as_document() for finding in findings]})
-    elif findings:
-        run.print(
-            [finding.as_document() for finding in findings],
-            {"severity": "Severity", "code": "Code", "message": "Finding", "mend": "Mend"},
-        )
-    else:
-        run.print({}, sentence="Nothing is wrong.")
-    context.exit(gravest(findings))
+    with ending_with(gravest(findings)):
+        if run.json:
+            run.print({"findings": [finding.as_document() for finding in findings]})
+        elif findings:
+            run.print(
+                [finding.as_document() for finding in findings],
+                {"severity": "Severity", "code": "Code", "message": "Finding", "mend": "Mend"},
+            )
+        else:
+            run.print({}, sentence="Nothing is wrong.")

@@ -8,13 +8,15 @@ from typing import Any
 
 import click
 
-from ledger.errors import InvalidInput
+from ledger.errors import InvalidInput, Tampered
 from tools.cli.anchor_options import anchor_options, given_anchors
 from tools.cli.command import Run, command
 from tools.cli.noun import Noun
 from tools.cli.number import COUNT, NUMBER, Range
 from tools.cli.revived import note_revived
+from tools.cli.streams import ending_with
 from tools.cli.witness import witness
+from tools.exits import DONE, exit_code
 
 EVENT_COLUMNS = {
     "position": "Position",
@@ -72,10 +74,7 @@ log.add_command(witness)
     metavar="N",
     help="By so many processes, if the log is long; as many as there are processors unless told.",
 )
-@click.pass_context
 def verify(
-    context: click.Context,
-    /,
     run: Run,
     archive: Path | None,
     ledger_id: str | None,
@@ -110,12 +109,11 @@ def verify(
             for name, ok, detail in view_checks(session):
                 report.add(name, ok, detail)
     document = report.as_document()
-    if run.json:
-        run.print(document)
-    else:
-        _print_report(run, document)
-    if not report.ok:
-        context.exit(8)
+    with ending_with(DONE if report.ok else exit_code(Tampered.family)):
+        if run.json:
+            run.print(document)
+        else:
+            _print_report(run, document)
 
 
 @command(

@@ -10,6 +10,8 @@ Shell completion is click's: `eval "$(_CREDLEDGER_COMPLETE=bash_source credledge
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 
@@ -18,7 +20,7 @@ import click
 from ledger.errors import InvalidInput, LedgerError, Unavailable
 from tools.cli.command import JSON_WANTED, settings_options
 from tools.cli.lazy import LazyGroup
-from tools.cli.streams import drop_output, take_up
+from tools.cli.streams import drop, is_output_gone, take_up
 from tools.exits import DONE, INTERRUPTED, exit_code
 from tools.processes.garbage import collect_seldom
 from tools.processes.unforeseen import unforeseen
@@ -98,26 +100,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; its exit code is returned, whatever happens."""
+    """Run one command; its exit code is returned, whatever happens and whoever hears it."""
+    as_json = _wants_json(arguments)
     try:
         take_up()
     except Unavailable as error:
-        return _report(error, as_json=_wants_json(arguments))
+        return _report(error, as_json=as_json)
     output, errors = sys.stdout, sys.stderr
     try:
         code = _run(arguments)
-        code = _written_out(code, as_json=_wants_json(arguments))
-    except BrokenPipeError:
-        drop_output()
-        return DONE
     except SystemExit:
-        # Click turns a closed pipe into an exit of its own, behind other streams than ours.
+        # Click turns a pipe that ended into an exit of its own, behind other streams than ours.
         if sys.stdout is output:
             raise
         sys.stdout, sys.stderr = output, errors
-        drop_output()
+        if not is_output_gone():
+            broken = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            return _report(_refused_by_system(broken), as_json=as_json)
+        drop(sys.stdout)
         return DONE
-    return code
+    return _written_out(code, as_json=as_json)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -127,15 +129,12 @@ def _run(arguments: Sequence[str]) -> int:
     except LedgerError as error:
         return _report(error, as_json=as_json)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return exit_code("invalid")
+        return _report_help(error, as_json=as_json)
     except click.ClickException as error:
         return _report(_usage_error(error), as_json=as_json)
     except (click.Abort, KeyboardInterrupt) as error:
         _report(_interrupted(error), as_json=as_json)
         return INTERRUPTED
-    except BrokenPipeError:
-        raise
     except OSError as error:
         return _report(_refused_by_system(error), as_json=as_json)
     except Exception as error:  # noqa: BLE001 # the text of an unforeseen error may hold anything
@@ -146,14 +145,15 @@ def _run(arguments: Sequence[str]) -> int:
 def _written_out(code: int, *, as_json: bool) -> int:
     """Write out what is still held of the answer; the exit code of the command then.
 
-    Where there is no room, it is said once, and the interpreter does not try again at its end.
+    Where there is no room, it is said once, and the interpreter does not try again at its end. Who
+    does not hear the answer out changes nothing about how the command ended.
     """
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        raise
+        drop(sys.stdout)
     except OSError as error:
-        drop_output()
+        drop(sys.stdout)
         return code or _report(_refused_by_system(error), as_json=as_json)
     return code
 
@@ -167,18 +167,36 @@ def _refused_by_system(error: OSError) -> Unavailable:
 
 
 def _report(error: LedgerError, *, as_json: bool) -> int:
-    if as_json:
-        document = {"error": error.as_document()}
-        sys.stderr.write(json_line(document))
-    else:
-        shown = error.position is None or str(error.position) in error.message
-        place = "" if shown else f" (position {error.position})"
-        sys.stderr.write(f"{PROGRAM}: {printable(error.message)}{place}\n")
-        if error.credential_page:
-            sys.stderr.write(f"  Set them at {printable(error.credential_page)}\n")
-        if error.hint:
-            sys.stderr.write(f"  {printable(error.hint)}\n")
+    _tell(json_line({"error": error.as_document()}) if as_json else _told(error))
     return exit_code(error.family)
+
+
+def _told(error: LedgerError) -> str:
+    shown = error.position is None or str(error.position) in error.message
+    place = "" if shown else f" (position {error.position})"
+    lines = [f"{PROGRAM}: {printable(error.message)}{place}"]
+    if error.credential_page:
+        lines.append(f"  Set them at {printable(error.credential_page)}")
+    if error.hint:
+        lines.append(f"  {printable(error.hint)}")
+    return "\n".join(lines) + "\n"
+
+
+def _report_help(error: click.UsageError, *, as_json: bool) -> int:
+    if as_json:
+        missing = click.UsageError("Missing command.", error.ctx)
+        return _report(_usage_error(missing), as_json=True)
+    _tell(error.format_message() + "\n")
+    return exit_code("invalid")
+
+
+def _tell(text: str) -> None:
+    """Write on standard error; where nobody can be told, the exit code still tells."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        drop(sys.stderr)
 
 
 def _interrupted(error: BaseException) -> InvalidInput:
@@ -193,7 +211,10 @@ def _usage_error(error: click.ClickException) -> InvalidInput:
     hint = f"See `{PROGRAM} --help`."
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f"See `{error.ctx.command_path} --help`."
-    return InvalidInput("usage", error.format_message(), hint=hint)
+    told = error.format_message()
+    if isinstance(error, click.MissingParameter):
+        told = " ".join(told.split())  # click puts what may be chosen on lines of its own
+    return InvalidInput("usage", told, hint=hint)
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

@@ -33,7 +33,12 @@ def replay() -> None:
     """Rebuild views; state as it was; bring it back."""
 
 
-@command(replay, "rebuild", example="credledger replay rebuild --json")
+@command(
+    replay,
+    "rebuild",
+    example="credledger replay rebuild --json",
+    answers='{"events", "seconds", "views": [{"name", "digest_before", "digest_after", "same"}]}',
+)
 @click.option("--view", metavar="NAME", help="Only this one.")
 def rebuild(run: Run, view: str | None) -> None:
     """Rebuild views from the log and compare digests."""
@@ -53,6 +58,9 @@ def rebuild(run: Run, view: str | None) -> None:
     example="credledger replay state --at yesterday --json",
     asks=True,
     of_archives=True,
+    answers=(
+        '{"position", "at", "applications": [as app show], "credentials": [as credential list]}'
+    ),
 )
 @click.option("--at", metavar="TIME", help="As of this time.")
 @click.option("--position", type=COUNT, metavar="N", help="As of this position.")
@@ -78,7 +86,16 @@ def state(run: Run, at: str | None, position: int | None) -> None:
 
 
 @command(
-    replay, "diff", example="credledger replay diff yesterday now", asks=True, of_archives=True
+    replay,
+    "diff",
+    example="credledger replay diff yesterday now",
+    asks=True,
+    of_archives=True,
+    answers=(
+        '{"from": {"position", "at"}, "to": {"position", "at"}, "applications",'
+        ' "credentials": {"added": [], "removed": [], "changed": [{"before", "after"}]}, as'
+        " app show and credential list}"
+    ),
 )
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")

@@ -28,6 +28,7 @@ def role() -> None:
     "grant",
     example="credledger role grant create-application user:alice --reason 'new team'",
     appends=True,
+    answers='{"changed", "version", "position"}',
 )
 @click.argument("right", metavar="RIGHT", type=click.Choice(RIGHTS))
 @click.argument("claim")
@@ -51,6 +52,7 @@ def grant(run: Run, right: str, claim: str) -> None:
     "revoke",
     example="credledger role revoke create-application user:alice",
     appends=True,
+    answers='{"changed", "version", "position"}',
 )
 @click.argument("right", metavar="RIGHT", type=click.Choice(RIGHTS))
 @click.argument("claim")
@@ -65,7 +67,12 @@ def revoke(run: Run, right: str, claim: str) -> None:
     )
 
 
-@command(role, "list", example="credledger role list --json")
+@command(
+    role,
+    "list",
+    example="credledger role list --json",
+    answers='[{"right", "claim"}]',
+)
 def list_(run: Run) -> None:
     """List who holds which right."""
     with run.session(operator=False) as session:

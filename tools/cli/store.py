@@ -13,7 +13,12 @@ def store() -> None:
     """Look after the place that the ledger is kept in."""
 
 
-@command(store, "migrate", example="credledger store migrate --writer ledger_writer")
+@command(
+    store,
+    "migrate",
+    example="credledger store migrate --writer ledger_writer",
+    answers='{"store", "writer"}',
+)
 @click.option("--writer", metavar="ROLE", help="Give this database role a writer's rights.")
 def migrate(run: Run, writer: str | None) -> None:
     """Make the tables, or bring them to this version, as the role that owns them."""

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
+from typing import TextIO
+
+import click
 
 from ledger.errors import Unavailable
 
@@ -35,12 +41,35 @@ def take_up() -> None:
         )
 
 
-def drop_output() -> None:
-    """Point standard output at nothing, so that the interpreter's last flush stays quiet."""
+def is_output_gone() -> bool:
+    """Whether whoever read standard output through a pipe or socket has gone away."""
+    asked = select.poll()
+    asked.register(sys.stdout.fileno(), 0)
+    return bool(asked.poll(0))
+
+
+def drop(stream: TextIO) -> None:
+    """Point a standard stream at nothing, so that the interpreter's last flush stays quiet."""
     try:
-        _occupy(sys.stdout.fileno())
+        _occupy(stream.fileno())
     except (OSError, ValueError):
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 # lives on
+        name = next(name for name in _MODES if getattr(sys, name) is stream)
+        setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 # lives on
+
+
+@contextmanager
+def ending_with(code: int) -> Iterator[None]:
+    """What is printed within tells of a verdict, which is the exit code though nobody hears it out.
+
+    Without it a reader that goes away, as `head` does, would end the command by the code of an
+    answer that was merely cut short.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop(sys.stdout)
+    click.get_current_context().exit(code)
 
 
 def _occupy(number: int) -> None:

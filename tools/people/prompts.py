@@ -7,7 +7,8 @@ each question then names the option that answers it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,7 @@ def source_password(
         return _from_file(place, "the source's password", standard_input)
     if on_terminal():
         told = "Password of the file (empty where only a key file opens it)"
-        text = click.prompt(told, hide_input=True, err=True, default="", show_default=False)
-        return str(text) or None
+        return _typed(told) or None
     if key_file:
         return None
     raise KeyUnavailable(
@@ -115,17 +115,14 @@ def typed_shares(read: Callable[[str, int], int]) -> None:
 
 
 def field_value(name: str, *, masked: bool) -> str:
-    """A field's text; hidden and typed twice when it is masked."""
-    return str(
-        click.prompt(
-            name,
-            hide_input=masked,
-            confirmation_prompt=masked,
-            default="",
-            show_default=False,
-            err=True,
-        )
-    )
+    """A field's text; hidden and typed twice when it is masked.
+
+    Nothing is what a key pressed too early gives, over a value that works: it is asked about.
+    """
+    while not (typed := _typed(name, hidden=masked, twice=masked)):
+        if _confirmed(f"Leave {show.printable(name)} empty?"):
+            break
+    return typed
 
 
 def consent(question: str, *, yes: bool) -> None:
@@ -138,8 +135,13 @@ def consent(question: str, *, yes: bool) -> None:
             "This destroys something and there is no terminal to ask for consent.",
             hint="Give --yes if you mean it; nothing was changed.",
         )
-    if not click.confirm(question, default=False, err=True):
+    if not _confirmed(question):
         raise InvalidInput("not-confirmed", "Not confirmed.", hint="Nothing was changed.")
+
+
+def _confirmed(question: str) -> bool:
+    with _told_as_text():
+        return click.confirm(question, default=False, err=True)
 
 
 def _hidden(text: str) -> str:
@@ -148,8 +150,30 @@ def _hidden(text: str) -> str:
     return typed
 
 
-def _typed(text: str) -> str:
-    return str(click.prompt(text, hide_input=True, err=True, default="", show_default=False))
+def _typed(text: str, *, hidden: bool = True, twice: bool = False) -> str:
+    with _told_as_text():
+        return str(
+            click.prompt(
+                text,
+                hide_input=hidden,
+                confirmation_prompt=twice,
+                default="",
+                show_default=False,
+                err=True,
+            )
+        )
+
+
+@contextmanager
+def _told_as_text() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise InvalidInput(
+            "typed-no-text",
+            "What was typed is no text in the encoding that the locale names.",
+            hint="Set LANG to what the terminal sends, or give a file; nothing was changed.",
+        ) from None  # its text quotes what was typed
 
 
 def _from_file(place: str, purpose: str, standard_input: StandardInput) -> str:
