@@ -9,6 +9,7 @@ says what it answers then.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -39,9 +40,12 @@ def is_there(path: Path) -> bool:
 def is_missing(path: Path) -> bool:
     """Whether nothing is at a path; False where nobody can look."""
     try:
-        return not path.exists()
-    except OSError:
-        return False
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no path has a NUL in it
+        return True
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def folders_in(folder: Path) -> Iterator[Path]:

@@ -425,16 +425,18 @@ def _is_of_another_branch(
     As where another host has restored an older archive, and no head of the log that goes on from
     there ends where that one did.
     """
-    if found.code != "wrong-frontier" or reading.commit_at(head.size) is not None:
+    if found.code != "wrong-frontier" or head.size == 0 or reading.commit_at(head.size) is not None:
         return False
     before = _commit_within(reading, head.size)
+    if before is not None and not before.is_sound:
+        return False
     frontier = Frontier() if before is None else unpack_frontier(before.size, before.frontier)
-    if frontier is None or head.size == 0:
-        return False
-    rows = reading.rows_after(frontier.size, commit.size - frontier.size)
-    if not all(row.is_sound for row in rows):
-        return False
-    return frontier.extend(row.leaf for row in rows).packed() == commit.frontier
+    while frontier is not None and frontier.size < commit.size:
+        rows = reading.rows_after(frontier.size, min(PAGE_ROWS, commit.size - frontier.size))
+        if not rows or not all(row.is_sound for row in rows):
+            return False
+        frontier = frontier.extend(row.leaf for row in rows)
+    return frontier is not None and frontier.packed() == commit.frontier
 
 
 def _commit_within(reading: LogReading, position: int) -> CommitRow | None:

@@ -132,7 +132,8 @@ class SqliteConnection:
         return _translated(error)
 
     def _has(self, table: str) -> bool:
-        found = "SELECT 1 FROM sqlite_master WHERE name = ?"
+        # An index may have the name of a table that is gone.
+        found = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
         try:
             return bool(self.raw.execute(found, (table,)).fetchall())
         except sqlite3.Error as error:

@@ -13,6 +13,7 @@ import pytest
 
 from ledger.aggregates.access import AuditQueried
 from ledger.errors import LedgerError, Unavailable
+from ledger.log import following
 from ledger.log.memory import memory_path
 from ledger.log.verification import verify_log
 from ledger.usecases.acting import Acting
@@ -269,3 +270,26 @@ def test_a_fold_that_another_thread_continued_meanwhile_is_no_damage(house, monk
     inside.first = True
     assert ledger.application("CRM").name == "CRM"
     assert not inside.first
+
+
+def test_a_head_of_another_kind_below_the_remembered_one_is_damage_and_no_crash(
+    sqlite_house, monkeypatch
+):
+    """It is looked at where the log may have parted below what the host remembers."""
+    monkeypatch.setattr(following, "_PAGE_COMMITS", 2)
+    house = sqlite_house
+    ledger = house.open()
+    for name in ("One", "Two", "Three", "Four"):
+        create(ledger, name)
+    ledger.close()
+    size = size_of(house)
+    other = house.open(remember=False)
+    create(other, "Five")
+    other.close()
+    attack(
+        house,
+        f"DELETE FROM commits WHERE size = {size}",
+        f"UPDATE commits SET frontier = zeroblob(length(frontier)) WHERE size = {size + 1}",
+        f"UPDATE commits SET frontier = 5 WHERE size < {size}",
+    )
+    assert code_of(house.open) == "wrong-frontier"

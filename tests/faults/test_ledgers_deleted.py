@@ -152,6 +152,20 @@ def test_a_ledger_made_since_its_tables_were_missed_is_none_yet_and_no_damage(
     other.close()
 
 
+@pytest.mark.parametrize("table", ["log", "commits"])
+def test_an_index_by_the_name_of_a_table_that_is_gone_is_no_ledger_made_since(prepared_file, table):
+    """The engine says the same of both: no such table."""
+    house = prepared_file()
+    house.open().close()
+    attack(house, f"DROP TABLE {table}", f"CREATE INDEX {table} ON signers (ordinal)")
+    cli = command_line(house)
+    verified = cli("log", "verify")
+    assert (verified.code, checks(verified)[0]) == (8, "store-damaged")
+    for words in (("status",), GET):
+        answer = cli(*words)
+        assert (answer.code, answer.error["code"]) == (8, "store-damaged"), words
+
+
 RENAMED = (
     "ledger.salt",
     "signers.change",

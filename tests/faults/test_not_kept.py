@@ -206,6 +206,29 @@ SIGNERS = {
 }
 
 
+def test_a_trigger_that_looks_for_a_table_which_is_not_there_is_damage_and_no_missing_ledger(
+    filled,
+):
+    """An audit of somebody else's, say, whose table was taken away: nothing is recorded."""
+    if filled.on_server:
+        filled.sql(
+            "CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN INSERT INTO gone VALUES (1); RETURN NULL; END'"
+        )
+        filled.sql(
+            "CREATE TRIGGER theirs AFTER INSERT ON log FOR EACH ROW EXECUTE FUNCTION theirs()"
+        )
+    else:
+        filled.sql(
+            "CREATE TRIGGER theirs AFTER INSERT ON log BEGIN INSERT INTO gone VALUES (1); END"
+        )
+    ledger = filled.open()
+    with pytest.raises(Tampered) as caught:
+        ledger.retrieve(ALICE, "CRM")
+    assert caught.value.code == "store-damaged"
+    ledger.close()
+
+
 def put_on_signers(house, way: str) -> None:
     in_a_file, body = SIGNERS[way]
     if not house.on_server:

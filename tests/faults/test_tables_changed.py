@@ -260,6 +260,7 @@ OTHER = {
             'ALTER TABLE signers ALTER change TYPE text COLLATE "C"',
         ),
         "table log is another": ("DROP TABLE more", "ALTER TABLE log SET UNLOGGED"),
+        "unlogged table access_history_a is not": ("ALTER TABLE access_history_a SET UNLOGGED",),
     },
 }
 

@@ -6,7 +6,9 @@ import shutil
 
 import pytest
 
+import ledger.sealing.keyring_file
 import tools.recovering.backups
+from ledger.log.memory import HostMemory
 from ledger.usecases.key_backups import KeyBackups
 from tests.tools.test_backups import create, lose, topics, work, worked  # noqa: F401 # a fixture
 from tests.tools.test_restored_keys import forget, held, is_empty, password
@@ -142,6 +144,56 @@ def test_a_restore_killed_after_the_keyring_is_in_place_goes_on_by_the_same_comm
     assert records(backed_up) == ["backup.restored", "key.restored"]
     assert password(backed_up) == "p-1"
     backed_up.fails(5, "keyring-not-lost", *command)
+
+
+def test_a_restore_killed_before_the_host_forgets_the_other_head_goes_on_by_the_same_command(
+    backed_up, monkeypatch
+):
+    """The keyring alone of its folder was lost, and the store bears no mark any more."""
+    backed_up.set("payroll", "user:ann", User="ann", Password="p-2")
+    (backed_up.home / "keys" / "keyring").unlink()
+    lose(backed_up)
+    command = restore(backed_up, "--key-backup", backed_up.newer)
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HostMemory, "replace_by", killed)
+        with pytest.raises(Killed):
+            backed_up(*command)
+    backed_up.fails(8, "forked", "status")
+    went_on = backed_up.ok(*command)
+    assert went_on["keyring"] is None
+    assert went_on["gone"] or went_on["other_branch"]
+    assert records(backed_up) == ["rollback.accepted", "backup.restored", "key.restored"]
+    assert password(backed_up) == "p-1"
+    backed_up.fails(5, "keyring-not-lost", *command)
+
+
+def test_a_restore_killed_on_both_sides_of_the_keyring_in_place_goes_on_by_the_same_command(
+    backed_up, monkeypatch
+):
+    """Each run records that the keyring is put there, before it is."""
+    shutil.rmtree(backed_up.home / "keys")
+    lose(backed_up)
+    command = restore(backed_up, "--key-backup", backed_up.newer)
+
+    def killed(*_):
+        raise Killed
+
+    for module, step in (
+        (ledger.sealing.keyring_file, "_take_place"),
+        (ledger.sealing.keyring_file, "_take_place"),
+        (tools.recovering.backups, "finish"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, step, killed)
+            with pytest.raises(Killed):
+                backed_up(*command)
+    assert backed_up.ok(*command)["ok"]
+    assert records(backed_up) == ["backup.restored", *["key.restored"] * 3]
+    assert password(backed_up) == "p-1"
 
 
 def test_recovery_shares_open_the_key_backup_where_no_passphrase_is_left(backed_up):

@@ -184,6 +184,22 @@ def test_a_file_that_is_no_export_of_this_ledger_is_left_alone(used, content):
     assert size_of(used) == size
 
 
+@pytest.mark.parametrize("position", [10**30, 2**63, 0, -5])
+def test_a_file_that_ends_with_a_position_of_no_row_is_left_alone(used, position):
+    """Whoever wrote that: nothing is put behind it, and nothing comes twice."""
+    out = used.home / "siem.jsonl"
+    told = ("audit", "export", "--format", "jsonl", "--out", str(out))
+    used.ok(*told)
+    rows = lines(out.read_text())
+    rows[-1]["position"] = position
+    content = "".join(json.dumps(row) + "\n" for row in rows)
+    out.write_text(content)
+    size = size_of(used)
+    used.fails(5, "not-this-export", *told)
+    assert out.read_text() == content
+    assert size_of(used) == size
+
+
 def test_a_file_of_another_format_or_cursor_is_left_alone(used):
     """One file holds one form, and --after may not say otherwise than its last row."""
     out = used.home / "siem.jsonl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,21 @@ def test_a_file_that_others_may_read_is_named_until_it_is_mended(kept):
             assert str(place.parent) in found[code]["mend"]
         place.chmod(0o600)
         assert said(kept) == {}
+
+
+def test_the_command_that_mends_names_that_place_whatever_it_is_called(kept):
+    """Whoever pastes it must not change the rights of something else."""
+    copy = kept.home.parent / "safe" / "my keys; new"
+    archive = kept.archives / "all of it; new"
+    kept.ok("key", "backup", str(copy))
+    kept.ok("backup", "create", str(archive), "--since-backup")
+    copy.chmod(0o644)
+    next(archive.glob("part-*.segment")).chmod(0o644)
+    mends = {code: shlex.split(one["mend"]) for code, one in said(kept).items()}
+    assert mends == {
+        "key-backup-too-open": ["chmod", "600", str(copy)],
+        "archive-too-open": ["chmod", "go=", f"{archive}/part-*"],
+    }
 
 
 def test_a_folder_in_which_others_may_write_is_named(kept):

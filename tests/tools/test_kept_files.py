@@ -70,11 +70,14 @@ def test_the_command_that_removes_it_names_that_file_and_no_other(worked):  # no
 
 def test_an_erasure_is_not_final_while_a_kept_file_has_its_keys(old):  # noqa: F811
     kept = keep(old)
+    keys = kept.parent.rename(kept.parent.with_name("all my keys; old"))
+    old.environment["CREDLEDGER_KEYRING"] = str(keys / "keyring")
+    kept = keys / kept.name
     old.ok("key", "backup", "attest-replaced", str(old.made["position"]))
     old.ok("key", "retention", "set", "--access-older-than", "31")
     done = old("key", "retention", "apply", "--yes")
     assert (done.json["kept_files"], done.json["final"]) == ([str(kept)], False)
-    assert f"`rm {kept}`" in done.err
+    assert f"`rm {shlex.quote(str(kept))}`" in done.err
     assert CODE in found(old)
     shown = old.ok("key", "retention", "show")
     assert (shown["key_backups"], shown["final"]) == ([], False)

@@ -45,6 +45,7 @@ _FORMATS: Mapping[str, Callable[[Exported], dict[str, Any]]] = {
     OCSF: ocsf_document,
     JSONL: lambda row: row.document,
 }
+_POSITION_MAX = 2**63 - 1
 Write = Callable[[str], object]
 LeafAt = Callable[[int], str | None]
 
@@ -283,7 +284,8 @@ def _last_row(file: FileIO, form: str, ledger_id: str) -> tuple[int, object] | N
             named, position, leaf = row["ledger_id"], row["position"], row["leaf"]
     except (ValueError, TypeError, LookupError, RecursionError):
         return None
-    is_row = named == ledger_id and type(position) is int and isinstance(leaf, str)
+    is_position = type(position) is int and 1 <= position <= _POSITION_MAX
+    is_row = named == ledger_id and is_position and isinstance(leaf, str)
     return (position, leaf) if is_row else None
 
 

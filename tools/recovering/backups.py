@@ -148,7 +148,7 @@ def restore_backup(
             try:
                 require_replaceable(settings.keyring, restoring.unlocked, told.keys)
             except Conflict as error:
-                if error.code != "keyring-not-lost" or not _is_put_back(restoring.store, archive):
+                if error.code != "keyring-not-lost" or not _is_put_back(restoring, archive):
                     raise
                 key_backup = None
         fresh = alone.enter_context(restoring.memory.anew())
@@ -416,7 +416,10 @@ def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead 
     with restoring.store.reading() as reading:
         found, marked = reading.rows_after(position, _RECORDS_MAX), reading.is_restoring()
     rows = [row for row in found if row.topic not in _ALONGSIDE]
-    if [row.topic for row in rows] not in _RECORDS:
+    topics = [row.topic for row in rows]
+    while topics[-2:] == [KeyRestored.TOPIC] * 2:
+        del topics[-1]  # killed each time before the keyring was in place, and recorded anew
+    if topics not in _RECORDS:
         return False
     events = [restoring.mapper.open(row).event for row in rows]
     for event in events:
@@ -428,11 +431,13 @@ def _is_recorded(restoring: Restoring, archive: Archive, abandoned: CheckedHead 
     return False
 
 
-def _is_put_back(store: Store, archive: Archive) -> bool:
+def _is_put_back(restoring: Restoring, archive: Archive) -> bool:
     """Whether a restore was killed after it had put the key backup in place, and before its end."""
-    with contextlib.suppress(NotFound), store.reading() as reading:
-        found = reading.rows_after(archive.last_position(), _RECORDS_MAX)
-        return reading.is_restoring() and any(row.topic == KeyRestored.TOPIC for row in found)
+    with contextlib.suppress(NotFound):
+        with restoring.store.reading() as reading:
+            found = reading.rows_after(archive.last_position(), _RECORDS_MAX)
+        if any(row.topic == KeyRestored.TOPIC for row in found):
+            return _is_recorded(restoring, archive, _remembered(restoring.memory))
     return False
 
 

@@ -5,7 +5,8 @@ migration that makes them: its words are few and ours. The server names keys and
 column, and tells a check in words of its own, so that only its names, numbers and signs are
 compared. Indexes besides, rules, row security and tables that inherit are never made by us; each
 can hide or add rows, or run what somebody else wrote. So can triggers and rules on tables of views,
-which are written to in the same transactions: of all tables of the schema they are looked at.
+which are written to in the same transactions: of all tables of the schema they are looked at, and
+whether a crash empties one, after which a view would answer from what is not there.
 """
 
 from __future__ import annotations
@@ -74,6 +75,10 @@ _HEIRS = (
     f" ON c.oid = i.inhparent WHERE {_OURS}"
 )
 
+_EMPTIED = (
+    "SELECT c.relname::text FROM pg_class c WHERE c.relkind::text = ?"
+    f" AND c.relpersistence::text <> ? AND c.relname <> ALL(?) AND{_SCHEMA}"
+)
 _RULED = (
     "SELECT c.relname::text, c.relkind::text FROM pg_class c"
     f" WHERE (c.relkind::text <> ? OR row_security_active(c.oid)) AND{_OURS}"
@@ -81,7 +86,7 @@ _RULED = (
 
 
 def objects_in(connection: Connection) -> Objects:
-    """What this transaction's schema holds of the four tables, and triggers and rules on any."""
+    """What this transaction's schema holds of the four tables, and what harms any other."""
     names = list(TABLES)
     found: dict[tuple[str, str], str] = {}
     for table, kind, persistence, secured in connection.execute(_TABLES, (names,)):
@@ -111,6 +116,8 @@ def objects_in(connection: Connection) -> Objects:
         found["rule", f"{name} on {table}"] = ""
     for name, table in connection.execute(_HEIRS, (names,)):
         found["heir", f"{name} of {table}"] = ""
+    for (table,) in connection.execute(_EMPTIED, ("r", "p", names)):
+        found["unlogged table", table] = ""
     return found
 
 
