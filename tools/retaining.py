@@ -122,9 +122,18 @@ def _between(months: Sequence[str]) -> str:
 
 
 def erased_in_answer(
-    session: Session, *, rows: int, limit: int, since: str | None, after: int | None
+    session: Session,
+    *,
+    rows: int = 0,
+    limit: int = 0,
+    since: str | None = None,
+    after: int | None = None,
+    first: int = 1,
 ) -> str | None:
-    """What to say with an answer of the access history that reaches into what is erased."""
+    """What to say with an answer of the access history that reaches into what is erased.
+
+    It begins at a time, or at the first position that is asked about.
+    """
     retention = session.ledger.retention.state()
     if limit and rows >= limit:
         return None
@@ -135,7 +144,7 @@ def erased_in_answer(
         )
     if not retention.erasures:
         return None
-    until, first = retention.until, 1
+    until = retention.until
     if since is not None:
         with session.store.reading() as reading:
             first = position_at(reading, parse_moment(since, session.now()) - 1) + 1

@@ -57,9 +57,14 @@ def period_after(period: int, months: int) -> int:
     return counted // 12 * 100 + counted % 12 + 1
 
 
+def months_between(first_period: int, period: int) -> int:
+    """How many months after the first one; negative before it."""
+    return (period // 100 - first_period // 100) * 12 + period % 100 - first_period % 100
+
+
 def period_index(first_period: int, period: int) -> int:
     """How many months after the epoch's first one; `access-key-missing` beyond its 120."""
-    months = (period // 100 - first_period // 100) * 12 + period % 100 - first_period % 100
+    months = months_between(first_period, period)
     if not 0 <= months < ACCESS_PERIODS:
         raise KeyUnavailable(
             "access-key-missing",
@@ -111,6 +116,16 @@ class EpochKeys(Confidential, msgspec.Struct, frozen=True):
         if name.compartment == Compartment.SECRET.value:
             return self.secret is not None
         return 0 <= name.month < len(self.access) and self.access[name.month] is not None
+
+    def seals_access(self, first_period: int, period: int) -> bool:
+        """Whether it holds the key of a month's access records, if it began in the first one."""
+        months = months_between(first_period, period)
+        return self.holds(KeyName(self.epoch, Compartment.ACCESS.value, months))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether none of its keys was destroyed or withheld."""
+        return self.secret is not None and None not in self.access
 
     def keeps(self, before: EpochKeys) -> bool:
         """Whether every key that was held before is held here, and the same."""

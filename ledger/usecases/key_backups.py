@@ -19,7 +19,6 @@ kept aside under another name.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,6 +41,7 @@ from ledger.errors import (
     LedgerError,
     NotFound,
     Refused,
+    Tampered,
     Unavailable,
 )
 from ledger.log.transaction import Transaction
@@ -325,7 +325,10 @@ def _what_helps(readable: KeyBackupHistory, current: int, newest_held: int, how:
 
 
 def _readable_history(desk: Desk, writer: Writer) -> KeyBackupHistory:
-    """Recorded key backups, from those rows of the keyring's stream that the held keys open."""
+    """Recorded key backups, from those rows of the keyring's stream that the held keys open.
+
+    A row under other keys than those that are held for its epoch is one that they do not open.
+    """
     state: KeyBackupHistory | None = None
     version = 0
     stream = desk.streams.keyring()
@@ -334,8 +337,13 @@ def _readable_history(desk: Desk, writer: Writer) -> KeyBackupHistory:
             rows = reading.stream_rows(stream, version, _PAGE_ROWS)
         for row in rows:
             version = row.version
-            with contextlib.suppress(KeyUnavailable):
+            try:
                 state = fold_key_backups(state, desk.mapper.open(row))
+            except KeyUnavailable:
+                continue
+            except Tampered as error:
+                if error.code != "sealed-unreadable":
+                    raise
         if not rows:
             return state or KeyBackupHistory()
 

@@ -464,6 +464,13 @@ class Ledger:
             return self._rotation.destroy_previous(acting, outcome)
         return outcome
 
+    def records_access(self, period: int) -> bool:
+        """Whether the keyring holds the key that access records of this month are sealed under."""
+        history = self.key_history()
+        first = history.first_periods[history.current]
+        held = {keys.epoch: keys for keys in self._held.unlocked.epochs}
+        return held[history.current].seals_access(first, period)
+
     def epoch_ahead(self) -> int:
         """The newest epoch held, if it is further ahead than a rotation leaves it; else 0."""
         return epoch_ahead(self._held.unlocked, self.key_history())

@@ -9,6 +9,10 @@ new epoch's key, a few mappings to a request and a breath between requests, whil
 write: whatever they set meanwhile is in the new epoch already, and no mapping is without a key
 that opens it at any moment.
 
+After an older log was restored the keyring may be ahead of it, by epochs of which keys were
+destroyed further on. Such an epoch is gone past: the one after it is started as well, before
+anything is resealed. One that the log has not committed to makes way for another.
+
 Killed anywhere, the next run goes on: an epoch added to the file is used, unless a slot was removed
 lately whose holder may have it, a started one is resealed to its end, and only then is a rotation
 finished. Of two runs at once the log takes one start, and both reseal: what one has done the other
@@ -80,9 +84,12 @@ class StartEpoch(msgspec.Struct, frozen=True):
                 hint="Run the command again; it makes keys that the slot's holder cannot have.",
             )
         self.safeguards.hold(transaction)
+        # As the log has it already: keys of it may be destroyed, and then commit to nothing.
+        told = history.committed[self.started.epoch]
+        started = (told.epoch, told.state, told.secret, told.access)
         transaction.append(
             self.desk.streams.keyring(),
-            EpochStarted(self.started.epoch, committed(self.started), committed(self.following)),
+            EpochStarted(self.started.epoch, started, committed(self.following)),
             self.desk.actor(transaction, self.acting),
             self.acting.reason,
         )
@@ -182,6 +189,8 @@ class Rotation:
     ) -> RotationOutcome:
         """Start the next epoch, unless a rotation is unfinished, and reseal to the end.
 
+        Where keys were destroyed that the epoch needs, the one after it is started too. Backups are
+        asked for once, and it is recorded where the second start lacked them.
         `next-epoch-missing` where this keyring does not hold the keys of the next epoch, and the
         errors of `Safeguards.hold`.
         """
@@ -189,7 +198,10 @@ class Rotation:
         history = self._history()
         if not history.is_rotating:
             self._start(acting, history.current + 1, without_backup=without_backup)
-        return self._finish(acting, progress)
+        while not self._serves(started := self._history()):
+            self._start(acting, started.current + 1, without_backup=True)
+        before = history.current - 1 if history.is_rotating else history.current
+        return self._finish(acting, progress, before)
 
     def run_past(self, acting: Acting, position: int, progress: Progress | None) -> RotationOutcome:
         """See that two epochs were started after this position, and reseal to the end.
@@ -201,7 +213,7 @@ class Rotation:
         self._require_operator()
         while (history := self._history()).started_since(position) < EPOCHS_PAST:
             self._start(acting, history.current + 1, without_backup=True)
-        return self._finish(acting, progress)
+        return self._finish(acting, progress, history.current - 1)
 
     def _require_operator(self) -> None:
         if not self._desk.unlocked.is_operator:
@@ -209,12 +221,12 @@ class Rotation:
                 "operator-needed", "Only an operator's unlock may rotate keys.", hint=NEEDS_OPERATOR
             )
 
-    def _finish(self, acting: Acting, progress: Progress | None) -> RotationOutcome:
+    def _finish(self, acting: Acting, progress: Progress | None, before: int) -> RotationOutcome:
         history = self._history()
         epoch = history.current
         resealed, _ = self._reseal(acting, history, progress or _silent)
         self._writer.run(FinishRotation(self._desk, acting, epoch, resealed))
-        return RotationOutcome(epoch - 1, epoch, resealed)
+        return RotationOutcome(before, epoch, resealed)
 
     def destroy_previous(self, acting: Acting, rotated: RotationOutcome) -> RotationOutcome:
         """Destroy the keys of values of all earlier epochs; `mappings-resting` if any is needed."""
@@ -248,12 +260,19 @@ class Rotation:
     def _history(self) -> KeyHistory:
         return self._writer.look(self._desk.key_history)
 
+    def _serves(self, history: KeyHistory) -> bool:
+        """Whether the current epoch's keys are there to set values, and to record a read now."""
+        period = period_of(max(self._clock(), self._writer.head.recorded_at + 1))
+        (keys,) = (one for one in self._held.unlocked.epochs if one.epoch == history.current)
+        first = history.first_periods[history.current]
+        return keys.secret is not None and keys.seals_access(first, period)
+
     def _start(self, acting: Acting, epoch: int, *, without_backup: bool) -> None:
         """Add an epoch to the keyring's file, then start the one it held ready.
 
         One that is in the file and not in the log, left by a rotation that was killed, is used. But
         whoever had a slot until lately may have copied it, or put it there: it makes way for
-        another.
+        another. So does one of which keys are destroyed, on a branch of the log that was given up.
         """
         with self._held.changing() as file:
             history = self._history()
@@ -270,7 +289,9 @@ class Rotation:
             held = {keys.epoch: keys for keys in file.held.epochs}
             if epoch not in held:
                 raise next_missing(epoch)
-            if epoch + 1 not in held or history.has_ended_lately(EPOCHS_PAST):
+            following = held.get(epoch + 1)
+            maimed = following is not None and not following.is_whole
+            if following is None or maimed or history.has_ended_lately(EPOCHS_PAST):
                 unknown = GivenUp(epochs=frozenset(held.keys() - history.committed.keys()))
                 after = file.held.without(unknown).with_next_epoch(self._desk.random)
                 file.write(after.keyring, after.root, unknown)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+import tools.wiring
+from ledger.sealing.epochs import DAY_US
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import key_file
-from tests.tools.test_backups import create, lose, topics, work, worked  # noqa: F401 # a fixture
+from ledger.usecases.rotation import Rotation
+from tests.tools.test_backups import (  # noqa: F401 # a fixture
+    RIGHT,
+    create,
+    lose,
+    topics,
+    work,
+    worked,
+)
 
 OTHERS = "two otters share one stone"
 
@@ -160,3 +172,79 @@ def test_keys_of_another_branch_are_refused_before_the_first_row(worked):  # noq
     lose(worked)
     worked.fails(6, "keyring-foreign", "backup", "restore", other["directory"])
     assert is_empty(worked)
+
+
+def test_a_rotation_goes_past_an_epoch_whose_key_of_values_is_destroyed(worked):  # noqa: F811
+    """The restored log has not seen that epoch begin and end, and its keyring has."""
+    made = create(worked, "one")
+    for options in ((), ("--destroy-previous", "--yes")):
+        worked.ok("key", "rotate", "--without-backup", *options)
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"])
+    worked.ok("credential", "delete", "payroll", "--owner", "user:ann", "--yes")
+    answer = worked("doctor")
+    assert (answer.code, answer.json["findings"][0]["code"]) == (6, "value-key-missing")
+    rotated = worked.ok("key", "rotate", "--without-backup")
+    assert (rotated["from"], rotated["to"]) == (1, 3)
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    assert password(worked) == "p-2"
+    assert worked("doctor").code == 0
+    assert worked.ok("log", "verify", "--views")["ok"]
+
+
+def test_keys_that_are_destroyed_are_not_committed_to(worked):  # noqa: F811
+    """A keyring of before their destruction is no foreign one to the log that goes on."""
+    made = create(worked, "one")
+    keyring = worked.home / "keys" / "keyring"
+    worked.ok("key", "rotate", "--without-backup")
+    worked.ok("key", "rotate", "--without-backup")
+    before = keyring.read_bytes()
+    worked.ok("key", "rotate", "--without-backup", "--destroy-previous", "--yes")
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"])
+    worked.ok("credential", "delete", "payroll", "--owner", "user:ann", "--yes")
+    rotated = worked.ok("key", "rotate", "--without-backup")
+    assert (rotated["from"], rotated["to"]) == (1, 3)
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    newest = keyring.read_bytes()
+    keyring.write_bytes(before)
+    worked.fails(6, "keyring-behind", "status")
+    keyring.write_bytes(newest)
+    assert password(worked) == "p-2"
+
+
+@pytest.mark.parametrize("begun_before", [False, True])
+def test_a_rotation_goes_past_an_epoch_whose_keys_of_access_records_are_erased(
+    worked,  # noqa: F811
+    monkeypatch,
+    begun_before,
+):
+    """An epoch counts its months from the one it begins in, and it begins later this time.
+
+    Where one has begun like that already, `doctor` says so, and the next rotation ends it.
+    """
+    passed = [0]
+    monkeypatch.setattr(
+        tools.wiring, "clock", lambda: time.time_ns() // 1000 + passed[0] * 25 * DAY_US
+    )
+    made = create(worked, "one")
+    worked.ok("key", "retention", "set", "--access-older-than", "31")
+    worked.ok("key", "rotate", "--without-backup")
+    for _ in range(4):
+        passed[0] += 1
+        worked.ok("credential", "get", "payroll", "--as", "user:ann", RIGHT)
+    assert worked.ok("key", "retention", "apply", "--yes", RIGHT)["keys"]
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"], RIGHT)
+    if begun_before:
+        with monkeypatch.context() as patched:
+            patched.setattr(Rotation, "_serves", lambda *_: True)
+            worked.ok("key", "rotate", "--without-backup", RIGHT)
+        worked.fails(6, "key-destroyed", "credential", "get", "payroll", "--as", "user:ann", RIGHT)
+        answer = worked("doctor", RIGHT)
+        assert (answer.code, answer.json["findings"][0]["code"]) == (6, "access-key-missing")
+    worked.ok("key", "rotate", "--without-backup", RIGHT)
+    got = worked.ok("credential", "get", "payroll", "--as", "user:ann", RIGHT)
+    assert got["fields"]["Password"] == "p-1"
+    assert worked("doctor", RIGHT).code == 0
+    assert not worked.ok("audit", "recheck", RIGHT)["wrong"]

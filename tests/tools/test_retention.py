@@ -220,6 +220,35 @@ def test_an_answer_that_reaches_into_what_is_erased_ends_there_with_a_note(old, 
     assert (f"erased by policy at position {done['position']}" in answer.err) == noted
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("leaver", "user:alice", "--yes"),
+        ("leaver", "user:alice", "--dry-run"),
+        ("leaver", "user:alice", "--dry-run", "--at", "1h"),
+        ("audit", "exposure", "user:alice"),
+        ("audit", "review", "--until", "1h", "--note", "nothing odd"),
+        ("audit", "review", "--list"),
+    ],
+)
+def test_whoever_acts_on_the_history_is_told_that_some_of_it_is_erased(old, asked):
+    """That a person saw nothing, or that so many reads were reviewed, is said of what is left."""
+    old.ok("key", "retention", "set", "--access-older-than", "31")
+    done = old.ok("key", "retention", "apply", "--yes")
+    answer = old(*asked)
+    assert answer.code == 0, answer.err
+    assert f"erased by policy at position {done['position']}" in answer.err
+
+
+def test_a_review_of_what_came_after_an_erasure_has_no_note(old):
+    old.ok("key", "retention", "set", "--access-older-than", "31")
+    old.ok("key", "retention", "apply", "--yes")
+    old.ok("audit", "review", "--until", "1h", "--note", "the beginning")
+    old.ok("credential", "get", "payroll", "--as", "user:alice")
+    answer = old("audit", "review", "--until", "0s", "--note", "nothing odd")
+    assert (answer.code, answer.json["granted"], answer.err) == (0, 1, "")
+
+
 def test_a_ledger_that_erased_nothing_has_no_note(old):
     assert old("audit", "access").err == ""
 

@@ -62,7 +62,7 @@ def exposure(
         rows = exposure_rows(
             session, claim, stretch_of(session, since, at, position, "--at"), is_open=is_open
         )
-        erased = erased_in_answer(session, rows=len(rows), limit=0, since=since, after=None)
+        erased = erased_in_answer(session, since=since)
         run.record(session, "exposure", asked, len(rows))
     run.print(rows, EXPOSURE_COLUMNS)
     if erased is not None:

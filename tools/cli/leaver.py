@@ -37,10 +37,11 @@ def leaver(run: Run, claim: str, dry_run: bool, at: str | None, position: int | 
     """
     from ledger.claims import parse_claim
     from tools.leaving import leave
+    from tools.retaining import erased_in_answer
 
     leaving = parse_claim(claim)
     if dry_run:
-        run.print(_look(run, leaving, at, position))
+        _print(run, *_look(run, leaving, at, position))
         return
     if (at, position, run.archive) != (None, None, None) or run.require_record:
         raise InvalidInput(
@@ -51,13 +52,25 @@ def leaver(run: Run, claim: str, dry_run: bool, at: str | None, position: int | 
     run.consent(f"Take every role and right from {claim}?")
     with run.session() as session:
         document = leave(session, run.acting(), leaving, dry_run=False)
+        erased = erased_in_answer(session)
+    _print(run, document, erased)
+
+
+def _print(run: Run, document: dict[str, Any], erased: str | None) -> None:
+    from tools.showing.show import print_note
+
     run.print(document)
+    if erased is not None:
+        print_note(erased)
 
 
-def _look(run: Run, leaving: Claim, at: str | None, position: int | None) -> dict[str, Any]:
-    """What would be taken, now or at a moment; recorded before it is shown."""
+def _look(
+    run: Run, leaving: Claim, at: str | None, position: int | None
+) -> tuple[dict[str, Any], str | None]:
+    """What would be taken, now or at a moment, and what is erased; recorded before it is shown."""
     from tools.asking.moments import stretch_of
     from tools.leaving import leave, left_then
+    from tools.retaining import erased_in_answer
 
     with run.asking() as session:
         moment = stretch_of(session, None, at, position, "--at")
@@ -67,5 +80,6 @@ def _look(run: Run, leaving: Claim, at: str | None, position: int | None) -> dic
             document = left_then(session, leaving, moment)
         asked = {"at": at, "position": position}
         question = f"leaver {document['claim']} --dry-run"
+        erased = erased_in_answer(session)
         run.record(session, question, asked, len(document["to_change"]))
-    return document
+    return document, erased

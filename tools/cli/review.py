@@ -42,6 +42,8 @@ def review(run: Run, note: str | None, listed: bool, part: Part) -> None:
     --since, --position, --limit, --after and --archive are for the list only.
     """
     from tools.asking.reviewing import checked_note, sign_off
+    from tools.retaining import erased_in_answer
+    from tools.showing.show import print_note
 
     if listed and note is None:
         _list(run, part)
@@ -55,14 +57,24 @@ def review(run: Run, note: str | None, listed: bool, part: Part) -> None:
     checked_note(note)
     with run.session(operator=False) as session:
         document = sign_off(session, run.acting(), part.until, note)
+        erased = erased_in_answer(session, first=document["after"] + 1)
     run.print(document)
+    if erased is not None:
+        print_note(erased)
 
 
 def _list(run: Run, part: Part) -> None:
     from tools.asking.reviewing import review_rows
+    from tools.retaining import erased_in_answer
+    from tools.showing.show import print_note
 
     with run.asking() as session:
         rows = review_rows(session, part.stretch(session), limit=part.rows, after=part.after)
+        erased = erased_in_answer(
+            session, rows=len(rows), limit=part.limit, since=part.since, after=part.after
+        )
         run.record(session, "review --list", part.asked(), len(rows))
     run.print(rows, REVIEW_COLUMNS)
+    if erased is not None:
+        print_note(erased)
     say_further(len(rows), part.limit, rows[-1]["position"] if rows else None)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ledger.errors import KeyUnavailable, LedgerError
-from ledger.sealing.epochs import period_index, period_of
+from ledger.errors import LedgerError
+from ledger.sealing.epochs import period_of
 from tools.asking.reviewing import last_review, newest
 from tools.doctor.file_findings import file_findings, recorded_file_findings
 from tools.doctor.findings import ERROR, WARNING, Finding
@@ -265,15 +265,13 @@ def _server_findings(session: Session) -> Iterator[Finding]:
 
 def _epoch_findings(session: Session) -> Iterator[Finding]:
     """`access-key-missing` where no access can be recorded this month, so that none is served."""
-    status, history = session.ledger.status(), session.ledger.key_history()
-    try:
-        recorded_at = session.now() + status.clock_behind_us
-        period_index(history.first_periods[history.current], period_of(recorded_at))
-    except KeyUnavailable as error:
+    status = session.ledger.status()
+    recorded_at = session.now() + status.clock_behind_us
+    if not session.ledger.records_access(period_of(recorded_at)):
         yield Finding(
-            error.code,
+            "access-key-missing",
             ERROR,
-            f"Epoch {history.current} holds no access key for this month: nothing is handed out,"
+            f"Epoch {status.epoch} holds no access key for this month: nothing is handed out,"
             " for no access can be recorded.",
             "Check the clock; if it is right: credledger key rotate",
             EXIT_CODES["key-unavailable"],

@@ -40,8 +40,12 @@ def recovery_findings(session: Session) -> Iterator[Finding]:
 
 
 def _lost_values(session: Session) -> Iterator[Finding]:
-    """Live mappings that nobody can be given any more, as after an older archive was restored."""
-    held = {epoch for epoch, *_, secret in session.ledger.status().epochs if secret}
+    """Live mappings that nobody can be given any more, as after an older archive was restored.
+
+    Or, where there is none, that nothing can be set until keys are rotated.
+    """
+    status = session.ledger.status()
+    held = {epoch for epoch, *_, secret in status.epochs if secret}
     lost = {epoch: count for epoch, count in session.views.epochs().items() if epoch not in held}
     if lost:
         epochs = ", ".join(map(str, lost))
@@ -52,6 +56,14 @@ def _lost_values(session: Session) -> Iterator[Finding]:
             f" hold: epoch {epochs}.",
             "Restore with a key backup of before they were destroyed; or delete those credentials,"
             " `credledger key rotate`, and set them anew.",
+            EXIT_CODES["key-unavailable"],
+        )
+    elif status.epoch not in held:
+        yield Finding(
+            "value-key-missing",
+            ERROR,
+            f"The key of values of epoch {status.epoch} is destroyed: no credentials can be set.",
+            "credledger key rotate",
             EXIT_CODES["key-unavailable"],
         )
 
