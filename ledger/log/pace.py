@@ -16,7 +16,7 @@ CALM_ROWS = 4000
 BUSY_ROWS = 100
 BUSY_ROWS_MIN = 20
 """Below that, what every commit costs would be most of the work."""
-BUSY_HELD_S = 0.006
+BUSY_HELD_S = 0.004
 ASIDE_MIN_S = 0.001
 
 
