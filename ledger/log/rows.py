@@ -10,8 +10,9 @@ All are append-only; the head of the log is its last commit.
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ import msgspec
 
 from ledger.codec.header import (
     FORMAT,
+    PREFIX_BYTES,
     STREAM_BYTES,
     changing_part,
     encode_header,
@@ -32,6 +34,7 @@ OPERATOR, AUDITOR = "operator", "auditor"
 NO_ROW = (ValueError, OverflowError, TypeError, AttributeError, struct.error)
 """What comes of hashing something that no ledger wrote."""
 BEGIN, END = "begin", "end"
+Packing = Callable[..., bytes]
 FIRST_MOMENT_US, LAST_MOMENT_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 to 9999: calendars here have no other times, and no ledger writes one."""
 
@@ -221,17 +224,28 @@ def leaves_of(ledger_id: bytes, rows: Iterable[LogRow]) -> list[bytes]:
     another type has no place in a header.
     """
     prefix = LEAF_PREFIX + prefix_of(ledger_id)
-    forms: dict[str, tuple[bytes, struct.Struct]] = {}
-    leaves = []
+    forms: dict[str, tuple[bytes, int, Packing]] = {}
+    leaves = list[bytes]()
+    hashed, add = sha256, leaves.append
     for position, stream, version, topic, epoch, period, recorded_at, sealed, _ in rows:
         form = forms.get(topic)
         if form is None:
-            form = forms[topic] = changing_part(topic)
+            form = forms[topic] = _leaf_form(topic)
         if len(stream) != STREAM_BYTES:
             raise ValueError(stream)  # packing would cut it or fill it up unseen
-        name, packing = form
-        header = packing.pack(
-            position, stream, version, len(name), name, epoch, period, recorded_at
+        name, length, pack = form
+        digest = hashed(sealed).digest()
+        content = pack(
+            prefix, position, stream, version, length, name, epoch, period, recorded_at, digest
         )
-        leaves.append(sha256(prefix + header + sha256(sealed).digest()).digest())
+        add(hashed(content).digest())
     return leaves
+
+
+@functools.lru_cache(maxsize=256)
+def _leaf_form(topic: str) -> tuple[bytes, int, Packing]:
+    """A topic's bytes, how many, and what packs all that a leaf is hashed from."""
+    name, header = changing_part(topic)
+    begin, end = len(LEAF_PREFIX) + PREFIX_BYTES, HASH_BYTES
+    packing = struct.Struct(f">{begin}s{header.format.removeprefix('>')}{end}s")
+    return name, len(name), packing.pack
