@@ -1,6 +1,6 @@
 """A log checked by several processes at once, each a stretch of it at a time.
 
-    targets   0 ────────── 40,000 ────────── 80,000 ────────── 120,000      the head at the start
+    targets   0 ────────── 10,000 ────────── 20,000 ────────── 30,000       the head at the start
     stretch     ◀──── one ────▶◀──── another ────▶◀──── a third ────▶
                      heads: the first at each target or after it
 
@@ -36,7 +36,10 @@ from ledger.log.rows import LedgerRow, LogRow
 from ledger.log.store import LogReading, LogSource
 from ledger.tree import unpack_frontier
 
-STRETCH_ROWS = 40_000
+STRETCH_ROWS = 10_000
+"""Short, so that at the end no process waits long for another's last one."""
+SHARED_ROWS = 80_000
+"""A shorter log is checked by one process before others have started."""
 _WAITING = 2
 """Stretches that are handed out for each process: one that is checked, and the next."""
 Reopen = Callable[[], LogSource]

@@ -29,7 +29,15 @@ from ledger.log.following import PAGE_ROWS, VERIFIED_ROWS, CheckedHead, Follower
 from ledger.log.marks import Mark, Marks
 from ledger.log.rows import LedgerRow, LogRow
 from ledger.log.store import LogReading, LogSource
-from ledger.log.stretches import STRETCH_ROWS, Joined, Pool, Reopen, joined_stretches, processes
+from ledger.log.stretches import (
+    SHARED_ROWS,
+    STRETCH_ROWS,
+    Joined,
+    Pool,
+    Reopen,
+    joined_stretches,
+    processes,
+)
 
 _LEAST = -(2**63)
 
@@ -64,6 +72,7 @@ def verify_log(
     jobs: int = 1,
     reopen: Reopen | None = None,
     stretch_rows: int = STRETCH_ROWS,
+    shared_rows: int = SHARED_ROWS,
     pool: Pool = processes,
 ) -> Verification:
     """Check every row, commit and signature; damage is reported, never raised.
@@ -71,12 +80,13 @@ def verify_log(
     `pinned` is the ledger id that somebody wrote down; `remembered` this host's memory. Without
     either, a rolled-back or foreign database cannot be told from the true one, and the check
     of that name says so. `marks` are further sizes at which somebody outside knows the root. With
-    several `jobs`, `reopen` opens the same log in other processes; a log of fewer than two
-    stretches is not worth their start.
+    several `jobs`, `reopen` opens the same log in other processes; a log of fewer rows than
+    `shared_rows`, or than two stretches, is not worth their start.
     """
     sizes = frozenset([*marks, *([] if remembered is None else [remembered.size])])
     if jobs > 1 and reopen is not None:
-        joined = _joined(store, reopen, sizes, jobs, stretch_rows, pool, progress)
+        least = max(shared_rows, 2 * stretch_rows)
+        joined = _joined(store, reopen, sizes, jobs, least, stretch_rows, pool, progress)
         if joined is not None:
             found = _verify(store, pinned, remembered, sizes, progress, joined)
             if found.ok:
@@ -89,6 +99,7 @@ def _joined(
     reopen: Reopen,
     marks: frozenset[int],
     jobs: int,
+    least: int,
     stretch_rows: int,
     pool: Pool,
     progress: Callable[[int, int], None] | None,
@@ -99,7 +110,7 @@ def _joined(
             ledger, size = reading.ledger(), reading.extent().size
     except Tampered:
         return None
-    if ledger is None or not ledger.is_sound or size < 2 * stretch_rows:
+    if ledger is None or not ledger.is_sound or size < least:
         return None
     return joined_stretches(
         reopen,

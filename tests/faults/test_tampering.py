@@ -115,6 +115,7 @@ def by_several(house, stretch_rows: int) -> dict:
         "jobs": 2,
         "reopen": house.store,
         "stretch_rows": stretch_rows,
+        "shared_rows": 0,
         "pool": lambda _, **how: ThreadPoolExecutor(1, **how),
     }
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from ledger.log.stretches import STRETCH_ROWS
+from ledger.log.stretches import SHARED_ROWS
 from ledger.log.verification import verify_log
 from tools.bench.figures import Fact
 from tools.bench.grown import GROWING_ROWS, Grown
@@ -38,7 +38,7 @@ def verification_facts(grown: Grown) -> Iterator[Fact]:
 
     A log that is checked by one process whatever is asked for has the first figure only.
     """
-    is_shared = grown.size >= 2 * STRETCH_ROWS
+    is_shared = grown.size >= SHARED_ROWS
     return sharing(grown.rows_a_commit).facts(grown, partial(_rate, grown), is_shared=is_shared)
 
 

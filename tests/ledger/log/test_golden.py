@@ -360,6 +360,7 @@ def verified(store) -> list[str]:
         in_stretches = verify_log(
             store,
             stretch_rows=rows,
+            shared_rows=0,
             pool=lambda _, **how: ThreadPoolExecutor(1, **how),
             **told,
         )

@@ -132,6 +132,7 @@ def test_marks_are_the_same_by_one_process_and_by_several(long):
             jobs=2,
             reopen=long.reopen,
             stretch_rows=7,
+            shared_rows=0,
             pool=ThreadPoolExecutor,
         )
         assert found == alone
@@ -140,18 +141,18 @@ def test_marks_are_the_same_by_one_process_and_by_several(long):
 
 def test_processes_of_their_own_check_a_store_and_an_archive(long, tmp_path):
     alone = verify_log(long.store())
-    found = verify_log(long.store(), jobs=2, reopen=long.reopen, stretch_rows=10)
+    found = verify_log(long.store(), jobs=2, reopen=long.reopen, stretch_rows=10, shared_rows=0)
     assert found == alone
     command_line(long).ok("backup", "create", str(tmp_path / "archive"))
     reopen = partial(open_archive, tmp_path / "archive")
-    of_archive = verify_log(reopen(), jobs=2, reopen=reopen, stretch_rows=10)
+    of_archive = verify_log(reopen(), jobs=2, reopen=reopen, stretch_rows=10, shared_rows=0)
     assert of_archive == verify_log(reopen())
     row, _ = ledger_row(long)
     for opened in (reopen, long.reopen):
         came_to = joined_stretches(opened, row, alone.size, jobs=2, stretch_rows=10).head
         assert (came_to.size, came_to.frontier.root()) == (alone.size, alone.root)
     attack(long, "UPDATE log SET topic = 'access.denied' WHERE position = 17")
-    damaged = verify_log(long.store(), jobs=2, reopen=long.reopen, stretch_rows=10)
+    damaged = verify_log(long.store(), jobs=2, reopen=long.reopen, stretch_rows=10, shared_rows=0)
     assert damaged == verify_log(long.store())
     assert not damaged.ok
 
@@ -161,7 +162,7 @@ def end_abruptly():
 
 
 def test_where_processes_end_abruptly_one_does_it_all(long):
-    assert verify_log(long.store(), jobs=2, reopen=end_abruptly, stretch_rows=10).ok
+    assert verify_log(long.store(), jobs=2, reopen=end_abruptly, stretch_rows=10, shared_rows=0).ok
 
 
 def test_a_stretch_is_taken_only_where_it_goes_on_from_the_one_before(long):
