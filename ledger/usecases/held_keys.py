@@ -6,6 +6,9 @@ everybody in this process uses. What the log calls destroyed is let go as soon a
 followed the log that far, in the middle of its run; the file comes next, when nobody else is at it.
 
     log: keys.destroying ─▶ ciphers of this process (at once) ─▶ this host's file (right after)
+
+Those of a key backup that is to be put back are held apart from the file in its place: what lies
+there is neither read nor changed, for it is what the backup is compared with.
 """
 
 from __future__ import annotations
@@ -18,16 +21,26 @@ from ledger.aggregates.keys import KeyHistory
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, KeyUnavailable, LedgerError
 from ledger.sealing.confidential import Confidential
+from ledger.sealing.epochs import EPOCH_MAX
 from ledger.sealing.keyring import GivenUp, UnlockedKeyring
 from ledger.sealing.keyring_file import KeyringFile, changing, read_keyring
 from ledger.sealing.secrets import SecretBox
+
+EPOCHS_PAST = 2
+"""So many epochs on, none of the keys that a keyring held is used for anything new."""
 
 
 class HeldKeys(Confidential):
     """One unlocked keyring, its file, and the ciphers made of it."""
 
     def __init__(
-        self, path: Path, unlocked: UnlockedKeyring, mapper: EventMapper, box: SecretBox
+        self,
+        path: Path,
+        unlocked: UnlockedKeyring,
+        mapper: EventMapper,
+        box: SecretBox,
+        *,
+        apart: bool = False,
     ) -> None:
         self.unlocked = unlocked
         """As it was last read or written."""
@@ -35,6 +48,8 @@ class HeldKeys(Confidential):
         """Where the file lies, or is to lie."""
         self._mapper = mapper
         self._box = box
+        self._apart = apart
+        """Whether they are a key backup's, and the file is another."""
         self._file = _identity(path)
         self._history = KeyHistory()
         """As far as this process has followed it."""
@@ -51,6 +66,8 @@ class HeldKeys(Confidential):
 
     def renew(self) -> None:
         """Use what the file holds now; where it cannot be read or opened, nothing changes."""
+        if self._apart:
+            return
         with contextlib.suppress(KeyUnavailable, Conflict):
             self.take(read_keyring(self.path).opened_by(self.unlocked))
 
@@ -76,7 +93,7 @@ class HeldKeys(Confidential):
 
         Where it cannot be written, the next opening tries again.
         """
-        if not self._owing:
+        if self._apart or not self._owing:
             return
         try:
             with self.changing(wait=False):
@@ -120,8 +137,9 @@ class HeldKeys(Confidential):
         given_up = given_up_by(self.unlocked, told())
         if self.unlocked.without(given_up) is self.unlocked and not self._owing:
             return
-        with contextlib.suppress(LedgerError):
-            self.destroy(told)
+        if not self._apart:
+            with contextlib.suppress(LedgerError):
+                self.destroy(told)
         self.take(self.unlocked.without(given_up_by(self.unlocked, told())))
 
 
@@ -133,6 +151,18 @@ def drop(file: KeyringFile, history: KeyHistory) -> None:
 def given_up_by(unlocked: UnlockedKeyring, history: KeyHistory) -> GivenUp:
     """What this keyring need not hold any more, as the log says."""
     return GivenUp(history.destroying, unlocked.astray(history.committed, history.current))
+
+
+def making_way(unlocked: UnlockedKeyring, history: KeyHistory) -> frozenset[int]:
+    """Epochs held that the log has not committed to, and in whose place rotations make others.
+
+    Those from the first one on of which keys are destroyed, and any that a slot's holder may have.
+    """
+    unknown = tuple(keys for keys in unlocked.epochs if keys.epoch not in history.committed)
+    if history.has_ended_lately(EPOCHS_PAST):
+        return frozenset(keys.epoch for keys in unknown)
+    maimed = min((keys.epoch for keys in unknown if not keys.is_whole), default=EPOCH_MAX + 1)
+    return frozenset(keys.epoch for keys in unknown if keys.epoch >= maimed)
 
 
 def _let_go(file: KeyringFile, given_up: GivenUp) -> None:

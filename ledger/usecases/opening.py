@@ -71,6 +71,9 @@ class OpeningSettings(TypedDict, total=False):
     """Write although a commit waits for no standby; recorded."""
     accept_restoring: bool
     """The store may be one that is being restored: for whoever restores."""
+    of_key_backup: bool
+    """The keys are those of a key backup that is to be put in the keyring's place: what lies there
+    is left alone."""
     only_asks: bool
     """A store where nothing can be recorded serves, too, and an auditor's file that is behind: for
     whoever releases nothing."""
@@ -191,6 +194,7 @@ def _opened(
     accept_async: bool = False,
     accept_ahead: bool = False,
     accept_restoring: bool = False,
+    of_key_backup: bool = False,
     only_asks: bool = False,
 ) -> _Opened:
     row = _ledger_row(store, unlocked, memory, accept_restoring=accept_restoring)
@@ -198,7 +202,7 @@ def _opened(
     streams = unlocked.stream_names()
     box = unlocked.secret_box()
     desk = Desk(unlocked.without_keys(), streams, box, mapper, account, random)
-    held = HeldKeys(keyring_path, unlocked, mapper, desk.box)
+    held = HeldKeys(keyring_path, unlocked, mapper, desk.box, apart=of_key_backup)
     host = None
     if unlocked.is_operator:
         host = this_host(keyring_path, unlocked.ledger_id, random)
