@@ -65,6 +65,7 @@ from ledger.usecases.desk import Desk
 from ledger.usecases.held_keys import HeldKeys, drop, making_way
 from ledger.usecases.slots import KeyringEvent
 
+NEEDS_EXPORT = "Ask an operator for a new export of this auditor's keyring."
 _PAGE_ROWS = 500
 
 
@@ -299,7 +300,7 @@ def require_holding(
         f"The keyring lacks {epochs}, which the log has started.",
         hint=_what_helps(readable(), current, max(held), how)
         if unlocked.is_operator
-        else "Ask an operator for a new export of this auditor's keyring.",
+        else NEEDS_EXPORT,
     )
 
 

@@ -44,7 +44,7 @@ from ledger.usecases.fitting import require_fit, slot_removed
 from ledger.usecases.founding import unnamed
 from ledger.usecases.held_keys import HeldKeys
 from ledger.usecases.hosts import Herald
-from ledger.usecases.key_backups import require_not_behind
+from ledger.usecases.key_backups import NEEDS_EXPORT, require_not_behind
 from ledger.usecases.ledger import Ledger
 from ledger.usecases.outcomes import RollbackOutcome
 from ledger.usecases.slots import KeyringEvent
@@ -303,7 +303,14 @@ def _check_keyring(
             raise
         behind = True
         _only_look(writer, history, error)
-    if history().current == 0:
+    try:
+        current = history().current
+    except KeyUnavailable as error:
+        # Exported between a restore and a rotation, it may hold an epoch that the log never chose.
+        if held.unlocked.is_operator or error.code != "keyring-behind":
+            raise
+        raise KeyUnavailable(error.code, error.message, hint=NEEDS_EXPORT) from error
+    if current == 0:
         raise Tampered("no-epoch", "The log does not begin with an epoch.", position=1)
     held.give_up(history)
     unlocked = replace(held.unlocked, slot=desk.unlocked.slot)

@@ -11,6 +11,7 @@ from ledger.sealing.epochs import DAY_US
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import key_file
 from ledger.usecases.rotation import Rotation
+from tests.tools.conftest import auditor_of
 from tests.tools.test_backups import (  # noqa: F401 # a fixture
     RIGHT,
     create,
@@ -230,6 +231,21 @@ def test_a_key_backup_tells_of_no_keys_that_make_way_for_others(worked):  # noqa
     worked.ok("key", "rotate", "--without-backup")
     told = {one["epoch"]: one["in_backups"] for one in worked.ok("key", "status")["epochs"]}
     assert told == {1: 0, 2: 0, 3: 0, 4: 0}
+
+
+def test_an_auditor_with_keys_that_made_way_is_told_to_ask_for_a_new_export(worked):  # noqa: F811
+    """An auditor has no other host's keyring to copy, and no key backup to restore."""
+    made = create(worked, "one")
+    for options in ((), (), ("--destroy-previous", "--yes")):
+        worked.ok("key", "rotate", "--without-backup", *options)
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"])
+    auditor = auditor_of(worked)
+    worked.ok("credential", "delete", "payroll", "--owner", "user:ann", "--yes")
+    worked.ok("key", "rotate", "--without-backup")
+    for question in (("status",), ("audit", "access")):
+        error = auditor.fails(6, "keyring-behind", *question)
+        assert error["hint"] == "Ask an operator for a new export of this auditor's keyring."
 
 
 def test_a_keyring_that_holds_more_than_the_backup_stays(worked):  # noqa: F811
