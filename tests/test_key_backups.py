@@ -23,7 +23,7 @@ from ledger.usecases.acting import Acting
 from ledger.usecases.slots import KeyringEvent
 from tests.conftest import CHEAP, PASSPHRASE
 from tests.faults.test_hosts_at_once import another_host
-from tests.faults.test_rotated_elsewhere import rotate
+from tests.faults.test_rotated_elsewhere import hold_another, rotate
 
 OTHER = "two otters share one stone"
 MORE = key_file(bytes(range(32)))
@@ -43,7 +43,8 @@ def back_up(house, name="one", forbidden=()):
 def restore(house, source, holding=None):
     """What `key restore` does, once it has read the backup."""
     keyring, content = read_key_backup(source)
-    ledger = house.open_with(keyring.unlock(holding or passphrase(PASSPHRASE)))
+    backup = keyring.unlock(holding or passphrase(PASSPHRASE))
+    ledger = house.open_with(backup, of_key_backup=True)
     try:
         return ledger.key_backups.restore(Acting(), source, content)
     finally:
@@ -360,6 +361,18 @@ def test_an_older_copy_gives_way_to_a_newer_backup(house):
     assert read_keyring(house.keyring_path).unlock(MORE)
 
 
+def test_an_older_copy_gives_way_though_it_holds_what_is_destroyed(house):
+    """The key that it alone holds is none that anybody may use."""
+    older = house.keyring_path.read_bytes()
+    ledger = house.open()
+    ledger.rotate(Acting(), without_backup=True, destroy_previous=True)
+    ledger.close()
+    made = back_up(house)
+    house.keyring_path.write_bytes(older)
+    assert restore(house, made.path).kept.read_bytes() == older
+    house.open().close()
+
+
 def test_a_keyring_that_holds_more_is_never_replaced(house):
     """Even where it opens by another passphrase only, or by none that is at hand."""
     made = back_up(house)
@@ -372,6 +385,32 @@ def test_a_keyring_that_holds_more_is_never_replaced(house):
     )
     before, position = house.keyring_path.read_bytes(), size(house)
     assert refusal(lambda: restore(house, made.path), Conflict).code == "keyring-holds-more"
+    assert (house.keyring_path.read_bytes(), size(house), kept(house)) == (before, position, [])
+
+
+def test_a_keyring_that_holds_more_stays_where_the_backup_holds_what_is_destroyed(house):
+    """The keys of values are let go of, and the file that is there is not taken for the backup."""
+    made = back_up(house)
+    ledger = house.open()
+    ledger.rotate(Acting(), without_backup=True, destroy_previous=True)
+    ledger.close()
+    before, position = house.keyring_path.read_bytes(), size(house)
+    assert refusal(lambda: restore(house, made.path), Conflict).code == "keyring-holds-more"
+    assert (house.keyring_path.read_bytes(), size(house), kept(house)) == (before, position, [])
+
+
+def test_a_keyring_is_not_replaced_by_other_keys_than_the_log_has_started(house, tmp_path):
+    """Two hosts rotated on from one keyring, and the backup is of the one that the log passed."""
+    other = another_host(house, tmp_path / "other")
+    hold_another(other)
+    strange = tmp_path / "strange"
+    strange.write_bytes(other.keyring_path.read_bytes())
+    strange.chmod(0o600)
+    rotate(house)
+    rotate(house)
+    before, position = house.keyring_path.read_bytes(), size(house)
+    error = refusal(lambda: restore(house, strange), KeyUnavailable)
+    assert error.code == "keyring-behind"
     assert (house.keyring_path.read_bytes(), size(house), kept(house)) == (before, position, [])
 
 

@@ -152,12 +152,14 @@ def open_session(
     *,
     operator: bool = True,
     unlock: Unlock | None = None,
+    of_key_backup: bool = False,
     only_asks: bool = False,
 ) -> Iterator[Session]:
     """Unlock and open; `operator-needed` for an auditor's slot where an operator's is needed.
 
-    `unlock` takes the place of the keyring with its passphrase or key file. With `only_asks` a
-    store in which nothing can be recorded serves, too.
+    `unlock` takes the place of the keyring with its passphrase or key file; with `of_key_backup` it
+    gives a key backup that is to be put back. With `only_asks` a store in which nothing can be
+    recorded serves, too.
     """
     store = existing_store(settings)
     try:
@@ -166,7 +168,9 @@ def open_session(
         holding, unlocked = (unlock or _unlock)(settings, standard_input)
         if operator:
             _require_operator(unlocked)
-        session = _session(settings, store, holding, unlocked, only_asks=only_asks)
+        session = _session(
+            settings, store, holding, unlocked, of_key_backup=of_key_backup, only_asks=only_asks
+        )
         try:
             yield session
         finally:
@@ -189,6 +193,8 @@ class Restoring(Discreet, msgspec.Struct, frozen=True):
     views: Views
     memory: HostMemory
     """This host's, of before."""
+    of_key_backup: bool = False
+    """Whether the keys are those of a key backup that is to be put back."""
 
     @contextmanager
     def opened(self, fresh: HostMemory) -> Iterator[Ledger]:
@@ -201,6 +207,7 @@ class Restoring(Discreet, msgspec.Struct, frozen=True):
             self.views,
             fresh,
             of_restore=True,
+            of_key_backup=self.of_key_backup,
         )
         try:
             yield ledger
@@ -233,7 +240,8 @@ def open_restoring(
 ) -> Iterator[Restoring]:
     """Unlock as an operator of this ledger; the store may have no tables yet.
 
-    `unlock` takes the place of the keyring with its passphrase or key file.
+    `unlock` takes the place of the keyring with its passphrase or key file, and gives a key backup
+    that is to be put back.
     """
     store = store_of(settings)
     try:
@@ -241,7 +249,8 @@ def open_restoring(
         holding, unlocked = (unlock or _unlock)(settings, standard_input)
         _require_operator(unlocked)
         _require_ledger(unlocked, ledger_id)
-        yield _restoring(settings, store, holding, unlocked)
+        restoring = _restoring(settings, store, holding, unlocked)
+        yield replace(restoring, of_key_backup=unlock is not None)
     finally:
         store.close()
 
@@ -387,13 +396,23 @@ def _session(
     holding: Holding,
     unlocked: UnlockedKeyring,
     *,
+    of_key_backup: bool = False,
     only_asks: bool = False,
 ) -> Session:
     streams = unlocked.stream_names()
     mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
     views = Views(store, mapper, streams)
     memory = _memory(settings, unlocked)
-    ledger = _ledger(settings, store, unlocked, mapper, views, memory, only_asks=only_asks)
+    ledger = _ledger(
+        settings,
+        store,
+        unlocked,
+        mapper,
+        views,
+        memory,
+        of_key_backup=of_key_backup,
+        only_asks=only_asks,
+    )
     who = unlocked.without_keys()
     return Session(settings, store, holding, who, streams, mapper, ledger, views)
 
@@ -407,6 +426,7 @@ def _ledger(
     memory: HostMemory,
     *,
     of_restore: bool = False,
+    of_key_backup: bool = False,
     only_asks: bool = False,
 ) -> Ledger:
     return opening.open_ledger(
@@ -424,6 +444,7 @@ def _ledger(
         accept_async=settings.accept_async,
         accept_ahead=of_restore,
         accept_restoring=of_restore,
+        of_key_backup=of_key_backup,
         only_asks=only_asks,
     )
 

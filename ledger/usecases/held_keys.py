@@ -6,6 +6,9 @@ everybody in this process uses. What the log calls destroyed is let go as soon a
 followed the log that far, in the middle of its run; the file comes next, when nobody else is at it.
 
     log: keys.destroying ─▶ ciphers of this process (at once) ─▶ this host's file (right after)
+
+Those of a key backup that is to be put back are held apart from the file in its place: what lies
+there is neither read nor changed, for it is what the backup is compared with.
 """
 
 from __future__ import annotations
@@ -18,16 +21,26 @@ from ledger.aggregates.keys import KeyHistory
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, KeyUnavailable, LedgerError
 from ledger.sealing.confidential import Confidential
+from ledger.sealing.epochs import EPOCH_MAX, KeyName
 from ledger.sealing.keyring import GivenUp, UnlockedKeyring
 from ledger.sealing.keyring_file import KeyringFile, changing, read_keyring
 from ledger.sealing.secrets import SecretBox
+
+EPOCHS_PAST = 2
+"""So many epochs on, none of the keys that a keyring held is used for anything new."""
 
 
 class HeldKeys(Confidential):
     """One unlocked keyring, its file, and the ciphers made of it."""
 
     def __init__(
-        self, path: Path, unlocked: UnlockedKeyring, mapper: EventMapper, box: SecretBox
+        self,
+        path: Path,
+        unlocked: UnlockedKeyring,
+        mapper: EventMapper,
+        box: SecretBox,
+        *,
+        apart: bool = False,
     ) -> None:
         self.unlocked = unlocked
         """As it was last read or written."""
@@ -35,6 +48,8 @@ class HeldKeys(Confidential):
         """Where the file lies, or is to lie."""
         self._mapper = mapper
         self._box = box
+        self._apart = apart
+        """Whether they are a key backup's, and the file is another."""
         self._file = _identity(path)
         self._history = KeyHistory()
         """As far as this process has followed it."""
@@ -43,7 +58,7 @@ class HeldKeys(Confidential):
 
     def take(self, unlocked: UnlockedKeyring) -> None:
         """Use these keys from now on, but for those that the log calls destroyed."""
-        lean = unlocked.without(GivenUp(self._history.destroying))
+        lean = unlocked.without(GivenUp(_destroyed(unlocked, self._history)))
         if lean.epochs != self.unlocked.epochs:
             self._mapper.hold(lean.epochs)
             self._box.hold(lean.epochs)
@@ -51,6 +66,8 @@ class HeldKeys(Confidential):
 
     def renew(self) -> None:
         """Use what the file holds now; where it cannot be read or opened, nothing changes."""
+        if self._apart:
+            return
         with contextlib.suppress(KeyUnavailable, Conflict):
             self.take(read_keyring(self.path).opened_by(self.unlocked))
 
@@ -62,11 +79,16 @@ class HeldKeys(Confidential):
             self.renew()
 
     def follow(self, history: KeyHistory) -> None:
-        """Let go of what the log calls destroyed now; `settle` sees to the file."""
-        if history.current < self._history.current or (
-            history.destroying < self._history.destroying
+        """Let go of what the log calls destroyed now; `settle` sees to the file.
+
+        Of two threads the one that has followed it further counts, as long as it is the same log:
+        an older one may have been put back, and have gone on otherwise.
+        """
+        further = self._history
+        if _same_starts(history, further) and (
+            history.current < further.current or history.destroying < further.destroying
         ):
-            return  # another thread has followed it further
+            return
         self._history, before = history, self.unlocked
         self.take(before)
         self._owing |= self.unlocked is not before
@@ -76,7 +98,7 @@ class HeldKeys(Confidential):
 
         Where it cannot be written, the next opening tries again.
         """
-        if not self._owing:
+        if self._apart or not self._owing:
             return
         try:
             with self.changing(wait=False):
@@ -94,7 +116,7 @@ class HeldKeys(Confidential):
         with changing(self.path, self.unlocked, wait=wait) as file:
             try:
                 # Others held ready are left alone: this process may not know yet what was chosen.
-                _let_go(file, GivenUp(self._history.destroying))
+                _let_go(file, GivenUp(_destroyed(file.held, self._history)))
                 self._owing = False
                 yield file
             finally:
@@ -120,8 +142,9 @@ class HeldKeys(Confidential):
         given_up = given_up_by(self.unlocked, told())
         if self.unlocked.without(given_up) is self.unlocked and not self._owing:
             return
-        with contextlib.suppress(LedgerError):
-            self.destroy(told)
+        if not self._apart:
+            with contextlib.suppress(LedgerError):
+                self.destroy(told)
         self.take(self.unlocked.without(given_up_by(self.unlocked, told())))
 
 
@@ -132,7 +155,43 @@ def drop(file: KeyringFile, history: KeyHistory) -> None:
 
 def given_up_by(unlocked: UnlockedKeyring, history: KeyHistory) -> GivenUp:
     """What this keyring need not hold any more, as the log says."""
-    return GivenUp(history.destroying, unlocked.astray(history.committed, history.current))
+    astray = unlocked.astray(history.committed, history.current)
+    return GivenUp(_destroyed(unlocked, history), astray)
+
+
+def making_way(unlocked: UnlockedKeyring, history: KeyHistory) -> frozenset[int]:
+    """Epochs held that the log has not committed to, and in whose place rotations make others.
+
+    Those from the first one on of which keys are destroyed, and any that a slot's holder may have.
+    """
+    unknown = tuple(keys for keys in unlocked.epochs if keys.epoch not in history.committed)
+    if history.has_ended_lately(EPOCHS_PAST):
+        return frozenset(keys.epoch for keys in unknown)
+    maimed = min((keys.epoch for keys in unknown if not keys.is_whole), default=EPOCH_MAX + 1)
+    return frozenset(keys.epoch for keys in unknown if keys.epoch >= maimed)
+
+
+def _destroyed(unlocked: UnlockedKeyring, history: KeyHistory) -> frozenset[KeyName]:
+    """Which keys the log calls destroyed, of epochs that are held as it has committed to them.
+
+    A log that was put back may come to an epoch of the same number with other keys: these stay.
+    """
+    named = {name.epoch for name in history.destroying}
+    meant = {
+        keys.epoch
+        for keys in unlocked.epochs
+        if keys.epoch in named and history.committed[keys.epoch].fit(keys)
+    }
+    return frozenset(name for name in history.destroying if name.epoch in meant)
+
+
+def _same_starts(one: KeyHistory, other: KeyHistory) -> bool:
+    """Whether each epoch that both know began at the same place and time."""
+    return all(
+        (at, one.started_at[epoch]) == (other.started_where[epoch], other.started_at[epoch])
+        for epoch, at in one.started_where.items()
+        if epoch in other.started_where
+    )
 
 
 def _let_go(file: KeyringFile, given_up: GivenUp) -> None:

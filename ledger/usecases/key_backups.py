@@ -62,9 +62,10 @@ from ledger.sealing.slots import AUDITOR, OPERATOR, Holding
 from ledger.usecases.acting import Acting
 from ledger.usecases.backups import LookAtBackups
 from ledger.usecases.desk import Desk
-from ledger.usecases.held_keys import HeldKeys, drop
+from ledger.usecases.held_keys import HeldKeys, drop, making_way
 from ledger.usecases.slots import KeyringEvent
 
+NEEDS_EXPORT = "Ask an operator for a new export of this auditor's keyring."
 _PAGE_ROWS = 500
 
 
@@ -178,8 +179,9 @@ class KeyBackups:
             made = write_key_backup(place, content)
             if not made:
                 self._refuse_recorded(place, digest)
-            # What the log did not choose is no epoch of its own, whatever number it has.
-            astray = held.astray(history.committed, history.current)
+            # What the log did not choose, or will not, is no epoch of its own, whatever number it
+            # has.
+            astray = held.astray(history.committed, history.current) | making_way(held, history)
             epochs = tuple(
                 (keys.epoch, keys.secret is not None)
                 for keys in held.epochs
@@ -298,7 +300,7 @@ def require_holding(
         f"The keyring lacks {epochs}, which the log has started.",
         hint=_what_helps(readable(), current, max(held), how)
         if unlocked.is_operator
-        else "Ask an operator for a new export of this auditor's keyring.",
+        else NEEDS_EXPORT,
     )
 
 
@@ -378,10 +380,12 @@ def _refuse_loss(backup: UnlockedKeyring, present: Keyring, history: KeyHistory)
             "The keyring at this place is another ledger's or an auditor's.",
             hint="Check --keyring; nothing was changed.",
         )
-    held = present.seen_by(backup)
-    if held is None:
+    seen = present.seen_by(backup)
+    if seen is None:
         _require_all_committed(backup, history)
         return
+    # What the log calls destroyed is no loss, and the backup at hand holds none of it any more.
+    held = tuple(keys.without(history.destroying) for keys in seen)
     if not _keep(backup.epochs, held):
         raise Conflict(
             "keyring-holds-more",

@@ -51,7 +51,7 @@ from ledger.usecases.credentials import (
 from ledger.usecases.decisions import asked_for
 from ledger.usecases.desk import Desk
 from ledger.usecases.fitting import epoch_ahead
-from ledger.usecases.held_keys import HeldKeys
+from ledger.usecases.held_keys import EPOCHS_PAST, HeldKeys
 from ledger.usecases.hosts import HostKeeper
 from ledger.usecases.key_backups import KeyBackups
 from ledger.usecases.leaving import Leave
@@ -70,7 +70,7 @@ from ledger.usecases.recovery_shares import RecoveryShares
 from ledger.usecases.restorer import Restorer
 from ledger.usecases.retention import Retainer
 from ledger.usecases.retrieval import Retrieve, opened
-from ledger.usecases.rotation import EPOCHS_PAST, Progress, Rotation
+from ledger.usecases.rotation import Progress, Rotation
 from ledger.usecases.slots import AuditorsOwnEvent, SlotKeeper, SlotRemoval
 from ledger.usecases.ticket_office import Tickets
 from ledger.usecases.trust import TrustKeeper
@@ -468,8 +468,10 @@ class Ledger:
         """Whether the keyring holds the key that access records of this month are sealed under."""
         history = self.key_history()
         first = history.first_periods[history.current]
-        held = {keys.epoch: keys for keys in self._held.unlocked.epochs}
-        return held[history.current].seals_access(first, period)
+        return any(
+            keys.epoch == history.current and keys.seals_access(first, period)
+            for keys in self._held.unlocked.epochs
+        )
 
     def epoch_ahead(self) -> int:
         """The newest epoch held, if it is further ahead than a rotation leaves it; else 0."""

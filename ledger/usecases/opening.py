@@ -44,7 +44,7 @@ from ledger.usecases.fitting import require_fit, slot_removed
 from ledger.usecases.founding import unnamed
 from ledger.usecases.held_keys import HeldKeys
 from ledger.usecases.hosts import Herald
-from ledger.usecases.key_backups import require_not_behind
+from ledger.usecases.key_backups import NEEDS_EXPORT, require_not_behind
 from ledger.usecases.ledger import Ledger
 from ledger.usecases.outcomes import RollbackOutcome
 from ledger.usecases.slots import KeyringEvent
@@ -71,6 +71,9 @@ class OpeningSettings(TypedDict, total=False):
     """Write although a commit waits for no standby; recorded."""
     accept_restoring: bool
     """The store may be one that is being restored: for whoever restores."""
+    of_key_backup: bool
+    """The keys are those of a key backup that is to be put in the keyring's place: what lies there
+    is left alone."""
     only_asks: bool
     """A store where nothing can be recorded serves, too, and an auditor's file that is behind: for
     whoever releases nothing."""
@@ -191,6 +194,7 @@ def _opened(
     accept_async: bool = False,
     accept_ahead: bool = False,
     accept_restoring: bool = False,
+    of_key_backup: bool = False,
     only_asks: bool = False,
 ) -> _Opened:
     row = _ledger_row(store, unlocked, memory, accept_restoring=accept_restoring)
@@ -198,7 +202,7 @@ def _opened(
     streams = unlocked.stream_names()
     box = unlocked.secret_box()
     desk = Desk(unlocked.without_keys(), streams, box, mapper, account, random)
-    held = HeldKeys(keyring_path, unlocked, mapper, desk.box)
+    held = HeldKeys(keyring_path, unlocked, mapper, desk.box, apart=of_key_backup)
     host = None
     if unlocked.is_operator:
         host = this_host(keyring_path, unlocked.ledger_id, random)
@@ -299,7 +303,14 @@ def _check_keyring(
             raise
         behind = True
         _only_look(writer, history, error)
-    if history().current == 0:
+    try:
+        current = history().current
+    except KeyUnavailable as error:
+        # Exported between a restore and a rotation, it may hold an epoch that the log never chose.
+        if held.unlocked.is_operator or error.code != "keyring-behind":
+            raise
+        raise KeyUnavailable(error.code, error.message, hint=NEEDS_EXPORT) from error
+    if current == 0:
         raise Tampered("no-epoch", "The log does not begin with an epoch.", position=1)
     held.give_up(history)
     unlocked = replace(held.unlocked, slot=desk.unlocked.slot)

@@ -48,13 +48,12 @@ from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 from ledger.usecases.destruction import IntendDestruction, RecordDestruction
 from ledger.usecases.founding import committed
-from ledger.usecases.held_keys import HeldKeys, drop
+from ledger.usecases.held_keys import EPOCHS_PAST, HeldKeys, drop, making_way
+from ledger.usecases.key_backups import require_not_behind
 from ledger.usecases.outcomes import RotationOutcome
 from ledger.usecases.resting import Creation, Found, Lives, resting, values_of
 from ledger.usecases.safeguards import Safeguards, lacking
 
-EPOCHS_PAST = 2
-"""So many epochs on, none of the keys that a keyring held is used for anything new."""
 Progress = Callable[[int, int], None]
 """Told how many positions are looked through, of how many."""
 
@@ -191,8 +190,9 @@ class Rotation:
 
         Where keys were destroyed that the epoch needs, the one after it is started too. Backups are
         asked for once, and it is recorded where the second start lacked them.
-        `next-epoch-missing` where this keyring does not hold the keys of the next epoch, and the
-        errors of `Safeguards.hold`.
+        `next-epoch-missing` where this keyring does not hold the keys of the next epoch,
+        `keyring-behind` where it lacks those of the current one, and the errors of
+        `Safeguards.hold`.
         """
         self._require_operator()
         history = self._history()
@@ -261,7 +261,11 @@ class Rotation:
         return self._writer.look(self._desk.key_history)
 
     def _serves(self, history: KeyHistory) -> bool:
-        """Whether the current epoch's keys are there to set values, and to record a read now."""
+        """Whether the current epoch's keys are there to set values, and to record a read now.
+
+        `keyring-behind` where none of them is: another host has started it since this one opened.
+        """
+        require_not_behind(self._desk, self._writer, self._held.unlocked)
         period = period_of(max(self._clock(), self._writer.head.recorded_at + 1))
         (keys,) = (one for one in self._held.unlocked.epochs if one.epoch == history.current)
         first = history.first_periods[history.current]
@@ -289,9 +293,7 @@ class Rotation:
             held = {keys.epoch: keys for keys in file.held.epochs}
             if epoch not in held:
                 raise next_missing(epoch)
-            following = held.get(epoch + 1)
-            maimed = following is not None and not following.is_whole
-            if following is None or maimed or history.has_ended_lately(EPOCHS_PAST):
+            if epoch + 1 not in held or epoch + 1 in making_way(file.held, history):
                 unknown = GivenUp(epochs=frozenset(held.keys() - history.committed.keys()))
                 after = file.held.without(unknown).with_next_epoch(self._desk.random)
                 file.write(after.keyring, after.root, unknown)

@@ -7,6 +7,7 @@ held of those keys is gone from its ciphers, from all that it unlocked with, and
 from __future__ import annotations
 
 import gc
+import os
 from contextlib import contextmanager
 
 import pytest
@@ -14,6 +15,7 @@ from filelock import FileLock
 
 import ledger.log.pace
 from ledger.claims import parse_claim
+from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
@@ -22,13 +24,15 @@ from ledger.sealing.keyring_file import KeyringFile, read_keyring
 from ledger.sealing.slots import new_passphrase, passphrase
 from ledger.usecases import resting
 from ledger.usecases.acting import Acting
+from ledger.usecases.opening import accept_rollback
 from ledger.usecases.retrieval import opened
 from ledger.usecases.rotation import Rotation
 from ledger.values import FieldValue
 from projections.redecide import redecide
-from tests.conftest import CHEAP, PASSPHRASE
+from tests.conftest import CHEAP, PASSPHRASE, unlocked_by_passphrase
 from tests.faults.running import until
 from tests.faults.test_hosts_at_once import another_host
+from tests.faults.test_hosts_memory import put_back, size_of
 from tests.ledger.test_retention import move
 
 OWNERS = [parse_claim(f"user:u{number}") for number in range(5)]
@@ -198,6 +202,59 @@ def test_what_was_granted_opens_though_its_key_is_let_go_right_after(hosts):
     assert in_process(running) == [2]
     assert opened(release).fields["Windows Password"].reveal() == "second"
     running.close()
+
+
+def go_back(house, size):
+    """An older log is put back, an operator goes on from it, and rotates past what is destroyed."""
+    put_back(house, size)
+    unlocked = unlocked_by_passphrase(house.keyring_path)
+    accept_rollback(
+        house.store(),
+        house.keyring_path,
+        unlocked,
+        acting=Acting(reason="the older one is good"),
+        memory=house.memory(unlocked),
+        account="tester@host",
+        clock=house.clock,
+        random=os.urandom,
+        mapper=EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom),
+    )
+    ledger = house.open()
+    assert ledger.rotate(Acting(), without_backup=True).epoch == 3
+    ledger.set_credentials(Acting(), "CRM", ANN, values("third"))
+    for number in range(40):  # so that the log is longer than the process remembers it
+        ledger.grant(Acting(), "CRM", "administrator", f"user:a{number}")
+    ledger.close()
+
+
+@pytest.mark.parametrize(("looks_first", "rotations"), [(True, 3), (False, 3), (True, 5)])
+def test_keys_of_a_log_that_went_on_otherwise_are_not_taken_for_those_it_destroyed(
+    house, looks_first, rotations
+):
+    """A process that has followed the log that was given up knows these epochs by their numbers."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    size = size_of(house)
+    other = house.open()
+    for _ in range(1, rotations):
+        other.rotate(Acting(), without_backup=True)
+    other.rotate(Acting(), without_backup=True, destroy_previous=True)
+    other.close()
+    assert ledger.status().epoch == rotations + 1
+    go_back(house, size)
+    if looks_first:
+        assert read(ledger) == "third"
+    ledger.trust.new_service_pair(Acting())
+    assert read(ledger) == "third"
+    ledger.set_credentials(Acting(), "CRM", ANN, values("fourth"))
+    destroy(house)
+    assert read(ledger) == "fourth"
+    assert not any(keys.secret for keys in ledger._held.unlocked.epochs if keys.epoch < 4)
+    ledger.close()
+    again = house.open()
+    assert read(again) == "fourth"
+    again.close()
+    assert verify_log(house.store()).ok
 
 
 def test_a_file_that_somebody_is_changing_follows_later(hosts):

@@ -176,6 +176,18 @@ def test_a_host_two_rotations_behind_is_refused_before_it_writes(hosts):
     require_whole(rotating)
 
 
+def test_a_running_process_two_rotations_behind_cannot_go_on_with_one_that_was_cut_off(hosts):
+    """The last one is unfinished, and its keys are the other host's."""
+    first, second = hosts
+    ledger = second.open()
+    rotate(first)
+    rotate(first)
+    with pytest.raises(KeyUnavailable) as caught:
+        ledger.rotate(Acting(), without_backup=True)
+    ledger.close()
+    assert (caught.value.code, "epoch 3" in caught.value.message) == ("keyring-behind", True)
+
+
 def test_a_running_process_two_rotations_behind_releases_and_writes_nothing(hosts):
     """What it cannot seal it does not decide either."""
     rotating, behind = hosts

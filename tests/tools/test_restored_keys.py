@@ -11,6 +11,7 @@ from ledger.sealing.epochs import DAY_US
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import key_file
 from ledger.usecases.rotation import Rotation
+from tests.tools.conftest import auditor_of
 from tests.tools.test_backups import (  # noqa: F401 # a fixture
     RIGHT,
     create,
@@ -211,6 +212,52 @@ def test_keys_that_are_destroyed_are_not_committed_to(worked):  # noqa: F811
     worked.fails(6, "keyring-behind", "status")
     keyring.write_bytes(newest)
     assert password(worked) == "p-2"
+
+
+def test_a_key_backup_tells_of_no_keys_that_make_way_for_others(worked):  # noqa: F811
+    """The log comes to epochs of these numbers, and what the backup has of them opens nothing."""
+    made = create(worked, "one")
+    for options in ((), (), ("--destroy-previous", "--yes"), ()):
+        worked.ok("key", "rotate", "--without-backup", *options)
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"])
+    assert held(worked) == [1, 2, 3, 4, 5, 6]
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("key", "backup", str(safe / "before"))
+    (listed,) = worked.ok("key", "backup", "list")
+    assert listed["epochs"] == [1, 2]
+    worked.ok("credential", "delete", "payroll", "--owner", "user:ann", "--yes")
+    worked.ok("key", "rotate", "--without-backup")
+    told = {one["epoch"]: one["in_backups"] for one in worked.ok("key", "status")["epochs"]}
+    assert told == {1: 0, 2: 0, 3: 0, 4: 0}
+
+
+def test_an_auditor_with_keys_that_made_way_is_told_to_ask_for_a_new_export(worked):  # noqa: F811
+    """An auditor has no other host's keyring to copy, and no key backup to restore."""
+    made = create(worked, "one")
+    for options in ((), (), ("--destroy-previous", "--yes")):
+        worked.ok("key", "rotate", "--without-backup", *options)
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"])
+    auditor = auditor_of(worked)
+    worked.ok("credential", "delete", "payroll", "--owner", "user:ann", "--yes")
+    worked.ok("key", "rotate", "--without-backup")
+    for question in (("status",), ("audit", "access")):
+        error = auditor.fails(6, "keyring-behind", *question)
+        assert error["hint"] == "Ask an operator for a new export of this auditor's keyring."
+
+
+def test_a_keyring_that_holds_more_than_the_backup_stays(worked):  # noqa: F811
+    """The backup holds what is destroyed since, and not the epoch that the keyring holds ready."""
+    keyring, safe = worked.home / "keys" / "keyring", worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("key", "backup", str(safe / "older"))
+    worked.ok("key", "rotate", "--without-backup", "--destroy-previous", "--yes")
+    before = keyring.read_bytes()
+    worked.fails(5, "keyring-holds-more", "key", "restore", str(safe / "older"))
+    assert keyring.read_bytes() == before
+    worked.ok("key", "rotate", "--without-backup")
 
 
 @pytest.mark.parametrize("begun_before", [False, True])

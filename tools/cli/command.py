@@ -83,12 +83,17 @@ class Run(msgspec.Struct):
 
     @contextmanager
     def session(
-        self, *, operator: bool = True, unlock: Unlock | None = None, only_asks: bool = False
+        self,
+        *,
+        operator: bool = True,
+        unlock: Unlock | None = None,
+        of_key_backup: bool = False,
+        only_asks: bool = False,
     ) -> Iterator[Session]:
         """The open ledger; an auditor's unlock is refused unless `operator` is False.
 
-        `unlock` takes the place of the keyring with its passphrase or key file; for `only_asks` see
-        `asking`.
+        `unlock` takes the place of the keyring with its passphrase or key file, and gives a key
+        backup that is to be put back with `of_key_backup`; for `only_asks` see `asking`.
         """
         from tools.wiring import open_session
 
@@ -97,6 +102,7 @@ class Run(msgspec.Struct):
             self.standard_input,
             operator=operator,
             unlock=unlock,
+            of_key_backup=of_key_backup,
             only_asks=only_asks,
         ) as session:
             if self.token_file is not None:

@@ -117,7 +117,7 @@ def restore(run: Run, source: str, shares: bool, shares_file: str | None) -> Non
 
     document, lacks_next = restore_from(
         Path(source),
-        lambda unlock: run.session(unlock=unlock),
+        lambda unlock: run.session(unlock=unlock, of_key_backup=True),
         run.acting(),
         shares=shares,
         shares_file=shares_file,
