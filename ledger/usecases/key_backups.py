@@ -168,8 +168,10 @@ class KeyBackups:
         refuse_beside_database(place, forbidden)
         refuse_itself(place, self._keyring)
         refuse_beside_keyring(place, self._keyring)
-        with self._held.changing() as file:
-            history = self._writer.look(self._desk.key_history)
+        with self._held.changing(lambda: self._writer.look(self._desk.key_history)) as (
+            file,
+            history,
+        ):
             drop(file, history)
             content = keyring_bytes(self._keyring)
             held = file.held
