@@ -163,8 +163,14 @@ class HeldKeys(Confidential):
 
 
 def drop(file: KeyringFile, history: KeyHistory) -> None:
-    """Write the file without what the log says it need not hold, if it holds any of that."""
-    _let_go(file, given_up_by(file.held, history))
+    """Write the file without what the log says it need not hold, if it holds any of that.
+
+    An epoch that the log did not choose stays where another is held beyond it: it was started then,
+    on another branch of the log or further on than an older copy of it tells.
+    """
+    given_up = given_up_by(file.held, history)
+    ready = file.held.epochs[-1].epoch
+    _let_go(file, given_up._replace(epochs=given_up.epochs & {ready}))
 
 
 def given_up_by(unlocked: UnlockedKeyring, history: KeyHistory) -> GivenUp:

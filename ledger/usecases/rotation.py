@@ -290,7 +290,7 @@ class Rotation:
             safeguards.require()
             drop(file, history)
             held = {keys.epoch: keys for keys in file.held.epochs}
-            if epoch not in held:
+            if epoch not in held or not history.committed[epoch].fit(held[epoch]):
                 raise next_missing(epoch)
             if epoch + 1 not in held or epoch + 1 in making_way(file.held, history):
                 unknown = GivenUp(epochs=frozenset(held.keys() - history.committed.keys()))
