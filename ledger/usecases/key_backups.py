@@ -150,8 +150,11 @@ class KeyBackups:
 
     def kept_files(self) -> tuple[KeptFile, ...]:
         """Files beside this host's keyring that hold keys which the log calls destroyed."""
-        gone = self._writer.look(self._desk.key_history).destroying
-        return kept_files_with(self._keyring, self._held.unlocked, gone) if gone else ()
+        history = self._writer.look(self._desk.key_history)
+        gone = history.destroying
+        if not gone:
+            return ()
+        return kept_files_with(self._keyring, self._held.unlocked, gone, history.committed)
 
     def create(
         self, acting: Acting, destination: Path, forbidden: Sequence[Path]
