@@ -150,7 +150,8 @@ class HeldKeys(Confidential):
     def give_up(self, told: Callable[[], KeyHistory]) -> None:
         """Drop what the log calls destroyed, and epochs held ready that it did not choose.
 
-        The file follows if it can be written; if not, this process has dropped them all the same.
+        The file follows, as far as `drop` has it, if it can be written; if not, this process has
+        dropped them all the same.
         """
         history = told()
         given_up = given_up_by(self.unlocked, history)

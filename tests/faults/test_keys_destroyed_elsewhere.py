@@ -280,6 +280,19 @@ def test_a_file_that_somebody_is_changing_follows_later(hosts):
     require_whole(other)
 
 
+def test_a_thread_that_has_followed_the_log_less_far_brings_no_key_back(hosts):
+    """What it was told before the destruction is no older log that was put back."""
+    destroying, other = hosts
+    running = other.open()
+    history, size = running.key_history(), size_of(other)
+    destroy(destroying)
+    with file_locked(other):
+        assert read(running) == "second"
+        running._held.follow(history, size)
+        assert (in_process(running), in_file(other)) == ([2], [1, 2])
+    running.close()
+
+
 def test_a_file_that_cannot_be_written_is_left_to_the_next_opening(hosts, monkeypatch):
     """It is tried once and not for every access; the process has let the keys go all the same."""
     destroying, other = hosts
