@@ -65,8 +65,8 @@ class HeldKeys(Protocol):
         """Look into the keyring's file again."""
         ...
 
-    def follow(self, history: KeyHistory) -> None:
-        """Let go of what the log calls destroyed; nothing is written."""
+    def follow(self, history: KeyHistory, size: int) -> None:
+        """Let go of what the log of this size calls destroyed; nothing is written."""
         ...
 
     def settle(self) -> None:
@@ -430,7 +430,7 @@ class Writer:
         self._epoch_began = history.started_where[history.current]
         self._keyring_tip = tip
         if self._keys is not None:
-            self._keys.follow(history)
+            self._keys.follow(history, head.size)
 
     def _settle(self) -> None:
         """Let the keyring's file follow; outside the lock, for which who has the file may wait."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ import msgspec
 from ledger.errors import LedgerError
 from ledger.private_files import real_place
 from ledger.sealing.compartments import Compartment
-from ledger.sealing.epochs import EpochKeys, KeyName
+from ledger.sealing.epochs import EpochCommitments, EpochKeys, KeyName
 from ledger.sealing.keyring import UnlockedKeyring
 from ledger.sealing.keyring_file import read_keyring
 
@@ -43,11 +43,19 @@ class KeptFile(msgspec.Struct, frozen=True):
 
 
 def kept_files_with(
-    keyring: Path, unlocked: UnlockedKeyring, gone: frozenset[KeyName]
+    keyring: Path,
+    unlocked: UnlockedKeyring,
+    gone: frozenset[KeyName],
+    committed: Mapping[int, EpochCommitments],
 ) -> tuple[KeptFile, ...]:
-    """Those beside the keyring that hold one of these keys, or cannot be shown not to."""
+    """Those beside the keyring that hold one of these keys, or cannot be shown not to.
+
+    They are keys of epochs as the log has committed to them: others under the same number, of a
+    branch that was given up, are none of these.
+    """
     found = (
-        KeptFile(path, _held_of(path, unlocked, gone)) for path in _beside(real_place(keyring))
+        KeptFile(path, _held_of(path, unlocked, gone, committed))
+        for path in _beside(real_place(keyring))
     )
     return tuple(file for file in found if file.keys)
 
@@ -58,11 +66,21 @@ def _beside(keyring: Path) -> Iterator[Path]:
         yield from sorted(entry for entry in keyring.parent.iterdir() if ours.fullmatch(entry.name))
 
 
-def _held_of(path: Path, unlocked: UnlockedKeyring, gone: frozenset[KeyName]) -> frozenset[KeyName]:
+def _held_of(
+    path: Path,
+    unlocked: UnlockedKeyring,
+    gone: frozenset[KeyName],
+    committed: Mapping[int, EpochCommitments],
+) -> frozenset[KeyName]:
     epochs = _seen(path, unlocked)
     if epochs is None:
         return gone
-    held = {keys.epoch: keys for keys in epochs}
+    named = {name.epoch for name in gone}
+    held = {
+        keys.epoch: keys
+        for keys in epochs
+        if keys.epoch in named and committed[keys.epoch].fit(keys)
+    }
     return frozenset(name for name in gone if name.epoch in held and held[name.epoch].holds(name))
 
 

@@ -53,6 +53,8 @@ class HeldKeys(Confidential):
         self._file = _identity(path)
         self._history = KeyHistory()
         """As far as this process has followed it."""
+        self._followed = 0
+        """The size of the log then."""
         self._owing = False
         """Whether the file may hold what this process has let go."""
 
@@ -78,19 +80,20 @@ class HeldKeys(Confidential):
             self._file = found
             self.renew()
 
-    def follow(self, history: KeyHistory) -> None:
-        """Let go of what the log calls destroyed now; `settle` sees to the file.
+    def follow(self, history: KeyHistory, size: int) -> None:
+        """Let go of what the log of this size calls destroyed; `settle` sees to the file.
 
-        Of two threads the one that has followed it further counts, as long as it is the same log:
-        an older one may have been put back, and have gone on otherwise.
+        Of two threads the one that has followed it further counts. No process goes on from a
+        smaller log, so one that has grown and calls fewer keys destroyed is an older one that was
+        put back: what was let go may be needed again, if the file has it.
         """
-        further = self._history
-        if _same_starts(history, further) and (
-            history.current < further.current or history.destroying < further.destroying
-        ):
+        if size < self._followed:
             return
-        self._history, before = history, self.unlocked
-        self.take(before)
+        went_back = not history.destroying >= self._history.destroying
+        self._history, self._followed, before = history, size, self.unlocked
+        if went_back:
+            self.renew()
+        self.take(self.unlocked)
         self._owing |= self.unlocked is not before
 
     def settle(self) -> None:
@@ -101,26 +104,39 @@ class HeldKeys(Confidential):
         if self._apart or not self._owing:
             return
         try:
-            with self.changing(wait=False):
-                pass
+            with self._changing(wait=False) as file:
+                self._catch_up(file)
         except LedgerError as error:
             self._owing = error.code == "keyring-locked"
 
     @contextlib.contextmanager
-    def changing(self, *, wait: bool = True) -> Iterator[KeyringFile]:
-        """The file under its lock, without what the log calls destroyed.
+    def changing(self, told: Callable[[], KeyHistory]) -> Iterator[tuple[KeyringFile, KeyHistory]]:
+        """The file under its lock, without what the log calls destroyed, and what the log tells.
 
-        What it holds in the end is used from then on. `keyring-locked` where somebody else is
-        changing it: after a while, or at once without `wait`.
+        The log is asked under the lock: an older one may have been put back, and need keys that the
+        one of before calls destroyed. What the file holds in the end is used from then on.
+        `keyring-locked` where somebody else is changing it all the while.
         """
+        with self._changing(wait=True) as file:
+            history = told()
+            self._catch_up(file)
+            yield file, history
+
+    @contextlib.contextmanager
+    def _changing(self, *, wait: bool) -> Iterator[KeyringFile]:
         with changing(self.path, self.unlocked, wait=wait) as file:
             try:
-                # Others held ready are left alone: this process may not know yet what was chosen.
-                _let_go(file, GivenUp(_destroyed(file.held, self._history)))
-                self._owing = False
                 yield file
             finally:
                 self.take(file.held)
+
+    def _catch_up(self, file: KeyringFile) -> None:
+        """Take out of the file what this process has let go.
+
+        Epochs held ready are left alone: this process may not know yet what was chosen.
+        """
+        _let_go(file, GivenUp(_destroyed(file.held, self._history)))
+        self._owing = False
 
     def destroy(self, told: Callable[[], KeyHistory]) -> None:
         """Take out of the file what the log calls destroyed, or say why it cannot be written.
@@ -128,18 +144,17 @@ class HeldKeys(Confidential):
         The log is asked under the file's lock: keys that another process puts into the file, and
         has the log choose before it lets the file go, are not taken for others.
         """
-        with self.changing() as file:
-            history = told()
-            self.follow(history)
+        with self.changing(told) as (file, history):
             drop(file, history)
 
     def give_up(self, told: Callable[[], KeyHistory]) -> None:
         """Drop what the log calls destroyed, and epochs held ready that it did not choose.
 
-        The file follows if it can be written; if not, this process has dropped them all the same.
+        The file follows, as far as `drop` has it, if it can be written; if not, this process has
+        dropped them all the same.
         """
-        self.follow(told())
-        given_up = given_up_by(self.unlocked, told())
+        history = told()
+        given_up = given_up_by(self.unlocked, history)
         if self.unlocked.without(given_up) is self.unlocked and not self._owing:
             return
         if not self._apart:
@@ -149,8 +164,14 @@ class HeldKeys(Confidential):
 
 
 def drop(file: KeyringFile, history: KeyHistory) -> None:
-    """Write the file without what the log says it need not hold, if it holds any of that."""
-    _let_go(file, given_up_by(file.held, history))
+    """Write the file without what the log says it need not hold, if it holds any of that.
+
+    An epoch that the log did not choose stays where another is held beyond it: it was started then,
+    on another branch of the log or further on than an older copy of it tells.
+    """
+    given_up = given_up_by(file.held, history)
+    ready = file.held.epochs[-1].epoch
+    _let_go(file, given_up._replace(epochs=given_up.epochs & {ready}))
 
 
 def given_up_by(unlocked: UnlockedKeyring, history: KeyHistory) -> GivenUp:
@@ -183,15 +204,6 @@ def _destroyed(unlocked: UnlockedKeyring, history: KeyHistory) -> frozenset[KeyN
         if keys.epoch in named and history.committed[keys.epoch].fit(keys)
     }
     return frozenset(name for name in history.destroying if name.epoch in meant)
-
-
-def _same_starts(one: KeyHistory, other: KeyHistory) -> bool:
-    """Whether each epoch that both know began at the same place and time."""
-    return all(
-        (at, one.started_at[epoch]) == (other.started_where[epoch], other.started_at[epoch])
-        for epoch, at in one.started_where.items()
-        if epoch in other.started_where
-    )
 
 
 def _let_go(file: KeyringFile, given_up: GivenUp) -> None:

@@ -150,8 +150,11 @@ class KeyBackups:
 
     def kept_files(self) -> tuple[KeptFile, ...]:
         """Files beside this host's keyring that hold keys which the log calls destroyed."""
-        gone = self._writer.look(self._desk.key_history).destroying
-        return kept_files_with(self._keyring, self._held.unlocked, gone) if gone else ()
+        history = self._writer.look(self._desk.key_history)
+        gone = history.destroying
+        if not gone:
+            return ()
+        return kept_files_with(self._keyring, self._held.unlocked, gone, history.committed)
 
     def create(
         self, acting: Acting, destination: Path, forbidden: Sequence[Path]
@@ -168,8 +171,10 @@ class KeyBackups:
         refuse_beside_database(place, forbidden)
         refuse_itself(place, self._keyring)
         refuse_beside_keyring(place, self._keyring)
-        with self._held.changing() as file:
-            history = self._writer.look(self._desk.key_history)
+        with self._held.changing(lambda: self._writer.look(self._desk.key_history)) as (
+            file,
+            history,
+        ):
             drop(file, history)
             content = keyring_bytes(self._keyring)
             held = file.held

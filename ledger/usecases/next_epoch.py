@@ -89,8 +89,7 @@ class NextEpoch:
                 "Only an operator's unlock may replace keys.",
                 hint=NEEDS_OPERATOR,
             )
-        with self._held.changing() as file:
-            history = self._history()
+        with self._held.changing(self._history) as (file, history):
             epoch = history.current + 1
             lost = history.committed[epoch]
             if any(keys.epoch == epoch and lost.fit(keys) for keys in file.held.epochs):

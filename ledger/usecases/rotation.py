@@ -278,8 +278,7 @@ class Rotation:
         whoever had a slot until lately may have copied it, or put it there: it makes way for
         another. So does one of which keys are destroyed, on a branch of the log that was given up.
         """
-        with self._held.changing() as file:
-            history = self._history()
+        with self._held.changing(self._history) as (file, history):
             if history.current >= epoch:
                 return  # another process was first, while this one waited for the file
             safeguards = Safeguards(
@@ -291,7 +290,7 @@ class Rotation:
             safeguards.require()
             drop(file, history)
             held = {keys.epoch: keys for keys in file.held.epochs}
-            if epoch not in held:
+            if epoch not in held or not history.committed[epoch].fit(held[epoch]):
                 raise next_missing(epoch)
             if epoch + 1 not in held or epoch + 1 in making_way(file.held, history):
                 unknown = GivenUp(epochs=frozenset(held.keys() - history.committed.keys()))
@@ -302,9 +301,9 @@ class Rotation:
                 self._desk, acting, held[epoch], held[epoch + 1], safeguards, history.removed
             )
             if not self._writer.run(start):
-                history = self._history()
-                drop(file, history)
-                if history.current < epoch:
+                since = self._history()
+                drop(file, since)
+                if since.current < epoch:
                     raise next_missing(epoch)
 
     def _reseal(

@@ -310,8 +310,8 @@ class SlotKeeper:
     @contextlib.contextmanager
     def _changing(self) -> Iterator[tuple[KeyringFile, KeyHistory]]:
         """The file under its lock, and what the log, checked to its head, says meanwhile."""
-        with self._held.changing() as file:
-            yield file, self._writer.look(self._desk.key_history)
+        with self._held.changing(lambda: self._writer.look(self._desk.key_history)) as changing:
+            yield changing
 
     def _halves(self, history: KeyHistory, slot: Slot) -> Halves:
         """What the log tells of an auditor's sealed private halves, the auditor's stream included.

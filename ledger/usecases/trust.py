@@ -162,8 +162,11 @@ class TrustKeeper:
         `operator-needed`, and `keyring-not-newest` where the file lacks the epoch to come.
         """
         _require_operator(self._desk, acting)
-        with self._held.changing() as file:
-            require_next_epoch(file.held, self._writer.look(self._desk.key_history))
+        with self._held.changing(lambda: self._writer.look(self._desk.key_history)) as (
+            file,
+            history,
+        ):
+            require_next_epoch(file.held, history)
             known = self._writer.look(self._published).newest()
             known_at = None if known is None else known.made_at
             newest = max((one.made_at for one in file.held.service), default=0)

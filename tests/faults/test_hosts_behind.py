@@ -163,7 +163,7 @@ def test_an_epoch_that_the_log_did_not_choose_is_not_held(hosts):
     founded, other = hosts
     read_once(other)
     loser = other.open()
-    with loser._held.changing() as file:
+    with loser._held.changing(lambda: loser._writer.look(loser._desk.key_history)) as (file, _):
         after = file.held.with_next_epoch(loser._desk.random)
         file.write(after.keyring, after.root)
     loser.retrieve(ALICE, "CRM")

@@ -204,9 +204,8 @@ def test_what_was_granted_opens_though_its_key_is_let_go_right_after(hosts):
     running.close()
 
 
-def go_back(house, size):
-    """An older log is put back, an operator goes on from it, and rotates past what is destroyed."""
-    put_back(house, size)
+def accept(house):
+    """An operator goes on from an older log that was put back."""
     unlocked = unlocked_by_passphrase(house.keyring_path)
     accept_rollback(
         house.store(),
@@ -219,6 +218,12 @@ def go_back(house, size):
         random=os.urandom,
         mapper=EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom),
     )
+
+
+def go_back(house, size):
+    """An older log is put back, an operator goes on from it, and rotates past what is destroyed."""
+    put_back(house, size)
+    accept(house)
     ledger = house.open()
     assert ledger.rotate(Acting(), without_backup=True).epoch == 3
     ledger.set_credentials(Acting(), "CRM", ANN, values("third"))
@@ -273,6 +278,19 @@ def test_a_file_that_somebody_is_changing_follows_later(hosts):
     until(lambda: in_file(other) == [2])  # it follows once the answer is given
     running.close()
     require_whole(other)
+
+
+def test_a_thread_that_has_followed_the_log_less_far_brings_no_key_back(hosts):
+    """What it was told before the destruction is no older log that was put back."""
+    destroying, other = hosts
+    running = other.open()
+    history, size = running.key_history(), size_of(other)
+    destroy(destroying)
+    with file_locked(other):
+        assert read(running) == "second"
+        running._held.follow(history, size)
+        assert (in_process(running), in_file(other)) == ([2], [1, 2])
+    running.close()
 
 
 def test_a_file_that_cannot_be_written_is_left_to_the_next_opening(hosts, monkeypatch):
@@ -362,3 +380,33 @@ def test_a_rotation_beside_one_that_destroys_ends_well(hosts, monkeypatch):
         running.close()
         destroying.keyring_path.write_bytes(other.keyring_path.read_bytes())
     require_whole(other)
+
+
+@pytest.mark.parametrize("looks_first", [True, False])
+def test_keys_that_a_log_put_back_needs_again_stay_in_the_file(house, looks_first):
+    """A process that has followed the log that was given up knows them as destroyed."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    ledger.set_credentials(Acting(), "CRM", ANN, values("first"))
+    size = size_of(house)
+    other = house.open()
+    other.rotate(Acting(), without_backup=True)
+    before = house.keyring_path.read_bytes()
+    other.rotate(Acting(), without_backup=True, destroy_previous=True)
+    other.close()
+    assert ledger.status().epoch == 3
+    assert in_process(ledger) == [3, 4]
+    put_back(house, size)
+    house.keyring_path.write_bytes(before)
+    accept(house)
+    again = house.open()
+    assert read(again) == "first"
+    for number in range(40):  # so that the log is longer than the process remembers it
+        again.grant(Acting(), "CRM", "administrator", f"user:a{number}")
+    again.close()
+    if looks_first:
+        assert read(ledger) == "first"
+    ledger.trust.new_service_pair(Acting())
+    assert in_file(house) == [1, 2, 3]
+    assert read(ledger) == "first"
+    ledger.close()

@@ -21,9 +21,10 @@ from ledger.usecases.next_epoch import NextEpoch, ReplaceNext
 from ledger.usecases.rotation import Rotation
 from ledger.values import FieldValue
 from projections.redecide import redecide
-from tests.conftest import PASSPHRASE
+from tests.conftest import PASSPHRASE, unlocked_by_passphrase
 from tests.faults.killing import killed_everywhere
 from tests.faults.test_hosts_at_once import another_host
+from tests.faults.test_hosts_memory import put_back, size_of
 
 ALICE = Caller(parse_claim("user:alice"))
 LOST = Acting(reason="the keyring is lost, the backup is older")
@@ -393,3 +394,25 @@ def test_the_command_asks_first_and_says_what_it_did(unable):
     assert b"copy it to the other hosts" in ended.err
     codes = {one["code"] for one in unable.run("doctor").json["findings"]}
     assert "next-epoch-missing" not in codes
+
+
+def test_an_older_copy_of_the_log_takes_no_started_keys_out_of_the_file(hosts):
+    """It did not choose those that were made in place of the lost ones, and they opened values."""
+    host, _ = hosts
+    ledger = host.open()
+    size = size_of(host)
+    ledger.next_epoch.replace(LOST)
+    rotate(ledger)
+    change(ledger, "newest")
+    ledger.close()
+    before = held(host)
+    put_back(host, size)
+    host.memory(unlocked_by_passphrase(host.keyring_path)).path.unlink()
+    for _ in range(2):
+        ledger = host.open()
+        assert read(ledger) == "first"
+        with pytest.raises(KeyUnavailable) as caught:
+            rotate(ledger)
+        assert caught.value.code == "next-epoch-missing"
+        ledger.close()
+        assert held(host) == before

@@ -127,10 +127,10 @@ def test_keys_that_another_process_has_the_log_choose_meanwhile_are_kept(house):
     ledger, other = house.open(), house.open()
     changing = HeldKeys.changing
 
-    def waiting(self, **how):
+    def waiting(self, told):
         patched.undo()
         assert other.next_epoch.replace(Acting()).epoch == 3
-        return changing(self, **how)
+        return changing(self, told)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(HeldKeys, "changing", waiting)

@@ -330,7 +330,7 @@ def test_a_host_whose_epoch_the_log_did_not_choose_drops_it_and_asks_for_the_fil
     """Two hosts add an epoch each; the log takes one, and the other cannot rotate on its own."""
     other = another_host(filled, tmp_path / "other")
     loser = other.open()
-    with loser._held.changing() as file:
+    with loser._held.changing(lambda: loser._writer.look(loser._desk.key_history)) as (file, _):
         after = file.held.with_next_epoch(loser._desk.random)
         file.write(after.keyring, after.root)
     winner = filled.open()

@@ -6,7 +6,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from tests.tools.test_backups import worked  # noqa: F401 # a fixture
+from tests.tools.test_backups import create, lose, worked  # noqa: F401 # a fixture
 from tests.tools.test_recovery_findings import found
 from tests.tools.test_retention import later, old  # noqa: F401 # fixtures
 
@@ -111,3 +111,27 @@ def test_a_file_under_an_earlier_root_counts_until_it_is_gone(worked):  # noqa: 
     )
     worked.ok("key", "slot", "remove", str(added["slot"]), "--mislaid", "--yes")
     assert destroy(worked).json["kept_files"] == [str(kept)]
+
+
+def test_a_file_with_keys_of_a_branch_that_was_given_up_is_not_to_be_removed(worked):  # noqa: F811
+    """The log that went on destroyed others of the same number, and nothing else may hold these."""
+    made = create(worked, "one")
+    for _ in range(3):
+        destroy(worked)
+    keyring = worked.home / "keys" / "keyring"
+    kept = keyring.with_name("keyring.replaced-1")
+    shutil.copy2(keyring, kept)
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"])
+    worked.ok("credential", "delete", "payroll", "--owner", "user:ann", "--yes")
+    for _ in range(3):
+        destroy(worked)
+    destroyed = worked.ok("key", "status")
+    assert [one["epoch"] for one in destroyed["epochs"] if one["state"] == "destroyed"] == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert destroyed["kept_files"] == []
+    assert CODE not in found(worked)
