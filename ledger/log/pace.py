@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 
 CALM_ROWS = 4000
-BUSY_ROWS = 100
+BUSY_ROWS = 50
 BUSY_ROWS_MIN = 20
 """Below that, what every commit costs would be most of the work."""
-BUSY_HELD_S = 0.004
+BUSY_HELD_S = 0.003
 ASIDE_MIN_S = 0.001
 
 

@@ -40,10 +40,6 @@ LOCK_TIMEOUT_S = 30.0
 STRANGER_TIMEOUT_S = 10.0
 """How long SQLite itself waits for whoever writes to the file without standing in line for it."""
 _LOCK_POLL_S = 0.001
-_CHECKPOINT_PAGES = 4000
-"""So long, 16 MiB, grows the write-ahead log before it is taken into the file. A page that many
-commits change is written there once; a thousand mappings sealed anew change more than the thousand
-pages that SQLite would wait for."""
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -335,7 +331,6 @@ class SqliteStore:
             raw = self._raw()
             raw.execute("PRAGMA synchronous = FULL")
             raw.execute("PRAGMA cache_size = -16384")
-            raw.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             raw.execute("PRAGMA trusted_schema = OFF")
         except sqlite3.Error as error:
             raise _translated(error) from error
