@@ -18,6 +18,18 @@ class Killed(BaseException):
     """The process ends here."""
 
 
+def kill_at(owner, step, monkeypatch, run):
+    """Run until this step is about to be taken."""
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, step, killed)
+        with pytest.raises(Killed):
+            run()
+
+
 def back_up(cli):
     safe = cli.home.parent / "safe"
     safe.mkdir()
@@ -109,13 +121,7 @@ def test_killed_before_the_keyring_is_in_place_the_same_command_goes_on(
     lose(backed_up)
     command = restore(backed_up, "--key-backup", backed_up.newer)
 
-    def killed(*_):
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(KeyBackups, "restore", killed)
-        with pytest.raises(Killed):
-            backed_up(*command)
+    kill_at(KeyBackups, "restore", monkeypatch, lambda: backed_up(*command))
     assert not (backed_up.home / "keys" / "keyring").exists()
     assert backed_up.ok(*command)["keyring"]["source"] == backed_up.newer
     assert records(backed_up).count("backup.restored") == 1
@@ -132,13 +138,7 @@ def test_a_restore_killed_after_the_keyring_is_in_place_goes_on_by_the_same_comm
     lose(backed_up)
     command = restore(backed_up, "--key-backup", backed_up.newer)
 
-    def killed(*_):
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(tools.recovering.backups, "finish", killed)
-        with pytest.raises(Killed):
-            backed_up(*command)
+    kill_at(tools.recovering.backups, "finish", monkeypatch, lambda: backed_up(*command))
     backed_up.fails(7, "store-restoring", "status")
     assert backed_up.ok(*command)["keyring"] is None
     assert records(backed_up) == ["backup.restored", "key.restored"]
@@ -155,13 +155,7 @@ def test_a_restore_killed_before_the_host_forgets_the_other_head_goes_on_by_the_
     lose(backed_up)
     command = restore(backed_up, "--key-backup", backed_up.newer)
 
-    def killed(*_):
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(HostMemory, "replace_by", killed)
-        with pytest.raises(Killed):
-            backed_up(*command)
+    kill_at(HostMemory, "replace_by", monkeypatch, lambda: backed_up(*command))
     backed_up.fails(8, "forked", "status")
     went_on = backed_up.ok(*command)
     assert went_on["keyring"] is None
@@ -179,18 +173,12 @@ def test_a_restore_killed_on_both_sides_of_the_keyring_in_place_goes_on_by_the_s
     lose(backed_up)
     command = restore(backed_up, "--key-backup", backed_up.newer)
 
-    def killed(*_):
-        raise Killed
-
     for module, step in (
         (ledger.sealing.keyring_file, "_take_place"),
         (ledger.sealing.keyring_file, "_take_place"),
         (tools.recovering.backups, "finish"),
     ):
-        with monkeypatch.context() as patched:
-            patched.setattr(module, step, killed)
-            with pytest.raises(Killed):
-                backed_up(*command)
+        kill_at(module, step, monkeypatch, lambda: backed_up(*command))
     assert backed_up.ok(*command)["ok"]
     assert records(backed_up) == ["backup.restored", *["key.restored"] * 3]
     assert password(backed_up) == "p-1"
