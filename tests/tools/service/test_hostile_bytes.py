@@ -88,8 +88,9 @@ def require_sound(service, house, answered):
 
 
 HUGE = (2**53, 2**63 - 1, 2**63, 2**64 - 1, -(2**63), 1e300, -0.0)
+# Not bob's application: whoever asks may close or delete any that is named.
 WORDS = (
-    *("scratch", "payroll", "user:alice", "group:finance", f"{ISSUER}#user:alice", "individual"),
+    *("scratch", "Scratch ", "user:alice", "group:finance", f"{ISSUER}#user:alice", "individual"),
     *("member", "default", "none", "yesterday", "7d", "999999999w", "2026-02-30", "9999-12-31"),
     *("", " ", "\0", "a\nb", "\ud800", "\u202e", "x" * 2000, "password", "Key:key:masked"),
 )
