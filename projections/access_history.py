@@ -46,6 +46,7 @@ class AccessHistory:
     )
     prefixes: tuple[str, ...] = ("access.", "history.")
     migration = "0001_views.sql"
+    needs_no_index = True
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """One row a record; whatever stood at its position gives way, and what is erased goes."""

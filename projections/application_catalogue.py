@@ -29,6 +29,7 @@ class ApplicationCatalogue:
     )
     prefixes: tuple[str, ...] = ("application.",)
     migration = "0001_views.sql"
+    needs_no_index = False
 
     def fold(
         self,

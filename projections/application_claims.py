@@ -59,6 +59,7 @@ class ApplicationClaims:
     )
     prefixes: tuple[str, ...] = ("application.",)
     migration = "0003_application_claims.sql"
+    needs_no_index = False
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """Whoever is named gets a row, and loses it with the naming or the application."""

@@ -39,6 +39,7 @@ class CredentialView:
     )
     prefixes: tuple[str, ...] = ("credential.", "application.deleted")
     migration = "0001_views.sql"
+    needs_no_index = False
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """A set, restore or resealing puts the row; a deletion takes it away."""

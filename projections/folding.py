@@ -15,17 +15,20 @@ from ledger.archive.reading import Archive
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable
 from ledger.log.rows import EPOCH_STARTED, LogRow
-from ledger.log.store import Connection
+from ledger.log.store import Connection, Writing
 from projections.digests import Digests
 from projections.view import Folded, batches_of
 from projections.views import Views, all_views
+
+_KEPT_BYTES_MAX = 8 * 1024**2
+"""Fewer texts than other walks keep: two processes and a database share what a restore may take."""
 
 
 class Folding:
     """Opens rows and folds them into all views; for one thread."""
 
     def __init__(self, mapper: EventMapper, digests: Digests) -> None:
-        self._opening = mapper.opening()
+        self._opening = mapper.opening(_KEPT_BYTES_MAX)
         self._digests = digests
         self._views = all_views()
         self._prefixes = tuple({prefix for view in self._views for prefix in view.prefixes})
@@ -88,6 +91,14 @@ class Refolding:
             if page.folded is None:
                 self._folding.learn(page.rows)
             yield page
+
+    def begin(self, writing: Writing) -> None:
+        """Make the views of an empty store ready for a whole log."""
+        self._views.begin_filling(writing)
+
+    def end(self, writing: Writing) -> None:
+        """Make them ready to be asked."""
+        self._views.end_filling(writing)
 
     def take_in(self, connection: Connection, folded: Folded) -> None:
         """Write what a page's rows do to the views."""

@@ -32,6 +32,7 @@ class KeyInventory:
     )
     prefixes: tuple[str, ...] = ("credential.", "application.deleted")
     migration = "0001_views.sql"
+    needs_no_index = False
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """A live mapping rests on the epoch of its newest row."""

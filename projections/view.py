@@ -61,6 +61,8 @@ class View(Protocol):
     """Prefixes of the topics it looks at; other rows are not even opened."""
     migration: str
     """The step that makes its tables, which a store of before may lack."""
+    needs_no_index: bool
+    """Whether its fold only puts rows, so that indexes are of use to questions alone."""
 
     def fold(self, recorded: Recorded, digests: Digests) -> Iterable[Operation]:
         """What one event does to the table."""

@@ -33,7 +33,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import InvalidInput
 from ledger.identifiers import application_key
 from ledger.log.rows import LogRow
-from ledger.log.store import Connection, Reading, Store
+from ledger.log.store import Connection, Reading, Store, Writing
 from ledger.sealing.streams import StreamNames
 from projections.access_history import AccessHistory
 from projections.accesses import Accesses
@@ -51,7 +51,7 @@ from projections.exposure import Exposure, Person
 from projections.history import mapping_history
 from projections.key_inventory import KeyInventory
 from projections.matrix import PAGE_APPLICATIONS, Cell, Matrix, Owners, live_of
-from projections.place import Place, read_rows, write_rows
+from projections.place import SIDES, Place, read_rows, write_rows
 from projections.rebuilding import Rebuild
 from projections.streams import fold_streams
 from projections.stretch import WHOLE, Stretch
@@ -117,6 +117,23 @@ class Views:
             folded.first,
             lambda keeper, row: keeper.taken_in(connection, folded, row),
         )
+
+    def begin_filling(self, writing: Writing) -> None:
+        """Make ready to take in a whole log that nobody asks about meanwhile.
+
+        An index that is made at the end is made of sorted rows. One that grows row by row is
+        written to all over, and the longer the log, the less of it is at hand.
+        """
+        writing.drop_indexes(_MIGRATIONS, self._unneeded())
+
+    def end_filling(self, writing: Writing) -> None:
+        """Make ready to be asked again; nothing where nothing was begun."""
+        writing.make_indexes(_MIGRATIONS, self._unneeded())
+
+    def _unneeded(self) -> list[str]:
+        """The tables whose indexes are of no use while they are filled."""
+        keepers = [one for one in self._keepers.values() if one.view.needs_no_index]
+        return [keeper.table(side) for keeper in keepers for side in SIDES]
 
     def _move(
         self,
@@ -190,7 +207,7 @@ class Views:
     def interposed(self) -> tuple[str, ...]:
         """What may keep rows out of the tables of views, or hide them, from a rebuild as well."""
         with self._store.reading() as reading:
-            return reading.interposed("projections.migrations")
+            return reading.interposed(_MIGRATIONS)
 
     def applications(self) -> list[Application]:
         """All live applications, in order of their IDs."""

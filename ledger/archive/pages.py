@@ -10,6 +10,8 @@ from ledger.log.following import CheckedHead, Follower
 from ledger.log.rows import CommitRow, LogRow
 from ledger.log.verification import Versions
 
+_PAGE_ROWS = 5000
+"""Three pages are held at once where two processes work together, opened and folded."""
 _PAGE_COMMITS = 500
 F = TypeVar("F")
 """What rows do to the views, in the shape of whoever takes that in."""
@@ -49,7 +51,11 @@ def checked_pages(
         rows.extend(some)
 
     follower = Follower(
-        archive.ledger(), every_signature=True, audit_stream_of=audit_stream_of, observe=see
+        archive.ledger(),
+        every_signature=True,
+        audit_stream_of=audit_stream_of,
+        observe=see,
+        page_rows=_PAGE_ROWS,
     )
     head, total = CheckedHead(), archive.last_position()
     while head.size < total:

@@ -30,6 +30,8 @@ from ledger.log.tips import StreamTips, Tip
 
 F = TypeVar("F")
 _FRESH_TIPS_MAX = 20_000
+_KNOWN_TIPS_MAX = 1_000
+"""Few streams of a log are gone on with soon, and the memory knows the others."""
 Progress = Callable[[int, int], None]
 
 
@@ -38,6 +40,14 @@ class Refold(Protocol[F]):
 
     def pages(self, there: int) -> Iterator[Page[F]]:
         """As `checked_pages`."""
+        ...
+
+    def begin(self, writing: Writing) -> None:
+        """Make the views of an empty store ready for a whole log."""
+        ...
+
+    def end(self, writing: Writing) -> None:
+        """Make them ready to be asked; nothing where they are already."""
         ...
 
     def take_in(self, connection: Connection, folded: F) -> None:
@@ -66,7 +76,7 @@ class Restoration(Generic[F]):
         self._refold = refold
         self._memory = memory
         self._recorded = recorded
-        self._tips = StreamTips(memory)
+        self._tips = StreamTips(memory, known_max=_KNOWN_TIPS_MAX)
 
     def run(self, progress: Progress) -> CheckedHead:
         """Check and insert everything; the head that the store then ends with.
@@ -102,6 +112,8 @@ class Restoration(Generic[F]):
                 raise _changed_meanwhile()
             if reading.commit_at(total) != self._archive.manifest.head:
                 raise _changed_meanwhile()
+        with self._store.writing() as writing:
+            self._refold.end(writing)
         return head
 
     def _next(self, pages: Iterator[Page[F]]) -> Page[F]:
@@ -118,6 +130,7 @@ class Restoration(Generic[F]):
             if page.after == 0 and writing.ledger() is None:
                 writing.insert_ledger(self._archive.ledger())
                 writing.begin_restoring()
+                self._refold.begin(writing)
             if writing.extent()[:2] != (page.after, page.after):
                 raise _changed_meanwhile()
             self._append(writing, page)

@@ -28,7 +28,7 @@ from ledger.codec.header import (
     encode_header,
     prefix_of,
 )
-from ledger.codec.opening import Opening
+from ledger.codec.opening import KEPT_BYTES_MAX, Opening
 from ledger.errors import KeyUnavailable, Tampered
 from ledger.log.rows import NO_ROW, LogRow
 from ledger.sealing.compartments import Compartment
@@ -229,9 +229,9 @@ class EventMapper:
                 "altered-row", "A row is not the one that was recorded.", position=row.position
             )
 
-    def opening(self) -> Opening:
+    def opening(self, kept_bytes_max: int = KEPT_BYTES_MAX) -> Opening:
         """What opens the rows of one walk through the log, quicker than one by one."""
-        return Opening(self)
+        return Opening(self, kept_bytes_max)
 
     def open_checked(self, row: LogRow) -> Recorded:
         """The same for a row whose leaf was checked just before."""

@@ -7,7 +7,7 @@
 What many rows have in common is worked out once. Nothing in an access record tells one attempt from
 the next of the same person at the same credentials, so most of a long log was sealed from few
 texts; an event never changes (`ledger.aggregates.event`), so rows of one text may share it. So many
-of these are kept as `_KEPT_BYTES_MAX` of texts give, and no longer than the walk lasts.
+of these are kept as `KEPT_BYTES_MAX` of texts give, and no longer than the walk lasts.
 
 Whatever does not open here is opened by the mapper, row by row, which tells what is wrong. Once the
 mapper holds other keys, no form of before is used any more: none outlives its key.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ledger.codec.mapper import EventMapper
 
 _KEPT_PREFIX = "access."
-_KEPT_BYTES_MAX = 16 * 1024**2
+KEPT_BYTES_MAX = 16 * 1024**2
 _KEPT_TEXT_BYTES_MAX = 2048
 _FORMS_MAX = 4096
 _packed_version = struct.Struct(">Q").pack
@@ -55,8 +55,9 @@ class _Form(NamedTuple):
 class Opening:
     """Opens the rows of one walk; for one thread."""
 
-    def __init__(self, mapper: EventMapper) -> None:
+    def __init__(self, mapper: EventMapper, kept_bytes_max: int = KEPT_BYTES_MAX) -> None:
         self._mapper = mapper
+        self._kept_bytes_max = kept_bytes_max
         self._keys: object = None
         self._forms: dict[tuple[bytes, str, int, int], _Form] = {}
         self._contents: dict[str, dict[bytes, Content]] = {}
@@ -131,7 +132,7 @@ class Opening:
 
     def _keep(self, contents: dict[bytes, Content], text: bytes, recorded: Recorded) -> None:
         self._kept_bytes += len(text)
-        if self._kept_bytes > _KEPT_BYTES_MAX:
+        if self._kept_bytes > self._kept_bytes_max:
             for one in self._contents.values():
                 one.clear()
             self._kept_bytes = len(text)

@@ -6,11 +6,12 @@ Databases are not strict, so what is counted with here is looked at first: a num
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import ClassVar, TypeVar, get_type_hints
 
 from ledger.errors import Tampered
+from ledger.log.migrations import indexes_of
 from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, Proven, SignerRow
 from ledger.log.store import Connection
 
@@ -61,6 +62,8 @@ _log_row: Callable[[Sequence[object]], LogRow] = partial(tuple.__new__, LogRow)
 class Snapshot:
     """A reading, and under the lock a writing, of one ledger."""
 
+    ENGINE: ClassVar[str]
+    """As migrations name it."""
     THESE_ALONE: ClassVar = ""
     """What keeps a statement to a table itself, where others can inherit from it."""
 
@@ -227,6 +230,16 @@ class Snapshot:
     def end_restoring(self) -> None:
         """Take the mark away."""
         self.connection.execute("DELETE FROM restoring")
+
+    def drop_indexes(self, package: str, tables: Collection[str]) -> None:
+        """Take away the indexes that a package's migrations make on these tables."""
+        for index in indexes_of(package, self.ENGINE, tables):
+            self.connection.execute(f"DROP INDEX IF EXISTS {index.name}")
+
+    def make_indexes(self, package: str, tables: Collection[str]) -> None:
+        """Make those of them that are not there."""
+        for index in indexes_of(package, self.ENGINE, tables):
+            self.connection.execute(index.made)
 
     def insert_signers(self, rows: Sequence[SignerRow]) -> None:
         """Append signer rows in order."""

@@ -154,6 +154,7 @@ class SqliteConnection:
 class SqliteSnapshot(Snapshot):
     """A reading, and under the lock a writing, of one SQLite ledger."""
 
+    ENGINE = "sqlite"
     connection: SqliteConnection
 
     def oddities(self) -> tuple[Oddity, ...]:

@@ -11,7 +11,7 @@ file), `Conflict` (an append out of order).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -180,6 +180,14 @@ class Writing(Reading, Protocol):
 
     def end_restoring(self) -> None:
         """Take the mark away."""
+        ...
+
+    def drop_indexes(self, package: str, tables: Collection[str]) -> None:
+        """Take away the indexes that a package's migrations make on these tables."""
+        ...
+
+    def make_indexes(self, package: str, tables: Collection[str]) -> None:
+        """Make those of them that are not there."""
         ...
 
     def insert_signers(self, rows: Sequence[SignerRow]) -> None:

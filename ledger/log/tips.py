@@ -40,7 +40,7 @@ from ledger.sealing.compartments import Compartment
 
 NOTHING_RUN = bytes(32)
 _OPEN_TICKETS_PAGE = 1_000
-_KNOWN_MAX = 50_000
+KNOWN_MAX = 50_000
 _WITHOUT_MAX = 1_000
 
 
@@ -90,8 +90,10 @@ class Remembered(Protocol):
 class StreamTips:
     """The tips that one process knows, over those that its host remembers."""
 
-    def __init__(self, remembered: Remembered | None = None) -> None:
+    def __init__(self, remembered: Remembered | None = None, *, known_max: int = KNOWN_MAX) -> None:
+        """So many of the remembered ones are at hand, besides the fresh ones."""
         self._remembered = remembered
+        self._known_max = known_max
         self._fresh: dict[bytes, Tip] = {}
         self._known: dict[bytes, Tip] = {}
         self._without: set[bytes] = set()
@@ -225,7 +227,7 @@ class StreamTips:
         if self._remembered is None:
             self._fresh[stream] = tip  # nobody else would know it
             return
-        if len(self._known) >= _KNOWN_MAX:
+        if len(self._known) >= self._known_max:
             self._known.clear()
         held = self._known.get(stream)
         if held is None or held.position < tip.position:

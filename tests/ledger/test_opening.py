@@ -83,10 +83,9 @@ def test_rows_of_one_text_share_an_event(mapper, rows):
     assert found[5].event is not found[6].event
 
 
-def test_kept_texts_give_way_beyond_their_bound(mapper, row_of, monkeypatch):
+def test_kept_texts_give_way_beyond_their_bound(mapper, row_of):
     """A log in which nothing comes twice takes no more memory than the bound allows."""
-    monkeypatch.setattr("ledger.codec.opening._KEPT_BYTES_MAX", 1000)
-    opening: Opening = mapper.opening()
+    opening: Opening = mapper.opening(1000)
     for version in range(1, 50):
         opening.recorded(row_of(denied(f"user:{version}"), version=version))
         kept = sum(len(text) for one in opening._contents.values() for text in one)

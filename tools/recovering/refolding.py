@@ -38,6 +38,7 @@ from tools.processes.workers import taken_over, workers
 if TYPE_CHECKING:
     from ledger.archive.restoring import Refold
     from ledger.log.store import Connection as StoreConnection
+    from ledger.log.store import Writing
     from projections.views import Views
 
 _TOGETHER_FROM_ROWS = 50_000
@@ -112,6 +113,14 @@ class RefoldingTogether:
             if page.head.size > head.size:
                 yield page
 
+    def begin(self, writing: Writing) -> None:
+        """Make the views of an empty store ready for a whole log."""
+        self._alone.begin(writing)
+
+    def end(self, writing: Writing) -> None:
+        """Make them ready to be asked."""
+        self._alone.end(writing)
+
     def take_in(self, connection: StoreConnection, folded: Folded) -> None:
         """Write what a page's rows do to the views."""
         self._alone.take_in(connection, folded)
@@ -119,6 +128,7 @@ class RefoldingTogether:
     def _sent(self, there: int) -> Iterator[Page[Folded]]:
         """What a worker sends, to the end or as far as it comes."""
         work = Work(self._mapper.ledger_id, self._archive.parts, there)
+        self._archive.let_go()  # the worker unpacks it
         handed = _encode((self._mapper.handed_over(), self._streams.handed_over()))
         with workers(1, send_pages, work) as (worker,), suppress(EOFError, OSError):
             worker.connection.recv()

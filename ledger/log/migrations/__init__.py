@@ -6,7 +6,10 @@ A file runs once, in order of its number, inside the transaction that notes it i
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from importlib import resources
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,6 +19,8 @@ NOTES_MADE = (
     " (package TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (package, name))"
 )
 """What makes the table of notes in a file."""
+_INDEX = re.compile(r"^CREATE INDEX (\w+) ON (\w+) [^;]+", re.MULTILINE)
+"""As the files of migrations write it: their words are few and ours."""
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -35,4 +40,22 @@ def migrations_of(package: str, engine: str) -> list[Migration]:
     return [
         Migration(package, name, folder.joinpath(name).read_text(encoding="utf-8"))
         for name in files
+    ]
+
+
+class Index(NamedTuple):
+    """An index that a migration makes."""
+
+    name: str
+    made: str
+    """What makes it, where it is not there."""
+
+
+def indexes_of(package: str, engine: str, tables: Collection[str]) -> list[Index]:
+    """All that the steps of one package make on these tables, in the order in which they do."""
+    made = (found for step in migrations_of(package, engine) for found in _INDEX.finditer(step.sql))
+    return [
+        Index(found[1], found[0].replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS", 1))
+        for found in made
+        if found[2] in tables
     ]

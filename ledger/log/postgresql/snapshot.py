@@ -203,6 +203,7 @@ class PostgresqlConnection:
 class PostgresqlSnapshot(Snapshot):
     """A reading, and under the lock a writing, of one PostgreSQL ledger."""
 
+    ENGINE = "postgresql"
     THESE_ALONE = "ONLY "
     connection: PostgresqlConnection
 

@@ -99,6 +99,19 @@ def tables(store):
         )
 
 
+def indexes(store) -> set[str]:
+    """The names of the views' indexes that are there, but for those of keys."""
+    of_engine = {
+        "sqlite": ("SELECT name FROM sqlite_master WHERE type = ? AND sql IS NOT NULL", "index"),
+        "postgresql": ("SELECT indexname::text FROM pg_indexes WHERE schemaname::text = ?", None),
+    }
+    with store.reading() as reading:
+        statement, told = of_engine[reading.ENGINE]
+        told = told or reading.connection.execute("SELECT current_schema()::text")[0][0]
+        found = {name for (name,) in reading.connection.execute(statement, (told,))}
+    return {name for name in found if not name.endswith(("_pkey", "_key"))}
+
+
 def beginning(held, size: int):
     """The same tables as they were at this size."""
     ledger, signers, rows, commits = held
