@@ -20,8 +20,8 @@ from projections.digests import Digests
 from projections.view import Folded, batches_of
 from projections.views import Views, all_views
 
-_KEPT_BYTES_MAX = 8 * 1024**2
-"""Fewer texts than other walks keep: two processes and a database share what a restore may take."""
+_KEPT_BYTES_MAX = 1024**2
+"""Fewer texts than other walks keep: of 16 times as many a restore was no quicker."""
 
 
 class Folding:

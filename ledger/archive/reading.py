@@ -4,14 +4,15 @@
 
 Parts are looked for in the folder that is named, in those given besides, and in the folders beside
 the first. Whatever is answered comes from segments whose hash the manifest tells; whether it is
-the ledger's is for `ledger.log.verification` to say. One segment is held at a time: whoever
-reads on from its end asks for it no more.
+the ledger's is for `ledger.log.verification` to say. Two segments are held at a time: a
+commit may go across their border.
 """
 
 from __future__ import annotations
 
 import contextlib
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ from ledger.errors import LedgerError, NotFound
 from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, SignerRow
 
 _LOOKED_INTO_AT_ONCE = 2
+_HELD_SEGMENTS = 2
 CommitBelow = Callable[[int], CommitRow | None]
 
 
@@ -53,7 +55,7 @@ class Archive:
             for number, segment in enumerate(part.manifest.segments)
         ]
         self._lasts = [placed.segment.last for placed in self._placed]
-        self._held: tuple[int, Loaded] | None = None
+        self._held: OrderedDict[int, Loaded] = OrderedDict()
 
     @property
     def manifest(self) -> Manifest:
@@ -106,7 +108,7 @@ class Archive:
 
         def names_it(number: int) -> bool:
             placed = self._placed[number]
-            return stream in inflated(placed.segment, self._stored(placed))
+            return number in self._held or stream in inflated(placed.segment, self._stored(placed))
 
         with ThreadPoolExecutor(_LOOKED_INTO_AT_ONCE) as looking:
             for number, named in enumerate(looking.map(names_it, range(len(self._placed)))):
@@ -149,17 +151,18 @@ class Archive:
         return number if number < len(self._placed) else None
 
     def _load(self, number: int) -> Loaded:
-        if self._held is not None and self._held[0] == number:
-            return self._held[1]
-        self.let_go()  # before another is unpacked beside it
-        placed = self._placed[number]
-        loaded = load_segment(placed.segment, self._stored(placed))
-        self._held = number, loaded
-        return loaded
+        held = self._held.get(number)
+        if held is None:
+            while len(self._held) >= _HELD_SEGMENTS:
+                self._held.popitem(last=False)
+            placed = self._placed[number]
+            held = self._held[number] = load_segment(placed.segment, self._stored(placed))
+        self._held.move_to_end(number)
+        return held
 
     def let_go(self) -> None:
-        """Hold no segment: it is unpacked anew by whoever asks for it next."""
-        self._held = None
+        """Hold no segment: each is unpacked anew by whoever asks for it next."""
+        self._held.clear()
 
     def _stored(self, placed: _Placed) -> bytes:
         return placed.part.folder.stored(placed.part.manifest, placed.number, placed.segment)
