@@ -102,6 +102,18 @@ def parse_owner(text: str) -> Claim:
     return claim
 
 
+def parse_caller(text: str) -> Claim:
+    """Parse a claim that says who acts; `invalid-caller` for a group or role, which one holds."""
+    claim = parse_claim(text)
+    if claim.type not in OWNER_TYPES:
+        raise InvalidInput(
+            "invalid-caller",
+            "Whoever acts is a user or a service.",
+            hint="Name them with --as user:NAME or service:NAME, and their groups with --with.",
+        )
+    return claim
+
+
 def _is_plain(text: str) -> bool:
     """Whether the text is without control characters and what else ends a line."""
     # What is printable holds none of these, and is told so without a look at each character.

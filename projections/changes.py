@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ledger.aggregates.application import ApplicationCreated
 from ledger.aggregates.event import Event
 from ledger.aggregates.issuers import IssuerAdded, IssuerChanged
 from ledger.aggregates.recorded import Recorded
@@ -56,6 +57,8 @@ _DETAILS = (
     "value_version",
     "slot",
     "label",
+    "opens",
+    "mislaid",
     "epoch",
     "changes",
     "field",
@@ -78,6 +81,16 @@ _DETAILS = (
     "issuer",
     "kids",
 )
+_BEGINNING = (
+    "kind",
+    "ticketing",
+    "restricted",
+    "open",
+    "administrators",
+    "members",
+    "ticket_redeemers",
+)
+"""Told of an application that was created as far as it is so: the rest is false, or nobody."""
 
 
 def changes(
@@ -126,9 +139,18 @@ def change_document(recorded: Recorded) -> dict[str, Any]:
         "reason": recorded.reason,
         "detail": {
             **{name: getattr(event, name) for name in _DETAILS if hasattr(event, name)},
+            **_beginning(event),
             **_trust(event),
         },
     }
+
+
+def _beginning(event: Event) -> dict[str, Any]:
+    """What an application is from its creation on, and whom it names: nobody granted them that."""
+    if not isinstance(event, ApplicationCreated):
+        return {}
+    told = {name: getattr(event, name) for name in _BEGINNING}
+    return {name: value for name, value in told.items() if value}
 
 
 def _trust(event: Event) -> dict[str, Any]:

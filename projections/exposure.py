@@ -8,7 +8,8 @@ the view's own count.
 
 A value counts as changed when the mapping's newest values are others than those that were seen: a
 version that was restored holds the values of the one that it goes back to. Deleting a mapping
-changes no password, so it does not count. Values are not compared, nor could they be.
+changes no password, so it does not count, nor does the end of an application; only that nothing is
+set any more is told. Values are not compared, nor could they be.
 
 As of a moment, neither reads nor versions that came later are looked at.
 """
@@ -21,7 +22,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.aggregates.access import Access
-from ledger.aggregates.mapping import CredentialDeleted, CredentialRestored, mapping_from
+from ledger.aggregates.application import Application, fold_application
+from ledger.aggregates.mapping import CredentialMapping, CredentialRestored, mapping_from
 from ledger.aggregates.recorded import Recorded
 from ledger.codec.mapper import EventMapper
 from ledger.sealing.streams import StreamNames
@@ -90,14 +92,14 @@ class Versions(msgspec.Struct):
 
     began: list[tuple[int, int]] = msgspec.field(default_factory=list)
     """Position and version of each, oldest first."""
-    is_set: bool = False
+    newest: CredentialMapping | None = None
     _origins: dict[int, int] = msgspec.field(default_factory=dict)
 
     def see(self, recorded: Recorded) -> None:
         """Fold one event of the stream."""
         mapping = mapping_from(recorded)
         assert mapping is not None
-        self.is_set = not isinstance(recorded.event, CredentialDeleted)
+        self.newest = mapping
         version = mapping.value_version
         if version not in self._origins:
             self.began.append((recorded.position, version))
@@ -124,6 +126,7 @@ class Exposure(msgspec.Struct, frozen=True):
     streams: StreamNames
     digests: Digests
     person: Person
+    _creations: dict[bytes, int | None] = msgspec.field(default_factory=dict)
 
     def lines(self, serving: Serving, span: Span) -> Iterator[dict[str, Any]]:
         """What of one mapping was seen, a line for each version."""
@@ -137,8 +140,9 @@ class Exposure(msgspec.Struct, frozen=True):
             versions.see(recorded)
         if not versions.began:
             raise astray(span.first)
+        is_set = self._is_set(serving, application, versions.newest)
         if first[1].value_version == last[1].value_version:
-            yield _line(span.times, first, last, versions)
+            yield _line(span.times, first, last, versions, is_set=is_set)
             return
         for after, until in versions.bounds(span):
             part = self.person.within(serving, span, after, until)
@@ -146,7 +150,23 @@ class Exposure(msgspec.Struct, frozen=True):
                 one, other = (self._record(serving, part, at) for at in (part.first, part.last))
                 if one[1].value_version != other[1].value_version:
                     raise astray(part.first)
-                yield _line(part.times, one, other, versions)
+                yield _line(part.times, one, other, versions, is_set=is_set)
+
+    def _is_set(self, serving: Serving, application: str, newest: CredentialMapping | None) -> bool:
+        """Whether there is something to read: an application that ended took what was set along."""
+        if newest is None or newest.secret is None:
+            return False
+        stream = self.streams.application(application)
+        if stream not in self._creations:
+            state: Application | None = None
+            for recorded in stream_events(serving.reading, self.mapper, stream):
+                if recorded.position > self.person.until:
+                    break
+                state = fold_application(state, recorded)
+            live = state is not None and not state.deleted
+            self._creations[stream] = state.creation if state is not None and live else None
+        creation = self._creations[stream]
+        return creation is not None and newest.counts_in(creation)
 
     def _record(self, serving: Serving, span: Span, position: int) -> tuple[Recorded, Access]:
         """The record at a position; `view-astray` if it is not what the view says."""
@@ -173,6 +193,8 @@ def _line(
     first: tuple[Recorded, Access],
     last: tuple[Recorded, Access],
     versions: Versions,
+    *,
+    is_set: bool,
 ) -> dict[str, Any]:
     version = first[1].value_version
     assert version is not None
@@ -184,5 +206,5 @@ def _line(
         "last_seen": time_text(last[0].recorded_at),
         "times": times,
         "changed_since": versions.changed_since(version),
-        "set": versions.is_set,
+        "set": is_set,
     }

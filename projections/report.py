@@ -3,7 +3,8 @@
 Every section is a fold of its own. It sees each event, told whether that lies in the time asked
 about, because what stands at the end (which value is current, which key backup still stands) rests
 on everything before it; and it is told of each row that does not open. What a section keeps grows
-with the state of the ledger and the number of names in it, never with the log.
+with the state of the ledger, the values that were read and the number of names in it, never with
+the number of reads.
 
 A section knows nothing of the others, so one more is one more class and one more template.
 """

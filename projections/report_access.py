@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter, deque
+from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
 import msgspec
@@ -153,43 +154,55 @@ class Refusals(Section):
         }
 
 
-class _Exposed(msgspec.Struct):
-    """Who saw the value that stands now."""
+Place = tuple[str, str | None]
+"""An application as it is compared, and an owner."""
+
+
+class _Standing(msgspec.Struct, frozen=True):
+    """A value that is set."""
 
     application: str
     owner: str | None
     version: int
     since: int
-    people: set[str] = msgspec.field(default_factory=set)
+
+
+class _Seen(msgspec.Struct):
+    """Who saw one value."""
+
+    people: AbstractSet[str] = frozenset()
     times: int = 0
     last: int = 0
 
 
 class Exposure(Section):
-    """Values that somebody saw and nobody has changed since, whenever they were seen."""
+    """Values that somebody saw and nobody has changed since, whenever they were seen.
+
+    Somebody who was given a value by a ticket of another's saw it, and so did the other, as `audit
+    exposure` has it. A version that was restored holds the values of the one that it goes back to:
+    who saw these then knows what is set now. So it is kept of each value that was read who did.
+    """
 
     name: ClassVar[str] = "exposure"
     title: ClassVar[str] = "Seen, and not changed since"
 
     def __init__(self) -> None:
-        self._values: dict[tuple[str, str | None], _Exposed] = {}
+        self._values: dict[Place, _Standing] = {}
+        self._seen: dict[Place, dict[int, _Seen]] = {}
+        """By the version that was set with these values."""
+        self._origins: dict[tuple[Place, int], int] = {}
+        """Of versions that were restored: the one that was set with their values."""
+        self._crowds: dict[AbstractSet[str], AbstractSet[str]] = {}
+        """Each once, for most values are read by the same few."""
 
     def see(self, recorded: Recorded, *, asked: bool) -> None:
         """Begin anew with a value, end with its deletion, count who sees it; whenever it was."""
         del asked
         match recorded.event:
             case Access() as record if recorded.topic == "access.granted":
-                self._seen(recorded, record)
+                self._count(recorded, record)
             case CredentialSet() | CredentialRestored() | CredentialResealed() as happened:
-                place = compared(happened.application), happened.owner
-                known = self._values.get(place)
-                if known is None or known.version != happened.value_version:
-                    self._values[place] = _Exposed(
-                        happened.application,
-                        happened.owner,
-                        happened.value_version,
-                        happened.set_at,
-                    )
+                self._begin(happened)
             case CredentialDeleted() as gone:
                 self._values.pop((compared(gone.application), gone.owner), None)
             case ApplicationDeleted(application=application):
@@ -200,8 +213,15 @@ class Exposure(Section):
 
     def told(self) -> dict[str, Any]:
         """The values that most people saw, and how many values there are in all."""
-        seen = [one for one in self._values.values() if one.people]
-        seen.sort(key=lambda one: (-len(one.people), one.application.casefold(), one.owner or ""))
+        found = ((one, self._seen_of(place, one.version)) for place, one in self._values.items())
+        seen = [(one, by) for one, by in found if by is not None]
+        seen.sort(
+            key=lambda both: (
+                -len(both[1].people),
+                both[0].application.casefold(),
+                both[0].owner or "",
+            )
+        )
         return {
             "rows": [
                 {
@@ -209,23 +229,55 @@ class Exposure(Section):
                     "owner": one.owner,
                     "version": one.version,
                     "set_at": time_text(one.since),
-                    "people": len(one.people),
-                    "times": one.times,
-                    "last_at": time_text(one.last),
+                    "people": len(by.people),
+                    "times": by.times,
+                    "last_at": time_text(by.last),
                 }
-                for one in seen[:LISTED]
+                for one, by in seen[:LISTED]
             ],
             "more": len(seen[LISTED:]),
             "standing": len(self._values),
             "seen": len(seen),
         }
 
-    def _seen(self, recorded: Recorded, record: Access) -> None:
-        exposed = self._values.get((compared(record.application), record.owner))
-        if exposed is not None and exposed.version == record.value_version:
-            exposed.people.add(record.caller)
-            exposed.times += 1
-            exposed.last = recorded.recorded_at
+    def _begin(self, happened: CredentialSet | CredentialRestored | CredentialResealed) -> None:
+        place = compared(happened.application), happened.owner
+        version = happened.value_version
+        known = self._values.get(place)
+        if known is not None and known.version == version:
+            return
+        if isinstance(happened, CredentialRestored):
+            self._origins[place, version] = self._origin(place, happened.restored_version)
+        if known is not None:
+            self._put_by(self._seen_of(place, known.version))
+        self._values[place] = _Standing(
+            happened.application, happened.owner, version, happened.set_at
+        )
+
+    def _put_by(self, seen: _Seen | None) -> None:
+        if seen is not None:
+            crowd = frozenset(seen.people)
+            seen.people = self._crowds.setdefault(crowd, crowd)
+
+    def _count(self, recorded: Recorded, record: Access) -> None:
+        if record.value_version is None:
+            return
+        place = compared(record.application), record.owner
+        versions = self._seen.setdefault(place, {})
+        seen = versions.setdefault(self._origin(place, record.value_version), _Seen())
+        people = {one for one in (record.caller, record.on_behalf_of) if one is not None}
+        if not people <= seen.people:
+            if not isinstance(seen.people, set):
+                seen.people = set(seen.people)
+            seen.people |= people
+        seen.times += 1
+        seen.last = recorded.recorded_at
+
+    def _origin(self, place: Place, version: int) -> int:
+        return self._origins.get((place, version), version)
+
+    def _seen_of(self, place: Place, version: int) -> _Seen | None:
+        return self._seen.get(place, {}).get(self._origin(place, version))
 
 
 def _outcome(recorded: Recorded) -> str:

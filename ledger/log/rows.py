@@ -49,7 +49,12 @@ class LedgerRow(msgspec.Struct, frozen=True):
     @property
     def is_sound(self) -> bool:
         """Whether every column holds what this version writes there."""
-        return _is_bytes(self.id, 32) and self.format == FORMAT and isinstance(self.salt, bytes)
+        return (
+            _is_bytes(self.id, 32)
+            and type(self.format) is int
+            and self.format == FORMAT
+            and isinstance(self.salt, bytes)
+        )
 
 
 class LogRow(NamedTuple):

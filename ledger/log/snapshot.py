@@ -34,10 +34,14 @@ _RESTORING_MADE = ("ledger.log.migrations", "0002_restoring.sql")
 _COUNTS = "SELECT (SELECT count(*) FROM log), (SELECT count(*) FROM commits)"
 
 
+_OF_HEAD = ", ".join(
+    f"CASE WHEN position = ? THEN (SELECT {column} FROM {{0}}commits WHERE size = position) END"
+    for column in CommitRow._fields
+)
+"""The head that ends with a row, beside that row alone."""
 _APPENDED = (
-    f"SELECT {LOG_COLUMNS} FROM {{0}}log WHERE position BETWEEN ? AND ?"
+    f"SELECT {LOG_COLUMNS}, {_OF_HEAD} FROM {{0}}log WHERE position BETWEEN ? AND ?"
     " AND (SELECT count(*) FROM {0}commits WHERE size BETWEEN ? AND ?) = 1"
-    f" AND EXISTS (SELECT 1 FROM {{0}}commits WHERE ({_COMMIT}) = (?, ?, ?, ?, ?))"
     " ORDER BY position"
 )
 """Of ranges with both ends, and without a join: a server that has a statement prepared takes a
@@ -210,11 +214,16 @@ class Snapshot:
         which are few and seldom, are for `signers`.
         """
         beyond = (commit.size - len(rows) + 1, _LAST)
+        ends = (commit.size for _ in commit)
         appended = _APPENDED.format(self.THESE_ALONE)
-        found = self.connection.execute(appended, (*beyond, *beyond, *commit))
+        found = self.connection.execute(appended, (*ends, *beyond, *beyond))
+        if not found:
+            return False
+        width = len(LogRow._fields)
+        kept, head = [row[:width] for row in found], CommitRow._make(found[-1][width:])
         # What a column of another type makes of a number is equal to it, and no row to anybody.
-        kinds = (set(map(type, column)) for column in zip(*found, strict=True))
-        return found == list(rows) and list(kinds) == _KINDS
+        kinds = [set(map(type, column)) for column in zip(*kept, strict=True)]
+        return kept == list(rows) and kinds == _KINDS and head == commit and head.is_sound
 
     def insert_ledger(self, row: LedgerRow) -> None:
         """Name the ledger of an empty store."""

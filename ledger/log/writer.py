@@ -383,9 +383,12 @@ class Writer:
             maintainer.maintain(writing.connection, transaction.recorded)
         # A trigger or rule of somebody else's may have taken rows away, kept them out or altered
         # them: nothing is released on a record that the store did not keep.
-        kept = writing.holds(transaction.rows, commit)
-        if not kept or (transaction.new_signers and writing.signers() != signers):
+        if not writing.holds(transaction.rows, commit):
             raise _not_kept()
+        if transaction.new_signers:
+            kept = writing.signers()
+            if kept != signers or not all(row.is_sound for row in kept):
+                raise _not_kept()
         return head
 
     def _signers(self, writing: Writing, transaction: Transaction) -> tuple[SignerRow, ...]:

@@ -289,6 +289,63 @@ def test_nothing_is_released_on_a_record_that_comes_back_as_another_type(filled,
     ledger.close()
 
 
+def bare(house, table: str, then: str) -> None:
+    """A table whose columns take anything, and a trigger that does something after each row."""
+    columns = ", ".join(name for _, name, *_ in house.sql(f"PRAGMA table_info({table})"))
+    attack(
+        house,
+        f"CREATE TABLE bare ({columns})",
+        f"INSERT INTO bare SELECT * FROM {table}",
+        f"DROP TABLE {table}",
+        f"ALTER TABLE bare RENAME TO {table}",
+        f"CREATE TRIGGER theirs AFTER INSERT ON {table} BEGIN {then}; END",
+    )
+
+
+def test_nothing_is_released_under_a_head_that_comes_back_as_another_type(prepared_file):
+    """The database calls it equal, too, so what it gives back is looked at and not its word."""
+    house = prepared_file(fill)
+    ledger = house.open()
+    size = ledger.retrieve(ALICE, "CRM").position
+    bare(house, "commits", "UPDATE commits SET size = size * 1.0 WHERE size = NEW.size")
+    with pytest.raises(Tampered) as caught:
+        ledger.retrieve(ALICE, "CRM")
+    assert caught.value.code == "append-not-kept"
+    ledger.close()
+    assert verify_log(house.store()).ok
+    assert verify_log(house.store()).size == size
+
+
+@pytest.mark.parametrize("prepared", ["postgresql"], indirect=True)
+def test_nothing_is_released_under_a_head_of_which_only_a_servers_word_is_left(prepared):
+    """What is equal to what, a type of somebody else's says by itself."""
+    house = prepared(fill)
+    ledger = house.open()
+    for statement in (
+        "CREATE TYPE theirs AS ENUM ('anything')",
+        "CREATE FUNCTION theirs(bytea) RETURNS theirs LANGUAGE sql AS 'SELECT ''anything''::theirs'",
+        "CREATE CAST (bytea AS theirs) WITH FUNCTION theirs(bytea) AS ASSIGNMENT",
+        "ALTER TABLE commits DROP CONSTRAINT commits_signature_check",
+        "ALTER TABLE commits ALTER signature TYPE theirs USING theirs(signature)",
+    ):
+        house.sql(statement)
+    with pytest.raises(Tampered) as caught:
+        ledger.retrieve(ALICE, "CRM")
+    assert caught.value.code == "append-not-kept"
+    ledger.close()
+
+
+def test_no_slot_goes_by_a_signers_row_that_comes_back_as_another_type(prepared_file):
+    house = prepared_file(with_second_slot)
+    bare(house, "signers", "UPDATE signers SET from_size = from_size * 1.0 WHERE from_size > 0")
+    ledger = house.open()
+    with pytest.raises(Tampered) as caught:
+        ledger.remove_slot(Acting(), 2, mislaid=True)
+    assert caught.value.code == "append-not-kept"
+    ledger.close()
+    assert verify_log(house.store()).ok
+
+
 SPOILED = {
     "a sealed record": "UPDATE log SET sealed = zeroblob(64) WHERE position = {}",
     "its topic": "UPDATE log SET topic = 'access.denied' WHERE position = {}",

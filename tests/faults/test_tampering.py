@@ -648,6 +648,12 @@ def assert_refused_or_true(house):
         assert answer.json["fields"]["Windows Password"] == "first"
 
 
+@pytest.mark.parametrize("prepared", ["postgresql"], indirect=True)
+def test_a_format_of_another_type_is_damage_though_it_is_equal(filled):
+    attack(filled, "ALTER TABLE ledger ALTER format TYPE NUMERIC")
+    assert failed(filled) == [("altered-ledger", None)]
+
+
 BARE_KINDS = {
     "a position made text": ("log", "UPDATE log SET position = 'x' WHERE position = 6"),
     "a position made a fraction": ("log", "UPDATE log SET position = 6.5 WHERE position = 6"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.claims import TYPES, Claim, parse_claim, parse_owner
+from ledger.claims import TYPES, Claim, parse_caller, parse_claim, parse_owner
 from ledger.errors import InvalidInput
 
 ISSUERS = st.sampled_from(["", "https://sts.contoso.example#", "urn:x#", "CORP#", "local#"])
@@ -105,6 +105,15 @@ def test_groups_and_roles_own_nothing(text):
         parse_owner(text)
     assert caught.value.code == "invalid-owner"
     assert parse_owner("service:job").type == "service"
+
+
+@pytest.mark.parametrize("text", ["group:finance", "role:dba"])
+def test_nobody_acts_as_a_group_and_is_told_how_to_name_one(text):
+    """The group application that they want to read has no owner to be named."""
+    with pytest.raises(InvalidInput) as caught:
+        parse_caller(text)
+    assert caught.value.code == "invalid-caller"
+    assert "--with" in caught.value.hint
 
 
 @given(CLAIM_TEXTS)

@@ -92,7 +92,11 @@ def test_deleting_changes_nothing_that_somebody_knows(read):
     rows = agrees(read, "user:alice")
     assert ([one["changed_since"] for one in rows], rows[-1]["set"]) == ([True, True, False], False)
     read.ledger.delete_application(OPERATOR, FINANCE)
-    assert short(agrees(read, "user:bob"))[0][4] is False
+    (row,) = agrees(read, "user:bob")
+    assert (row["changed_since"], row["set"]) == (False, False)
+    assert read.views.exposure("user:bob", position=read.ledger.head().size - 1)[0]["set"]
+    read.ledger.create_application(OPERATOR, FINANCE, kind="group")
+    assert not agrees(read, "user:bob")[0]["set"]
     read.ledger.set_credentials(OPERATOR, PAYROLL, owner("user:alice"), PAIR)
     assert [one["changed_since"] for one in agrees(read, "user:alice")] == [True] * 3
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import click
 import pytest
 
+from tests.tools.conftest import auditor_of
 from tools.cli.command import WITH_JSON
 from tools.cli.main import PLACES, program, run
 from tools.exits import EXIT_CODES
@@ -637,6 +638,25 @@ def test_audit_answers_and_records_that_it_was_asked(payroll):
     assert payroll.ok("audit", "recheck") == {"checked": 2, "wrong": [], "unreadable": []}
     everything = (payroll.home / "store/ledger.db").read_bytes()
     assert CANARY.encode() not in everything
+
+
+def test_the_history_of_changes_tells_whom_a_creation_named_and_what_a_slot_opens(cli):
+    """Nobody granted it to them afterwards, so nothing else would tell."""
+    named = ("--member", "group:pay", "--administrator", "user:ada", "--ticket-redeemer", "role:r")
+    cli.ok("app", "create", "Vault", "--kind", "group", "--ticketing", *named)
+    cli.ok("app", "create", "Mail", "--kind", "individual")
+    auditor_of(cli)
+    told = {one["application"] or one["event"]: one["detail"] for one in cli.ok("audit", "changes")}
+    assert told["Vault"] == {
+        "kind": "group",
+        "ticketing": True,
+        "administrators": ["user:ada"],
+        "members": ["group:pay"],
+        "ticket_redeemers": ["role:r"],
+    }
+    assert told["Mail"] == {"kind": "individual", "open": True}
+    added = [one for one in cli.ok("audit", "changes") if one["event"] == "slot.added"]
+    assert [one["detail"]["opens"] for one in added] == ["auditor", "operator"]
 
 
 def test_slots_and_an_auditors_keyring(payroll):

@@ -190,6 +190,40 @@ def test_a_span_bounds_what_is_counted_but_not_what_stands(old, later):  # noqa:
     assert [row[1] for row in page.rows if row[0] == "user:alice"] == ["1", "1"]
 
 
+def exposed_in(page):
+    return [(*row[:3], *row[4:6]) for row in page.rows if len(row) == 7][1:]
+
+
+def test_a_value_that_was_restored_is_known_to_whoever_saw_it_before(used):
+    """As `audit exposure` has it, also over two restores, and after it was deleted meanwhile."""
+    ann = ("payroll", "--owner", "user:ann")
+    used.set("payroll", "user:ann", User="a", Password="other")
+    used.ok("credential", "restore", *ann, "--version", "1")
+    used.ok("credential", "get", "payroll", "--as", "user:ann")
+    used.set("payroll", "user:ann", User="a", Password="third")
+    _, page = report(used)
+    assert exposed_in(page) == [("Reports", "group", "1", "2", "2")]
+    used.ok("credential", "delete", *ann, "--yes")
+    used.ok("credential", "restore", *ann, "--version", "3")
+    _, page = report(used, name="restored.html")
+    assert exposed_in(page)[1:] == [("payroll", "user:ann", "5", "1", "4")]
+    told = used.ok("audit", "exposure", "user:ann", "--open")
+    assert [(one["version"], one["times"]) for one in told if one["owner"]] == [(1, 3), (3, 1)]
+
+
+def test_by_a_ticket_both_its_user_and_who_redeemed_it_saw_the_value(used):
+    redeeming = ("--ticketing", "--ticket-redeemer", "service:portal")
+    used.ok("app", "create", "Mail", "--kind", "individual", *redeeming, "--field", "P:password")
+    used.set("Mail", "user:eve", P="p")
+    ticket = used.ok("ticket", "issue", "--as", "user:eve")["ticket"].encode()
+    brought = ("redeem", "Mail", "--as", "service:portal", "--ticket-file", "-")
+    used.ok("ticket", *brought, stdin=ticket)
+    _, page = report(used)
+    assert ("Mail", "user:eve", "1", "2", "1") in exposed_in(page)
+    for who in ("user:eve", "service:portal"):
+        assert [one["application"] for one in used.ok("audit", "exposure", who)] == ["Mail"]
+
+
 def test_erased_records_are_counted_as_such(old):  # noqa: F811
     """They are neither left out nor told."""
     old.ok("key", "retention", "set", "--access-older-than", "31")

@@ -212,7 +212,7 @@ class Run(msgspec.Struct):
         if self.token_file is not None:
             assert self.verified is not None
             return self.verified.caller
-        from ledger.claims import parse_claim, parse_owner
+        from ledger.claims import parse_caller, parse_claim
         from ledger.policy import Caller
 
         groups = tuple(parse_claim(text) for text in self.with_claims)
@@ -220,7 +220,7 @@ class Run(msgspec.Struct):
             if groups:
                 raise InvalidInput("with-without-as", "--with needs --as.")
             return None
-        return Caller(parse_owner(self.as_claim), groups)
+        return Caller(parse_caller(self.as_claim), groups)
 
     def require_caller(self) -> None:
         """`caller-required` when nobody was named for whom the operator could act."""
