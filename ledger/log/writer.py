@@ -306,7 +306,7 @@ class Writer:
         transaction: Transaction | None = None
         try:
             with self.watch(len(batch)), self._at_head() as (writing, checked):
-                clock_reading = self._clock_reading()
+                clock_reading = self.clock_reading()
                 self._know_keys(writing, checked)
                 transaction = Transaction(
                     writing,
@@ -470,7 +470,8 @@ class Writer:
                 self.head = head
         return head
 
-    def _clock_reading(self) -> int:
+    def clock_reading(self) -> int:
+        """What the clock says, microseconds UTC; `clock-ahead` where nothing is recorded by it."""
         reading = self._clock()
         far_ahead = self.head.size > 0 and reading > self.head.recorded_at + AHEAD_MAX_US
         if far_ahead and not self._accept_clock:
