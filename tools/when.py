@@ -49,11 +49,16 @@ def parse_span(text: str) -> int:
     return int(found[1]) * SECONDS[found[2]] * 1_000_000
 
 
+def is_now(text: str) -> bool:
+    """Whether a moment is the present."""
+    return text.strip().lower() == "now"
+
+
 def parse_moment(text: str, now_us: int, zone: tzinfo | None = None) -> int:
     """A moment's microseconds UTC; `invalid-time` if it is none. `zone` None is the local one."""
     wanted = text.strip()
     lower = wanted.lower()
-    if lower == "now":
+    if is_now(text):
         return now_us
     if _SPAN.fullmatch(lower):
         return _told(now_us - parse_span(lower))

@@ -85,7 +85,7 @@ class Restoration(Generic[F]):
         cut off has brought; every finding of the row checks (tampered), with the store ending
         before it.
         """
-        there = self._there()
+        there = self.there()
         head, total = CheckedHead(), self._archive.last_position()
         pages = self._refold.pages(there)
         with ThreadPoolExecutor(1) as writer:
@@ -144,8 +144,8 @@ class Restoration(Generic[F]):
         for commit in page.commits:
             writing.insert_commit(commit)
 
-    def _there(self) -> int:
-        """How much of the archive the store holds already."""
+    def there(self) -> int:
+        """How much of the archive the store holds already; `store-not-empty` as above."""
         with self._store.reading() as reading:
             ledger = reading.ledger()
             if ledger is None:

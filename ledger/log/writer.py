@@ -58,6 +58,16 @@ _LOOKS_MAX = 100
 _CHECKED_UNDER_LOCK_MAX = 2000
 
 
+def require_near(reading: int, recorded_at: int) -> None:
+    """`clock-ahead` where a clock is too far ahead of the newest row for the next one."""
+    if reading > recorded_at + AHEAD_MAX_US:
+        raise Unavailable(
+            "clock-ahead",
+            "The clock is more than 31 days ahead of the last recorded event.",
+            hint="Check the clock; if it is right, run once with --accept-clock.",
+        )
+
+
 class HeldKeys(Protocol):
     """The keys that this process holds, which follow the log."""
 
@@ -306,7 +316,7 @@ class Writer:
         transaction: Transaction | None = None
         try:
             with self.watch(len(batch)), self._at_head() as (writing, checked):
-                clock_reading = self._clock_reading()
+                clock_reading = self.clock_reading()
                 self._know_keys(writing, checked)
                 transaction = Transaction(
                     writing,
@@ -473,15 +483,11 @@ class Writer:
                 self.head = head
         return head
 
-    def _clock_reading(self) -> int:
+    def clock_reading(self) -> int:
+        """What the clock says, microseconds UTC; `clock-ahead` where nothing is recorded by it."""
         reading = self._clock()
-        far_ahead = self.head.size > 0 and reading > self.head.recorded_at + AHEAD_MAX_US
-        if far_ahead and not self._accept_clock:
-            raise Unavailable(
-                "clock-ahead",
-                "The clock is more than 31 days ahead of the last recorded event.",
-                hint="Check the clock; if it is right, run once with --accept-clock.",
-            )
+        if self.head.size > 0 and not self._accept_clock:
+            require_near(reading, self.head.recorded_at)
         return reading
 
     def _landed(self, transaction: Transaction) -> bool:

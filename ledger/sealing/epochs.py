@@ -66,13 +66,18 @@ def period_index(first_period: int, period: int) -> int:
     """How many months after the epoch's first one; `access-key-missing` beyond its 120."""
     months = months_between(first_period, period)
     if not 0 <= months < ACCESS_PERIODS:
-        raise KeyUnavailable(
-            "access-key-missing",
-            "The epoch holds no access key for this month.",
-            hint="An epoch serves 120 months. Check the clock; if it is right, an operator's"
-            " `credledger key rotate` starts an epoch that serves from now on.",
-        )
+        raise no_access_key()
     return months
+
+
+def no_access_key() -> KeyUnavailable:
+    """Why no access can be recorded in a month."""
+    return KeyUnavailable(
+        "access-key-missing",
+        "The epoch holds no access key for this month.",
+        hint="An epoch serves 120 months. Check the clock; if it is right, an operator's"
+        " `credledger key rotate` starts an epoch that serves from now on.",
+    )
 
 
 class KeyName(NamedTuple):

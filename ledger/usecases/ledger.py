@@ -35,6 +35,7 @@ from ledger.log.transaction import Request, Transaction
 from ledger.log.writer import Watch, Writer
 from ledger.policy import Caller, Verb, decide, decide_get
 from ledger.replacing import replace
+from ledger.sealing.epochs import no_access_key, period_of
 from ledger.sealing.keys import KeySet
 from ledger.sealing.slots import Argon2Cost, Holding
 from ledger.usecases.acting import Acting, checked_reason
@@ -472,6 +473,20 @@ class Ledger:
             keys.epoch == history.current and keys.seals_access(first, period)
             for keys in self._held.unlocked.epochs
         )
+
+    def require_clock(self) -> None:
+        """`clock-ahead` where the clock keeps this process from recording anything."""
+        self._writer.clock_reading()
+
+    def require_recording(self) -> None:
+        """Raise what keeps every access from being recorded now, as far as is known without one.
+
+        The errors of a look at the log, `clock-ahead`, `access-key-missing`.
+        """
+        self.head()
+        recorded_at = max(self._writer.clock_reading(), self._writer.head.recorded_at)
+        if not self.records_access(period_of(recorded_at)):
+            raise no_access_key()
 
     def epoch_ahead(self) -> int:
         """The newest epoch held, if it is further ahead than a rotation leaves it; else 0."""

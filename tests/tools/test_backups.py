@@ -59,6 +59,21 @@ def topics(cli) -> list[str]:
     return [row["topic"] for row in cli.ok("log", "events")]
 
 
+def test_an_old_archive_asks_for_the_clock_before_its_first_row_is_brought(worked, monkeypatch):
+    """It may be long until the last one is; said once that the clock is right, it is restored."""
+    create(worked, "one")
+    lose(worked)
+    now = tools.wiring.clock() + 32 * 86_400_000_000
+    monkeypatch.setattr(tools.wiring, "clock", lambda: now)
+    restore = ("backup", "restore", str(worked.archives / "one"))
+    with monkeypatch.context() as patched:
+        patched.setattr(tools.recovering.backups.Restoration, "run", lost)
+        assert "--accept-clock" in worked.fails(7, "clock-ahead", *restore)["hint"]
+    assert worked.ok(*restore, RIGHT)["ok"]
+    assert worked.ok("credential", "list", RIGHT)
+    worked.fails(5, "store-not-empty", *restore)
+
+
 def test_an_archive_is_written_checked_and_recorded(worked):
     before = worked.ok("status")
     assert before["last_database_backup"] is None

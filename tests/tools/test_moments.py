@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 import projections.stretch
+import tools.wiring
 from tests.tools.conftest import auditor_of, found
+from tools.when import to_text
 
 ANN, BOB = "user:ann", "user:bob"
 FIELD = ("--field", "Password:password")
@@ -273,3 +276,62 @@ def test_a_report_as_of_a_position_shows_what_was_there(told, rows):
         page = told.home / f"{name}.html"
         assert told.ok("audit", "report", str(page), *asked)["position"] == first
     assert told.ok("audit", "report", str(told.home / "now.html"))["position"] > first
+
+
+@pytest.fixture
+def misdated(told, monkeypatch):
+    """A clock ran three weeks ahead for one row; what came after it is dated after it."""
+    moved = [3 * 7 * 86_400_000_000]
+    monkeypatch.setattr(tools.wiring, "clock", lambda: time.time_ns() // 1000 + moved[0])
+    told.ok("app", "update", "Mail", "--name", "ahead", "--accept-clock")
+    moved[0] = 0
+    told.ok("app", "revoke", "Mail", "member", ANN)
+    told.ok("app", "grant", "Mail", "member", BOB)
+    told.set("Mail", BOB, Password="three")
+    told.ok("credential", "get", "Mail", "--as", BOB)
+    return told
+
+
+def readers(answer):
+    return {one["claim"] for one in answer}
+
+
+def test_now_is_the_end_of_a_log_that_is_dated_ahead_of_the_clock(misdated):
+    """Whoever was revoked since is not told to have access, nor is anything taken back."""
+    who = ("audit", "who-can", "Mail")
+    assert readers(misdated.ok(*who, "--at", "now")) == readers(misdated.ok(*who)) == {BOB}
+    newest = misdated.ok("audit", "access", "--until", "now")[0]
+    assert newest["caller"] == BOB
+    assert misdated.ok("audit", "exposure", BOB, "--at", "now")[0]["times"] == 1
+    state = misdated.ok("replay", "state", "--at", "now")
+    assert BOB in {one["owner"] for one in state["credentials"]}
+    planned = misdated.ok("replay", "restore", "--at", "now", "--all", "--dry-run")
+    assert not any(planned["credentials"].values())
+    assert not any(planned["applications"].values())
+    signed = misdated.ok("audit", "review", "--until", "now", "--note", "third")
+    assert signed["until"] > newest["position"]
+    shown = newest["recorded_at"]
+    assert misdated.ok("audit", "access", "--until", shown, "--since", shown) == [newest]
+
+
+def test_a_time_that_rows_dated_ahead_may_be_older_than_is_refused(misdated):
+    """Before them there is no doubt, a position has none, and what begins there leaves none out."""
+    size = misdated.ok("status")["position"]
+    for ask in (
+        ("audit", "who-can", "Mail", "--at", "0s"),
+        ("audit", "access", "--until", "0s"),
+        ("audit", "export", "--format", "jsonl", "--until", "0s"),
+        ("audit", "review", "--until", "0s", "--note", "third"),
+        ("replay", "state", "--at", "0s"),
+        ("replay", "diff", "1", "0s"),
+        ("replay", "restore", "--at", "0s", "--all", "--yes"),
+        ("credential", "restore", "Mail", "--owner", BOB, "--at", "0s"),
+    ):
+        misdated.fails(2, "moment-unclear", *ask)
+    assert misdated.ok("status")["position"] == size
+    times = [one["recorded_at"] for one in misdated.ok("log", "events", "--limit", "0")]
+    before = max(one for one in times if one < to_text(time.time_ns() // 1000))
+    who = ("audit", "who-can", "Mail")
+    assert readers(misdated.ok(*who, "--at", before)) == {ANN}
+    assert readers(misdated.ok(*who, "--position", str(size))) == {BOB}
+    assert misdated.ok("audit", "access", "--since", "0s")[0]["caller"] == BOB

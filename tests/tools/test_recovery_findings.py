@@ -134,13 +134,30 @@ def test_a_month_without_an_access_key_is_an_error_that_a_rotation_ends(payroll,
     later(90)
     error = payroll.fails(6, "access-key-missing", *get)
     assert "credledger key rotate" in error["hint"]
-    answer = payroll("doctor")
+    answer = payroll("doctor", "--accept-clock")
     (finding,) = [one for one in answer.json["findings"] if one["severity"] == "error"]
     assert (answer.code, finding["code"]) == (6, "access-key-missing")
     assert "credledger key rotate" in finding["mend"]
     payroll.ok("key", "rotate", "--without-backup", "--accept-clock")
     payroll.ok(*get)
     assert "access-key-missing" not in found(payroll)
+
+
+def test_a_clock_far_ahead_is_an_error_until_somebody_says_that_it_is_right(payroll, later):  # noqa: F811
+    """After a long rest nothing is recorded, so nothing is handed out; `doctor` says so."""
+    payroll.set("payroll", "user:ann", User="ann", Password="p-1")
+    later(30)
+    assert "clock-ahead" not in found(payroll)
+    later(2)
+    get = ("credential", "get", "payroll", "--as", "user:ann")
+    payroll.fails(7, "clock-ahead", *get)
+    answer = payroll("doctor")
+    (finding,) = [one for one in answer.json["findings"] if one["severity"] == "error"]
+    assert (answer.code, finding["code"]) == (7, "clock-ahead")
+    mend = finding["mend"].split("credledger ")[1].split()
+    payroll.ok(*mend)
+    assert "clock-ahead" not in found(payroll)
+    payroll.ok(*get)
 
 
 def test_what_was_cut_off_is_named_with_the_command_that_finishes_it(

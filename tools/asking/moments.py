@@ -3,28 +3,37 @@
 One rule holds for all: nobody is told of a time that has not come (`future-time`) or of a position
 that the log does not reach (`beyond-the-log`), a range must not end before it begins
 (`reversed-range`), and one moment is named once (`two-moments`).
+
+A clock that once ran ahead dates all rows after it ahead as well, until it is caught up with. So
+the present is the clock's or the newest row's time, whichever is later: `now` leaves nothing out,
+and every time that the log shows can be named. A time behind which the log goes on with rows that
+are dated ahead is refused (`moment-unclear`): any of them may be older than it is dated. A range
+may begin there, for that leaves none of them out.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ledger.aggregates.tickets import CLOCKS_APART_US
 from ledger.errors import InvalidInput, NotFound
+from projections.streams import position_at
 from projections.stretch import Stretch
-from tools.when import parse_moment, parse_place
+from tools.numbers import is_digits
+from tools.when import is_now, parse_moment, parse_place
 
 if TYPE_CHECKING:
+    from ledger.log.store import Reading
     from tools.wiring import Session
 
 
 def place_of(session: Session, text: str) -> tuple[int | None, int | None]:
     """A place in history as (position, None) or (None, moment)."""
-    now = session.now()
-    position, moment = parse_place(text, now)
-    if position is not None:
+    if is_digits(text):
+        position, _ = parse_place(text, session.now())
+        assert position is not None
         return require_reached(session, position), None
-    assert moment is not None
-    return None, _require_come(moment, now)
+    return None, past_moment(session, text)
 
 
 def past_place(
@@ -38,9 +47,16 @@ def past_place(
 
 
 def past_moment(session: Session, text: str) -> int:
-    """A moment of before, microseconds UTC."""
+    """A moment of before with which something ends, microseconds UTC; `moment-unclear`."""
     now = session.now()
-    return _require_come(parse_moment(text, now), now)
+    with session.store.reading() as reading:
+        newest = _recorded_at(reading, reading.last_position())
+        if is_now(text):
+            return max(now, newest)
+        moment = _require_come(parse_moment(text, now), max(now, newest))
+        if moment <= now and newest > now + CLOCKS_APART_US:
+            _require_clear(reading, moment, now)
+    return moment
 
 
 def stretch_of(
@@ -52,7 +68,7 @@ def stretch_of(
 ) -> Stretch:
     """The range that `--since`, `--until` and `--position` name; `option` is the second's name."""
     require_one_moment(until, position, option)
-    begin = None if since is None else past_moment(session, since)
+    begin = None if since is None else _beginning(session, since)
     end = None if until is None else past_moment(session, until)
     if position is not None:
         require_reached(session, position)
@@ -101,6 +117,32 @@ def require_cursor(session: Session, stretch: Stretch, after: int | None) -> Non
             hint="Ask with the range that the page was of; spans such as 7d move on with the clock,"
             " so name its times.",
         )
+
+
+def _beginning(session: Session, text: str) -> int:
+    """A moment of before with which a range begins, microseconds UTC."""
+    now = session.now()
+    with session.store.reading() as reading:
+        newest = _recorded_at(reading, reading.last_position())
+    return _require_come(parse_moment(text, now), max(now, newest))
+
+
+def _require_clear(reading: Reading, moment: int, now: int) -> None:
+    place = position_at(reading, moment)
+    if _recorded_at(reading, place) == moment:
+        return  # what lies behind a row is younger than it, whatever its date
+    if _recorded_at(reading, place + 1) > now + CLOCKS_APART_US:
+        raise InvalidInput(
+            "moment-unclear",
+            f"The rows after position {place} are dated ahead of the clock; some may be older than that moment.",
+            hint="Name a position instead: `credledger log events` lists them. Check the clock.",
+        )
+
+
+def _recorded_at(reading: Reading, position: int) -> int:
+    """When a row was recorded, believed as it is stored; 0 where there is none."""
+    row = reading.row_at(position)
+    return 0 if row is None else row.recorded_at
 
 
 def _require_come(moment: int, now: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, Unavailable
 from ledger.sealing.epochs import period_of
 from tools.asking.reviewing import last_review, newest
 from tools.doctor.file_findings import file_findings, recorded_file_findings
@@ -108,18 +108,34 @@ def session_findings(session: Session) -> Iterator[Finding]:
                 f"The view {view['name']} is {behind} events behind the log.",
                 f"credledger replay rebuild --view {view['name']}",
             )
-    if status.clock_behind_us > 0:
-        yield Finding(
-            "clock-behind",
-            WARNING,
-            f"The clock is {span_text(status.clock_behind_us)} behind the last recorded event.",
-            "Set the system's clock; recorded times go on from the last one until then.",
-        )
+    yield from _clock_findings(session)
     yield from _table_findings(session)
     yield from _epoch_findings(session)
     yield from _review_findings(session)
     if session.settings.sqlite_path is None:
         yield from _server_findings(session)
+
+
+def _clock_findings(session: Session) -> Iterator[Finding]:
+    """A clock behind the log stops nothing; one too far ahead of it, all that is recorded."""
+    behind_us = session.ledger.status().clock_behind_us
+    if behind_us > 0:
+        yield Finding(
+            "clock-behind",
+            WARNING,
+            f"The clock is {span_text(behind_us)} behind the last recorded event.",
+            "Set the system's clock; recorded times go on from the last one until then.",
+        )
+    try:
+        session.ledger.require_clock()
+    except Unavailable as error:
+        yield Finding(
+            error.code,
+            ERROR,
+            f"{error.message.removesuffix('.')}: nothing is handed out, for nothing is recorded.",
+            "Check the clock; if it is right: credledger audit access --limit 1 --accept-clock",
+            exit_code(error.family),
+        )
 
 
 def _slot_findings(session: Session) -> Iterator[Finding]:

@@ -39,10 +39,12 @@ from ledger.archive.restoring import Restoration, finish
 from ledger.archive.writing import Taken, forked_from_backup, take
 from ledger.errors import Conflict, KeyUnavailable, NotFound, Tampered, Unavailable
 from ledger.log.following import CheckedHead
+from ledger.log.writer import require_near
 from ledger.places import is_there
 from ledger.usecases.fitting import require_fit_of_archive
 from ledger.usecases.key_backups import require_replaceable
 from projections.access_history import AccessHistory, lacks_destroyed
+from tools import wiring
 from tools.recovering.refolding import refolding
 from tools.showing.show import progress
 from tools.wiring import open_restoring, revived_document, scratch_views
@@ -157,6 +159,9 @@ def restore_backup(
         recorded = _is_recorded(restoring, archive, abandoned)
         refold = refolding(archive, restoring.mapper, restoring.streams, restoring.views)
         restoration = Restoration(archive, restoring.store, refold, memory=fresh, recorded=recorded)
+        restoration.there()
+        if not recorded and not settings.accept_clock:
+            _require_clock(archive)
         with progress("Restoring") as show:
             head = restoration.run(show)
         views = _compared(archive, restoring.store, restoring.views, restoring.mapper)
@@ -196,6 +201,12 @@ def restore_backup(
         "lost": lost,
         "still_in": [one.path for one in helping],
     }
+
+
+def _require_clock(archive: Archive) -> None:
+    """Tell before the first row what would keep the restore from being recorded behind the last."""
+    for newest in archive.rows_after(archive.last_position() - 1, 1):
+        require_near(wiring.clock(), newest.recorded_at)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from tools.shapes import (
 from tools.when import parse_span
 
 if TYPE_CHECKING:
-    from ledger.usecases.outcomes import MappingOutcome, Retrieved
+    from ledger.usecases.outcomes import MappingOutcome, RestorePreview, Retrieved
 
 
 async def get(counter: Counter, question: Question[bodies.Get]) -> answers.Retrieved:
@@ -72,14 +72,16 @@ async def delete_all(counter: Counter, question: Question[bodies.DeleteAll]) -> 
 async def restore(counter: Counter, question: Question[bodies.Restore]) -> answers.MappingChanged:
     """An earlier version becomes the current one."""
     body = question.body
-    owner, at_us = owner_in(body.owner), _moment(counter, body)
-    return _mapping(
-        await counter.wait(
-            lambda: counter.ledger.restoring.credentials(
-                question.acting, question.named, owner, version=body.version, at_us=at_us
-            )
+    owner = owner_in(body.owner)
+    _require_one(body)
+
+    def work() -> MappingOutcome:
+        at_us = _moment(counter, body)
+        return counter.ledger.restoring.credentials(
+            question.acting, question.named, owner, version=body.version, at_us=at_us
         )
-    )
+
+    return _mapping(await counter.wait(work))
 
 
 async def preview_restore(
@@ -87,13 +89,16 @@ async def preview_restore(
 ) -> answers.RestorePreviewed:
     """What `restore` would do."""
     body = question.body
-    owner, at_us = owner_in(body.owner), _moment(counter, body)
-    found = await counter.wait(
-        lambda: counter.ledger.restoring.preview(
+    owner = owner_in(body.owner)
+    _require_one(body)
+
+    def work() -> RestorePreview:
+        at_us = _moment(counter, body)
+        return counter.ledger.restoring.preview(
             question.acting, question.named, owner, version=body.version, at_us=at_us
         )
-    )
-    return msgspec.convert(preview_document(found), answers.RestorePreviewed)
+
+    return msgspec.convert(preview_document(await counter.wait(work)), answers.RestorePreviewed)
 
 
 async def list_(counter: Counter, question: Question[bodies.List]) -> answers.Mappings:
@@ -134,10 +139,13 @@ def retrieved(found: Retrieved, *, as_bytes: bool) -> answers.Retrieved:
     )
 
 
-def _moment(counter: Counter, body: bodies.Restore | bodies.PreviewRestore) -> int | None:
-    """Microseconds UTC where a moment is told that has come, and not a version."""
+def _require_one(body: bodies.Restore | bodies.PreviewRestore) -> None:
     if (body.version is None) == (body.at is None):
         raise InvalidInput("version-or-moment", "Give either a version or a moment.")
+
+
+def _moment(counter: Counter, body: bodies.Restore | bodies.PreviewRestore) -> int | None:
+    """Microseconds UTC where a moment is told that has come, and not a version; asks the store."""
     return None if body.at is None else past_moment(counter.session, body.at)
 
 

@@ -69,12 +69,13 @@ PAGES: Final = {
         Page(
             READY,
             "Reads can be recorded: 200; else 423 where the service is sealed, and 503 where the store"
-            " cannot be asked (`unavailable`), or nobody answers over TCP (`unreachable`).",
+            " cannot be asked, the clock is too far ahead of the log or this month has no key"
+            " (`unavailable`), or nobody answers over TCP (`unreachable`).",
             {JSON: Ready},
             _ANY,
             own={
                 423: "The service is sealed: nobody has unlocked it yet.",
-                503: "The store cannot be asked (`unavailable`), or nobody answers over TCP"
+                503: "Reads cannot be recorded (`unavailable`), or nobody answers over TCP"
                 " (`unreachable`).",
             },
         ),

@@ -123,9 +123,9 @@ class Seal:
             raise missing
 
     async def _missing(self, counter: Counter) -> LedgerError | None:
-        """Why the log cannot be read; None where it can."""
+        """Why no read is recorded at this moment; None where nothing is known of that."""
         try:
-            await counter.wait(counter.ledger.head)
+            await counter.wait(counter.ledger.require_recording)
         except LedgerError as error:
             return error
         finally:

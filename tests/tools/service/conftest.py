@@ -31,7 +31,7 @@ ME = account_claim(os.geteuid())
 VALUES = {"Windows User Name": "CONTOSO\\me", "Windows Password": "canary-9f2e71"}
 
 
-def settings_of(house: House) -> Settings:
+def settings_of(house: House, *, accept_clock: bool = False) -> Settings:
     """What a command on this host would run with."""
     secret = house.keyring_path.parent / "passphrase"
     secret.write_text(PASSPHRASE, encoding="utf-8")
@@ -43,6 +43,7 @@ def settings_of(house: House) -> Settings:
         key_file=None,
         slot=None,
         new_passphrase_file=None,
+        accept_clock=accept_clock,
     )
 
 
@@ -93,7 +94,9 @@ class Running:
 
 
 @contextmanager
-def running(house: House, folder: Path, *, sealed: bool = False, **settings):
+def running(
+    house: House, folder: Path, *, sealed: bool = False, accept_clock: bool = False, **settings
+):
     """Start a service for this ledger, and end it behind the test."""
     wanted = {
         "socket": folder / "socket",
@@ -107,7 +110,8 @@ def running(house: House, folder: Path, *, sealed: bool = False, **settings):
     }
     log = io.StringIO()
     outlet = Outlet(log.write)
-    service = Service(settings_of(house), ServiceSettings(**wanted), Journal(outlet))
+    told = settings_of(house, accept_clock=accept_clock)
+    service = Service(told, ServiceSettings(**wanted), Journal(outlet))
     if not sealed:
         service.seal.open(None)
     loops: list[asyncio.AbstractEventLoop] = []

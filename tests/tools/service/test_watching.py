@@ -23,6 +23,7 @@ from tests.tools.service.clients import Client
 from tests.tools.service.conftest import VALUES, furnish, running
 from tests.tools.service.test_callers import trust
 from tests.tools.service.test_seal import process
+from tools import wiring
 from tools.service import connections, door, protocol, seal
 from tools.service.exposition import PAGES_AT_ONCE
 from tools.service.outlet import LINES_MAX, Outlet, to_descriptor
@@ -31,6 +32,7 @@ from tools.service.protocol import HEAD_BYTES_MAX
 
 GET = "/v1/credentials/get"
 PAYROLL = {"application": "payroll"}
+DAY_US = 86_400_000_000
 ANYWHERE = Address("127.0.0.1", 0)
 
 
@@ -90,6 +92,26 @@ def test_whoever_asks_while_the_store_is_looked_at_hears_what_is_found(
             assert [one.result(30).status for one in asking] == [503] * len(others)
         assert not begun.acquire(timeout=0)
         assert client.send("GET", "/health/ready").status == 503
+
+
+@pytest.mark.parametrize("code", ["clock-ahead", "access-key-missing"])
+def test_a_service_that_records_no_read_for_its_clock_or_keys_is_not_ready(
+    house, tmp_path, monkeypatch, code
+):
+    """As after a long rest, or at the end of an epoch's months: every read is refused alike."""
+    ahead = [0]
+    monkeypatch.setattr(wiring, "clock", lambda: time.time_ns() // 1000 + ahead[0])
+    monkeypatch.setattr(seal, "READY_S", 0.0)
+    with running(house, tmp_path, accept_clock=code != "clock-ahead") as service:
+        client = service.client()
+        assert client.send("GET", "/health/ready").status == 200
+        ahead[0] = (40 if code == "clock-ahead" else 3700) * DAY_US
+        client.fails(503, code, GET, PAYROLL)
+        ready = client.send("GET", "/health/ready")
+        assert (ready.status, ready.document) == (503, {"status": "unavailable"})
+        ahead[0] = 0
+        client.ok(GET, PAYROLL)
+        assert client.send("GET", "/health/ready").document == {"status": "ready"}
 
 
 def test_reads_refusals_and_commits_are_counted_with_no_name_of_anybody(house, tmp_path):

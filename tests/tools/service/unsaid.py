@@ -20,6 +20,7 @@ UNSAID = {
     "invalid-applications": "an application is named twice in two forms, or a new one has no kind",
     "closing-needs-member": "the application is there and open",
     "missing-field": "the application has a field more",
+    "moment-unclear": "the log goes on with rows that are dated ahead of the clock",
     "not-individual": "the application is one of a group",
     "not-ticketing": "the application takes no tickets",
     "owner-not-used": "the application is one of a group",
