@@ -450,13 +450,19 @@ class Writer:
         """Go on from what another process of this host has checked and remembered.
 
         A log that was rolled back to where this process stands looks whole from here; that
-        another has seen more of it is only known from the memory that both share.
+        another has seen more of it is only known from the memory that both share. Where that is
+        another memory than before, an operator may have accepted another log, in which the streams
+        of this process have no rows.
         """
         newer = self._memory.newer(self.head.size) if self._memory is not None else None
-        if newer is not None:
-            self._tips.adopt(newer.size)
-            self._follower.forget_book()
-            self._advance(newer)
+        if newer is None:
+            return
+        if newer.is_of_another:
+            self._access_streams.forget()
+            self._tips.forget_passing()
+        self._tips.adopt(newer.head.size)
+        self._follower.forget_book()
+        self._advance(newer.head)
 
     def _follow(self, reading: Reading, head: CheckedHead) -> CheckedHead:
         return self._advance(

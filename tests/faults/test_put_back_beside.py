@@ -1,0 +1,132 @@
+"""A process that runs while an older log is put back beside it, and an operator accepts that one.
+
+It goes on once that log is longer than the one it had followed. Nothing of the other may be left in
+it by then: neither what it has folded, nor where its own records stood, nor how keys are counted.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger.log.verification import verify_log
+from ledger.sealing.epochs import period_after, period_of, period_start
+from ledger.usecases.acting import Acting
+from projections.redecide import redecide
+from tests.faults.test_hosts_memory import put_back, remembered, size_of
+from tests.faults.test_keys_destroyed_elsewhere import ANN, accept, read, values
+
+ROWS = 40
+"""So many make the log that is gone on with longer than the other one."""
+
+
+def working(house):
+    """A process that has set something."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    ledger.set_credentials(Acting(), "CRM", ANN, values("first"))
+    return ledger
+
+
+@pytest.fixture
+def running(house):
+    """One on each kind of store."""
+    return working(house)
+
+
+def grow(house, application):
+    """Another process goes on, until the log is longer than it was."""
+    ledger = house.open()
+    if application != "CRM":
+        ledger.create_application(Acting(), application, kind="individual")
+    for number in range(ROWS):
+        ledger.grant(Acting(), application, "administrator", f"user:a{number}")
+    ledger.close()
+
+
+def require_whole(house):
+    """The log is one that anybody can verify, and decide again."""
+    report = verify_log(house.store())
+    assert report.ok, [check for check in report.checks if not check.ok]
+    ledger = house.open()
+    again = redecide(house.store(), ledger._desk.mapper)
+    assert (again["wrong"], again["unreadable"]) == ([], [])
+    ledger.close()
+
+
+def test_its_own_records_begin_a_stream_of_their_own(house, running):
+    """The stream of its records has no rows in the log of now, which would lack some for ever."""
+    size = size_of(house)
+    for _ in range(3):
+        read(running)
+    put_back(house, size)
+    accept(house)
+    grow(house, "Other")
+    assert read(running) == "first"
+    running.close()
+    require_whole(house)
+
+
+def test_what_it_has_folded_of_the_other_log_is_folded_anew(house, running):
+    """Of an application that both logs have changed, each otherwise."""
+    size = size_of(house)
+    running.grant(Acting(), "CRM", "administrator", "user:other")
+    assert read(running) == "first"
+    put_back(house, size)
+    accept(house)
+    grow(house, "CRM")
+    assert read(running) == "first"
+    assert "user:other" not in map(str, running.application("CRM").administrators)
+    running.close()
+    require_whole(house)
+
+
+def test_epochs_that_both_logs_have_started_are_followed_anew(house, running):
+    """The stream of keys is longer in the log of now than in the other."""
+    size = size_of(house)
+    other = house.open()
+    other.rotate(Acting(), without_backup=True)
+    other.close()
+    assert running.status().epoch == 2
+    put_back(house, size)
+    accept(house)
+    other = house.open()
+    for _ in range(2):
+        other.rotate(Acting(), without_backup=True)
+    other.close()
+    grow(house, "Other")
+    assert read(running) == "first"
+    assert running.status().epoch == 3
+    running.close()
+    require_whole(house)
+
+
+def test_months_of_an_epoch_are_counted_from_the_one_in_which_it_began_now(sqlite_house):
+    """What it made of the same keys before is of another month."""
+    house, running = sqlite_house, working(sqlite_house)
+    size, began = size_of(house), period_of(house.clock())
+    running.rotate(Acting(), without_backup=True)
+    house.clock.offset_us += period_start(period_after(began, 1)) - house.clock() + 1_000_000
+    assert read(running) == "first"
+    put_back(house, size)
+    accept(house)
+    other = house.open()
+    other.rotate(Acting(), without_backup=True)
+    other.close()
+    grow(house, "Other")
+    assert read(running) == "first"
+    running.close()
+    require_whole(house)
+
+
+def test_it_tells_the_hosts_memory_nothing_of_the_other_log(house, running):
+    """It has committed something that it did not keep there yet, and ends only now."""
+    size = size_of(house)
+    for name in ("One", "Two"):  # the memory is written once a second
+        running.create_application(Acting(), name, kind="individual")
+    put_back(house, size)
+    accept(house)
+    grow(house, "Two")
+    seen = remembered(house)
+    running.close()
+    assert remembered(house) == seen
+    require_whole(house)
