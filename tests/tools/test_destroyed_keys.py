@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from pathlib import Path
 
 import pytest
 
@@ -86,12 +86,36 @@ def test_a_restore_says_what_is_lost_and_which_key_backup_brings_it_back(destroy
     assert answer.code == 6
     (finding,) = [one for one in answer.json["findings"] if one["code"] == "values-lost"]
     assert finding["severity"] == "error"
-    keys = destroyed.home / "keys"
-    shutil.move(keys, destroyed.home / "keys-aside")
+    assert "credledger key restore" in finding["mend"]
+    before = (destroyed.home / "keys" / "keyring").read_bytes()
+    restored = destroyed.ok("key", "restore", str(destroyed.safe / "one"))
+    assert password(destroyed) == "p-1"
+    assert Path(restored["kept"]).read_bytes() == before
+    destroyed.ok("key", "rotate", "--without-backup")
+    assert password(destroyed) == "p-1"
+
+
+def test_a_restore_takes_the_key_backup_though_the_keyring_is_further_on(destroyed):
+    """What the keyring holds of the branch that is given up is kept aside."""
+    before = (destroyed.home / "keys" / "keyring").read_bytes()
     lose(destroyed)
     key_backup = ("--key-backup", str(destroyed.safe / "one"))
     answer = destroyed.ok("backup", "restore", destroyed.made["directory"], *key_backup)
     assert answer["lost"] == []
+    assert Path(answer["keyring"]["kept"]).read_bytes() == before
+    assert password(destroyed) == "p-1"
+
+
+def test_no_epoch_begins_while_a_key_backup_may_bring_values_back(destroyed):
+    """It would lack the epochs that are made now, and the log would need both."""
+    lose(destroyed)
+    destroyed.ok("backup", "restore", destroyed.made["directory"])
+    size = len(topics(destroyed))
+    error = destroyed.fails(6, "values-lost", "key", "rotate", "--without-backup")
+    assert "credledger key restore" in error["hint"]
+    assert len(topics(destroyed)) == size
+    destroyed.ok("key", "restore", str(destroyed.safe / "one"))
+    destroyed.ok("key", "rotate", "--without-backup")
     assert password(destroyed) == "p-1"
 
 

@@ -54,7 +54,8 @@ def _lost_values(session: Session) -> Iterator[Finding]:
             ERROR,
             f"{sum(lost.values())} credentials rest on keys of values that this keyring does not"
             f" hold: epoch {epochs}.",
-            "Restore with a key backup of before they were destroyed; or delete those credentials,"
+            "`credledger key restore` a key backup of before they were destroyed, or copy the keyring"
+            " of a host that holds them. If there is none, delete those credentials,"
             " `credledger key rotate`, and set them anew.",
             EXIT_CODES["key-unavailable"],
         )
