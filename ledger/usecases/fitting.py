@@ -80,9 +80,16 @@ def require_fit_of_archive(
 
 
 def epoch_ahead(unlocked: UnlockedKeyring, history: KeyHistory) -> int:
-    """The newest epoch that is held, if only its acceptance lets the ledger open; else 0."""
-    newest = max(keys.epoch for keys in unlocked.epochs)
-    return newest if newest > history.current + EPOCHS_AHEAD else 0
+    """The newest epoch that is held, if the keyring shows that this log is an older one; else 0.
+
+    It does by epochs too far beyond it, and by any that is held beyond the next one where that is
+    not held as the log has it: it was started with other keys on another branch, or further on.
+    """
+    newest, following = max(keys.epoch for keys in unlocked.epochs), history.current + 1
+    committed = history.committed[following]
+    has_next = any(keys.epoch == following and committed.fit(keys) for keys in unlocked.epochs)
+    is_ahead = newest > history.current + EPOCHS_AHEAD or (newest > following and not has_next)
+    return newest if is_ahead else 0
 
 
 def _told(archive: Archive, stream: bytes, mapper: EventMapper) -> Archived:
