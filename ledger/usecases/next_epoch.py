@@ -32,7 +32,7 @@ from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 from ledger.usecases.fitting import epoch_ahead
 from ledger.usecases.founding import committed
-from ledger.usecases.held_keys import HeldKeys, drop
+from ledger.usecases.held_keys import HeldKeys, drop, holds_next
 from ledger.usecases.key_backups import key_backup_history
 from ledger.usecases.outcomes import NextEpochOutcome
 
@@ -101,7 +101,7 @@ class NextEpoch:
         with self._held.changing(self._history) as (file, history):
             epoch = history.current + 1
             lost = history.committed[epoch]
-            if any(keys.epoch == epoch and lost.fit(keys) for keys in file.held.epochs):
+            if holds_next(file.held, history):
                 raise Conflict(
                     "next-epoch-held",
                     f"This keyring holds the keys of epoch {epoch}; there is nothing to replace.",

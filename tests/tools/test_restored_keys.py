@@ -248,6 +248,38 @@ def test_an_auditor_with_keys_that_made_way_is_told_to_ask_for_a_new_export(work
         assert error["hint"] == "Ask an operator for a new export of this auditor's keyring."
 
 
+@pytest.mark.parametrize("remembers", [True, False])
+def test_keys_that_were_replaced_further_on_are_replaced_again(worked, remembers):  # noqa: F811
+    """The archive commits to the lost ones, and each word of advice leads on from there."""
+    keyring = worked.home / "keys" / "keyring"
+    older = keyring.read_bytes()
+    worked.ok("key", "rotate", "--without-backup")
+    keyring.write_bytes(older)
+    made = create(worked, "one")
+    worked.ok("key", "replace-next", "--yes")
+    worked.ok("key", "rotate", "--without-backup")
+    assert held(worked) == [1, 2, 3, 4]
+    if not remembers:
+        forget(worked)
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"])
+    assert topics(worked)[made["position"] :] == ["rollback.accepted", "backup.restored"]
+    (finding,) = [
+        one for one in worked("doctor").json["findings"] if one["code"] == "next-epoch-missing"
+    ]
+    assert "credledger key replace-next" in finding["mend"]
+    error = worked.fails(6, "next-epoch-missing", "key", "rotate", "--without-backup")
+    assert "credledger key replace-next" in error["hint"]
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("key", "backup", str(safe / "before"))
+    assert worked.ok("key", "backup", "list")[-1]["epochs"] == [1, 2]
+    worked.ok("key", "replace-next", "--yes")
+    worked.ok("key", "rotate", "--without-backup")
+    assert password(worked) == "p-1"
+    assert worked.ok("log", "verify", "--views")["ok"]
+
+
 def test_a_keyring_that_holds_more_than_the_backup_stays(worked):  # noqa: F811
     """The backup holds what is destroyed since, and not the epoch that the keyring holds ready."""
     keyring, safe = worked.home / "keys" / "keyring", worked.home.parent / "safe"

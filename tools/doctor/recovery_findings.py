@@ -225,7 +225,7 @@ def _unfinished(session: Session) -> Iterator[Finding]:
             "Keys of old access records were to be destroyed, and it was cut off.",
             "credledger key retention apply",
         )
-    if all(epoch <= history.current for epoch, *_ in session.ledger.status().epochs):
+    if all(epoch != history.current + 1 for epoch, *_ in session.ledger.status().epochs):
         yield Finding(
             "next-epoch-missing",
             WARNING,
