@@ -210,9 +210,11 @@ class Rotation:
 
         The second is one whose keys nobody held who had a copy of the keyring then: they are made
         after this position, whatever epochs the file held (see `_start`). Backups are not asked
-        for, and it is recorded where they were lacking.
+        for, and it is recorded where they were lacking. Errors as `run`.
         """
         self._require_operator()
+        if not (history := self._history()).is_rotating:
+            self._require_values(history)
         while (history := self._history()).started_since(position) < EPOCHS_PAST:
             self._start(acting, history.current + 1, without_backup=True)
         return self._finish(acting, progress, history.current - 1)
@@ -408,8 +410,8 @@ def _values_lost(epoch: int) -> KeyUnavailable:
         "values-lost",
         f"Credentials rest on the key of values of epoch {epoch}, which this keyring does not hold.",
         hint="`credledger key restore` a key backup of before it was destroyed, or copy the keyring of"
-        " a host that holds it. If there is none, delete those credentials (`credledger credential"
-        " list` shows the epoch of each), rotate, and set them anew.",
+        " a host that holds it, and run the command again. If there is none, delete those credentials"
+        " first (`credledger credential list` shows the epoch of each), and set them anew then.",
     )
 
 

@@ -238,6 +238,10 @@ class SlotKeeper:
         if slot_id not in in_file | history.slots.keys():
             require_live_slot(history, slot_id)
 
+    def is_in_file(self, slot_id: int) -> bool:
+        """Whether the keyring's file has the slot, as it was last read."""
+        return any(slot.id == slot_id for slot in self._held.unlocked.keyring.slots)
+
     def remove(self, acting: Acting, slot_id: int, *, mislaid: bool = False) -> SlotRemoval:
         """End a slot; keys are rotated by whoever asks for this, unless it was `mislaid`.
 

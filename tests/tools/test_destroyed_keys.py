@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.sealing.keyring_file import read_keyring
 from tests.tools.test_backups import create, lose, topics, work, worked  # noqa: F401 # a fixture
 from tests.tools.test_recovery_findings import found
 from tests.tools.test_restored_keys import password
@@ -136,3 +137,28 @@ def test_what_is_lost_is_told_to_people_with_the_key_backups_that_hold_it(worked
     worked.set("payroll", "user:ann", User="ann", Password="p-2")
     assert password(worked) == "p-2"
     assert "values-lost" not in [one["code"] for one in worked.ok("doctor")["findings"]]
+
+
+def test_a_slot_is_removed_at_once_though_no_epoch_begins_yet(worked):  # noqa: F811
+    """It ends in log and file; keys are rotated by the same command once values are back."""
+    passphrase = worked.home / "bobs"
+    passphrase.touch(mode=0o600)
+    passphrase.write_text("two otters share one stone")
+    worked.ok(
+        "key", "slot", "add", "passphrase", "--label", "bob",
+        "--new-passphrase-file", str(passphrase), "--argon2-memory", "19",
+    )  # fmt: skip
+    destroy(worked)
+    lose(worked)
+    worked.ok("backup", "restore", worked.made["directory"])
+    remove = ("key", "slot", "remove", "2", "--without-backup", "--yes")
+    error = worked.fails(6, "values-lost", *remove)
+    assert "run the command again" in error["hint"]
+    assert [slot["label"] for slot in worked.ok("key", "slot", "list")] == ["alice"]
+    assert worked.ok("key", "status")["epoch"] == 1
+    worked.ok("key", "restore", str(worked.safe / "one"))
+    assert worked.ok(*remove)["epoch"] == 3
+    assert [slot.label for slot in read_keyring(worked.home / "keys" / "keyring").slots] == [
+        "alice"
+    ]
+    assert password(worked) == "p-1"
