@@ -182,11 +182,14 @@ class HostMemory:
                 return None
             rows = self._fetch(_THE_HEAD, self._ledger_id)
             self._seen, file = changes[0][0], self._file
+        is_of_another = self._gone_by not in {None, file}
+        if is_of_another and (not rows or rows[0][1] <= size):
+            return None  # nothing of it is known to who cannot go on from it
         head = self._recalled(rows)
         if head is None or head.size <= size:
             return None
-        before, self._gone_by = self._gone_by, file
-        return Newer(head, before not in {None, file})
+        self._gone_by = file
+        return Newer(head, is_of_another)
 
     def tip(self, stream: bytes) -> Tip | None:
         """The remembered tip of a stream; None for a stream without rows.

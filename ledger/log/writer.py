@@ -118,7 +118,9 @@ class Writer:
         """Why this host's memory could not be written when it was last tried; None if it could."""
         self._remembered_at = 0
         self._accept_clock = accept_clock
+        self._along: tuple[Request[bool], ...] = ()
         self._alongside: tuple[Request[bool], ...] = ()
+        """Those of them that have not answered True yet in this log."""
         self.refusal: LedgerError | None = None
         """What every request is answered by; None in a process that may append."""
         self._line = Line()
@@ -136,6 +138,7 @@ class Writer:
 
         It never makes a transaction of its own; where it fails, so do the others.
         """
+        self._along = (*self._along, request)
         self._alongside = (*self._alongside, request)
 
     def run(self, request: Request[T]) -> T:
@@ -452,7 +455,7 @@ class Writer:
         A log that was rolled back to where this process stands looks whole from here; that
         another has seen more of it is only known from the memory that both share. Where that is
         another memory than before, an operator may have accepted another log, in which the streams
-        of this process have no rows.
+        of this process have no rows, and nothing is said that it has said once and for all.
         """
         newer = self._memory.newer(self.head.size) if self._memory is not None else None
         if newer is None:
@@ -460,6 +463,7 @@ class Writer:
         if newer.is_of_another:
             self._access_streams.forget()
             self._tips.forget_passing()
+            self._alongside = self._along
         self._tips.adopt(newer.head.size)
         self._follower.forget_book()
         self._advance(newer.head)

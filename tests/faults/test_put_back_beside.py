@@ -6,8 +6,11 @@ it by then: neither what it has folded, nor where its own records stood, nor how
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
+from ledger.errors import LedgerError
 from ledger.log.verification import verify_log
 from ledger.sealing.epochs import period_after, period_of, period_start
 from ledger.usecases.acting import Acting
@@ -130,3 +133,48 @@ def test_it_tells_the_hosts_memory_nothing_of_the_other_log(house, running):
     running.close()
     assert remembered(house) == seen
     require_whole(house)
+
+
+def test_nor_does_it_where_the_log_of_now_is_the_shorter_one(house, running):
+    """It has seen the memory of that log by then, and cannot go on from it."""
+    running._writer._remember(always=True)
+    size = size_of(house)
+    for name in ("One", "Two", "Three", "Four", "Five"):
+        running.create_application(Acting(), name, kind="individual")
+    put_back(house, size)
+    accept(house)
+    assert size_of(house) < running._writer.head.size
+    seen = remembered(house)
+    with pytest.raises(LedgerError) as caught:
+        running.status()
+    assert caught.value.code in {"rolled-back", "forked", "memory-replaced"}
+    running.close()
+    assert remembered(house) == seen
+    ledger = house.open()
+    ledger.create_application(Acting(), "Two", kind="individual")
+    ledger.close()
+    require_whole(house)
+
+
+def test_what_it_says_once_it_says_in_the_log_of_now_as_well(house, running):
+    """As that commits which wait for no standby were accepted."""
+    size = size_of(house)
+    said = []
+
+    @dataclass(frozen=True)
+    class Say:
+        def decide(self, transaction):
+            said.append(transaction.next_position)
+            return True
+
+    running._writer.record_along(Say())
+    for _ in range(2):
+        read(running)
+    assert len(said) == 1
+    put_back(house, size)
+    accept(house)
+    grow(house, "Other")
+    for _ in range(2):
+        read(running)
+    assert len(said) == 2
+    running.close()
