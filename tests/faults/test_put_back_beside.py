@@ -12,9 +12,12 @@ import pytest
 
 from ledger.errors import LedgerError
 from ledger.log.verification import verify_log
+from ledger.policy import Caller
 from ledger.sealing.epochs import period_after, period_of, period_start
+from ledger.sealing.slots import OPERATOR, new_passphrase
 from ledger.usecases.acting import Acting
 from projections.redecide import redecide
+from tests.conftest import CHEAP
 from tests.faults.test_hosts_memory import put_back, remembered, size_of
 from tests.faults.test_keys_destroyed_elsewhere import ANN, accept, read, values
 
@@ -43,6 +46,14 @@ def grow(house, application):
         ledger.create_application(Acting(), application, kind="individual")
     for number in range(ROWS):
         ledger.grant(Acting(), application, "administrator", f"user:a{number}")
+    ledger.close()
+
+
+def add_slot(house, label):
+    """Another process adds an operator's slot."""
+    ledger = house.open()
+    holding = new_passphrase(f"{label} planets orbit quietly")
+    ledger.add_slot(Acting(), label=label, opens=OPERATOR, holding=holding, cost=CHEAP)
     ledger.close()
 
 
@@ -153,6 +164,23 @@ def test_nor_does_it_where_the_log_of_now_is_the_shorter_one(house, running):
     ledger = house.open()
     ledger.create_application(Acting(), "Two", kind="individual")
     ledger.close()
+    require_whole(house)
+
+
+def test_its_receipts_hold_though_as_many_signers_are_others(house, running):
+    """Each log got one more after they had parted."""
+    size = size_of(house)
+    add_slot(house, "carol")
+    position = running.retrieve(Caller(ANN), "CRM").position
+    assert running.receipt(position).fields.position == position
+    put_back(house, size)
+    house.sql(f"DELETE FROM signers WHERE from_size >= {size}")
+    accept(house)
+    add_slot(house, "dave")
+    grow(house, "Other")
+    position = running.retrieve(Caller(ANN), "CRM").position
+    assert running.receipt(position).fields.position == position
+    running.close()
     require_whole(house)
 
 
