@@ -37,7 +37,7 @@ from ledger.log.line import Answer, Line, Reply, Waiting
 from ledger.log.memory import HostMemory
 from ledger.log.rows import OPERATOR, SignerRow, signers_digest
 from ledger.log.signers import HeadSigner
-from ledger.log.started_keys import started_history
+from ledger.log.started_keys import first_held_otherwise, started_history
 from ledger.log.store import Maintainer, Reading, Store, Writing
 from ledger.log.tips import StreamTips, Tip
 from ledger.log.transaction import Equipment, Request, Transaction
@@ -207,6 +207,15 @@ class Writer:
         """`bad-signer` or `bad-signature` unless the checked head is stored as it was signed."""
         with self.store.reading() as reading:
             self._follower.check_head(reading, self.head)
+
+    def first_held_otherwise(self) -> int | None:
+        """The first epoch up to the checked head that is held with other keys than it began with.
+
+        None where there is none, as far as the keys at hand open what the log says of it.
+        """
+        with self.store.reading() as reading:
+            mapper, stream = self._equipment.mapper, self._keyring_stream
+            return first_held_otherwise(reading, stream, mapper, self.head.epoch)
 
     def is_live(self) -> bool:
         """Whether the slot that is unlocked may sign after the checked head."""

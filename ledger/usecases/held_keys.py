@@ -57,10 +57,18 @@ class HeldKeys(Confidential):
         """The size of the log then."""
         self._owing = False
         """Whether the file may hold what this process has let go."""
+        self._left_out_from = EPOCH_MAX + 1
+        """The first epoch that is not used, whatever the file holds of it."""
+
+    def leave_out_from(self, epoch: int | None) -> None:
+        """Use no keys of this epoch and those after it, whatever the file holds of them."""
+        self._left_out_from = EPOCH_MAX + 1 if epoch is None else epoch
+        self.take(self.unlocked)
 
     def take(self, unlocked: UnlockedKeyring) -> None:
         """Use these keys from now on, but for those that the log calls destroyed."""
-        lean = unlocked.without(GivenUp(_destroyed(unlocked, self._history)))
+        left_out = {one.epoch for one in unlocked.epochs if one.epoch >= self._left_out_from}
+        lean = unlocked.without(GivenUp(_destroyed(unlocked, self._history), frozenset(left_out)))
         if lean.epochs != self.unlocked.epochs:
             self._mapper.hold(lean.epochs)
             self._box.hold(lean.epochs)
