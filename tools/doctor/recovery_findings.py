@@ -193,12 +193,21 @@ def _archives_beside(session: Session) -> Iterator[Finding]:
 def _kept_files(session: Session) -> Iterator[Finding]:
     """What a restore of the keyring, or a kill, left beside it, where destroyed keys go on."""
     for file in session.ledger.key_backups.kept_files():
+        remove, others = f"rm {shlex.quote(str(file.path))}", ""
+        if file.has_others:
+            others = (
+                " It holds keys of a log that was given up as well, which are not in the keyring."
+            )
+            remove = (
+                "As long as an archive of that log may be needed, move it to where no database and no"
+                f" keyring lies; then, or if none is: `{remove}`"
+            )
         yield Finding(
             "kept-keyring-opens-destroyed",
             WARNING,
             f"The file {file.path} beside the keyring holds keys that were destroyed, or cannot be"
-            " shown not to: what they open is not gone.",
-            f"rm {shlex.quote(str(file.path))}",
+            f" shown not to: what they open is not gone.{others}",
+            remove,
         )
 
 
