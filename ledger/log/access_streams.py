@@ -44,5 +44,5 @@ class AccessStreams:
                 self._version = row.version
 
     def forget(self) -> None:
-        """Take a new stream next time, after a failure or in a forked child."""
+        """Take a new stream next time: after a failure, in a forked child, in another log."""
         self._held = None

@@ -4,6 +4,8 @@ What is folded of a stream is kept and continued, so a policy that did not chang
 into the database at all: its tip says that nothing was added. Where something was, the rows are
 read, their leaves computed from the rows themselves, and the running hash must arrive at the tip:
 a row taken away, altered, swapped or slipped in between is *tampered* and nothing is decided.
+Before that is said of a fold that was continued, it is begun anew: it may be of a log that was
+given up while this process ran.
 
 A *look* that is not under the lock may find a tip already beyond its snapshot, because another
 thread committed meanwhile. That is no damage: `Overtaken` asks for a new snapshot.
@@ -92,7 +94,12 @@ class Folds:
         if done is not None and done.version > tip.version:
             # Another thread has continued the stream since the tip was looked up.
             done, state = None, None
-        rows = self._rows(reading, stream, done, tip, begun if done is None else None)
+        try:
+            rows = self._rows(reading, stream, done, tip, begun if done is None else None)
+        except Tampered:
+            if done is None:
+                raise
+            state, rows = None, self._rows(reading, stream, None, tip)
         for recorded in self._opened(stream, rows):
             state = fold(state, recorded)
         if len(self._states) >= _KEPT_STREAMS_MAX:

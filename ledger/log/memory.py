@@ -24,7 +24,10 @@ is exactly what somebody who changes a database would wish.
 
 A process that has read this file, or written it, knows the size up to which its tips are complete.
 It never writes into a file that knows less, one that was taken away or put back meanwhile: tips
-of its own alone would say that all other streams have no rows.
+of its own alone would say that all other streams have no rows. Nor does it write into another file
+than the one that it goes by, unless the head there is the one that it knows: in such a file an
+operator has this host go on from another log, of which this process may know nothing yet. Who goes
+on from there is told that it is another.
 
 Limits: it is evidence for this host only; a host without memory believes what the signatures say,
 and those also fit an old copy of the whole database.
@@ -42,7 +45,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -126,6 +129,14 @@ _OF_THE_MOMENT = {
 """Failures that say nothing against what the file holds."""
 
 
+class Newer(NamedTuple):
+    """A head that another process of this host has kept."""
+
+    head: CheckedHead
+    is_of_another: bool
+    """Whether it lies in another file than the one gone by so far: it may be of another log."""
+
+
 def memory_path(keyring: Path) -> Path:
     """Where the host's memory for this keyring lies."""
     return keyring.with_name(f"{keyring.name}.memory")
@@ -145,6 +156,10 @@ class HostMemory:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         """Device and inode of what the connection holds open; a path may name another by now."""
+        self._gone_by: tuple[int, int] | None = None
+        """The same of the file whose head this process goes on from."""
+        self._known = b""
+        """What authenticates the newest head that was read from the file or written to it."""
         self._seen: int | None = None
         """SQLite's count of changes by others when the head was read last."""
         self._complete_to = 0
@@ -156,18 +171,25 @@ class HostMemory:
         """The remembered head; None on a host without memory; `memory-unreadable` if damaged."""
         with self._guard:
             rows = self._fetch(_THE_HEAD, self._ledger_id)
+            self._gone_by = self._file
         return self._recalled(rows)
 
-    def newer(self, size: int) -> CheckedHead | None:
+    def newer(self, size: int) -> Newer | None:
         """The remembered head if another process of this host has kept one beyond this size."""
         with self._guard:
             changes = self._fetch("PRAGMA data_version")
             if not changes or changes[0][0] == self._seen:
                 return None
             rows = self._fetch(_THE_HEAD, self._ledger_id)
-            self._seen = changes[0][0]
+            self._seen, file = changes[0][0], self._file
+        is_of_another = self._gone_by not in {None, file}
+        if is_of_another and (not rows or rows[0][1] <= size):
+            return None  # nothing of it is known to who cannot go on from it
         head = self._recalled(rows)
-        return head if head is not None and head.size > size else None
+        if head is None or head.size <= size:
+            return None
+        self._gone_by = file
+        return Newer(head, is_of_another)
 
     def tip(self, stream: bytes) -> Tip | None:
         """The remembered tip of a stream; None for a stream without rows.
@@ -240,13 +262,16 @@ class HostMemory:
                     if self._complete_to:
                         raise _replaced()
                     os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+                    self._is_there()
                 connection = self._opened()
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")
                     for table in _TABLES:
                         connection.execute(table)
-                    kept = connection.execute(_KEPT_SIZE, (self._ledger_id,)).fetchone()[0]
-                    if kept < self._complete_to:
+                    found = connection.execute(_THE_HEAD, (self._ledger_id,)).fetchone()
+                    kept, mac = (0, b"") if found is None else (found[1], found[-1])
+                    is_another = self._gone_by not in {None, self._file}
+                    if kept < self._complete_to or (is_another and mac != self._known):
                         raise _replaced()
                     connection.execute(_KEEP_HEAD, kept_head)
                     for group in in_groups(kept_tips):
@@ -255,7 +280,8 @@ class HostMemory:
                     connection.executemany(_KEEP_PASSING, kept_passing)
                     connection.execute(_LET_TIPS_GO, passed)
                     connection.execute(_LET_PASSING_GO, passed)
-                self._complete_to = max(kept, head.size)
+                self._complete_to, self._gone_by = max(kept, head.size), self._file
+                self._known = kept_head[-1] if head.size > kept else mac
         except (sqlite3.Error, OSError) as error:
             raise _not_writable() from error
 
@@ -302,7 +328,7 @@ class HostMemory:
     def forget(self) -> None:
         """Take the memory away; for an operator who has said so."""
         self.close()
-        self._complete_to = 0
+        self._complete_to, self._gone_by = 0, None
         try:
             self.path.unlink(missing_ok=True)
             # A journal that a kill left behind would be played into whatever file comes next.
@@ -332,7 +358,8 @@ class HostMemory:
         if not rows:
             return None
         head = self._checked_head(rows[0][1:])
-        self._complete_to = max(self._complete_to, head.size)
+        if head.size >= self._complete_to:
+            self._complete_to, self._known = head.size, rows[0][-1]
         return head
 
     def _fetch(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:

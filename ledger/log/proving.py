@@ -61,6 +61,16 @@ class Prover:
         """
         if size is not None and size < position:
             raise InvalidInput("size-too-small", "The log of that size ends before the position.")
+        try:
+            return self._inclusion(position, size)
+        except Tampered:
+            if self._book is None:
+                raise
+        # As many signers as were checked may be others: an older log was put back, and has gone on.
+        self._book = None
+        return self._inclusion(position, size)
+
+    def _inclusion(self, position: int, size: int | None) -> InclusionProof:
         with self._store.reading() as reading:
             book, proven = self._proven(reading, position)
             row = proven.row

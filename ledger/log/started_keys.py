@@ -53,12 +53,30 @@ def _readable(reading: Reading, stream: bytes, mapper: EventMapper) -> KeyHistor
     return state
 
 
+def first_held_otherwise(
+    reading: Reading, stream: bytes, mapper: EventMapper, epoch: int
+) -> int | None:
+    """The first epoch up to this one of which other keys are held, as far as these open it."""
+    return _first_otherwise(_readable(reading, stream, mapper), mapper, epoch)
+
+
 def _require_started(history: KeyHistory | None, mapper: EventMapper, epoch: int) -> None:
+    number = _first_otherwise(history, mapper, epoch)
+    if number is not None:
+        raise KeyUnavailable(
+            "keyring-behind",
+            f"The keyring's keys of epoch {number} are not those that the log has started.",
+            hint="Copy the newer keyring from the host that rotated, or restore it.",
+        )
+
+
+def _first_otherwise(history: KeyHistory | None, mapper: EventMapper, epoch: int) -> int | None:
     committed = {} if history is None else history.committed
-    for number, commitments in sorted(committed.items()):
-        if number <= epoch and not mapper.fits(commitments):
-            raise KeyUnavailable(
-                "keyring-behind",
-                f"The keyring's keys of epoch {number} are not those that the log has started.",
-                hint="Copy the newer keyring from the host that rotated, or restore it.",
-            )
+    return next(
+        (
+            number
+            for number, commitments in sorted(committed.items())
+            if number <= epoch and not mapper.fits(commitments)
+        ),
+        None,
+    )

@@ -37,7 +37,7 @@ from ledger.log.line import Answer, Line, Reply, Waiting
 from ledger.log.memory import HostMemory
 from ledger.log.rows import OPERATOR, SignerRow, signers_digest
 from ledger.log.signers import HeadSigner
-from ledger.log.started_keys import started_history
+from ledger.log.started_keys import first_held_otherwise, started_history
 from ledger.log.store import Maintainer, Reading, Store, Writing
 from ledger.log.tips import StreamTips, Tip
 from ledger.log.transaction import Equipment, Request, Transaction
@@ -128,7 +128,9 @@ class Writer:
         """Why this host's memory could not be written when it was last tried; None if it could."""
         self._remembered_at = 0
         self._accept_clock = accept_clock
+        self._along: tuple[Request[bool], ...] = ()
         self._alongside: tuple[Request[bool], ...] = ()
+        """Those of them that have not answered True yet in this log."""
         self.refusal: LedgerError | None = None
         """What every request is answered by; None in a process that may append."""
         self._line = Line()
@@ -146,6 +148,7 @@ class Writer:
 
         It never makes a transaction of its own; where it fails, so do the others.
         """
+        self._along = (*self._along, request)
         self._alongside = (*self._alongside, request)
 
     def run(self, request: Request[T]) -> T:
@@ -214,6 +217,15 @@ class Writer:
         """`bad-signer` or `bad-signature` unless the checked head is stored as it was signed."""
         with self.store.reading() as reading:
             self._follower.check_head(reading, self.head)
+
+    def first_held_otherwise(self) -> int | None:
+        """The first epoch up to the checked head that is held with other keys than it began with.
+
+        None where there is none, as far as the keys at hand open what the log says of it.
+        """
+        with self.store.reading() as reading:
+            mapper, stream = self._equipment.mapper, self._keyring_stream
+            return first_held_otherwise(reading, stream, mapper, self.head.epoch)
 
     def is_live(self) -> bool:
         """Whether the slot that is unlocked may sign after the checked head."""
@@ -463,13 +475,20 @@ class Writer:
         """Go on from what another process of this host has checked and remembered.
 
         A log that was rolled back to where this process stands looks whole from here; that
-        another has seen more of it is only known from the memory that both share.
+        another has seen more of it is only known from the memory that both share. Where that is
+        another memory than before, an operator may have accepted another log, in which the streams
+        of this process have no rows, and nothing is said that it has said once and for all.
         """
         newer = self._memory.newer(self.head.size) if self._memory is not None else None
-        if newer is not None:
-            self._tips.adopt(newer.size)
-            self._follower.forget_book()
-            self._advance(newer)
+        if newer is None:
+            return
+        if newer.is_of_another:
+            self._access_streams.forget()
+            self._tips.forget_passing()
+            self._alongside = self._along
+        self._tips.adopt(newer.head.size)
+        self._follower.forget_book()
+        self._advance(newer.head)
 
     def _follow(self, reading: Reading, head: CheckedHead) -> CheckedHead:
         return self._advance(

@@ -31,6 +31,9 @@ class KeptFile(msgspec.Struct, frozen=True):
     path: Path
     keys: frozenset[KeyName]
     """Those of them that it holds, or cannot be shown not to hold."""
+    has_others: bool
+    """Whether it holds keys besides that neither the log has committed to nor the keyring has: of a
+    branch that was given up, whose archives may need them."""
 
     @property
     def opens_accesses(self) -> bool:
@@ -53,10 +56,7 @@ def kept_files_with(
     They are keys of epochs as the log has committed to them: others under the same number, of a
     branch that was given up, are none of these.
     """
-    found = (
-        KeptFile(path, _held_of(path, unlocked, gone, committed))
-        for path in _beside(real_place(keyring))
-    )
+    found = (_looked_into(path, unlocked, gone, committed) for path in _beside(real_place(keyring)))
     return tuple(file for file in found if file.keys)
 
 
@@ -66,22 +66,29 @@ def _beside(keyring: Path) -> Iterator[Path]:
         yield from sorted(entry for entry in keyring.parent.iterdir() if ours.fullmatch(entry.name))
 
 
-def _held_of(
+def _looked_into(
     path: Path,
     unlocked: UnlockedKeyring,
     gone: frozenset[KeyName],
     committed: Mapping[int, EpochCommitments],
-) -> frozenset[KeyName]:
+) -> KeptFile:
     epochs = _seen(path, unlocked)
     if epochs is None:
-        return gone
-    named = {name.epoch for name in gone}
-    held = {
+        return KeptFile(path, gone, has_others=False)
+    ours = {
         keys.epoch: keys
         for keys in epochs
-        if keys.epoch in named and committed[keys.epoch].fit(keys)
+        if keys.epoch in committed and committed[keys.epoch].fit(keys)
     }
-    return frozenset(name for name in gone if name.epoch in held and held[name.epoch].holds(name))
+    held = {keys.epoch: keys for keys in unlocked.epochs}
+    others = (keys for keys in epochs if keys.epoch not in ours)
+    return KeptFile(
+        path,
+        frozenset(name for name in gone if name.epoch in ours and ours[name.epoch].holds(name)),
+        has_others=any(
+            keys.epoch not in held or not held[keys.epoch].keeps(keys) for keys in others
+        ),
+    )
 
 
 def _seen(path: Path, unlocked: UnlockedKeyring) -> tuple[EpochKeys, ...] | None:

@@ -73,8 +73,16 @@ class KeySet(Confidential):
         return epoch in self._held.epochs and epoch in self._first_periods
 
     def start(self, first_periods: Mapping[int, int]) -> None:
-        """Learn in which month each epoch was started, as the log says."""
-        self._first_periods.update(first_periods)
+        """Learn in which month each epoch was started, as the log says.
+
+        In a log that was put back, an epoch may start again, in another month: what was made of its
+        keys before is of other months then.
+        """
+        known = self._first_periods
+        again = any(known.get(epoch, period) != period for epoch, period in first_periods.items())
+        known.update(first_periods)
+        if again:
+            self._held = _Held(self._held.epochs, {}, {})
 
     def state(self, epoch: int) -> AESGCM:
         """The cipher of an epoch's `state`; `key-missing` if it is not held."""

@@ -38,8 +38,9 @@ class SecretKeys(NamedTuple):
         if cipher is None and epoch in self.destroyed:
             raise KeyUnavailable(
                 "key-destroyed",
-                f"The secret key of epoch {epoch} was destroyed; its values are gone for good.",
-                hint="`credledger credential history` shows later versions that can be restored.",
+                f"The secret key of epoch {epoch} was destroyed; this keyring does not open its values.",
+                hint="`credledger credential history` shows later versions that can be restored; of"
+                " what is set now `credledger doctor` says what may bring it back.",
             )
         if cipher is None:
             raise KeyUnavailable(

@@ -19,6 +19,7 @@ from ledger.log.rows import END
 from ledger.sealing.epochs import EPOCH_MAX
 from ledger.sealing.keyring import EPOCHS_AHEAD, GivenUp, UnlockedKeyring
 from ledger.sealing.streams import StreamNames
+from ledger.usecases.held_keys import holds_next
 from ledger.usecases.key_backups import require_holding
 
 
@@ -80,9 +81,14 @@ def require_fit_of_archive(
 
 
 def epoch_ahead(unlocked: UnlockedKeyring, history: KeyHistory) -> int:
-    """The newest epoch that is held, if only its acceptance lets the ledger open; else 0."""
-    newest = max(keys.epoch for keys in unlocked.epochs)
-    return newest if newest > history.current + EPOCHS_AHEAD else 0
+    """The newest epoch that is held, if the keyring shows that this log is an older one; else 0.
+
+    It does by epochs too far beyond it, and by any that is held beyond the next one where that is
+    not held as the log has it: it was started with other keys on another branch, or further on.
+    """
+    newest, current = max(keys.epoch for keys in unlocked.epochs), history.current
+    is_further_on = newest > current + 1 and not holds_next(unlocked, history)
+    return newest if is_further_on or newest > current + EPOCHS_AHEAD else 0
 
 
 def _told(archive: Archive, stream: bytes, mapper: EventMapper) -> Archived:

@@ -57,10 +57,18 @@ class HeldKeys(Confidential):
         """The size of the log then."""
         self._owing = False
         """Whether the file may hold what this process has let go."""
+        self._left_out_from = EPOCH_MAX + 1
+        """The first epoch that is not used, whatever the file holds of it."""
+
+    def leave_out_from(self, epoch: int | None) -> None:
+        """Use no keys of this epoch and those after it, whatever the file holds of them."""
+        self._left_out_from = EPOCH_MAX + 1 if epoch is None else epoch
+        self.take(self.unlocked)
 
     def take(self, unlocked: UnlockedKeyring) -> None:
         """Use these keys from now on, but for those that the log calls destroyed."""
-        lean = unlocked.without(GivenUp(_destroyed(unlocked, self._history)))
+        left_out = {one.epoch for one in unlocked.epochs if one.epoch >= self._left_out_from}
+        lean = unlocked.without(GivenUp(_destroyed(unlocked, self._history), frozenset(left_out)))
         if lean.epochs != self.unlocked.epochs:
             self._mapper.hold(lean.epochs)
             self._box.hold(lean.epochs)
@@ -180,13 +188,21 @@ def given_up_by(unlocked: UnlockedKeyring, history: KeyHistory) -> GivenUp:
     return GivenUp(_destroyed(unlocked, history), astray)
 
 
+def holds_next(unlocked: UnlockedKeyring, history: KeyHistory) -> bool:
+    """Whether the epoch after the current one is held as the log has committed to it."""
+    following = history.current + 1
+    committed = history.committed[following]
+    return any(keys.epoch == following and committed.fit(keys) for keys in unlocked.epochs)
+
+
 def making_way(unlocked: UnlockedKeyring, history: KeyHistory) -> frozenset[int]:
     """Epochs held that the log has not committed to, and in whose place rotations make others.
 
-    Those from the first one on of which keys are destroyed, and any that a slot's holder may have.
+    Those from the first one on of which keys are destroyed, any that a slot's holder may have, and
+    any beyond a next one that is not held as the log has it.
     """
     unknown = tuple(keys for keys in unlocked.epochs if keys.epoch not in history.committed)
-    if history.has_ended_lately(EPOCHS_PAST):
+    if history.has_ended_lately(EPOCHS_PAST) or not holds_next(unlocked, history):
         return frozenset(keys.epoch for keys in unknown)
     maimed = min((keys.epoch for keys in unknown if not keys.is_whole), default=EPOCH_MAX + 1)
     return frozenset(keys.epoch for keys in unknown if keys.epoch >= maimed)

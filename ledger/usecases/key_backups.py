@@ -12,9 +12,10 @@ backup that was perhaps never written, and somebody would rely on it.
 That a backup is put back is recorded once nothing but two names is left to be changed; killed
 there, the same command again records and does it again.
 
-Who restores has lost the file or can no longer open it. A file that opens as the backup does is not
-lost, and is left alone; one that holds keys that the backup lacks is never replaced; any other is
-kept aside under another name.
+Who restores has lost the file or can no longer open it, or has restored an older log that needs
+what was destroyed since. A file that opens as the backup does and holds as much is not lost, and
+is left alone; one that holds keys which the log has committed to and the backup lacks is never
+replaced; any other is kept aside under another name, with what it holds of other branches.
 """
 
 from __future__ import annotations
@@ -390,7 +391,13 @@ def _refuse_loss(backup: UnlockedKeyring, present: Keyring, history: KeyHistory)
         _require_all_committed(backup, history)
         return
     # What the log calls destroyed is no loss, and the backup at hand holds none of it any more.
-    held = tuple(keys.without(history.destroying) for keys in seen)
+    # What the log has not committed to is needed on another branch of it, if at all: it is kept
+    # aside with the file.
+    held = tuple(
+        keys.without(history.destroying)
+        for keys in seen
+        if keys.epoch in history.committed and history.committed[keys.epoch].fit(keys)
+    )
     if not _keep(backup.epochs, held):
         raise Conflict(
             "keyring-holds-more",
@@ -412,8 +419,12 @@ def _refuse_loss(backup: UnlockedKeyring, present: Keyring, history: KeyHistory)
 
 def _require_all_committed(backup: UnlockedKeyring, history: KeyHistory) -> None:
     """For a file that nobody can look into: then the backup must hold all that the log knows of."""
-    held = {keys.epoch for keys in backup.epochs}
-    lacking = sorted(set(history.committed) - held)
+    held = {keys.epoch: keys for keys in backup.epochs}
+    lacking = [
+        epoch
+        for epoch, known in sorted(history.committed.items())
+        if epoch not in held or not known.fit(held[epoch])
+    ]
     if lacking:
         raise Conflict(
             "keyring-holds-more",

@@ -412,7 +412,8 @@ class Ledger:
         """One way to unlock less, and unless it was mislaid two epochs of keys further on.
 
         Killed between the two, the same call goes on with the rotations. So it does where the slot
-        was mislaid until now, but then backups are asked for: no rotation has begun.
+        was mislaid until now, but then backups are asked for: no rotation has begun. And where none
+        could begin (`values-lost`) and the key backup that was put back has the slot still.
         """
         history = self.key_history()
         self._slots.require_removable(slot, history)
@@ -422,6 +423,8 @@ class Ledger:
         if not (mislaid or without_backup or cut_off):
             self._rotation.require_backups(acting)
         if ended is not None and left:
+            if self._slots.is_in_file(slot):
+                self._slots.remove(acting, slot)
             removal = SlotRemoval(slot, ended, recorded=True)
         else:
             removal = self._slots.remove(acting, slot, mislaid=mislaid)

@@ -16,15 +16,23 @@ from __future__ import annotations
 import msgspec
 
 from ledger.aggregates.keys import EpochReplaced, KeyHistory
-from ledger.errors import NEEDS_OPERATOR, Conflict, LedgerError, Refused, Unavailable
+from ledger.errors import (
+    NEEDS_OPERATOR,
+    Conflict,
+    KeyUnavailable,
+    LedgerError,
+    Refused,
+    Unavailable,
+)
 from ledger.log.transaction import Transaction
 from ledger.log.writer import Writer
 from ledger.sealing.epochs import EpochCommitments, EpochKeys
 from ledger.sealing.keyring import GivenUp
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
+from ledger.usecases.fitting import epoch_ahead
 from ledger.usecases.founding import committed
-from ledger.usecases.held_keys import HeldKeys, drop
+from ledger.usecases.held_keys import HeldKeys, drop, holds_next
 from ledger.usecases.key_backups import key_backup_history
 from ledger.usecases.outcomes import NextEpochOutcome
 
@@ -81,7 +89,8 @@ class NextEpoch:
     def replace(self, acting: Acting) -> NextEpochOutcome:
         """Make new keys for it, and have the log commit to them; durable on return.
 
-        `next-epoch-held` where this keyring holds it, and the errors of `ReplaceNext.decide`.
+        `next-epoch-held` where this keyring holds it, `keyring-ahead` where it shows that this log
+        is an older one and nobody has accepted that, and the errors of `ReplaceNext.decide`.
         """
         if not self._desk.unlocked.is_operator:
             raise Refused(
@@ -92,11 +101,20 @@ class NextEpoch:
         with self._held.changing(self._history) as (file, history):
             epoch = history.current + 1
             lost = history.committed[epoch]
-            if any(keys.epoch == epoch and lost.fit(keys) for keys in file.held.epochs):
+            if holds_next(file.held, history):
                 raise Conflict(
                     "next-epoch-held",
                     f"This keyring holds the keys of epoch {epoch}; there is nothing to replace.",
                     hint="Run `credledger key rotate`; after a compromise, twice.",
+                )
+            if epoch_ahead(file.held, history) > history.accepted_epoch:
+                raise KeyUnavailable(
+                    "keyring-ahead",
+                    "The keyring holds further epochs than the next, which this log did not choose:"
+                    " is the store an old copy?",
+                    hint="If an older copy was put back on purpose, run `credledger log"
+                    " accept-rollback`, then this again; otherwise copy the keyring from the host"
+                    " that rotated last. Nothing was changed.",
                 )
             self._writer.look(lambda view: require_in_no_backup(self._desk, view, history))
             beyond = {keys.epoch for keys in file.held.epochs if keys.epoch > history.current}

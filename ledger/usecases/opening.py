@@ -298,19 +298,19 @@ def _check_keyring(
     behind = False
     try:
         require_not_behind(desk, writer, held.unlocked)
+        told = history()
     except KeyUnavailable as error:
-        if held.unlocked.is_operator or not only_asks:
-            raise
-        behind = True
-        _only_look(writer, history, error)
-    try:
-        current = history().current
-    except KeyUnavailable as error:
-        # Exported between a restore and a rotation, it may hold an epoch that the log never chose.
         if held.unlocked.is_operator or error.code != "keyring-behind":
             raise
-        raise KeyUnavailable(error.code, error.message, hint=NEEDS_EXPORT) from error
-    if current == 0:
+        behind = True
+        # Exported between a restore and a rotation, it may hold epochs that the log never chose.
+        held.leave_out_from(writer.first_held_otherwise())
+        lacking = KeyUnavailable(error.code, error.message, hint=NEEDS_EXPORT)
+        if not only_asks:
+            raise lacking from error
+        _only_look(writer, history, lacking)
+        told = history()
+    if told.current == 0:
         raise Tampered("no-epoch", "The log does not begin with an epoch.", position=1)
     held.give_up(history)
     unlocked = replace(held.unlocked, slot=desk.unlocked.slot)

@@ -41,8 +41,9 @@ from ledger.log.rows import LogRow
 from ledger.log.transaction import Place, Transaction
 from ledger.log.writer import Writer
 from ledger.replacing import replace
+from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import NONCE_BYTES
-from ledger.sealing.epochs import EpochKeys, period_after, period_of, period_start
+from ledger.sealing.epochs import EpochKeys, KeyName, period_after, period_of, period_start
 from ledger.sealing.keyring import GivenUp
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
@@ -190,13 +191,14 @@ class Rotation:
 
         Where keys were destroyed that the epoch needs, the one after it is started too. Backups are
         asked for once, and it is recorded where the second start lacked them.
-        `next-epoch-missing` where this keyring does not hold the keys of the next epoch,
-        `keyring-behind` where it lacks those of the current one, and the errors of
-        `Safeguards.hold`.
+        `values-lost` where credentials cannot be sealed anew, `next-epoch-missing` where this
+        keyring does not hold the keys of the next epoch, `keyring-behind` where it lacks those of
+        the current one, and the errors of `Safeguards.hold`.
         """
         self._require_operator()
         history = self._history()
         if not history.is_rotating:
+            self._require_values(history)
             self._start(acting, history.current + 1, without_backup=without_backup)
         while not self._serves(started := self._history()):
             self._start(acting, started.current + 1, without_backup=True)
@@ -208,9 +210,11 @@ class Rotation:
 
         The second is one whose keys nobody held who had a copy of the keyring then: they are made
         after this position, whatever epochs the file held (see `_start`). Backups are not asked
-        for, and it is recorded where they were lacking.
+        for, and it is recorded where they were lacking. Errors as `run`.
         """
         self._require_operator()
+        if not (history := self._history()).is_rotating:
+            self._require_values(history)
         while (history := self._history()).started_since(position) < EPOCHS_PAST:
             self._start(acting, history.current + 1, without_backup=True)
         return self._finish(acting, progress, history.current - 1)
@@ -259,6 +263,27 @@ class Rotation:
 
     def _history(self) -> KeyHistory:
         return self._writer.look(self._desk.key_history)
+
+    def _require_values(self, history: KeyHistory) -> None:
+        """`values-lost` where live mappings rest on keys that are gone without a word in this log.
+
+        So it is after an older log was restored than the one in which they were destroyed. A key
+        backup of before may have them, and it lacks the epochs that a rotation makes now.
+        """
+        gone = {
+            keys.epoch
+            for keys in self._held.unlocked.epochs
+            if keys.epoch <= history.current
+            and keys.secret is None
+            and KeyName(keys.epoch, Compartment.SECRET.value) not in history.destroying
+        }
+        if not gone:
+            return
+        until, epoch = self._writer.head.size, history.current + 1
+        for page in resting(self._desk, self._writer, Pace(), until=until, epoch=epoch):
+            for found in page.live:
+                if found.row.epoch in gone:
+                    raise _values_lost(found.row.epoch)
 
     def _serves(self, history: KeyHistory) -> bool:
         """Whether the current epoch's keys are there to set values, and to record a read now.
@@ -359,9 +384,9 @@ class Rotation:
                 desk.mapper.associated_data(place),
                 nonce,
             )
-        except KeyUnavailable:
+        except KeyUnavailable as error:
             if self._writer.look(lambda transaction: _stands(transaction, row)):
-                raise
+                raise _values_lost(row.epoch) from error
             return None
         event = CredentialResealed(
             application=values.application,
@@ -378,6 +403,16 @@ class Rotation:
 
 def _stands(transaction: Transaction, row: LogRow) -> bool:
     return transaction.stands_at(row.stream, row.version, row.leaf)
+
+
+def _values_lost(epoch: int) -> KeyUnavailable:
+    return KeyUnavailable(
+        "values-lost",
+        f"Credentials rest on the key of values of epoch {epoch}, which this keyring does not hold.",
+        hint="`credledger key restore` a key backup of before it was destroyed, or copy the keyring of"
+        " a host that holds it, and run the command again. If there is none, delete those credentials"
+        " first (`credledger credential list` shows the epoch of each), and set them anew then.",
+    )
 
 
 def next_missing(epoch: int) -> KeyUnavailable:

@@ -58,7 +58,7 @@ from ledger.sealing.slots import PASSPHRASE, Argon2Cost, Holding, Slot
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 from ledger.usecases.founding import slot_added
-from ledger.usecases.held_keys import HeldKeys
+from ledger.usecases.held_keys import HeldKeys, holds_next
 from ledger.usecases.outcomes import SlotOutcome
 
 _PAGE_ROWS = 500
@@ -238,6 +238,10 @@ class SlotKeeper:
         if slot_id not in in_file | history.slots.keys():
             require_live_slot(history, slot_id)
 
+    def is_in_file(self, slot_id: int) -> bool:
+        """Whether the keyring's file has the slot, as it was last read."""
+        return any(slot.id == slot_id for slot in self._held.unlocked.keyring.slots)
+
     def remove(self, acting: Acting, slot_id: int, *, mislaid: bool = False) -> SlotRemoval:
         """End a slot; keys are rotated by whoever asks for this, unless it was `mislaid`.
 
@@ -397,12 +401,10 @@ def require_live_slot(history: KeyHistory, slot: int) -> SlotAdded:
 
 def require_next_epoch(held: UnlockedKeyring, history: KeyHistory) -> None:
     """`keyring-not-newest` where the epoch that the next rotation starts is not held."""
-    following = history.current + 1
-    committed = history.committed[following]
-    if not any(keys.epoch == following and committed.fit(keys) for keys in held.epochs):
+    if not holds_next(held, history):
         raise KeyUnavailable(
             "keyring-not-newest",
-            f"This keyring lacks epoch {following}, which another host holds ready: slots and"
+            f"This keyring lacks epoch {history.current + 1}, which another host holds ready: slots and"
             " passphrases are changed in the newest keyring only.",
             hint="Copy the keyring from the host that rotated last, then run it again here; if it"
             " is lost, run `credledger key replace-next` first. Nothing was changed.",

@@ -25,6 +25,7 @@ from tests.conftest import PASSPHRASE, unlocked_by_passphrase
 from tests.faults.killing import killed_everywhere
 from tests.faults.test_hosts_at_once import another_host
 from tests.faults.test_hosts_memory import put_back, size_of
+from tests.faults.test_keys_destroyed_elsewhere import accept
 
 ALICE = Caller(parse_claim("user:alice"))
 LOST = Acting(reason="the keyring is lost, the backup is older")
@@ -416,3 +417,30 @@ def test_an_older_copy_of_the_log_takes_no_started_keys_out_of_the_file(hosts):
         assert caught.value.code == "next-epoch-missing"
         ledger.close()
         assert held(host) == before
+
+
+def test_an_older_copy_of_the_log_has_nobody_give_up_started_keys(hosts):
+    """An operator who says that it is the one to go on from does; before, nothing is replaced."""
+    host, _ = hosts
+    ledger = host.open()
+    size = size_of(host)
+    ledger.next_epoch.replace(LOST)
+    rotate(ledger)
+    change(ledger, "newest")
+    ledger.close()
+    before = held(host)
+    put_back(host, size)
+    host.memory(unlocked_by_passphrase(host.keyring_path)).path.unlink()
+    ledger = host.open()
+    with pytest.raises(KeyUnavailable) as caught:
+        ledger.next_epoch.replace(LOST)
+    ledger.close()
+    assert caught.value.code == "keyring-ahead"
+    assert "accept-rollback" in caught.value.hint
+    assert held(host) == before
+    accept(host)
+    ledger = host.open()
+    ledger.next_epoch.replace(LOST)
+    rotate(ledger)
+    assert read(ledger) == "first"
+    ledger.close()

@@ -135,3 +135,33 @@ def test_a_file_with_keys_of_a_branch_that_was_given_up_is_not_to_be_removed(wor
     ]
     assert destroyed["kept_files"] == []
     assert CODE not in found(worked)
+
+
+def test_a_file_that_holds_keys_of_a_log_that_was_given_up_as_well_is_kept_apart(worked):  # noqa: F811
+    """An archive of that log rests on them, and they may be nowhere else."""
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("key", "backup", str(safe / "before"))
+    one = create(worked, "one")
+    destroy(worked)
+    two = create(worked, "two")
+    lose(worked)
+    before = ("--key-backup", str(safe / "before"))
+    ahead = worked.ok("backup", "restore", one["directory"], *before)["keyring"]["kept"]
+    worked.ok("key", "rotate", "--without-backup")
+    worked.ok("key", "rotate", "--without-backup")
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    three = create(worked, "three")
+    lose(worked)
+    back = worked.ok("backup", "restore", two["directory"], "--key-backup", ahead)
+    kept = back["keyring"]["kept"]
+    (finding,) = [one for one in worked.ok("doctor")["findings"] if one["code"] == CODE]
+    assert f"The file {kept} " in finding["message"]
+    assert "keys of a log that was given up as well" in finding["message"]
+    assert finding["mend"].startswith("As long as an archive of that log may be needed, move it")
+    apart = shutil.move(kept, safe / "apart")
+    assert CODE not in found(worked)
+    lose(worked)
+    worked.ok("backup", "restore", three["directory"], "--key-backup", str(apart))
+    got = worked.ok("credential", "get", "payroll", "--as", "user:ann")
+    assert got["fields"]["Password"] == "p-2"

@@ -234,7 +234,10 @@ def test_a_key_backup_tells_of_no_keys_that_make_way_for_others(worked):  # noqa
 
 
 def test_an_auditor_with_keys_that_made_way_is_told_to_ask_for_a_new_export(worked):  # noqa: F811
-    """An auditor has no other host's keyring to copy, and no key backup to restore."""
+    """An auditor has no other host's keyring to copy, and no key backup to restore.
+
+    Until then it answers what the epochs before open, as any that is behind.
+    """
     made = create(worked, "one")
     for options in ((), (), ("--destroy-previous", "--yes")):
         worked.ok("key", "rotate", "--without-backup", *options)
@@ -243,9 +246,50 @@ def test_an_auditor_with_keys_that_made_way_is_told_to_ask_for_a_new_export(work
     auditor = auditor_of(worked)
     worked.ok("credential", "delete", "payroll", "--owner", "user:ann", "--yes")
     worked.ok("key", "rotate", "--without-backup")
-    for question in (("status",), ("audit", "access")):
-        error = auditor.fails(6, "keyring-behind", *question)
-        assert error["hint"] == "Ask an operator for a new export of this auditor's keyring."
+    error = auditor.fails(6, "keyring-behind", "status")
+    assert error["hint"] == "Ask an operator for a new export of this auditor's keyring."
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    assert password(worked) == "p-2"
+    size = worked.ok("status")["position"]
+    for _ in range(2):
+        answer = auditor("audit", "access")
+        assert answer.code == 0, answer.err
+        assert "ask an operator for a new export" in answer.err
+        assert [one["outcome"] for one in answer.json] == ["unreadable", "granted"]
+        assert answer.json[0]["detail"] == "key-missing"
+    assert worked.ok("status")["position"] == size
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+def test_keys_that_were_replaced_further_on_are_replaced_again(worked, remembers):  # noqa: F811
+    """The archive commits to the lost ones, and each word of advice leads on from there."""
+    keyring = worked.home / "keys" / "keyring"
+    older = keyring.read_bytes()
+    worked.ok("key", "rotate", "--without-backup")
+    keyring.write_bytes(older)
+    made = create(worked, "one")
+    worked.ok("key", "replace-next", "--yes")
+    worked.ok("key", "rotate", "--without-backup")
+    assert held(worked) == [1, 2, 3, 4]
+    if not remembers:
+        forget(worked)
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"])
+    assert topics(worked)[made["position"] :] == ["rollback.accepted", "backup.restored"]
+    (finding,) = [
+        one for one in worked("doctor").json["findings"] if one["code"] == "next-epoch-missing"
+    ]
+    assert "credledger key replace-next" in finding["mend"]
+    error = worked.fails(6, "next-epoch-missing", "key", "rotate", "--without-backup")
+    assert "credledger key replace-next" in error["hint"]
+    safe = worked.home.parent / "safe"
+    safe.mkdir()
+    worked.ok("key", "backup", str(safe / "before"))
+    assert worked.ok("key", "backup", "list")[-1]["epochs"] == [1, 2]
+    worked.ok("key", "replace-next", "--yes")
+    worked.ok("key", "rotate", "--without-backup")
+    assert password(worked) == "p-1"
+    assert worked.ok("log", "verify", "--views")["ok"]
 
 
 def test_a_keyring_that_holds_more_than_the_backup_stays(worked):  # noqa: F811

@@ -257,8 +257,8 @@ def _note_lost(document: dict[str, Any]) -> None:
     if document["lost"] and document["still_in"]:
         show.print_note(
             "A key backup that holds it, as far as is recorded: "
-            f"{', '.join(document['still_in'])}. Move the keyring aside, and restore into another"
-            " empty place with --key-backup."
+            f"{', '.join(document['still_in'])}. Put it back with `credledger key restore` before"
+            " keys are rotated; the keyring of now is kept aside."
         )
     elif document["lost"]:
         show.print_note(

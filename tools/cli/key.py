@@ -143,7 +143,8 @@ def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
     for path in document["kept_files"]:
         show.print_note(
             f"The file {path}, kept beside the keyring, still holds such a key. Once there is a new"
-            f" database backup, destroy it with `rm {shlex.quote(path)}`."
+            f" database backup, destroy it with `rm {shlex.quote(path)}`; `credledger doctor` says if"
+            " it holds keys of a log that was given up as well."
         )
     show.print_note("Back up the keyring and copy it to the other hosts: it holds another epoch.")
 

@@ -119,7 +119,8 @@ def apply(run: Run, dry_run: bool) -> None:
         for path in document["kept_files"]:
             print_note(
                 f"The file {path}, kept beside the keyring, opens them too: destroy it with"
-                f" `rm {shlex.quote(path)}`."
+                f" `rm {shlex.quote(path)}`; `credledger doctor` says if it holds keys of a log that"
+                " was given up as well."
             )
     elif outcome.holds:
         print_note("A hold is set, so nothing is erased until it is released.")

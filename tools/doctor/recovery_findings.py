@@ -54,7 +54,8 @@ def _lost_values(session: Session) -> Iterator[Finding]:
             ERROR,
             f"{sum(lost.values())} credentials rest on keys of values that this keyring does not"
             f" hold: epoch {epochs}.",
-            "Restore with a key backup of before they were destroyed; or delete those credentials,"
+            "`credledger key restore` a key backup of before they were destroyed, or copy the keyring"
+            " of a host that holds them. If there is none, delete those credentials,"
             " `credledger key rotate`, and set them anew.",
             EXIT_CODES["key-unavailable"],
         )
@@ -192,12 +193,21 @@ def _archives_beside(session: Session) -> Iterator[Finding]:
 def _kept_files(session: Session) -> Iterator[Finding]:
     """What a restore of the keyring, or a kill, left beside it, where destroyed keys go on."""
     for file in session.ledger.key_backups.kept_files():
+        remove, others = f"rm {shlex.quote(str(file.path))}", ""
+        if file.has_others:
+            others = (
+                " It holds keys of a log that was given up as well, which are not in the keyring."
+            )
+            remove = (
+                "As long as an archive of that log may be needed, move it to where no database and no"
+                f" keyring lies; then, or if none is: `{remove}`"
+            )
         yield Finding(
             "kept-keyring-opens-destroyed",
             WARNING,
             f"The file {file.path} beside the keyring holds keys that were destroyed, or cannot be"
-            " shown not to: what they open is not gone.",
-            f"rm {shlex.quote(str(file.path))}",
+            f" shown not to: what they open is not gone.{others}",
+            remove,
         )
 
 
@@ -224,7 +234,7 @@ def _unfinished(session: Session) -> Iterator[Finding]:
             "Keys of old access records were to be destroyed, and it was cut off.",
             "credledger key retention apply",
         )
-    if all(epoch <= history.current for epoch, *_ in session.ledger.status().epochs):
+    if all(epoch != history.current + 1 for epoch, *_ in session.ledger.status().epochs):
         yield Finding(
             "next-epoch-missing",
             WARNING,
