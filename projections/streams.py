@@ -212,7 +212,7 @@ class Walk:
 
         def come_by(rows: list[LogRow]) -> None:
             page.extend(rows)
-            self._heads.append(rows[-1].position)
+            self._heads.append(follower.head_size)
 
         know_newest(self._store, self._mapper)
         follower, head = self._beginning(come_by)

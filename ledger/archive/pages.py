@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from ledger.archive.reading import Archive
+from ledger.log.columns import columns_of
 from ledger.log.following import CheckedHead, Follower
 from ledger.log.rows import CommitRow, LogRow
 from ledger.log.verification import Versions
@@ -47,7 +48,7 @@ def checked_pages(
     rows: list[LogRow] = []
 
     def see(some: list[LogRow]) -> None:
-        versions.see(some)
+        versions.see(columns_of(some, some[0].position - 1))
         rows.extend(some)
 
     follower = Follower(
@@ -56,6 +57,7 @@ def checked_pages(
         audit_stream_of=audit_stream_of,
         observe=see,
         page_rows=_PAGE_ROWS,
+        held_rows=archive.last_position(),
     )
     head, total = CheckedHead(), archive.last_position()
     while head.size < total:

@@ -3,7 +3,7 @@
 Somebody outside knows what the tree was at some sizes: this host's memory, an anchor. Each such
 size is a *mark*. A walk stops there, so that the root can be told from the frontier. Where no head
 has that size, because it was taken away (the next one's tree holds its rows as well) or because the
-log is another one, the rows of the commit that goes across tell it.
+log is another one, the rows of the commit that goes across tell it, as soon as its head fits.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from ledger.log.columns import Columns
 from ledger.log.following import CheckedHead
-from ledger.log.rows import LogRow
+from ledger.tree import Frontier
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -33,23 +34,38 @@ class Marks:
         self.found: dict[int, Mark] = dict(found or {})
         asked = {size for size in sizes if size > 0}
         self._waiting = sorted(asked - self.found.keys(), reverse=True)
-        self._rows: list[LogRow] = []
+        self._ahead: dict[int, Mark] = {}
+        """What the rows say of those that wait, before their head is known to fit."""
+        self._recorded_at = 0
+        """Of the last row that was seen."""
 
     def next(self) -> int:
         """Where to stop next; 0 where nothing is asked for any more."""
         return self._waiting[-1] if self._waiting else 0
 
-    def see(self, rows: list[LogRow]) -> None:
-        """Take in the rows of the next commit, which fit its head."""
-        self._rows = rows
+    def see(self, columns: Columns, frontier: Frontier) -> None:
+        """Take in the next rows, which fit each other, and the tree before them."""
+        for size in reversed(self._waiting):
+            if size >= columns.last:
+                break
+            if size == columns.after:
+                at, recorded_at = frontier, self._recorded_at
+            elif size > columns.after:
+                rows = columns.between(columns.after, size)
+                at, recorded_at = frontier.extend(rows.leaves), rows.times[-1]
+            else:
+                continue
+            self._ahead[size] = Mark(size, at.root(), recorded_at)
+        self._recorded_at = columns.times[-1] if columns.times else self._recorded_at
 
-    def passed(self, before: CheckedHead, after: CheckedHead) -> None:
-        """Note the marks between two heads; a walk that stops at `next` passes one commit at most.
+    def passed(self, head: CheckedHead) -> None:
+        """Note the marks up to this head, to which rows were followed from the one before.
 
-        That is because a page that holds more than one commit ends at a mark or before.
+        Of marks between two heads the rows have told, as a page that ends beyond the next mark
+        holds one commit only.
         """
-        while self._waiting and self._waiting[-1] <= after.size:
+        while self._waiting and self._waiting[-1] <= head.size:
             size = self._waiting.pop()
-            head = after if size == after.size else before.after(self._rows[: size - before.size])
-            assert head.size == size
-            self.found[size] = Mark(size, head.frontier.root(), head.recorded_at)
+            at_head = Mark(size, head.frontier.root(), head.recorded_at)
+            self.found[size] = at_head if size == head.size else self._ahead[size]
+        self._ahead.clear()

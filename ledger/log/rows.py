@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -96,11 +97,8 @@ class LogRow(NamedTuple):
 
     @property
     def following_epoch(self) -> int:
-        """The epoch that the next row must be in.
-
-        Row 1 starts epoch 1 and is in it; any later row that starts an epoch is in the one it ends.
-        """
-        return self.epoch + (self.topic == EPOCH_STARTED and self.position > 1)
+        """The epoch that the next row must be in."""
+        return following_epoch(self.position, self.topic, self.epoch)
 
     def header(self, ledger_id: bytes) -> bytes:
         """What the leaf binds, and the cipher but for two numbers; `NO_ROW` for what is no row."""
@@ -112,6 +110,18 @@ class LogRow(NamedTuple):
     def computed_leaf(self, ledger_id: bytes) -> bytes:
         """The leaf that this row ought to have."""
         return leaves_of(ledger_id, (self,))[0]
+
+
+log_row: Callable[[Sequence[object]], LogRow] = partial(tuple.__new__, LogRow)
+"""A row as it was read; `LogRow._make` without its frame, as a log is read by the million."""
+
+
+def following_epoch(position: int, topic: str, epoch: int) -> int:
+    """The epoch that the row after another must be in.
+
+    Row 1 starts epoch 1 and is in it; any later row that starts an epoch is in the one it ends.
+    """
+    return epoch + (topic == EPOCH_STARTED and position > 1)
 
 
 class Extent(NamedTuple):
@@ -221,12 +231,12 @@ def signers_digest(ledger_id: bytes, signers: tuple[SignerRow, ...], size: int) 
     return digest.digest()
 
 
-def leaves_of(ledger_id: bytes, rows: Iterable[LogRow]) -> list[bytes]:
+def leaves_of(ledger_id: bytes, rows: Iterable[tuple[Any, ...]]) -> list[bytes]:
     """The leaves that these rows of a ledger ought to have.
 
     The same as `leaf_hash` over `encode_header`, in as few steps as can be: whoever walks over a
-    log does this for every row of it. What comes from no ledger raises one of `NO_ROW`: a column of
-    another type has no place in a header.
+    log does this for every row of it. A row's columns are enough, in their order. What comes from
+    no ledger raises one of `NO_ROW`: a column of another type has no place in a header.
     """
     prefix = LEAF_PREFIX + prefix_of(ledger_id)
     forms: dict[str, tuple[bytes, int, Packing]] = {}

@@ -207,7 +207,9 @@ class Writer:
             with self.store.reading() as reading:
                 moved = self._follower.follow(reading, head)
             if self._tips.fresh > _FRESH_TIPS_MAX:
-                self._advance(moved)
+                # Within a commit there is no head to remember; tips may be newer than the head.
+                if not self._follower.is_between(moved):
+                    self._advance(moved)
                 self._remember(always=True)
             return moved
 
