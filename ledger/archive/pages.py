@@ -23,6 +23,9 @@ class Page(NamedTuple, Generic[F]):
 
     head: CheckedHead
     """The one that they lead to; the page ends with it."""
+    signed: CheckedHead
+    """The newest up to there that was signed: another one within a commit that is too long for a
+    page, whose signed head was checked before its first page was made."""
     rows: Sequence[LogRow]
     commits: Sequence[CommitRow]
     folded: F | None
@@ -57,18 +60,22 @@ def checked_pages(
         audit_stream_of=audit_stream_of,
         observe=see,
         page_rows=_PAGE_ROWS,
-        held_rows=archive.last_position(),
     )
-    head, total = CheckedHead(), archive.last_position()
+    head = signed = CheckedHead()
+    total = archive.last_position()
     while head.size < total:
         end = archive.segment_end(head.size + 1)
         if head.size < there:
             end = min(end, there)
         rows = []
         after, head = head.size, follower.follow(archive, head, until=end)
-        is_there = head.size <= there
-        commits = [] if is_there else _commits(archive, after, head.size)
-        yield Page(head, rows, commits, None if is_there else fold(rows))
+        signed = signed if follower.is_between(head) else head
+        if head.size <= there:
+            yield Page(head, signed, rows, [], None)
+            continue
+        if after < there:  # within a commit, whose pages may have been others before
+            rows = rows[there - after :]
+        yield Page(head, signed, rows, _commits(archive, after, head.size), fold(rows))
 
 
 def _commits(archive: Archive, after: int, until: int) -> list[CommitRow]:
