@@ -128,7 +128,10 @@ class Follower:
         self._observe = observe
         self._compare = compare
         self._held_rows = max(held_rows, page_rows)
-        self._way: Way | None = None
+        self.way: Way | None = None
+        """That through the last commit that was too long to be held. It may be told of another
+        follower of this ledger, which need not look for it then.
+        """
         self.head_size = 0
         """Of the signed head that the rows seen last were checked into."""
         self._page_rows = page_rows
@@ -201,8 +204,12 @@ class Follower:
         """A head at or below this position as the store tells it, to begin in the middle.
 
         Its frontier is not believed for itself: rows that are followed from there are, because
-        they must lead to the root of a signed head.
+        they must lead to the root of a signed head. On a way that was looked for already it is the
+        last one at hand.
         """
+        milestone = None if self.way is None else self.way.before(position)
+        if milestone is not None:
+            return _head_at(milestone, self.book(reading))
         commit = _commit_within(reading, position)
         if commit is None:
             return CheckedHead()
@@ -250,7 +257,7 @@ class Follower:
 
     def is_between(self, head: CheckedHead) -> bool:
         """Whether a head that was followed lies within a commit, where the store has none."""
-        return self._way is not None and self._way.after(head.frontier) is not None
+        return self.way is not None and self.way.after(head.frontier) is not None
 
     @property
     def _must_hold(self) -> bool:
@@ -275,10 +282,9 @@ class Follower:
         vouched: int,
     ) -> CheckedHead:
         """The first page of a commit whose rows are not held, once its head has been checked."""
-        milestones = Milestones(self._page_rows, head.size)
-        self._walked(reading, head, [commit], book, vouched, milestones)
-        begin, end = _milestone(head.frontier), Milestone(commit.size, commit.root)
-        self._way = Way((begin, *milestones.found, end))
+        milestones = Milestones(self._page_rows, _milestone(head))
+        end = self._walked(reading, head, [commit], book, vouched, milestones)
+        self.way = Way((*milestones.passed, _milestone(end)))
         moved = self._along(reading, head)
         if moved is None:  # not even now the rows that were there a moment ago
             raise _tampered("wrong-frontier", "A head does not fit its rows.", commit.size)
@@ -289,22 +295,22 @@ class Follower:
 
         Nor where other rows lie there now: then they are looked at as any others.
         """
-        way = self._way
+        way = self.way
         milestone = None if way is None else way.after(head.frontier)
         if way is None or milestone is None:
             return None
         book = self.continued_book(reading, head)
-        edge = Edge(head.size, head.recorded_at, head.epoch)
-        holding, frontier = Holding(self._observe, self._tips), head.frontier
-        for looked in looked_at(reading, self._ledger.id, edge, milestone.size, keep=True):
+        (frontier, edge), until = _milestone(head), milestone.edge.position
+        holding = Holding(self._observe, self._tips)
+        for looked in looked_at(reading, self._ledger.id, edge, until, keep=True):
             holding.come_by(looked, frontier)
             frontier, edge = frontier.extend(looked.columns.leaves), looked.edge
-        if _milestone(frontier) != milestone:
+        if (frontier, edge) != milestone:
             return None
         self.head_size = way.size
-        holding.vouched(milestone.size)
+        holding.vouched(until)
         holding.end()
-        return CheckedHead(frontier, edge.recorded_at, edge.epoch, book.digest_at(edge.position))
+        return _head_at(milestone, book)
 
     def follow_to_end(
         self, pages: Callable[[CheckedHead], CheckedHead], head: CheckedHead
@@ -373,7 +379,7 @@ class Follower:
         for looked in looked_at(
             reading,
             self._ledger.id,
-            Edge(head.size, head.recorded_at, head.epoch),
+            _milestone(head).edge,
             commits[-1].size,
             keep=observer.keeps,
         ):
@@ -471,8 +477,13 @@ def _is_signed(book: SignerBook, commit: CommitRow) -> bool:
     return True
 
 
-def _milestone(frontier: Frontier) -> Milestone:
-    return Milestone(frontier.size, frontier.root())
+def _milestone(head: CheckedHead) -> Milestone:
+    return Milestone(head.frontier, Edge(head.size, head.recorded_at, head.epoch))
+
+
+def _head_at(milestone: Milestone, book: SignerBook) -> CheckedHead:
+    frontier, edge = milestone
+    return CheckedHead(frontier, edge.recorded_at, edge.epoch, book.digest_at(frontier.size))
 
 
 def _require_next(commit: CommitRow, size: int) -> None:

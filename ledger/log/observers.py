@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from ledger.errors import Tampered
-from ledger.log.columns import Columns, Looked
+from ledger.log.columns import Columns, Edge, Looked
 from ledger.log.rows import LogRow, log_row
 from ledger.log.tips import StreamTips, Tip
 from ledger.tree import Frontier
@@ -123,49 +123,54 @@ class Holding:
 
 
 class Milestone(NamedTuple):
-    """A tree on the way to a head."""
+    """A tree on the way to a head, and what goes on from it."""
 
-    size: int
-    root: bytes
+    frontier: Frontier
+    edge: Edge
 
 
 class Milestones(Nobody):
     """The trees on the way to a head, about so many rows apart."""
 
-    def __init__(self, rows: int, begin: int) -> None:
+    def __init__(self, rows: int, begin: Milestone) -> None:
         self._rows = rows
-        self._last = begin
-        self.found: list[Milestone] = []
+        self._edge = begin.edge
+        self.passed = [begin]
+        """The first one is where the way begins."""
 
     def come_by(self, looked: Looked, frontier: Frontier) -> None:
-        """Note the tree if it is far enough from the one before."""
-        if looked.columns.after - self._last >= self._rows:
-            self._last = frontier.size
-            self.found.append(Milestone(frontier.size, frontier.root()))
+        """Note the tree before these rows if it is far enough from the one before."""
+        if frontier.size - self.passed[-1].frontier.size >= self._rows:
+            self.passed.append(Milestone(frontier, self._edge))
+        self._edge = looked.edge
 
 
 class Way(NamedTuple):
     """The way to a head that was checked, from milestone to milestone."""
 
     milestones: Sequence[Milestone]
-    """From the tree where it begins to the head itself."""
+    """From the tree where it begins to that of the head itself."""
 
     @property
     def size(self) -> int:
         """The size of the head."""
-        return self.milestones[-1].size
+        return _size(self.milestones[-1])
 
     def after(self, frontier: Frontier) -> Milestone | None:
         """The milestone after this tree, if that is one on the way."""
         at = bisect_right(self.milestones, frontier.size, key=_size)
         if not 0 < at < len(self.milestones):
             return None
-        is_one = self.milestones[at - 1] == (frontier.size, frontier.root())
-        return self.milestones[at] if is_one else None
+        return self.milestones[at] if self.milestones[at - 1].frontier == frontier else None
+
+    def before(self, position: int) -> Milestone | None:
+        """The last milestone at or before a position on the way; None for one elsewhere."""
+        at = bisect_right(self.milestones, position, key=_size)
+        return self.milestones[at - 1] if 0 < at < len(self.milestones) else None
 
 
 def _size(milestone: Milestone) -> int:
-    return milestone.size
+    return milestone.frontier.size
 
 
 class Spread:

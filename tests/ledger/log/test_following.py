@@ -202,3 +202,28 @@ def test_another_follower_goes_on_from_within_a_commit(one_commit):
     other = Follower(one_commit.row, observe=seen.extend, page_rows=PART, held_rows=PART)
     head = other.follow(one_commit, within)
     assert (head.size, len(seen)) == (2 * PART, PART)
+
+
+def test_a_way_that_was_looked_for_is_gone_along_from_its_middle(one_commit):
+    """By who walks from the end of a log to its beginning, part by part."""
+    first = Follower(one_commit.row, observe=list, page_rows=PART, held_rows=PART)
+    first.follow(one_commit, CheckedHead())
+    asked = []
+    read = one_commit.tuples_after
+    one_commit.tuples_after = lambda after, limit: asked.append(after) or read(after, limit)
+    for position, begin in ((ROWS - 1, 600), (10 * PART + 3, 10 * PART), (3, 0)):
+        seen = []
+        other = Follower(one_commit.row, observe=seen.extend, page_rows=PART, held_rows=PART)
+        other.way = first.way
+        head = other.unchecked_head(one_commit, position)
+        assert head.size == begin
+        asked.clear()
+        moved = other.follow(one_commit, head)
+        assert asked == [begin]
+        assert [row.position for row in seen] == [*range(begin + 1, min(begin + PART, ROWS) + 1)]
+        assert (other.head_size, moved.size) == (ROWS, seen[-1].position)
+    changed(one_commit, 10 * PART + 1, sealed=b"other")
+    other = Follower(one_commit.row, observe=seen.extend, page_rows=PART, held_rows=PART)
+    other.way = first.way
+    with pytest.raises(Tampered):
+        other.follow(one_commit, other.unchecked_head(one_commit, 10 * PART + 3))
