@@ -8,6 +8,7 @@ log is another one, the rows of the commit that goes across tell it, as soon as 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -32,8 +33,9 @@ class Marks:
     def __init__(self, sizes: Iterable[int], found: Mapping[int, Mark] | None = None) -> None:
         """`found` is what others have noted already, as far as they walked."""
         self.found: dict[int, Mark] = dict(found or {})
-        asked = {size for size in sizes if size > 0}
-        self._waiting = sorted(asked - self.found.keys(), reverse=True)
+        self._sizes = sorted({size for size in sizes if size > 0} - self.found.keys())
+        self._passed = 0
+        """So many of them lie below where the walk is."""
         self._ahead: dict[int, Mark] = {}
         """What the rows say of those that wait, before their head is known to fit."""
         self._recorded_at = 0
@@ -41,20 +43,17 @@ class Marks:
 
     def next(self) -> int:
         """Where to stop next; 0 where nothing is asked for any more."""
-        return self._waiting[-1] if self._waiting else 0
+        return self._sizes[self._passed] if self._passed < len(self._sizes) else 0
 
     def see(self, columns: Columns, frontier: Frontier) -> None:
         """Take in the next rows, which fit each other, and the tree before them."""
-        for size in reversed(self._waiting):
-            if size >= columns.last:
-                break
-            if size == columns.after:
-                at, recorded_at = frontier, self._recorded_at
-            elif size > columns.after:
-                rows = columns.between(columns.after, size)
-                at, recorded_at = frontier.extend(rows.leaves), rows.times[-1]
-            else:
-                continue
+        begin = bisect_left(self._sizes, columns.after, self._passed)
+        end = bisect_left(self._sizes, columns.last, begin)  # one there is told by what follows
+        at, recorded_at = frontier, self._recorded_at
+        for size in self._sizes[begin:end]:
+            rows = columns.between(at.size, size)
+            at = at.extend(rows.leaves)
+            recorded_at = rows.times[-1] if rows.times else recorded_at
             self._ahead[size] = Mark(size, at.root(), recorded_at)
         self._recorded_at = columns.times[-1] if columns.times else self._recorded_at
 
@@ -64,8 +63,9 @@ class Marks:
         Of marks between two heads the rows have told, as a page that ends beyond the next mark
         holds one commit only.
         """
-        while self._waiting and self._waiting[-1] <= head.size:
-            size = self._waiting.pop()
+        while 0 < self.next() <= head.size:
+            size = self.next()
             at_head = Mark(size, head.frontier.root(), head.recorded_at)
             self.found[size] = at_head if size == head.size else self._ahead[size]
+            self._passed += 1
         self._ahead.clear()
