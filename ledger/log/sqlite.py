@@ -115,7 +115,7 @@ class SqliteConnection:
         self, table: str, columns: Columns, rows: Sequence[Row], moving: Moving = None
     ) -> None:
         """Put rows into a table whose key is its first column, in the order in which they lie."""
-        self.insert(with_values(table, columns, moving), in_order(rows))
+        self.insert(with_values(table, columns, moving), in_order(rows, moving))
 
     def _ours(self, error: sqlite3.Error) -> LedgerError:
         """Our error; a table that is missing is damage wherever there is, or was, a ledger.
