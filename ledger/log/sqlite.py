@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
 from ledger.log.file_urls import sqlite_url
@@ -188,6 +188,8 @@ class SqliteSnapshot(Snapshot):
 
 class SqliteStore:
     """One ledger in one SQLite file."""
+
+    LIES_BY_STREAM: ClassVar = True
 
     def __init__(
         self,

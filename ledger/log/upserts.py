@@ -35,15 +35,15 @@ def by_arrays(table: str, columns: Columns, moving: Moving = None) -> str:
     return _by_arrays(table, tuple(columns.items()), moving)
 
 
-def arrays(rows: Iterable[Row], moving: Moving = None) -> list[list[object]]:
+def arrays(rows: Iterable[Row]) -> list[list[object]]:
     """The columns of these rows, as `in_order` gives them."""
-    return [list(column) for column in zip(*in_order(rows, moving), strict=True)]
+    return [list(column) for column in zip(*in_order(rows), strict=True)]
 
 
 def in_order(rows: Iterable[Row], moving: Moving = None) -> list[Row]:
     """The rows in order of their second column; of several with one key only the last.
 
-    In order of the key where only columns are `moving` that are not indexed with it.
+    In order of the key where only some columns are `moving`, in tables that lie in that order.
     """
     newest = {row[0]: row for row in rows}
     return sorted(newest.values(), key=itemgetter(slice(1, 2) if moving is None else 0))

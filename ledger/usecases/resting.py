@@ -144,12 +144,13 @@ def _value_rows(
 ) -> Iterator[tuple[list[LogRow], int]]:
     """Rows with values sealed before the epoch, a paceful number at a time.
 
-    In order of their streams, as many of them as are held: all that is kept by stream, the log's
-    index, views, the host's memory, is then read and written a piece at a time and not all over.
+    In order of their streams, as many of them as are held, where what is kept by stream lies so:
+    the log's index, views, the host's memory are then read and written a piece at a time.
     """
     reached = 0
     for rows, walked in _held_rows(desk, writer, until, epoch):
-        rows.sort(key=_STREAM_OF)
+        if writer.store.LIES_BY_STREAM:
+            rows.sort(key=_STREAM_OF)
         done = 0
         while done < len(rows):
             some = rows[done : done + min(pace.rows, RESEALED_TOGETHER_MAX)]

@@ -101,7 +101,7 @@ class PostgresqlConnection:
     ) -> None:
         """Put rows into a table whose key is its first column."""
         if len(rows) > FEW_ROWS:
-            self.executemany(by_arrays(table, columns, moving), [arrays(rows, moving)])
+            self.executemany(by_arrays(table, columns, moving), [arrays(rows)])
         else:
             self.executemany(with_values(table, columns, moving), rows)
 
