@@ -132,8 +132,10 @@ def restored(house, directory: Path, store, audit_stream_of=None, **told):
     archive, streams = open_archive(directory), unlocked.stream_names()
     folding = Folding(mapper, Digests(streams.views_key()))
     refold = Refolding(archive, views, folding, audit_stream_of)
-    Restoration(archive, store, refold, **told).run(silent)
-    return views
+    restoration = Restoration(archive, store, refold, **told)
+    restoration.run(silent)
+    with restoration.finishing():
+        return views
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
