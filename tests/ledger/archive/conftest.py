@@ -155,6 +155,27 @@ def target(request, tmp_path):
 
 
 @pytest.fixture
+def writers_place(postgres_server):
+    """An empty schema as its owner opens it, and as a role that may not make tables names it."""
+    schema, role = f"owned_{uuid.uuid4().hex[:12]}", f"archive_writer_{uuid.uuid4().hex[:12]}"
+    postgres_server.execute(f"CREATE ROLE {role} LOGIN")
+    owner = PostgresqlStore(
+        f"{postgres_server.dsn()}&ledger={schema}", migration_packages=STORE_PACKAGES
+    )
+    writer = PostgresqlStore(
+        f"{postgres_server.dsn(role)}&ledger={schema}", migration_packages=STORE_PACKAGES
+    )
+    owner.create()
+    owner.grant_writer(role)
+    yield owner, writer
+    writer.close()
+    owner.close()
+    postgres_server.execute(
+        f"DROP SCHEMA {schema} CASCADE", f"DROP OWNED BY {role}", f"DROP ROLE {role}"
+    )
+
+
+@pytest.fixture
 def file_target(tmp_path):
     """An empty store in a file."""
     made = SqliteStore(tmp_path / "target" / "ledger.db", migration_packages=STORE_PACKAGES)
