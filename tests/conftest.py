@@ -93,7 +93,7 @@ class House:
             with closing(sqlite3.connect(self.store_path, timeout=5)) as raw, raw:
                 return raw.execute(statement, parameters).fetchall()
         plain, schema = self.store_url.rsplit("&ledger=", 1)
-        said = statement.replace("?", "%s").replace("rowid", "ctid")
+        said = statement.replace("?", "%s")
         said = re.sub(r"x'(\w*)'", r"'\\x\1'::bytea", said)
         with psycopg.connect(plain, autocommit=True) as raw:
             raw.execute(f"SET search_path = {schema}")

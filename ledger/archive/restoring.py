@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
 from ledger.archive.pages import Page
@@ -116,9 +117,22 @@ class Restoration(Generic[F]):
                 raise _changed_meanwhile()
             if reading.commit_at(total) != self._archive.manifest.head:
                 raise _changed_meanwhile()
+        return head
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Make the views ready to be asked; they may be read meanwhile, but not by what they index.
+
+        To be entered, with something to do or without, once `run` has come to its end.
+        """
+        with ThreadPoolExecutor(1) as writer:
+            ended = writer.submit(self._end)
+            yield
+            ended.result()
+
+    def _end(self) -> None:
         with self._store.writing() as writing:
             self._refold.end(writing)
-        return head
 
     def _next(self, pages: Iterator[Page[F]]) -> Page[F]:
         page = next(pages)

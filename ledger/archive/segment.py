@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from itertools import islice
 
 import msgpack
 import msgspec
@@ -113,11 +114,12 @@ def _unpacked(told: Segment, content: bytes) -> Loaded:
     # Each row and commit takes a byte at least, so no count can make a list beyond the content.
     unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=len(content))
     unpacker.feed(content)
-    rows = [LogRow._make(unpacker.unpack()) for _ in range(told.last - told.first + 1)]
-    commits = [CommitRow._make(unpacker.unpack()) for _ in range(told.commits)]
-    if unpacker.tell() != len(content):
-        raise ValueError("more than was promised")
-    if any(row.position != position for position, row in enumerate(rows, told.first)):
+    positions = range(told.first, told.last + 1)
+    rows = list(map(LogRow._make, islice(unpacker, len(positions))))
+    commits = list(map(CommitRow._make, islice(unpacker, told.commits)))
+    if unpacker.tell() != len(content) or len(commits) != told.commits:
+        raise ValueError("more or less than was promised")
+    if [row.position for row in rows] != list(positions):
         raise damaged("A segment of the archive holds other rows than it should.", told.first)
     size = told.first - 1
     for commit in commits:

@@ -64,8 +64,9 @@ class Folds:
 
     def prepare(self, reading: Reading, size: int, streams: Iterable[bytes], fold: Fold[S]) -> None:
         """Have the folds of these streams at hand; what is short of them is read together."""
-        cold = [stream for stream in streams if (stream, fold) not in self._states]
-        self._tips.warm(cold)
+        wanted = list(streams)
+        self._tips.warm(wanted)
+        cold = [stream for stream in wanted if (stream, fold) not in self._states]
         pages = reading.rows_of(cold, _SHORT_VERSIONS)
         for stream in cold:
             self.state(reading, size, stream, fold, pages.get(stream))

@@ -64,14 +64,19 @@ def interposed(execute: Execute, package: str) -> Iterator[str]:
     """What is another table than one that a package's migrations make, or a trigger on one."""
     made = _tables_made(package)
     for kind, name, table, sql in execute(_BETWEEN, ()):
-        if table in made and (kind != TABLE or " ".join(str(sql).split()) != made[table]):
+        if table in made and (kind != TABLE or " ".join(str(sql).split()) not in made[table]):
             yield f"the {kind} {name}" if name == table else f"the {kind} {name} on {table}"
 
 
 @cache
-def _tables_made(package: str) -> Mapping[str, str]:
+def _tables_made(package: str) -> Mapping[str, frozenset[str]]:
+    """How each table is made: as one step leaves it, or as a later one does."""
+    found: dict[str, set[str]] = {}
     with closing(sqlite3.connect(":memory:")) as empty:
         for step in migrations_of(package, "sqlite"):
             empty.executescript(step.sql)
-        made = empty.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
-        return {name: " ".join(sql.split()) for name, sql in made}
+            for name, sql in empty.execute(
+                "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
+            ):
+                found.setdefault(name, set()).add(" ".join(sql.split()))
+    return {name: frozenset(forms) for name, forms in found.items()}

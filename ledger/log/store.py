@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -209,6 +209,9 @@ class Writing(Reading, Protocol):
 
 class Store(Protocol):
     """One ledger's place in a database."""
+
+    LIES_BY_STREAM: ClassVar[bool]
+    """Whether rows that are kept by stream lie in its order, or as they came."""
 
     @property
     def address(self) -> str:

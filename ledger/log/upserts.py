@@ -40,10 +40,13 @@ def arrays(rows: Iterable[Row]) -> list[list[object]]:
     return [list(column) for column in zip(*in_order(rows), strict=True)]
 
 
-def in_order(rows: Iterable[Row]) -> list[Row]:
-    """The rows in order of their second column; of several with one key only the last."""
+def in_order(rows: Iterable[Row], moving: Moving = None) -> list[Row]:
+    """The rows in order of their second column; of several with one key only the last.
+
+    In order of the key where only some columns are `moving`, in tables that lie in that order.
+    """
     newest = {row[0]: row for row in rows}
-    return sorted(newest.values(), key=itemgetter(slice(1, 2)))
+    return sorted(newest.values(), key=itemgetter(slice(1, 2) if moving is None else 0))
 
 
 def in_groups(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

@@ -52,7 +52,7 @@ from ledger.usecases.founding import committed
 from ledger.usecases.held_keys import EPOCHS_PAST, HeldKeys, drop, making_way
 from ledger.usecases.key_backups import require_not_behind
 from ledger.usecases.outcomes import RotationOutcome
-from ledger.usecases.resting import Creation, Found, Lives, resting, values_of
+from ledger.usecases.resting import Creation, Found, Lives, Page, resting, values_of
 from ledger.usecases.safeguards import Safeguards, lacking
 
 Progress = Callable[[int, int], None]
@@ -123,6 +123,8 @@ class Reseal(msgspec.Struct, frozen=True):
     period: int
     prepared: Sequence[Prepared]
     pace: Pace
+    found_at: int
+    """Their applications were live in a log of this size, or of fewer rows and no others' since."""
 
     def decide(self, transaction: Transaction) -> Resealed:
         """Append what still fits its place."""
@@ -134,15 +136,17 @@ class Reseal(msgspec.Struct, frozen=True):
         fitting = self.prepared[: period_start(period_after(self.period, 1)) - first]
         actor = self.desk.actor(transaction, self.acting)
         lives = Lives(self.desk, transaction)
+        is_as_found = transaction.next_position - 1 == self.found_at
         standing: list[tuple[bytes, CredentialResealed]] = []
         ended: list[Creation] = []
         for row, event in fitting:
             if not transaction.stands_at(row.stream, row.version, row.leaf):
                 continue  # set or deleted meanwhile, and in the new epoch if there are values
-            creation = Creation(event.application, event.creation)
-            if creation not in lives:
-                ended.append(creation)
-                continue
+            if not is_as_found:
+                creation = Creation(event.application, event.creation)
+                if creation not in lives:
+                    ended.append(creation)
+                    continue
             standing.append((row.stream, event))
         transaction.append_together(standing, actor, self.acting.reason)
         return Resealed(len(standing), tuple(ended), len(self.prepared) - len(fitting))
@@ -337,13 +341,19 @@ class Rotation:
         """Seal anew whatever rests on earlier epochs; how many, and whose is left: ended ones."""
         epoch, until = history.current, history.started_where[history.current]
         done, pace = 0, Pace()
+
+        def mine() -> int:
+            return done
+
         while True:
             ended: set[Creation] = set()
             missed = 0
-            for page in resting(self._desk, self._writer, pace, until=until, epoch=epoch):
+            pages = resting(self._desk, self._writer, pace, until=until, epoch=epoch, mine=mine)
+            for page in pages:
                 ended.update(found.creation for found in page.ended)
                 if page.live:
-                    outcome = self._writer.run(self._prepared(acting, epoch, page.live, pace))
+                    prepared = self._prepared(acting, epoch, page, pace, done)
+                    outcome = self._writer.run(prepared)
                     done += outcome.resealed
                     ended.update(outcome.ended)
                     missed += outcome.missed
@@ -360,7 +370,8 @@ class Rotation:
                     hint="Run `credledger key rotate` again; it finishes what is unfinished.",
                 )
 
-    def _prepared(self, acting: Acting, epoch: int, found: Sequence[Found], pace: Pace) -> Reseal:
+    def _prepared(self, acting: Acting, epoch: int, page: Page, pace: Pace, mine: int) -> Reseal:
+        found = page.live
         period = period_of(max(self._clock(), self._writer.head.recorded_at + 1))
         nonces = self._desk.random(NONCE_BYTES * len(found))
         prepared: list[Prepared] = []
@@ -369,7 +380,7 @@ class Rotation:
             sealed = self._sealed_anew(one, epoch, period, nonce)
             if sealed is not None:
                 prepared.append(sealed)
-        return Reseal(self._desk, acting, epoch, period, prepared, pace)
+        return Reseal(self._desk, acting, epoch, period, prepared, pace, page.others + mine)
 
     def _sealed_anew(self, found: Found, epoch: int, period: int, nonce: bytes) -> Prepared | None:
         """None where another run has sealed it anew and destroyed its key since it was read."""

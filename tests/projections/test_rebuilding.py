@@ -162,8 +162,8 @@ def test_a_killed_rebuild_leaves_the_view_serving(busy, small_pages):
 )
 def test_a_row_taken_away_shows_and_is_mended(busy, name):
     digest = busy.views.digests()[name]
-    table = busy.table(name)
-    busy.sql(f"DELETE FROM {table} WHERE rowid = (SELECT min(rowid) FROM {table})")
+    table, key = busy.table(name), busy.views._keepers[name].key
+    busy.sql(f"DELETE FROM {table} WHERE {key} = (SELECT {key} FROM {table} ORDER BY 1 LIMIT 1)")
     (found,) = busy.views.rebuild(name)
     assert not found["same"]
     assert found["digest_after"] == digest != found["digest_before"]

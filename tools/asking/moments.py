@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledger.aggregates.tickets import CLOCKS_APART_US
-from ledger.errors import InvalidInput, NotFound
+from ledger.errors import InvalidInput, NotFound, Tampered
 from projections.streams import position_at
 from projections.stretch import Stretch
 from tools.numbers import is_digits
@@ -140,9 +140,16 @@ def _require_clear(reading: Reading, moment: int, now: int) -> None:
 
 
 def _recorded_at(reading: Reading, position: int) -> int:
-    """When a row was recorded, believed as it is stored; 0 where there is none."""
+    """When a row was recorded, believed as it is stored; 0 where there is none.
+
+    `altered-row` where what is stored is no time.
+    """
     row = reading.row_at(position)
-    return 0 if row is None else row.recorded_at
+    if row is None:
+        return 0
+    if not row.is_sound:
+        raise Tampered("altered-row", "A row cannot be one the ledger wrote.", position=position)
+    return row.recorded_at
 
 
 def _require_come(moment: int, now: int) -> int:

@@ -36,6 +36,8 @@ from tools.processes.garbage import collect_seldom
 from tools.showing.show import progress
 
 _SHORT = 10_000
+_SIGNED = 500_000
+"""So long that the start of the processes that share a check counts for little."""
 _BESIDE = 20_000
 """So short that rebuilds begin and end within a round; the reads themselves make it longer."""
 
@@ -92,7 +94,7 @@ def _grown_facts(place: Place, events: int) -> Iterator[Fact]:
         short.grow(_SHORT, show)
         yield from beside_short(short, grown)
         yield from recovery_facts(grown)
-        yield from signed_facts(place, events, show)
+        yield from signed_facts(place, max(events, _SIGNED), show)
 
 
 def _beside_facts(place: Place, runs: int) -> Iterator[Fact]:

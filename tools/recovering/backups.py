@@ -164,7 +164,8 @@ def restore_backup(
             _require_clock(archive)
         with progress("Restoring") as show:
             head = restoration.run(show)
-        views = _compared(archive, restoring.store, restoring.views, restoring.mapper)
+        with restoration.finishing():
+            views = _compared(archive, restoring.store, restoring.views, restoring.mapper)
         _require_same(views)
         event = BackupRestored(
             INCREMENTAL if archive.manifest.previous else FULL,
@@ -296,7 +297,8 @@ def _drilled(
         )
         with progress("Drilling") as show:
             restoration.run(show)
-        compared = _compared(archive, store, views, mapper)
+        with restoration.finishing():
+            compared = _compared(archive, store, views, mapper)
         _require_same(compared)
         _require_compared(archive.manifest, views, is_recorded=is_recorded)
         lost = _lost(views, session.ledger)

@@ -36,7 +36,7 @@ everything before it. A reading shows neither.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -44,6 +44,7 @@ from typing import Any
 import psycopg
 
 from ledger.errors import InvalidInput, LedgerError
+from ledger.log.migrations import indexes_of
 from ledger.log.objects import Oddity, oddities
 from ledger.log.postgresql.connections import Link
 from ledger.log.postgresql.errors import STANDBY_CANCELLED, forked, is_lost, translated, unconfirmed
@@ -55,6 +56,14 @@ from ledger.log.upserts import Columns, Moving, Row, arrays, by_arrays, with_val
 FEW_ROWS = 4
 _COPY = f"COPY log ({LOG_COLUMNS}) FROM STDIN (FORMAT BINARY)".encode()
 _COPY_TYPES = ["int8", "bytea", "int8", "text", "int8", "int8", "int8", "bytea", "bytea"]
+_OWNED = (
+    "SELECT bool_and(pg_has_role(c.relowner, ?)) FROM pg_class c"
+    " WHERE c.relname = ANY(?) AND c.relnamespace = current_schema()::regnamespace"
+)
+_THERE = (
+    "SELECT count(*) FROM pg_class c"
+    " WHERE c.relname = ANY(?) AND c.relnamespace = current_schema()::regnamespace"
+)
 _FAILED_BEFORE = "25P02"
 _AMBIGUOUS_INSIDE = "'\"$"
 _UNSENT_MAX = 1000
@@ -214,6 +223,19 @@ class PostgresqlSnapshot(Snapshot):
     def interposed(self, package: str) -> tuple[str, ...]:
         """What somebody put between the tables of a package and who writes to and reads them."""
         return tuple(interposed(self.connection, package))
+
+    def drop_indexes(self, package: str, tables: Collection[str]) -> None:
+        """Take them away, if the role owns the tables: a writer's fills them as they are."""
+        ((owned,),) = self.connection.execute(_OWNED, ("USAGE", list(tables)))
+        if owned:
+            super().drop_indexes(package, tables)
+
+    def make_indexes(self, package: str, tables: Collection[str]) -> None:
+        """Make those that are not there; a role that does not own the tables may not even ask."""
+        names = [index.name for index in indexes_of(package, self.ENGINE, tables)]
+        ((there,),) = self.connection.execute(_THERE, (names,))
+        if there < len(names):
+            super().make_indexes(package, tables)
 
     def insert_rows(self, rows: Sequence[LogRow]) -> None:
         """Append events in order."""

@@ -132,8 +132,10 @@ def restored(house, directory: Path, store, audit_stream_of=None, **told):
     archive, streams = open_archive(directory), unlocked.stream_names()
     folding = Folding(mapper, Digests(streams.views_key()))
     refold = Refolding(archive, views, folding, audit_stream_of)
-    Restoration(archive, store, refold, **told).run(silent)
-    return views
+    restoration = Restoration(archive, store, refold, **told)
+    restoration.run(silent)
+    with restoration.finishing():
+        return views
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -150,6 +152,27 @@ def target(request, tmp_path):
     yield made
     made.close()
     server.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+@pytest.fixture
+def writers_place(postgres_server):
+    """An empty schema as its owner opens it, and as a role that may not make tables names it."""
+    schema, role = f"owned_{uuid.uuid4().hex[:12]}", f"archive_writer_{uuid.uuid4().hex[:12]}"
+    postgres_server.execute(f"CREATE ROLE {role} LOGIN")
+    owner = PostgresqlStore(
+        f"{postgres_server.dsn()}&ledger={schema}", migration_packages=STORE_PACKAGES
+    )
+    writer = PostgresqlStore(
+        f"{postgres_server.dsn(role)}&ledger={schema}", migration_packages=STORE_PACKAGES
+    )
+    owner.create()
+    owner.grant_writer(role)
+    yield owner, writer
+    writer.close()
+    owner.close()
+    postgres_server.execute(
+        f"DROP SCHEMA {schema} CASCADE", f"DROP OWNED BY {role}", f"DROP ROLE {role}"
+    )
 
 
 @pytest.fixture

@@ -266,6 +266,17 @@ def test_a_restore_that_was_cut_off_goes_on(filled, ledger, target, small, tmp_p
     assert indexes(target) == indexes(filled.store())
 
 
+def test_a_writers_role_restores_into_an_owners_tables(filled, ledger, writers_place, tmp_path):
+    """It may not take indexes away, nor make any."""
+    archived(filled, tmp_path / "archive")
+    owner, writer = writers_place
+    made = indexes(owner)
+    views = restored(filled, tmp_path / "archive", writer)
+    assert views.digests() == ledger.views.digests()
+    assert indexes(owner) == made
+    assert tables(owner) == tables(filled.store())
+
+
 @pytest.fixture
 def of_one_commit(filled, ledger, monkeypatch):
     """A log whose heads but the first and the last were taken away, restored two rows at a time."""

@@ -28,6 +28,12 @@ def test_rows_come_in_order_of_their_second_column_the_last_of_each_key(rows):
     assert dict(ordered) == dict(rows)
 
 
+def test_rows_of_which_few_columns_move_come_in_order_of_their_keys():
+    """No index over their second column is touched."""
+    rows = [(3, 1), (1, 2), (2, 3), (1, 4)]
+    assert in_order(rows, ("elsewhere",)) == [(1, 4), (2, 3), (3, 1)]
+
+
 def test_a_statement_for_one_row_is_made_one_for_many():
     one = with_values("kept", COLUMNS)
     assert repeated(one, 1) == one
