@@ -92,13 +92,20 @@ class InLists:
         return self.rows[position : position + limit]
 
     def tuples_after(self, position, limit):
-        rows = self.rows_after(position, limit)
-        if any(row.leaf != row.computed_leaf(self.row.id) for row in rows):
-            return rows  # looked at one by one, by the exact types of their columns
-        return [(*row[:7], Sealed(row.sealed), row.leaf) for row in rows]
+        return self.rows_after(position, limit)
 
     def commits_after(self, size, limit):
         return [commit for commit in self.commits if commit.size > size][:limit]
 
     def commit_at(self, size):
         return next((commit for commit in self.commits if commit.size == size), None)
+
+
+class Counted(InLists):
+    """What is sealed in its rows tells how much of it is at hand."""
+
+    def tuples_after(self, position, limit):
+        rows = self.rows_after(position, limit)
+        if any(row.leaf != row.computed_leaf(self.row.id) for row in rows):
+            return rows  # looked at one by one, by the exact types of their columns
+        return [(*row[:7], Sealed(row.sealed), row.leaf) for row in rows]

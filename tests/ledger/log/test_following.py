@@ -6,13 +6,15 @@ import gc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ledger.errors import Tampered
 from ledger.log import columns
 from ledger.log.following import CheckedHead, Follower
 from ledger.log.tips import StreamTips
 from ledger.log.verification import verify_log
-from tests.ledger.log.in_lists import InLists, Sealed
+from tests.ledger.log.in_lists import Counted, InLists, Sealed
 
 PART = 20
 ROWS = 30 * PART + 7
@@ -30,7 +32,7 @@ def parts(monkeypatch):
 @pytest.fixture
 def one_commit(parts):
     """A log whose heads but the last were taken away, which is as good as a log of one commit."""
-    log = InLists(ROWS, 5)
+    log = Counted(ROWS, 5)
     log.commits = log.commits[-1:]
     return log
 
@@ -202,6 +204,54 @@ def test_another_follower_goes_on_from_within_a_commit(one_commit):
     other = Follower(one_commit.row, observe=seen.extend, page_rows=PART, held_rows=PART)
     head = other.follow(one_commit, within)
     assert (head.size, len(seen)) == (2 * PART, PART)
+
+
+ALTERED = {
+    "sealed": b"other",
+    "stream": bytes(16),
+    "version": 9,
+    "topic": "audit.queried",
+    "epoch": 2,
+    "period": 197002,
+    "recorded_at": 1,
+}
+OF_HEADS = {"root": bytes(32), "frontier": bytes(32), "signature": bytes(64), "signer": bytes(32)}
+rows_altered = st.tuples(
+    st.integers(0, 59), st.sampled_from(sorted(ALTERED)), st.sampled_from(["kept", "fitted"])
+)
+heads_altered = st.tuples(st.integers(0, 19), st.sampled_from(sorted(OF_HEADS)))
+
+
+@settings(deadline=None)
+@given(
+    alterations=st.lists(rows_altered, max_size=2),
+    of_heads=st.lists(heads_altered, max_size=1),
+    signed=st.booleans(),
+    gone=st.sets(st.integers(0, 58)),
+    rows_a_commit=st.sampled_from([1, 3, 7]),
+    part=st.sampled_from([1, 2, 5]),
+)
+def test_what_a_check_finds_is_the_same_in_parts_of_any_length(
+    alterations, of_heads, signed, gone, rows_a_commit, part
+):
+    """Rows altered, some of them with heads that somebody signed for them; heads taken away."""
+    log = InLists(60, rows_a_commit)
+    for at, column, leaf in alterations:
+        altered = log.rows[at]._replace(**{column: ALTERED[column]})
+        log.rows[at] = log.fitted(altered) if leaf == "fitted" else altered
+    if signed:
+        log.sign(rows_a_commit)
+    for number, column in of_heads:
+        at = number % len(log.commits)
+        log.commits[at] = log.commits[at]._replace(**{column: OF_HEADS[column]})
+    newest = log.commits.pop()
+    log.commits = [one for at, one in enumerate(log.commits) if at not in gone] + [newest]
+    marks = range(0, 60, 7)
+    whole = verify_log(log, marks=marks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "PAGE_ROWS", part)
+        assert verify_log(log, marks=marks) == whole
+        assert verify_log(log, marks=marks, **by_several(log)) == whole
 
 
 def test_a_way_that_was_looked_for_is_gone_along_from_its_middle(one_commit):
