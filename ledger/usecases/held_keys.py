@@ -14,12 +14,14 @@ there is neither read nor changed, for it is what the backup is compared with.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ledger.aggregates.keys import KeyHistory
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, KeyUnavailable, LedgerError
+from ledger.log.forking import renew_in_children
 from ledger.sealing.confidential import Confidential
 from ledger.sealing.epochs import EPOCH_MAX, KeyName
 from ledger.sealing.keyring import GivenUp, UnlockedKeyring
@@ -59,20 +61,30 @@ class HeldKeys(Confidential):
         """Whether the file may hold what this process has let go."""
         self._left_out_from = EPOCH_MAX + 1
         """The first epoch that is not used, whatever the file holds of it."""
+        self._guard = threading.RLock()
+        """Whoever looks and whoever commits follow the log in threads of their own."""
+        renew_in_children(self)
+
+    def renew_after_fork(self) -> None:
+        """The child has a lock of its own."""
+        self._guard = threading.RLock()
 
     def leave_out_from(self, epoch: int | None) -> None:
         """Use no keys of this epoch and those after it, whatever the file holds of them."""
-        self._left_out_from = EPOCH_MAX + 1 if epoch is None else epoch
-        self.take(self.unlocked)
+        with self._guard:
+            self._left_out_from = EPOCH_MAX + 1 if epoch is None else epoch
+            self.take(self.unlocked)
 
     def take(self, unlocked: UnlockedKeyring) -> None:
         """Use these keys from now on, but for those that the log calls destroyed."""
-        left_out = {one.epoch for one in unlocked.epochs if one.epoch >= self._left_out_from}
-        lean = unlocked.without(GivenUp(_destroyed(unlocked, self._history), frozenset(left_out)))
-        if lean.epochs != self.unlocked.epochs:
-            self._mapper.hold(lean.epochs)
-            self._box.hold(lean.epochs)
-        self.unlocked = lean
+        with self._guard:
+            left_out = {one.epoch for one in unlocked.epochs if one.epoch >= self._left_out_from}
+            destroyed = _destroyed(unlocked, self._history)
+            lean = unlocked.without(GivenUp(destroyed, frozenset(left_out)))
+            if lean.epochs != self.unlocked.epochs:
+                self._mapper.hold(lean.epochs)
+                self._box.hold(lean.epochs)
+            self.unlocked = lean
 
     def renew(self) -> None:
         """Use what the file holds now; where it cannot be read or opened, nothing changes."""
@@ -95,14 +107,15 @@ class HeldKeys(Confidential):
         smaller log, so one that has grown and calls fewer keys destroyed is an older one that was
         put back: what was let go may be needed again, if the file has it.
         """
-        if size < self._followed:
-            return
-        went_back = not history.destroying >= self._history.destroying
-        self._history, self._followed, before = history, size, self.unlocked
-        if went_back:
-            self.renew()
-        self.take(self.unlocked)
-        self._owing |= self.unlocked is not before
+        with self._guard:
+            if size < self._followed:
+                return
+            went_back = not history.destroying >= self._history.destroying
+            self._history, self._followed, before = history, size, self.unlocked
+            if went_back:
+                self.renew()
+            self.take(self.unlocked)
+            self._owing |= self.unlocked is not before
 
     def settle(self) -> None:
         """Take out of the file what was let go, unless somebody is changing it at this moment.

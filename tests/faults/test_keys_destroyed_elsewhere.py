@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -22,7 +23,7 @@ from ledger.policy import Caller
 from ledger.sealing.epochs import EpochKeys, period_of
 from ledger.sealing.keyring_file import KeyringFile, read_keyring
 from ledger.sealing.slots import new_passphrase, passphrase
-from ledger.usecases import resting
+from ledger.usecases import held_keys, resting
 from ledger.usecases.acting import Acting
 from ledger.usecases.opening import accept_rollback
 from ledger.usecases.retrieval import opened
@@ -290,6 +291,35 @@ def test_a_thread_that_has_followed_the_log_less_far_brings_no_key_back(hosts):
         assert read(running) == "second"
         running._held.follow(history, size)
         assert (in_process(running), in_file(other)) == ([2], [1, 2])
+    running.close()
+
+
+def test_of_two_threads_that_follow_at_once_the_further_one_counts(hosts, monkeypatch):
+    """Neither the ciphers nor the file go by what the other was told before the destruction."""
+    destroying, other = hosts
+    running, looking = other.open(), other.open()
+    before, size = running.key_history(), size_of(other)
+    destroy(destroying)
+    with file_locked(other):
+        after, further = looking.key_history(), size_of(other)
+    looking.close()
+    further_on = threading.Thread(target=running._held.follow, args=(after, further))
+    told = held_keys._destroyed
+
+    def meanwhile(unlocked, history):
+        if history is before:
+            further_on.start()
+            further_on.join(0.5)  # as far as it gets
+        return told(unlocked, history)
+
+    monkeypatch.setattr(held_keys, "_destroyed", meanwhile)
+    running._held.follow(before, size)
+    monkeypatch.undo()
+    further_on.join()
+    assert in_process(running) == [2]
+    assert refused_as_destroyed(running)
+    running._held.settle()
+    assert in_file(other) == [2]
     running.close()
 
 
