@@ -103,9 +103,9 @@ class HeldKeys(Confidential):
     def follow(self, history: KeyHistory, size: int) -> None:
         """Let go of what the log of this size calls destroyed; `settle` sees to the file.
 
-        Of two threads the one that has followed it further counts. No process goes on from a
-        smaller log, so one that has grown and calls fewer keys destroyed is an older one that was
-        put back: what was let go may be needed again, if the file has it.
+        Of two threads the one that has followed it further counts. One that has grown and calls
+        fewer keys destroyed is an older one that was put back: what was let go may be needed again,
+        if the file has it.
         """
         with self._guard:
             if size < self._followed:
@@ -116,6 +116,11 @@ class HeldKeys(Confidential):
                 self.renew()
             self.take(self.unlocked)
             self._owing |= self.unlocked is not before
+
+    def begin_anew(self) -> None:
+        """Go by what is followed next, however small that log is: an operator has accepted it."""
+        with self._guard:
+            self._followed = 0
 
     def settle(self) -> None:
         """Take out of the file what was let go, unless somebody is changing it at this moment.

@@ -134,6 +134,7 @@ def accept_rollback(
         )
     with memory.anew() as fresh:
         abandoned = memory.recall()
+        fresh.follow_acceptance(memory)
         opened = _opened(store, keyring_path, unlocked, memory=fresh, accept_ahead=True, **settings)
         try:
             if abandoned is None:
