@@ -7,6 +7,10 @@ followed the log that far, in the middle of its run; the file comes next, when n
 
     log: keys.destroying ─▶ ciphers of this process (at once) ─▶ this host's file (right after)
 
+A host that remembers nothing cannot tell whether the log is one that was given up, in which keys
+were destroyed that the one of now needs. There the file is left alone, unless the log goes on to a
+further destruction or the file is changed; it comes next when the ledger is opened again.
+
 Those of a key backup that is to be put back are held apart from the file in its place: what lies
 there is neither read nor changed, for it is what the backup is compared with.
 """
@@ -52,6 +56,7 @@ class HeldKeys(Confidential):
         self._box = box
         self._apart = apart
         """Whether they are a key backup's, and the file is another."""
+        self._is_known = True
         self._file = _identity(path)
         self._history = KeyHistory()
         """As far as this process has followed it."""
@@ -68,6 +73,13 @@ class HeldKeys(Confidential):
     def renew_after_fork(self) -> None:
         """The child has a lock of its own."""
         self._guard = threading.RLock()
+
+    def spare_file(self) -> None:
+        """Take nothing out of the file for what the log calls destroyed already.
+
+        This host meets it just now. Whoever changes the file drops these keys from it all the same.
+        """
+        self._is_known = False
 
     def leave_out_from(self, epoch: int | None) -> None:
         """Use no keys of this epoch and those after it, whatever the file holds of them."""
@@ -110,6 +122,8 @@ class HeldKeys(Confidential):
         with self._guard:
             if size < self._followed:
                 return
+            if self._followed and not history.destroying <= self._history.destroying:
+                self._is_known = True
             went_back = not history.destroying >= self._history.destroying
             self._history, self._followed, before = history, size, self.unlocked
             if went_back:
@@ -127,7 +141,7 @@ class HeldKeys(Confidential):
 
         Where it cannot be written, the next opening tries again.
         """
-        if self._apart or not self._owing:
+        if self._apart or not (self._owing and self._is_known):
             return
         try:
             with self._changing(wait=False) as file:
@@ -176,14 +190,14 @@ class HeldKeys(Confidential):
     def give_up(self, told: Callable[[], KeyHistory]) -> None:
         """Drop what the log calls destroyed, and epochs held ready that it did not choose.
 
-        The file follows, as far as `drop` has it, if it can be written; if not, this process has
-        dropped them all the same.
+        The file follows, as far as `drop` has it, if it can be written and is not spared; if not,
+        this process has dropped them all the same.
         """
         history = told()
         given_up = given_up_by(self.unlocked, history)
         if self.unlocked.without(given_up) is self.unlocked and not self._owing:
             return
-        if not self._apart:
+        if self._is_known and not self._apart:
             with contextlib.suppress(LedgerError):
                 self.destroy(told)
         self.take(self.unlocked.without(given_up_by(self.unlocked, told())))

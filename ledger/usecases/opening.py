@@ -222,6 +222,8 @@ def _opened(
         memory=memory,
         accept_clock=accept_clock,
     )
+    if writer.head.size == 0 and unlocked.is_operator:  # an auditor's file can be exported anew
+        held.spare_file()
     mapper.learn_by(lambda: writer.look(_nothing))
     server = store.server()
     unwritable = only_asks and server is not None and bool(server.lacking)
