@@ -34,6 +34,9 @@ file an operator has this host go on from another log, of which this process may
 Who goes on from there is told that it is another. From one that counts more acceptances it goes on
 however much shorter the log is: nobody without the keyring makes such a file.
 
+Each row is authentic by itself, so an older one among those of now, and one that was taken away,
+are not seen here. Whoever reads a stream finds that it goes on beyond its tip (`ledger.log.folds`).
+
 Limits: it is evidence for this host only; a host without memory believes what the signatures say,
 and those also fit an old copy of the whole database.
 """

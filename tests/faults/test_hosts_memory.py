@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -168,6 +170,52 @@ def test_an_older_memory_written_over_the_file_decides_nothing(house):
     anew = house.open()
     assert code_of(lambda: anew.retrieve(Caller(ANN), "CRM")) == "access-denied"
     anew.close()
+
+
+def spliced(path, older, taken):
+    """Single rows of an older memory in the place of those of now; or only theirs taken away."""
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("ATTACH ? AS older", (str(older),))
+        raw.execute("DELETE FROM tips WHERE stream IN (SELECT stream FROM older.tips)")
+        if not taken:
+            raw.execute("INSERT INTO tips SELECT * FROM older.tips")
+
+
+@pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize("warm", [False, True])
+def test_rows_of_an_older_memory_among_those_of_now_decide_nothing(house, tmp_path, taken, warm):
+    """Each is authentic; that its stream goes further is shown by the log."""
+    ledger = house.open()
+    create(ledger, "CRM")
+    ledger.grant(Acting(), "CRM", "member", "user:ann")
+    ledger.set_credentials(Acting(), "CRM", ANN, values("first"))
+    ledger._writer._remember(always=True)
+    path, older = memory_path(house.keyring_path), tmp_path / "older"
+    older.write_bytes(path.read_bytes())
+    ledger.revoke(Acting(), "CRM", "member", "user:ann")
+    ledger.close()
+    ledger = house.open()
+    if warm:
+        create(ledger, "Desk")
+    spliced(path, older, taken)
+    assert code_of(lambda: ledger.retrieve(Caller(ANN), "CRM")) == "stream-altered"
+    assert code_of(lambda: ledger.application("CRM")) == "stream-altered"
+    ledger.close()
+
+
+def test_nor_does_that_of_a_value_which_was_replaced(house, tmp_path):
+    ledger = house.open()
+    create(ledger, "CRM")
+    ledger.set_credentials(Acting(), "CRM", ANN, values("first"))
+    ledger._writer._remember(always=True)
+    path, older = memory_path(house.keyring_path), tmp_path / "older"
+    older.write_bytes(path.read_bytes())
+    ledger.set_credentials(Acting(), "CRM", ANN, values("second"))
+    ledger.close()
+    ledger = house.open()
+    spliced(path, older, taken=False)
+    assert code_of(lambda: ledger.retrieve(Caller(ANN), "CRM")) == "stream-altered"
+    ledger.close()
 
 
 def test_a_new_memory_made_beside_is_written_on_by_who_was_running(house):
