@@ -67,6 +67,7 @@ def require_whole(house):
     ledger = house.open()
     again = redecide(house.store(), ledger._desk.mapper)
     assert (again["wrong"], again["unreadable"]) == ([], [])
+    assert all(view["same"] for view in ledger.views.rebuild())
     ledger.close()
 
 
