@@ -54,6 +54,7 @@ Watch = Callable[[int], contextlib.AbstractContextManager[object]]
 
 AHEAD_MAX_US = 31 * 24 * 3600 * 1_000_000
 _MEMORY_INTERVAL_US = 1_000_000
+_LOOK_INTERVAL_US = 1_000_000
 _FRESH_TIPS_MAX = 20_000
 _LOOKS_MAX = 100
 _CHECKED_UNDER_LOCK_MAX = 2000
@@ -67,6 +68,17 @@ def require_near(reading: int, recorded_at: int) -> None:
             "The clock is more than 31 days ahead of the last recorded event.",
             hint="Check the clock; if it is right, run once with --accept-clock.",
         )
+
+
+def being_restored() -> Unavailable:
+    """Nobody goes on from a part of an archive, though it ends with a signed head."""
+    return Unavailable(
+        "store-restoring",
+        "An archive is being restored into this store, and has not come to its end.",
+        hint="Run the same `credledger backup restore DIR` again; it goes on where it stopped."
+        " If nobody restored anything, somebody only put the mark there: see that"
+        " `credledger log verify` holds, then empty the store's table `restoring`.",
+    )
 
 
 class HeldKeys(Protocol):
@@ -108,6 +120,7 @@ class Writer:
         maintainers: Sequence[Maintainer] = (),
         memory: HostMemory | None = None,
         accept_clock: bool = False,
+        accept_restoring: bool = False,
     ) -> None:
         """`herald` may append to any transaction that appends; it never makes one of its own."""
         self.store = store
@@ -130,6 +143,9 @@ class Writer:
         """Why this host's memory could not be written when it was last tried; None if it could."""
         self._remembered_at = 0
         self._accept_clock = accept_clock
+        self._accept_restoring = accept_restoring
+        self._whole_at = 0
+        """When the store was found to be none that is being restored, microseconds UTC."""
         self.refusal: LedgerError | None = None
         """What every request is answered by; None in a process that may append."""
         self._line = Line()
@@ -394,7 +410,7 @@ class Writer:
 
         def page(head: CheckedHead) -> CheckedHead:
             with self.store.reading() as reading:
-                moved = branch.follower.follow(reading, head)
+                moved = self._followed(reading, branch, head)
             if branch.tips.fresh > _FRESH_TIPS_MAX:
                 branch.advance(moved)
                 self._remember(always=True)
@@ -521,10 +537,24 @@ class Writer:
         return Branch(head, tips, follower, equipment, self._along)
 
     def _follow(self, reading: Reading, branch: Branch, head: CheckedHead) -> CheckedHead:
-        follower = branch.follower
-        return branch.advance(
-            follower.follow_to_end(lambda page: follower.follow(reading, page), head)
+        end = branch.follower.follow_to_end(
+            lambda page: self._followed(reading, branch, page), head
         )
+        return branch.advance(end)
+
+    def _followed(self, reading: Reading, branch: Branch, head: CheckedHead) -> CheckedHead:
+        """The head after a page of what others appended; `store-restoring` if it is an archive's.
+
+        Who was behind when the database was lost comes upon the pages of a restore as upon rows of
+        others. Looked for at most once a second, for one who was not behind finds a rollback.
+        """
+        moved = branch.follower.follow(reading, head)
+        now = self._clock()
+        if moved.size != head.size and abs(now - self._whole_at) >= _LOOK_INTERVAL_US:
+            if reading.is_restoring() and not self._accept_restoring:
+                raise being_restored()
+            self._whole_at = now
+        return moved
 
     def clock_reading(self) -> int:
         """What the clock says, microseconds UTC; `clock-ahead` where nothing is recorded by it."""

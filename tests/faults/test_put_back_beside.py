@@ -311,3 +311,25 @@ def test_what_it_says_once_it_says_in_the_log_of_now_as_well(house, running):
         read(running)
     assert len(said) == 2
     running.close()
+
+
+def test_who_was_behind_appends_nothing_to_a_log_that_is_being_restored(house):
+    """To it the pages of an archive are rows of others, and each page ends with a signed head."""
+    behind = working(copied(house, "other"))
+    other = house.open()
+    other.create_application(Acting(), "Other", kind="individual")
+    other.close()
+    size = size_of(house)
+    house.clock.offset_us += 2_000_000  # a restore takes longer
+    with house.store().writing() as writing:
+        writing.begin_restoring()
+    for _ in range(2):
+        assert code_of(lambda: read(behind)) == "store-restoring"
+        assert code_of(behind.status) == "store-restoring"
+    assert size_of(house) == size
+    with house.store().writing() as writing:
+        writing.end_restoring()
+    assert read(behind) == "first"
+    assert behind.application("Other").name == "Other"
+    behind.close()
+    require_whole(house)
