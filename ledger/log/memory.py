@@ -406,6 +406,8 @@ class HostMemory:
         try:
             connection = self._opened()
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                if self._complete_to:
+                    raise _replaced()
                 return []  # killed before the first commit
             return connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:

@@ -172,6 +172,19 @@ def test_an_older_memory_written_over_the_file_decides_nothing(house):
     anew.close()
 
 
+def test_a_memory_that_was_emptied_does_not_say_that_streams_have_no_rows(house):
+    """Nor is it taken for the one of a host that has none yet."""
+    running = house.open()
+    create(running, "CRM")
+    running._writer._remember(always=True)
+    os.truncate(memory_path(house.keyring_path), 0)
+    assert code_of(lambda: running.application("CRM")) == "memory-replaced"
+    assert code_of(lambda: create(running, "Desk")) == "memory-replaced"
+    running.close()
+    assert running._writer.unremembered.code == "memory-replaced"
+    assert house.open().application("CRM").name == "CRM"
+
+
 def spliced(path, older, taken):
     """Single rows of an older memory in the place of those of now; or only theirs taken away."""
     with closing(sqlite3.connect(path)) as raw, raw:
