@@ -8,6 +8,7 @@ lie there or not: many rows are taken out by one number, and swept away in their
 `key_check` is a keyed digest over the five before it. A row that was made by another version of
 the fold, stands beyond the end of the log, holds what no ledger writes, or whose check does not fit
 counts for nothing: such a view lags from the first event on and is built anew by whoever needs it.
+One beyond the end is forgotten with the next event, before another log comes as far as it stands.
 What is said of the idle table serves rebuilds only and needs no check.
 """
 
@@ -110,6 +111,10 @@ class Places:
     def write(self, connection: Connection, place: Place) -> None:
         """Let the view stand there; what is known of the idle table stays."""
         connection.execute(_WRITE, self.written(place))
+
+    def forget(self, connection: Connection) -> None:
+        """Let the view stand nowhere: it is built anew by whoever needs it."""
+        connection.execute("DELETE FROM views WHERE name = ?", (self.name,))
 
     def written(self, place: Place) -> tuple[object, ...]:
         """The row that says so."""

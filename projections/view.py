@@ -139,6 +139,8 @@ class ViewKeeper:
         batches: Callable[[], list[Batch]],
     ) -> Place | None:
         place = self.places.found(row)
+        if place is not None and place.position >= first:
+            self.places.forget(connection)  # its rows are of a log that was longer, and put back
         if place is None or place.position != first - 1:
             return None
         floor = self.carry_out(connection, place.active, batches(), place.floor)

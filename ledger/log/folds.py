@@ -7,6 +7,10 @@ a row taken away, altered, swapped or slipped in between is *tampered* and nothi
 Before that is said of a fold that was continued, it is begun anew: it may be of a log that was
 given up while this process ran.
 
+A tip that is authentic may still be an older one, which somebody put among those of now in the
+host's memory. So the log is asked as well, wherever it is read at all: a stream that goes on beyond
+its tip, or has rows and no tip, is *tampered* as well.
+
 A *look* that is not under the lock may find a tip already beyond its snapshot, because another
 thread committed meanwhile. That is no damage: `Overtaken` asks for a new snapshot.
 
@@ -20,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from ledger.aggregates.recorded import Recorded
+from ledger.aggregates.tickets import ONE_TIME_TOPICS
 from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered
 from ledger.log.rows import LogRow
@@ -49,6 +54,8 @@ class Folds:
         self._states: dict[tuple[bytes, object], tuple[Tip, Any]] = {}
         self._newest: dict[bytes, tuple[bytes, Recorded]] = {}
         self._partly: tuple[bytes, str] | None = None
+        self._without: set[bytes] = set()
+        """Streams that have no rows, as the log says too."""
 
     def fold_as_far_as_opened(self, stream: bytes, needed: str) -> None:
         """Let states of this stream end before the first row whose key is not held.
@@ -61,6 +68,11 @@ class Folds:
         """Start anew, after a failure that left it unclear what was committed."""
         self._states.clear()
         self._newest.clear()
+        self._without.clear()
+
+    def adopt(self) -> None:
+        """Ask the log again which streams have no rows: the memory was written by another."""
+        self._without.clear()
 
     def prepare(self, reading: Reading, size: int, streams: Iterable[bytes], fold: Fold[S]) -> None:
         """Have the folds of these streams at hand; what is short of them is read together."""
@@ -85,6 +97,7 @@ class Folds:
         """
         tip = self._tip(stream, size)
         if tip is None:
+            self._require_without(reading, size, stream)
             return None
         key = (stream, fold)
         done: Tip | None
@@ -96,11 +109,11 @@ class Folds:
             # Another thread has continued the stream since the tip was looked up.
             done, state = None, None
         try:
-            rows = self._rows(reading, stream, done, tip, begun if done is None else None)
+            rows = self._rows(reading, size, stream, done, tip, begun if done is None else None)
         except Tampered:
             if done is None:
                 raise
-            state, rows = None, self._rows(reading, stream, None, tip)
+            state, rows = None, self._rows(reading, size, stream, None, tip)
         for recorded in self._opened(stream, rows):
             state = fold(state, recorded)
         if len(self._states) >= _KEPT_STREAMS_MAX:
@@ -112,12 +125,15 @@ class Folds:
         """The stream's newest event, opened from the row that its tip names."""
         tip = self._tip(stream, size)
         if tip is None:
+            self._require_without(reading, size, stream)
             return None
         kept = self._newest.get(stream)
         if kept is not None and kept[0] == tip.leaf:
             return kept[1]
-        row = reading.row_at(tip.position)
-        if row is None or row.leaf != tip.leaf:
+        rows = reading.stream_rows(stream, tip.version - 1, 2)
+        _require_end(rows[1:], size, tip)
+        row = rows[0] if rows else None
+        if row is None or (row.position, row.leaf) != (tip.position, tip.leaf):
             raise _cut(tip)
         recorded = self._mapper.open(row)
         if len(row.sealed) <= _KEPT_ROW_BYTES_MAX:
@@ -130,8 +146,9 @@ class Folds:
         """All events of the stream, oldest first."""
         tip = self._tip(stream, size)
         if tip is None:
+            self._require_without(reading, size, stream)
             return []
-        return [self._mapper.open(row) for row in self._rows(reading, stream, None, tip)]
+        return [self._mapper.open(row) for row in self._rows(reading, size, stream, None, tip)]
 
     def version(self, size: int, stream: bytes) -> int:
         """The version of the stream's newest row; 0 without any."""
@@ -154,6 +171,17 @@ class Folds:
                 continue
             yield recorded
 
+    def _require_without(self, reading: Reading, size: int, stream: bytes) -> None:
+        """That a stream without a tip has no rows; of a ticket's that was let go of there are."""
+        if stream in self._without:
+            return
+        for row in reading.stream_rows(stream, 0, 1):
+            if row.position <= size and row.topic not in ONE_TIME_TOPICS:
+                raise _cut(row)
+        if len(self._without) >= _KEPT_STREAMS_MAX:
+            self._without.clear()
+        self._without.add(stream)
+
     def _tip(self, stream: bytes, size: int) -> Tip | None:
         tip = self._tips.of(stream)
         if tip is not None and tip.position > size:
@@ -163,6 +191,7 @@ class Folds:
     def _rows(
         self,
         reading: Reading,
+        size: int,
         stream: bytes,
         done: Tip | None,
         tip: Tip,
@@ -172,10 +201,15 @@ class Folds:
         version = done.version if done else 0
         running = done.running if done else NOTHING_RUN
         rows: list[LogRow] = []
+        if begun is not None and len(begun) == tip.version == _SHORT_VERSIONS:
+            begun = None  # whether the stream ends there is not to be seen
         while version < tip.version:
-            limit = min(_PAGE_ROWS, tip.version - version)
-            page = begun[:limit] if begun else reading.stream_rows(stream, version, limit)
-            begun = None
+            left = tip.version - version
+            page = begun or reading.stream_rows(stream, version, min(_PAGE_ROWS, left + 1))
+            begun, page, beyond = None, page[:left], page[left:]
+            if len(page) == left == _PAGE_ROWS:
+                beyond = reading.stream_rows(stream, tip.version, 1)
+            _require_end(beyond, size, tip)
             if not page:
                 raise _cut(tip)
             for row in page:
@@ -188,7 +222,13 @@ class Folds:
         return rows
 
 
-def _cut(tip: Tip) -> Tampered:
+def _require_end(beyond: list[LogRow], size: int, tip: Tip) -> None:
+    """No row of a stream lies beyond its tip in a log of this size."""
+    if any(row.position <= size for row in beyond):
+        raise _cut(tip)
+
+
+def _cut(tip: Tip | LogRow) -> Tampered:
     return Tampered(
         "stream-altered",
         "A stream is not the one that this host has checked.",

@@ -9,7 +9,8 @@ HMAC-SHA256 under a key that only the keyring gives::
     passing(ledger_id, recorded_at, stream)
 
     head mac = HMAC(key, "credledger/v1/memory\n"     || ledger id hex || "\n"
-                         || size " " recorded_at " " epoch " " signers hex || "\n" || frontier)
+                         || size " " recorded_at " " epoch " " signers hex [" " accepted] "\n"
+                         || frontier)
     tip mac  = HMAC(key, "credledger/v1/memory-tip\n" || ledger id hex || "\n"
                          || stream || version, position (8 bytes each) || before || leaf)
 
@@ -17,17 +18,24 @@ The third says when tickets were issued. Two days of the log later, the tips of 
 let go of if they have ended by then: no ticket lives longer than a day, and one that nobody knows
 is good for nothing. Those that nobody has ended are kept for a sweep to find, 400 days at most.
 
+SQLite's `user_version` counts how often an operator of this host had it go on from another log;
+where it has, the number is `accepted` in what authenticates the head.
+
 It is written after commits, at most once a second and at the end, head and tips in one
 transaction, never backwards. The tips are at least as new as the head they lie with. An older file
 is harmless: the rows since are checked again. An unreadable one stops the host, because forgetting
 is exactly what somebody who changes a database would wish.
 
 A process that has read this file, or written it, knows the size up to which its tips are complete.
-It never writes into a file that knows less, one that was taken away or put back meanwhile: tips
-of its own alone would say that all other streams have no rows. Nor does it write into another file
-than the one that it goes by, unless the head there is the one that it knows: in such a file an
-operator has this host go on from another log, of which this process may know nothing yet. Who goes
-on from there is told that it is another.
+It goes by no file that knows less, one that was taken away or put back meanwhile, and writes into
+none: tips of its own alone would say that all other streams have no rows. Nor does it write into
+another file than the one that it goes by, unless the head there is the one that it knows: in such a
+file an operator has this host go on from another log, of which this process may know nothing yet.
+Who goes on from there is told that it is another. From one that counts more acceptances it goes on
+however much shorter the log is: nobody without the keyring makes such a file.
+
+Each row is authentic by itself, so an older one among those of now, and one that was taken away,
+are not seen here. Whoever reads a stream finds that it goes on beyond its tip (`ledger.log.folds`).
 
 Limits: it is evidence for this host only; a host without memory believes what the signatures say,
 and those also fit an old copy of the whole database.
@@ -109,13 +117,12 @@ _PASSING_US = 2 * 86_400_000_000
 """So long after its issue the tip of a ticket's stream is let go of, if it has ended."""
 _OPEN_US = 400 * 86_400_000_000
 """And so long if it has not."""
-_THE_HEAD = f"SELECT {_HEAD} FROM head WHERE ledger_id = ?"
+_THE_HEAD = f"SELECT {_HEAD}, user_version FROM head, pragma_user_version WHERE ledger_id = ?"
 _THE_TIP = f"SELECT {_TIP} FROM tips WHERE ledger_id = ? AND stream = ?"
 _TIPS_TOGETHER = 100
 _SOME_TIPS = (
     f"SELECT {_TIP} FROM tips WHERE ledger_id = ? AND stream IN ({', '.join('?' * _TIPS_TOGETHER)})"
 )
-_KEPT_SIZE = "SELECT coalesce(max(size), 0) FROM head WHERE ledger_id = ?"
 _OF_THE_MOMENT = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -134,7 +141,8 @@ class Newer(NamedTuple):
 
     head: CheckedHead
     is_of_another: bool
-    """Whether it lies in another file than the one gone by so far: it may be of another log."""
+    """Whether it lies in another file than the one gone by so far: it may be of another log, and
+    smaller where an operator has accepted that one."""
 
 
 def memory_path(keyring: Path) -> Path:
@@ -156,8 +164,10 @@ class HostMemory:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         """Device and inode of what the connection holds open; a path may name another by now."""
-        self._gone_by: tuple[int, int] | None = None
-        """The same of the file whose head this process goes on from."""
+        self._gone_by: tuple[int, int, int] | None = None
+        """The same of the file whose head this process goes on from, and its `user_version`."""
+        self._accepted = 0
+        """How often an operator had this host go on from another log, as far as is known."""
         self._known = b""
         """What authenticates the newest head that was read from the file or written to it."""
         self._seen: int | None = None
@@ -170,23 +180,28 @@ class HostMemory:
     def recall(self) -> CheckedHead | None:
         """The remembered head; None on a host without memory; `memory-unreadable` if damaged."""
         with self._guard:
-            rows = self._fetch(_THE_HEAD, self._ledger_id)
-            self._gone_by = self._file
+            rows, self._gone_by = self._newest()
         return self._recalled(rows)
 
     def newer(self, size: int) -> Newer | None:
-        """The remembered head if another process of this host has kept one beyond this size."""
+        """The remembered head if another process of this host has kept one beyond this size.
+
+        Or one of any size, if an operator of this host has accepted another log since.
+        """
         with self._guard:
             changes = self._fetch("PRAGMA data_version")
             if not changes or changes[0][0] == self._seen:
                 return None
-            rows = self._fetch(_THE_HEAD, self._ledger_id)
-            self._seen, file = changes[0][0], self._file
-        is_of_another = self._gone_by not in {None, file}
-        if is_of_another and (not rows or rows[0][1] <= size):
-            return None  # nothing of it is known to who cannot go on from it
-        head = self._recalled(rows)
-        if head is None or head.size <= size:
+            rows, file = self._newest()
+            if self._complete_to and not self._is_complete(rows):
+                raise _replaced()  # an older one was written over it
+        is_accepted = self._counts_more(rows)
+        is_of_another = is_accepted or self._gone_by not in {None, file}
+        head = None
+        if not is_of_another or is_accepted or (rows and rows[0][1] > size):
+            head = self._recalled(rows)  # else nothing of it is known: nobody can go on from it
+        self._seen = changes[0][0]
+        if head is None or (head.size <= size and not is_accepted):
             return None
         self._gone_by = file
         return Newer(head, is_of_another)
@@ -250,7 +265,7 @@ class HostMemory:
             head.recorded_at,
             head.epoch,
             head.signers,
-            self._head_mac(head),
+            self._head_mac(head, self._accepted),
         )
         kept_tips = [
             (self._ledger_id, stream, *tip, self._tip_mac(stream, tip))
@@ -269,9 +284,17 @@ class HostMemory:
                     for table in _TABLES:
                         connection.execute(table)
                     found = connection.execute(_THE_HEAD, (self._ledger_id,)).fetchone()
-                    kept, mac = (0, b"") if found is None else (found[1], found[-1])
-                    is_another = self._gone_by not in {None, self._file}
+                    kept, mac, accepted = 0, b"", self._accepted
+                    if found is None:
+                        connection.execute(f"PRAGMA user_version = {accepted}")
+                    else:
+                        kept, (mac, accepted) = found[1], found[-2:]
+                    assert self._file is not None
+                    file = (*self._file, accepted)
+                    is_another = self._gone_by not in {None, file}
                     if kept < self._complete_to or (is_another and mac != self._known):
+                        raise _replaced()
+                    if accepted != self._accepted:
                         raise _replaced()
                     connection.execute(_KEEP_HEAD, kept_head)
                     for group in in_groups(kept_tips):
@@ -280,10 +303,14 @@ class HostMemory:
                     connection.executemany(_KEEP_PASSING, kept_passing)
                     connection.execute(_LET_TIPS_GO, passed)
                     connection.execute(_LET_PASSING_GO, passed)
-                self._complete_to, self._gone_by = max(kept, head.size), self._file
+                self._complete_to, self._gone_by = max(kept, head.size), file
                 self._known = kept_head[-1] if head.size > kept else mac
         except (sqlite3.Error, OSError) as error:
             raise _not_writable() from error
+
+    def follow_acceptance(self, before: HostMemory) -> None:
+        """Be one that an operator has this host go on by, whatever the one of before knows."""
+        self._accepted = before._accepted + 1
 
     @contextlib.contextmanager
     def anew(self) -> Iterator[HostMemory]:
@@ -320,7 +347,7 @@ class HostMemory:
         try:
             self.forget()
             fresh.path.replace(self.path)
-            self._complete_to = kept.size
+            self._complete_to, self._accepted = kept.size, fresh._accepted
             sync_folder(self.path.parent)
         except OSError as error:
             raise _not_writable() from error
@@ -354,12 +381,22 @@ class HostMemory:
         """The child has a lock of its own."""
         self._guard = threading.Lock()
 
+    def _newest(self) -> tuple[list[tuple[Any, ...]], tuple[int, int, int] | None]:
+        """What is kept of the head, and in which file; for who holds the guard."""
+        rows = self._fetch(_THE_HEAD, self._ledger_id)
+        return rows, None if self._file is None else (*self._file, rows[0][-1] if rows else 0)
+
+    def _counts_more(self, rows: list[tuple[Any, ...]]) -> bool:
+        """Whether an operator has this host go on from another log than it was known to."""
+        return bool(rows) and isinstance(rows[0][-1], int) and rows[0][-1] > self._accepted
+
     def _recalled(self, rows: list[tuple[Any, ...]]) -> CheckedHead | None:
         if not rows:
             return None
         head = self._checked_head(rows[0][1:])
-        if head.size >= self._complete_to:
-            self._complete_to, self._known = head.size, rows[0][-1]
+        if head.size >= self._complete_to or self._counts_more(rows):
+            self._complete_to, self._known = head.size, rows[0][-2]
+            self._accepted = rows[0][-1]
         return head
 
     def _fetch(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -369,6 +406,8 @@ class HostMemory:
         try:
             connection = self._opened()
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                if self._complete_to:
+                    raise _replaced()
                 return []  # killed before the first commit
             return connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
@@ -404,13 +443,22 @@ class HostMemory:
         return self._connection
 
     def _require_complete(self, connection: sqlite3.Connection) -> None:
-        """The file knows no less than the one that this process went by before."""
-        if self._complete_to:
-            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            kept = connection.execute(_KEPT_SIZE, (self._ledger_id,)) if tables else None
-            if kept is None or kept.fetchone()[0] < self._complete_to:
-                self._let_go()
-                raise _replaced()
+        """The file knows no less than the one gone by before, or an operator has accepted it."""
+        if not self._complete_to:
+            return
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        rows = connection.execute(_THE_HEAD, (self._ledger_id,)).fetchall() if tables else []
+        if not self._is_complete(rows):
+            self._let_go()
+            raise _replaced()
+
+    def _is_complete(self, rows: list[tuple[Any, ...]]) -> bool:
+        if not rows:
+            return False
+        if self._counts_more(rows):
+            with contextlib.suppress(Tampered):
+                return bool(self._checked_head(rows[0][1:]))
+        return bool(rows[0][1] >= self._complete_to and rows[0][-1] == self._accepted)
 
     def _let_go(self) -> None:
         if self._connection is not None:
@@ -421,12 +469,14 @@ class HostMemory:
 
     def _checked_head(self, row: tuple[Any, ...]) -> CheckedHead:
         try:
-            size, packed, recorded_at, epoch, signers, mac = row
+            size, packed, recorded_at, epoch, signers, mac, accepted = row
             frontier = unpack_frontier(size, packed)
             if frontier is None:
                 raise _unreadable()
             head = CheckedHead(frontier, recorded_at, epoch, signers)
-            authentic = self._key is None or hmac.compare_digest(mac, self._head_mac(head))
+            authentic = self._key is None or hmac.compare_digest(
+                mac, self._head_mac(head, accepted)
+            )
         except (TypeError, AttributeError, ValueError) as error:
             raise _unreadable() from error
         if not authentic:
@@ -444,8 +494,10 @@ class HostMemory:
             raise _unreadable()
         return tip
 
-    def _head_mac(self, head: CheckedHead) -> bytes:
+    def _head_mac(self, head: CheckedHead, accepted: int) -> bytes:
         numbers = f"{head.size} {head.recorded_at} {head.epoch} {head.signers.hex()}"
+        if accepted:
+            numbers += f" {accepted}"
         return self._mac(_HEAD_LABEL, numbers.encode() + b"\n" + head.frontier.packed())
 
     def _tip_mac(self, stream: bytes, tip: Tip) -> bytes:

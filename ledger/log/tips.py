@@ -138,11 +138,6 @@ class StreamTips:
             for stream in [one for one, tip in self._fresh.items() if tip.position <= size]:
                 del self._fresh[stream]
 
-    def forget_passing(self) -> None:
-        """The tickets that the host's memory is not told of yet may be of another log."""
-        with self._guard:
-            self._passing.clear()
-
     def after(self, rows: Iterable[LogRow], moved: dict[bytes, Tip]) -> None:
         """Note in `moved` where these rows, which are being checked, would move the tips."""
         for position, stream, version, topic, _, _, recorded_at, _, leaf in rows:

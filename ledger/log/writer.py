@@ -30,6 +30,7 @@ from ledger.errors import (
     Unavailable,
 )
 from ledger.log.access_streams import AccessStreams
+from ledger.log.branch import Branch
 from ledger.log.folds import Folds, Overtaken
 from ledger.log.following import CheckedHead, Follower, rolled_back
 from ledger.log.forking import renew_in_children
@@ -39,7 +40,7 @@ from ledger.log.rows import OPERATOR, SignerRow, signers_digest
 from ledger.log.signers import HeadSigner
 from ledger.log.started_keys import first_held_otherwise, started_history
 from ledger.log.store import Maintainer, Reading, Store, Writing
-from ledger.log.tips import StreamTips, Tip
+from ledger.log.tips import StreamTips
 from ledger.log.transaction import Equipment, Request, Transaction
 from ledger.replacing import replace
 
@@ -53,6 +54,7 @@ Watch = Callable[[int], contextlib.AbstractContextManager[object]]
 
 AHEAD_MAX_US = 31 * 24 * 3600 * 1_000_000
 _MEMORY_INTERVAL_US = 1_000_000
+_LOOK_INTERVAL_US = 1_000_000
 _FRESH_TIPS_MAX = 20_000
 _LOOKS_MAX = 100
 _CHECKED_UNDER_LOCK_MAX = 2000
@@ -68,6 +70,17 @@ def require_near(reading: int, recorded_at: int) -> None:
         )
 
 
+def being_restored() -> Unavailable:
+    """Nobody goes on from a part of an archive, though it ends with a signed head."""
+    return Unavailable(
+        "store-restoring",
+        "An archive is being restored into this store, and has not come to its end.",
+        hint="Run the same `credledger backup restore DIR` again; it goes on where it stopped."
+        " If nobody restored anything, somebody only put the mark there: see that"
+        " `credledger log verify` holds, then empty the store's table `restoring`.",
+    )
+
+
 class HeldKeys(Protocol):
     """The keys that this process holds, which follow the log."""
 
@@ -77,6 +90,10 @@ class HeldKeys(Protocol):
 
     def follow(self, history: KeyHistory, size: int) -> None:
         """Let go of what the log of this size calls destroyed; nothing is written."""
+        ...
+
+    def begin_anew(self) -> None:
+        """Go by what is followed next, however small that log is: it is another one."""
         ...
 
     def settle(self) -> None:
@@ -103,34 +120,32 @@ class Writer:
         maintainers: Sequence[Maintainer] = (),
         memory: HostMemory | None = None,
         accept_clock: bool = False,
+        accept_restoring: bool = False,
     ) -> None:
         """`herald` may append to any transaction that appends; it never makes one of its own."""
         self.store = store
         self.signer = signer
-        self.head = (memory.recall() if memory is not None else None) or CheckedHead()
-        """The newest head this process has checked."""
-        self._tips = StreamTips(memory)
-        self._follower = Follower(signer.ledger, audit_stream_of=audit_stream_of, tips=self._tips)
-        self._folds = Folds(mapper, self._tips)
-        self._access_streams = AccessStreams(access_stream_name, random)
-        self._equipment = Equipment(mapper, self._folds, signer, self._access_streams)
+        self._audit_stream_of = audit_stream_of
+        self._access_stream_name = access_stream_name
+        self._random = random
+        self._mapper = mapper
+        self._memory = memory
+        self._partly: tuple[bytes, str] | None = None
+        self._along: tuple[Request[bool], ...] = ()
+        remembered = memory.recall() if memory is not None else None
+        self._branch = self._begun(remembered or CheckedHead())
         self._keyring_stream = keyring_stream
         self._keys = keys
-        self._keyring_tip: Tip | None = None
-        """That of the keyring's stream when keys and epochs were looked at last."""
         self._herald = herald
-        self._epoch_known = 0
-        self._epoch_began = 0
         self._clock = clock
         self._maintainers = tuple(maintainers)
-        self._memory = memory
         self.unremembered: Unavailable | None = None
         """Why this host's memory could not be written when it was last tried; None if it could."""
         self._remembered_at = 0
         self._accept_clock = accept_clock
-        self._along: tuple[Request[bool], ...] = ()
-        self._alongside: tuple[Request[bool], ...] = ()
-        """Those of them that have not answered True yet in this log."""
+        self._accept_restoring = accept_restoring
+        self._whole_at = 0
+        """When the store was found to be none that is being restored, microseconds UTC."""
         self.refusal: LedgerError | None = None
         """What every request is answered by; None in a process that may append."""
         self._line = Line()
@@ -140,8 +155,14 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._start_guard = threading.Lock()
-        self._head_guard = threading.Lock()
+        self._branch_guard = threading.Lock()
+        """Held while the branch is changed, or what is known of it leaves this writer."""
         renew_in_children(self)
+
+    @property
+    def head(self) -> CheckedHead:
+        """The newest head this process has checked."""
+        return self._branch.head
 
     def record_along(self, request: Request[bool]) -> None:
         """Attempt this in each transaction that appends, until it answers True.
@@ -149,7 +170,7 @@ class Writer:
         It never makes a transaction of its own; where it fails, so do the others.
         """
         self._along = (*self._along, request)
-        self._alongside = (*self._alongside, request)
+        self._branch.alongside = (*self._branch.alongside, request)
 
     def run(self, request: Request[T]) -> T:
         """Decide the request and return its answer once it is durable."""
@@ -201,24 +222,13 @@ class Writer:
 
     def catch_up(self) -> CheckedHead:
         """Check whatever others appended, in pages outside the lock."""
-        self._adopt()
-
-        def page(head: CheckedHead) -> CheckedHead:
-            with self.store.reading() as reading:
-                moved = self._follower.follow(reading, head)
-            if self._tips.fresh > _FRESH_TIPS_MAX:
-                # Within a commit there is no head to remember; tips may be newer than the head.
-                if not self._follower.is_between(moved):
-                    self._advance(moved)
-                self._remember(always=True)
-            return moved
-
-        return self._advance(self._follower.follow_to_end(page, self.head))
+        return self._caught_up()[1]
 
     def check_signers(self) -> None:
         """`bad-signer` or `bad-signature` unless the checked head is stored as it was signed."""
+        branch = self._branch
         with self.store.reading() as reading:
-            self._follower.check_head(reading, self.head)
+            branch.follower.check_head(reading, branch.head)
 
     def first_held_otherwise(self) -> int | None:
         """The first epoch up to the checked head that is held with other keys than it began with.
@@ -226,31 +236,34 @@ class Writer:
         None where there is none, as far as the keys at hand open what the log says of it.
         """
         with self.store.reading() as reading:
-            mapper, stream = self._equipment.mapper, self._keyring_stream
+            mapper, stream = self._mapper, self._keyring_stream
             return first_held_otherwise(reading, stream, mapper, self.head.epoch)
 
     def is_live(self) -> bool:
         """Whether the slot that is unlocked may sign after the checked head."""
+        branch = self._branch
+        head = branch.head
         with self.store.reading() as reading:
-            book = self._follower.known_book(reading, self.head)
-        return book.class_at(self.signer.public_key, self.head.size + 1) == self.signer.signer_class
+            book = branch.follower.known_book(reading, head)
+        return book.class_at(self.signer.public_key, head.size + 1) == self.signer.signer_class
 
     def only_look(self, refusal: LedgerError, needed: str) -> None:
         """Answer every request by this refusal, and looks by what the keys at hand open.
 
         Of the keyring's stream that is a part, unless a row of the `needed` topic is beyond it.
         """
-        self._folds.fold_as_far_as_opened(self._keyring_stream, needed)
+        self._partly = self._keyring_stream, needed
+        self._branch.equipment.folds.fold_as_far_as_opened(*self._partly)
         self.refusal = refusal
 
     def look(self, look: Callable[[Transaction], T]) -> T:
         """Read through a transaction that is never written, at a head that was checked."""
         for _ in range(_LOOKS_MAX):
-            checked = self.catch_up()
+            branch, checked = self._caught_up()
             with self.store.reading() as reading, contextlib.suppress(Overtaken):
-                head = self._follow(reading, checked)
-                self._know_keys(reading, head)
-                answer = look(Transaction(reading, self._equipment, head, self._clock()))
+                head = self._follow(reading, branch, checked)
+                self._know_keys(reading, branch, head)
+                answer = look(Transaction(reading, branch.equipment, head, self._clock()))
                 break
         else:
             raise Unavailable("store-busy", "The ledger is written to faster than it can be read.")
@@ -259,11 +272,11 @@ class Writer:
 
     def open_tickets(self, before: int) -> Iterator[bytes]:
         """Streams of tickets issued before this time that nobody has ended, as far as checked."""
-        return self._tips.open_tickets(before)
+        return self._branch.tips.open_tickets(before)
 
     def warm(self, streams: Iterable[bytes]) -> None:
         """Have at hand what is remembered of these streams, before the lock is taken for them."""
-        self._tips.warm(streams)
+        self._branch.tips.warm(streams)
 
     def found(self, request: Request[T]) -> T:
         """Name an empty store and append its first events, in one transaction."""
@@ -271,11 +284,12 @@ class Writer:
             if writing.ledger() is not None:
                 raise Conflict("ledger-exists", "There is a ledger at this store already.")
             writing.insert_ledger(self.signer.ledger)
-            transaction = Transaction(writing, self._equipment, CheckedHead(), self._clock())
+            branch = self._branch
+            transaction = Transaction(writing, branch.equipment, CheckedHead(), self._clock())
             transaction.add_signer(self.signer.public_key, OPERATOR, "begin")
             answer = transaction.attempt(request)
-            head = self._append(writing, transaction)
-        self._committed(transaction, head)
+            head = self._append(writing, branch, transaction)
+        self._committed(branch, transaction, head)
         self._remember(always=True)
         return answer
 
@@ -285,9 +299,8 @@ class Writer:
         self._mailboxes = None
         self._thread = None
         self._start_guard = threading.Lock()
-        self._head_guard = threading.Lock()
-        self._access_streams.forget()
-        self._tips.renew_after_fork()
+        self._branch_guard = threading.Lock()
+        self._branch.renew_after_fork()
 
     def _join(self, request: Request[Any], answer: Answer) -> bool:
         """Stand in line; whether it may have been behind the last one that is served."""
@@ -328,16 +341,17 @@ class Writer:
         answers: list[tuple[Answer, Any]] = []
         failures: list[tuple[Answer, BaseException]] = []
         transaction: Transaction | None = None
+        branch = self._branch
         try:
-            with self.watch(len(batch)), self._at_head() as (writing, checked):
+            with self.watch(len(batch)), self._at_head() as (writing, branch, checked):
                 clock_reading = self.clock_reading()
-                self._know_keys(writing, checked)
+                self._know_keys(writing, branch, checked)
                 transaction = Transaction(
                     writing,
-                    self._equipment,
+                    branch.equipment,
                     checked,
                     clock_reading,
-                    self._epoch_began,
+                    branch.epoch_began,
                     len(batch),
                 )
                 for request, answer in batch:
@@ -353,19 +367,18 @@ class Writer:
                         failures.append((answer, rolled_back(checked.size)))
                     except Exception as error:  # noqa: BLE001 # a fault of one request is its own
                         failures.append((answer, error))
-                alongside = self._alongside if transaction.rows else ()
+                alongside = branch.alongside if transaction.rows else ()
                 said = [one for one in alongside if transaction.attempt(one)]
                 if transaction.rows and self._herald is not None:
                     # What it has to say is said another time, if not now.
                     with contextlib.suppress(LedgerError, Overtaken):
                         transaction.attempt(self._herald)
-                head = self._append(writing, transaction) if transaction.rows else checked
-            self._committed(transaction, head)
-            self._alongside = tuple(one for one in self._alongside if one not in said)
+                head = self._append(writing, branch, transaction) if transaction.rows else checked
+            self._committed(branch, transaction, head)
+            branch.alongside = tuple(one for one in branch.alongside if one not in said)
         except BaseException as error:  # noqa: BLE001 # every waiting caller must get an answer
-            self._folds.forget()
-            self._access_streams.forget()
-            if transaction is None or not self._landed(transaction):
+            branch.forget()
+            if transaction is None or not self._landed(branch, transaction):
                 for _, answer in batch:
                     answer.set_exception(error)
                 return
@@ -379,25 +392,41 @@ class Writer:
         self._remember()
 
     @contextlib.contextmanager
-    def _at_head(self) -> Iterator[tuple[Writing, CheckedHead]]:
+    def _at_head(self) -> Iterator[tuple[Writing, Branch, CheckedHead]]:
         """The lock, at a checked head; what others appended is checked outside it if it is much."""
         while True:
             with self.store.writing() as writing:
-                self._adopt()
-                head, extent = self.head, writing.extent()
+                branch = self._adopted()
+                head, extent = branch.head, writing.extent()
                 if extent.last <= head.size + _CHECKED_UNDER_LOCK_MAX:
                     still = extent == (head.size, head.size, head.frontier.packed())
-                    yield writing, head if still else self._follow(writing, head)
+                    yield writing, branch, head if still else self._follow(writing, branch, head)
                     return
             self.catch_up()
 
-    def _append(self, writing: Writing, transaction: Transaction) -> CheckedHead:
+    def _caught_up(self) -> tuple[Branch, CheckedHead]:
+        """The branch of now, and its end as it was found."""
+        branch = self._adopted()
+
+        def page(head: CheckedHead) -> CheckedHead:
+            with self.store.reading() as reading:
+                moved = self._followed(reading, branch, head)
+            if branch.tips.fresh > _FRESH_TIPS_MAX:
+                # Within a commit there is no head to remember; tips may be newer than the head.
+                if not branch.follower.is_between(moved):
+                    branch.advance(moved)
+                self._remember(always=True)
+            return moved
+
+        return branch, branch.advance(branch.follower.follow_to_end(page, branch.head))
+
+    def _append(self, writing: Writing, branch: Branch, transaction: Transaction) -> CheckedHead:
         moved = transaction.head.after(transaction.rows)
-        signers = self._signers(writing, transaction)
+        signers = self._signers(writing, branch, transaction)
         digest = signers_digest(self.signer.ledger.id, signers, moved.size)
         head = replace(moved, signers=digest)
         transaction.signed_head = head
-        self._tips.after(transaction.rows, transaction.moved_tips)
+        branch.tips.after(transaction.rows, transaction.moved_tips)
         writing.insert_rows(transaction.rows)
         writing.insert_signers(transaction.new_signers)
         commit = self.signer.commit(head.frontier, head.signers)
@@ -415,22 +444,24 @@ class Writer:
                 raise _not_kept()
         return head
 
-    def _signers(self, writing: Writing, transaction: Transaction) -> tuple[SignerRow, ...]:
+    def _signers(
+        self, writing: Writing, branch: Branch, transaction: Transaction
+    ) -> tuple[SignerRow, ...]:
         if transaction.head.size == 0:
             return tuple(transaction.new_signers)
-        book = self._follower.known_book(writing, transaction.head)
+        book = branch.follower.known_book(writing, transaction.head)
         self.signer.require_live(book, transaction.head.size)
         return book.rows + tuple(transaction.new_signers)
 
-    def _committed(self, transaction: Transaction, head: CheckedHead) -> None:
+    def _committed(self, branch: Branch, transaction: Transaction, head: CheckedHead) -> None:
         """Believe what this process itself signed and made durable."""
-        self._tips.move(transaction.moved_tips)
-        self._access_streams.committed(transaction.rows)
+        branch.tips.move(transaction.moved_tips)
+        branch.equipment.access_streams.committed(transaction.rows)
         if transaction.new_signers:
-            self._follower.forget_book()
-        self._advance(head)
+            branch.follower.forget_book()
+        branch.advance(head)
 
-    def _know_keys(self, reading: Reading, head: CheckedHead) -> None:
+    def _know_keys(self, reading: Reading, branch: Branch, head: CheckedHead) -> None:
         """Learn what the keyring's stream tells, whoever wrote it, before anything rests on it.
 
         In which month each epoch began, for access keys are counted from there: a process that
@@ -438,71 +469,94 @@ class Writer:
         later, and where it holds others than the log, it looks into its keyring again. And which
         keys were destroyed, which it lets go.
         """
-        tip = self._tips.of(self._keyring_stream)
-        if head.epoch <= self._epoch_known and tip == self._keyring_tip:
+        tip = branch.tips.of(self._keyring_stream)
+        if head.epoch <= branch.epoch_known and tip == branch.keyring_tip:
             return
-        if self._keys is not None and not self._equipment.mapper.holds(head.epoch):
+        if self._keys is not None and not self._mapper.holds(head.epoch):
             self._keys.renew()
         try:
-            history = self._started(reading, head)
+            history = self._started(reading, branch, head)
         except KeyUnavailable:
             if self._keys is None:
                 raise
             self._keys.renew()
-            history = self._started(reading, head)
+            history = self._started(reading, branch, head)
         if history is None:
             return
-        self._equipment.mapper.start(history.first_periods)
-        self._epoch_known = history.current
-        self._epoch_began = history.started_where[history.current]
-        self._keyring_tip = tip
-        if self._keys is not None:
-            self._keys.follow(history, head.size)
+        with self._branch_guard:
+            if branch is not self._branch:
+                return  # keys and ciphers go by the one of now
+            self._mapper.start(history.first_periods)
+            if self._keys is not None:
+                self._keys.follow(history, head.size)
+        branch.epoch_known = history.current
+        branch.epoch_began = history.started_where[history.current]
+        branch.keyring_tip = tip
 
     def _settle(self) -> None:
         """Let the keyring's file follow; outside the lock, for which who has the file may wait."""
         if self._keys is not None:
             self._keys.settle()
 
-    def _started(self, reading: Reading, head: CheckedHead) -> KeyHistory | None:
+    def _started(self, reading: Reading, branch: Branch, head: CheckedHead) -> KeyHistory | None:
         """The epochs as the log tells them, if no other keys are held for those it has started."""
-        mapper, stream = self._equipment.mapper, self._keyring_stream
+        mapper, stream = self._mapper, self._keyring_stream
 
         def told() -> KeyHistory | None:
-            return self._folds.state(reading, head.size, stream, fold_keys)
+            return branch.equipment.folds.state(reading, head.size, stream, fold_keys)
 
         return started_history(told, reading, stream, mapper, head.epoch)
 
-    def _adopt(self) -> None:
-        """Go on from what another process of this host has checked and remembered.
+    def _adopted(self) -> Branch:
+        """Go on from what another process of this host has checked and remembered; the branch.
 
         A log that was rolled back to where this process stands looks whole from here; that
         another has seen more of it is only known from the memory that both share. Where that is
-        another memory than before, an operator may have accepted another log, in which the streams
-        of this process have no rows, and nothing is said that it has said once and for all.
+        another memory than before, an operator may have accepted another log: nothing that is
+        known of this one counts there, and what is said once and for all has not been said.
         """
-        newer = self._memory.newer(self.head.size) if self._memory is not None else None
-        if newer is None:
-            return
-        if newer.is_of_another:
-            self._access_streams.forget()
-            self._tips.forget_passing()
-            self._alongside = self._along
-        self._tips.adopt(newer.head.size)
-        self._follower.forget_book()
-        self._advance(newer.head)
+        if self._memory is None:
+            return self._branch
+        with self._branch_guard:
+            newer = self._memory.newer(self.head.size)
+            if newer is not None and newer.is_of_another:
+                self._branch = self._begun(newer.head)
+                if self._keys is not None:
+                    self._keys.begin_anew()
+            elif newer is not None:
+                self._branch.adopt(newer.head)
+            return self._branch
 
-    def _follow(self, reading: Reading, head: CheckedHead) -> CheckedHead:
-        return self._advance(
-            self._follower.follow_to_end(lambda page: self._follower.follow(reading, page), head)
+    def _begun(self, head: CheckedHead) -> Branch:
+        """A branch of which nothing is known but this head, and what is remembered up to it."""
+        tips = StreamTips(self._memory)
+        folds = Folds(self._mapper, tips)
+        if self._partly is not None:
+            folds.fold_as_far_as_opened(*self._partly)
+        follower = Follower(self.signer.ledger, audit_stream_of=self._audit_stream_of, tips=tips)
+        access_streams = AccessStreams(self._access_stream_name, self._random)
+        equipment = Equipment(self._mapper, folds, self.signer, access_streams)
+        return Branch(head, tips, follower, equipment, self._along)
+
+    def _follow(self, reading: Reading, branch: Branch, head: CheckedHead) -> CheckedHead:
+        end = branch.follower.follow_to_end(
+            lambda page: self._followed(reading, branch, page), head
         )
+        return branch.advance(end)
 
-    def _advance(self, head: CheckedHead) -> CheckedHead:
-        """Move to this head unless another thread has gone further already."""
-        with self._head_guard:
-            if head.size > self.head.size:
-                self.head = head
-        return head
+    def _followed(self, reading: Reading, branch: Branch, head: CheckedHead) -> CheckedHead:
+        """The head after a page of what others appended; `store-restoring` if it is an archive's.
+
+        Who was behind when the database was lost comes upon the pages of a restore as upon rows of
+        others. Looked for at most once a second, for one who was not behind finds a rollback.
+        """
+        moved = branch.follower.follow(reading, head)
+        now = self._clock()
+        if moved.size != head.size and abs(now - self._whole_at) >= _LOOK_INTERVAL_US:
+            if reading.is_restoring() and not self._accept_restoring:
+                raise being_restored()
+            self._whole_at = now
+        return moved
 
     def clock_reading(self) -> int:
         """What the clock says, microseconds UTC; `clock-ahead` where nothing is recorded by it."""
@@ -511,7 +565,7 @@ class Writer:
             require_near(reading, self.head.recorded_at)
         return reading
 
-    def _landed(self, transaction: Transaction) -> bool:
+    def _landed(self, branch: Branch, transaction: Transaction) -> bool:
         """Whether a commit whose answer was lost is there all the same, as it was appended.
 
         Looked up under the lock: only then has whatever is still going on come to its end.
@@ -529,7 +583,7 @@ class Writer:
         if landed:
             # Where even this fails, the next commit checks these rows like those of others.
             with contextlib.suppress(LedgerError):
-                self._committed(transaction, transaction.signed_head)
+                self._committed(branch, transaction, transaction.signed_head)
         return landed
 
     def _remember(self, *, always: bool = False) -> None:
@@ -539,15 +593,17 @@ class Writer:
         now = self._clock()
         if always or abs(now - self._remembered_at) >= _MEMORY_INTERVAL_US:
             self._remembered_at = now
-            # The head first: tips may be newer than the head they are kept with, never older.
-            head = self.head
-            tips, passing = self._tips.unremembered(), self._tips.passing()
-            try:
-                self._memory.remember(head, tips, passing)
-            except Unavailable as error:
-                self.unremembered = error
-                return
-            self._tips.remembered(tips, passing)
+            with self._branch_guard:
+                branch = self._branch
+                # The head first: tips may be newer than the head they are kept with, never older.
+                head = branch.head
+                tips, passing = branch.tips.unremembered(), branch.tips.passing()
+                try:
+                    self._memory.remember(head, tips, passing)
+                except Unavailable as error:
+                    self.unremembered = error
+                    return
+                branch.tips.remembered(tips, passing)
             self.unremembered = None
 
 

@@ -314,11 +314,14 @@ class TokenVerifier:
         now = self._clock()
         issuers = self._trust.issuers()
         with self._guard:
-            if issuers.version != self._issuers.version:
+            if issuers != self._issuers:
+                # Settings at one position may be others: an older log was put back, and went on.
+                before, now_trusted = self._issuers.trusted, issuers.trusted
                 self._known = OrderedDict(
                     (digest, caller)
                     for digest, caller in self._known.items()
-                    if issuers.stands_behind(_token(caller), caller.claims)
+                    if before.get(_token(caller).issuer) == now_trusted.get(_token(caller).issuer)
+                    and issuers.stands_behind(_token(caller), caller.claims)
                 )
             self._issuers, self._looked_at = issuers, now
         return issuers

@@ -7,6 +7,10 @@ followed the log that far, in the middle of its run; the file comes next, when n
 
     log: keys.destroying ─▶ ciphers of this process (at once) ─▶ this host's file (right after)
 
+A host that remembers nothing cannot tell whether the log is one that was given up, in which keys
+were destroyed that the one of now needs. There the file is left alone, unless the log goes on to a
+further destruction or the file is changed; it comes next when the ledger is opened again.
+
 Those of a key backup that is to be put back are held apart from the file in its place: what lies
 there is neither read nor changed, for it is what the backup is compared with.
 """
@@ -14,12 +18,14 @@ there is neither read nor changed, for it is what the backup is compared with.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ledger.aggregates.keys import KeyHistory
 from ledger.codec.mapper import EventMapper
 from ledger.errors import Conflict, KeyUnavailable, LedgerError
+from ledger.log.forking import renew_in_children
 from ledger.sealing.confidential import Confidential
 from ledger.sealing.epochs import EPOCH_MAX, KeyName
 from ledger.sealing.keyring import GivenUp, UnlockedKeyring
@@ -50,6 +56,7 @@ class HeldKeys(Confidential):
         self._box = box
         self._apart = apart
         """Whether they are a key backup's, and the file is another."""
+        self._is_known = True
         self._file = _identity(path)
         self._history = KeyHistory()
         """As far as this process has followed it."""
@@ -59,20 +66,37 @@ class HeldKeys(Confidential):
         """Whether the file may hold what this process has let go."""
         self._left_out_from = EPOCH_MAX + 1
         """The first epoch that is not used, whatever the file holds of it."""
+        self._guard = threading.RLock()
+        """Whoever looks and whoever commits follow the log in threads of their own."""
+        renew_in_children(self)
+
+    def renew_after_fork(self) -> None:
+        """The child has a lock of its own."""
+        self._guard = threading.RLock()
+
+    def spare_file(self) -> None:
+        """Take nothing out of the file for what the log calls destroyed already.
+
+        This host meets it just now. Whoever changes the file drops these keys from it all the same.
+        """
+        self._is_known = False
 
     def leave_out_from(self, epoch: int | None) -> None:
         """Use no keys of this epoch and those after it, whatever the file holds of them."""
-        self._left_out_from = EPOCH_MAX + 1 if epoch is None else epoch
-        self.take(self.unlocked)
+        with self._guard:
+            self._left_out_from = EPOCH_MAX + 1 if epoch is None else epoch
+            self.take(self.unlocked)
 
     def take(self, unlocked: UnlockedKeyring) -> None:
         """Use these keys from now on, but for those that the log calls destroyed."""
-        left_out = {one.epoch for one in unlocked.epochs if one.epoch >= self._left_out_from}
-        lean = unlocked.without(GivenUp(_destroyed(unlocked, self._history), frozenset(left_out)))
-        if lean.epochs != self.unlocked.epochs:
-            self._mapper.hold(lean.epochs)
-            self._box.hold(lean.epochs)
-        self.unlocked = lean
+        with self._guard:
+            left_out = {one.epoch for one in unlocked.epochs if one.epoch >= self._left_out_from}
+            destroyed = _destroyed(unlocked, self._history)
+            lean = unlocked.without(GivenUp(destroyed, frozenset(left_out)))
+            if lean.epochs != self.unlocked.epochs:
+                self._mapper.hold(lean.epochs)
+                self._box.hold(lean.epochs)
+            self.unlocked = lean
 
     def renew(self) -> None:
         """Use what the file holds now; where it cannot be read or opened, nothing changes."""
@@ -91,25 +115,33 @@ class HeldKeys(Confidential):
     def follow(self, history: KeyHistory, size: int) -> None:
         """Let go of what the log of this size calls destroyed; `settle` sees to the file.
 
-        Of two threads the one that has followed it further counts. No process goes on from a
-        smaller log, so one that has grown and calls fewer keys destroyed is an older one that was
-        put back: what was let go may be needed again, if the file has it.
+        Of two threads the one that has followed it further counts. One that has grown and calls
+        fewer keys destroyed is an older one that was put back: what was let go may be needed again,
+        if the file has it.
         """
-        if size < self._followed:
-            return
-        went_back = not history.destroying >= self._history.destroying
-        self._history, self._followed, before = history, size, self.unlocked
-        if went_back:
-            self.renew()
-        self.take(self.unlocked)
-        self._owing |= self.unlocked is not before
+        with self._guard:
+            if size < self._followed:
+                return
+            if self._followed and not history.destroying <= self._history.destroying:
+                self._is_known = True
+            went_back = not history.destroying >= self._history.destroying
+            self._history, self._followed, before = history, size, self.unlocked
+            if went_back:
+                self.renew()
+            self.take(self.unlocked)
+            self._owing |= self.unlocked is not before
+
+    def begin_anew(self) -> None:
+        """Go by what is followed next, however small that log is: an operator has accepted it."""
+        with self._guard:
+            self._followed = 0
 
     def settle(self) -> None:
         """Take out of the file what was let go, unless somebody is changing it at this moment.
 
         Where it cannot be written, the next opening tries again.
         """
-        if self._apart or not self._owing:
+        if self._apart or not (self._owing and self._is_known):
             return
         try:
             with self._changing(wait=False) as file:
@@ -158,14 +190,14 @@ class HeldKeys(Confidential):
     def give_up(self, told: Callable[[], KeyHistory]) -> None:
         """Drop what the log calls destroyed, and epochs held ready that it did not choose.
 
-        The file follows, as far as `drop` has it, if it can be written; if not, this process has
-        dropped them all the same.
+        The file follows, as far as `drop` has it, if it can be written and is not spared; if not,
+        this process has dropped them all the same.
         """
         history = told()
         given_up = given_up_by(self.unlocked, history)
         if self.unlocked.without(given_up) is self.unlocked and not self._owing:
             return
-        if not self._apart:
+        if self._is_known and not self._apart:
             with contextlib.suppress(LedgerError):
                 self.destroy(told)
         self.take(self.unlocked.without(given_up_by(self.unlocked, told())))

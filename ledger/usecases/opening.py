@@ -34,7 +34,7 @@ from ledger.log.signers import HeadSigner, names_itself
 from ledger.log.store import Maintainer, ServerState, Store
 from ledger.log.subtrees import Tiles
 from ledger.log.transaction import Transaction
-from ledger.log.writer import Writer
+from ledger.log.writer import Writer, being_restored
 from ledger.replacing import replace
 from ledger.sealing.keyring import UnlockedKeyring
 from ledger.usecases.acceptances import RecordAsync, RecordClock
@@ -134,6 +134,7 @@ def accept_rollback(
         )
     with memory.anew() as fresh:
         abandoned = memory.recall()
+        fresh.follow_acceptance(memory)
         opened = _opened(store, keyring_path, unlocked, memory=fresh, accept_ahead=True, **settings)
         try:
             if abandoned is None:
@@ -220,7 +221,10 @@ def _opened(
         maintainers=maintainers,
         memory=memory,
         accept_clock=accept_clock,
+        accept_restoring=accept_restoring,
     )
+    if writer.head.size == 0 and unlocked.is_operator:  # an auditor's file can be exported anew
+        held.spare_file()
     mapper.learn_by(lambda: writer.look(_nothing))
     server = store.server()
     unwritable = only_asks and server is not None and bool(server.lacking)
@@ -250,13 +254,7 @@ def _ledger_row(
     with contextlib.suppress(NotFound), store.reading() as reading:
         row = reading.ledger()
         if reading.is_restoring() and not accept_restoring:
-            raise Unavailable(
-                "store-restoring",
-                "An archive is being restored into this store, and has not come to its end.",
-                hint="Run the same `credledger backup restore DIR` again; it goes on where it stopped."
-                " If nobody restored anything, somebody only put the mark there: see that"
-                " `credledger log verify` holds, then empty the store's table `restoring`.",
-            )
+            raise being_restored()
         if row is None and any(reading.counts()):
             raise unnamed()
         own = row is None or row.id == unlocked.ledger_id or names_itself(row, reading.signers())

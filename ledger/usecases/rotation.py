@@ -10,8 +10,9 @@ write: whatever they set meanwhile is in the new epoch already, and no mapping i
 that opens it at any moment.
 
 After an older log was restored the keyring may be ahead of it, by epochs of which keys were
-destroyed further on. Such an epoch is gone past: the one after it is started as well, before
-anything is resealed. One that the log has not committed to makes way for another.
+destroyed further on. Such an epoch is gone past: the one after it is started in the same
+transaction, so that nobody sets anything in it whose keyring holds it whole still. One that the log
+has not committed to makes way for another.
 
 Killed anywhere, the next run goes on: an epoch added to the file is used, unless a slot was removed
 lately whose holder may have it, a started one is resealed to its end, and only then is a rotation
@@ -43,8 +44,16 @@ from ledger.log.writer import Writer
 from ledger.replacing import replace
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import NONCE_BYTES
-from ledger.sealing.epochs import EpochKeys, KeyName, period_after, period_of, period_start
-from ledger.sealing.keyring import GivenUp
+from ledger.sealing.epochs import (
+    EpochKeys,
+    KeyName,
+    commitments,
+    period_after,
+    period_of,
+    period_start,
+)
+from ledger.sealing.keyring import EPOCHS_AHEAD, GivenUp
+from ledger.sealing.keyring_file import KeyringFile
 from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 from ledger.usecases.destruction import IntendDestruction, RecordDestruction
@@ -60,22 +69,24 @@ Progress = Callable[[int, int], None]
 
 
 class StartEpoch(msgspec.Struct, frozen=True):
-    """The epoch held ready becomes the current one."""
+    """The epoch held ready becomes the current one, or one after it where that one is passed."""
 
     desk: Desk
     acting: Acting
-    started: EpochKeys
+    started: Sequence[EpochKeys]
+    """One after the other, with nothing in between; the last one is there to stay."""
     following: EpochKeys
+    """Held ready after the last one."""
     safeguards: Safeguards
     removed: frozenset[int]
     """The slots that were removed when it was decided which keys follow."""
 
     def decide(self, transaction: Transaction) -> bool:
-        """Append its start; False if somebody else has started it, or has replaced its keys."""
-        history = self.desk.key_history(transaction)
-        if history.current >= self.started.epoch:
+        """Append each start; False if somebody else has started the first, or replaced its keys."""
+        history, first = self.desk.key_history(transaction), self.started[0]
+        if history.current >= first.epoch:
             return False
-        if not history.committed[self.started.epoch].fit(self.started):
+        if not history.committed[first.epoch].fit(first):
             return False
         if history.removed != self.removed:
             raise Conflict(
@@ -83,17 +94,23 @@ class StartEpoch(msgspec.Struct, frozen=True):
                 "A slot was removed meanwhile; no keys were rotated.",
                 hint="Run the command again; it makes keys that the slot's holder cannot have.",
             )
-        self.safeguards.hold(transaction)
+        safeguards = self.safeguards
+        for keys, following in zip(self.started, (*self.started[1:], self.following), strict=True):
+            safeguards.hold(transaction)
+            self._append(transaction, keys.epoch, following)
+            safeguards = replace(safeguards, waived=True)  # asked for once
+        return True
+
+    def _append(self, transaction: Transaction, epoch: int, following: EpochKeys) -> None:
         # As the log has it already: keys of it may be destroyed, and then commit to nothing.
-        told = history.committed[self.started.epoch]
+        told = self.desk.key_history(transaction).committed[epoch]
         started = (told.epoch, told.state, told.secret, told.access)
         transaction.append(
             self.desk.streams.keyring(),
-            EpochStarted(self.started.epoch, started, committed(self.following)),
+            EpochStarted(epoch, started, committed(following)),
             self.desk.actor(transaction, self.acting),
             self.acting.reason,
         )
-        return True
 
 
 class Prepared(NamedTuple):
@@ -295,13 +312,16 @@ class Rotation:
         `keyring-behind` where none of them is: another host has started it since this one opened.
         """
         require_not_behind(self._desk, self._writer, self._held.unlocked)
-        period = period_of(max(self._clock(), self._writer.head.recorded_at + 1))
         (keys,) = (one for one in self._held.unlocked.epochs if one.epoch == history.current)
-        first = history.first_periods[history.current]
-        return keys.secret is not None and keys.seals_access(first, period)
+        return self._is_of_use(keys, history.first_periods[history.current])
+
+    def _is_of_use(self, keys: EpochKeys, first_period: int | None = None) -> bool:
+        """The same of an epoch that began in this month, or begins now."""
+        period = period_of(max(self._clock(), self._writer.head.recorded_at + 1))
+        return keys.secret is not None and keys.seals_access(first_period or period, period)
 
     def _start(self, acting: Acting, epoch: int, *, without_backup: bool) -> None:
-        """Add an epoch to the keyring's file, then start the one it held ready.
+        """Add an epoch to the keyring's file, then start the one it held ready, and all to pass.
 
         One that is in the file and not in the log, left by a rotation that was killed, is used. But
         whoever had a slot until lately may have copied it, or put it there: it makes way for
@@ -318,6 +338,24 @@ class Rotation:
             )
             safeguards.require()
             drop(file, history)
+            started, following = self._ready(file, history, epoch)
+            start = StartEpoch(self._desk, acting, started, following, safeguards, history.removed)
+            if not self._writer.run(start):
+                since = self._history()
+                drop(file, since)
+                if since.current < epoch:
+                    raise next_missing(epoch)
+
+    def _ready(
+        self, file: KeyringFile, history: KeyHistory, epoch: int
+    ) -> tuple[Sequence[EpochKeys], EpochKeys]:
+        """The epochs that are to be started, and the one after them, with all of them in the file.
+
+        The file gets no further ahead of the log than it may be found, should this be cut off.
+        """
+        started: list[EpochKeys] = []
+        ahead_max = max(history.current + EPOCHS_AHEAD, history.accepted_epoch)
+        while True:
             held = {keys.epoch: keys for keys in file.held.epochs}
             if epoch not in held or not history.committed[epoch].fit(held[epoch]):
                 raise next_missing(epoch)
@@ -326,14 +364,12 @@ class Rotation:
                 after = file.held.without(unknown).with_next_epoch(self._desk.random)
                 file.write(after.keyring, after.root, unknown)
                 held = {keys.epoch: keys for keys in file.held.epochs}
-            start = StartEpoch(
-                self._desk, acting, held[epoch], held[epoch + 1], safeguards, history.removed
-            )
-            if not self._writer.run(start):
-                since = self._history()
-                drop(file, since)
-                if since.current < epoch:
-                    raise next_missing(epoch)
+            started.append(held[epoch])
+            following = held[epoch + 1]
+            if self._is_of_use(held[epoch]) or following.epoch + 1 > ahead_max:
+                return started, following
+            told = {**history.committed, following.epoch: commitments(following)}
+            history, epoch = replace(history, current=epoch, committed=told), epoch + 1
 
     def _reseal(
         self, acting: Acting, history: KeyHistory, progress: Progress

@@ -5,28 +5,38 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from ledger.aggregates.access import AuditQueried
+from ledger.claims import parse_claim
 from ledger.errors import LedgerError, Unavailable
 from ledger.log import columns, following, writer
 from ledger.log.following import Follower
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.verification import verify_log
+from ledger.policy import Caller
 from ledger.usecases.acting import Acting
+from ledger.values import FieldValue
 from tests.conftest import House, unlocked_by_passphrase
 from tests.faults.hosts import copied
 from tests.faults.test_tampering import attack
 
 _UNLIMITED_S = 30
+ANN = parse_claim("user:ann")
 
 
 def create(ledger, name: str) -> None:
     ledger.create_application(Acting(), name, kind="individual")
+
+
+def values(password: str) -> dict[str, FieldValue]:
+    return {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue(password)}
 
 
 def put_back(house: House, size: int) -> None:
@@ -140,6 +150,88 @@ def test_an_older_memory_put_in_place_is_not_mixed_with_what_a_process_knows(hou
     assert [anew.application(name).name for name in ("CRM", "Desk", "Third")]
 
 
+def test_an_older_memory_written_over_the_file_decides_nothing(house):
+    """As by `cp` from a backup of the folder; in it a member's right was not revoked yet."""
+    other = house.open()
+    create(other, "CRM")
+    other.grant(Acting(), "CRM", "member", "user:ann")
+    other.set_credentials(Acting(), "CRM", ANN, values("first"))
+    other._writer._remember(always=True)
+    path = memory_path(house.keyring_path)
+    older = path.read_bytes()
+    running = house.open()
+    other.revoke(Acting(), "CRM", "member", "user:ann")
+    create(other, "Desk")
+    other.close()
+    assert running.application("Desk").name == "Desk"
+    path.write_bytes(older)
+    for _ in range(2):
+        assert code_of(lambda: running.retrieve(Caller(ANN), "CRM")) == "memory-replaced"
+    running.close()
+    anew = house.open()
+    assert code_of(lambda: anew.retrieve(Caller(ANN), "CRM")) == "access-denied"
+    anew.close()
+
+
+def test_a_memory_that_was_emptied_does_not_say_that_streams_have_no_rows(house):
+    """Nor is it taken for the one of a host that has none yet."""
+    running = house.open()
+    create(running, "CRM")
+    running._writer._remember(always=True)
+    os.truncate(memory_path(house.keyring_path), 0)
+    assert code_of(lambda: running.application("CRM")) == "memory-replaced"
+    assert code_of(lambda: create(running, "Desk")) == "memory-replaced"
+    running.close()
+    assert running._writer.unremembered.code == "memory-replaced"
+    assert house.open().application("CRM").name == "CRM"
+
+
+def spliced(path, older, taken):
+    """Single rows of an older memory in the place of those of now; or only theirs taken away."""
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("ATTACH ? AS older", (str(older),))
+        raw.execute("DELETE FROM tips WHERE stream IN (SELECT stream FROM older.tips)")
+        if not taken:
+            raw.execute("INSERT INTO tips SELECT * FROM older.tips")
+
+
+@pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize("warm", [False, True])
+def test_rows_of_an_older_memory_among_those_of_now_decide_nothing(house, tmp_path, taken, warm):
+    """Each is authentic; that its stream goes further is shown by the log."""
+    ledger = house.open()
+    create(ledger, "CRM")
+    ledger.grant(Acting(), "CRM", "member", "user:ann")
+    ledger.set_credentials(Acting(), "CRM", ANN, values("first"))
+    ledger._writer._remember(always=True)
+    path, older = memory_path(house.keyring_path), tmp_path / "older"
+    older.write_bytes(path.read_bytes())
+    ledger.revoke(Acting(), "CRM", "member", "user:ann")
+    ledger.close()
+    ledger = house.open()
+    if warm:
+        create(ledger, "Desk")
+    spliced(path, older, taken)
+    assert code_of(lambda: ledger.retrieve(Caller(ANN), "CRM")) == "stream-altered"
+    assert code_of(lambda: ledger.application("CRM")) == "stream-altered"
+    ledger.close()
+
+
+def test_nor_does_that_of_a_value_which_was_replaced(house, tmp_path):
+    ledger = house.open()
+    create(ledger, "CRM")
+    ledger.set_credentials(Acting(), "CRM", ANN, values("first"))
+    ledger._writer._remember(always=True)
+    path, older = memory_path(house.keyring_path), tmp_path / "older"
+    older.write_bytes(path.read_bytes())
+    ledger.set_credentials(Acting(), "CRM", ANN, values("second"))
+    ledger.close()
+    ledger = house.open()
+    spliced(path, older, taken=False)
+    assert code_of(lambda: ledger.retrieve(Caller(ANN), "CRM")) == "stream-altered"
+    ledger.close()
+
+
 def test_a_new_memory_made_beside_is_written_on_by_who_was_running(house):
     running = house.open()
     create(running, "CRM")
@@ -147,7 +239,7 @@ def test_a_new_memory_made_beside_is_written_on_by_who_was_running(house):
     unlocked = unlocked_by_passphrase(house.keyring_path)
     kept = house.memory(unlocked)
     with kept.anew() as fresh:
-        fresh.remember(kept.recall(), running._writer._tips._known)
+        fresh.remember(kept.recall(), running._writer._branch.tips._known)
         kept.replace_by(fresh)
     create(running, "Desk")
     running.close()
@@ -185,9 +277,9 @@ def test_what_is_durable_is_answered_whatever_becomes_of_the_memory(house, monke
     writer = ledger._writer
     append = writer._append
 
-    def then_unreadable(writing, transaction):
-        head = append(writing, transaction)
-        monkeypatch.setattr(writer._tips, "_remembered", denied)
+    def then_unreadable(*appending):
+        head = append(*appending)
+        monkeypatch.setattr(writer._branch.tips, "_remembered", denied)
         return head
 
     def denied(stream):
@@ -254,7 +346,7 @@ def test_a_fold_that_another_thread_continued_meanwhile_is_no_damage(house, monk
     """One thread has looked the tip up; another commits and folds before the first goes on."""
     ledger = house.open()
     create(ledger, "CRM")
-    folds = ledger._writer._folds
+    folds = ledger._writer._branch.equipment.folds
     tip_of = folds._tip
     inside = threading.local()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -22,7 +23,7 @@ from ledger.policy import Caller
 from ledger.sealing.epochs import EpochKeys, period_of
 from ledger.sealing.keyring_file import KeyringFile, read_keyring
 from ledger.sealing.slots import new_passphrase, passphrase
-from ledger.usecases import resting
+from ledger.usecases import held_keys, resting
 from ledger.usecases.acting import Acting
 from ledger.usecases.opening import accept_rollback
 from ledger.usecases.retrieval import opened
@@ -290,6 +291,53 @@ def test_a_thread_that_has_followed_the_log_less_far_brings_no_key_back(hosts):
         assert read(running) == "second"
         running._held.follow(history, size)
         assert (in_process(running), in_file(other)) == ([2], [1, 2])
+    running.close()
+
+
+def test_a_host_that_meets_a_log_takes_no_key_out_of_its_file_for_what_is_destroyed_there(hosts):
+    """It may be a copy that was given up, and the ledger of now rests on these keys.
+
+    The process uses none of them, and once the host remembers the log, the file follows.
+    """
+    destroying, other = hosts
+    before = other.keyring_path.read_bytes()
+    destroy(destroying)
+    met = other.open()
+    assert read(met) == "second"
+    assert refused_as_destroyed(met)
+    met.set_credentials(Acting(), "CRM", ANN, values("third"))
+    assert (in_process(met), in_file(other)) == ([2], [1, 2])
+    assert other.keyring_path.read_bytes() == before
+    met.close()
+    other.open().close()
+    assert in_file(other) == [2]
+
+
+def test_of_two_threads_that_follow_at_once_the_further_one_counts(hosts, monkeypatch):
+    """Neither the ciphers nor the file go by what the other was told before the destruction."""
+    destroying, other = hosts
+    running, looking = other.open(), other.open()
+    before, size = running.key_history(), size_of(other)
+    destroy(destroying)
+    with file_locked(other):
+        after, further = looking.key_history(), size_of(other)
+    looking.close()
+    further_on = threading.Thread(target=running._held.follow, args=(after, further))
+    told = held_keys._destroyed
+
+    def meanwhile(unlocked, history):
+        if history is before:
+            further_on.start()
+            further_on.join(0.5)  # as far as it gets
+        return told(unlocked, history)
+
+    monkeypatch.setattr(held_keys, "_destroyed", meanwhile)
+    running._held.follow(before, size)
+    monkeypatch.undo()
+    further_on.join()
+    assert in_process(running) == [2]
+    assert refused_as_destroyed(running)
+    until(lambda: in_file(other) == [2])  # it follows once the answer is given
     running.close()
 
 

@@ -1,16 +1,18 @@
 """A process that runs while an older log is put back beside it, and an operator accepts that one.
 
-It goes on once that log is longer than the one it had followed. Nothing of the other may be left in
-it by then: neither what it has folded, nor where its own records stood, nor how keys are counted.
+It goes on at once, whichever of the two is longer. Nothing of the other may be left in it by then:
+neither what it has folded, nor where its own records stood, nor how keys are counted.
 """
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
 
-from ledger.errors import LedgerError
+from ledger.log.memory import memory_path
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.sealing.epochs import period_after, period_of, period_start
@@ -18,7 +20,8 @@ from ledger.sealing.slots import OPERATOR, new_passphrase
 from ledger.usecases.acting import Acting
 from projections.redecide import redecide
 from tests.conftest import CHEAP
-from tests.faults.test_hosts_memory import put_back, remembered, size_of
+from tests.faults.hosts import copied
+from tests.faults.test_hosts_memory import code_of, put_back, remembered, size_of
 from tests.faults.test_keys_destroyed_elsewhere import ANN, accept, read, values
 
 ROWS = 40
@@ -64,6 +67,7 @@ def require_whole(house):
     ledger = house.open()
     again = redecide(house.store(), ledger._desk.mapper)
     assert (again["wrong"], again["unreadable"]) == ([], [])
+    assert all(view["same"] for view in ledger.views.rebuild())
     ledger.close()
 
 
@@ -146,25 +150,126 @@ def test_it_tells_the_hosts_memory_nothing_of_the_other_log(house, running):
     require_whole(house)
 
 
-def test_nor_does_it_where_the_log_of_now_is_the_shorter_one(house, running):
-    """It has seen the memory of that log by then, and cannot go on from it."""
+def go_further(house, running):
+    """The process records more and tells the host's memory; then that log is put back."""
+    size = size_of(house)
+    for name in ("One", "Two", "Three", "Four", "Five"):
+        running.create_application(Acting(), name, kind="individual")
+    running._writer._remember(always=True)
+    put_back(house, size)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_it_goes_on_at_once_though_the_log_of_now_is_the_shorter_one(house, running, kept):
+    """An operator of its host has accepted that one, and it may be of a year ago."""
     running._writer._remember(always=True)
     size = size_of(house)
     for name in ("One", "Two", "Three", "Four", "Five"):
         running.create_application(Acting(), name, kind="individual")
+    read(running)
+    if kept:
+        running._writer._remember(always=True)
     put_back(house, size)
+    assert code_of(running.status) == "rolled-back"
     accept(house)
     assert size_of(house) < running._writer.head.size
-    seen = remembered(house)
-    with pytest.raises(LedgerError) as caught:
-        running.status()
-    assert caught.value.code in {"rolled-back", "forked", "memory-replaced"}
+    assert code_of(lambda: running.application("One")) == "no-such-application"
+    assert read(running) == "first"
+    running.create_application(Acting(), "Two", kind="individual")
     running.close()
-    assert remembered(house) == seen
-    ledger = house.open()
-    ledger.create_application(Acting(), "Two", kind="individual")
-    ledger.close()
+    assert running._writer.unremembered is None
+    assert remembered(house).size == size_of(house)
     require_whole(house)
+
+
+def test_what_it_let_go_by_the_longer_log_it_takes_up_again(house, running):
+    """Keys that this log needs again, though the file alone has them."""
+    size, before = size_of(house), house.keyring_path.read_bytes()
+    for destroys in (False, True):
+        running.rotate(Acting(), without_backup=True, destroy_previous=destroys)
+    assert running.status().epochs[0][3] is False
+    put_back(house, size)
+    house.keyring_path.write_bytes(before)
+    accept(house)
+    assert read(running) == "first"
+    running.trust.new_service_pair(Acting())
+    running.close()
+    require_whole(house)
+
+
+def test_it_goes_on_from_one_accepted_after_another_though_the_file_takes_the_first_ones_place(
+    house, running
+):
+    """A file system gives the number of a file that is gone to the next one."""
+    for _ in range(3):
+        read(running)
+    go_further(house, running)
+    accept(house)
+    accept(house)
+    found = memory_path(house.keyring_path).stat()
+    running._writer._memory._gone_by = (found.st_dev, found.st_ino, 0)
+    assert read(running) == "first"
+    running.close()
+    require_whole(house)
+
+
+def test_a_process_of_a_host_without_memory_writes_no_given_up_log_over_the_accepted_one(house):
+    """It began before there was a file, and ends with a head that it never kept."""
+    working(house).close()
+    size = size_of(house)
+    other = copied(house, "other").open()
+    other.create_application(Acting(), "Other", kind="individual")
+    other.grant(Acting(), "Other", "administrator", "user:ada")
+    memory_path(house.keyring_path).unlink()
+    running = house.open()
+    put_back(house, size)
+    accept(house)
+    seen = remembered(house)
+    assert seen.size < running._writer.head.size
+    running.close()
+    other.close()
+    assert remembered(house) == seen
+    house.open().close()
+
+
+@pytest.mark.parametrize("counts", [-1, 0, 1, 100])
+def test_nobody_without_the_keyring_makes_a_memory_that_it_goes_back_to(house, running, counts):
+    """Who may write to the folder puts an older one there, with whatever it counts."""
+    running._writer._remember(always=True)
+    path = memory_path(house.keyring_path)
+    accept(house)
+    assert read(running) == "first"
+    older = path.read_bytes()
+    go_further(house, running)
+    path.unlink()
+    path.write_bytes(older)
+    with closing(sqlite3.connect(path)) as raw, raw:
+        (count,) = raw.execute("PRAGMA user_version").fetchone()
+        raw.execute(f"PRAGMA user_version = {count + counts}")
+    size, head = size_of(house), running._writer.head
+    for _ in range(3):
+        assert code_of(lambda: read(running)) == "memory-replaced"
+        assert code_of(running.status) == "memory-replaced"
+    running.close()
+    assert running._writer.head is head
+    assert size_of(house) == size
+
+
+def test_a_memory_of_a_log_that_was_given_up_is_not_gone_back_to(house, running):
+    """Its log was put back beside it: only who has gone on from the accepted one knows better."""
+    for name in ("One", "Two", "Three"):
+        running.create_application(Acting(), name, kind="individual")
+    running._writer._remember(always=True)
+    size, path = size_of(house), memory_path(house.keyring_path)
+    given_up = path.read_bytes()
+    put_back(house, size - 2)
+    accept(house)
+    assert read(running) == "first"
+    path.unlink()
+    path.write_bytes(given_up)
+    assert code_of(lambda: read(running)) == "memory-replaced"
+    running.close()
+    assert path.read_bytes() == given_up
 
 
 def test_its_receipts_hold_though_as_many_signers_are_others(house, running):
@@ -206,3 +311,25 @@ def test_what_it_says_once_it_says_in_the_log_of_now_as_well(house, running):
         read(running)
     assert len(said) == 2
     running.close()
+
+
+def test_who_was_behind_appends_nothing_to_a_log_that_is_being_restored(house):
+    """To it the pages of an archive are rows of others, and each page ends with a signed head."""
+    behind = working(copied(house, "other"))
+    other = house.open()
+    other.create_application(Acting(), "Other", kind="individual")
+    other.close()
+    size = size_of(house)
+    house.clock.offset_us += 2_000_000  # a restore takes longer
+    with house.store().writing() as writing:
+        writing.begin_restoring()
+    for _ in range(2):
+        assert code_of(lambda: read(behind)) == "store-restoring"
+        assert code_of(behind.status) == "store-restoring"
+    assert size_of(house) == size
+    with house.store().writing() as writing:
+        writing.end_restoring()
+    assert read(behind) == "first"
+    assert behind.application("Other").name == "Other"
+    behind.close()
+    require_whole(house)

@@ -98,7 +98,7 @@ def test_an_auditor_in_another_ones_name_is_named_without_a_key_once_both_have_s
     assert failed(house) == []
     answer = command_line(house)("log", "verify", "--views")
     assert (answer.code, answer.error["code"]) == (8, "out-of-class")
-    forced = own._writer._follower
+    forced = own._writer._branch.follower
     forced._audit_stream_of = None  # his own program, that does not look
     own._writer.run(InStream(stream))
     own.close()

@@ -98,8 +98,9 @@ def epochs_in(path):
 def test_what_the_log_did_not_choose_leaves_the_file_when_the_ledger_is_opened(house, tmp_path):
     """So that no copy of the file hands it on."""
     behind = overtaken(house, tmp_path / "other")
-    assert epochs_in(behind.keyring_path) == [1, 2, 3]
-    behind.open().close()
+    for _ in range(2):  # a host that meets the log just now leaves its file alone
+        assert epochs_in(behind.keyring_path) == [1, 2, 3]
+        behind.open().close()
     assert epochs_in(behind.keyring_path) == [1, 2]
 
 

@@ -677,10 +677,11 @@ def test_every_host_drops_destroyed_keys_when_it_opens(filled, tmp_path):
     rotating = filled.open()
     rotate(rotating, destroy_previous=True)
     rotating.close()
-    assert held(other).epochs[0].secret is not None
-    opened = other.open()
-    assert opened.status().epochs[0][3] is False
-    opened.close()
+    for _ in range(2):  # a host that meets the log just now leaves its file alone
+        assert held(other).epochs[0].secret is not None
+        opened = other.open()
+        assert opened.status().epochs[0][3] is False
+        opened.close()
     assert held(other).epochs[0].secret is None
     require_whole(other, 2)
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 import tools.wiring
+from ledger.log.memory import HostMemory, memory_path
 from ledger.sealing.epochs import DAY_US
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import key_file
@@ -83,6 +84,24 @@ def test_a_keyring_ahead_of_the_archive_goes_on_with_it(ahead, remembers):
     assert password(ahead) == "p-1"
     assert ahead.ok("key", "status")["epoch"] == 3
     assert ahead.ok("log", "verify", "--views")["ok"]
+
+
+def test_a_process_that_runs_is_told_of_a_restored_log_that_is_shorter(worked):  # noqa: F811
+    """By the host's memory, which nobody makes like that without the keyring."""
+    made = create(worked, "one")
+    for number in range(8):
+        worked.set("payroll", "user:ann", User="ann", Password=f"q-{number}")
+    keyring = worked.home / "keys" / "keyring"
+    unlocked = read_keyring(keyring).unlock(key_file((worked.home / "secret" / "key").read_bytes()))
+    key = unlocked.stream_names().memory_key()
+    memory = HostMemory(memory_path(keyring), unlocked.ledger_id, key)
+    known = memory.recall()
+    lose(worked)
+    worked.ok("backup", "restore", made["directory"])
+    newer = memory.newer(known.size)
+    assert newer.is_of_another
+    assert newer.head.size == worked.ok("status")["position"] < known.size
+    assert memory.newer(newer.head.size) is None
 
 
 def test_slots_that_live_again_are_told_to_people(ahead):

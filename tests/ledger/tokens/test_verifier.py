@@ -15,6 +15,8 @@ from ledger.policy import Caller
 from ledger.tokens import verifier as verifying
 from ledger.tokens.verifier import TokenVerifier
 from ledger.usecases.acting import Acting
+from tests.faults.test_hosts_memory import put_back, size_of
+from tests.faults.test_keys_destroyed_elsewhere import accept
 from tests.ledger.tokens.conftest import no_fetch, settings
 from tests.ledger.tokens.hostile import LIFE_S, SEALED, SKEW_S
 from tests.ledger.tokens.minting import AUDIENCE, ISSUER, OTHER, encrypt, jwks, mint
@@ -479,3 +481,24 @@ def test_a_caller_is_held_against_what_the_request_names_later(counter):
     assert verifier.shown.known == verifier.shown.refused == 0
     counter.house.clock.now += (LIFE_S + SKEW_S) * SECOND
     assert verifier.again(bound, None) is None
+
+
+def test_a_token_that_a_log_of_before_believed_is_verified_anew_by_the_one_of_now(counter):
+    """Both have changed the issuer at one position, and this one has withdrawn the key."""
+    house, size = counter.house, size_of(counter.house)
+    counter.ledger.create_application(Acting(), "CRM", kind="individual")
+    counter.ledger.trust.change(Acting(), ISSUER, lambda held: changed(held, skew_s=SKEW_S + 1))
+    position = counter.ledger.trust.issuers().get(ISSUER).position
+    token = mint(counter.scene.now)
+    assert counter.verify(token).caller.token.settings == position
+    put_back(house, size)
+    accept(house)
+    other = house.open()
+    other.trust.change(Acting(), ISSUER, lambda held: changed(held, keys=jwks("RSA")))
+    assert other.trust.issuers().get(ISSUER).position == position
+    other.close()
+    house.clock.now += verifying.LOOK_US
+    with pytest.raises(Refused) as caught:
+        counter.verify(token)
+    assert caught.value.code == "token-refused"
+    assert counter.verifier.known(token.encode()) is None

@@ -18,6 +18,10 @@ from ledger.sealing import slots
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
 from tests.conftest import PASSPHRASE, unlocked_by_passphrase
+from tests.faults.running import until
+from tests.faults.test_hosts_memory import put_back, size_of
+from tests.faults.test_keys_destroyed_elsewhere import accept
+from tests.faults.test_put_back_beside import require_whole
 from tests.ledger.tokens.minting import AUDIENCE, jwks, mint
 from tests.tools.service.clients import Client
 from tests.tools.service.conftest import ME, VALUES, furnish, running
@@ -126,6 +130,26 @@ def test_nobody_gets_anything_behind_his_own_revocation(house, tmp_path):
         load.until(lambda one: one.statuses.get(403, 0) >= 20)
     assert max(load.positions) < revoked
     assert max(granted_positions(house)) < revoked
+
+
+def test_it_goes_on_under_load_from_an_older_log_that_was_accepted(house, tmp_path):
+    """Shorter than the one it had followed; in between it releases nothing and is not ready."""
+    size = size_of(house)
+    with running(house, tmp_path) as service:
+        client = service.client()
+        with Load(service.socket) as load:
+            load.until(lambda one: len(one.positions) >= 100)
+        put_back(house, size)
+        with Load(service.socket) as load:
+            load.until(lambda one: one.statuses.get(503, 0) >= 20)
+            assert not load.positions
+            assert client.send("GET", "/health/ready").status == 503
+            accept(house)
+            load.until(lambda one: len(one.positions) >= 150)
+            until(lambda: client.send("GET", "/health/ready").status == 200)  # known for a second
+    assert min(load.positions) > size
+    assert sorted(load.positions) == sorted(one for one in granted_positions(house) if one > size)
+    require_whole(house)
 
 
 def test_without_its_database_it_releases_nothing_and_recovers_by_itself(
