@@ -426,3 +426,18 @@ def test_a_host_remembers_no_head_within_a_commit_that_it_follows_page_by_page(h
     assert again.application("App 11").application == "App 11"
     again.close()
     assert remembered(other).size == size
+
+
+def test_a_process_that_comes_upon_a_long_commit_that_is_restored_is_told_so(house):
+    """Its rows are there before its head is."""
+    behind = house.open()
+    size = size_of(house)
+    ledger = house.open(remember=False)
+    create(ledger, "CRM")
+    create(ledger, "Mail")
+    ledger.close()
+    attack(house, f"DELETE FROM commits WHERE size > {size + 1}")
+    assert code_of(behind.head) == "unsigned-rows"
+    attack(house, "INSERT INTO restoring (one) VALUES (1)")
+    assert code_of(behind.head) == "store-restoring"
+    behind.close()
