@@ -18,6 +18,8 @@ import msgspec
 
 HASH_BYTES = 32
 LEAF_PREFIX, NODE_PREFIX = b"\x00", b"\x01"
+_NODE = _sha256(NODE_PREFIX)
+"""Copied for each of many nodes, which takes less time than another one begun."""
 EMPTY_ROOT = _sha256(b"").digest()
 
 
@@ -49,14 +51,18 @@ class Frontier(msgspec.Struct, frozen=True):
         # first of the new ones as its right half, and the last one left alone stays at the edge.
         size, nodes = self.size, list(self.nodes)
         level, edge = list(leaves), list[bytes]()
-        added, height = len(level), 0
+        added, height, begun = len(level), 0, _NODE.copy
         while level:
             if size >> height & 1:
                 level.insert(0, nodes.pop())
             if len(level) & 1:
                 edge.append(level.pop())
-            pairs = zip(level[::2], level[1::2], strict=True)
-            level = [_sha256(NODE_PREFIX + left + right).digest() for left, right in pairs]
+            above = list[bytes]()
+            for left, right in zip(level[::2], level[1::2], strict=True):
+                node = begun()
+                node.update(left + right)
+                above.append(node.digest())
+            level = above
             height += 1
         return Frontier(size + added, (*nodes, *reversed(edge)))
 

@@ -23,6 +23,7 @@ from ledger.codec.mapper import EventMapper
 from ledger.errors import KeyUnavailable, Tampered
 from ledger.log import signed_rows as signed
 from ledger.log.following import CheckedHead, Follower
+from ledger.log.observers import Way
 from ledger.log.rows import LedgerRow, LogRow
 from ledger.log.store import Reading, Store
 
@@ -127,8 +128,14 @@ class Walk:
         after_position: int = 0,
         until_position: int | None = None,
         progress: Callable[[int, int], None] | None = None,
+        way: Way | None = None,
     ) -> None:
-        """`since` and `until` are microseconds UTC, both included, as `until_position` is."""
+        """`since` and `until` are microseconds UTC, both included, as `until_position` is.
+
+        `way` is that of a walk before this one, which then need not be looked for again.
+        """
+        self.way = way
+        """The way through the last commit that was too long to be held, if there was one."""
         self.position = 0
         """Of the last row that was given; 0 before the first."""
         self.recorded_at: int | None = None
@@ -212,7 +219,7 @@ class Walk:
 
         def come_by(rows: list[LogRow]) -> None:
             page.extend(rows)
-            self._heads.append(rows[-1].position)
+            self._heads.append(follower.head_size)
 
         know_newest(self._store, self._mapper)
         follower, head = self._beginning(come_by)
@@ -220,6 +227,7 @@ class Walk:
             with self._store.reading() as reading:
                 moved = follower.follow(reading, head)
                 total = reading.last_position()
+            self.way = follower.way
             if page and self._is_beyond(page[-1]):  # positions and times grow: others may be, too
                 yield [row for row in self._asked(page) if not self._is_beyond(row)]
                 return
@@ -250,6 +258,7 @@ class Walk:
     def _beginning(self, observe: Callable[[list[LogRow]], None]) -> tuple[Follower, CheckedHead]:
         with self._store.reading() as reading:
             follower = follower_of(reading, self._mapper, observe)
+            follower.way = self.way
             begin = self._after_position
             if self._since is not None:
                 # The row before the first that counts is walked over too. Its time is earlier, as

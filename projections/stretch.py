@@ -98,7 +98,7 @@ def newest_first(
     end = last if stretch.until is None else stretch.position
     if after is not None:
         end = last = min(last, after - 1)
-    is_walked = False
+    is_walked, way = False, None
     while (last > first or not is_walked) and not is_enough():
         begin = last - _PART_ROWS if last - _PART_ROWS > first else max(first - 1, 0)
         part = Walk(
@@ -108,7 +108,9 @@ def newest_first(
             until=stretch.until,
             after_position=begin,
             until_position=end,
+            way=way,
         )
         yield from reversed(told(part))
+        way = part.way
         end = last = begin
         is_walked = True

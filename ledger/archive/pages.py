@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from ledger.archive.reading import Archive
+from ledger.log.columns import columns_of
 from ledger.log.following import CheckedHead, Follower
 from ledger.log.rows import CommitRow, LogRow
 from ledger.log.verification import Versions
@@ -22,6 +23,9 @@ class Page(NamedTuple, Generic[F]):
 
     head: CheckedHead
     """The one that they lead to; the page ends with it."""
+    signed: CheckedHead
+    """The newest up to there that was signed: another one within a commit that is too long for a
+    page, whose signed head was checked before its first page was made."""
     rows: Sequence[LogRow]
     commits: Sequence[CommitRow]
     folded: F | None
@@ -47,7 +51,7 @@ def checked_pages(
     rows: list[LogRow] = []
 
     def see(some: list[LogRow]) -> None:
-        versions.see(some)
+        versions.see(columns_of(some, some[0].position - 1))
         rows.extend(some)
 
     follower = Follower(
@@ -57,16 +61,21 @@ def checked_pages(
         observe=see,
         page_rows=_PAGE_ROWS,
     )
-    head, total = CheckedHead(), archive.last_position()
+    head = signed = CheckedHead()
+    total = archive.last_position()
     while head.size < total:
         end = archive.segment_end(head.size + 1)
         if head.size < there:
             end = min(end, there)
         rows = []
         after, head = head.size, follower.follow(archive, head, until=end)
-        is_there = head.size <= there
-        commits = [] if is_there else _commits(archive, after, head.size)
-        yield Page(head, rows, commits, None if is_there else fold(rows))
+        signed = signed if follower.is_between(head) else head
+        if head.size <= there:
+            yield Page(head, signed, rows, [], None)
+            continue
+        if after < there:  # within a commit, whose pages may have been others before
+            rows = rows[there - after :]
+        yield Page(head, signed, rows, _commits(archive, after, head.size), fold(rows))
 
 
 def _commits(archive: Archive, after: int, until: int) -> list[CommitRow]:

@@ -99,6 +99,10 @@ class Archive:
         at = following - self._placed[number].segment.first
         return self._load(number).rows[at : at + limit]
 
+    def tuples_after(self, position: int, limit: int) -> list[LogRow]:
+        """The same: they were unpacked as rows."""
+        return self.rows_after(position, limit)
+
     def rows_of(self, stream: bytes) -> Iterator[LogRow]:
         """The rows of one stream in order of position.
 

@@ -2,9 +2,10 @@
 
     archive ─▶ check rows, heads, signatures, versions ─▶ store: rows, commits, signers, views
 
-Each page ends with a commit of the ledger and is one transaction of the store, which a second
-thread puts in while the next page is read, checked and folded. So at any moment the store holds a
-whole log, only a shorter one; the last page makes all durable. A restore that was killed is run
+Each page is one transaction of the store, which a second thread puts in while the next page is
+read, checked and folded, and ends with a commit of the ledger. So at any moment the store holds a
+whole log, only a shorter one; but for a commit that is too long for a page, whose head comes with
+its last rows. The last page makes all durable. A restore that was killed is run
 again: what is there must be the archive's beginning, and it goes on after that. Until it is
 recorded that the restore came to its end, the store bears a mark, and nobody opens the ledger in
 it: a log that is whole but shorter would give out values of before, and would be appended to. So a
@@ -87,7 +88,8 @@ class Restoration(Generic[F]):
         before it.
         """
         there = self.there()
-        head, total = CheckedHead(), self._archive.last_position()
+        head = signed = CheckedHead()
+        total = self._archive.last_position()
         pages = self._refold.pages(there)
         with ThreadPoolExecutor(1) as writer:
             coming: Future[None] | None = None
@@ -99,13 +101,15 @@ class Restoration(Generic[F]):
                     if coming is not None:
                         coming.result()
                         progress(head.size, total)
-                head = page.head
-                coming = None if head.size <= there else writer.submit(self._take_in, page)
+                signed_before, head, signed = signed.size, page.head, page.signed
+                is_there = head.size <= there
+                coming = None if is_there else writer.submit(self._take_in, page, signed_before)
                 at_end = head.size == total
                 if coming is not None and (at_end or self._tips.fresh > _FRESH_TIPS_MAX):
                     coming = coming.result()
                 if coming is None:
-                    self._remember(head, always=at_end)
+                    # Within a commit there is no head to remember; tips may be newer than it.
+                    self._remember(signed, always=at_end)
                     progress(head.size, total)
         self._archive.require_head()
         with self._store.reading() as reading:
@@ -137,7 +141,7 @@ class Restoration(Generic[F]):
         self._tips.move(moved)
         return page
 
-    def _take_in(self, page: Page[F]) -> None:
+    def _take_in(self, page: Page[F], signed_before: int) -> None:
         # What a crash takes of the last pages is brought again; the end of all is durable.
         at_end = page.head.size == self._archive.last_position()
         with self._store.writing(durable=at_end) as writing:
@@ -145,7 +149,7 @@ class Restoration(Generic[F]):
                 writing.insert_ledger(self._archive.ledger())
                 writing.begin_restoring()
                 self._refold.begin(writing)
-            if writing.extent()[:2] != (page.after, page.after):
+            if writing.extent()[:2] != (page.after, signed_before):
                 raise _changed_meanwhile()
             self._append(writing, page)
             if page.folded is not None:
@@ -164,25 +168,33 @@ class Restoration(Generic[F]):
             ledger = reading.ledger()
             if ledger is None:
                 return 0
-            size = self._archive.last_position() if self._recorded else self._size(reading)
+            last, size, _ = reading.extent()
+            if self._recorded:
+                last = size = self._archive.last_position()
             fits = (
                 (self._recorded or reading.is_restoring())
                 and ledger == self._archive.ledger()
                 and (size == 0 or reading.commit_at(size) == self._archive.commit_at(size))
+                and (last == size or self._is_within_commit(reading, size, last))
                 and reading.signers()
-                == tuple(row for row in self._archive.signers() if row.from_size < size)
+                == tuple(row for row in self._archive.signers() if row.from_size < last)
             )
         if not fits:
             raise _not_empty()
-        return size
+        return last
 
-    def _size(self, reading: Reading) -> int:
-        extent = reading.extent()
-        if extent.last != extent.size:
-            raise _not_empty()
-        return extent.size
+    def _is_within_commit(self, reading: Reading, size: int, last: int) -> bool:
+        """Whether the rows beyond the newest head there are of the archive's next commit."""
+        following = self._archive.commits_after(size, 1)
+        return (
+            bool(following)
+            and size < last < following[0].size
+            and [reading.row_at(last)] == self._archive.rows_after(last - 1, 1)
+        )
 
     def _remember(self, head: CheckedHead, *, always: bool) -> None:
+        if not head.size:
+            return
         if self._memory is not None and (always or self._tips.fresh > _FRESH_TIPS_MAX):
             tips, passing = self._tips.unremembered(), self._tips.passing()
             self._memory.remember(head, tips, passing)

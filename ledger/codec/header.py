@@ -33,8 +33,6 @@ STREAM_BYTES = 16
 _PREFIX = struct.Struct(">BB32s")
 _PLACE = struct.Struct(">Q16sQH")
 _TIME = struct.Struct(">IIq")
-PREFIX_BYTES = _PREFIX.size
-"""Of format, suite and ledger id."""
 NUMBER_BYTES = 8
 """Of a position, a version and a time."""
 

@@ -14,6 +14,9 @@ lie after it and stops with `Tampered` at the first thing that does not hold:
 
 An operator signs only what it has checked, so signatures below the newest operator's one need no
 check of their own when following (hashes still are); `every_signature` checks all the same.
+A commit is checked as a whole, however long it is, and no more of it is at hand than a part. Who
+sees its rows, and when, is told in `ledger.log.observers`.
+
 What this cannot see: a whole database rolled back to an earlier head on a host that remembers
 none; rows put beside those below the head where it begins (`ledger.log.verification` counts);
 and heads between that were taken away, because the next one holds their rows as well.
@@ -22,34 +25,38 @@ and heads between that were taken away, because the next one holds their rows as
 from __future__ import annotations
 
 import operator
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
 from ledger.errors import Tampered
-from ledger.log.rows import (
-    AUDITOR,
-    EPOCH_STARTED,
-    NO_ROW,
-    CommitRow,
-    Extent,
-    LedgerRow,
-    LogRow,
-    leaves_of,
+from ledger.log.columns import PAGE_ROWS, Edge, looked_at
+from ledger.log.observers import (
+    Compare,
+    Comparing,
+    Holding,
+    Milestone,
+    Milestones,
+    Nobody,
+    Observe,
+    Observer,
+    Spread,
+    Way,
 )
+from ledger.log.rows import AUDITOR, CommitRow, Extent, LedgerRow, LogRow
 from ledger.log.signers import SignerBook, require_counted, roots_in
 from ledger.log.store import LogReading, Reading
-from ledger.log.tips import StreamTips, Tip
+from ledger.log.tips import StreamTips
 from ledger.replacing import replace
-from ledger.sealing.epochs import period_of
 from ledger.tree import Frontier, unpack_frontier
 
-PAGE_ROWS = 1000
-"""So many are read at once; of more, the first are out of the cache when they are hashed."""
 _PAGE_COMMITS = 500
 _SHORT_COMMIT_ROWS = 40
 """So many commits are read first as if they were no longer."""
 _PAGE_COMMITTED_ROWS = 20_000
+HELD_ROWS = 20_000
+"""The rows of a longer commit are not held for who must see them vouched for, but read twice."""
 VERIFIED_ROWS = 4000
 """The longest page where each signature is checked, so that no head vouches for its page."""
 _LEAF_OF = operator.itemgetter(LogRow._fields.index("leaf"))
@@ -97,16 +104,20 @@ class Follower:
         every_signature: bool = False,
         to_damage: bool = False,
         audit_stream_of: Callable[[bytes], bytes] | None = None,
-        observe: Callable[[list[LogRow]], None] | None = None,
+        observe: Observe | None = None,
+        compare: Compare | None = None,
         tips: StreamTips | None = None,
         page_rows: int = _PAGE_COMMITTED_ROWS,
+        held_rows: int = HELD_ROWS,
     ) -> None:
         """`audit_stream_of` tells an auditor key's own stream, where the stream key is at hand.
 
         `observe` sees the rows of each commit once they fit its head; `tips` move once a page is
-        believed. A page ends with the last commit within `page_rows` rows; with `to_damage`, which
-        is for `every_signature`, also before the first head that does not hold, and only the page
-        after it is Tampered.
+        believed. Of a commit of more than `held_rows` they are given a page at a time, once its
+        head is checked: the heads that `follow` then gives lie within it. `compare`, which is
+        instead of both, sees rows before their head. A page ends with the last commit within
+        `page_rows` rows; with `to_damage`, which is for `every_signature`, also before the first
+        head that does not hold, and only the page after it is Tampered.
         """
         self._ledger = ledger
         self._tips = tips
@@ -115,6 +126,14 @@ class Follower:
         self._found: Tampered | None = None
         self._audit_stream_of = audit_stream_of
         self._observe = observe
+        self._compare = compare
+        self._held_rows = max(held_rows, page_rows)
+        self.way: Way | None = None
+        """That through the last commit that was too long to be held. It may be told of another
+        follower of this ledger, which need not look for it then.
+        """
+        self.head_size = 0
+        """Of the signed head that the rows seen last were checked into."""
         self._page_rows = page_rows
         self._page_commits = min(_PAGE_COMMITS, page_rows // _SHORT_COMMIT_ROWS + 1)
         self._book: SignerBook | None = None
@@ -185,8 +204,12 @@ class Follower:
         """A head at or below this position as the store tells it, to begin in the middle.
 
         Its frontier is not believed for itself: rows that are followed from there are, because
-        they must lead to the root of a signed head.
+        they must lead to the root of a signed head. On a way that was looked for already it is the
+        last one at hand.
         """
+        milestone = None if self.way is None else self.way.before(position)
+        if milestone is not None:
+            return _head_at(milestone, self.book(reading))
         commit = _commit_within(reading, position)
         if commit is None:
             return CheckedHead()
@@ -200,7 +223,8 @@ class Follower:
     def follow(self, reading: LogReading, head: CheckedHead, *, until: int = 0) -> CheckedHead:
         """Check the next page; the same head comes back when nothing lies after it.
 
-        A page ends early at the size `until`, so that a caller can look at the root there.
+        A page ends early at the size `until`, so that a caller can look at the root there. The
+        head may lie within a commit that is longer than its rows are held (`is_between`).
         """
         if self._found is not None:
             raise self._found
@@ -208,6 +232,9 @@ class Follower:
         require_continued(extent, head)
         if extent.last == extent.size == head.size:
             return head
+        moved = self._along(reading, head)
+        if moved is not None:
+            return moved
         commits = self._page(reading, head, until)
         if not commits:
             if extent.last != head.size:
@@ -221,31 +248,69 @@ class Follower:
             if not commits:
                 raise book.damage
         vouched = self._vouched(commits, book)
-        moved: dict[bytes, Tip] = {}
-        # Read once for the whole page, so that a position that comes again is seen.
-        begin, (page, damage) = head.size, self._rows(reading, head, commits[-1].size)
-        for commit in commits:
-            try:
-                if damage is not None and commit.size - begin > len(page):
-                    raise damage  # nothing below it is wrong: the heads there fit their rows
-                rows = page[head.size - begin : commit.size - begin]
-                head = self._checked(rows, commit, head, book, vouched)
-            except Tampered as found:
-                cause = _cause(found, book)
-                if head.size == begin and _is_of_another_branch(found, reading, head, commit):
-                    cause = forked(head)
-                if head.size == begin or not self._to_damage:
-                    raise cause from None
-                self._found = cause
-                break  # the heads so far were checked each for itself
-            self.commits += 1
-            if self._observe is not None:
-                self._observe(rows)
-            if self._tips is not None:
-                self._tips.after(rows, moved)
-        if self._tips is not None:
-            self._tips.move(moved)
-        return replace(head, signers=book.digest_at(head.size))
+        if self._must_hold and commits[0].size - head.size > self._held_rows:
+            return self._gone_over_twice(reading, head, commits[0], book, vouched)
+        observer = self._observer(head, commits[0], book)
+        moved = self._walked(reading, head, commits, book, vouched, observer)
+        observer.end()
+        return replace(moved, signers=book.digest_at(moved.size))
+
+    def is_between(self, head: CheckedHead) -> bool:
+        """Whether a head that was followed lies within a commit, where the store has none."""
+        return self.way is not None and self.way.after(head.frontier) is not None
+
+    @property
+    def _must_hold(self) -> bool:
+        """Whether somebody sees rows who must see none before its head fits."""
+        return self._observe is not None or self._tips is not None
+
+    def _observer(self, head: CheckedHead, commit: CommitRow, book: SignerBook) -> Observer:
+        if self._must_hold:
+            return Holding(self._observe, self._tips)
+        if self._compare is None:
+            return Nobody()
+        if commit.size - head.size > self._page_rows and not _is_signed(book, commit):
+            return Nobody()  # as many rows as somebody likes, of which nobody will hear
+        return Comparing(self._compare)
+
+    def _gone_over_twice(
+        self,
+        reading: LogReading,
+        head: CheckedHead,
+        commit: CommitRow,
+        book: SignerBook,
+        vouched: int,
+    ) -> CheckedHead:
+        """The first page of a commit whose rows are not held, once its head has been checked."""
+        milestones = Milestones(self._page_rows, _milestone(head))
+        end = self._walked(reading, head, [commit], book, vouched, milestones)
+        self.way = Way((*milestones.passed, _milestone(end)))
+        moved = self._along(reading, head)
+        if moved is None:  # not even now the rows that were there a moment ago
+            raise _tampered("wrong-frontier", "A head does not fit its rows.", commit.size)
+        return moved
+
+    def _along(self, reading: LogReading, head: CheckedHead) -> CheckedHead | None:
+        """The next page on the way to a head that was checked; None where that is not the way.
+
+        Nor where other rows lie there now: then they are looked at as any others.
+        """
+        way = self.way
+        milestone = None if way is None else way.after(head.frontier)
+        if way is None or milestone is None:
+            return None
+        book = self.continued_book(reading, head)
+        (frontier, edge), until = _milestone(head), milestone.edge.position
+        holding = Holding(self._observe, self._tips)
+        for looked in looked_at(reading, self._ledger.id, edge, until, keep=True):
+            holding.come_by(looked, frontier)
+            frontier, edge = frontier.extend(looked.columns.leaves), looked.edge
+        if (frontier, edge) != milestone:
+            return None
+        self.head_size = way.size
+        holding.vouched(until)
+        holding.end()
+        return _head_at(milestone, book)
 
     def follow_to_end(
         self, pages: Callable[[CheckedHead], CheckedHead], head: CheckedHead
@@ -295,110 +360,105 @@ class Follower:
         book.require(newest)
         return newest.size
 
-    def _rows(
-        self, reading: LogReading, head: CheckedHead, size: int
-    ) -> tuple[list[LogRow], Tampered | None]:
-        """The rows after the head up to this size, or to the first that does not fit, and why."""
-        rows: list[LogRow] = []
-        recorded_at, epoch = head.recorded_at, head.epoch
-        while (position := head.size + len(rows)) < size:
-            page = reading.rows_after(position, min(PAGE_ROWS, size - position))
-            if not page:
-                gone = _tampered("missing-row", "A row is missing from the log.", position + 1)
-                return rows, gone
-            if self._are_plain(page, position, recorded_at, epoch):
-                rows += page
-                recorded_at = page[-1].recorded_at
-                continue
-            for at, row in enumerate(page, position + 1):
-                try:
-                    self._check_row(row, at, recorded_at, epoch)
-                except Tampered as damage:
-                    return rows, damage
-                rows.append(row)
-                recorded_at, epoch = row.recorded_at, row.following_epoch
-        return rows, None
-
-    def _are_plain(self, page: list[LogRow], position: int, recorded_at: int, epoch: int) -> bool:
-        """Whether all that `_check_row` asks holds of these rows, all of one month and epoch.
-
-        Column by column, because a whole log is walked over in this way. Where it says no, the
-        rows are looked at one by one, which also names what is wrong.
-        """
-        try:
-            leaves = leaves_of(self._ledger.id, page)
-            columns = zip(*page, strict=True)
-            positions, _, versions, topics, epochs, periods, times, _, stored = columns
-            return (
-                stored == tuple(leaves)
-                and positions == tuple(range(position + 1, position + 1 + len(page)))
-                and min(versions) >= 1
-                and times[0] > recorded_at
-                and all(map(operator.lt, times, times[1:]))
-                and set(periods) == {period_of(times[0])} == {period_of(times[-1])}
-                and set(epochs) == {epoch}
-                and EPOCH_STARTED not in topics
-            )
-        except NO_ROW:
-            return False
-
-    def _check_row(self, row: LogRow, position: int, recorded_at: int, epoch: int) -> None:
-        if not row.is_sound:
-            raise _tampered("altered-row", "A row cannot be one the ledger wrote.", position)
-        if row.position < position:
-            raise _tampered("repeated-row", "A position has more than one row.", row.position)
-        if row.position != position:
-            raise _tampered("missing-row", "A row is missing from the log.", position)
-        try:
-            leaf = row.computed_leaf(self._ledger.id)
-            period = period_of(row.recorded_at)
-        except NO_ROW as error:
-            raise _tampered(
-                "altered-row", "A row cannot be one the ledger wrote.", position
-            ) from error
-        if leaf != row.leaf:
-            raise _tampered("altered-row", "A row is not the one that was recorded.", position)
-        if row.recorded_at <= recorded_at:
-            raise _tampered("time-backwards", "A row's time does not grow.", position)
-        if row.period != period:
-            raise _tampered("wrong-period", "A row's period is not its month.", position)
-        if row.epoch != epoch:
-            raise _tampered("wrong-epoch", "A row is sealed under a wrong epoch.", position)
-
-    def _checked(
+    def _walked(
         self,
-        rows: list[LogRow],
-        commit: CommitRow,
+        reading: LogReading,
         head: CheckedHead,
+        commits: list[CommitRow],
         book: SignerBook,
         vouched: int,
+        observer: Observer,
     ) -> CheckedHead:
-        moved = head.after(rows)
-        if moved.size != commit.size or moved.frontier.packed() != commit.frontier:
-            raise _tampered("wrong-frontier", "A head does not fit its rows.", commit.size)
-        if moved.frontier.root() != commit.root:
-            raise _tampered("wrong-root", "A head's root is not that of its rows.", commit.size)
-        if self._every_signature or commit.size > vouched:
-            signer_class = book.require(commit)
-            if signer_class == AUDITOR:
-                self._check_auditor(rows, commit)
+        """The head that the last of these commits comes to, or the last before damage that is held.
+
+        No more rows are at hand than a part of a page, however long a commit is.
+        """
+        moved, frontier, spread = head, head.frontier, Spread()
+        waiting = deque(commits)
+        # Read once for the whole page, so that a position that comes again is seen.
+        for looked in looked_at(
+            reading,
+            self._ledger.id,
+            _milestone(head).edge,
+            commits[-1].size,
+            keep=observer.keeps,
+        ):
+            columns = looked.columns
+            observer.come_by(looked, frontier)
+            reached = columns.after
+            while waiting and waiting[0].size <= columns.last:
+                commit = waiting[0]
+                frontier = frontier.extend(
+                    columns.leaves[reached - columns.after : commit.size - columns.after]
+                )
+                try:
+                    if self._checked(commit, frontier, book, vouched) == AUDITOR:
+                        spread.take(columns.between(reached, commit.size))
+                        self._check_auditor(spread, commit)
+                except Tampered as found:
+                    return self._stopped(found, reading, head, moved, commit, book)
+                reached = commit.size
+                edge = columns.edge(reached)
+                moved = CheckedHead(frontier, edge.recorded_at, edge.epoch)
+                spread = Spread()
+                waiting.popleft()
+                self.commits += 1
+                self.head_size = commit.size
+                observer.vouched(commit.size)
+            if looked.damage is not None:  # nothing below is wrong: the heads there fit their rows
+                return self._stopped(looked.damage, reading, head, moved, waiting[0], book)
+            if waiting and reached < columns.last:
+                frontier = frontier.extend(columns.leaves[reached - columns.after :])
+                if book.class_at(waiting[0].signer, waiting[0].size) == AUDITOR:
+                    spread.take(columns.between(reached, columns.last))
         return moved
 
-    def _check_auditor(self, rows: list[LogRow], commit: CommitRow) -> None:
-        streams = {row.stream for row in rows}
-        own = self._own_stream(commit.signer, rows)
-        if streams != {own} or not all(row.topic.startswith("audit.") for row in rows):
+    def _stopped(
+        self,
+        found: Tampered,
+        reading: LogReading,
+        head: CheckedHead,
+        moved: CheckedHead,
+        commit: CommitRow,
+        book: SignerBook,
+    ) -> CheckedHead:
+        """How far the page holds before what was found, which is raised where it is not held."""
+        cause = _cause(found, book)
+        if moved is head and _is_of_another_branch(found, reading, head, commit):
+            cause = forked(head)
+        if moved is head or not self._to_damage:
+            raise cause from None
+        self._found = cause
+        return moved  # the heads so far were checked each for itself
+
+    def _checked(
+        self, commit: CommitRow, frontier: Frontier, book: SignerBook, vouched: int
+    ) -> str | None:
+        """The class of who signed a head that fits its rows; None where another one vouches."""
+        if frontier.packed() != commit.frontier:
+            raise _tampered("wrong-frontier", "A head does not fit its rows.", commit.size)
+        if frontier.root() != commit.root:
+            raise _tampered("wrong-root", "A head's root is not that of its rows.", commit.size)
+        if self._every_signature or commit.size > vouched:
+            return book.require(commit)
+        return None
+
+    def _check_auditor(self, spread: Spread, commit: CommitRow) -> None:
+        if not spread.is_of_one_stream or (
+            self._own_stream(commit.signer, spread.stream) != spread.stream
+            or not spread.is_of_questions
+        ):
             raise _tampered(
                 "out-of-class", "An auditor's key signed what only an operator may.", commit.size
             )
 
-    def _own_stream(self, auditor: bytes, rows: list[LogRow]) -> bytes | None:
+    def _own_stream(self, auditor: bytes, stream: bytes | None) -> bytes | None:
         """The one stream that this auditor may sign in; None where it is somebody else's."""
         if self._audit_stream_of is not None:
             return self._audit_stream_of(auditor)
         found = self.audit_streams.get(auditor)
-        if found is None and rows and rows[0].stream not in self.audit_streams.values():
-            found = self.audit_streams[auditor] = rows[0].stream
+        if found is None and stream is not None and stream not in self.audit_streams.values():
+            found = self.audit_streams[auditor] = stream
         return found
 
 
@@ -407,6 +467,23 @@ def _cause(found: Tampered, book: SignerBook) -> Tampered:
     if book.damage is not None and found.code == "bad-signature":
         return book.damage
     return found
+
+
+def _is_signed(book: SignerBook, commit: CommitRow) -> bool:
+    try:
+        book.require(commit)
+    except Tampered:
+        return False
+    return True
+
+
+def _milestone(head: CheckedHead) -> Milestone:
+    return Milestone(head.frontier, Edge(head.size, head.recorded_at, head.epoch))
+
+
+def _head_at(milestone: Milestone, book: SignerBook) -> CheckedHead:
+    frontier, edge = milestone
+    return CheckedHead(frontier, edge.recorded_at, edge.epoch, book.digest_at(frontier.size))
 
 
 def _require_next(commit: CommitRow, size: int) -> None:

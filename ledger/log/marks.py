@@ -3,17 +3,19 @@
 Somebody outside knows what the tree was at some sizes: this host's memory, an anchor. Each such
 size is a *mark*. A walk stops there, so that the root can be told from the frontier. Where no head
 has that size, because it was taken away (the next one's tree holds its rows as well) or because the
-log is another one, the rows of the commit that goes across tell it.
+log is another one, the rows of the commit that goes across tell it, as soon as its head fits.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from ledger.log.columns import Columns
 from ledger.log.following import CheckedHead
-from ledger.log.rows import LogRow
+from ledger.tree import Frontier
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -31,25 +33,39 @@ class Marks:
     def __init__(self, sizes: Iterable[int], found: Mapping[int, Mark] | None = None) -> None:
         """`found` is what others have noted already, as far as they walked."""
         self.found: dict[int, Mark] = dict(found or {})
-        asked = {size for size in sizes if size > 0}
-        self._waiting = sorted(asked - self.found.keys(), reverse=True)
-        self._rows: list[LogRow] = []
+        self._sizes = sorted({size for size in sizes if size > 0} - self.found.keys())
+        self._passed = 0
+        """So many of them lie below where the walk is."""
+        self._ahead: dict[int, Mark] = {}
+        """What the rows say of those that wait, before their head is known to fit."""
+        self._recorded_at = 0
+        """Of the last row that was seen."""
 
     def next(self) -> int:
         """Where to stop next; 0 where nothing is asked for any more."""
-        return self._waiting[-1] if self._waiting else 0
+        return self._sizes[self._passed] if self._passed < len(self._sizes) else 0
 
-    def see(self, rows: list[LogRow]) -> None:
-        """Take in the rows of the next commit, which fit its head."""
-        self._rows = rows
+    def see(self, columns: Columns, frontier: Frontier) -> None:
+        """Take in the next rows, which fit each other, and the tree before them."""
+        begin = bisect_left(self._sizes, columns.after, self._passed)
+        end = bisect_left(self._sizes, columns.last, begin)  # one there is told by what follows
+        at, recorded_at = frontier, self._recorded_at
+        for size in self._sizes[begin:end]:
+            rows = columns.between(at.size, size)
+            at = at.extend(rows.leaves)
+            recorded_at = rows.times[-1] if rows.times else recorded_at
+            self._ahead[size] = Mark(size, at.root(), recorded_at)
+        self._recorded_at = columns.times[-1] if columns.times else self._recorded_at
 
-    def passed(self, before: CheckedHead, after: CheckedHead) -> None:
-        """Note the marks between two heads; a walk that stops at `next` passes one commit at most.
+    def passed(self, head: CheckedHead) -> None:
+        """Note the marks up to this head, to which rows were followed from the one before.
 
-        That is because a page that holds more than one commit ends at a mark or before.
+        Of marks between two heads the rows have told, as a page that ends beyond the next mark
+        holds one commit only.
         """
-        while self._waiting and self._waiting[-1] <= after.size:
-            size = self._waiting.pop()
-            head = after if size == after.size else before.after(self._rows[: size - before.size])
-            assert head.size == size
-            self.found[size] = Mark(size, head.frontier.root(), head.recorded_at)
+        while 0 < self.next() <= head.size:
+            size = self.next()
+            at_head = Mark(size, head.frontier.root(), head.recorded_at)
+            self.found[size] = at_head if size == head.size else self._ahead[size]
+            self._passed += 1
+        self._ahead.clear()

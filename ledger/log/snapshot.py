@@ -6,13 +6,12 @@ Databases are not strict, so what is counted with here is looked at first: a num
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import partial
-from typing import ClassVar, TypeVar, get_type_hints
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from ledger.errors import Tampered
 from ledger.log.migrations import indexes_of
-from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, Proven, SignerRow
+from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, Proven, SignerRow, log_row
 from ledger.log.store import Connection
 
 T = TypeVar("T")
@@ -58,9 +57,6 @@ _PROVEN = (
     f" (SELECT 1 AS one, {_COMMIT} FROM commits WHERE size >= ? AND signer IN ({{}})"
     " ORDER BY size DESC LIMIT 1) AS newest ON newest.one = always.one"
 )
-
-_log_row: Callable[[Sequence[object]], LogRow] = partial(tuple.__new__, LogRow)
-"""A row as it was read; `LogRow._make` without its frame, as a log is read by the million."""
 
 
 class Snapshot:
@@ -119,6 +115,10 @@ class Snapshot:
     def rows_after(self, position: int, limit: int) -> list[LogRow]:
         """The next rows in order of position."""
         return self._rows("position > ? ORDER BY position LIMIT ?", position, limit)
+
+    def tuples_after(self, position: int, limit: int) -> list[tuple[Any, ...]]:
+        """The same as they were read, for who looks at columns."""
+        return self._tuples("position > ? ORDER BY position LIMIT ?", position, limit)
 
     def row_at(self, position: int) -> LogRow | None:
         """The row at this position."""
@@ -201,7 +201,7 @@ class Snapshot:
         (found,) = self.connection.execute(_PROVEN.format(marks), (position, position, *signers))
         row, head = found[: len(LogRow._fields)], found[len(LogRow._fields) : -1]
         return Proven(
-            None if row[0] is None else _log_row(row),
+            None if row[0] is None else log_row(row),
             None if head[0] is None else CommitRow(*head),
             _number(found[-1]),
         )
@@ -269,8 +269,11 @@ class Snapshot:
         self.connection.execute(f"INSERT INTO commits ({_COMMIT}) VALUES (?, ?, ?, ?, ?)", row)
 
     def _rows(self, condition: str, *parameters: object) -> list[LogRow]:
+        return list(map(log_row, self._tuples(condition, *parameters)))
+
+    def _tuples(self, condition: str, *parameters: object) -> list[tuple[Any, ...]]:
         sql = f"SELECT {LOG_COLUMNS} FROM log WHERE {condition}"
-        return list(map(_log_row, self.connection.execute(sql, parameters)))
+        return self.connection.execute(sql, parameters)
 
 
 def _together(wanted: Sequence[T]) -> Iterator[tuple[str, Sequence[T]]]:

@@ -79,6 +79,10 @@ class LogReading(Protocol):
         """The next rows in order of position."""
         ...
 
+    def tuples_after(self, position: int, limit: int) -> Sequence[tuple[Any, ...]]:
+        """The same, of which nobody wants more than the columns of a `LogRow`."""
+        ...
+
     def commits_after(self, size: int, limit: int) -> list[CommitRow]:
         """The next commits in order of size."""
         ...

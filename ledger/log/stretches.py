@@ -30,11 +30,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.errors import LedgerError
+from ledger.log.columns import Columns
 from ledger.log.following import VERIFIED_ROWS, CheckedHead, Follower
 from ledger.log.marks import Mark, Marks
-from ledger.log.rows import LedgerRow, LogRow
+from ledger.log.rows import LedgerRow
 from ledger.log.store import LogReading, LogSource
-from ledger.tree import unpack_frontier
+from ledger.tree import Frontier, unpack_frontier
 
 STRETCH_ROWS = 10_000
 """Short, so that at the end no process waits long for another's last one."""
@@ -189,11 +190,11 @@ def check_stretch(
     """Follow the log between the heads at two targets; None where something does not hold."""
     versions, marked = _Versions(), Marks(())
 
-    def observe(rows: list[LogRow]) -> None:
-        versions.see(rows)
-        marked.see(rows)
+    def compare(columns: Columns, frontier: Frontier) -> None:
+        versions.see(columns)
+        marked.see(columns, frontier)
 
-    follower = Follower(ledger, every_signature=True, observe=observe, page_rows=VERIFIED_ROWS)
+    follower = Follower(ledger, every_signature=True, compare=compare, page_rows=VERIFIED_ROWS)
     try:
         with source.reading() as reading:
             head = first = told_head(reading, follower, begin)
@@ -204,7 +205,7 @@ def check_stretch(
         while head.size < size:
             with source.reading() as reading:
                 moved = follower.follow(reading, head, until=marked.next() or size)
-            marked.passed(head, moved)
+            marked.passed(moved)
             head = moved
     except LedgerError:
         return None
@@ -222,10 +223,9 @@ class _Versions:
         self._first: dict[bytes, int] = {}
         self._newest: dict[bytes, int] = {}
 
-    def see(self, rows: list[LogRow]) -> None:
+    def see(self, columns: Columns) -> None:
         newest = self._newest
-        for row in rows:
-            stream, version = row.stream, row.version
+        for stream, version in zip(columns.streams, columns.versions, strict=True):
             before = newest.get(stream)
             if before is None:
                 self._first[stream] = version

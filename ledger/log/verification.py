@@ -25,9 +25,10 @@ from itertools import pairwise
 import msgspec
 
 from ledger.errors import LedgerError, Tampered
-from ledger.log.following import PAGE_ROWS, VERIFIED_ROWS, CheckedHead, Follower
+from ledger.log.columns import PAGE_ROWS, Columns
+from ledger.log.following import VERIFIED_ROWS, CheckedHead, Follower
 from ledger.log.marks import Mark, Marks
-from ledger.log.rows import LedgerRow, LogRow
+from ledger.log.rows import LedgerRow
 from ledger.log.store import LogReading, LogSource
 from ledger.log.stretches import (
     SHARED_ROWS,
@@ -38,6 +39,7 @@ from ledger.log.stretches import (
     joined_stretches,
     processes,
 )
+from ledger.tree import Frontier
 
 _LEAST = -(2**63)
 
@@ -147,15 +149,15 @@ def _verify(
         checks.append(_pinned(ledger, pinned))
         versions = Versions(joined.versions)
 
-        def observe(rows: list[LogRow]) -> None:
-            versions.see(rows)
-            marked.see(rows)
+        def compare(columns: Columns, frontier: Frontier) -> None:
+            versions.see(columns)
+            marked.see(columns, frontier)
 
         follower = Follower(
             ledger,
             every_signature=True,
             to_damage=True,
-            observe=observe,
+            compare=compare,
             page_rows=VERIFIED_ROWS,
         )
         follower.take_up(joined.commits, joined.audit_streams)
@@ -166,7 +168,7 @@ def _verify(
                     _require_nothing_besides(reading, head.size, follower.commits)
                     follower.require_signers(reading, head)
                     break
-            marked.passed(head, moved)
+            marked.passed(moved)
             head = moved
             if progress is not None:
                 progress(head.size, total)
@@ -190,13 +192,13 @@ class Versions:
         """`newest` are those of the rows before."""
         self._newest = {} if newest is None else newest
 
-    def see(self, rows: list[LogRow]) -> None:
+    def see(self, columns: Columns) -> None:
         """Take in the next rows; `stream-gap` where a stream lacks one."""
         newest = self._newest
-        for row in rows:
-            stream, version = row.stream, row.version
+        both = zip(columns.streams, columns.versions, strict=True)
+        for position, (stream, version) in enumerate(both, columns.after + 1):
             if version != newest.get(stream, 0) + 1:
-                raise Tampered("stream-gap", "A stream lacks an event.", position=row.position)
+                raise Tampered("stream-gap", "A stream lacks an event.", position=position)
             newest[stream] = version
 
 

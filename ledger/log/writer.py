@@ -412,7 +412,9 @@ class Writer:
             with self.store.reading() as reading:
                 moved = self._followed(reading, branch, head)
             if branch.tips.fresh > _FRESH_TIPS_MAX:
-                branch.advance(moved)
+                # Within a commit there is no head to remember; tips may be newer than the head.
+                if not branch.follower.is_between(moved):
+                    branch.advance(moved)
                 self._remember(always=True)
             return moved
 
@@ -548,7 +550,14 @@ class Writer:
         Who was behind when the database was lost comes upon the pages of a restore as upon rows of
         others. Looked for at most once a second, for one who was not behind finds a rollback.
         """
-        moved = branch.follower.follow(reading, head)
+        try:
+            moved = branch.follower.follow(reading, head)
+        except Tampered as found:
+            # The head of a long commit comes into the store with its last rows.
+            is_within = found.code == "unsigned-rows" and reading.is_restoring()
+            if is_within and not self._accept_restoring:
+                raise being_restored() from None
+            raise
         now = self._clock()
         if moved.size != head.size and abs(now - self._whole_at) >= _LOOK_INTERVAL_US:
             if reading.is_restoring() and not self._accept_restoring:

@@ -16,8 +16,9 @@ import pytest
 from ledger.aggregates.access import AuditQueried
 from ledger.claims import parse_claim
 from ledger.errors import LedgerError, Unavailable
-from ledger.log import following
-from ledger.log.memory import memory_path
+from ledger.log import columns, following, writer
+from ledger.log.following import Follower
+from ledger.log.memory import HostMemory, memory_path
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
@@ -385,3 +386,58 @@ def test_a_head_of_another_kind_below_the_remembered_one_is_damage_and_no_crash(
         f"UPDATE commits SET frontier = 5 WHERE size < {size}",
     )
     assert code_of(house.open) == "wrong-frontier"
+
+
+def test_a_host_remembers_no_head_within_a_commit_that_it_follows_page_by_page(house, monkeypatch):
+    """Whoever takes the heads between away makes one commit of all since this host looked last.
+
+    Killed within it, the host goes on from the head it had; its streams are known further.
+    """
+    other = copied(house, "other")
+    first = other.open()
+    first.close()
+    remembered_size = remembered(other).size
+    ledger = house.open()
+    for number in range(12):
+        create(ledger, f"App {number}")
+    ledger.close()
+    size = size_of(house)
+    attack(house, f"DELETE FROM commits WHERE size > {remembered_size} AND size < {size}")
+    monkeypatch.setattr(columns, "PAGE_ROWS", 2)
+    monkeypatch.setitem(Follower.__init__.__kwdefaults__, "page_rows", 2)
+    monkeypatch.setitem(Follower.__init__.__kwdefaults__, "held_rows", 2)
+    monkeypatch.setattr(writer, "_FRESH_TIPS_MAX", 1)
+    kept = []
+    remember = HostMemory.remember
+
+    def killed_at_the_third(memory, head, tips, passing):
+        remember(memory, head, tips, passing)
+        kept.append((head.size, len(tips)))
+        if len(kept) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(HostMemory, "remember", killed_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        other.open()
+    assert kept == [(remembered_size, 2)] * 3
+    monkeypatch.setattr(HostMemory, "remember", remember)
+    again = other.open()
+    assert again.head().size == size
+    assert again.application("App 11").application == "App 11"
+    again.close()
+    assert remembered(other).size == size
+
+
+def test_a_process_that_comes_upon_a_long_commit_that_is_restored_is_told_so(house):
+    """Its rows are there before its head is."""
+    behind = house.open()
+    size = size_of(house)
+    ledger = house.open(remember=False)
+    create(ledger, "CRM")
+    create(ledger, "Mail")
+    ledger.close()
+    attack(house, f"DELETE FROM commits WHERE size > {size + 1}")
+    assert code_of(behind.head) == "unsigned-rows"
+    attack(house, "INSERT INTO restoring (one) VALUES (1)")
+    assert code_of(behind.head) == "store-restoring"
+    behind.close()

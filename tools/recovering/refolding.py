@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 _TOGETHER_FROM_ROWS = 50_000
 """A shorter log is restored before a worker has begun."""
 _encode = msgspec.msgpack.encode
+_SentHead = tuple[int, tuple[bytes, ...], int, int, bytes]
 _keys = msgspec.msgpack.Decoder(tuple[bytes, bytes])
 
 
@@ -60,7 +61,8 @@ class Work(NamedTuple):
 class _Sent(NamedTuple):
     """A page on its way from the worker."""
 
-    head: tuple[int, tuple[bytes, ...], int, int, bytes]
+    head: _SentHead
+    signed: _SentHead
     rows: list[LogRow]
     commits: list[CommitRow]
     folded: Folded | None
@@ -151,12 +153,20 @@ def send_pages(connection: Connection, work: Work) -> None:
 
 
 def _as_sent(page: Page[Folded]) -> _Sent:
-    head, frontier = page.head, page.head.frontier
-    told = frontier.size, frontier.nodes, head.recorded_at, head.epoch, head.signers
-    return _Sent(told, list(page.rows), list(page.commits), page.folded)
+    head, signed = _head_as_sent(page.head), _head_as_sent(page.signed)
+    return _Sent(head, signed, list(page.rows), list(page.commits), page.folded)
 
 
 def _received(sent: _Sent) -> Page[Folded]:
-    size, nodes, recorded_at, epoch, signers = sent.head
-    head = CheckedHead(Frontier(size, nodes), recorded_at, epoch, signers)
-    return Page(head, sent.rows, sent.commits, sent.folded)
+    head, signed = _head_received(sent.head), _head_received(sent.signed)
+    return Page(head, signed, sent.rows, sent.commits, sent.folded)
+
+
+def _head_as_sent(head: CheckedHead) -> _SentHead:
+    frontier = head.frontier
+    return frontier.size, frontier.nodes, head.recorded_at, head.epoch, head.signers
+
+
+def _head_received(sent: _SentHead) -> CheckedHead:
+    size, nodes, recorded_at, epoch, signers = sent
+    return CheckedHead(Frontier(size, nodes), recorded_at, epoch, signers)

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from ledger.archive import pages as archive_pages
 from ledger.archive import reading as archive_reading
 from ledger.archive.folder import ArchiveFolder
 from ledger.archive.pages import checked_pages
@@ -13,11 +14,14 @@ from ledger.archive.reading import open_archive
 from ledger.archive.writing import take, write_part
 from ledger.claims import parse_claim
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
+from ledger.log import columns
+from ledger.log.following import Follower
 from ledger.log.verification import verify_log
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import passphrase
 from ledger.usecases.acting import Acting
 from tests.conftest import new_house, unlocked_by_passphrase
+from tests.faults.test_tampering import attack
 from tests.ledger.archive.conftest import (
     PAIR,
     Forger,
@@ -271,6 +275,60 @@ def test_a_writers_role_restores_into_an_owners_tables(filled, ledger, writers_p
     assert views.digests() == ledger.views.digests()
     assert indexes(owner) == made
     assert tables(owner) == tables(filled.store())
+
+
+@pytest.fixture
+def of_one_commit(filled, ledger, monkeypatch):
+    """A log whose heads but the first and the last were taken away, restored two rows at a time."""
+    ledger.close()
+    monkeypatch.setattr(columns, "PAGE_ROWS", 2)
+    monkeypatch.setattr(archive_pages, "_PAGE_ROWS", 2)
+    monkeypatch.setitem(Follower.__init__.__kwdefaults__, "held_rows", 2)
+    last = len(tables(filled.store())[2])
+    attack(filled, f"DELETE FROM commits WHERE size > 2 AND size < {last}")
+    return filled
+
+
+def test_a_restore_that_was_cut_off_within_a_commit_goes_on(
+    of_one_commit, target, small, tmp_path, monkeypatch
+):
+    """Its head comes with its last rows, and nobody opens the store before."""
+    archived(of_one_commit, tmp_path / "archive")
+    unlocked = unlocked_by_passphrase(of_one_commit.keyring_path)
+    held = tables(of_one_commit.store())
+    there = 0
+    for count in (2, 3, 5):
+        monkeypatch.setattr("tests.ledger.archive.conftest.silent", cut_off_after(count))
+        with pytest.raises(StoppedError), of_one_commit.memory(unlocked).anew() as fresh:
+            restored(of_one_commit, tmp_path / "archive", target, memory=fresh)
+        brought = tables(target)
+        assert there < len(brought[2]) < len(held[2])
+        assert brought[2] == held[2][: len(brought[2])]
+        assert [commit.size for commit in brought[3]] == [2]
+        with target.reading() as reading:
+            assert reading.is_restoring()
+        there = len(brought[2])
+    monkeypatch.setattr("tests.ledger.archive.conftest.silent", silent)
+    restored(of_one_commit, tmp_path / "archive", target)
+    assert tables(target) == held
+    assert verify_log(target).ok
+
+
+def test_other_rows_within_a_commit_that_is_restored_are_not_gone_on_with(
+    of_one_commit, file_target, small, tmp_path, monkeypatch
+):
+    archived(of_one_commit, tmp_path / "archive")
+    monkeypatch.setattr("tests.ledger.archive.conftest.silent", cut_off_after(3))
+    with pytest.raises(StoppedError):
+        restored(of_one_commit, tmp_path / "archive", file_target)
+    monkeypatch.setattr("tests.ledger.archive.conftest.silent", silent)
+    last = tables(file_target)[2][-1]
+    with file_target.writing() as writing:
+        writing.insert_rows([last._replace(position=last.position + 1, version=last.version + 1)])
+    before = tables(file_target)
+    code = refused(Conflict, lambda: restored(of_one_commit, tmp_path / "archive", file_target))
+    assert code == "store-not-empty"
+    assert tables(file_target) == before
 
 
 def test_a_store_that_holds_something_else_is_refused(filled, ledger, file_target, tmp_path):

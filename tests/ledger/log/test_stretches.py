@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from ledger.archive.reading import open_archive
 from ledger.claims import parse_claim
+from ledger.log.columns import columns_of
 from ledger.log.following import CheckedHead
 from ledger.log.rows import LogRow, leaves_of
 from ledger.log.stretches import Joined, _Versions, check_stretch, joined_stretches
@@ -208,7 +209,7 @@ def test_versions_within_a_stretch_are_dense_wherever_they_begin(versions, dense
     for pages in ([rows], [[row] for row in rows]):
         seen = _Versions()
         for page in pages:
-            seen.see(page)
+            seen.see(columns_of(page, page[0].position - 1))
         assert (seen.dense, seen.spans()) == (dense, {stream: span})
 
 
