@@ -69,7 +69,7 @@ def checked_pages(
             end = min(end, there)
         rows = []
         after, head = head.size, follower.follow(archive, head, until=end)
-        signed = signed if follower.is_between(head) else head
+        signed = signed if head.is_within_commit else head
         if head.size <= there:
             yield Page(head, signed, rows, [], None)
             continue
