@@ -81,7 +81,7 @@ class CheckedHead(msgspec.Struct, frozen=True):
     signers: bytes = b""
     """Digest of all signer rows that this head rests on; empty for an empty log."""
     within: int = 0
-    """The size of the signed head that vouches for this one, which lies within its commit; 0 for
+    """The size of the signed head that vouched for this one, which lies within its commit; 0 for
     the head of a commit, which the store holds.
     """
 
@@ -409,7 +409,9 @@ class Follower:
                     return self._stopped(found, reading, head, moved, commit, book)
                 reached = commit.size
                 edge = columns.edge(reached)
-                moved = CheckedHead(frontier, edge.recorded_at, edge.epoch)
+                # A head that was taken away may be there again: the one beyond it was seen.
+                within = head.within if reached < head.within else 0
+                moved = CheckedHead(frontier, edge.recorded_at, edge.epoch, within=within)
                 spread = Spread()
                 waiting.popleft()
                 self.commits += 1

@@ -82,3 +82,18 @@ def test_no_head_rests_within_a_commit(log, follower):
         with pytest.raises(Tampered) as caught:
             to_end(log, follower, within)
         assert (caught.value.code, caught.value.position) == ("rolled-back", within.size + 1)
+
+
+def test_a_head_within_a_commit_that_is_there_again_does_not_end_the_log(log, follower):
+    """The one beyond it was checked before, and is gone."""
+    signed = Follower(log.row).follow(log, CheckedHead(), until=SIGNED)
+    within = follower.follow(log, signed)
+    log.sign(SIGNED)
+    head = Follower(log.row).follow(log, within, until=within.size + SIGNED)
+    size = head.size
+    assert within.size < size < ROWS
+    log.commits = [one for one in log.commits if one.size <= size]
+    log.rows = log.rows[:size]
+    with pytest.raises(Tampered) as caught:
+        to_end(log, follower, head)
+    assert (caught.value.code, caught.value.position) == ("rolled-back", size + 1)
