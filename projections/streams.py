@@ -140,6 +140,8 @@ class Walk:
         """Of the last row that was given; 0 before the first."""
         self.recorded_at: int | None = None
         """When that row was recorded, microseconds UTC."""
+        self.reached = 0
+        """How far the log was followed."""
         self._store = store
         self._mapper = mapper
         self._opening = mapper.opening()
@@ -227,7 +229,7 @@ class Walk:
             with self._store.reading() as reading:
                 moved = follower.follow(reading, head)
                 total = reading.last_position()
-            self.way = follower.way
+            self.way, self.reached = follower.way, moved.size
             if page and self._is_beyond(page[-1]):  # positions and times grow: others may be, too
                 yield [row for row in self._asked(page) if not self._is_beyond(row)]
                 return

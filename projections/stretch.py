@@ -5,8 +5,9 @@ the answer is the one that would have been given then. Of times both ends belong
 
 Answers that come newest first walk the log in parts, the newest first, each checked into a signed
 head as a walk from the beginning is (`projections.streams`). The parts follow each other without a
-gap, and the last one shows the row before the stretch, so nothing can be left out between them; and
-no more is held than a part, however long the log is.
+gap, each to its end though the log was cut off meanwhile, and the last one shows the row before the
+stretch, so nothing can be left out between them; and no more is held than a part, however long the
+log is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from ledger.codec.mapper import EventMapper
+from ledger.log.following import rolled_back
 from ledger.log.store import Reading, Store
 from projections.streams import Walk, position_at
 
@@ -110,7 +112,10 @@ def newest_first(
             until_position=end,
             way=way,
         )
-        yield from reversed(told(part))
+        found = told(part)
+        if part.reached < last:  # and what was told of the parts before would hide it
+            raise rolled_back(part.reached)
+        yield from reversed(found)
         way = part.way
         end = last = begin
         is_walked = True

@@ -10,6 +10,7 @@ from ledger.log.columns import columns_of
 from ledger.log.following import CheckedHead, Follower
 from ledger.log.rows import CommitRow, LogRow
 from ledger.log.verification import Versions
+from ledger.replacing import replace
 
 _PAGE_ROWS = 5000
 """Three pages are held at once where two processes work together, opened and folded."""
@@ -68,14 +69,18 @@ def checked_pages(
         if head.size < there:
             end = min(end, there)
         rows = []
-        after, head = head.size, follower.follow(archive, head, until=end)
-        signed = signed if follower.is_between(head) else head
+        before, head = head, follower.follow(archive, head, until=end)
+        if before.size < there < head.size:  # in a commit, whose pages may have been others before
+            held, rows = rows[: there - before.size], rows[there - before.size :]
+            signers, within = follower.signers_digest(archive, there), follower.head_size
+            before = replace(before.after(held), signers=signers, within=within)
+            yield Page(before, signed, held, [], None)
+        signed = signed if head.is_within_commit else head
         if head.size <= there:
             yield Page(head, signed, rows, [], None)
-            continue
-        if after < there:  # within a commit, whose pages may have been others before
-            rows = rows[there - after :]
-        yield Page(head, signed, rows, _commits(archive, after, head.size), fold(rows))
+        else:
+            commits = _commits(archive, before.size, head.size)
+            yield Page(head, signed, rows, commits, fold(rows))
 
 
 def _commits(archive: Archive, after: int, until: int) -> list[CommitRow]:

@@ -80,11 +80,20 @@ class CheckedHead(msgspec.Struct, frozen=True):
     """The epoch that the next row must be in."""
     signers: bytes = b""
     """Digest of all signer rows that this head rests on; empty for an empty log."""
+    within: int = 0
+    """The size of the signed head that vouched for this one, which lies within its commit; 0 for
+    the head of a commit, which the store holds.
+    """
 
     @property
     def size(self) -> int:
         """Rows checked so far."""
         return self.frontier.size
+
+    @property
+    def is_within_commit(self) -> bool:
+        """Whether it lies within a commit, where no log ends and the store has no head."""
+        return self.within > 0
 
     def after(self, rows: list[LogRow]) -> CheckedHead:
         """The head after these rows, which must continue it."""
@@ -207,9 +216,10 @@ class Follower:
         they must lead to the root of a signed head. On a way that was looked for already it is the
         last one at hand.
         """
-        milestone = None if self.way is None else self.way.before(position)
-        if milestone is not None:
-            return _head_at(milestone, self.book(reading))
+        way = self.way
+        milestone = None if way is None else way.before(position)
+        if way is not None and milestone is not None:
+            return _head_on(way, milestone, self.book(reading))
         commit = _commit_within(reading, position)
         if commit is None:
             return CheckedHead()
@@ -224,7 +234,7 @@ class Follower:
         """Check the next page; the same head comes back when nothing lies after it.
 
         A page ends early at the size `until`, so that a caller can look at the root there. The
-        head may lie within a commit that is longer than its rows are held (`is_between`).
+        head may lie within a commit that is longer than its rows are held (`is_within_commit`).
         """
         if self._found is not None:
             raise self._found
@@ -232,7 +242,7 @@ class Follower:
         require_continued(extent, head)
         if extent.last == extent.size == head.size:
             return head
-        moved = self._along(reading, head)
+        moved = None if self.way is None else self._along(self.way, reading, head)
         if moved is not None:
             return moved
         commits = self._page(reading, head, until)
@@ -254,10 +264,6 @@ class Follower:
         moved = self._walked(reading, head, commits, book, vouched, observer)
         observer.end()
         return replace(moved, signers=book.digest_at(moved.size))
-
-    def is_between(self, head: CheckedHead) -> bool:
-        """Whether a head that was followed lies within a commit, where the store has none."""
-        return self.way is not None and self.way.after(head.frontier) is not None
 
     @property
     def _must_hold(self) -> bool:
@@ -284,22 +290,26 @@ class Follower:
         """The first page of a commit whose rows are not held, once its head has been checked."""
         milestones = Milestones(self._page_rows, _milestone(head))
         end = self._walked(reading, head, [commit], book, vouched, milestones)
-        self.way = Way((*milestones.passed, _milestone(end)))
-        moved = self._along(reading, head)
+        signers = book.digest_at(end.size)
+        # Threads follow a log side by side, and another one may be on a way of its own by now.
+        self.way = way = Way((*milestones.passed, _milestone(end)), signers)
+        moved = self._along(way, reading, head)
         if moved is None:  # not even now the rows that were there a moment ago
             raise _tampered("wrong-frontier", "A head does not fit its rows.", commit.size)
         return moved
 
-    def _along(self, reading: LogReading, head: CheckedHead) -> CheckedHead | None:
+    def _along(self, way: Way, reading: LogReading, head: CheckedHead) -> CheckedHead | None:
         """The next page on the way to a head that was checked; None where that is not the way.
 
-        Nor where other rows lie there now: then they are looked at as any others.
+        Nor where other rows lie there now, or other signers than that head was signed over: then
+        they are looked at as any others.
         """
-        way = self.way
-        milestone = None if way is None else way.after(head.frontier)
-        if way is None or milestone is None:
+        milestone = way.after(head.frontier)
+        if milestone is None:
             return None
         book = self.continued_book(reading, head)
+        if book.digest_at(way.size) != way.signers:
+            return None
         (frontier, edge), until = _milestone(head), milestone.edge.position
         holding = Holding(self._observe, self._tips)
         for looked in looked_at(reading, self._ledger.id, edge, until, keep=True):
@@ -310,7 +320,7 @@ class Follower:
         self.head_size = way.size
         holding.vouched(until)
         holding.end()
-        return _head_at(milestone, book)
+        return _head_on(way, milestone, book)
 
     def follow_to_end(
         self, pages: Callable[[CheckedHead], CheckedHead], head: CheckedHead
@@ -399,7 +409,9 @@ class Follower:
                     return self._stopped(found, reading, head, moved, commit, book)
                 reached = commit.size
                 edge = columns.edge(reached)
-                moved = CheckedHead(frontier, edge.recorded_at, edge.epoch)
+                # A head that was taken away may be there again: the one beyond it was seen.
+                within = head.within if reached < head.within else 0
+                moved = CheckedHead(frontier, edge.recorded_at, edge.epoch, within=within)
                 spread = Spread()
                 waiting.popleft()
                 self.commits += 1
@@ -481,9 +493,11 @@ def _milestone(head: CheckedHead) -> Milestone:
     return Milestone(head.frontier, Edge(head.size, head.recorded_at, head.epoch))
 
 
-def _head_at(milestone: Milestone, book: SignerBook) -> CheckedHead:
+def _head_on(way: Way, milestone: Milestone, book: SignerBook) -> CheckedHead:
     frontier, edge = milestone
-    return CheckedHead(frontier, edge.recorded_at, edge.epoch, book.digest_at(frontier.size))
+    within = way.size if way.begin < frontier.size < way.size else 0
+    signers = book.digest_at(frontier.size)
+    return CheckedHead(frontier, edge.recorded_at, edge.epoch, signers, within)
 
 
 def _require_next(commit: CommitRow, size: int) -> None:
@@ -537,7 +551,7 @@ def require_continued(extent: Extent, head: CheckedHead) -> None:
     A log that goes further is not looked into here: the rows after the head are checked against
     its frontier.
     """
-    if max(extent.last, extent.size) < head.size:
+    if max(extent.last, extent.size) < max(head.size, head.within):
         raise rolled_back(extent.last)
     if extent.size == head.size and extent.frontier != head.frontier.packed():
         raise forked(head)

@@ -150,6 +150,13 @@ class Way(NamedTuple):
 
     milestones: Sequence[Milestone]
     """From the tree where it begins to that of the head itself."""
+    signers: bytes
+    """Digest of all signer rows that the head was signed over: rows are as good as it by these."""
+
+    @property
+    def begin(self) -> int:
+        """The size where it begins."""
+        return _size(self.milestones[0])
 
     @property
     def size(self) -> int:

@@ -413,7 +413,7 @@ class Writer:
                 moved = self._followed(reading, branch, head)
             if branch.tips.fresh > _FRESH_TIPS_MAX:
                 # Within a commit there is no head to remember; tips may be newer than the head.
-                if not branch.follower.is_between(moved):
+                if not moved.is_within_commit:
                     branch.advance(moved)
                 self._remember(always=True)
             return moved

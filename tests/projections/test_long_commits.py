@@ -69,3 +69,22 @@ def test_nothing_is_told_before_the_last_row_fits(busy, by_twos):
     with pytest.raises(Tampered):
         told.extend(Walk(busy.store, busy.mapper).rows())
     assert (caught.value.code, caught.value.position, told) == ("altered-row", size, [])
+
+
+@pytest.mark.parametrize("are_long", [False, True])
+def test_a_log_that_is_cut_off_between_two_parts_has_no_rows_left_out(busy, by_twos, are_long):
+    """The answer went on below, so nobody saw that its middle was missing."""
+    size = busy.size
+    if are_long:
+        attack(busy.house, f"DELETE FROM commits WHERE size < {size}")
+    told = changes(busy.store, busy.mapper)
+    newest = next(told)["position"]
+    cut = newest - 4
+    attack(
+        busy.house,
+        f"DELETE FROM log WHERE position > {cut}",
+        f"DELETE FROM commits WHERE size > {cut}",
+    )
+    with pytest.raises(Tampered) as caught:
+        list(told)
+    assert caught.value.code == "rolled-back"

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _TOGETHER_FROM_ROWS = 50_000
 """A shorter log is restored before a worker has begun."""
 _encode = msgspec.msgpack.encode
-_SentHead = tuple[int, tuple[bytes, ...], int, int, bytes]
+_SentHead = tuple[int, tuple[bytes, ...], int, int, bytes, int]
 _keys = msgspec.msgpack.Decoder(tuple[bytes, bytes])
 
 
@@ -164,9 +164,9 @@ def _received(sent: _Sent) -> Page[Folded]:
 
 def _head_as_sent(head: CheckedHead) -> _SentHead:
     frontier = head.frontier
-    return frontier.size, frontier.nodes, head.recorded_at, head.epoch, head.signers
+    return frontier.size, frontier.nodes, head.recorded_at, head.epoch, head.signers, head.within
 
 
 def _head_received(sent: _SentHead) -> CheckedHead:
-    size, nodes, recorded_at, epoch, signers = sent
-    return CheckedHead(Frontier(size, nodes), recorded_at, epoch, signers)
+    size, nodes, recorded_at, epoch, signers, within = sent
+    return CheckedHead(Frontier(size, nodes), recorded_at, epoch, signers, within)

@@ -8,6 +8,7 @@ import pytest
 
 from ledger.archive import pages as archive_pages
 from ledger.archive import reading as archive_reading
+from ledger.archive import segment
 from ledger.archive.folder import ArchiveFolder
 from ledger.archive.pages import checked_pages
 from ledger.archive.reading import open_archive
@@ -16,6 +17,7 @@ from ledger.claims import parse_claim
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
 from ledger.log import columns
 from ledger.log.following import Follower
+from ledger.log.tips import is_remembered
 from ledger.log.verification import verify_log
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import passphrase
@@ -510,3 +512,29 @@ def test_what_the_system_does_not_let_us_read_is_exit_7(sqlite_house, tmp_path):
     segment.mkdir()
     archive = open_archive(tmp_path / "archive")
     assert refused(Unavailable, lambda: verify_log(archive)) == "archive-not-readable"
+
+
+def test_a_restore_goes_on_within_a_commit_where_pages_end_elsewhere(
+    of_one_commit, file_target, small, tmp_path, monkeypatch
+):
+    """By another copy of the archive, in other segments; the host knows every stream."""
+    archived(of_one_commit, tmp_path / "archive")
+    unlocked = unlocked_by_passphrase(of_one_commit.keyring_path)
+    monkeypatch.setattr("tests.ledger.archive.conftest.silent", cut_off_after(3))
+    with pytest.raises(StoppedError):
+        restored(of_one_commit, tmp_path / "archive", file_target)
+    monkeypatch.setattr("tests.ledger.archive.conftest.silent", silent)
+    there = len(tables(file_target)[2])
+    monkeypatch.setattr(archive_pages, "_PAGE_ROWS", there + 1)
+    monkeypatch.setattr(columns, "PAGE_ROWS", 1000)
+    monkeypatch.setattr(segment, "SEGMENT_ROWS", 1000)
+    archived(of_one_commit, tmp_path / "again")
+    with of_one_commit.memory(unlocked).anew() as fresh:
+        restored(of_one_commit, tmp_path / "again", file_target, memory=fresh)
+        held = tables(of_one_commit.store())
+        newest = {row.stream: row for row in held[2] if is_remembered(row.topic)}
+        tips = {stream: fresh.tip(stream) for stream in newest}
+    assert tables(file_target) == held
+    assert {stream: tip.leaf for stream, tip in tips.items()} == {
+        stream: row.leaf for stream, row in newest.items()
+    }

@@ -66,7 +66,7 @@ class InLists:
         while frontier.size < len(self.rows):
             coming = self.rows[frontier.size : frontier.size + rows_a_commit]
             frontier = frontier.extend([row.leaf for row in coming])
-            signers = signers_digest(self.row.id, (self.introduced,), frontier.size)
+            signers = signers_digest(self.row.id, self.signers(), frontier.size)
             self.commits.append(self.signer.commit(frontier, signers))
 
     @contextmanager

@@ -113,7 +113,7 @@ def test_who_must_see_rows_vouched_for_is_given_a_page_of_them_at_a_time(one_com
     while (moved := follower.follow(one_commit, head)).size != head.size:
         head = moved
         sizes.append(head.size)
-        assert follower.is_between(head) is (head.size < ROWS)
+        assert head.is_within_commit is (head.size < ROWS)
         assert follower.head_size == ROWS
         assert len(seen) == head.size
         del seen[:-1]
