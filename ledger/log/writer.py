@@ -469,8 +469,10 @@ class Writer:
         later, and where it holds others than the log, it looks into its keyring again. And which
         keys were destroyed, which it lets go.
         """
-        tip = branch.tips.of(self._keyring_stream)
-        if head.epoch <= branch.epoch_known and tip == branch.keyring_tip:
+        stream = self._keyring_stream
+        tip = branch.tips.of(stream)
+        known = head.epoch <= branch.epoch_known and tip == branch.keyring_tip
+        if known and branch.tips.is_end(stream):
             return
         if self._keys is not None and not self._mapper.holds(head.epoch):
             self._keys.renew()
