@@ -333,3 +333,21 @@ def test_who_was_behind_appends_nothing_to_a_log_that_is_being_restored(house):
     assert behind.application("Other").name == "Other"
     behind.close()
     require_whole(house)
+
+
+def test_nor_does_who_stands_where_a_page_of_the_archive_ends(house):
+    """As an idle service of another host, whose newest row is the archive's last one."""
+    running = working(house)
+    assert read(running) == "first"
+    size = size_of(house)
+    house.clock.offset_us += 2_000_000
+    with house.store().writing() as writing:
+        writing.begin_restoring()
+    for _ in range(2):
+        assert code_of(lambda: read(running)) == "store-restoring"
+    assert size_of(house) == size
+    with house.store().writing() as writing:
+        writing.end_restoring()
+    assert read(running) == "first"
+    running.close()
+    require_whole(house)
