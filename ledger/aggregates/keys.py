@@ -249,6 +249,11 @@ class KeyHistory(msgspec.Struct, frozen=True):
         """The slots that were added and not removed since, by number."""
         return tuple(added for slot, added in sorted(self.slots.items()) if self.is_live(slot))
 
+    def is_left_after(self, position: int, epochs: int) -> bool:
+        """Whether so many epochs are still to be started after this position, or one resealed."""
+        started = self.started_since(position)
+        return started < epochs or (started == epochs and self.is_rotating)
+
     def started_since(self, position: int) -> int:
         """How many epochs were started after this position."""
         return sum(where > position for where in self.started_where.values())

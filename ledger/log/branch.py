@@ -51,7 +51,6 @@ class Branch:
         """Go on from what another process of this host has checked and remembered."""
         self.tips.adopt(head.size)
         self.follower.forget_book()
-        self.equipment.folds.adopt()
         self.advance(head)
 
     def forget(self) -> None:

@@ -8,8 +8,9 @@ Before that is said of a fold that was continued, it is begun anew: it may be of
 given up while this process ran.
 
 A tip that is authentic may still be an older one, which somebody put among those of now in the
-host's memory. So the log is asked as well, wherever it is read at all: a stream that goes on beyond
-its tip, or has rows and no tip, is *tampered* as well.
+host's memory. So the log is asked as well, once for each stream since another process wrote there,
+also where what is kept ends with that tip: a stream that goes on beyond its tip, or has rows and no
+tip, is *tampered* as well.
 
 A *look* that is not under the lock may find a tip already beyond its snapshot, because another
 thread committed meanwhile. That is no damage: `Overtaken` asks for a new snapshot.
@@ -54,8 +55,6 @@ class Folds:
         self._states: dict[tuple[bytes, object], tuple[Tip, Any]] = {}
         self._newest: dict[bytes, tuple[bytes, Recorded]] = {}
         self._partly: tuple[bytes, str] | None = None
-        self._without: set[bytes] = set()
-        """Streams that have no rows, as the log says too."""
 
     def fold_as_far_as_opened(self, stream: bytes, needed: str) -> None:
         """Let states of this stream end before the first row whose key is not held.
@@ -68,17 +67,16 @@ class Folds:
         """Start anew, after a failure that left it unclear what was committed."""
         self._states.clear()
         self._newest.clear()
-        self._without.clear()
-
-    def adopt(self) -> None:
-        """Ask the log again which streams have no rows: the memory was written by another."""
-        self._without.clear()
 
     def prepare(self, reading: Reading, size: int, streams: Iterable[bytes], fold: Fold[S]) -> None:
         """Have the folds of these streams at hand; what is short of them is read together."""
         wanted = list(streams)
         self._tips.warm(wanted)
-        cold = [stream for stream in wanted if (stream, fold) not in self._states]
+        cold = [
+            stream
+            for stream in wanted
+            if (stream, fold) not in self._states or not self._tips.is_end(stream)
+        ]
         pages = reading.rows_of(cold, _SHORT_VERSIONS)
         for stream in cold:
             self.state(reading, size, stream, fold, pages.get(stream))
@@ -104,6 +102,7 @@ class Folds:
         state: S | None
         done, state = self._states.get(key, (None, None))
         if done == tip:
+            self._require_ended(reading, size, stream, tip, begun)
             return state
         if done is not None and done.version > tip.version:
             # Another thread has continued the stream since the tip was looked up.
@@ -114,6 +113,7 @@ class Folds:
             if done is None:
                 raise
             state, rows = None, self._rows(reading, size, stream, None, tip)
+        self._tips.found_end(stream, size)
         for recorded in self._opened(stream, rows):
             state = fold(state, recorded)
         if len(self._states) >= _KEPT_STREAMS_MAX:
@@ -129,12 +129,14 @@ class Folds:
             return None
         kept = self._newest.get(stream)
         if kept is not None and kept[0] == tip.leaf:
+            self._require_ended(reading, size, stream, tip)
             return kept[1]
         rows = reading.stream_rows(stream, tip.version - 1, 2)
         _require_end(rows[1:], size, tip)
         row = rows[0] if rows else None
         if row is None or (row.position, row.leaf) != (tip.position, tip.leaf):
             raise _cut(tip)
+        self._tips.found_end(stream, size)
         recorded = self._mapper.open(row)
         if len(row.sealed) <= _KEPT_ROW_BYTES_MAX:
             if len(self._newest) >= _KEPT_STREAMS_MAX:
@@ -173,14 +175,28 @@ class Folds:
 
     def _require_without(self, reading: Reading, size: int, stream: bytes) -> None:
         """That a stream without a tip has no rows; of a ticket's that was let go of there are."""
-        if stream in self._without:
+        if self._tips.is_end(stream):
             return
         for row in reading.stream_rows(stream, 0, 1):
             if row.position <= size and row.topic not in ONE_TIME_TOPICS:
                 raise _cut(row)
-        if len(self._without) >= _KEPT_STREAMS_MAX:
-            self._without.clear()
-        self._without.add(stream)
+        self._tips.found_end(stream, size)
+
+    def _require_ended(
+        self,
+        reading: Reading,
+        size: int,
+        stream: bytes,
+        tip: Tip,
+        begun: list[LogRow] | None = None,
+    ) -> None:
+        """That a stream which is folded to its tip does not go on beyond it."""
+        if self._tips.is_end(stream):
+            return
+        if begun is None or tip.version >= _SHORT_VERSIONS:
+            begun = reading.stream_rows(stream, tip.version, 1)
+        _require_end([row for row in begun if row.version > tip.version], size, tip)
+        self._tips.found_end(stream, size)
 
     def _tip(self, stream: bytes, size: int) -> Tip | None:
         tip = self._tips.of(stream)

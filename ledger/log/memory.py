@@ -18,8 +18,9 @@ The third says when tickets were issued. Two days of the log later, the tips of 
 let go of if they have ended by then: no ticket lives longer than a day, and one that nobody knows
 is good for nothing. Those that nobody has ended are kept for a sweep to find, 400 days at most.
 
-SQLite's `user_version` counts how often an operator of this host had it go on from another log;
-where it has, the number is `accepted` in what authenticates the head.
+SQLite's `user_version` tells when an operator last had this host go on from another log, or from a
+memory made anew: the minute since 1970, or one more than before where that is no later. Where one
+has, the number is `accepted` in what authenticates the head.
 
 It is written after commits, at most once a second and at the end, head and tips in one
 transaction, never backwards. The tips are at least as new as the head they lie with. An older file
@@ -31,7 +32,7 @@ It goes by no file that knows less, one that was taken away or put back meanwhil
 none: tips of its own alone would say that all other streams have no rows. Nor does it write into
 another file than the one that it goes by, unless the head there is the one that it knows: in such a
 file an operator has this host go on from another log, of which this process may know nothing yet.
-Who goes on from there is told that it is another. From one that counts more acceptances it goes on
+Who goes on from there is told that it is another. From one with a later acceptance it goes on
 however much shorter the log is: nobody without the keyring makes such a file.
 
 Each row is authentic by itself, so an older one among those of now, and one that was taken away,
@@ -117,6 +118,7 @@ _PASSING_US = 2 * 86_400_000_000
 """So long after its issue the tip of a ticket's stream is let go of, if it has ended."""
 _OPEN_US = 400 * 86_400_000_000
 """And so long if it has not."""
+_MINUTE_US = 60_000_000
 _THE_HEAD = f"SELECT {_HEAD}, user_version FROM head, pragma_user_version WHERE ledger_id = ?"
 _THE_TIP = f"SELECT {_TIP} FROM tips WHERE ledger_id = ? AND stream = ?"
 _TIPS_TOGETHER = 100
@@ -167,7 +169,7 @@ class HostMemory:
         self._gone_by: tuple[int, int, int] | None = None
         """The same of the file whose head this process goes on from, and its `user_version`."""
         self._accepted = 0
-        """How often an operator had this host go on from another log, as far as is known."""
+        """When an operator last had this host go on from another log, as far as is known."""
         self._known = b""
         """What authenticates the newest head that was read from the file or written to it."""
         self._seen: int | None = None
@@ -195,7 +197,7 @@ class HostMemory:
             rows, file = self._newest()
             if self._complete_to and not self._is_complete(rows):
                 raise _replaced()  # an older one was written over it
-        is_accepted = self._counts_more(rows)
+        is_accepted = self._is_accepted_later(rows)
         is_of_another = is_accepted or self._gone_by not in {None, file}
         head = None
         if not is_of_another or is_accepted or (rows and rows[0][1] > size):
@@ -308,9 +310,12 @@ class HostMemory:
         except (sqlite3.Error, OSError) as error:
             raise _not_writable() from error
 
-    def follow_acceptance(self, before: HostMemory) -> None:
-        """Be one that an operator has this host go on by, whatever the one of before knows."""
-        self._accepted = before._accepted + 1
+    def follow_acceptance(self, before: HostMemory, clock_reading: int) -> None:
+        """Be one that an operator has this host go on by, whatever the one of before knows.
+
+        The clock is asked, in microseconds UTC, because one that is damaged cannot tell its number.
+        """
+        self._accepted = max(before._accepted + 1, clock_reading // _MINUTE_US)
 
     @contextlib.contextmanager
     def anew(self) -> Iterator[HostMemory]:
@@ -386,7 +391,7 @@ class HostMemory:
         rows = self._fetch(_THE_HEAD, self._ledger_id)
         return rows, None if self._file is None else (*self._file, rows[0][-1] if rows else 0)
 
-    def _counts_more(self, rows: list[tuple[Any, ...]]) -> bool:
+    def _is_accepted_later(self, rows: list[tuple[Any, ...]]) -> bool:
         """Whether an operator has this host go on from another log than it was known to."""
         return bool(rows) and isinstance(rows[0][-1], int) and rows[0][-1] > self._accepted
 
@@ -394,7 +399,7 @@ class HostMemory:
         if not rows:
             return None
         head = self._checked_head(rows[0][1:])
-        if head.size >= self._complete_to or self._counts_more(rows):
+        if head.size >= self._complete_to or self._is_accepted_later(rows):
             self._complete_to, self._known = head.size, rows[0][-2]
             self._accepted = rows[0][-1]
         return head
@@ -455,7 +460,7 @@ class HostMemory:
     def _is_complete(self, rows: list[tuple[Any, ...]]) -> bool:
         if not rows:
             return False
-        if self._counts_more(rows):
+        if self._is_accepted_later(rows):
             with contextlib.suppress(Tampered):
                 return bool(self._checked_head(rows[0][1:]))
         return bool(rows[0][1] >= self._complete_to and rows[0][-1] == self._accepted)

@@ -102,6 +102,8 @@ class StreamTips:
         self._passing: dict[bytes, int] = {}
         self._guard = threading.Lock()
         self._adopted = 0
+        self._ended: set[bytes] = set()
+        """Streams that end where the tip at hand says, or have no rows, as the log says too."""
 
     def of(self, stream: bytes) -> Tip | None:
         """The stream's tip; None for a stream without rows."""
@@ -134,9 +136,25 @@ class StreamTips:
         with self._guard:
             self._adopted = max(self._adopted, size)
             self._known.clear()
+            self._ended.clear()
             self._without.clear()
             for stream in [one for one, tip in self._fresh.items() if tip.position <= size]:
                 del self._fresh[stream]
+
+    def is_end(self, stream: bytes) -> bool:
+        """Whether the log was followed to the stream's tip here, or asked if it goes on beyond it.
+
+        Of one that the host's memory told, where another process wrote it, nobody knows that yet.
+        """
+        return stream in self._fresh or stream in self._ended
+
+    def found_end(self, stream: bytes, size: int) -> None:
+        """In a log of this size the stream does not go on beyond its tip."""
+        with self._guard:
+            if size >= self._adopted:
+                if len(self._ended) >= self._known_max:
+                    self._ended.clear()
+                self._ended.add(stream)
 
     def after(self, rows: Iterable[LogRow], moved: dict[bytes, Tip]) -> None:
         """Note in `moved` where these rows, which are being checked, would move the tips."""
@@ -212,6 +230,7 @@ class StreamTips:
                     # Known before it is no longer fresh: `of` asks without the guard, and must not
                     # come upon an older one between the two.
                     self._keep(stream, tip)
+                    self._ended.add(stream)
                     del self._fresh[stream]
 
     def renew_after_fork(self) -> None:
@@ -229,6 +248,7 @@ class StreamTips:
             return
         if len(self._known) >= self._known_max:
             self._known.clear()
+            self._ended.clear()
         held = self._known.get(stream)
         if held is None or held.position < tip.position:
             self._known[stream] = tip

@@ -378,6 +378,7 @@ class Writer:
             branch.alongside = tuple(one for one in branch.alongside if one not in said)
         except BaseException as error:  # noqa: BLE001 # every waiting caller must get an answer
             branch.forget()
+            self._whole_at = 0
             if transaction is None or not self._landed(branch, transaction):
                 for _, answer in batch:
                     answer.set_exception(error)
@@ -399,6 +400,7 @@ class Writer:
                 branch = self._adopted()
                 head, extent = branch.head, writing.extent()
                 if extent.last <= head.size + _CHECKED_UNDER_LOCK_MAX:
+                    self._require_whole(writing)
                     still = extent == (head.size, head.size, head.frontier.packed())
                     yield writing, branch, head if still else self._follow(writing, branch, head)
                     return
@@ -469,8 +471,10 @@ class Writer:
         later, and where it holds others than the log, it looks into its keyring again. And which
         keys were destroyed, which it lets go.
         """
-        tip = branch.tips.of(self._keyring_stream)
-        if head.epoch <= branch.epoch_known and tip == branch.keyring_tip:
+        stream = self._keyring_stream
+        tip = branch.tips.of(stream)
+        known = head.epoch <= branch.epoch_known and tip == branch.keyring_tip
+        if known and branch.tips.is_end(stream):
             return
         if self._keys is not None and not self._mapper.holds(head.epoch):
             self._keys.renew()
@@ -548,7 +552,7 @@ class Writer:
         """The head after a page of what others appended; `store-restoring` if it is an archive's.
 
         Who was behind when the database was lost comes upon the pages of a restore as upon rows of
-        others. Looked for at most once a second, for one who was not behind finds a rollback.
+        others.
         """
         try:
             moved = branch.follower.follow(reading, head)
@@ -558,12 +562,22 @@ class Writer:
             if is_within and not self._accept_restoring:
                 raise being_restored() from None
             raise
-        now = self._clock()
-        if moved.size != head.size and abs(now - self._whole_at) >= _LOOK_INTERVAL_US:
-            if reading.is_restoring() and not self._accept_restoring:
-                raise being_restored()
-            self._whole_at = now
+        if moved.size != head.size:
+            self._require_whole(reading)
         return moved
+
+    def _require_whole(self, reading: Reading) -> None:
+        """`store-restoring` where the store holds a part of an archive only.
+
+        Looked for at most once a second: mostly who runs finds a rollback. Not who was behind when
+        the database was lost, nor who stands where a page of the archive ends.
+        """
+        now = self._clock()
+        if self._accept_restoring or abs(now - self._whole_at) < _LOOK_INTERVAL_US:
+            return
+        if reading.is_restoring():
+            raise being_restored()
+        self._whole_at = now
 
     def clock_reading(self) -> int:
         """What the clock says, microseconds UTC; `clock-ahead` where nothing is recorded by it."""

@@ -411,14 +411,14 @@ class Ledger:
     ) -> SlotRemoval:
         """One way to unlock less, and unless it was mislaid two epochs of keys further on.
 
-        Killed between the two, the same call goes on with the rotations. So it does where the slot
+        Killed on the way, the same call goes on with the rotations. So it does where the slot
         was mislaid until now, but then backups are asked for: no rotation has begun. And where none
         could begin (`values-lost`) and the key backup that was put back has the slot still.
         """
         history = self.key_history()
         self._slots.require_removable(slot, history)
         ended = history.removed_where.get(slot)
-        left = ended is not None and not mislaid and history.started_since(ended) < EPOCHS_PAST
+        left = ended is not None and not mislaid and history.is_left_after(ended, EPOCHS_PAST)
         cut_off = left and slot not in history.mislaid
         if not (mislaid or without_backup or cut_off):
             self._rotation.require_backups(acting)

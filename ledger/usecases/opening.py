@@ -134,7 +134,7 @@ def accept_rollback(
         )
     with memory.anew() as fresh:
         abandoned = memory.recall()
-        fresh.follow_acceptance(memory)
+        fresh.follow_acceptance(memory, settings["clock"]())
         opened = _opened(store, keyring_path, unlocked, memory=fresh, accept_ahead=True, **settings)
         try:
             if abandoned is None:
@@ -169,6 +169,7 @@ def accept_new_memory(
             "operator-needed", "Only an operator's unlock may do this.", hint=NEEDS_OPERATOR
         )
     with memory.anew() as fresh:
+        fresh.follow_acceptance(memory, settings["clock"]())
         opened = _opened(store, keyring_path, unlocked, memory=fresh, **settings)
         try:
             event = MemoryAccepted(opened.writer.head.size)

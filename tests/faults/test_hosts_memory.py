@@ -232,6 +232,28 @@ def test_nor_does_that_of_a_value_which_was_replaced(house, tmp_path):
     ledger.close()
 
 
+@pytest.mark.parametrize("what", ["right", "value"])
+def test_nor_do_they_where_a_process_had_folded_as_far(house, tmp_path, what):
+    """What it has at hand fits the older row; the log shows that its neighbour has gone on."""
+    running = house.open()
+    create(running, "CRM")
+    running.grant(Acting(), "CRM", "member", "user:ann")
+    running.set_credentials(Acting(), "CRM", ANN, values("first"))
+    running.retrieve(Caller(ANN), "CRM")
+    running._writer._remember(always=True)
+    path, older = memory_path(house.keyring_path), tmp_path / "older"
+    older.write_bytes(path.read_bytes())
+    neighbour = house.open()
+    if what == "right":
+        neighbour.revoke(Acting(), "CRM", "member", "user:ann")
+    else:
+        neighbour.set_credentials(Acting(), "CRM", ANN, values("second"))
+    neighbour.close()
+    spliced(path, older, taken=False)
+    assert code_of(lambda: running.retrieve(Caller(ANN), "CRM")) == "stream-altered"
+    running.close()
+
+
 def test_a_new_memory_made_beside_is_written_on_by_who_was_running(house):
     running = house.open()
     create(running, "CRM")

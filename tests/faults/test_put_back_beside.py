@@ -18,6 +18,7 @@ from ledger.policy import Caller
 from ledger.sealing.epochs import period_after, period_of, period_start
 from ledger.sealing.slots import OPERATOR, new_passphrase
 from ledger.usecases.acting import Acting
+from ledger.usecases.opening import accept_new_memory
 from projections.redecide import redecide
 from tests.conftest import CHEAP
 from tests.faults.hosts import copied
@@ -28,12 +29,16 @@ ROWS = 40
 """So many make the log that is gone on with longer than the other one."""
 
 
-def working(house):
+def working(house, application="CRM"):
     """A process that has set something."""
     ledger = house.open()
-    ledger.create_application(Acting(), "CRM", kind="individual")
-    ledger.set_credentials(Acting(), "CRM", ANN, values("first"))
+    ledger.create_application(Acting(), application, kind="individual")
+    set_again(ledger, application)
     return ledger
+
+
+def set_again(ledger, application="CRM"):
+    ledger.set_credentials(Acting(), application, ANN, values("first"))
 
 
 @pytest.fixture
@@ -272,6 +277,39 @@ def test_a_memory_of_a_log_that_was_given_up_is_not_gone_back_to(house, running)
     assert path.read_bytes() == given_up
 
 
+def test_a_memory_made_anew_is_gone_on_with_after_a_log_was_accepted(house, running):
+    """The damaged one cannot say how often that was done."""
+    put_back(house, size_of(house) - 1)
+    accept(house)
+    set_again(running)
+    memory_path(house.keyring_path).write_bytes(b"damaged")
+    accept(house, accept_new_memory)
+    assert read(running) == "first"
+    running.close()
+    require_whole(house)
+
+
+def test_nor_is_one_of_before_gone_back_to(house, running):
+    """It tells of an acceptance, and the one made anew knew of none: its log is back as well."""
+    put_back(house, size_of(house) - 1)
+    accept(house)
+    set_again(running)
+    running.close()
+    size, path = size_of(house), memory_path(house.keyring_path)
+    before = path.read_bytes()
+    house.clock.offset_us += 60_000_000
+    path.write_bytes(b"damaged")
+    accept(house, accept_new_memory)
+    again = working(house, "Other")
+    assert read(again) == "first"
+    put_back(house, size)
+    path.unlink()
+    path.write_bytes(before)
+    assert code_of(lambda: read(again)) == "memory-replaced"
+    again.close()
+    assert path.read_bytes() == before
+
+
 def test_its_receipts_hold_though_as_many_signers_are_others(house, running):
     """Each log got one more after they had parted."""
     size = size_of(house)
@@ -332,4 +370,22 @@ def test_who_was_behind_appends_nothing_to_a_log_that_is_being_restored(house):
     assert read(behind) == "first"
     assert behind.application("Other").name == "Other"
     behind.close()
+    require_whole(house)
+
+
+def test_nor_does_who_stands_where_a_page_of_the_archive_ends(house):
+    """As an idle service of another host, whose newest row is the archive's last one."""
+    running = working(house)
+    assert read(running) == "first"
+    size = size_of(house)
+    house.clock.offset_us += 2_000_000
+    with house.store().writing() as writing:
+        writing.begin_restoring()
+    for _ in range(2):
+        assert code_of(lambda: read(running)) == "store-restoring"
+    assert size_of(house) == size
+    with house.store().writing() as writing:
+        writing.end_restoring()
+    assert read(running) == "first"
+    running.close()
     require_whole(house)

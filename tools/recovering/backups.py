@@ -156,7 +156,7 @@ def restore_backup(
         fresh = alone.enter_context(restoring.memory.anew())
         restoring.store.create()
         abandoned = _remembered(restoring.memory)
-        fresh.follow_acceptance(restoring.memory)
+        fresh.follow_acceptance(restoring.memory, wiring.clock())
         recorded = _is_recorded(restoring, archive, abandoned)
         refold = refolding(archive, restoring.mapper, restoring.streams, restoring.views)
         restoration = Restoration(archive, restoring.store, refold, memory=fresh, recorded=recorded)
