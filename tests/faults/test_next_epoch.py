@@ -397,18 +397,27 @@ def test_the_command_asks_first_and_says_what_it_did(unable):
     assert "next-epoch-missing" not in codes
 
 
-def test_an_older_copy_of_the_log_takes_no_started_keys_out_of_the_file(hosts):
-    """It did not choose those that were made in place of the lost ones, and they opened values."""
-    host, _ = hosts
+def put_back_before_replaced_keys(host):
+    """Start keys in place of lost ones, then put the log of before back; the keyring, still whole.
+
+    Nothing on the host remembers what came since.
+    """
     ledger = host.open()
     size = size_of(host)
     ledger.next_epoch.replace(LOST)
     rotate(ledger)
     change(ledger, "newest")
     ledger.close()
-    before = held(host)
+    keyring = held(host)
     put_back(host, size)
     host.memory(unlocked_by_passphrase(host.keyring_path)).path.unlink()
+    return keyring
+
+
+def test_an_older_copy_of_the_log_takes_no_started_keys_out_of_the_file(hosts):
+    """It did not choose those that were made in place of the lost ones, and they opened values."""
+    host, _ = hosts
+    before = put_back_before_replaced_keys(host)
     for _ in range(2):
         ledger = host.open()
         assert read(ledger) == "first"
@@ -422,15 +431,7 @@ def test_an_older_copy_of_the_log_takes_no_started_keys_out_of_the_file(hosts):
 def test_an_older_copy_of_the_log_has_nobody_give_up_started_keys(hosts):
     """An operator who says that it is the one to go on from does; before, nothing is replaced."""
     host, _ = hosts
-    ledger = host.open()
-    size = size_of(host)
-    ledger.next_epoch.replace(LOST)
-    rotate(ledger)
-    change(ledger, "newest")
-    ledger.close()
-    before = held(host)
-    put_back(host, size)
-    host.memory(unlocked_by_passphrase(host.keyring_path)).path.unlink()
+    before = put_back_before_replaced_keys(host)
     ledger = host.open()
     with pytest.raises(KeyUnavailable) as caught:
         ledger.next_epoch.replace(LOST)
