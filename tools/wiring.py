@@ -22,6 +22,7 @@ from ledger.archive.reading import Archive
 from ledger.codec.mapper import EventMapper
 from ledger.discreet import Discreet
 from ledger.errors import NEEDS_OPERATOR, InvalidInput, KeyUnavailable, Refused
+from ledger.log.checked_store import CheckedStore
 from ledger.log.file_urls import sqlite_url
 from ledger.log.memory import HostMemory, memory_path
 from ledger.log.rows import END
@@ -62,7 +63,8 @@ class Session(Discreet, msgspec.Struct, frozen=True):
     SHOWN: ClassVar = ("settings", "store", "ledger", "views")
 
     settings: Settings
-    store: Store
+    store: CheckedStore
+    """What questions are answered from."""
     holding: Holding
     unlocked: UnlockedKeyring
     """Who unlocked, as the keyring was then; without the keys, which `ledger` holds."""
@@ -221,7 +223,7 @@ class Restoring(Discreet, msgspec.Struct, frozen=True):
             who = self.unlocked.without_keys()
             yield Session(
                 self.settings,
-                self.store,
+                CheckedStore(self.store, ledger),
                 self.holding,
                 who,
                 self.streams,
@@ -401,7 +403,8 @@ def _session(
 ) -> Session:
     streams = unlocked.stream_names()
     mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), os.urandom)
-    views = Views(store, mapper, streams)
+    asked = CheckedStore(store)
+    views = Views(asked, mapper, streams)
     memory = _memory(settings, unlocked)
     ledger = _ledger(
         settings,
@@ -413,8 +416,9 @@ def _session(
         of_key_backup=of_key_backup,
         only_asks=only_asks,
     )
+    asked.know(ledger)
     who = unlocked.without_keys()
-    return Session(settings, store, holding, who, streams, mapper, ledger, views)
+    return Session(settings, asked, holding, who, streams, mapper, ledger, views)
 
 
 def _ledger(

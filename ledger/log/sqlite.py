@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ledger.errors import Conflict, InvalidInput, LedgerError, NotFound, Tampered, Unavailable
 from ledger.log.file_urls import sqlite_url
@@ -197,8 +197,6 @@ class SqliteSnapshot(Snapshot):
 class SqliteStore:
     """One ledger in one SQLite file."""
 
-    LIES_BY_STREAM: ClassVar = True
-
     def __init__(
         self,
         path: Path,
@@ -217,6 +215,11 @@ class SqliteStore:
         self._opened_guard = threading.Lock()
         self._turns = Turns(path, lock_timeout_s)
         rest_while_forking(self, depth=0)
+
+    @property
+    def lies_by_stream(self) -> bool:
+        """Tables without row numbers do."""
+        return True
 
     @property
     def address(self) -> str:

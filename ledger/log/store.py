@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -210,8 +210,10 @@ class Writing(Reading, Protocol):
 class Store(Protocol):
     """One ledger's place in a database."""
 
-    LIES_BY_STREAM: ClassVar[bool]
-    """Whether rows that are kept by stream lie in its order, or as they came."""
+    @property
+    def lies_by_stream(self) -> bool:
+        """Whether rows that are kept by stream lie in its order, or as they came."""
+        ...
 
     @property
     def address(self) -> str:

@@ -509,6 +509,14 @@ class Ledger:
         history = self.key_history()
         return self._writer.head.size - history.started_where.get(history.current, 0)
 
+    def reach(self) -> int:
+        """How many rows this process has checked."""
+        return self._writer.head.size
+
+    def catch_up(self) -> None:
+        """Check whatever others appended; `rolled-back` where the log ends before that."""
+        self._writer.catch_up()
+
     def head(self) -> CommitRow:
         """The newest commit, checked."""
         self._writer.catch_up()

@@ -149,7 +149,7 @@ def _value_rows(
     """
     reached = 0
     for rows, walked in _held_rows(desk, writer, until, epoch):
-        if writer.store.LIES_BY_STREAM:
+        if writer.store.lies_by_stream:
             rows.sort(key=_STREAM_OF)
         done = 0
         while done < len(rows):

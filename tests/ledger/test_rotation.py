@@ -276,7 +276,7 @@ def test_mappings_are_sealed_anew_in_order_of_their_streams(filled, monkeypatch,
     reached: list[tuple[int, int]] = []
     before = rows(filled)
     assert rotate(rotating, progress=lambda *told: reached.append(told)).resealed == len(LIVE)
-    lies_by_stream = rotating._writer.store.LIES_BY_STREAM
+    lies_by_stream = rotating._writer.store.lies_by_stream
     rotating.close()
     assert reached == sorted(reached)
     newest = {row.stream: row.position for row in before}

@@ -77,7 +77,8 @@ def work_of(session):
     id_, settings = session.mapper.ledger_id, session.settings
     with session.store.reading() as reading:
         borders = tuple(rechecking.borders_of(reading, 4))
-    return Work(settings, id_, Retention(), borders, 1)
+        bounds = rechecking.bounds_of(reading)
+    return Work(settings, id_, Retention(), borders, 1, bounds, session.ledger.reach())
 
 
 def is_gone(process):

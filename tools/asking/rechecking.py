@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.aggregates.retention import Retention
 from ledger.codec.mapper import EventMapper
+from ledger.log.checked_store import CheckedStore, KnownSize
 from ledger.sealing.keys import KeySet
 from projections.redeciding import STRETCH_ROWS, Decided, Decider, Joining, borders_of
 from projections.streams import know_newest
@@ -35,8 +36,10 @@ class Work(NamedTuple):
     retention: Retention
     borders: tuple[int, ...]
     newest_epoch: int
-    bounds: Bounds | None = None
-    """Of what is asked about; None is the whole log."""
+    bounds: Bounds
+    """Of what is asked about."""
+    known: int
+    """So many rows of the log were checked before."""
 
 
 def redecide_together(
@@ -53,7 +56,8 @@ def redecide_together(
     retention = session.ledger.retention.state()
     epoch = newest.following_epoch
     ledger_id = session.mapper.ledger_id
-    work = Work(session.settings, ledger_id, retention, tuple(borders), epoch, bounds)
+    known = session.ledger.reach()
+    work = Work(session.settings, ledger_id, retention, tuple(borders), epoch, bounds, known)
     joining = Joining(borders, retention)
     with workers(min(jobs, len(borders)), decide_handed, work) as started:
         for decided in _decided(started, session.mapper, len(borders)):
@@ -91,7 +95,7 @@ def decide_handed(connection: Connection, work: Work) -> None:
     """Take the keys, then decide each stretch that is handed out, until there are no more."""
     keys = KeySet.taken_over(taken_over(connection))
     mapper = EventMapper(work.ledger_id, keys, os.urandom)
-    store = store_of(work.settings)
+    store = CheckedStore(store_of(work.settings), KnownSize(work.known))
     try:
         asked = work.retention, work.borders, work.newest_epoch, work.bounds
         decider = Decider(store, mapper, *asked)

@@ -227,7 +227,7 @@ def _table_findings(session: Session) -> Iterator[Finding]:
 def _server_findings(session: Session) -> Iterator[Finding]:
     from ledger.log.postgresql.store import PostgresqlStore
 
-    store = session.store
+    store = session.store.itself
     assert isinstance(store, PostgresqlStore)
     rights, durability = store.rights_of_connection(), store.durability()
     if rights.beyond:

@@ -30,7 +30,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import psycopg
 
@@ -78,8 +78,6 @@ _TABLES_THERE = (
 class PostgresqlStore:
     """One ledger in one schema."""
 
-    LIES_BY_STREAM: ClassVar = False
-
     def __init__(
         self,
         url: str,
@@ -121,6 +119,11 @@ class PostgresqlStore:
             for waits in ("on", "off")
         )
         renew_in_children(self)
+
+    @property
+    def lies_by_stream(self) -> bool:
+        """Tables keep rows as they came."""
+        return False
 
     @property
     def address(self) -> str:
