@@ -46,7 +46,9 @@ def cut(house, session) -> int:
     """Take the newest rows away; the size that is left."""
     left = session.ledger.reach() - GONE
     for table, column in TABLES.items():
-        attack(house, f"CREATE TABLE aside_{table} AS SELECT * FROM {table} WHERE {column} > {left}")
+        attack(
+            house, f"CREATE TABLE aside_{table} AS SELECT * FROM {table} WHERE {column} > {left}"
+        )
         attack(house, f"DELETE FROM {table} WHERE {column} > {left}")
     return left
 
@@ -73,7 +75,9 @@ def accesses(session):
 
 
 def changes(session):
-    return list(questions.change_rows(session, WHOLE, application=None, by=None, limit=None, after=None))
+    return list(
+        questions.change_rows(session, WHOLE, application=None, by=None, limit=None, after=None)
+    )
 
 
 def recheck(session):
