@@ -343,6 +343,7 @@ class HostMemory:
     def replace_by(self, fresh: HostMemory) -> None:
         """Put a memory made with `anew` in this one's place; durable on return.
 
+        Whoever is killed meanwhile leaves one of both: never none, which would believe any log.
         `memory-not-writable`, with this one as it was, if the new one could not be kept.
         """
         kept = fresh.recall()
@@ -350,8 +351,10 @@ class HostMemory:
         if kept is None:
             raise _not_writable()
         try:
-            self.forget()
+            self.close()
+            self._forget_journal()
             fresh.path.replace(self.path)
+            self._gone_by = None
             self._complete_to, self._accepted = kept.size, fresh._accepted
             sync_folder(self.path.parent)
         except OSError as error:
@@ -363,10 +366,13 @@ class HostMemory:
         self._complete_to, self._gone_by = 0, None
         try:
             self.path.unlink(missing_ok=True)
-            # A journal that a kill left behind would be played into whatever file comes next.
-            self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
+            self._forget_journal()
         except OSError as error:
             raise _not_writable() from error
+
+    def _forget_journal(self) -> None:
+        """One that a kill left behind would be played into whatever file comes next."""
+        self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ledger.aggregates.keys import KeyHistory
-from ledger.codec.mapper import EventMapper
+from ledger.codec.mapper import EventMapper, Random
 from ledger.errors import Conflict, KeyUnavailable, LedgerError
 from ledger.log.forking import renew_in_children
 from ledger.sealing.confidential import Confidential
@@ -212,6 +212,17 @@ def drop(file: KeyringFile, history: KeyHistory) -> None:
     given_up = given_up_by(file.held, history)
     ready = file.held.epochs[-1].epoch
     _let_go(file, given_up._replace(epochs=given_up.epochs & {ready}))
+
+
+def let_go_of_removed(file: KeyringFile, history: KeyHistory, random: Random) -> None:
+    """Write the file without slots that the log calls removed, if it holds any.
+
+    A key backup of before has them. Their holders would open whatever keys the file gets next.
+    """
+    removed = {slot.id for slot in file.held.keyring.slots if slot.id in history.removed}
+    if removed:
+        held = file.held.without_slots(removed, random)
+        file.write(held.keyring, held.root)
 
 
 def given_up_by(unlocked: UnlockedKeyring, history: KeyHistory) -> GivenUp:

@@ -58,7 +58,7 @@ from ledger.usecases.acting import Acting
 from ledger.usecases.desk import Desk
 from ledger.usecases.destruction import IntendDestruction, RecordDestruction
 from ledger.usecases.founding import committed
-from ledger.usecases.held_keys import EPOCHS_PAST, HeldKeys, drop, making_way
+from ledger.usecases.held_keys import EPOCHS_PAST, HeldKeys, drop, let_go_of_removed, making_way
 from ledger.usecases.key_backups import require_not_behind
 from ledger.usecases.outcomes import RotationOutcome
 from ledger.usecases.resting import Creation, Found, Lives, Page, resting, values_of
@@ -326,6 +326,7 @@ class Rotation:
         One that is in the file and not in the log, left by a rotation that was killed, is used. But
         whoever had a slot until lately may have copied it, or put it there: it makes way for
         another. So does one of which keys are destroyed, on a branch of the log that was given up.
+        No removed slot, which a key backup brought back, is left to get the new keys.
         """
         with self._held.changing(self._history) as (file, history):
             if history.current >= epoch:
@@ -338,6 +339,7 @@ class Rotation:
             )
             safeguards.require()
             drop(file, history)
+            let_go_of_removed(file, history, self._desk.random)
             started, following = self._ready(file, history, epoch)
             start = StartEpoch(self._desk, acting, started, following, safeguards, history.removed)
             if not self._writer.run(start):

@@ -269,6 +269,28 @@ def test_a_new_memory_made_beside_is_written_on_by_who_was_running(house):
     assert remembered(house).size == size_of(house)
 
 
+def test_a_memory_that_makes_way_is_there_until_the_new_one_is(house, monkeypatch):
+    """Without any, whatever log comes next would be believed; a journal would be played into it."""
+    ledger = house.open()
+    create(ledger, "CRM")
+    ledger.close()
+    kept = house.memory(unlocked_by_passphrase(house.keyring_path))
+    size = kept.recall().size
+    journal = kept.path.with_name(f"{kept.path.name}-journal")
+
+    def killed(self, target):
+        assert not journal.exists()
+        raise KeyboardInterrupt
+
+    with kept.anew() as fresh:
+        fresh.remember(kept.recall(), {})
+        journal.write_bytes(b"left behind")
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(type(kept.path), "replace", killed)
+            kept.replace_by(fresh)
+    assert remembered(house).size == size
+
+
 def test_a_memory_that_cannot_be_read_now_is_not_called_damaged(sqlite_house):
     ledger = sqlite_house.open()
     create(ledger, "CRM")

@@ -463,6 +463,22 @@ def test_a_removed_slots_holder_has_none_of_the_keys_that_are_used_from_then_on(
     require_whole(two_slots, 3)
 
 
+def test_no_removed_slot_that_a_key_backup_brought_back_gets_new_keys(two_slots):
+    before = two_slots.keyring_path.read_bytes()
+    ledger = two_slots.open()
+    ledger.remove_slot(Acting(), 2, mislaid=True)
+    ledger.close()
+    two_slots.keyring_path.write_bytes(before)
+    ledger = two_slots.open()
+    assert rotate(ledger).epoch == 2
+    ledger.close()
+    keyring = read_keyring(two_slots.keyring_path)
+    assert [slot.id for slot in keyring.slots] == [1]
+    with pytest.raises(KeyUnavailable):
+        keyring.unlock(passphrase(SECOND))
+    require_whole(two_slots, 2)
+
+
 def leave_pending(house):
     """A rotation is killed between file and log; what an operator then copies from the file."""
     ledger = house.open()
