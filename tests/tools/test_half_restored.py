@@ -23,6 +23,11 @@ def killed(*_, **__):
     raise Killed
 
 
+def checks_of(cli) -> set[str]:
+    """What `log verify` has to say, whether it holds or not."""
+    return {one["name"] for one in cli("log", "verify").json["checks"]}
+
+
 @pytest.mark.parametrize("remembers", [True, False])
 def test_a_half_restored_store_gives_out_nothing_and_is_gone_on_with(worked, remembers):  # noqa: F811
     """Not even on a host that remembers nothing, to which the shorter log would look whole."""
@@ -46,12 +51,14 @@ def test_a_half_restored_store_gives_out_nothing_and_is_gone_on_with(worked, rem
         assert "credledger backup restore DIR" in error["hint"]
     answer = worked("doctor")
     assert (answer.code, answer.json["findings"][0]["code"]) == (7, "store-restoring")
+    assert "restoring" in checks_of(worked)
     accept = ("log", "accept-rollback", "--reason", "as it is", "--yes")
     worked.fails(7, "store-restoring", *accept)
     segment.write_bytes(whole)
     assert worked.ok("backup", "restore", part["directory"])["ok"]
     assert password(worked) == "p-2"
     assert worked.ok("log", "verify", "--views")["ok"]
+    assert "restoring" not in checks_of(worked)
 
 
 @pytest.mark.parametrize("remembers", [True, False])

@@ -147,6 +147,8 @@ def verify_store(
             _report_nothing(store, report, pinned, remembered, kept)
             return report
         _look_at_tables(store, report)
+        if report.ok:
+            _look_at_restoring(store, report)
         with progress("Verifying") as show:
             found = verify_log(
                 store,
@@ -289,6 +291,18 @@ def _look_at_tables(store: Store, report: Report) -> None:
         damaged = any(one.is_damage for one in odd)
         detail = "; ".join(one.what for one in odd)
         report.add("store-damaged" if damaged else "tables", not damaged, detail)
+
+
+def _look_at_restoring(store: Store, report: Report) -> None:
+    """Tell that the log ends where a restore was cut off; the mark excuses nothing that is found."""
+    try:
+        with store.reading() as reading:
+            restoring = reading.is_restoring()
+    except Tampered as error:
+        report.add(error.code, False, error.message)
+        return
+    if restoring:
+        report.add("restoring", True, "a restore has not come to its end: newer rows may follow")
 
 
 def _anchored_id(anchors: Anchors | None, named: _Named) -> bytes | None:
