@@ -294,7 +294,7 @@ def _look_at_tables(store: Store, report: Report) -> None:
 
 
 def _look_at_restoring(store: Store, report: Report) -> None:
-    """Tell that the log ends where a restore was cut off; the mark excuses nothing that is found."""
+    """Tell that the log ends where a restore was cut off; the mark excuses nothing."""
     try:
         with store.reading() as reading:
             restoring = reading.is_restoring()
