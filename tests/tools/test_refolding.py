@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -216,9 +216,8 @@ def test_damage_is_the_same_error(in_file, monkeypatch, part):
     told = []
     for rows in (1, 1 << 62):
         monkeypatch.setattr("tools.recovering.refolding._TOGETHER_FROM_ROWS", rows)
-        _, _, refolds = refold(in_file)
         pages = []
-        with pytest.raises(Tampered) as caught:
+        with refold(in_file) as (_, _, refolds), pytest.raises(Tampered) as caught:
             pages.extend(page.head for page in refolds.pages(0))
         told.append((caught.value.code, caught.value.position, pages))
     assert told[0] == told[1]
@@ -226,19 +225,21 @@ def test_damage_is_the_same_error(in_file, monkeypatch, part):
     assert multiprocessing.active_children() == []
 
 
+@contextmanager
 def refold(cli):
     settings = decide(Given(), cli.environment)
     unlocked = read_keyring(settings.keyring).unlock(present_holding(settings, StandardInput()))
     mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), bytes)
     archive = open_archive(newest_of(cli))
-    return archive, mapper, refolding(archive, mapper, unlocked.stream_names(), None)
+    with refolding(archive, mapper, unlocked.stream_names(), None) as refolds:
+        yield archive, mapper, refolds
 
 
 def test_a_restore_that_was_cut_off_goes_on(in_file):
     """What the store holds is checked and learned from, and not folded."""
-    archive, _, together = refold(in_file)
-    there = archive.parts[0].manifest.head.size
-    pages = list(together.pages(there))
+    with refold(in_file) as (archive, _, together):
+        there = archive.parts[0].manifest.head.size
+        pages = list(together.pages(there))
     assert [page.folded is None for page in pages] == [True, *[False] * (PARTS - 1)]
     assert [page.after for page in pages] == [0, *[page.head.size for page in pages[:-1]]]
     assert pages[-1].head.frontier.root() == archive.manifest.head.root
@@ -249,10 +250,10 @@ def test_a_restore_that_was_cut_off_goes_on(in_file):
 def test_when_epochs_began_is_learned_on_the_way(in_file, monkeypatch, rows, is_there):
     """By the process that goes on with the ledger, whoever has folded."""
     monkeypatch.setattr("tools.recovering.refolding._TOGETHER_FROM_ROWS", rows)
-    archive, mapper, refolds = refold(in_file)
-    assert not mapper.knows(2)
-    assert list(refolds.pages(archive.last_position() if is_there else 0))
-    assert mapper.knows(2)
+    with refold(in_file) as (archive, mapper, refolds):
+        assert not mapper.knows(2)
+        assert list(refolds.pages(archive.last_position() if is_there else 0))
+        assert mapper.knows(2)
 
 
 def test_an_archive_that_changes_meanwhile_is_not_gone_on_with(in_file, monkeypatch):
@@ -264,12 +265,11 @@ def test_an_archive_that_changes_meanwhile_is_not_gone_on_with(in_file, monkeypa
         yield page._replace(head=CheckedHead(page.head.frontier, 1, 1, b""))
 
     monkeypatch.setattr(RefoldingTogether, "_sent", sent)
-    _, _, together = refold(in_file)
-    with pytest.raises(Tampered) as caught:
+    with refold(in_file) as (_, _, together), pytest.raises(Tampered) as caught:
         list(together.pages(0))
     assert caught.value.code == "archive-damaged"
 
 
 def test_a_short_archive_is_brought_back_by_one_process(in_file, only_alone):
-    _, _, alone = refold(in_file)
-    assert isinstance(alone, Refolding)
+    with refold(in_file) as (_, _, alone):
+        assert isinstance(alone, Refolding)

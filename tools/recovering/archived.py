@@ -45,7 +45,8 @@ def open_archived(
             settings, standard_input, archive.ledger().id, folder, operator=operator
         )
         restoring = left.enter_context(scratch)
-        refold = refolding(archive, restoring.mapper, restoring.streams, restoring.views)
+        opener = refolding(archive, restoring.mapper, restoring.streams, restoring.views)
+        refold = left.enter_context(opener)
         restoration = Restoration(archive, restoring.store, refold, memory=restoring.memory)
         with progress("Reading the archive") as show:
             restoration.run(show)

@@ -140,6 +140,7 @@ def restore_backup(
     archive.parts[-1].folder.require_name()
     with (
         _open(settings, standard_input, archive, key_backup) as restoring,
+        refolding(archive, restoring.mapper, restoring.streams, restoring.views) as refold,
         contextlib.ExitStack() as alone,
     ):
         told = require_fit_of_archive(
@@ -158,7 +159,6 @@ def restore_backup(
         abandoned = _remembered(restoring.memory)
         fresh.follow_acceptance(restoring.memory, wiring.clock())
         recorded = _is_recorded(restoring, archive, abandoned)
-        refold = refolding(archive, restoring.mapper, restoring.streams, restoring.views)
         restoration = Restoration(archive, restoring.store, refold, memory=fresh, recorded=recorded)
         restoration.there()
         if not recorded and not settings.accept_clock:
@@ -292,10 +292,11 @@ def _created(part: Manifest, folder: ArchiveFolder, base_elsewhere: bool) -> Bac
 def _drilled(
     session: Session, archive: Archive, place: Path, *, is_recorded: bool
 ) -> list[dict[str, Any]]:
-    with scratch_views(session, place) as (store, mapper, views):
-        restoration = Restoration(
-            archive, store, refolding(archive, mapper, session.streams, views)
-        )
+    with (
+        scratch_views(session, place) as (store, mapper, views),
+        refolding(archive, mapper, session.streams, views) as refold,
+    ):
+        restoration = Restoration(archive, store, refold)
         with progress("Drilling") as show:
             restoration.run(show)
         with restoration.finishing():

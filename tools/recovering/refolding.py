@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -45,7 +45,6 @@ _TOGETHER_FROM_ROWS = 50_000
 """A shorter log is restored before a worker has begun."""
 _encode = msgspec.msgpack.encode
 _SentHead = tuple[int, tuple[bytes, ...], int, int, bytes, int]
-_keys = msgspec.msgpack.Decoder(tuple[bytes, bytes])
 
 
 class Work(NamedTuple):
@@ -54,8 +53,18 @@ class Work(NamedTuple):
     ledger_id: bytes
     parts: tuple[Part, ...]
     """Of the archive."""
+
+
+class _Handed(NamedTuple):
+    """What a worker is told once it is to begin."""
+
+    keys: bytes
+    stream_key: bytes
     there: int
     """So many rows the store holds already."""
+
+
+_handed = msgspec.msgpack.Decoder(_Handed)
 
 
 class _Sent(NamedTuple):
@@ -71,15 +80,22 @@ class _Sent(NamedTuple):
 _sent = msgspec.msgpack.Decoder(_Sent | None)
 
 
+@contextmanager
 def refolding(
     archive: Archive, mapper: EventMapper, streams: StreamNames, views: Views
-) -> Refold[Folded]:
-    """What brings an archive into the views: with a worker, where it is worth one."""
+) -> Iterator[Refold[Folded]]:
+    """What brings an archive into the views: with a worker, where it is worth one.
+
+    The worker comes up while this process still looks whether the archive may be brought at all,
+    and is handed no key before that.
+    """
     folding = Folding(mapper, Digests(streams.views_key()))
     alone = Refolding(archive, views, folding, streams.audit)
     if archive.last_position() < _TOGETHER_FROM_ROWS or processors() < 2:
-        return alone
-    return RefoldingTogether(archive, mapper, streams, folding, alone)
+        yield alone
+        return
+    with workers(1, send_pages, Work(mapper.ledger_id, archive.parts)) as (worker,):
+        yield RefoldingTogether(archive, mapper, streams, folding, alone, worker.connection)
 
 
 class RefoldingTogether:
@@ -92,12 +108,14 @@ class RefoldingTogether:
         streams: StreamNames,
         folding: Folding,
         alone: Refolding,
+        worker: Connection,
     ) -> None:
         self._archive = archive
         self._mapper = mapper
         self._streams = streams
         self._folding = folding
         self._alone = alone
+        self._worker = worker
 
     def pages(self, there: int) -> Iterator[Page[Folded]]:
         """As `checked_pages`."""
@@ -128,24 +146,23 @@ class RefoldingTogether:
         self._alone.take_in(connection, folded)
 
     def _sent(self, there: int) -> Iterator[Page[Folded]]:
-        """What a worker sends, to the end or as far as it comes."""
-        work = Work(self._mapper.ledger_id, self._archive.parts, there)
+        """What the worker sends, to the end or as far as it comes."""
         self._archive.let_go()  # the worker unpacks it
-        handed = _encode((self._mapper.handed_over(), self._streams.handed_over()))
-        with workers(1, send_pages, work) as (worker,), suppress(EOFError, OSError):
-            worker.connection.recv()
-            worker.connection.send_bytes(handed)
-            while (sent := _sent.decode(worker.connection.recv_bytes())) is not None:
+        handed = _Handed(self._mapper.handed_over(), self._streams.handed_over(), there)
+        with suppress(EOFError, OSError):
+            self._worker.recv()
+            self._worker.send_bytes(_encode(handed))
+            while (sent := _sent.decode(self._worker.recv_bytes())) is not None:
                 yield _received(sent)
 
 
 def send_pages(connection: Connection, work: Work) -> None:
     """Take the keys, then send page after page; None after the last one, and for damage."""
-    keys, stream_key = _keys.decode(taken_over(connection))
+    keys, stream_key, there = _handed.decode(taken_over(connection))
     mapper = EventMapper(work.ledger_id, KeySet.taken_over(keys), os.urandom)
     streams = StreamNames(stream_key)
     folding = Folding(mapper, Digests(streams.views_key()))
-    pages = checked_pages(Archive(work.parts), folding.folded, streams.audit, work.there)
+    pages = checked_pages(Archive(work.parts), folding.folded, streams.audit, there)
     with suppress(LedgerError):
         for page in pages:
             connection.send_bytes(_encode(_as_sent(page)))
