@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, NamedTuple
@@ -149,10 +150,13 @@ class RefoldingTogether:
         """What the worker sends, to the end or as far as it comes."""
         self._archive.let_go()  # the worker unpacks it
         handed = _Handed(self._mapper.handed_over(), self._streams.handed_over(), there)
-        with suppress(EOFError, OSError):
+        with ThreadPoolExecutor(1) as reader, suppress(EOFError, OSError):
             self._worker.recv()
             self._worker.send_bytes(_encode(handed))
-            while (sent := _sent.decode(self._worker.recv_bytes())) is not None:
+            # A page is taken off its hands while the one before is written: it waits for nobody.
+            coming = reader.submit(self._worker.recv_bytes)
+            while (sent := _sent.decode(coming.result())) is not None:
+                coming = reader.submit(self._worker.recv_bytes)
                 yield _received(sent)
 
 
