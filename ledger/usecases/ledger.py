@@ -68,10 +68,11 @@ from ledger.usecases.outcomes import (
     SlotOutcome,
 )
 from ledger.usecases.recovery_shares import RecoveryShares
+from ledger.usecases.resealing import Progress
 from ledger.usecases.restorer import Restorer
 from ledger.usecases.retention import Retainer
 from ledger.usecases.retrieval import Retrieve, opened
-from ledger.usecases.rotation import Progress, Rotation
+from ledger.usecases.rotation import Rotation
 from ledger.usecases.slots import AuditorsOwnEvent, SlotKeeper, SlotRemoval
 from ledger.usecases.ticket_office import Tickets
 from ledger.usecases.trust import TrustKeeper

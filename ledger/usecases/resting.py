@@ -75,12 +75,12 @@ def resting(
     *,
     until: int,
     epoch: int,
-    mine: Callable[[], int] = lambda: 0,
+    mine: Callable[[int], int] = lambda _: 0,
 ) -> Iterator[Page]:
     """What rests on epochs before this one, which was started at `until`; see `Walk` for errors.
 
     Nothing was overlooked if it comes to its end. `mine` tells how many rows, none of them about
-    an application, the caller has appended since it began.
+    an application, the caller has appended since it began to a log of a size.
     """
     known = _Known(mine)
     for rows, reached in _value_rows(desk, writer, pace, until, epoch):
@@ -184,7 +184,7 @@ def _held_rows(
 class _Known:
     """Which creations are of live applications, for as long as nobody else appends anything."""
 
-    def __init__(self, mine: Callable[[], int]) -> None:
+    def __init__(self, mine: Callable[[int], int]) -> None:
         self._mine = mine
         self._lives: dict[Creation, bool] = {}
         self.others = -1
@@ -192,7 +192,7 @@ class _Known:
 
     def at(self, transaction: Transaction) -> dict[Creation, bool]:
         """What holds at the head of a transaction; what is looked up there is to be put in."""
-        others = transaction.head.size - self._mine()
+        others = transaction.head.size - self._mine(transaction.head.size)
         if others != self.others or len(self._lives) > _KNOWN_CREATIONS_MAX:
             self.others, self._lives = others, {}
         return self._lives

@@ -18,15 +18,11 @@ Killed anywhere, the next run goes on: an epoch added to the file is used, unles
 lately whose holder may have it, a started one is resealed to its end, and only then is a rotation
 finished. Of two runs at once the log takes one start, and both reseal: what one has done the other
 finds done.
-
-What is read and sealed before the lock is taken counts only if its row is still the newest of its
-stream under the lock, so nothing that was set in between is overwritten.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -35,22 +31,17 @@ from ledger.aggregates.keys import (
     EpochStarted,
     KeyHistory,
 )
-from ledger.aggregates.mapping import CredentialResealed
 from ledger.errors import NEEDS_OPERATOR, Conflict, KeyUnavailable, Refused
 from ledger.log.pace import Pace
-from ledger.log.rows import LogRow
-from ledger.log.transaction import Place, Transaction
+from ledger.log.transaction import Transaction
 from ledger.log.writer import Writer
 from ledger.replacing import replace
 from ledger.sealing.compartments import Compartment
-from ledger.sealing.envelope import NONCE_BYTES
 from ledger.sealing.epochs import (
     EpochKeys,
     KeyName,
     commitments,
-    period_after,
     period_of,
-    period_start,
 )
 from ledger.sealing.keyring import EPOCHS_AHEAD, GivenUp
 from ledger.sealing.keyring_file import KeyringFile
@@ -61,11 +52,9 @@ from ledger.usecases.founding import committed
 from ledger.usecases.held_keys import EPOCHS_PAST, HeldKeys, drop, let_go_of_removed, making_way
 from ledger.usecases.key_backups import require_not_behind
 from ledger.usecases.outcomes import RotationOutcome
-from ledger.usecases.resting import Creation, Found, Lives, Page, resting, values_of
+from ledger.usecases.resealing import Progress, Resealing, values_lost
+from ledger.usecases.resting import Creation, resting, values_of
 from ledger.usecases.safeguards import Safeguards, lacking
-
-Progress = Callable[[int, int], None]
-"""Told how many positions are looked through, of how many."""
 
 
 class StartEpoch(msgspec.Struct, frozen=True):
@@ -111,62 +100,6 @@ class StartEpoch(msgspec.Struct, frozen=True):
             self.desk.actor(transaction, self.acting),
             self.acting.reason,
         )
-
-
-class Prepared(NamedTuple):
-    """One mapping's values sealed for the next event of its stream, before the lock is taken."""
-
-    row: LogRow
-    """The newest of its stream when it was read."""
-    event: CredentialResealed
-
-
-class Resealed(NamedTuple):
-    """What became of some prepared mappings."""
-
-    resealed: int
-    ended: tuple[Creation, ...]
-    """Applications that were deleted meanwhile: nobody can be given these values."""
-    missed: int
-    """To be looked at once more: the month or the epoch changed meanwhile."""
-
-
-class Reseal(msgspec.Struct, frozen=True):
-    """The same values under a newer key, for mappings that nobody has changed since."""
-
-    desk: Desk
-    acting: Acting
-    epoch: int
-    period: int
-    prepared: Sequence[Prepared]
-    pace: Pace
-    found_at: int
-    """Their applications were live in a log of this size, or of fewer rows and no others' since."""
-
-    def decide(self, transaction: Transaction) -> Resealed:
-        """Append what still fits its place."""
-        self.pace.take_lock()
-        first = transaction.recorded_at()
-        if transaction.epoch != self.epoch or period_of(first) != self.period:
-            return Resealed(0, (), len(self.prepared))
-        # Each event has a microsecond of its own, and the month may end before the last one's.
-        fitting = self.prepared[: period_start(period_after(self.period, 1)) - first]
-        actor = self.desk.actor(transaction, self.acting)
-        lives = Lives(self.desk, transaction)
-        is_as_found = transaction.next_position - 1 == self.found_at
-        standing: list[tuple[bytes, CredentialResealed]] = []
-        ended: list[Creation] = []
-        for row, event in fitting:
-            if not transaction.stands_at(row.stream, row.version, row.leaf):
-                continue  # set or deleted meanwhile, and in the new epoch if there are values
-            if not is_as_found:
-                creation = Creation(event.application, event.creation)
-                if creation not in lives:
-                    ended.append(creation)
-                    continue
-            standing.append((row.stream, event))
-        transaction.append_together(standing, actor, self.acting.reason)
-        return Resealed(len(standing), tuple(ended), len(self.prepared) - len(fitting))
 
 
 class FinishRotation(msgspec.Struct, frozen=True):
@@ -304,7 +237,7 @@ class Rotation:
         for page in resting(self._desk, self._writer, Pace(), until=until, epoch=epoch):
             for found in page.live:
                 if found.row.epoch in gone:
-                    raise _values_lost(found.row.epoch)
+                    raise values_lost(found.row.epoch)
 
     def _serves(self, history: KeyHistory) -> bool:
         """Whether the current epoch's keys are there to set values, and to record a read now.
@@ -377,91 +310,18 @@ class Rotation:
         self, acting: Acting, history: KeyHistory, progress: Progress
     ) -> tuple[int, frozenset[Creation]]:
         """Seal anew whatever rests on earlier epochs; how many, and whose is left: ended ones."""
-        epoch, until = history.current, history.started_where[history.current]
-        done, pace = 0, Pace()
-
-        def mine() -> int:
-            return done
-
+        work = Resealing(self._desk, self._writer, acting, history.current, self._clock)
+        until = history.started_where[history.current]
         while True:
-            ended: set[Creation] = set()
-            missed = 0
-            pages = resting(self._desk, self._writer, pace, until=until, epoch=epoch, mine=mine)
-            for page in pages:
-                ended.update(found.creation for found in page.ended)
-                if page.live:
-                    prepared = self._prepared(acting, epoch, page, pace, done)
-                    outcome = self._writer.run(prepared)
-                    done += outcome.resealed
-                    ended.update(outcome.ended)
-                    missed += outcome.missed
-                else:
-                    pace.take_lock()  # and nobody waited for it
-                pace.let_go(self._writer.head.size - done)
-                progress(page.reached, until)
-            if not missed:
-                return done, frozenset(ended)
-            if self._history().current != epoch:
+            found = work.run(until, progress)
+            if not found.missed:
+                return work.mine.landed, found.ended
+            if self._history().current != history.current:
                 raise Conflict(
                     "rotated-again",
                     "Somebody else started a further epoch meanwhile.",
                     hint="Run `credledger key rotate` again; it finishes what is unfinished.",
                 )
-
-    def _prepared(self, acting: Acting, epoch: int, page: Page, pace: Pace, mine: int) -> Reseal:
-        found = page.live
-        period = period_of(max(self._clock(), self._writer.head.recorded_at + 1))
-        nonces = self._desk.random(NONCE_BYTES * len(found))
-        prepared: list[Prepared] = []
-        for at, one in enumerate(found):
-            nonce = nonces[NONCE_BYTES * at : NONCE_BYTES * (at + 1)]
-            sealed = self._sealed_anew(one, epoch, period, nonce)
-            if sealed is not None:
-                prepared.append(sealed)
-        return Reseal(self._desk, acting, epoch, period, prepared, pace, page.others + mine)
-
-    def _sealed_anew(self, found: Found, epoch: int, period: int, nonce: bytes) -> Prepared | None:
-        """None where another run has sealed it anew and destroyed its key since it was read."""
-        desk, row, values = self._desk, found.row, found.values
-        place = Place(row.stream, row.version + 1, CredentialResealed.TOPIC, epoch, period)
-        try:
-            secret = desk.box.reseal(
-                row.epoch,
-                values.secret,
-                desk.mapper.associated_data(row),
-                epoch,
-                desk.mapper.associated_data(place),
-                nonce,
-            )
-        except KeyUnavailable as error:
-            if self._writer.look(lambda transaction: _stands(transaction, row)):
-                raise _values_lost(row.epoch) from error
-            return None
-        event = CredentialResealed(
-            application=values.application,
-            owner=values.owner,
-            creation=values.creation,
-            value_version=values.value_version,
-            fields=values.fields,
-            secret=secret,
-            set_at=values.set_at,
-            set_by=values.set_by,
-        )
-        return Prepared(row, event)
-
-
-def _stands(transaction: Transaction, row: LogRow) -> bool:
-    return transaction.stands_at(row.stream, row.version, row.leaf)
-
-
-def _values_lost(epoch: int) -> KeyUnavailable:
-    return KeyUnavailable(
-        "values-lost",
-        f"Credentials rest on the key of values of epoch {epoch}, which this keyring does not hold.",
-        hint="`credledger key restore` a key backup of before it was destroyed, or copy the keyring of"
-        " a host that holds it, and run the command again. If there is none, delete those credentials"
-        " first (`credledger credential list` shows the epoch of each), and set them anew then.",
-    )
 
 
 def next_missing(epoch: int) -> KeyUnavailable:

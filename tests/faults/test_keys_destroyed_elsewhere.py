@@ -26,8 +26,8 @@ from ledger.sealing.slots import new_passphrase, passphrase
 from ledger.usecases import held_keys, resting
 from ledger.usecases.acting import Acting
 from ledger.usecases.opening import accept_rollback
+from ledger.usecases.resealing import Resealing
 from ledger.usecases.retrieval import opened
-from ledger.usecases.rotation import Rotation
 from ledger.values import FieldValue
 from projections.redecide import redecide
 from tests.conftest import CHEAP, PASSPHRASE, unlocked_by_passphrase
@@ -410,13 +410,15 @@ def test_a_rotation_beside_one_that_destroys_ends_well(hosts, monkeypatch):
             if not began:
                 began.append(True)
                 destroy(destroying)
-                if work is Rotation._prepared:
-                    asked[0]._history()  # as another thread of the process would, right then
+                if work is Resealing._prepared:
+                    asked[0]._writer.look(
+                        asked[0]._desk.key_history
+                    )  # as another thread of the process would, right then
             return work(*asked)
 
         return overtaking
 
-    steps = ((resting, "_newest"), (Rotation, "_prepared"))
+    steps = ((resting, "_newest"), (Resealing, "_prepared"))
     for step, (where, name) in enumerate(steps, 2):
         began.clear()
         running = other.open()

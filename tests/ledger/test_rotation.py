@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import replace
 
 import ledger.log.pace
-import ledger.usecases.resting
 from ledger.aggregates.mapping import CredentialResealed, mapping_from
 from ledger.claims import parse_claim
 from ledger.errors import Conflict, KeyUnavailable, Refused
@@ -23,8 +22,10 @@ from ledger.policy import Caller
 from ledger.sealing.epochs import period_after, period_of, period_start
 from ledger.sealing.keyring_file import KeyringFile, read_keyring
 from ledger.sealing.slots import new_passphrase, passphrase
+from ledger.usecases import resting
 from ledger.usecases.acting import Acting
 from ledger.usecases.held_keys import HeldKeys
+from ledger.usecases.resealing import Resealing
 from ledger.usecases.resting import Creation
 from ledger.usecases.rotation import Rotation
 from ledger.values import FieldValue
@@ -48,10 +49,10 @@ def rotate(ledger, **settings):
     return ledger.rotate(OPERATOR, without_backup=True, **settings)
 
 
-@pytest.fixture(autouse=True)
-def small_pages(monkeypatch):
-    """So that a handful of mappings takes several requests."""
-    monkeypatch.setattr(ledger.log.pace, "BUSY_ROWS", 2)
+@pytest.fixture(autouse=True, params=[2, 1], ids=["one by one", "side by side"])
+def small_pages(monkeypatch, request):
+    """So that a handful of mappings takes several requests, which wait for each other or do not."""
+    monkeypatch.setattr(ledger.log.pace, "BUSY_ROWS", request.param)
     monkeypatch.setattr(ledger.log.pace, "CALM_ROWS", 2)
 
 
@@ -164,6 +165,7 @@ def test_a_run_that_is_cut_off_is_finished_by_the_next(filled, monkeypatch, step
     ledger = filled.open()
     with monkeypatch.context() as patched:
         patched.setattr(Writer, "run", counted(run))
+        patched.setattr(Writer, "submit", counted(Writer.submit))
         patched.setattr(KeyringFile, "write", counted(write))
         cut = False
         try:
@@ -210,7 +212,7 @@ def test_two_runs_at_once_are_one(filled):
 def test_what_is_set_while_a_page_is_prepared_is_not_overwritten(filled, monkeypatch):
     """The values that were read are not the newest any more when the lock is taken."""
     other = filled.open()
-    prepared, changed = Rotation._prepared, []
+    prepared, changed = Resealing._prepared, []
 
     def preparing(self, *asked):
         request = prepared(self, *asked)
@@ -222,7 +224,7 @@ def test_what_is_set_while_a_page_is_prepared_is_not_overwritten(filled, monkeyp
         return request
 
     monkeypatch.setattr(ledger.log.pace, "BUSY_ROWS", 10)
-    monkeypatch.setattr(Rotation, "_prepared", preparing)
+    monkeypatch.setattr(Resealing, "_prepared", preparing)
     rotating = filled.open()
     assert rotate(rotating).resealed == len(LIVE) - 2
     rotating.close()
@@ -235,7 +237,7 @@ def test_what_is_set_while_a_page_is_prepared_is_not_overwritten(filled, monkeyp
 def test_nothing_of_an_application_that_is_deleted_meanwhile_is_sealed_anew(filled, monkeypatch):
     """It was live when its mappings were looked at, and is not any more under the lock."""
     other = filled.open()
-    prepared, deleted = Rotation._prepared, []
+    prepared, deleted = Resealing._prepared, []
 
     def preparing(self, *asked):
         request = prepared(self, *asked)
@@ -243,7 +245,7 @@ def test_nothing_of_an_application_that_is_deleted_meanwhile_is_sealed_anew(fill
             deleted.append(other.delete_application(Acting(), "CRM"))
         return request
 
-    monkeypatch.setattr(Rotation, "_prepared", preparing)
+    monkeypatch.setattr(Resealing, "_prepared", preparing)
     rotating = filled.open()
     assert rotate(rotating).resealed == 0
     rotating.close()
@@ -256,7 +258,7 @@ def test_what_is_deleted_between_two_pages_is_left(filled):
     other, deleted = filled.open(), []
 
     def progress(_done, _total):
-        if not deleted:
+        if not deleted and rows(filled)[-1].topic == CredentialResealed.TOPIC:
             deleted.append(other.delete_application(Acting(), "CRM"))
 
     rotating = filled.open()
@@ -266,10 +268,45 @@ def test_what_is_deleted_between_two_pages_is_left(filled):
     assert verify_log(filled.store()).ok
 
 
+@pytest.mark.parametrize("is_waited_for", [True, False])
+def test_what_is_deleted_while_a_page_is_on_its_way_is_left(filled, monkeypatch, is_waited_for):
+    """Whether it had landed when the next one was looked at, and however many rows are added."""
+    monkeypatch.setattr(ledger.log.pace, "BUSY_ROWS", 1)
+    other, deleted = filled.open(), []
+    newest, prepared = resting._newest, Resealing._prepared
+    works = []
+
+    def looking(*asked):
+        for work in works:
+            if is_waited_for and work._coming is not None:
+                work._coming.result()
+        return newest(*asked)
+
+    def preparing(self, page):
+        works[:] = [self]
+        if self._coming is not None and not deleted:
+            rows = self._coming.result().resealed
+            for number in range(rows - 1):
+                other.role_grant(Acting(), "restricted-access", f"user:u{number}")
+            deleted.append(other.delete_application(Acting(), "CRM"))
+        return prepared(self, page)
+
+    monkeypatch.setattr(resting, "_newest", looking)
+    monkeypatch.setattr(Resealing, "_prepared", preparing)
+    rotating = filled.open()
+    rotate(rotating)
+    rotating.close()
+    other.close()
+    ended = max(row.position for row in rows(filled) if row.topic == "application.deleted")
+    resealed = [row.position for row in rows(filled) if row.topic == CredentialResealed.TOPIC]
+    assert resealed
+    assert max(resealed) < ended
+
+
 @pytest.mark.parametrize("together", [50, 3])
 def test_mappings_are_sealed_anew_in_order_of_their_streams(filled, monkeypatch, together):
     """As many as are held at a time, wherever they lie in the log; on a server as they do there."""
-    monkeypatch.setattr(ledger.usecases.resting, "_HELD_ROWS_MAX", together)
+    monkeypatch.setattr(resting, "_HELD_ROWS_MAX", together)
     monkeypatch.setattr("ledger.log.following.PAGE_ROWS", 2)
     monkeypatch.setattr("ledger.log.following._PAGE_COMMITTED_ROWS", 2)
     rotating = filled.open()
@@ -300,7 +337,7 @@ def mappings(house):
 
 def test_a_month_that_ends_meanwhile_is_no_obstacle(filled, monkeypatch):
     """What was sealed for the month before is sealed once more for the new one."""
-    prepared, moved = Rotation._prepared, []
+    prepared, moved = Resealing._prepared, []
 
     def preparing(self, *asked):
         request = prepared(self, *asked)
@@ -309,7 +346,7 @@ def test_a_month_that_ends_meanwhile_is_no_obstacle(filled, monkeypatch):
             filled.clock.offset_us += 31 * 24 * 3600 * 1_000_000 - 60_000_000
         return request
 
-    monkeypatch.setattr(Rotation, "_prepared", preparing)
+    monkeypatch.setattr(Resealing, "_prepared", preparing)
     rotating = filled.open()
     assert rotate(rotating).resealed == len(LIVE)
     rotating.close()
@@ -319,18 +356,18 @@ def test_a_month_that_ends_meanwhile_is_no_obstacle(filled, monkeypatch):
 
 def test_a_month_that_ends_within_a_page_parts_it(filled, monkeypatch):
     """What would lie beyond the month for which its values were sealed is sealed once more."""
-    prepared, ends = Rotation._prepared, []
+    prepared, ends = Resealing._prepared, []
 
-    def preparing(self, acting, epoch, page, pace, mine):
+    def preparing(self, page):
         if not ends and len(page.live) > 1:
             stands = time.time_ns()
             patched.setattr(time, "time_ns", lambda: stands)
             ends.append(period_start(period_after(period_of(filled.clock()), 1)))
             filled.clock.offset_us = ends[0] - 1 - filled.clock()
-        return prepared(self, acting, epoch, page, pace, mine)
+        return prepared(self, page)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Rotation, "_prepared", preparing)
+        patched.setattr(Resealing, "_prepared", preparing)
         rotating = filled.open()
         assert rotate(rotating).resealed == len(LIVE)
         rotating.close()
@@ -504,19 +541,22 @@ def test_epochs_that_the_log_does_not_know_are_not_used_once_a_slot_is_removed(t
     """Its holder copied the file that a killed rotation left; the removal may be cut off too."""
     kept = leave_pending(two_slots)
     ledger, left = two_slots.open(), [cut]
-    run = Writer.run
 
-    def sometimes(self, *asked):
-        left[0] -= 1
-        if left[0] == 0:
-            raise Cut
-        return run(self, *asked)
+    def counted(work):
+        def sometimes(self, *asked):
+            left[0] -= 1
+            if left[0] == 0:
+                raise Cut
+            return work(self, *asked)
+
+        return sometimes
 
     if cut is None:
         ledger.remove_slot(Acting(), 2, mislaid=False, without_backup=True)
     else:
         with pytest.MonkeyPatch.context() as patched, pytest.raises(Cut):
-            patched.setattr(Writer, "run", sometimes)
+            patched.setattr(Writer, "run", counted(Writer.run))
+            patched.setattr(Writer, "submit", counted(Writer.submit))
             ledger.remove_slot(Acting(), 2, mislaid=False, without_backup=True)
     ledger.close()
     again = two_slots.open()
@@ -593,16 +633,20 @@ def test_a_removal_that_is_cut_off_before_its_rotations_goes_on_with_them(
     two_slots, monkeypatch, step
 ):
     ledger = two_slots.open()
-    run, left = Writer.run, [step]
+    left = [step]
 
-    def cutting(self, *asked):
-        if left[0] == 0:
-            raise Cut
-        left[0] -= 1
-        return run(self, *asked)
+    def counted(work):
+        def cutting(self, *asked):
+            if left[0] == 0:
+                raise Cut
+            left[0] -= 1
+            return work(self, *asked)
+
+        return cutting
 
     with monkeypatch.context() as patched, pytest.raises(Cut):
-        patched.setattr(Writer, "run", cutting)
+        patched.setattr(Writer, "run", counted(Writer.run))
+        patched.setattr(Writer, "submit", counted(Writer.submit))
         ledger.remove_slot(Acting(), 2, mislaid=False, without_backup=True)
     ledger.close()
     again = two_slots.open()
@@ -835,6 +879,7 @@ def test_a_destruction_that_is_cut_off_is_finished_by_the_next(filled, monkeypat
         # The first call of `run` only looks through what ended; it has one page here.
         patched.setattr(Rotation, "_reseal", lambda *_: (0, frozenset()))
         patched.setattr(Writer, "run", counted(run))
+        patched.setattr(Writer, "submit", counted(Writer.submit))
         patched.setattr(KeyringFile, "write", counted(write))
         ledger._rotation.destroy_previous(OPERATOR, rotated)
     ledger.close()
