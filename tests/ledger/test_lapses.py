@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -49,6 +48,33 @@ def in_file(prepared_file):
     made = prepared_file(fill)
     made.clock = Standing(made.clock())
     return made
+
+
+KILLED = """
+import contextlib, itertools, os, signal, sys
+from pathlib import Path
+from ledger.usecases import lapses
+from tests.conftest import House
+from tests.ledger.test_tickets import Standing
+
+store, keyring, now, at, number = sys.argv[1:]
+lapses.LAPSES_TOGETHER = 4
+swept = House(Path(store), Path(keyring), Standing(int(now))).open()
+commits = itertools.count(1)
+
+@contextlib.contextmanager
+def killed(_):
+    mine = next(commits)
+    for moment in ("begin", "end"):
+        if (at, int(number)) == (moment, mine):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if moment == "begin":
+            yield
+
+swept.watch_commits(killed)
+swept.tickets.sweep()
+"""
+"""A process of its own, and no copy of this one, which has threads."""
 
 
 def lapsed(house, ledger):
@@ -155,25 +181,12 @@ def test_a_killed_sweep_is_gone_on_with_by_the_next(in_file, monkeypatch, at, nu
         issue(begun, ALICE, "Mail")
     begun.close()
     frozen.now += TIMEOUT_US + CLOCKS_APART_US
-    child = os.fork()
-    if not child:
-        swept = house.open()
-        commits = itertools.count(1)
-
-        @contextlib.contextmanager
-        def killed(_):
-            mine = next(commits)
-            for moment in ("begin", "end"):
-                if (at, number) == (moment, mine):
-                    os.kill(os.getpid(), signal.SIGKILL)
-                if moment == "begin":
-                    yield
-
-        swept.watch_commits(killed)
-        swept.tickets.sweep()
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, house.store_path, house.keyring_path]
+        + [str(told) for told in (frozen.now, at, number)],
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
     done = 4 * (number - (at == "begin"))
     assert topics(house).count("ticket.lapsed") == done
     again = house.open()
