@@ -69,6 +69,8 @@ from ledger.sealing.wrapped_keys import WrappedKeys, unwrap
 MAGIC = b"CREDLEDGER-KEYRING 1\n"
 SLOTS_MAX = 64
 EPOCHS_AHEAD = 2
+AS_MADE = 1
+"""The generation of a keyring that nothing has changed since it was made."""
 """A keyring may be so many epochs ahead of the log: the next one, and one of a killed rotation."""
 
 
@@ -534,6 +536,6 @@ def create_keyring(
     )
     stream_key = random(KEY_BYTES)
     epochs = (new_epoch(1, random), new_epoch(2, random))
-    empty = Keyring(1, ledger_id, salt, OPERATOR, (slot,), 2, b"")
+    empty = Keyring(AS_MADE, ledger_id, salt, OPERATOR, (slot,), 2, b"")
     keyring = empty.wrapping(root, WrappedKeys(stream_key, epochs))
     return UnlockedKeyring(keyring, slot, root, signing_key, stream_key, epochs)

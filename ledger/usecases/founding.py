@@ -2,6 +2,9 @@
 
 Killed in between, the next `init` with that keyring goes on. A keyring whose ledger this host
 remembers was founded already: where its store is empty, rows were taken away, and nothing is begun.
+Nor is anything with a keyring that was changed since it was made, on whatever host: only a ledger
+that is there changes its keyring, so that ledger is lost or elsewhere, and a second one under its
+id would stand where an archive is to be restored.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from ledger.log.transaction import Transaction
 from ledger.log.writer import Writer
 from ledger.places import is_missing
 from ledger.sealing.epochs import EpochKeys, commitments
-from ledger.sealing.keyring import UnlockedKeyring, create_keyring
+from ledger.sealing.keyring import AS_MADE, UnlockedKeyring, create_keyring
 from ledger.sealing.keyring_file import create_keyring_file, read_keyring
 from ledger.sealing.slots import Argon2Cost, Holding, Slot
 from ledger.sealing.streams import StreamNames
@@ -77,7 +80,8 @@ def found_ledger(
     """Create keyring and store; `ledger-exists` or `keyring-exists` where they are in use.
 
     `altered-ledger` where there is a log that nobody names, `rolled-back` where this host remembers
-    the keyring's ledger and the store holds none of it.
+    the keyring's ledger and the store holds none of it; `keyring-exists` too for a keyring that a
+    ledger has changed.
 
     `following` makes what is to follow the log from its first row on.
     """
@@ -95,12 +99,15 @@ def found_ledger(
             label, holding, created_at=clock(), random=random, cost=cost or Argon2Cost()
         )
         create_keyring_file(keyring_path, unlocked.keyring)
-    this_host(keyring_path, unlocked.ledger_id, random, founding=True)
     streams = unlocked.stream_names()
     memory = HostMemory(memory_path(keyring_path), unlocked.ledger_id, streams.memory_key())
     if memory.recall() is not None:
         memory.close()
         raise rolled_back(0)
+    if unlocked.keyring.generation > AS_MADE:
+        memory.close()
+        raise _begun_before()
+    this_host(keyring_path, unlocked.ledger_id, random, founding=True)
     store.create()
     row = LedgerRow(unlocked.ledger_id, FORMAT, unlocked.keyring.salt)
     mapper = EventMapper(unlocked.ledger_id, unlocked.key_set(), random)
@@ -152,6 +159,15 @@ def unnamed() -> Tampered:
         "altered-ledger",
         "The store holds a log and does not name its ledger.",
         hint="Keep a copy, find out who changed it, and put a backup back.",
+    )
+
+
+def _begun_before() -> Conflict:
+    return Conflict(
+        "keyring-exists",
+        "The keyring is that of a ledger which was begun before, and is not at this store.",
+        hint="Check --store; `credledger backup restore DIR` brings a lost ledger back. For a new one"
+        " give another --keyring.",
     )
 
 

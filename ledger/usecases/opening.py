@@ -265,7 +265,8 @@ def _ledger_row(
         raise NotFound(
             "no-ledger",
             "There is no ledger at this store.",
-            hint="Run `credledger init` with this keyring: it goes on where one was cut off.",
+            hint="Check --store; `credledger backup restore DIR` brings a lost one back. Only where"
+            " an `init` was cut off, run `credledger init` again with this keyring.",
         )
     if not row.is_sound:
         raise Tampered("altered-ledger", "The ledger's row is none that this version writes.")

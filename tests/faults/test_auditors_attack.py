@@ -179,9 +179,18 @@ def test_an_auditors_file_and_process_hold_nothing_of_an_operators(audited):
     reached = everything_from(ledger)
     assert any(isinstance(one, EpochKeys) for one in reached)
     assert {one.secret for one in reached if isinstance(one, EpochKeys)} == {None}
-    found = {one for one in reached if isinstance(one, bytes)}
-    assert found.isdisjoint([*private, *secrets, operators.root])
+    sought = {*private, *secrets, operators.root}
+    assert found_in(reached, sought) == set()
     ledger.close()
+    ledger = audited.open()
+    assert found_in(everything_from(ledger), sought) == sought  # so the search would find them
+    ledger.close()
+
+
+def found_in(reached, sought):
+    """Those of these bytes that lie in any of the objects, be it among others."""
+    held = b"\x00".join(bytes(one) for one in reached if isinstance(one, bytes | bytearray))
+    return {one for one in sought if one in held}
 
 
 def everything_from(start):

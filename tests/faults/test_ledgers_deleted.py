@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ledger.errors import NotFound
+from ledger.log.host_file import host_path
 from ledger.log.memory import memory_path
 from ledger.log.postgresql.store import PostgresqlStore
 from ledger.log.sqlite import SqliteConnection
@@ -54,6 +55,32 @@ def test_a_pinned_id_makes_a_deleted_ledger_damage_where_nobody_remembers(house,
         assert cli("init").error["code"] == "altered-ledger"
     else:
         assert (unpinned.code, unpinned.error["code"]) == (3, "no-ledger")
+
+
+@pytest.mark.parametrize("change", ["rotate", "slot"])
+def test_where_nobody_remembers_no_second_ledger_is_begun_with_a_keyring_that_was_changed(
+    house, change
+):
+    """Only a ledger that is there changes its keyring: what is lost is to be restored instead."""
+    cli = command_line(house)
+    if change == "rotate":
+        cli.ok("key", "rotate", "--without-backup")
+    else:
+        spare = house.keyring_path.with_name("spare")
+        cli.ok("key", "slot", "add", "key-file", "--label", "s", "--new-key-file", str(spare))
+    house.close()
+    attack(house, *DELETED["every table"])
+    for name in (memory_path(house.keyring_path), host_path(house.keyring_path)):
+        name.unlink()
+    told = cli("status").error
+    assert (told["code"], "backup restore" in told["hint"]) == ("no-ledger", True)
+    before = house.keyring_path.read_bytes()
+    answer = cli("init")
+    assert (answer.code, answer.error["code"]) == (5, "keyring-exists")
+    assert "backup restore" in answer.error["hint"]
+    assert cli("status").error["code"] == "no-ledger"
+    assert house.keyring_path.read_bytes() == before
+    assert not host_path(house.keyring_path).exists()
 
 
 @pytest.mark.parametrize("remembers", [True, False])

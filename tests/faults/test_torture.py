@@ -199,13 +199,14 @@ def test_a_command_killed_beside_others_is_finished_by_the_next(request, peopled
     written = "Reports" if name == "replay restore" else "payroll"
     tortured = request.config.getoption("--torture")
     few, many = (ONCE, TORTURED) if peopled.server is None else (ONCE_ON_SERVER, TORTURED_ON_SERVER)
+    codes = []
     for moment in moments(peopled.copy(tmp_path / "counted"), arguments, many if tortured else few):
         host = peopled.copy(tmp_path / str(moment))
         script = BESIDE.format(home=str(host.home), owners=OWNERS, application=written)
         beside = host.start(script=script, as_json=False)
         until((host.home / "ready").exists)
         ended = host.run(*arguments, kill_at=moment)
-        assert ended.code in (0, KILLED), ended
+        codes.append(ended.code)
         if ended.code == KILLED:
             again = host.run(*arguments)
             done_before = again.code and AGAIN.get(name) == (again.error["code"], again.code)
@@ -218,6 +219,7 @@ def test_a_command_killed_beside_others_is_finished_by_the_next(request, peopled
         require_whole(host, name)
         host.settle()
         host.drop_database()
+    require_killed(codes)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +231,7 @@ def test_a_restore_killed_beside_others_is_finished_by_the_next(request, archive
         (ONCE, TORTURED) if archived.server is None else (ONCE_ON_SERVER, TORTURED_ON_SERVER)
     )
     arguments = ("backup", "restore", *RESTORES[kind])
+    codes = []
     for moment in moments(
         emptied(archived, tmp_path / "counted"), arguments, many if tortured else few
     ):
@@ -237,7 +240,7 @@ def test_a_restore_killed_beside_others_is_finished_by_the_next(request, archive
         beside = host.start(script=script, as_json=False)
         until((host.home / "turned-away").exists)
         ended = host.run(*arguments, kill_at=moment)
-        assert ended.code in (0, KILLED), ended
+        codes.append(ended.code)
         if ended.code == KILLED:
             again = host.run(*arguments)
             done_before = again.code and AGAIN["backup restore"] == (
@@ -255,6 +258,14 @@ def test_a_restore_killed_beside_others_is_finished_by_the_next(request, archive
         assert topics[restored:].count("credential.set") == int(told.out)
         host.settle()
         host.drop_database()
+    require_killed(codes)
+
+
+def require_killed(codes):
+    """Others beside it spare a command a boundary now and then, and so the last kills."""
+    assert set(codes) <= {0, KILLED}, codes
+    assert codes[0] == KILLED, codes
+    assert codes.count(KILLED) >= len(codes) * 4 // 5, codes
 
 
 def require_whole(host, name):

@@ -12,6 +12,7 @@ from ledger.log.transaction import EPOCH_EVENTS_MAX
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import key_file
 from ledger.usecases.rotation import Rotation
+from tests.tools.conftest import auditor_of
 from tests.tools.test_backups import worked  # noqa: F401 # a fixture
 from tests.tools.test_retention import later  # noqa: F401 # a fixture
 from tools.doctor.recovery_findings import SEALED_WARNED
@@ -46,6 +47,17 @@ def test_backups_are_asked_for_until_they_are_made_tried_and_kept_apart(worked):
     assert found(worked) == ["database-backup-old"]
     worked.ok("backup", "create", str(worked.archives / "two"), "--since-backup")
     assert found(worked) == []
+
+
+def test_an_auditor_is_told_that_keys_and_backups_were_not_looked_at(worked):  # noqa: F811
+    """No backup was ever made here: nothing that is said may sound as if all were well."""
+    note = "Slots, keys and backups were not looked at"
+    auditor = auditor_of(worked)
+    told = auditor("doctor", json_wanted=False)
+    assert (told.code, note in told.err) == (0, True)
+    assert b"Nothing is wrong." not in told.out
+    assert note in auditor("doctor").err
+    assert note not in worked("doctor").err
 
 
 def test_a_key_backup_that_lies_with_a_database_backup_is_named(worked):  # noqa: F811

@@ -145,7 +145,7 @@ def test_nothing_is_wider_than_a_narrow_page(drawn):
 
 def test_on_a_narrow_page_each_cell_says_what_it_is_of(drawn):
     """There the tables' heads are gone, and each row is a list."""
-    page, styles, _ = drawn
+    page, styles, text = drawn
     narrow = "screen and (max-width: 640px)"
     assert styles.of("thead", narrow)["display"] == "none"
     assert styles.of("[data-of]::before", narrow)["content"] == "attr(data-of)"
@@ -153,6 +153,11 @@ def test_on_a_narrow_page_each_cell_says_what_it_is_of(drawn):
     named = [one for one in page.attributes if one[1] == "data-of"]
     assert len([one for one in named if one[0] == "td"]) == page.tags["td"] > 0
     assert all(value for _, _, value in named)
+    numbered = re.findall(r'<th [^>]*scope="row"[^>]*class="number"[^>]*>', text)
+    assert numbered
+    assert all("data-of=" in head for head in numbered), "a number alone heads no row"
+    for cell in ("tbody th.number", "td.number"):
+        assert styles.of(cell, narrow)["text-align"] == "left"
 
 
 def test_each_drawing_is_there_once_for_each_width_and_shrinks_with_it(drawn):

@@ -72,10 +72,14 @@ def doctor(run: Run) -> None:
     """List what is wrong or risky, and what mends it.
 
     Modes of files and folders are looked at too: the store, the memory, key backups and archives.
+    An auditor is not told of slots, keys and backups, and that is said.
     """
     from tools.doctor.diagnosis import examine, gravest
+    from tools.showing import show
 
-    findings = examine(run.settings, lambda: run.session(operator=False))
+    findings, is_whole = examine(run.settings, lambda: run.session(operator=False))
+    if not is_whole:
+        show.print_note("Slots, keys and backups were not looked at: operators are told of them.")
     with ending_with(gravest(findings)):
         if run.json:
             run.print({"findings": [finding.as_document() for finding in findings]})
@@ -85,4 +89,4 @@ def doctor(run: Run) -> None:
                 {"severity": "Severity", "code": "Code", "message": "Finding", "mend": "Mend"},
             )
         else:
-            run.print({}, sentence="Nothing is wrong.")
+            run.print({}, sentence="Nothing is wrong." if is_whole else "Nothing else is wrong.")

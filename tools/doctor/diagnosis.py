@@ -63,12 +63,17 @@ def _last_backup(session: Session) -> dict[str, object] | None:
 
 def examine(
     settings_told: Callable[[], Settings], opened: Callable[[], AbstractContextManager[Session]]
-) -> list[Finding]:
-    """Everything that is wrong or risky, the gravest first; also that either cannot be had."""
+) -> tuple[list[Finding], bool]:
+    """Everything that is wrong or risky, the gravest first; also that either cannot be had.
+
+    And whether everything was looked at: for an auditor slots, keys and backups are not.
+    """
     findings: list[Finding] = []
+    is_whole = True
     try:
         findings.extend(file_findings(settings_told()))
         with opened() as session:
+            is_whole = session.unlocked.is_operator
             findings.extend(session_findings(session))
             findings.extend(recovery_findings(session))
             findings.extend(recorded_file_findings(session))
@@ -77,7 +82,7 @@ def examine(
         findings.append(
             Finding(error.code, ERROR, error.message, error.hint, exit_code(error.family))
         )
-    return sorted(findings, key=lambda finding: -finding.exit)
+    return sorted(findings, key=lambda finding: -finding.exit), is_whole
 
 
 def gravest(findings: list[Finding]) -> int:
