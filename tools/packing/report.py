@@ -37,7 +37,7 @@ _HOW = """
 HOW TO CHECK
 On any machine with Python 3.11 or newer, and the library `cryptography`:
 
-    python -E verify.py {pinned}
+    python3 -E verify.py {pinned}
 
 Take verify.py from somewhere else than this pack if you can; so you do not rely on the giver's.
 Compare the ledger id with the one that was written down when the ledger was made. With heads that

@@ -1,6 +1,6 @@
 r"""Checks a pack of `credledger audit pack` without the ledger: this one file and `cryptography`.
 
-    python -E verify.py [DIR] [--ledger-id ID] [--anchors FILE] [--witness KEY]
+    python3 -E verify.py [DIR] [--ledger-id ID] [--anchors FILE] [--witness KEY]
                         [--time-stamps NEW-DIR] [--json]
 
 It was written from the pages `log-format.md`, `sealing-format.md` and `pack-format.md`, shares no
