@@ -87,8 +87,9 @@ def test_a_process_goes_on_where_an_epoch_that_it_holds_makes_way_for_another(ho
         ledger.close()
 
 
+@pytest.mark.parametrize("clock_back_us", [0, 4 * LOOK_AGAIN_US])
 def test_a_process_goes_on_with_the_key_backup_that_takes_the_keyrings_place(
-    house, running, tmp_path
+    house, running, tmp_path, clock_back_us
 ):
     """The older log's values need it; the file of before was ahead, under a root of its own."""
     backup = tmp_path / "safe" / "backup"
@@ -102,12 +103,13 @@ def test_a_process_goes_on_with_the_key_backup_that_takes_the_keyrings_place(
     assert got(running) == "first"
     put_back(house, size)
     accept(house)
+    house.clock.offset_us += clock_back_us
     with pytest.raises(KeyUnavailable):
         got(running)
     restoring = house.open_with(unlocked_by_passphrase(backup), of_key_backup=True)
     restoring.key_backups.restore(Acting(), backup, backup.read_bytes())
     restoring.close()
-    house.clock.offset_us += LOOK_AGAIN_US
+    house.clock.offset_us += LOOK_AGAIN_US - clock_back_us
     running.role_grant(Acting(), "auditor", "user:ada")
     assert got(running) == "first"
 
