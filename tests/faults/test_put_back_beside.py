@@ -22,7 +22,7 @@ from ledger.usecases.opening import accept_new_memory
 from projections.redecide import redecide
 from tests.conftest import CHEAP
 from tests.faults.hosts import copied
-from tests.faults.test_hosts_memory import code_of, put_back, remembered, size_of
+from tests.faults.test_hosts_memory import code_of, put_back, remembered, size_of, spliced
 from tests.faults.test_keys_destroyed_elsewhere import ANN, accept, read, values
 
 ROWS = 40
@@ -258,6 +258,38 @@ def test_nobody_without_the_keyring_makes_a_memory_that_it_goes_back_to(house, r
     running.close()
     assert running._writer.head is head
     assert size_of(house) == size
+
+
+@pytest.mark.parametrize("gone", ["a right", "keys"])
+def test_a_log_that_ends_below_what_is_remembered_of_a_stream_is_rolled_back(house, tmp_path, gone):
+    """Tips may be newer than the head they lie with, which may be that of the log of now."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    ledger.close()
+    path, newer = memory_path(house.keyring_path), tmp_path / "newer"
+    older, size = path.read_bytes(), size_of(house)
+    running, ledger = house.open(), house.open()
+    if gone == "keys":
+        ledger.rotate(Acting(), without_backup=True)
+    else:
+        ledger.grant(Acting(), "CRM", "member", "user:ann")
+    ledger.close()
+    newer.write_bytes(path.read_bytes())
+    put_back(house, size)
+    path.write_bytes(older)
+    spliced(path, newer, taken=False)
+    running._writer._branch.tips.adopt(size)  # as where a neighbour has written since
+    assert code_of(lambda: running.grant(Acting(), "CRM", "member", "user:ada")) == "rolled-back"
+    assert code_of(lambda: running.application("CRM")) == "rolled-back"
+    assert size_of(house) == size
+    if gone == "keys":
+        assert code_of(house.open) == "rolled-back"
+    accept(house)
+    ledger = house.open()
+    ledger.grant(Acting(), "CRM", "member", "user:ada")
+    for opened in (ledger, running):
+        assert len(opened.application("CRM").members) == 1
+        opened.close()
 
 
 def test_a_memory_of_a_log_that_was_given_up_is_not_gone_back_to(house, running):
