@@ -309,6 +309,26 @@ def test_a_memory_of_a_log_that_was_given_up_is_not_gone_back_to(house, running)
     assert path.read_bytes() == given_up
 
 
+def test_one_that_only_looked_leaves_nothing_of_the_other_log_where_nobody_had_to_accept(house):
+    """Its host remembers less than was put back, so what it saw further on is not known there."""
+    ledger = working(house)
+    ledger.close()
+    running, elsewhere = house.open(), copied(house, "elsewhere").open()
+    size = size_of(house)
+    elsewhere.grant(Acting(), "CRM", "member", "user:ann")
+    set_again(elsewhere)
+    assert len(running.application("CRM").members) == 1
+    assert remembered(house).size == size
+    put_back(house, size)
+    grow(house, "Desk")
+    running.close()
+    require_whole(house)
+    ledger = house.open()
+    assert not ledger.application("CRM").members
+    set_again(ledger)
+    ledger.close()
+
+
 def test_a_memory_made_anew_is_gone_on_with_after_a_log_was_accepted(house, running):
     """The damaged one cannot say how often that was done."""
     put_back(house, size_of(house) - 1)
