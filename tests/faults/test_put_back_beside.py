@@ -309,6 +309,20 @@ def test_a_memory_of_a_log_that_was_given_up_is_not_gone_back_to(house, running)
     assert path.read_bytes() == given_up
 
 
+def test_it_leaves_no_gap_in_its_access_stream_where_nobody_had_to_accept(house, running):
+    """Its host had not remembered its last records yet; another process of the host went on."""
+    read(running)
+    running._writer._remember(always=True)
+    size = size_of(house)
+    read(running)  # within the same second
+    assert remembered(house).size == size
+    put_back(house, size)
+    grow(house, "Desk")
+    read(running)
+    running.close()
+    require_whole(house)
+
+
 def test_one_that_only_looked_leaves_nothing_of_the_other_log_where_nobody_had_to_accept(house):
     """Its host remembers less than was put back, so what it saw further on is not known there."""
     ledger = working(house)
