@@ -174,9 +174,12 @@ class HeldKeys(Confidential):
         """What is held, without epochs that the log, as far as it was followed, did not choose.
 
         By the others a file under a new root is known: these may have made way in it, as after a
-        rotation that was killed and a slot that was removed, or on a log that was put back.
+        rotation that was killed and a slot that was removed, or on a log that was put back. Of one
+        that is yet to be followed only the first epoch is known: it is in every branch of the log.
         """
         committed = self._history.committed
+        if committed and not self._followed:
+            committed = {1: committed[1]}
         others = frozenset(
             keys.epoch
             for keys in self.unlocked.epochs

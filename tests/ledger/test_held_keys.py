@@ -87,6 +87,27 @@ def test_a_process_goes_on_where_an_epoch_that_it_holds_makes_way_for_another(ho
         ledger.close()
 
 
+def test_a_process_that_stood_still_goes_on_where_a_slot_of_the_accepted_log_is_removed(
+    house, running
+):
+    """An epoch that it holds as the other log chose it has made way by then."""
+    size = running.head().size
+    other = house.open()
+    other.rotate(Acting(), without_backup=True)
+    other.close()
+    house.clock.offset_us += LOOK_AGAIN_US
+    assert got(running) == "first"
+    assert [keys.epoch for keys in running._held.unlocked.epochs] == [1, 2, 3]
+    put_back(house, size)
+    accept(house)
+    other = house.open()
+    other.remove_slot(Acting(), 2, mislaid=False, without_backup=True)
+    set_to(other, "second")
+    other.close()
+    assert got(running) == "second"
+    assert running.key_history().current == 3
+
+
 @pytest.mark.parametrize("clock_back_us", [0, 4 * LOOK_AGAIN_US])
 def test_a_process_goes_on_with_the_key_backup_that_takes_the_keyrings_place(
     house, running, tmp_path, clock_back_us
