@@ -2,7 +2,8 @@
 
 Records of many processes in one stream would make them wait for each other's versions, and one
 key would seal too many messages. So each process has a stream of its own, of a random name, and
-takes a new one at its start, at each change of epoch or period, and after 2^24 records.
+takes a new one at its start, at each change of epoch or period, after 2^24 records, and where it
+goes on from what another process of its host has checked.
 """
 
 from __future__ import annotations
@@ -33,14 +34,16 @@ class AccessStreams:
 
     def version(self, stream: bytes) -> int | None:
         """How many records are committed of the stream; None if it is not this process's."""
-        return self._version if self._held is not None and self._held[0] == stream else None
+        held = self._held  # another thread may forget it meanwhile
+        return self._version if held is not None and held[0] == stream else None
 
     def committed(self, rows: Iterable[LogRow]) -> None:
         """These rows are durable."""
-        if self._held is None:
+        held = self._held
+        if held is None:
             return
         for row in rows:
-            if row.stream == self._held[0]:
+            if row.stream == held[0]:
                 self._version = row.version
 
     def forget(self) -> None:

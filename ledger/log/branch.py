@@ -48,7 +48,12 @@ class Branch:
         return head
 
     def adopt(self, head: CheckedHead) -> None:
-        """Go on from what another process of this host has checked and remembered."""
+        """Go on from what another process of this host has checked and remembered.
+
+        What this one recorded last may not be there: its host need not have remembered it yet when
+        the log was put back, or lost its end. Its access stream would have a gap.
+        """
+        self.equipment.access_streams.forget()
         self.tips.adopt(head.size)
         self.follower.forget_book()
         self.advance(head)

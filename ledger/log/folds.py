@@ -13,7 +13,8 @@ also where what is kept ends with that tip: a stream that goes on beyond its tip
 tip, is *tampered* as well.
 
 A *look* that is not under the lock may find a tip already beyond its snapshot, because another
-thread committed meanwhile. That is no damage: `Overtaken` asks for a new snapshot.
+thread committed meanwhile. That is no damage: `Overtaken` asks for a new snapshot. Where that does
+not come as far either, the row is gone from the log.
 
 Whoever only looks, by a keyring that lacks the newest keys, may have one stream folded as far as it
 opens. Every other one must open to its end: what is told of a part of somebody's rights is wrong.
@@ -44,6 +45,11 @@ _KEPT_ROW_BYTES_MAX = 8192
 
 class Overtaken(Exception):  # no failure: a look begins anew
     """The stream was continued after this snapshot was taken."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
+        """Where it was: a snapshot that is taken from now on has come as far."""
 
 
 class Folds:
@@ -201,7 +207,7 @@ class Folds:
     def _tip(self, stream: bytes, size: int) -> Tip | None:
         tip = self._tips.of(stream)
         if tip is not None and tip.position > size:
-            raise Overtaken
+            raise Overtaken(tip.position)
         return tip
 
     def _rows(

@@ -59,6 +59,8 @@ HELD_ROWS = 20_000
 """The rows of a longer commit are not held for who must see them vouched for, but read twice."""
 VERIFIED_ROWS = 4000
 """The longest page where each signature is checked, so that no head vouches for its page."""
+_OF_THE_ROW_BEFORE = frozenset({"time-backwards", "wrong-epoch"})
+"""What is told of a row by the one before it."""
 _LEAF_OF = operator.itemgetter(LogRow._fields.index("leaf"))
 _HINT_EMPTY = (
     "The store is empty: check --store, or bring the newest archive back with `credledger backup"
@@ -252,7 +254,12 @@ class Follower:
                 first = beyond[0].position if beyond else head.size + 1
                 raise _tampered("unsigned-rows", "The rows do not end at the head.", first)
             raise _tampered("missing-commit", "The head that was checked is gone.", head.size)
-        book = self.continued_book(reading, head)
+        try:
+            book = self.continued_book(reading, head)
+        except Tampered:
+            if _is_of_another_branch(reading, head, commits[0]):
+                raise forked(head) from None
+            raise
         if book.damage is not None:
             commits = [commit for commit in commits if commit.size <= book.reach]
             if not commits:
@@ -436,8 +443,8 @@ class Follower:
     ) -> CheckedHead:
         """How far the page holds before what was found, which is raised where it is not held."""
         cause = _cause(found, book)
-        if moved is head and _is_of_another_branch(found, reading, head, commit):
-            cause = forked(head)
+        if moved is head and _may_be_of_another_branch(found, head):
+            cause = forked(head) if _is_of_another_branch(reading, head, commit) else cause
         if moved is head or not self._to_damage:
             raise cause from None
         self._found = cause
@@ -508,22 +515,29 @@ def _require_next(commit: CommitRow, size: int) -> None:
         raise _tampered("repeated-commit", "A size has more than one head.", size)
 
 
-def _is_of_another_branch(
-    found: Tampered, reading: LogReading, head: CheckedHead, commit: CommitRow
-) -> bool:
-    """Whether rows and heads fit each other there, and only not the head checked before.
+def _may_be_of_another_branch(found: Tampered, head: CheckedHead) -> bool:
+    """Whether this says only that what lies there does not go on from the head checked before."""
+    is_first = found.code in _OF_THE_ROW_BEFORE and found.position == head.size + 1
+    return is_first or found.code == "wrong-frontier"
+
+
+def _is_of_another_branch(reading: LogReading, head: CheckedHead, commit: CommitRow) -> bool:
+    """Whether rows and heads up to this one fit each other, and only not the head checked before.
 
     As where another host has restored an older archive, and no head of the log that goes on from
     there ends where that one did.
     """
-    if found.code != "wrong-frontier" or head.size == 0 or reading.commit_at(head.size) is not None:
+    if head.size == 0:
         return False
     before = _commit_within(reading, head.size)
     if before is not None and not before.is_sound:
         return False
     frontier = Frontier() if before is None else unpack_frontier(before.size, before.frontier)
     while frontier is not None and frontier.size < commit.size:
-        rows = reading.rows_after(frontier.size, min(PAGE_ROWS, commit.size - frontier.size))
+        if frontier == head.frontier:
+            return False
+        until = head.size if frontier.size < head.size else commit.size
+        rows = reading.rows_after(frontier.size, min(PAGE_ROWS, until - frontier.size))
         if not rows or not all(row.is_sound for row in rows):
             return False
         frontier = frontier.extend(row.leaf for row in rows)

@@ -270,7 +270,7 @@ class HostMemory:
             self._head_mac(head, self._accepted),
         )
         kept_tips = [
-            (self._ledger_id, stream, *tip, self._tip_mac(stream, tip))
+            (tip.position, (self._ledger_id, stream, *tip, self._tip_mac(stream, tip)))
             for stream, tip in sorted(tips.items())  # as they lie, so that each page is found once
         ]
         try:
@@ -299,7 +299,10 @@ class HostMemory:
                     if accepted != self._accepted:
                         raise _replaced()
                     connection.execute(_KEEP_HEAD, kept_head)
-                    for group in in_groups(kept_tips):
+                    # Up to the head that is there its tips are complete, and maybe of another log:
+                    # this process may stand on one that was put back without its host noticing.
+                    beyond = [row for position, row in kept_tips if position > kept]
+                    for group in in_groups(beyond):
                         statement = repeated(_KEEP_TIP, len(group))
                         connection.execute(statement, tuple(chain.from_iterable(group)))
                     connection.executemany(_KEEP_PASSING, kept_passing)

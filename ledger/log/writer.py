@@ -258,13 +258,23 @@ class Writer:
 
     def look(self, look: Callable[[Transaction], T]) -> T:
         """Read through a transaction that is never written, at a head that was checked."""
+        overtaken: tuple[Branch, int] | None = None
         for _ in range(_LOOKS_MAX):
             branch, checked = self._caught_up()
-            with self.store.reading() as reading, contextlib.suppress(Overtaken):
+            with self.store.reading() as reading:
                 head = self._follow(reading, branch, checked)
-                self._know_keys(reading, branch, head)
-                answer = look(Transaction(reading, branch.equipment, head, self._clock()))
-                break
+                try:
+                    self._know_keys(reading, branch, head)
+                    answer = look(Transaction(reading, branch.equipment, head, self._clock()))
+                    break
+                except Overtaken as ahead:
+                    if (
+                        overtaken is not None
+                        and overtaken[0] is branch
+                        and head.size < overtaken[1]
+                    ):
+                        raise rolled_back(head.size) from None
+                    overtaken = branch, ahead.position
         else:
             raise Unavailable("store-busy", "The ledger is written to faster than it can be read.")
         self._settle()
@@ -379,6 +389,8 @@ class Writer:
         except BaseException as error:  # noqa: BLE001 # every waiting caller must get an answer
             branch.forget()
             self._whole_at = 0
+            if isinstance(error, Overtaken):
+                error = rolled_back(branch.head.size)  # as above, of the stream of keys
             if transaction is None or not self._landed(branch, transaction):
                 for _, answer in batch:
                     answer.set_exception(error)

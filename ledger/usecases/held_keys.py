@@ -103,7 +103,7 @@ class HeldKeys(Confidential):
         if self._apart:
             return
         with contextlib.suppress(KeyUnavailable, Conflict):
-            self.take(read_keyring(self.path).opened_by(self.unlocked))
+            self.take(read_keyring(self.path).opened_by(self._chosen()))
 
     def renew_if_changed(self) -> None:
         """The same, if the file is not the one that was there before; costs a look at its name."""
@@ -164,11 +164,28 @@ class HeldKeys(Confidential):
 
     @contextlib.contextmanager
     def _changing(self, *, wait: bool) -> Iterator[KeyringFile]:
-        with changing(self.path, self.unlocked, wait=wait) as file:
+        with changing(self.path, self._chosen(), wait=wait) as file:
             try:
                 yield file
             finally:
                 self.take(file.held)
+
+    def _chosen(self) -> UnlockedKeyring:
+        """What is held, without epochs that the log, as far as it was followed, did not choose.
+
+        By the others a file under a new root is known: these may have made way in it, as after a
+        rotation that was killed and a slot that was removed, or on a log that was put back. Of one
+        that is yet to be followed only the first epoch is known: it is in every branch of the log.
+        """
+        committed = self._history.committed
+        if committed and not self._followed:
+            committed = {1: committed[1]}
+        others = frozenset(
+            keys.epoch
+            for keys in self.unlocked.epochs
+            if committed and not (keys.epoch in committed and committed[keys.epoch].fit(keys))
+        )
+        return self.unlocked.without(GivenUp(epochs=others))
 
     def _catch_up(self, file: KeyringFile) -> None:
         """Take out of the file what this process has let go.

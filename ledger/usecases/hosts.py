@@ -39,13 +39,13 @@ class Herald:
         self._epoch = 0
         self._unlocked: UnlockedKeyring | None = None
         """With these there is nothing to tell in that epoch."""
-        self._look_again = 0
+        self._looked_at = 0
 
     def decide(self, transaction: Transaction) -> None:
         """Append what this host's keyring holds, unless the log knows."""
         now = transaction.clock_reading
-        if now >= self._look_again:
-            self._look_again = now + LOOK_AGAIN_US
+        if abs(now - self._looked_at) >= LOOK_AGAIN_US:  # a clock may be put back
+            self._looked_at = now
             self._held.renew_if_changed()
         unlocked = self._held.unlocked
         if self._epoch == transaction.epoch and self._unlocked is unlocked:

@@ -392,13 +392,18 @@ def _refuse_loss(backup: UnlockedKeyring, present: Keyring, history: KeyHistory)
         return
     # What the log calls destroyed is no loss, and the backup at hand holds none of it any more.
     # What the log has not committed to is needed on another branch of it, if at all: it is kept
-    # aside with the file.
+    # aside with the file. So is the next epoch, under which nothing is sealed, where the backup
+    # brings back keys of those that were started: no file may have both.
     held = tuple(
         keys.without(history.destroying)
         for keys in seen
         if keys.epoch in history.committed and history.committed[keys.epoch].fit(keys)
     )
-    if not _keep(backup.epochs, held):
+    started = _started(held, history)
+    brings_back = _keep(backup.epochs, started) and not _keep(
+        started, _started(backup.epochs, history)
+    )
+    if not (_keep(backup.epochs, held) or brings_back):
         raise Conflict(
             "keyring-holds-more",
             "The keyring that is there holds keys that the key backup lacks.",
@@ -437,6 +442,10 @@ def _keep(epochs: Sequence[EpochKeys], before: Sequence[EpochKeys]) -> bool:
     """Whether these hold each key of those before."""
     ours = {keys.epoch: keys for keys in epochs}
     return all(keys.epoch in ours and ours[keys.epoch].keeps(keys) for keys in before)
+
+
+def _started(epochs: Sequence[EpochKeys], history: KeyHistory) -> tuple[EpochKeys, ...]:
+    return tuple(keys for keys in epochs if keys.epoch <= history.current)
 
 
 def _opens(present: Keyring, holding: Holding | None) -> bool:

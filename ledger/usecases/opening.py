@@ -25,7 +25,7 @@ from ledger.aggregates.keys import (
 from ledger.aggregates.retention import HistoryErased
 from ledger.codec.mapper import EventMapper
 from ledger.errors import NEEDS_OPERATOR, KeyUnavailable, NotFound, Refused, Tampered, Unavailable
-from ledger.log.following import CheckedHead, forked, require_continued, rolled_back
+from ledger.log.following import CheckedHead, Follower, forked, require_continued, rolled_back
 from ledger.log.host_file import this_host
 from ledger.log.memory import HostMemory
 from ledger.log.proving import Prover
@@ -162,16 +162,22 @@ def accept_new_memory(
 ) -> int:
     """Give this host a new memory in place of an unreadable one; the position of the record.
 
-    The whole log is checked from its beginning, and the new memory is its head.
+    The whole log is checked from its beginning, and the new memory is its head. What can be read of
+    the old one still counts: `rolled-back` or `forked` where the log does not go on from its head.
     """
     if not unlocked.is_operator:
         raise Refused(
             "operator-needed", "Only an operator's unlock may do this.", hint=NEEDS_OPERATOR
         )
     with memory.anew() as fresh:
+        remembered = None
+        with contextlib.suppress(Tampered):
+            remembered = memory.recall()
         fresh.follow_acceptance(memory, settings["clock"]())
         opened = _opened(store, keyring_path, unlocked, memory=fresh, **settings)
         try:
+            if remembered is not None:
+                _require_gone_on(store, opened, remembered)
             event = MemoryAccepted(opened.writer.head.size)
             position = opened.record(acting, event)
         finally:
@@ -358,6 +364,18 @@ def _refuse_server(
             "The clocks of this host and of the database are more than 5 minutes apart.",
             hint="Set both; if this host's is right, run once with --accept-clock.",
         )
+
+
+def _require_gone_on(store: Store, opened: _Opened, remembered: CheckedHead) -> None:
+    """`rolled-back` or `forked` where an open ledger's log is not that of this head, longer."""
+    _refuse_rollback(store, remembered)
+    follower = Follower(opened.writer.signer.ledger, audit_stream_of=opened.desk.streams.audit)
+
+    def page(head: CheckedHead) -> CheckedHead:
+        with store.reading() as reading:
+            return follower.follow(reading, head)
+
+    follower.follow_to_end(page, remembered)
 
 
 def _refuse_rollback(store: Store, remembered: CheckedHead) -> None:

@@ -462,6 +462,29 @@ def test_a_damaged_memory_stops_the_host_until_a_new_one_is_accepted(host):
     host.is_whole()
 
 
+def test_a_memory_that_can_be_read_is_not_given_up_with_a_damaged_one(host):
+    """An older log takes the word that is meant for it, which tells what is given up."""
+    accept = ("log", "verify", "--accept-new-memory")
+    assert host.ok(*accept)["ok"]
+    older = shutil.copytree(host.store.parent, host.home / "older")
+    host.ok(*GET)
+    shutil.rmtree(host.store.parent)
+    older.rename(host.store.parent)
+    position = host.position()
+    for _ in range(2):
+        assert "accept-rollback" in host.fails(8, "rolled-back", *accept).error["hint"]
+    assert host.position() == position
+    other = host.copy(host.home.with_name("other"))
+    other.memory.unlink()
+    for _ in range(3):
+        other.environment["CREDLEDGER_STORE"] = host.environment["CREDLEDGER_STORE"]
+        other.ok(*GET)
+    assert "accept-rollback" in host.fails(8, "forked", *accept).error["hint"]
+    host.ok("log", "accept-rollback", "--yes", "--reason", "the older one")
+    assert host.ok(*accept)["ok"]
+    host.is_whole()
+
+
 def test_a_memory_that_says_something_else_is_not_believed(host):
     """Every column is under the memory's own code."""
     for column in ("size", "recorded_at", "epoch"):

@@ -22,7 +22,7 @@ from ledger.usecases.opening import accept_new_memory
 from projections.redecide import redecide
 from tests.conftest import CHEAP
 from tests.faults.hosts import copied
-from tests.faults.test_hosts_memory import code_of, put_back, remembered, size_of
+from tests.faults.test_hosts_memory import code_of, put_back, remembered, size_of, spliced
 from tests.faults.test_keys_destroyed_elsewhere import ANN, accept, read, values
 
 ROWS = 40
@@ -260,6 +260,38 @@ def test_nobody_without_the_keyring_makes_a_memory_that_it_goes_back_to(house, r
     assert size_of(house) == size
 
 
+@pytest.mark.parametrize("gone", ["a right", "keys"])
+def test_a_log_that_ends_below_what_is_remembered_of_a_stream_is_rolled_back(house, tmp_path, gone):
+    """Tips may be newer than the head they lie with, which may be that of the log of now."""
+    ledger = house.open()
+    ledger.create_application(Acting(), "CRM", kind="individual")
+    ledger.close()
+    path, newer = memory_path(house.keyring_path), tmp_path / "newer"
+    older, size = path.read_bytes(), size_of(house)
+    running, ledger = house.open(), house.open()
+    if gone == "keys":
+        ledger.rotate(Acting(), without_backup=True)
+    else:
+        ledger.grant(Acting(), "CRM", "member", "user:ann")
+    ledger.close()
+    newer.write_bytes(path.read_bytes())
+    put_back(house, size)
+    path.write_bytes(older)
+    spliced(path, newer, taken=False)
+    running._writer._branch.tips.adopt(size)  # as where a neighbour has written since
+    assert code_of(lambda: running.grant(Acting(), "CRM", "member", "user:ada")) == "rolled-back"
+    assert code_of(lambda: running.application("CRM")) == "rolled-back"
+    assert size_of(house) == size
+    if gone == "keys":
+        assert code_of(house.open) == "rolled-back"
+    accept(house)
+    ledger = house.open()
+    ledger.grant(Acting(), "CRM", "member", "user:ada")
+    for opened in (ledger, running):
+        assert len(opened.application("CRM").members) == 1
+        opened.close()
+
+
 def test_a_memory_of_a_log_that_was_given_up_is_not_gone_back_to(house, running):
     """Its log was put back beside it: only who has gone on from the accepted one knows better."""
     for name in ("One", "Two", "Three"):
@@ -275,6 +307,40 @@ def test_a_memory_of_a_log_that_was_given_up_is_not_gone_back_to(house, running)
     assert code_of(lambda: read(running)) == "memory-replaced"
     running.close()
     assert path.read_bytes() == given_up
+
+
+def test_it_leaves_no_gap_in_its_access_stream_where_nobody_had_to_accept(house, running):
+    """Its host had not remembered its last records yet; another process of the host went on."""
+    read(running)
+    running._writer._remember(always=True)
+    size = size_of(house)
+    read(running)  # within the same second
+    assert remembered(house).size == size
+    put_back(house, size)
+    grow(house, "Desk")
+    read(running)
+    running.close()
+    require_whole(house)
+
+
+def test_one_that_only_looked_leaves_nothing_of_the_other_log_where_nobody_had_to_accept(house):
+    """Its host remembers less than was put back, so what it saw further on is not known there."""
+    ledger = working(house)
+    ledger.close()
+    running, elsewhere = house.open(), copied(house, "elsewhere").open()
+    size = size_of(house)
+    elsewhere.grant(Acting(), "CRM", "member", "user:ann")
+    set_again(elsewhere)
+    assert len(running.application("CRM").members) == 1
+    assert remembered(house).size == size
+    put_back(house, size)
+    grow(house, "Desk")
+    running.close()
+    require_whole(house)
+    ledger = house.open()
+    assert not ledger.application("CRM").members
+    set_again(ledger)
+    ledger.close()
 
 
 def test_a_memory_made_anew_is_gone_on_with_after_a_log_was_accepted(house, running):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +125,28 @@ def test_a_killed_restore_over_a_keyring_that_is_ahead_is_finished_by_the_same_c
         host.ok(*ROTATE)
         host.is_whole()
     assert {(False, 0), (True, 1)} <= seen
+
+
+def test_values_are_brought_back_by_a_key_backup_of_before_the_last_rotation(base, tmp_path):
+    """It lacks the epoch held ready, and the keyring the key of the values: no file has both."""
+    host = base.copy(tmp_path / "put-back")
+    (host.home / "safe").mkdir(mode=0o700)
+    host.ok("key", "backup", BACKUP)
+    host.ok(*ROTATE)
+    kept = shutil.copytree(host.store.parent, tmp_path / "kept")
+    host.ok(*ROTATE, "--destroy-previous", "--yes")
+    ahead = host.keyring.read_bytes()
+    shutil.rmtree(host.store.parent)
+    shutil.copytree(kept, host.store.parent)
+    host.ok("log", "accept-rollback", "--yes", "--reason", "the older one")
+    read = ("credential", "get", "Reports", "--as", "service:nightly")
+    host.fails(6, "key-destroyed", *read)
+    assert "key restore" in host.fails(6, "values-lost", *ROTATE).error["hint"]
+    restored = host.ok(*RESTORE)
+    assert Path(restored["kept"]).read_bytes() == ahead
+    host.ok(*read)
+    assert "replace-next" in host.fails(6, "next-epoch-missing", *ROTATE).error["hint"]
+    host.ok("key", "replace-next", "--yes")
+    host.ok(*ROTATE, "--destroy-previous", "--yes")
+    host.ok(*read)
+    host.is_whole()

@@ -14,9 +14,12 @@ from ledger.sealing.keyring_file import read_keyring, update_keyring_file
 from ledger.sealing.slots import key_file
 from ledger.usecases.acting import Acting
 from ledger.usecases.held_keys import HeldKeys
+from ledger.usecases.hosts import LOOK_AGAIN_US
 from ledger.values import FieldValue
 from tests.conftest import CHEAP, unlocked_by_passphrase
 from tests.faults.test_hosts_at_once import another_host
+from tests.faults.test_hosts_memory import put_back
+from tests.faults.test_keys_destroyed_elsewhere import accept
 
 ALICE = Caller(parse_claim("user:alice"))
 BENS, CYS = key_file(bytes(range(32))), key_file(bytes(range(1, 33)))
@@ -63,6 +66,73 @@ def test_a_process_goes_on_after_a_slot_of_somebody_else_is_removed(house, runni
     assert read_keyring(house.keyring_path).unlock(BENS).slot.id == 4
     other.close()
     assert verify_log(house.store()).ok
+
+
+def test_a_process_goes_on_where_an_epoch_that_it_holds_makes_way_for_another(house, running):
+    """A killed rotation left it in the file, and a slot's holder may have it: so it is not used."""
+    running.close()
+    held = unlocked_by_passphrase(house.keyring_path)
+    after = held.with_next_epoch(os.urandom)
+    update_keyring_file(house.keyring_path, held, lambda _: (after.keyring, after.root, None))
+    reading, writing, rotating = house.open(), house.open(), house.open()
+    assert (got(reading), got(writing)) == ("first", "first")
+    assert epochs_in(house.keyring_path) == [1, 2, 3]
+    rotating.remove_slot(Acting(), 2, mislaid=False, without_backup=True)
+    rotating.close()
+    assert got(reading) == "first"
+    set_to(writing, "second")
+    assert got(reading) == "second"
+    assert reading.key_history().current == 3
+    for ledger in (reading, writing):
+        ledger.close()
+
+
+def test_a_process_that_stood_still_goes_on_where_a_slot_of_the_accepted_log_is_removed(
+    house, running
+):
+    """An epoch that it holds as the other log chose it has made way by then."""
+    size = running.head().size
+    other = house.open()
+    other.rotate(Acting(), without_backup=True)
+    other.close()
+    house.clock.offset_us += LOOK_AGAIN_US
+    assert got(running) == "first"
+    assert [keys.epoch for keys in running._held.unlocked.epochs] == [1, 2, 3]
+    put_back(house, size)
+    accept(house)
+    other = house.open()
+    other.remove_slot(Acting(), 2, mislaid=False, without_backup=True)
+    set_to(other, "second")
+    other.close()
+    assert got(running) == "second"
+    assert running.key_history().current == 3
+
+
+@pytest.mark.parametrize("clock_back_us", [0, 4 * LOOK_AGAIN_US])
+def test_a_process_goes_on_with_the_key_backup_that_takes_the_keyrings_place(
+    house, running, tmp_path, clock_back_us
+):
+    """The older log's values need it; the file of before was ahead, under a root of its own."""
+    backup = tmp_path / "safe" / "backup"
+    backup.parent.mkdir(mode=0o700)
+    running.key_backups.create(Acting(), backup, [])
+    size = running.head().size
+    other = house.open()
+    other.remove_slot(Acting(), 2, mislaid=False, without_backup=True)
+    other.rotate(Acting(), without_backup=True, destroy_previous=True)
+    other.close()
+    assert got(running) == "first"
+    put_back(house, size)
+    accept(house)
+    house.clock.offset_us += clock_back_us
+    with pytest.raises(KeyUnavailable):
+        got(running)
+    restoring = house.open_with(unlocked_by_passphrase(backup), of_key_backup=True)
+    restoring.key_backups.restore(Acting(), backup, backup.read_bytes())
+    restoring.close()
+    house.clock.offset_us += LOOK_AGAIN_US - clock_back_us
+    running.role_grant(Acting(), "auditor", "user:ada")
+    assert got(running) == "first"
 
 
 def test_a_process_whose_own_slot_is_removed_stops(house, running):

@@ -24,6 +24,7 @@ VIEWS = {
 }
 RIGHT = "--accept-clock"
 """The clock is right, though a server's is months behind it."""
+PAIR = {"User": "ann", "Password": "p-1"}
 AUDITOR = "nine auditors count the owls"
 
 
@@ -264,6 +265,40 @@ def test_a_folder_that_no_record_can_name_is_refused_before_anything_is_done(wor
     worked.fails(2, "invalid-path", "backup", "restore", str(odd))
     assert worked("status").error["code"] in {"no-ledger", "rolled-back"}, "nothing was brought"
     assert worked.ok("backup", "restore", made["directory"])["ok"]
+
+
+@pytest.mark.parametrize(
+    ("given_up", "ahead_us"),
+    [
+        (("key", "rotate", "--without-backup"), 0),
+        (("key", "slot", "add", "key-file", "--label", "ben", "--new-key-file", "ben.key"), 0),
+        (("credential", "get", "payroll", "--as", "user:ann"), 120_000_000),
+    ],
+    ids=["rotated", "slot added", "clock ahead"],
+)
+def test_a_host_is_told_of_the_restore_whatever_it_did_on_the_branch_that_is_gone(
+    worked, monkeypatch, given_up, ahead_us
+):
+    """Its epoch, signers or time are not those of the rows behind the same position now."""
+    made = create(worked, "one")
+    own, other = worked.environment["CREDLEDGER_KEYRING"], worked.home / "other" / "keyring"
+    shutil.copytree(worked.home / "keys", other.parent)
+    worked.environment["CREDLEDGER_KEYRING"] = str(other)
+    now = tools.wiring.clock
+    with monkeypatch.context() as patched:
+        patched.setattr(tools.wiring, "clock", lambda: now() + ahead_us)
+        patched.chdir(worked.home)
+        worked.ok(*given_up)
+    lose(worked)
+    worked.environment["CREDLEDGER_KEYRING"] = own
+    worked.ok("backup", "restore", made["directory"])
+    many = [{"application": "payroll", "owner": f"user:{at}", "fields": PAIR} for at in range(20)]
+    lines = "\n".join(map(json.dumps, many)).encode()
+    worked.ok("credential", "import", "-", stdin=lines)  # no head where the other one's is
+    worked.environment["CREDLEDGER_KEYRING"] = str(other)
+    assert "log accept-rollback" in worked.fails(8, "forked", "status")["hint"]
+    worked.ok("log", "accept-rollback", "--reason", "restored elsewhere", "--yes")
+    assert worked.ok("credential", "get", "payroll", "--as", "user:ann")["version"] == 1
 
 
 def test_a_store_with_something_in_it_is_exit_5(worked):
