@@ -193,6 +193,19 @@ def test_no_review_is_signed_by_times_that_were_altered(filled):
     assert cli(*asked).json["until"] == 4
 
 
+@pytest.mark.parametrize("gone", ["4", "4 OR position = 8"])
+def test_a_stream_that_lacks_what_is_not_its_newest_is_told_by_nobody(filled, gone):
+    """Of CRM's credentials 4 is the first version, 8 the second and 10 the third."""
+    ledger = filled.open()
+    ledger.set_credentials(Acting(), "CRM", None, PAIR)
+    assert [one["version"] for one in ledger.views.history("CRM", None)] == [1, 2, 3]
+    attack(filled, f"DELETE FROM log WHERE position = {gone}")
+    with pytest.raises(Tampered) as caught:
+        ledger.views.history("CRM", None)
+    assert caught.value.code == "stream-gap"
+    ledger.close()
+
+
 def test_a_view_is_not_folded_over_a_row_that_is_missing_or_comes_twice(filled):
     ledger = filled.open()
     told_twice(filled)

@@ -343,3 +343,19 @@ def test_a_head_of_other_rows_is_none_that_was_checked_though_it_is_signed(parts
     with pytest.raises(Tampered) as caught:
         follower.check_head(log, head)
     assert (caught.value.code, caught.value.position) == ("forked", ROWS)
+
+
+@pytest.mark.parametrize("size", [5, 7, PART, ROWS - 2, ROWS])
+@pytest.mark.parametrize("rows_a_commit", [5, ROWS])
+def test_a_log_of_other_rows_is_not_the_remembered_one_though_it_is_signed(
+    parts, size, rows_a_commit
+):
+    """Whoever holds a key can sign another log as long as the true one, or a longer one."""
+    log, other = InLists(ROWS, rows_a_commit), InLists(ROWS, rows_a_commit)
+    changed(other, 1, sealed=b"another")
+    other.sign(rows_a_commit)
+    remembered = CheckedHead(Frontier().extend(row.leaf for row in log.rows[:size]))
+    for how in ({}, by_several(log)):
+        assert found(log, remembered=remembered, **how) == []
+    for how in ({}, by_several(other)):
+        assert found(other, remembered=remembered, **how) == [("forked", size)]
