@@ -142,10 +142,14 @@ class _Basis(msgspec.Struct):
 class Redecision:
     """The policy as folded so far, and what was found."""
 
-    def __init__(self, retention: Retention = KEEPS_ALL, judged_after: int = 0) -> None:
-        """What lies up to the position `judged_after` is taken, and neither judged nor counted."""
+    def __init__(self, retention: Retention = KEEPS_ALL, judged_since: int | None = None) -> None:
+        """What was recorded before `judged_since` is taken, and neither judged nor counted.
+
+        It is in microseconds UTC; None is no bound. Held against each row's own time, once that row
+        was checked: a place that was looked up by time may be another one.
+        """
         self._retention = retention
-        self._judged_after = judged_after
+        self._judged_since = 0 if judged_since is None else judged_since
         self.found = Rechecked()
         self._states: dict[str, Application] = {}
         self._roles = Roles()
@@ -170,7 +174,7 @@ class Redecision:
         What goes with a ticket is decided each time, for no ticket is redeemed twice. Accesses that
         are not asked about are done with as well, uncounted.
         """
-        if row.position <= self._judged_after and row.topic.startswith("access."):
+        if row.recorded_at < self._judged_since and row.topic.startswith("access."):
             return True
         self._met = met = row.topic, text
         basis = self._right.get(met)
@@ -188,7 +192,7 @@ class Redecision:
     def see(self, recorded: Recorded) -> None:
         """Fold one event, or decide one access again."""
         event = recorded.event
-        if recorded.position <= self._judged_after:
+        if recorded.recorded_at < self._judged_since:
             if not isinstance(event, Access):
                 self.take(recorded)
             return
@@ -217,7 +221,7 @@ class Redecision:
 
     def pass_over(self, row: LogRow, error: KeyUnavailable) -> None:
         """Note a row whose key is not held; without all policy nothing after it can be judged."""
-        if row.position <= self._judged_after:
+        if row.recorded_at < self._judged_since:
             self.lack(row)
             return
         is_access, is_ticket = row.topic.startswith("access."), row.topic.startswith("ticket.")
@@ -306,7 +310,7 @@ class Redecision:
         assert attempt is not None
         if is_access and position == attempt.recorded.position + 1:
             return
-        if attempt.recorded.position > self._judged_after:
+        if attempt.recorded.recorded_at >= self._judged_since:
             self._wrong(attempt.recorded, attempt.recorded.topic, "none", "access-missing")
         self._attempt = None
 
@@ -581,7 +585,7 @@ def redecide(
     """
     with store.reading() as reading:
         bounds = bounds_of(reading, stretch)
-    redecision = Redecision(retention, bounds.before)
+    redecision = Redecision(retention, stretch.since)
     until, end = stretch.until, stretch.position
     walk = Walk(store, mapper, until=until, until_position=end, progress=progress)
     events = walk.events(PREFIXES, unreadable=redecision.pass_over, known=redecision.knows)

@@ -127,7 +127,7 @@ class Decider:
         self._newest_epoch = newest_epoch
         self._asked = WHOLE if bounds is None else bounds.stretch
         self._is_cut = bounds is not None and bounds.is_cut
-        self._redecision = Redecision(retention, 0 if bounds is None else bounds.before)
+        self._redecision = Redecision(retention, self._asked.since)
         self._next = 0
 
     def decide(self, number: int) -> Decided | None:

@@ -41,7 +41,7 @@ from projections.documents import (
     mapping_document,
     time_text,
 )
-from projections.streams import position_at
+from projections.streams import signed_position_at
 from projections.tracing import Trace, Traced
 from projections.view import Progress
 
@@ -176,7 +176,7 @@ def plan_restoration(
         if chosen in {None, key}
     }
     with store.reading() as reading:
-        then = position_at(reading, at or 0) if position is None else position
+        then = signed_position_at(reading, mapper, at or 0) if position is None else position
         here, moment = (_place(reading, trace.position), _place(reading, then))
     return Plan(
         here=here,

@@ -3,7 +3,7 @@
 A review lies in the own stream of the slot that was unlocked, which no other slot's signature can
 write to, so who reviewed is told by the stream. These streams hold an auditor's questions, too,
 which are passed over unopened. They are read without the tree: whether the newest of one were
-taken away, `log verify` tells.
+taken away, or a review stands there under a question's topic, `log verify` tells.
 """
 
 from __future__ import annotations

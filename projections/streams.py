@@ -132,6 +132,8 @@ class Walk:
     ) -> None:
         """`since` and `until` are microseconds UTC, both included, as `until_position` is.
 
+        Where a time lies nobody looks up here: it begins behind `after_position`.
+
         `way` is that of a walk before this one, which then need not be looked for again.
         """
         self.way = way
@@ -142,6 +144,10 @@ class Walk:
         """When that row was recorded, microseconds UTC."""
         self.reached = 0
         """How far the log was followed."""
+        self.begins_before = False
+        """Whether the first row behind `after_position` is older than `since`: then none of that
+        time is left out.
+        """
         self._store = store
         self._mapper = mapper
         self._opening = mapper.opening()
@@ -246,27 +252,18 @@ class Walk:
 
     def _asked(self, page: list[LogRow]) -> list[LogRow]:
         """The rows of a page from the asked beginning on."""
-        since, after = self._since, self._after_position
-        if not page or (
-            page[0].position > after and (since is None or page[0].recorded_at >= since)
-        ):
+        if page:
+            page = page[max(self._after_position + 1 - page[0].position, 0) :]
+        if self._since is None or not page or page[0].recorded_at >= self._since:
             return page
-        return [
-            row
-            for row in page
-            if row.position > after and (since is None or row.recorded_at >= since)
-        ]
+        self.begins_before = True
+        return [row for row in page if row.recorded_at >= self._since]
 
     def _beginning(self, observe: Callable[[list[LogRow]], None]) -> tuple[Follower, CheckedHead]:
         with self._store.reading() as reading:
             follower = follower_of(reading, self._mapper, observe)
             follower.way = self.way
-            begin = self._after_position
-            if self._since is not None:
-                # The row before the first that counts is walked over too. Its time is earlier, as
-                # the store tells it; once it is checked, so are those of all rows below it.
-                begin = max(begin, position_at(reading, self._since - 1) - 1)
-            return follower, follower.unchecked_head(reading, begin)
+            return follower, follower.unchecked_head(reading, self._after_position)
 
     def _is_beyond(self, row: LogRow) -> bool:
         return (self._until is not None and row.recorded_at > self._until) or (
@@ -300,16 +297,10 @@ def position_at(reading: Reading, at: int) -> int:
 
     Looked up, not walked to: the times on the way are believed as they are stored.
     """
-    low, high = 0, reading.last_position()
-    while low < high:
-        middle = (low + high + 1) // 2
-        row = reading.row_at(middle)
-        if row is None:
-            raise Tampered("log-gap", "The log lacks a row.", position=middle)
-        if not row.is_sound:
-            raise Tampered("altered-row", "A row cannot be one the ledger wrote.", position=middle)
-        if row.recorded_at <= at:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    return signed.told_position_at(reading, reading.last_position(), at)
+
+
+def signed_position_at(reading: Reading, mapper: EventMapper, at: int) -> int:
+    """The same, with the rows beside it checked into signed heads: for what is written down."""
+    ledger = _ledger(reading, mapper)
+    return signed.signed_position_at(reading, ledger, reading.last_position(), at)

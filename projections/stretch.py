@@ -63,11 +63,9 @@ WHOLE = Stretch()
 
 
 class Bounds(NamedTuple):
-    """A stretch in a log as it stands."""
+    """Where a stretch ends in a log as it stands."""
 
     stretch: Stretch
-    before: int
-    """The position before the first that counts."""
     last: int
     """The last position that counts."""
     is_cut: bool
@@ -75,9 +73,9 @@ class Bounds(NamedTuple):
 
 
 def bounds_of(reading: Reading, stretch: Stretch = WHOLE) -> Bounds:
-    """Where a stretch lies; its times are looked up, and whoever walks by them checks them."""
+    """Where a stretch ends; its time is looked up, and whoever walks there checks it."""
     last = stretch.last(reading)
-    return Bounds(stretch, stretch.before(reading), last, last < reading.last_position())
+    return Bounds(stretch, last, last < reading.last_position())
 
 
 def newest_first(
@@ -95,14 +93,17 @@ def newest_first(
     """
     with store.reading() as reading:
         first, last = stretch.before(reading), stretch.last(reading)
-    # Times are looked up only: the first walk comes by the row behind a time, unless it goes on
-    # from a page, and the last one by the row before the stretch.
+    # Times are looked up only, to have a place to begin at: where the answer ends is told by rows
+    # that were walked over, the one behind a time and the one before the stretch.
     end = last if stretch.until is None else stretch.position
     if after is not None:
-        end = last = min(last, after - 1)
-    is_walked, way = False, None
-    while (last > first or not is_walked) and not is_enough():
-        begin = last - _PART_ROWS if last - _PART_ROWS > first else max(first - 1, 0)
+        last = min(last, after - 1)
+        end = after - 1 if end is None else min(end, after - 1)
+    way = None
+    while not is_enough():
+        begin = max(last - _PART_ROWS, 0)
+        if begin < first:
+            begin, first = max(min(first, last) - 1, 0), 0
         part = Walk(
             store,
             mapper,
@@ -116,6 +117,7 @@ def newest_first(
         if part.reached < last:  # and what was told of the parts before would hide it
             raise rolled_back(part.reached)
         yield from reversed(found)
+        if begin == 0 or part.begins_before:
+            return
         way = part.way
         end = last = begin
-        is_walked = True

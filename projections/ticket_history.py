@@ -136,14 +136,12 @@ def ticket_history(
         return found
 
     yield from newest_first(store, mapper, stretch, None, told)
-    with store.reading() as reading:
-        before = stretch.before(reading)
-    if before:
+    if stretch.since is not None:
         # What goes on here is over with the issue of the last ticket that ended in the stretch.
         yield from newest_first(
             store,
             mapper,
-            Stretch(position=before),
+            Stretch(until=stretch.since - 1),
             None,
             partial(told, is_before=True),
             is_enough=lambda: not ends,

@@ -5,11 +5,14 @@ later. A row's leaf under a signed root they cannot change: the frontier of a co
 row, and the leaves computed from the stored rows from there on, must give the root that is signed.
 Wherever the frontier came from, no other leaves lead to that root (RFC 6962).
 
+A place that is looked up by time is proven by the two rows beside it, as times grow.
+
 It does not ask whether rows were taken away elsewhere: see `ledger.log.verification`.
 """
 
 from __future__ import annotations
 
+from ledger.errors import Tampered
 from ledger.log.following import Follower
 from ledger.log.rows import LedgerRow, LogRow
 from ledger.log.store import Reading
@@ -32,3 +35,36 @@ def signed_row(reading: Reading, ledger: LedgerRow, position: int) -> LogRow | N
             return None
         head = moved
     return next((row for row in page if row.position == position), None)
+
+
+def signed_position_at(reading: Reading, ledger: LedgerRow, size: int, at: int) -> int:
+    """The last position recorded at or before a time, of the rows up to a size; 0 for none.
+
+    The time is in microseconds UTC. That row and the one after it are checked into signed heads:
+    `altered-row` if times were changed.
+    """
+    low = told_position_at(reading, size, at)
+    for position in (low, low + 1):
+        if not 1 <= position <= size:
+            continue
+        row = signed_row(reading, ledger, position)
+        if row is None or (row.recorded_at <= at) != (position == low):
+            raise Tampered("altered-row", "A row's time was changed.", position=position)
+    return low
+
+
+def told_position_at(reading: Reading, size: int, at: int) -> int:
+    """The same, with all times believed as they are stored."""
+    low, high = 0, size
+    while low < high:
+        middle = (low + high + 1) // 2
+        row = reading.row_at(middle)
+        if row is None:
+            raise Tampered("log-gap", "The log lacks a row.", position=middle)
+        if not row.is_sound:
+            raise Tampered("altered-row", "A row cannot be one the ledger wrote.", position=middle)
+        if row.recorded_at <= at:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -29,7 +29,7 @@ from ledger.log.access_streams import AccessStreams
 from ledger.log.folds import Folds
 from ledger.log.following import CheckedHead
 from ledger.log.rows import AUDITOR, EPOCH_STARTED, CommitRow, LogRow, SignerRow
-from ledger.log.signed_rows import signed_row
+from ledger.log.signed_rows import signed_position_at, signed_row
 from ledger.log.signers import HeadSigner, SignerBook, roots_in
 from ledger.log.store import Reading
 from ledger.log.tips import Tip, is_remembered
@@ -177,22 +177,8 @@ class Transaction:
 
         It and the one after it are checked into signed heads: `altered-row` if times were changed.
         """
-        low, high = 0, self.head.size
-        while low < high:
-            middle = (low + high + 1) // 2
-            row = self._reading.row_at(middle)
-            if row is None:
-                raise Tampered("log-gap", "The log lacks a row.", position=middle)
-            if row.recorded_at <= at:
-                low = middle
-            else:
-                high = middle - 1
-        edges = [one for one in (low, low + 1) if 1 <= one <= self.head.size]
-        for position in edges:
-            signed = signed_row(self._reading, self._equipment.signer.ledger, position)
-            if signed is None or (signed.recorded_at <= at) != (position == low):
-                raise Tampered("altered-row", "A row's time was changed.", position=position)
-        return low
+        ledger = self._equipment.signer.ledger
+        return signed_position_at(self._reading, ledger, self.head.size, at)
 
     def load(self, stream: bytes, fold: Fold[S]) -> S | None:
         """The fold of a whole stream; what is committed of it is kept for the next caller."""

@@ -7,6 +7,8 @@ rows alone, and say what `log verify` and `log verify --views` then call damaged
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from ledger.claims import parse_claim
@@ -17,9 +19,13 @@ from ledger.policy import Caller
 from ledger.sealing.keyring_file import read_keyring
 from ledger.usecases.acting import Acting
 from ledger.values import FieldValue
+from projections.changes import changes
+from projections.documents import time_text
 from projections.explanation import explain
 from projections.moment import state_at
 from projections.redecide import redecide
+from projections.streams import position_at
+from projections.stretch import Stretch
 from tests.faults.test_tampering import (
     attack,
     command_line,
@@ -146,6 +152,57 @@ def test_a_time_that_was_altered_does_not_mislead_where_a_question_begins(filled
     with pytest.raises(Tampered) as caught:
         ledger.views.changes(since=since)
     assert caught.value.position == 5
+    ledger.close()
+
+
+@pytest.mark.parametrize("away", [-9, -2, -1, 1, 2, 9])
+def test_times_that_are_altered_while_they_are_looked_up_mislead_nobody(filled, monkeypatch, away):
+    """They are put back before rows are checked, so that only the rows walked over tell a place."""
+    ledger = filled.open()
+    mapper, store = ledger._desk.mapper, filled.store()
+    times = [None, *(row_at(filled, position).recorded_at for position in (3, 5, 7, 9))]
+    monkeypatch.setattr("projections.stretch._PART_ROWS", 3)
+
+    def answers():
+        for since, until in product(times, times):
+            stretch = Stretch(since, until)
+            yield redecide(store, mapper, stretch=stretch)
+            for after in (None, 4, 6, 8):
+                told = changes(store, mapper, stretch=stretch, after=after)
+                yield [one["position"] for one in told]
+
+    true = list(answers())
+
+    def misled(reading, at):
+        return min(max(position_at(reading, at) + away, 0), reading.last_position())
+
+    monkeypatch.setattr("projections.stretch.position_at", misled)
+    assert list(answers()) == true
+    ledger.close()
+
+
+def test_no_review_is_signed_by_times_that_were_altered(filled):
+    """Row 5, Mallory's read, would count as reviewed, though it came after the time named."""
+    cli = command_line(filled)
+    moment, then = (row_at(filled, position).recorded_at for position in (4, 5))
+    asked = ("audit", "review", "--until", time_text(moment), "--note", "seen")
+    attack(filled, f"UPDATE log SET recorded_at = {moment} WHERE position = 5")
+    answer = cli(*asked)
+    assert (answer.code, answer.error["code"]) == (8, "altered-row")
+    attack(filled, f"UPDATE log SET recorded_at = {then} WHERE position = 5")
+    assert cli(*asked).json["until"] == 4
+
+
+@pytest.mark.parametrize("gone", ["4", "4 OR position = 8"])
+def test_a_stream_that_lacks_what_is_not_its_newest_is_told_by_nobody(filled, gone):
+    """Of CRM's credentials 4 is the first version, 8 the second and 10 the third."""
+    ledger = filled.open()
+    ledger.set_credentials(Acting(), "CRM", None, PAIR)
+    assert [one["version"] for one in ledger.views.history("CRM", None)] == [1, 2, 3]
+    attack(filled, f"DELETE FROM log WHERE position = {gone}")
+    with pytest.raises(Tampered) as caught:
+        ledger.views.history("CRM", None)
+    assert caught.value.code == "stream-gap"
     ledger.close()
 
 

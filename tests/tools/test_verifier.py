@@ -420,6 +420,17 @@ def test_an_auditor_keeps_to_one_stream(tmp_path):
     assert found == [("log", "an auditor signed what only an operator may", 7)]
 
 
+@pytest.mark.parametrize("topics", [(), (7,), (8,), (9,)])
+def test_each_row_under_an_auditors_head_is_a_question(tmp_path, topics):
+    forged = plain()
+    for position in (7, 8, 9):
+        topic = "role.granted" if position in topics else "audit.queried"
+        forged.rows.append(Row(position, stream(3), position - 5, topic, epoch=2))
+    forged.heads.append((9, "cleo"))
+    wrong = [("log", "an auditor signed what only an operator may", 9)] if topics else []
+    assert failing(forged.write(tmp_path / "pack")) == wrong
+
+
 def test_a_head_between_others_may_be_missing(tmp_path):
     forged = plain()
     forged.heads.pop(2)

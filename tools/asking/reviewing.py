@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ledger.aggregates.access import AuditReviewed
 from ledger.errors import InvalidInput
 from projections.reviews import Review, newest_review, reviewed_document, reviews
-from projections.streams import position_at
+from projections.streams import signed_position_at
 from tools.asking.moments import past_moment, require_cursor
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def sign_off(session: Session, acting: Acting, until: str, note: str) -> dict[st
     """
     moment = past_moment(session, until)
     with session.store.reading() as reading:
-        last = position_at(reading, moment)
+        last = signed_position_at(reading, session.mapper, moment)
     before = max((one.reached for one in _reviews(session)), default=0)
     if last <= before == 0:
         raise InvalidInput(

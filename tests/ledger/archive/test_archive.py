@@ -35,6 +35,7 @@ from tests.ledger.archive.conftest import (
     silent,
     tables,
 )
+from tests.ledger.log.in_lists import InLists
 
 
 def refused(error: type[LedgerError], action) -> str:
@@ -538,3 +539,15 @@ def test_a_restore_goes_on_within_a_commit_where_pages_end_elsewhere(
     assert {stream: tip.leaf for stream, tip in tips.items()} == {
         stream: row.leaf for stream, row in newest.items()
     }
+
+
+def test_a_stream_that_lacks_a_version_is_brought_by_no_restore():
+    """Though whoever made the log has signed for it."""
+    log = InLists(30, 5)
+    log.segment_end = lambda _: 30
+    assert [page.head.size for page in checked_pages(log, len, None, 0)] == [30]
+    log.rows[9] = log.fitted(log.rows[9]._replace(version=500))
+    log.sign(5)
+    with pytest.raises(Tampered) as caught:
+        list(checked_pages(log, len, None, 0))
+    assert (caught.value.code, caught.value.position) == ("stream-gap", 10)

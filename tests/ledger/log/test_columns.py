@@ -126,3 +126,21 @@ def test_a_time_that_stands_still_is_found_in_both_ways():
     rows = rows_from(MONTH_END_US - 1000)
     rows[3] = fitted(rows[3]._replace(recorded_at=rows[2].recorded_at))
     assert checked(rows) == (("time-backwards", 4),) * 2
+
+
+def test_a_first_row_of_the_time_of_the_one_before_is_found():
+    rows = rows_from(MONTH_END_US - 1000)
+    edge = Edge(0, rows[0].recorded_at, 1)
+    (looked,) = looked_at(OnePage(rows), LEDGER.id, edge, len(rows), keep=False)
+    assert (looked.damage.code, looked.damage.position) == ("time-backwards", 1)
+
+
+def test_a_row_of_the_next_month_in_the_period_of_this_one_is_found_in_both_ways():
+    rows = [fitted(row._replace(period=202511)) for row in rows_from(MONTH_END_US - 3)]
+    assert checked(rows) == (("wrong-period", 3),) * 2
+
+
+def test_a_row_that_goes_on_in_an_epoch_that_was_ended_is_found_in_both_ways():
+    rows = rows_from(MONTH_END_US - 1000)
+    rows[2] = fitted(rows[2]._replace(topic=EPOCH_STARTED))
+    assert checked(rows) == (("wrong-epoch", 4),) * 2

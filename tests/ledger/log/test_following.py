@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.errors import Tampered
 from ledger.log import columns
 from ledger.log.following import CheckedHead, Follower
+from ledger.log.rows import AUDITOR, signers_digest
+from ledger.log.signers import HeadSigner
 from ledger.log.tips import StreamTips
 from ledger.log.verification import verify_log
+from ledger.tree import Frontier
 from tests.ledger.log.in_lists import Counted, InLists, Sealed
 
 PART = 20
@@ -277,3 +282,80 @@ def test_a_way_that_was_looked_for_is_gone_along_from_its_middle(one_commit):
     other.way = first.way
     with pytest.raises(Tampered):
         other.follow(one_commit, other.unchecked_head(one_commit, 10 * PART + 3))
+
+
+class Audited(Counted):
+    """After an operator's head, one of an auditor over all other rows: `audit.*`, of one stream."""
+
+    def __init__(self, rows, introduced_at):
+        super().__init__(rows, introduced_at)
+        key = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
+        public_key = key.public_key().public_bytes_raw()
+        self.auditor = HeadSigner(self.row, key, AUDITOR)
+        self.at = introduced_at
+        self.theirs = self.signer.introduce(public_key, AUDITOR, "begin", self.frontier(self.at))
+        for number in range(self.at + 1, rows + 1):
+            values = {"stream": b"an auditor's own", "topic": "audit.queried"}
+            changed(self, number, version=number - self.at, **values)
+        self.sign_again()
+
+    def frontier(self, size):
+        return Frontier().extend(row.leaf for row in self.rows[:size])
+
+    def sign_again(self):
+        end = self.frontier(len(self.rows))
+        signers = signers_digest(self.row.id, self.signers(), end.size)
+        self.commits = [self.commits[0], self.auditor.commit(end, signers)]
+
+    def signers(self):
+        return (self.introduced, self.theirs) if hasattr(self, "theirs") else (self.introduced,)
+
+
+@pytest.mark.parametrize("behind", [1, PART, PART + 1, 3 * PART, 5 * PART])
+@pytest.mark.parametrize(
+    "other", [{}, {"topic": "role.granted"}, {"stream": b"somebody else's.", "version": 1}]
+)
+def test_what_an_auditor_may_not_sign_is_found_in_any_part_of_a_commit(parts, behind, other):
+    log = Audited(3 + 5 * PART, 3)
+    changed(log, log.at + behind, **other)
+    if "stream" in other:
+        for number in range(log.at + behind + 1, len(log.rows) + 1):
+            changed(log, number, version=log.rows[number - 1].version - 1)
+    log.sign_again()
+    wrong = [("out-of-class", len(log.rows))] if other else []
+    assert found(log) == found(log, **by_several(log)) == wrong
+    for held_rows in (PART, 10 * PART):
+        seen = []
+        how = {"observe": seen.extend, "page_rows": PART, "held_rows": held_rows}
+        following = Follower(log.row, audit_stream_of=lambda _: b"an auditor's own", **how)
+        with pytest.raises(Tampered) if other else nullcontext():
+            followed(log, following)
+        assert len(seen) == (log.at if other else len(log.rows))
+
+
+def test_a_head_of_other_rows_is_none_that_was_checked_though_it_is_signed(parts):
+    log = InLists(ROWS, ROWS)
+    follower = Follower(log.row)
+    (head,) = followed(log, follower)
+    follower.check_head(log, head)
+    changed(log, 1, sealed=b"another")
+    log.sign(ROWS)
+    with pytest.raises(Tampered) as caught:
+        follower.check_head(log, head)
+    assert (caught.value.code, caught.value.position) == ("forked", ROWS)
+
+
+@pytest.mark.parametrize("size", [5, 7, PART, ROWS - 2, ROWS])
+@pytest.mark.parametrize("rows_a_commit", [5, ROWS])
+def test_a_log_of_other_rows_is_not_the_remembered_one_though_it_is_signed(
+    parts, size, rows_a_commit
+):
+    """Whoever holds a key can sign another log as long as the true one, or a longer one."""
+    log, other = InLists(ROWS, rows_a_commit), InLists(ROWS, rows_a_commit)
+    changed(other, 1, sealed=b"another")
+    other.sign(rows_a_commit)
+    remembered = CheckedHead(Frontier().extend(row.leaf for row in log.rows[:size]))
+    for how in ({}, by_several(log)):
+        assert found(log, remembered=remembered, **how) == []
+    for how in ({}, by_several(other)):
+        assert found(other, remembered=remembered, **how) == [("forked", size)]

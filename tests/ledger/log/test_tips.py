@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from ledger.errors import Tampered
+from ledger.log.rows import LogRow
 from ledger.log.tips import StreamTips, Tip
 
 STREAM, OTHER = b"s" * 16, b"o" * 16
@@ -78,3 +82,15 @@ def test_nobody_comes_upon_an_older_tip_while_the_memory_takes_in_a_newer_one():
         tips.move({STREAM: tip})
         tips.remembered({STREAM: tip})
     assert seen == [FIRST, SECOND]
+
+
+@pytest.mark.parametrize("versions", [[2], [1, 3], [1, 2, 2], [1, 2, 1]])
+def test_tips_move_over_no_gap(versions):
+    """Whoever seals and signs may leave a version out; what rests on the stream would lack it."""
+    rows = [
+        LogRow(number, STREAM, version, "role.granted", 1, 197001, number, b"", bytes(32))
+        for number, version in enumerate(versions, 1)
+    ]
+    with pytest.raises(Tampered) as caught:
+        StreamTips().after(rows, {})
+    assert (caught.value.code, caught.value.position) == ("stream-gap", len(rows))
