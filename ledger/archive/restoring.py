@@ -28,7 +28,7 @@ from ledger.errors import Conflict
 from ledger.log.following import CheckedHead
 from ledger.log.memory import HostMemory
 from ledger.log.store import Connection, Reading, Store, Writing
-from ledger.log.tips import StreamTips, Tip
+from ledger.log.tips import StreamTips, Tip, is_remembered
 
 F = TypeVar("F")
 _FRESH_TIPS_MAX = 20_000
@@ -137,6 +137,7 @@ class Restoration(Generic[F]):
     def _next(self, pages: Iterator[Page[F]]) -> Page[F]:
         page = next(pages)
         moved: dict[bytes, Tip] = {}
+        self._tips.warm({row.stream for row in page.rows if is_remembered(row.topic)})
         self._tips.after(page.rows, moved)
         self._tips.move(moved)
         return page

@@ -41,7 +41,7 @@ from ledger.sealing.compartments import Compartment
 NOTHING_RUN = bytes(32)
 _OPEN_TICKETS_PAGE = 1_000
 KNOWN_MAX = 50_000
-_WITHOUT_MAX = 1_000
+_WITHOUT_MAX = 5_000
 
 
 class Tip(NamedTuple):
@@ -124,12 +124,16 @@ class StreamTips:
         asked = [one for one in streams if one not in self._fresh and one not in self._known]
         if self._remembered is None or not asked:
             return
-        adopted = self._adopted
+        adopted, moves = self._adopted, self._moves
         found = self._remembered.tips(asked)
         with self._guard:
             if adopted == self._adopted:
                 for stream, tip in found.items():
                     self._keep(stream, tip)
+            if (adopted, moves) == (self._adopted, self._moves):
+                for stream in asked:
+                    if stream not in found:
+                        self._note_without(stream)
 
     def adopt(self, size: int) -> None:
         """The host's memory, which another process wrote, knows all tips up to this size."""

@@ -12,6 +12,7 @@ writing where it was: what it finds then is the finding.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 _TOGETHER_FROM_ROWS = 50_000
 """A shorter log is restored before a worker has begun."""
+_PAGES_AHEAD = 3
+"""So many are at hand besides the one that is written and the one that is next."""
 _encode = msgspec.msgpack.encode
 _SentHead = tuple[int, tuple[bytes, ...], int, int, bytes, int]
 
@@ -153,10 +156,10 @@ class RefoldingTogether:
         with ThreadPoolExecutor(1) as reader, suppress(EOFError, OSError):
             self._worker.recv()
             self._worker.send_bytes(_encode(handed))
-            # A page is taken off its hands while the one before is written: it waits for nobody.
-            coming = reader.submit(self._worker.recv_bytes)
-            while (sent := _sent.decode(coming.result())) is not None:
-                coming = reader.submit(self._worker.recv_bytes)
+            # Pages are taken off its hands while others are written: it seldom waits for that.
+            coming = deque(reader.submit(self._worker.recv_bytes) for _ in range(_PAGES_AHEAD))
+            while (sent := _sent.decode(coming.popleft().result())) is not None:
+                coming.append(reader.submit(self._worker.recv_bytes))
                 yield _received(sent)
 
 
