@@ -135,6 +135,7 @@ class HeldKeys(Confidential):
         """Go by what is followed next, however small that log is: an operator has accepted it."""
         with self._guard:
             self._followed = 0
+            self._owing = False  # what is to go is told by the log that is followed next
 
     def settle(self) -> None:
         """Take out of the file what was let go, unless somebody is changing it at this moment.
@@ -192,8 +193,10 @@ class HeldKeys(Confidential):
 
         Epochs held ready are left alone: this process may not know yet what was chosen.
         """
-        _let_go(file, GivenUp(_destroyed(file.held, self._history)))
-        self._owing = False
+        with self._guard:
+            if self._followed:
+                _let_go(file, GivenUp(_destroyed(file.held, self._history)))
+            self._owing = False
 
     def destroy(self, told: Callable[[], KeyHistory]) -> None:
         """Take out of the file what the log calls destroyed, or say why it cannot be written.

@@ -129,6 +129,25 @@ def test_a_process_that_runs_lets_keys_of_values_go_when_it_follows_the_log(host
     require_whole(other)
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_process_that_is_to_begin_anew_takes_nothing_out_of_the_file(hosts, is_late):
+    """An operator has accepted an older log beside it, which may need what the other one ended."""
+    destroying, other = hosts
+    running = other.open()
+    assert read(running) == "second"
+    destroy(destroying)
+    with file_locked(other):
+        assert read(running) == "second"
+    assert running._held._owing
+    assert in_file(other) == [1, 2]
+    running._held.begin_anew()
+    running._held._owing = is_late  # a thread had looked already
+    running._held.settle()
+    assert in_file(other) == [1, 2]
+    assert read(running) == "second"
+    running.close()
+
+
 def test_nothing_that_a_process_keeps_leads_to_a_key_that_it_let_go(hosts):
     """Searched through everything there is: neither open, nor wrapped under a root that is held."""
     destroying, other = hosts
