@@ -46,7 +46,8 @@ class SecretKeys(NamedTuple):
             raise KeyUnavailable(
                 "secret-key-missing",
                 f"The keyring does not hold the secret key of epoch {epoch}.",
-                hint="An auditor's keyring never does; restore an operator's from its backup.",
+                hint="An auditor's keyring never does; of an operator's `credledger doctor` says what"
+                " may bring it back.",
             )
         return cipher
 
@@ -70,8 +71,16 @@ class SecretBox(Confidential):
         return epoch in self.now.ciphers
 
     def seal(self, epoch: int, packed: bytes, row_aad: bytes, nonce: bytes) -> bytes:
-        """Seal packed field values for the row with this associated data."""
-        return seal(self.now.of(epoch), packed, _LABEL + row_aad, nonce, Compartment.SECRET)
+        """Seal packed field values for the row with this associated data; errors as `open`."""
+        try:
+            cipher = self.now.of(epoch)
+        except KeyUnavailable as error:
+            raise KeyUnavailable(
+                error.code,
+                f"No value can be sealed: the keyring does not hold the secret key of epoch {epoch}.",
+                hint="`credledger doctor` says what may bring it back, or how to go on without.",
+            ) from error
+        return seal(cipher, packed, _LABEL + row_aad, nonce, Compartment.SECRET)
 
     def open(self, epoch: int, sealed: bytes, row_aad: bytes) -> bytes:
         """The packed values; `sealed-unreadable`, `key-destroyed`, `secret-key-missing`."""
