@@ -27,7 +27,9 @@ class Memory:
         return found
 
     def tips(self, streams):
-        return {one: self.known[one] for one in streams if one in self.known}
+        found = {one: self.known[one] for one in streams if one in self.known}
+        self.meanwhile()
+        return found
 
 
 def test_the_memory_is_asked_once_for_a_stream_without_rows():
@@ -50,6 +52,37 @@ def test_a_stream_that_gets_its_first_row_is_no_longer_without():
     assert tips.of(OTHER) == SECOND
 
 
+def test_streams_that_are_asked_for_together_are_known_to_have_rows_or_none():
+    memory = Memory()
+    memory.known[OTHER] = SECOND
+    tips = StreamTips(memory)
+    tips.warm([STREAM, OTHER])
+    assert (tips.of(STREAM), tips.of(OTHER), memory.asked) == (None, SECOND, 0)
+    tips.move({STREAM: FIRST})
+    assert tips.of(STREAM) == FIRST
+
+
+@pytest.mark.parametrize("adopts", [False, True])
+def test_nor_is_what_moved_while_many_were_asked_for(adopts):
+    """A row of this process, or of another one of its host, which the memory tells by then."""
+    memory = Memory()
+    tips = StreamTips(memory)
+
+    def meanwhile():
+        memory.known[STREAM] = FIRST
+        if adopts:
+            tips.adopt(FIRST.position)
+        else:
+            tips.move({STREAM: FIRST})
+            tips.remembered({STREAM: FIRST})
+
+    memory.meanwhile = meanwhile
+    tips.warm([STREAM])
+    memory.meanwhile = lambda: None
+    assert STREAM not in tips._without
+    assert tips.of(STREAM) == FIRST
+
+
 def test_what_moved_while_the_memory_was_asked_is_not_taken_as_absent():
     """The answer was true when it was given, and is not kept; nor is it after the memory knows."""
     memory = Memory()
@@ -63,9 +96,9 @@ def test_what_moved_while_the_memory_was_asked_is_not_taken_as_absent():
 
 def test_streams_that_anybody_may_name_do_not_fill_the_memory_of_the_process():
     tips = StreamTips(Memory())
-    for number in range(5000):
+    for number in range(10_000):
         assert tips.of(number.to_bytes(16, "big")) is None
-    assert len(tips._without) == 1000
+    assert len(tips._without) == 5000
 
 
 def test_nobody_comes_upon_an_older_tip_while_the_memory_takes_in_a_newer_one():
