@@ -60,6 +60,11 @@ class CheckedStore:
         return self.itself.lies_by_stream
 
     @property
+    def works_elsewhere(self) -> bool:
+        """Likewise."""
+        return self.itself.works_elsewhere
+
+    @property
     def address(self) -> str:
         """Where it is, as shown to people."""
         return self.itself.address

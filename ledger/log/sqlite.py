@@ -227,6 +227,11 @@ class SqliteStore:
         return True
 
     @property
+    def works_elsewhere(self) -> bool:
+        """It is a library in this process."""
+        return False
+
+    @property
     def address(self) -> str:
         """Where it is, as shown to people, and as a setting names it."""
         return sqlite_url(self.path)

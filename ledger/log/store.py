@@ -216,6 +216,11 @@ class Store(Protocol):
         ...
 
     @property
+    def works_elsewhere(self) -> bool:
+        """Whether the work of a commit is another process's."""
+        ...
+
+    @property
     def address(self) -> str:
         """Where it is, without any secret, as shown to people."""
         ...

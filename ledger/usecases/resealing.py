@@ -3,8 +3,9 @@
     rotation's thread    found, opened, sealed │ page 2      │ page 3
     writer's thread                    page 1  └▶ appended   └▶ appended ...
 
-As long as nobody else appends, a page is sealed while the one before is written. Where somebody
-does, one follows the other, so that half of the time is theirs (`ledger.log.pace`).
+As long as nobody else appends, a page is sealed while a server writes the one before. Where
+somebody does, one follows the other, so that half of the time is theirs (`ledger.log.pace`); so it
+is where the store works in this process, which would do no more at once.
 
 What is read and sealed before the lock is taken counts only if its row is still the newest of its
 stream under the lock, so nothing that was set in between is overwritten.
@@ -154,7 +155,7 @@ class Resealing:
                 if prepared is None:
                     pace.take_lock()  # and nobody waited for it
                     pace.let_go(writer.head.size - self.mine.landed)
-                elif pace.is_calm:
+                elif pace.is_calm and writer.store.works_elsewhere:
                     self._coming = writer.submit(prepared)
                 else:
                     self._take_in(writer.run(prepared))

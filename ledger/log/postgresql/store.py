@@ -126,6 +126,11 @@ class PostgresqlStore:
         return False
 
     @property
+    def works_elsewhere(self) -> bool:
+        """It is the server's."""
+        return True
+
+    @property
     def address(self) -> str:
         """Host, database and schema, as shown to people."""
         return self._place.address
