@@ -69,9 +69,9 @@ from ledger.sealing.wrapped_keys import WrappedKeys, unwrap
 MAGIC = b"CREDLEDGER-KEYRING 1\n"
 SLOTS_MAX = 64
 EPOCHS_AHEAD = 2
+"""A keyring may be so many epochs ahead of the log: the next one, and one of a killed rotation."""
 AS_MADE = 1
 """The generation of a keyring that nothing has changed since it was made."""
-"""A keyring may be so many epochs ahead of the log: the next one, and one of a killed rotation."""
 
 
 class GivenUp(NamedTuple):
