@@ -40,6 +40,7 @@ from ledger.log.store import Store
 from ledger.log.verification import verify_log
 from ledger.log.writer import Writer
 from ledger.recorders.application_recorder import InsertReady, LedgerRecorder
+from ledger.sealing.epochs import period_after, period_of, period_start
 from ledger.usecases.acting import Acting
 from tests.conftest import Clock
 from tests.faults.test_tampering import attack
@@ -228,7 +229,8 @@ def test_a_ready_row_that_does_not_fit_leaves_nothing(ledger, recorder, name):
 
 def test_a_row_sealed_in_another_month_is_a_conflict(house, ledger, recorder):
     event = sealed_for(ledger)
-    house.clock.offset_us += 31 * 24 * 3600 * 1_000_000 - 3600 * 1_000_000
+    now = house.clock()
+    house.clock.offset_us += period_start(period_after(period_of(now), 1)) - now
     with pytest.raises(IntegrityError):
         recorder.insert_events([event])
     recorder.insert_events([sealed_for(ledger)])

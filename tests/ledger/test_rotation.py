@@ -345,7 +345,8 @@ def test_a_month_that_ends_meanwhile_is_no_obstacle(filled, monkeypatch):
         request = prepared(self, *asked)
         if not moved:
             moved.append(True)
-            filled.clock.offset_us += 31 * 24 * 3600 * 1_000_000 - 60_000_000
+            now = filled.clock()
+            filled.clock.offset_us += period_start(period_after(period_of(now), 1)) - now
         return request
 
     monkeypatch.setattr(Resealing, "_prepared", preparing)
