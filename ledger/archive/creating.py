@@ -5,8 +5,8 @@
 A part that is whole and that the log does not know was cut off before its record. It is taken up:
 its rows are read back and checked against the store, and the new part goes on from it. Nothing else
 of its manifest is believed, for nobody wrote down its digest: ledger and signers are the store's,
-and digests of views count only where the store's own views stand at the same head. A manifest that
-reads otherwise is written anew.
+digests of views count only where the store's own views stand at the same head, and where the
+keyring's rows are is looked up. A manifest that reads otherwise is written anew.
 
 Both are recorded together by the caller, before it lets the folder go.
 """
@@ -19,7 +19,7 @@ import msgspec
 
 from ledger.archive.folder import ArchiveFolder
 from ledger.archive.manifest import Manifest
-from ledger.archive.reading import Part
+from ledger.archive.reading import Archive, Part
 from ledger.archive.writing import Progress, Taken, check_part, write_part
 from ledger.errors import Conflict, NotFound, Tampered
 from ledger.log.store import Store
@@ -130,10 +130,13 @@ def _taken_up(
         left.segments,
         taken.views if left.head == taken.head else (),
     )
+    part = Part(folder, manifest)
     try:
-        check_part(store, Part(folder, manifest), progress)
+        keyring = tuple(row.position for row in Archive([part]).keyring_rows(taken.keyring_stream))
+        check_part(store, part, progress)
     except Tampered as error:
         raise _not_to_go_on_from(error) from error
+    manifest = replace(manifest, keyring=keyring)
     if manifest != left:
         folder.complete(manifest)
     return manifest

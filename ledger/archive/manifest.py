@@ -20,7 +20,8 @@ from ledger.errors import Tampered, Unavailable
 from ledger.log.rows import CommitRow, LedgerRow, SignerRow
 from ledger.tree import unpack_frontier
 
-FORMAT = 1
+FORMAT = 2
+_FORMAT_WITHOUT_KEYRING = 1
 MANIFEST_BYTES_MAX = 64 * 1024**2
 STORED_BYTES_MAX = 80 * 1024**2
 CONTENT_BYTES_MAX = 64 * 1024**2
@@ -62,6 +63,13 @@ class Manifest(msgspec.Struct, frozen=True):
     """All that this head rests on, those from before the part included."""
     segments: tuple[Segment, ...]
     views: tuple[ViewDigest, ...]
+    keyring: tuple[int, ...] | None = None
+    """Positions of the part's rows that are of the keyring's stream; None in format 1."""
+
+    @property
+    def format(self) -> int:
+        """The one that it is written in."""
+        return FORMAT if self.keyring is not None else _FORMAT_WITHOUT_KEYRING
 
     @property
     def name(self) -> str:
@@ -87,8 +95,8 @@ class Manifest(msgspec.Struct, frozen=True):
         return self._line() + b"\n" + self.digest.hex().encode() + b"\n"
 
     def _line(self) -> bytes:
-        document = {
-            "format": FORMAT,
+        document: dict[str, object] = {
+            "format": self.format,
             "ledger": {
                 "id": self.ledger.id.hex(),
                 "format": self.ledger.format,
@@ -130,6 +138,8 @@ class Manifest(msgspec.Struct, frozen=True):
                 for one in self.views
             ],
         }
+        if self.keyring is not None:
+            document["keyring"] = self.keyring
         return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -168,6 +178,7 @@ def damaged(message: str, position: int | None = None) -> Tampered:
 def _manifest(document: dict[str, Any]) -> Manifest:
     ledger, head = document["ledger"], document["head"]
     previous = document["previous"]
+    tells_keyring = document["format"] != _FORMAT_WITHOUT_KEYRING
     return Manifest(
         ledger=LedgerRow(
             bytes.fromhex(ledger["id"]), ledger["format"], bytes.fromhex(ledger["salt"])
@@ -206,6 +217,7 @@ def _manifest(document: dict[str, Any]) -> Manifest:
         views=tuple(
             ViewDigest(one["name"], one["fold_version"], one["digest"]) for one in document["views"]
         ),
+        keyring=tuple(document["keyring"]) if tells_keyring else None,
     )
 
 
@@ -225,6 +237,7 @@ def _is_sound(manifest: Manifest) -> bool:
         and unpack_frontier(manifest.head.size, manifest.head.frontier) is not None
         and _is_dense(manifest)
         and all(_is_view(one) for one in manifest.views)
+        and _is_in_order(manifest)
     )
 
 
@@ -248,6 +261,16 @@ def _is_dense(manifest: Manifest) -> bool:
             return False
         last = one.last
     return last == manifest.head.size
+
+
+def _is_in_order(manifest: Manifest) -> bool:
+    """What is told of the keyring are positions of the part, each once."""
+    last = manifest.after
+    for one in manifest.keyring or ():
+        if not (_number(one, last + 1) and one <= manifest.head.size):
+            return False
+        last = one
+    return True
 
 
 def _is_view(one: ViewDigest) -> bool:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from ledger.archive.folder import ArchiveFolder, Unreadable
 from ledger.archive.manifest import Manifest, Segment, damaged
-from ledger.archive.segment import Loaded, inflated, load_segment
+from ledger.archive.segment import Loaded, inflated, load_segment, require_as_told
 from ledger.errors import LedgerError, NotFound
 from ledger.log.rows import CommitRow, Counts, Extent, LedgerRow, LogRow, SignerRow
 
@@ -103,20 +103,26 @@ class Archive:
         """The same: they were unpacked as rows."""
         return self.rows_after(position, limit)
 
-    def rows_of(self, stream: bytes) -> Iterator[LogRow]:
-        """The rows of one stream in order of position.
+    def keyring_rows(self, stream: bytes) -> Iterator[LogRow]:
+        """The rows of the keyring's stream, which is told by its name, in order of position.
 
-        Segments whose bytes do not hold the stream's name are not unpacked; a few are looked into
-        at once, as hashing and inflating leave the interpreter to others.
+        The manifest tells where they are. In format 1 it does not: segments whose bytes do not hold
+        the name are not unpacked. All of them are hashed, so an archive that is not as it was told
+        is found here; a few at once, as hashing and inflating leave the interpreter to others.
         """
 
-        def names_it(number: int) -> bool:
+        def holds(number: int) -> bool:
             placed = self._placed[number]
-            return number in self._held or stream in inflated(placed.segment, self._stored(placed))
+            told, stored = placed.part.manifest.keyring, self._stored(placed)
+            if told is None:
+                return stream in inflated(placed.segment, stored)
+            require_as_told(placed.segment, stored)
+            at = bisect_left(told, placed.segment.first)
+            return at < len(told) and told[at] <= placed.segment.last
 
         with ThreadPoolExecutor(_LOOKED_INTO_AT_ONCE) as looking:
-            for number, named in enumerate(looking.map(names_it, range(len(self._placed)))):
-                if named:
+            for number, held in enumerate(looking.map(holds, range(len(self._placed)))):
+                if held:
                     yield from (row for row in self._load(number).rows if row.stream == stream)
 
     def commits_after(self, size: int, limit: int) -> list[CommitRow]:

@@ -97,8 +97,7 @@ def load_segment(told: Segment, stored: bytes) -> Loaded:
 
 def inflated(told: Segment, stored: bytes) -> bytes:
     """The content of a segment file, not looked into; `archive-damaged` if it is another one."""
-    if len(stored) != told.stored_bytes or hashlib.sha256(stored).digest() != told.sha256:
-        raise damaged("A segment of the archive is altered or cut off.", told.first)
+    require_as_told(told, stored)
     try:
         inflating = zlib.decompressobj()
         content = inflating.decompress(stored, told.content_bytes + 1)
@@ -108,6 +107,12 @@ def inflated(told: Segment, stored: bytes) -> bytes:
     if not whole:
         raise damaged("A segment of the archive is not as long as it should be.", told.first)
     return content
+
+
+def require_as_told(told: Segment, stored: bytes) -> None:
+    """`archive-damaged` unless these are the bytes that the manifest tells of."""
+    if len(stored) != told.stored_bytes or hashlib.sha256(stored).digest() != told.sha256:
+        raise damaged("A segment of the archive is altered or cut off.", told.first)
 
 
 def _unpacked(told: Segment, content: bytes) -> Loaded:

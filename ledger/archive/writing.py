@@ -36,6 +36,8 @@ class Taken(msgspec.Struct, frozen=True):
     ledger: LedgerRow
     head: CommitRow
     signers: tuple[SignerRow, ...]
+    keyring_stream: bytes
+    """The name of the stream whose rows a manifest tells of."""
     views: tuple[ViewDigest, ...]
     after: int = 0
     previous: bytes | None = None
@@ -43,6 +45,7 @@ class Taken(msgspec.Struct, frozen=True):
 
 def take(
     reading: Reading,
+    keyring_stream: bytes,
     *,
     views: tuple[ViewDigest, ...] = (),
     after: int = 0,
@@ -54,7 +57,7 @@ def take(
         raise Tampered("no-head", "The ledger has no signed head.")
     if head.size <= after:
         raise forked_from_backup(after)
-    return Taken(ledger, head, reading.signers(), views, after, previous)
+    return Taken(ledger, head, reading.signers(), keyring_stream, views, after, previous)
 
 
 def write_part(store: Store, folder: ArchiveFolder, taken: Taken, progress: Progress) -> Manifest:
@@ -63,10 +66,11 @@ def write_part(store: Store, folder: ArchiveFolder, taken: Taken, progress: Prog
         taken.ledger, taken.after, taken.previous, taken.head, taken.signers, (), taken.views
     )
     segments: list[Segment] = []
-    for told, stored in _segments(store, taken, progress):
+    keyring: list[int] = []
+    for told, stored in _segments(store, taken, keyring, progress):
         folder.write(draft.segment_name(len(segments)), stored)
         segments.append(told)
-    manifest = replace(draft, segments=tuple(segments))
+    manifest = replace(draft, segments=tuple(segments), keyring=tuple(keyring))
     folder.sync()
     check_part(store, Part(folder, manifest), progress)
     folder.complete(manifest)
@@ -118,10 +122,15 @@ def _head_at(store: Store, manifest: Manifest) -> CheckedHead:
     return CheckedHead(frontier, row.recorded_at, row.following_epoch, signers)
 
 
-def _segments(store: Store, taken: Taken, progress: Progress) -> Iterator[tuple[Segment, bytes]]:
+def _segments(
+    store: Store, taken: Taken, keyring: list[int], progress: Progress
+) -> Iterator[tuple[Segment, bytes]]:
+    """What is to be written; the positions of the keyring's rows in it come into `keyring`."""
     draft = SegmentDraft(taken.after + 1)
     for row in _rows(store, taken):
         draft.put(row)
+        if row.stream == taken.keyring_stream:
+            keyring.append(row.position)
         if draft.is_full:
             yield draft.finished(_commits(store, draft.first, draft.last))
             progress(draft.last, taken.head.size)

@@ -95,16 +95,20 @@ def _told(archive: Archive, stream: bytes, mapper: EventMapper) -> Archived:
     keys: KeyHistory | None = None
     backups: KeyBackupHistory | None = None
     whole = True
-    for row in archive.rows_of(stream):
+    for version, row in enumerate(archive.keyring_rows(stream), 1):
         try:
-            recorded = mapper.open(row)
+            recorded = mapper.open(row) if row.version == version else None
         except (KeyUnavailable, Tampered):
-            # Keys are lacking, or the row is damaged: both are told where they are looked for.
+            recorded = None
+        if recorded is None:
+            # Keys are lacking, or rows: both are told where they are looked for.
             whole = False
             break
         keys = fold_keys(keys, recorded)
         backups = fold_key_backups(backups, recorded)
-    return Archived(keys or KeyHistory(), backups or KeyBackupHistory(), whole)
+    if keys is None:  # every log begins with a row of this stream
+        return Archived(KeyHistory(), KeyBackupHistory(), whole=False)
+    return Archived(keys, backups or KeyBackupHistory(), whole)
 
 
 def _live_signing_keys(archive: Archive) -> set[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from ledger.sealing.epochs import DAY_US
 from ledger.sealing.keyring_file import read_keyring
 from ledger.sealing.slots import key_file
 from ledger.usecases.rotation import Rotation
+from tests.ledger.archive.conftest import Forger
 from tests.tools.conftest import auditor_of
 from tests.tools.test_backups import (  # noqa: F401 # a fixture
     RIGHT,
@@ -155,6 +157,20 @@ def test_a_keyring_that_lacks_an_epoch_is_refused_before_the_first_row(worked): 
     assert is_empty(worked)
     keyring.write_bytes(second)
     assert worked.ok("backup", "restore", made["directory"])["revived"] == []
+
+
+@pytest.mark.parametrize("told", [(), (2,), (1,)])
+def test_a_manifest_that_leaves_rows_of_the_keyring_out_keeps_nobody_from_restoring(worked, told):  # noqa: F811
+    """What it says of them is for an early refusal alone; the rows are the log's."""
+    worked.ok("key", "rotate", "--without-backup")
+    made = create(worked, "one")
+    forger = Forger(Path(made["directory"]))
+    assert set(told) < set(forger.manifest.keyring)
+    forger.rewrite(keyring=told)
+    lose(worked)
+    assert worked.ok("backup", "restore", made["directory"])["position"] == made["position"]
+    assert password(worked) == "p-1"
+    assert worked.ok("log", "verify", "--views")["ok"]
 
 
 def test_a_slot_that_the_archive_does_not_know_is_refused_before_the_first_row(ahead):

@@ -273,7 +273,8 @@ def _taken(session: Session, newest: Kept | None) -> Taken:
         if after and reading.commit_at(after) is None:
             raise forked_from_backup(after)
         views = _view_digests(session.views, reading)
-        return take(reading, views=views, after=after, previous=previous)
+        keyring = session.streams.keyring()
+        return take(reading, keyring, views=views, after=after, previous=previous)
 
 
 def _created(part: Manifest, folder: ArchiveFolder, base_elsewhere: bool) -> BackupCreated:

@@ -72,12 +72,17 @@ def filled(house, ledger):
     return house
 
 
+def keyrings(reading) -> bytes:
+    """The keyring's stream, which every log begins with."""
+    return reading.row_at(1).stream
+
+
 def created(
     store, directory: Path, *, after: int = 0, previous: bytes | None = None, recorded=(), views=()
 ) -> Created:
     """What the making of an archive of everything gives, where the log knows these digests."""
     with store.reading() as reading:
-        taken = take(reading, views=views, after=after, previous=previous)
+        taken = take(reading, keyrings(reading), views=views, after=after, previous=previous)
     folder = ArchiveFolder(directory)
     with folder.being_written():
         return create_archive(store, folder, taken, recorded, silent)

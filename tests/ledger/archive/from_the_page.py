@@ -24,7 +24,8 @@ def manifest_in(path: Path) -> tuple[bytes, dict]:
     assert told == digest.hex().encode()
     assert rest == b""
     said = json.loads(line)
-    assert said["format"] == 1
+    assert said["format"] in (1, 2)
+    assert ("keyring" in said) == (said["format"] == 2)
     assert json.dumps(said, sort_keys=True, separators=(",", ":")).encode() == line
     return digest, said
 

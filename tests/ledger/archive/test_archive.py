@@ -31,6 +31,7 @@ from tests.ledger.archive.conftest import (
     beginning,
     fill,
     indexes,
+    keyrings,
     restored,
     silent,
     tables,
@@ -84,10 +85,10 @@ def test_at_most_two_segments_are_held(sqlite_house, small, tmp_path, monkeypatc
     assert len(loads) < 2 * len(archive.manifest.segments)
 
 
-def test_rows_of_a_stream_are_found_without_unpacking_all(
+def test_the_keyrings_rows_are_found_without_unpacking_all(
     sqlite_house, small, tmp_path, monkeypatch
 ):
-    """All of them, in order; segments that do not hold its name are left as they are."""
+    """All of them, in order; segments that hold none are left as they are, inflated or not."""
     opened = sqlite_house.open()
     fill(opened, 20)
     stream = opened._desk.streams.keyring()
@@ -95,16 +96,57 @@ def test_rows_of_a_stream_are_found_without_unpacking_all(
     archived(sqlite_house, tmp_path / "archive")
     archive = open_archive(tmp_path / "archive")
     rows = archived_rows(archive)
-    loads = []
-    load = archive_reading.load_segment
+    inflated, loads = [], []
+    inflate, load = segment.inflated, archive_reading.load_segment
+    for module in (archive_reading, segment):
+        monkeypatch.setattr(
+            module, "inflated", lambda *told: inflated.append(told) or inflate(*told)
+        )
     monkeypatch.setattr(
         archive_reading, "load_segment", lambda *told: loads.append(told) or load(*told)
     )
-    found = list(open_archive(tmp_path / "archive").rows_of(stream))
-    assert found == [row for row in rows if row.stream == stream] != []
-    holding = {(row.position - 1) // 3 for row in found}
-    assert {told.first for told, _ in loads} == {3 * number + 1 for number in holding}
-    assert len(loads) < len(archive.manifest.segments)
+    wanted = [row for row in rows if row.stream == stream]
+    holding = {3 * ((row.position - 1) // 3) + 1 for row in wanted}
+    assert len(holding) < len(archive.manifest.segments)
+    for keyring, more in ((archive.manifest.keyring, 0), (None, len(archive.manifest.segments))):
+        inflated.clear()
+        loads.clear()
+        Forger(tmp_path / "archive").rewrite(keyring=keyring)
+        assert list(open_archive(tmp_path / "archive").keyring_rows(stream)) == wanted
+        assert {told.first for told, _ in loads} == holding
+        assert len(inflated) == len(holding) + more
+
+
+def test_a_segment_that_is_not_as_it_was_told_is_found_before_a_row_is_brought(
+    filled, small, tmp_path
+):
+    """Also one that holds no row of the keyring's, at the end of a long archive."""
+    manifest = archived(filled, tmp_path / "archive")
+    archive = open_archive(tmp_path / "archive")
+    stream = archived_rows(archive)[0].stream
+    last = tmp_path / "archive" / manifest.segment_name(len(manifest.segments) - 1)
+    assert manifest.keyring[-1] < manifest.segments[-1].first
+    content = bytearray(last.read_bytes())
+    content[-1] ^= 1
+    last.write_bytes(content)
+    code = refused(Tampered, lambda: list(archive.keyring_rows(stream)))
+    assert code == "archive-damaged"
+
+
+def test_the_keyrings_rows_are_found_in_parts_of_both_formats(filled, ledger, small, tmp_path):
+    archived(filled, tmp_path / "archive")
+    first = Forger(tmp_path / "archive")
+    first.rewrite(keyring=None)
+    rotated = ledger.rotate(Acting(), without_backup=True)
+    assert rotated.epoch == 2
+    told = {"after": first.manifest.head.size, "previous": first.manifest.digest}
+    part = archived(filled, tmp_path / "archive", recorded={first.manifest.digest}, **told)
+    archive = open_archive(tmp_path / "archive")
+    assert [one.manifest.format for one in archive.parts] == [1, 2]
+    rows = archived_rows(archive)
+    found = list(archive.keyring_rows(rows[0].stream))
+    assert found == [row for row in rows if row.stream == rows[0].stream]
+    assert part.keyring == tuple(row.position for row in found if row.position > part.after) != ()
 
 
 def test_where_a_page_is_damaged_the_store_ends_with_the_one_before(
@@ -196,7 +238,7 @@ def test_an_archive_is_of_one_moment_while_others_write(filled, ledger, target, 
             ledger.set_credentials(Acting(), "Payroll", parse_claim(f"user:w{number}"), PAIR)
 
     with store.reading() as reading:
-        taken = take(reading)
+        taken = take(reading, keyrings(reading))
     writer = threading.Thread(target=write)
     writer.start()
     try:
@@ -482,7 +524,10 @@ def test_a_log_that_is_not_that_of_the_newest_backup_is_not_gone_on_from(filled,
     )
     assert code == "backup-forked"
     with filled.store().reading() as reading:
-        code = refused(Tampered, lambda: take(reading, after=full.head.size, previous=full.digest))
+        code = refused(
+            Tampered,
+            lambda: take(reading, keyrings(reading), after=full.head.size, previous=full.digest),
+        )
     assert code == "backup-forked"
     ledger.create_application(Acting(), "Later", kind="individual")
     code = refused(

@@ -1,8 +1,9 @@
 """Archives of today stay readable for ever, by the ledger and by the page that tells their format.
 
-`tests/golden/archive` holds a full archive of 5 rows and one of 3 that goes on from it, with the
-keyring and key file of the ledger. They were made once with `backup create full` and
-`backup create part --since-backup`, and are never made again.
+`tests/golden/archive` holds a full archive of 5 rows and one of 3 that goes on from it, of format
+1, with the keyring and key file of the ledger. They were made once with `backup create full` and
+`backup create part --since-backup`. `second`, of 10 rows, and `third`, of 3 that go on from it, are
+of format 2, made likewise of the ledger that was restored from `part`. None is ever made again.
 """
 
 from __future__ import annotations
@@ -25,11 +26,16 @@ LEDGER_ID = "1075a3e5849937557315fc854c234cbdbdad9112224f5b6d2b26003e99e4891e"
 ROOTS = {
     "full": (5, "f3088d5b8cc5f55a8998325aed5261d1a944eaf048d403d9f142a0af92405438"),
     "part": (8, "bf29d4ca767589cd88c27d36078e807124094591392713021a3e29b790dad079"),
+    "second": (10, "e3d4e88d7be43c00162620cc45976a4d9ed8906ebcfaa1cd23022ccf8fdf4f6d"),
+    "third": (13, "de57223b20eb800fce7e9f6bd8017593f5efe78b731971dc0b29d0874bb4f35a"),
 }
 DIGESTS = {
     "full": "1a937a911bfd5819b89427c62ef727ae3ee1df7fb1582a472635235c617b50f8",
     "part": "fd9cada5583640eecde018f50a5c256d141c5433080a48215ed971b5c7fe56b6",
+    "second": "00e8aa810c22a24054172501330aec5ee87f856321d45a6e2adc997abe82e1a4",
+    "third": "70fba0a0c8c904a1396e83ab2f904ace7f801efe8e5439b2b4235f1091c4e603",
 }
+KEYRINGS = {"full": None, "part": None, "second": (1, 2, 10), "third": ()}
 
 
 @pytest.mark.parametrize("name", ROOTS)
@@ -41,14 +47,20 @@ def test_a_golden_archive_verifies(name):
     assert (found.size, found.root.hex()) == ROOTS[name]
     archive.require_head()
     assert archive.manifest.digest.hex() == DIGESTS[name]
+    assert archive.manifest.keyring == KEYRINGS[name]
 
 
-def test_the_page_reads_a_golden_archive():
+@pytest.mark.parametrize("names", [("full", "part"), ("second", "third")])
+def test_the_page_reads_a_golden_archive(names):
     """A reader written from the page alone gives a log that a verifier from its page accepts."""
-    log = page.read(GOLDEN / "full", GOLDEN / "part")
+    log = page.read(*(GOLDEN / name for name in names))
     size, root = log_page.verify(log)
-    assert (size, root.hex()) == ROOTS["part"]
-    assert page.manifest_in(next((GOLDEN / "part").glob("*.manifest")))[0].hex() == DIGESTS["part"]
+    assert (size, root.hex()) == ROOTS[names[-1]]
+    for name in names:
+        digest, said = page.manifest_in(next((GOLDEN / name).glob("*.manifest")))
+        assert digest.hex() == DIGESTS[name]
+        told = said.get("keyring")
+        assert told == (KEYRINGS[name] if told is None else list(KEYRINGS[name]))
 
 
 def test_the_page_reads_what_is_written_today(filled, small, tmp_path):
@@ -63,27 +75,33 @@ def test_the_page_reads_what_is_written_today(filled, small, tmp_path):
     log_page.verify(log)
 
 
+@pytest.mark.parametrize(
+    ("name", "password", "compared"), [("part", "golden-2", 3), ("third", "golden-3", 5)]
+)
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-def test_a_golden_archive_is_restored_and_opens(engine, tmp_path, request):
+def test_a_golden_archive_is_restored_and_opens(
+    engine, name, password, compared, tmp_path, request
+):
     """Into either engine, to the same views, and its credentials are read."""
     cli = Cli(tmp_path)
-    for name, place in (("keyring", "keys"), ("key", "secret")):
+    for file, place in (("keyring", "keys"), ("key", "secret")):
         (tmp_path / place).mkdir(mode=0o700)
-        shutil.copy(GOLDEN / name, tmp_path / place / name)
-        (tmp_path / place / name).chmod(0o600)
+        shutil.copy(GOLDEN / file, tmp_path / place / file)
+        (tmp_path / place / file).chmod(0o600)
     if engine == "postgresql":
         server = request.getfixturevalue("postgres_server")
         schema = request.getfixturevalue("postgres_schema")
         cli.environment["CREDLEDGER_STORE"] = f"{server.dsn()}&ledger={schema}"
-    answer = cli.ok("backup", "restore", str(GOLDEN / "part"))
-    assert (answer["position"], answer["root"]) == ROOTS["part"]
-    # One view has had another fold since, and one was not there: nothing to compare them with.
+    answer = cli.ok("backup", "restore", str(GOLDEN / name))
+    assert (answer["position"], answer["root"]) == ROOTS[name]
     same = {view["name"]: view["same"] for view in answer["views"]}
-    assert same.pop("access_history") is same.pop("application_claims") is None
-    assert list(same.values()) == [True] * 3
+    if name == "part":
+        # One view has had another fold since, and one was not there: nothing to compare them with.
+        assert same.pop("access_history") is same.pop("application_claims") is None
+    assert list(same.values()) == [True] * compared
     assert answer["gone"] is None
     got = cli.ok("credential", "get", "CRM", "--as", "user:bob")
-    assert got["fields"] == {"Password": "golden-2"}
+    assert got["fields"] == {"Password": password}
     assert cli.ok("audit", "access")[-1]["reason"] == "golden"
     assert cli.ok("audit", "recheck")["wrong"] == []
     verified = cli.ok("log", "verify", "--views")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tracemalloc
 import zlib
@@ -327,6 +328,12 @@ def test_a_promise_that_no_ledger_makes_is_not_believed(archive):
         {"after": 3},
         {"head": forger.manifest.head._replace(frontier=b"")},
         {"ledger": replace(forger.manifest.ledger, format=2)},
+        {"keyring": (0,)},
+        {"keyring": (2, 1)},
+        {"keyring": (1, 1)},
+        {"keyring": (1, True)},
+        {"keyring": (1, forger.manifest.head.size + 1)},
+        {"keyring": ("1",)},
     ):
         content = replace(forger.manifest, **change).to_bytes()
         with pytest.raises(Tampered) as caught:
@@ -367,7 +374,12 @@ def test_a_manifest_is_written_in_one_way_only(archive):
     assert parse_manifest(lines(line)) == manifest
     for other in (
         line.replace(b":", b": ", 1),
-        line.replace(b'"format":1', b'"format":1,"format":1'),
+        line.replace(b'"format":2', b'"format":2,"format":2'),
+        line.replace(b'"format":2', b'"format":1'),
+        line.replace(b'"format":2', b'"format":0'),
+        line.replace(b'"keyring":[1', b'"keyring":[1.0'),
+        re.sub(rb'"keyring":\[[\d,]*\],', b"", line),
+        re.sub(rb'"keyring":\[[\d,]*\]', b'"keyring":null', line),
         line.replace(b'{"after"', b'{"a":0,"after"'),
         line.replace(manifest.ledger.id.hex().encode(), manifest.ledger.id.hex().upper().encode()),
     ):
@@ -377,7 +389,7 @@ def test_a_manifest_is_written_in_one_way_only(archive):
 
 def test_a_newer_format_says_so_and_changes_nothing(archive, sqlite_house, file_target):
     path = next(archive.glob("*.manifest"))
-    line = path.read_bytes().splitlines()[0].replace(b'"format":1,"head"', b'"format":2,"head"')
+    line = path.read_bytes().splitlines()[0].replace(b'"format":2,"head"', b'"format":3,"head"')
     path.write_bytes(lines(line))
     for action in (
         lambda: open_archive(archive),
@@ -391,9 +403,9 @@ def test_a_newer_format_says_so_and_changes_nothing(archive, sqlite_house, file_
 
 
 def test_a_format_that_only_looks_newer_is_damage(archive):
-    """One flipped bit makes a 3 of the 1; nobody is sent to look for another version."""
+    """One flipped bit makes a 3 of the 2; nobody is sent to look for another version."""
     path = next(archive.glob("*.manifest"))
-    path.write_bytes(path.read_bytes().replace(b'"format":1,"head"', b'"format":3,"head"'))
+    path.write_bytes(path.read_bytes().replace(b'"format":2,"head"', b'"format":3,"head"'))
     assert finding(archive) == "archive-damaged"
 
 

@@ -122,6 +122,17 @@ def test_signers_that_nobody_recorded_are_the_stores(filled, folder):
     assert verify_log(open_archive(folder)).ok
 
 
+@pytest.mark.parametrize("told", [None, (), (1,), (1, 2)])
+def test_where_the_keyrings_rows_are_is_looked_up(filled, small, folder, told):
+    """Whatever the manifest says of it, also one of a format that says nothing."""
+    store = filled.store()
+    full = created(store, folder).parts[-1]
+    assert len(full.keyring) > 1
+    Forger(folder).rewrite(keyring=told)
+    assert created(store, folder).parts == (full,)
+    assert ArchiveFolder(folder).manifests() == [full]
+
+
 def test_rows_are_checked_before_they_are_taken_up(filled, ledger, small, folder):
     """Nothing is recorded or gone on from, and another folder is asked for."""
     store = filled.store()
