@@ -37,6 +37,16 @@ def rotate_keys(
     return rotation_document(outcome, holding, kept, time.monotonic() - started, whole_from)
 
 
+def doom_question(session: Session) -> str:
+    """What to ask before the keys of all earlier values are destroyed."""
+    doomed = session.ledger.doomed()
+    epochs = ", ".join(map(str, doomed.epochs))
+    return (
+        f"Values that were replaced or deleted, and can never be restored then: {doomed.values}."
+        f" Destroy the keys of values of epoch {epochs} for good?"
+    )
+
+
 def remove_slot(
     session: Session, acting: Acting, slot: int, *, mislaid: bool, without_backup: bool
 ) -> SlotRemoval:

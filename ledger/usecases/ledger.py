@@ -58,6 +58,7 @@ from ledger.usecases.key_backups import KeyBackups
 from ledger.usecases.leaving import Leave
 from ledger.usecases.next_epoch import NextEpoch
 from ledger.usecases.outcomes import (
+    Doomed,
     ImportOutcome,
     LeavingOutcome,
     LedgerStatus,
@@ -468,6 +469,10 @@ class Ledger:
         if destroy_previous:
             return self._rotation.destroy_previous(acting, outcome)
         return outcome
+
+    def doomed(self) -> Doomed:
+        """What `rotate` would destroy for good with `destroy_previous`, as the log stands."""
+        return self._rotation.doomed()
 
     def records_access(self, period: int) -> bool:
         """Whether the keyring holds the key that access records of this month are sealed under."""

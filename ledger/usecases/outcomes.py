@@ -136,6 +136,15 @@ class RotationOutcome(msgspec.Struct, frozen=True):
     """Earlier values that nobody can open any more."""
 
 
+class Doomed(msgspec.Struct, frozen=True):
+    """What would be gone for good by a destruction of earlier keys, as the log stands."""
+
+    epochs: tuple[int, ...]
+    """Whose keys of values would be destroyed."""
+    values: int
+    """Earlier values that nobody could open any more."""
+
+
 class NextEpochOutcome(msgspec.Struct, frozen=True):
     """A next epoch with other keys."""
 

@@ -51,7 +51,7 @@ from ledger.usecases.destruction import IntendDestruction, RecordDestruction
 from ledger.usecases.founding import committed
 from ledger.usecases.held_keys import EPOCHS_PAST, HeldKeys, drop, let_go_of_removed, making_way
 from ledger.usecases.key_backups import require_not_behind
-from ledger.usecases.outcomes import RotationOutcome
+from ledger.usecases.outcomes import Doomed, RotationOutcome
 from ledger.usecases.resealing import Progress, Resealing, values_lost
 from ledger.usecases.resting import Creation, resting, values_of
 from ledger.usecases.safeguards import Safeguards, lacking
@@ -172,6 +172,24 @@ class Rotation:
         while (history := self._history()).started_since(position) < EPOCHS_PAST:
             self._start(acting, history.current + 1, without_backup=True)
         return self._finish(acting, progress, history.current - 1)
+
+    def doomed(self) -> Doomed:
+        """What `run` and then `destroy_previous` would destroy; the log is walked over twice."""
+        self._require_operator()
+        history = self._history()
+        is_last_started = history.is_rotating or history.is_destroying
+        epoch = history.current if is_last_started else history.current + 1
+        epochs = tuple(
+            earlier
+            for earlier in range(1, epoch)
+            if KeyName(earlier, Compartment.SECRET.value) not in history.destroyed
+        )
+        if not epochs:
+            return Doomed((), 0)
+        until = history.started_where[epoch] if is_last_started else self._writer.head.size
+        pages = resting(self._desk, self._writer, Pace(), until=until, epoch=epoch)
+        live = sum(len(page.live) for page in pages)
+        return Doomed(epochs, values_of(self._desk, self._writer, epochs[0], epoch) - live)
 
     def _require_operator(self) -> None:
         if not self._desk.unlocked.is_operator:

@@ -26,6 +26,7 @@ from ledger.sealing.slots import new_passphrase, passphrase
 from ledger.usecases import resting
 from ledger.usecases.acting import Acting
 from ledger.usecases.held_keys import HeldKeys
+from ledger.usecases.outcomes import Doomed
 from ledger.usecases.resealing import Resealing
 from ledger.usecases.resting import Creation
 from ledger.usecases.rotation import Rotation
@@ -47,7 +48,13 @@ def read(ledger, owner, application="CRM") -> str:
 
 
 def rotate(ledger, **settings):
-    return ledger.rotate(OPERATOR, without_backup=True, **settings)
+    """What a destruction says is gone is what it had foretold, whatever was cut off before."""
+    destroys = settings.get("destroy_previous", False)
+    foretold = ledger.doomed() if destroys else None
+    outcome = ledger.rotate(OPERATOR, without_backup=True, **settings)
+    if foretold is not None:
+        assert foretold == Doomed(outcome.destroyed, outcome.values_gone)
+    return outcome
 
 
 @pytest.fixture(autouse=True, params=[2, 1], ids=["one by one", "side by side"])

@@ -10,6 +10,7 @@ from ledger.sealing.keyring_file import read_keyring
 from tests.tools.test_backups import create, lose, topics, work, worked  # noqa: F401 # a fixture
 from tests.tools.test_recovery_findings import found
 from tests.tools.test_restored_keys import password
+from tests.tools.test_terminal import typed
 
 
 def destroy(cli):
@@ -40,6 +41,24 @@ def test_a_new_database_backup_is_the_first_thing_asked_for(destroyed):
     assert "database-backup-on-destroyed-keys" in found(destroyed)
     create(destroyed, "after")
     assert "database-backup-on-destroyed-keys" not in found(destroyed)
+
+
+def test_what_would_be_gone_is_told_before_it_is_asked_for(worked):  # noqa: F811
+    """The same number as afterwards; who says no has changed nothing."""
+    worked.set("payroll", "user:ann", User="ann", Password="p-2")
+    worked.ok("key", "rotate", "--without-backup")
+    worked.set("payroll", "user:ann", User="ann", Password="p-3")
+    size = len(topics(worked))
+    words = ("key", "rotate", "--without-backup", "--destroy-previous")
+    asked = "can never be restored then: 2. Destroy the keys of values of epoch 1, 2 for good?"
+    code, shown = typed(words, ["n"], worked.environment)
+    assert (code, asked in " ".join(shown.split())) == (2, True), shown
+    assert len(topics(worked)) == size
+    error = worked.fails(2, "not-confirmed", *words)
+    assert "--yes" in error["hint"]
+    code, shown = typed(words, ["y"], worked.environment)
+    assert code == 0, shown
+    assert "values that are gone with them: 2." in " ".join(shown.split())
 
 
 def test_the_position_is_told_to_programs(worked):  # noqa: F811

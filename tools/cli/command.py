@@ -259,6 +259,10 @@ class Run(msgspec.Struct):
 
         return None if text is None else parse_owner(text)
 
+    def must_ask(self) -> bool:
+        """Whether `consent` will ask, for a question that takes an unlocked ledger to be put."""
+        return prompts.must_ask(yes=self.yes)
+
     def consent(self, question: str) -> None:
         """Ask before something is destroyed."""
         prompts.consent(question, yes=self.yes)

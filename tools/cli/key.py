@@ -106,14 +106,16 @@ def rotate(run: Run, without_backup: bool, destroy_previous: bool) -> None:
 
     Others read and write meanwhile. A rotation that was cut off is finished, and no other started;
     so is a destruction, of the keys that it was to destroy. With --destroy-previous, values that
-    were replaced before can never be restored again; who saw what and when stays readable.
+    were replaced before can never be restored again; who saw what and when stays readable. How
+    many they are is told before it asks.
     """
-    from tools.rotating import rotate_keys
+    from tools.rotating import doom_question, rotate_keys
     from tools.showing import show
 
-    if destroy_previous:
-        run.consent("Destroy the keys of all earlier values for good?")
+    asks = destroy_previous and run.must_ask()
     with run.session() as session:
+        if asks:
+            run.consent(doom_question(session))
         document = rotate_keys(
             session, run.acting(), without_backup=without_backup, destroy_previous=destroy_previous
         )

@@ -125,17 +125,22 @@ def field_value(name: str, *, masked: bool) -> str:
     return typed
 
 
-def consent(question: str, *, yes: bool) -> None:
-    """Go on only with consent; `not-confirmed` (exit 2, nothing changed) otherwise."""
+def must_ask(*, yes: bool) -> bool:
+    """Whether consent has to be asked for; `not-confirmed` where there is nobody to ask."""
     if yes:
-        return
+        return False
     if not on_terminal():
         raise InvalidInput(
             "not-confirmed",
             "This destroys something and there is no terminal to ask for consent.",
             hint="Give --yes if you mean it; nothing was changed.",
         )
-    if not _confirmed(question):
+    return True
+
+
+def consent(question: str, *, yes: bool) -> None:
+    """Go on only with consent; `not-confirmed` (exit 2, nothing changed) otherwise."""
+    if must_ask(yes=yes) and not _confirmed(question):
         raise InvalidInput("not-confirmed", "Not confirmed.", hint="Nothing was changed.")
 
 
