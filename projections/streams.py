@@ -301,6 +301,11 @@ def position_at(reading: Reading, at: int) -> int:
 
 
 def signed_position_at(reading: Reading, mapper: EventMapper, at: int) -> int:
-    """The same, with the rows beside it checked into signed heads: for what is written down."""
+    """The same, with the rows beside it checked into signed heads: where no walk tells of it."""
+    return signed_place_at(reading, mapper, at).position
+
+
+def signed_place_at(reading: Reading, mapper: EventMapper, at: int) -> signed.Place:
+    """These two rows."""
     ledger = _ledger(reading, mapper)
-    return signed.signed_position_at(reading, ledger, reading.last_position(), at)
+    return signed.signed_place_at(reading, ledger, reading.last_position(), at)
