@@ -16,6 +16,7 @@ import projections.moment
 import tools.wiring
 from ledger.claims import parse_claim
 from ledger.errors import LedgerError, Tampered
+from ledger.log import signed_rows
 from ledger.log.rows import LogRow
 from ledger.log.snapshot import LOG_COLUMNS
 from ledger.policy import Caller
@@ -207,6 +208,24 @@ def test_a_stream_that_lacks_what_is_not_its_newest_is_told_by_nobody(filled, go
     with pytest.raises(Tampered) as caught:
         ledger.views.history("CRM", None)
     assert caught.value.code == "stream-gap"
+    ledger.close()
+
+
+def test_where_a_time_lies_is_told_by_the_rows_beside_it(filled, monkeypatch):
+    """Times that were altered elsewhere may lead to another place, whose own rows are true."""
+    ledger = filled.open()
+    with filled.store().reading() as reading:
+        size, named = reading.last_position(), reading.ledger()
+        times = [row_at(filled, position).recorded_at for position in range(1, size + 1)]
+        moments = [(at + by, place + by) for place, at in enumerate(times, 1) for by in (-1, 0)]
+        for at, place in moments:
+            assert signed_rows.signed_position_at(reading, named, size, at) == place
+        for at, place in moments:
+            for led_to in {*range(size + 1)} - {place}:
+                monkeypatch.setattr(signed_rows, "told_position_at", lambda *_, to=led_to: to)
+                with pytest.raises(Tampered) as caught:
+                    signed_rows.signed_position_at(reading, named, size, at)
+                assert caught.value.code == "altered-row"
     ledger.close()
 
 
