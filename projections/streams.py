@@ -148,6 +148,8 @@ class Walk:
         """Whether the first row behind `after_position` is older than `since`: then none of that
         time is left out.
         """
+        self.goes_on = False
+        """Whether a row was come by that lies behind the end of what is asked about."""
         self._store = store
         self._mapper = mapper
         self._opening = mapper.opening()
@@ -237,6 +239,7 @@ class Walk:
                 total = reading.last_position()
             self.way, self.reached = follower.way, moved.size
             if page and self._is_beyond(page[-1]):  # positions and times grow: others may be, too
+                self.goes_on = True
                 yield [row for row in self._asked(page) if not self._is_beyond(row)]
                 return
             yield self._asked(page)

@@ -8,14 +8,16 @@ import os
 import pytest
 from msgspec.structs import replace
 
+from ledger.aggregates.retention import Retention
 from ledger.aggregates.tickets import TicketIssued, TicketLapsed, TicketRedeemed
 from ledger.errors import LedgerError
 from projections.documents import time_text
 from projections.explanation import explain
 from projections.redecide import redecide
+from projections.redeciding import Decider
 from projections.report import fold_report
 from projections.report_tickets import Tickets
-from projections.stretch import Stretch
+from projections.stretch import Stretch, bounds_of
 from tests.projections.conftest import OPERATOR, PAIR, LackingMapper, caller, opened, owner
 
 DAY_US = 86_400_000_000
@@ -378,6 +380,27 @@ def test_a_redemption_without_an_access_is_found_where_a_question_ends(world, be
     asked = Stretch(position=alone + behind)
     found = redecide(world.store, world.mapper, stretch=asked)["wrong"]
     assert [one["why"] for one in found] == ["access-missing"] * behind
+
+
+@pytest.mark.parametrize("is_parted", [False, True])
+def test_no_altered_time_tells_whether_an_access_may_lie_behind_the_end(
+    world, monkeypatch, is_parted
+):
+    """By one process and by several: a redemption at the log's end, or right before its access."""
+    became, access = redeemed(world)
+    if not is_parted:
+        append(world, (became.stream, became.event))
+        *_, became = events(world)
+    asked = Stretch(until=became.recorded_at)
+    led_to = access.position if is_parted else became.position - 1
+    monkeypatch.setattr("projections.stretch.position_at", lambda *_: led_to)
+    with world.store.reading() as reading:
+        bounds = bounds_of(reading, asked)
+    told = [] if is_parted else ["access-missing"]
+    found = redecide(world.store, world.mapper, stretch=asked)
+    assert [one["why"] for one in found["wrong"]] == told
+    one = Decider(world.store, world.mapper, Retention(), [0], 1, bounds).decide(0)
+    assert [one["why"] for one in one.found.wrong] == told
 
 
 def test_what_became_of_a_ticket_whose_issue_cannot_be_read_is_unreadable(world):
