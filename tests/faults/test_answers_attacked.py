@@ -229,6 +229,16 @@ def test_where_a_time_lies_is_told_by_the_rows_beside_it(filled, monkeypatch):
     ledger.close()
 
 
+def test_a_time_that_is_none_is_met_on_the_way_to_a_place(filled):
+    ledger = filled.open()
+    without_constraints(filled, "log")
+    filled.sql("UPDATE log SET recorded_at = NULL WHERE position = 5")
+    with filled.store().reading() as reading, pytest.raises(Tampered) as caught:
+        signed_rows.told_position_at(reading, 9, row_at(filled, 9).recorded_at)
+    assert (caught.value.code, caught.value.position) == ("altered-row", 5)
+    ledger.close()
+
+
 @pytest.fixture
 def misdated(filled, monkeypatch):
     """Row 10 is dated three weeks ahead, as is what came after: 11 revokes Alice."""
