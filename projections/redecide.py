@@ -591,7 +591,8 @@ def redecide(
     events = walk.events(PREFIXES, unreadable=redecision.pass_over, known=redecision.knows)
     for recorded in events:
         redecision.see(recorded)
-    found = redecision.pause(walk.position) if bounds.is_cut else redecision.end()
+    is_cut = walk.goes_on if until is not None else bounds.is_cut
+    found = redecision.pause(walk.position) if is_cut else redecision.end()
     return found.as_document()
 
 

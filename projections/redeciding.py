@@ -96,7 +96,7 @@ class StretchWalk(Walk):
             for row in page:
                 if row.topic.startswith(POLICY_PREFIXES):
                     self.policy.update(row.leaf)
-            is_beyond = self._is_beyond(page[-1])
+            is_beyond = self.goes_on = self._is_beyond(page[-1])
             yield [row for row in page if not self._is_beyond(row)] if is_beyond else page
             page.clear()
             if is_beyond and self._end is None:
@@ -149,7 +149,9 @@ class Decider:
         events = walk.events(PREFIXES, unreadable=self._pass_over, known=redecision.knows)
         for recorded in events:
             redecision.see(recorded)
-        if end is None and not self._is_cut:
+        # Where a time lies was looked up only; whether rows lie behind it is told by the walk.
+        is_cut = self._is_cut if self._asked.until is None else walk.goes_on
+        if end is None and not is_cut:
             found = redecision.end()
         else:
             found = redecision.pause(end or max(begin, walk.position))

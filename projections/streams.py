@@ -148,6 +148,8 @@ class Walk:
         """Whether the first row behind `after_position` is older than `since`: then none of that
         time is left out.
         """
+        self.goes_on = False
+        """Whether a row was come by that lies behind the end of what is asked about."""
         self._store = store
         self._mapper = mapper
         self._opening = mapper.opening()
@@ -237,6 +239,7 @@ class Walk:
                 total = reading.last_position()
             self.way, self.reached = follower.way, moved.size
             if page and self._is_beyond(page[-1]):  # positions and times grow: others may be, too
+                self.goes_on = True
                 yield [row for row in self._asked(page) if not self._is_beyond(row)]
                 return
             yield self._asked(page)
@@ -301,6 +304,11 @@ def position_at(reading: Reading, at: int) -> int:
 
 
 def signed_position_at(reading: Reading, mapper: EventMapper, at: int) -> int:
-    """The same, with the rows beside it checked into signed heads: for what is written down."""
+    """The same, with the rows beside it checked into signed heads: where no walk tells of it."""
+    return signed_place_at(reading, mapper, at).position
+
+
+def signed_place_at(reading: Reading, mapper: EventMapper, at: int) -> signed.Place:
+    """These two rows."""
     ledger = _ledger(reading, mapper)
-    return signed.signed_position_at(reading, ledger, reading.last_position(), at)
+    return signed.signed_place_at(reading, ledger, reading.last_position(), at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from projections.streams import position_at
+from projections.streams import signed_position_at
 from tools.when import counted, parse_moment, to_text
 
 if TYPE_CHECKING:
@@ -146,8 +146,9 @@ def erased_in_answer(
         return None
     until = retention.until
     if since is not None:
+        begin = parse_moment(since, session.now())
         with session.store.reading() as reading:
-            first = position_at(reading, parse_moment(since, session.now()) - 1) + 1
+            first = signed_position_at(reading, session.mapper, begin - 1) + 1
     if first > until or (after is not None and after <= 1):
         return None
     *earlier, newest = retention.erasures

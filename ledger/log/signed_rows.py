@@ -12,6 +12,8 @@ It does not ask whether rows were taken away elsewhere: see `ledger.log.verifica
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ledger.errors import Tampered
 from ledger.log.following import Follower
 from ledger.log.rows import LedgerRow, LogRow
@@ -37,20 +39,41 @@ def signed_row(reading: Reading, ledger: LedgerRow, position: int) -> LogRow | N
     return next((row for row in page if row.position == position), None)
 
 
-def signed_position_at(reading: Reading, ledger: LedgerRow, size: int, at: int) -> int:
-    """The last position recorded at or before a time, of the rows up to a size; 0 for none.
+class Place(NamedTuple):
+    """Where a time lies in the log: between two rows that were checked into signed heads."""
 
-    The time is in microseconds UTC. That row and the one after it are checked into signed heads:
-    `altered-row` if times were changed.
+    before: LogRow | None
+    """The last one recorded at or before it; None before the first."""
+    behind: LogRow | None
+    """The one after that; None at the end."""
+
+    @property
+    def position(self) -> int:
+        """The last position recorded at or before the time; 0 for none."""
+        return 0 if self.before is None else self.before.position
+
+
+def signed_place_at(reading: Reading, ledger: LedgerRow, size: int, at: int) -> Place:
+    """Where a time lies among the rows up to a size.
+
+    The time is in microseconds UTC. `altered-row` if times were changed.
     """
     low = told_position_at(reading, size, at)
-    for position in (low, low + 1):
+
+    def beside(position: int) -> LogRow | None:
         if not 1 <= position <= size:
-            continue
+            return None
         row = signed_row(reading, ledger, position)
         if row is None or (row.recorded_at <= at) != (position == low):
             raise Tampered("altered-row", "A row's time was changed.", position=position)
-    return low
+        return row
+
+    return Place(beside(low), beside(low + 1))
+
+
+def signed_position_at(reading: Reading, ledger: LedgerRow, size: int, at: int) -> int:
+    """The last position recorded at or before a time, of the rows up to a size; as above."""
+    return signed_place_at(reading, ledger, size, at).position
 
 
 def told_position_at(reading: Reading, size: int, at: int) -> int:

@@ -523,6 +523,10 @@ class Ledger:
         """Check whatever others appended; `rolled-back` where the log ends before that."""
         self._writer.catch_up()
 
+    def newest_at(self) -> int:
+        """When the newest row was recorded, microseconds UTC, as it was checked."""
+        return self._writer.catch_up().recorded_at
+
     def head(self) -> CommitRow:
         """The newest commit, checked."""
         self._writer.catch_up()

@@ -7,12 +7,16 @@ rows alone, and say what `log verify` and `log verify --views` then call damaged
 
 from __future__ import annotations
 
+import time
 from itertools import product
 
 import pytest
 
+import projections.moment
+import tools.wiring
 from ledger.claims import parse_claim
 from ledger.errors import LedgerError, Tampered
+from ledger.log import signed_rows
 from ledger.log.rows import LogRow
 from ledger.log.snapshot import LOG_COLUMNS
 from ledger.policy import Caller
@@ -33,6 +37,7 @@ from tests.faults.test_tampering import (
     recompute_leaves,
     without_constraints,
 )
+from tools.report import reports
 
 ALICE, MALLORY = parse_claim("user:alice"), parse_claim("user:mallory")
 PAIR = {"Windows User Name": FieldValue("svc"), "Windows Password": FieldValue("first")}
@@ -204,6 +209,132 @@ def test_a_stream_that_lacks_what_is_not_its_newest_is_told_by_nobody(filled, go
         ledger.views.history("CRM", None)
     assert caught.value.code == "stream-gap"
     ledger.close()
+
+
+def test_where_a_time_lies_is_told_by_the_rows_beside_it(filled, monkeypatch):
+    """Times that were altered elsewhere may lead to another place, whose own rows are true."""
+    ledger = filled.open()
+    with filled.store().reading() as reading:
+        size, named = reading.last_position(), reading.ledger()
+        times = [row_at(filled, position).recorded_at for position in range(1, size + 1)]
+        moments = [(at + by, place + by) for place, at in enumerate(times, 1) for by in (-1, 0)]
+        for at, place in moments:
+            assert signed_rows.signed_position_at(reading, named, size, at) == place
+        for at, place in moments:
+            for led_to in {*range(size + 1)} - {place}:
+                monkeypatch.setattr(signed_rows, "told_position_at", lambda *_, to=led_to: to)
+                with pytest.raises(Tampered) as caught:
+                    signed_rows.signed_position_at(reading, named, size, at)
+                assert caught.value.code == "altered-row"
+    ledger.close()
+
+
+def test_a_time_that_is_none_is_met_on_the_way_to_a_place(filled):
+    ledger = filled.open()
+    without_constraints(filled, "log")
+    filled.sql("UPDATE log SET recorded_at = NULL WHERE position = 5")
+    with filled.store().reading() as reading, pytest.raises(Tampered) as caught:
+        signed_rows.told_position_at(reading, 9, row_at(filled, 9).recorded_at)
+    assert (caught.value.code, caught.value.position) == ("altered-row", 5)
+    ledger.close()
+
+
+@pytest.fixture
+def misdated(filled, monkeypatch):
+    """Row 10 is dated three weeks ahead, as is what came after: 11 revokes Alice."""
+    ahead_us = [3 * 7 * 24 * 60 * MINUTE_US]
+    monkeypatch.setattr(tools.wiring, "clock", lambda: time.time_ns() // 1000 + ahead_us[0])
+    cli = command_line(filled)
+    named = ("app", "update", "CRM", "--name")
+    assert cli(*named, "ahead", "--accept-clock").code == 0
+    ahead_us[0] = 0
+    assert cli("app", "revoke", "CRM", "member", "user:alice").json["position"] == 11
+    assert cli(*named, "back").json["position"] == 12
+    return cli
+
+
+@pytest.mark.parametrize("at", ["now", "0s"])
+def test_no_altered_time_tells_what_the_present_is(filled, misdated, monkeypatch, at):
+    """By the clock alone, Alice could read it still; the newest row lies behind the last page."""
+    monkeypatch.setattr("projections.streams._WALK_PAGE_ROWS", 2)
+    asked = ("audit", "who-can", "CRM", "--at", at)
+    true = misdated(*asked)
+    assert true.json == [] if at == "now" else true.error["code"] == "moment-unclear"
+    end = misdated("status").json["position"]
+    attack(filled, f"UPDATE log SET recorded_at = 0 WHERE position = {end}")
+    told = misdated(*asked)
+    assert (told.code, told.error["code"]) == (8, "altered-row") or told.json == true.json == []
+
+
+@pytest.mark.parametrize("away", [-1, 1])
+def test_no_altered_time_clears_a_moment_that_rows_dated_ahead_may_be_older_than(
+    filled, misdated, monkeypatch, away
+):
+    """They are put back before the log is walked over, which ends at the first row ahead."""
+    moment = row_at(filled, 9).recorded_at + 1
+    asked = ("audit", "who-can", "CRM", "--at", time_text(moment))
+    assert misdated(*asked).error["code"] == "moment-unclear"
+    true = {position: row_at(filled, position).recorded_at for position in (10, 11)}
+    walked = []
+
+    def past_at(*arguments, **named):
+        for position, recorded_at in true.items():
+            attack(
+                filled, f"UPDATE log SET recorded_at = {recorded_at} WHERE position = {position}"
+            )
+        walked.append(named)
+        return projections.moment.past_at(*arguments, **named)
+
+    monkeypatch.setattr("tools.asking.who_can.past_at", past_at)
+    for position in true:
+        attack(filled, f"UPDATE log SET recorded_at = {moment + away} WHERE position = {position}")
+    told = misdated(*asked)
+    assert (told.code, told.error["code"], walked) == (8, "altered-row", [])
+
+
+def test_no_export_is_empty_by_times_that_were_altered(filled):
+    """It walked over nothing then, so that nothing was checked."""
+    cli = command_line(filled)
+    until = time_text(row_at(filled, 8).recorded_at)
+    asked = ("audit", "export", "--format", "jsonl", "--until", until, "--after", "2")
+    assert len(cli(*asked).out.splitlines()) == 6
+    attack(filled, f"UPDATE log SET recorded_at = recorded_at + {MINUTE_US} WHERE position > 2")
+    told = cli(*asked)
+    assert (told.code, told.out, told.error["code"]) == (8, b"", "altered-row")
+
+
+@pytest.mark.parametrize(
+    ("end", "altered", "by"),
+    [
+        ("--until", "position BETWEEN 5 AND 9", MINUTE_US),
+        ("--position", "position = 8", -MINUTE_US),
+    ],
+)
+def test_no_report_ends_by_times_that_were_altered(filled, monkeypatch, end, altered, by):
+    """They are altered once the log was verified, and put back before it is walked over."""
+    cli = command_line(filled)
+    page = filled.keyring_path.with_name("report.html")
+    named = {"--until": time_text(row_at(filled, 8).recorded_at), "--position": "8"}[end]
+    asked = ("audit", "report", str(page), "--force", end, named)
+    assert cli(*asked).json["rows"] == 8
+    verified, folded = reports._verified, reports.fold_report
+
+    def alter(by):
+        attack(filled, f"UPDATE log SET recorded_at = recorded_at + {by} WHERE {altered}")
+
+    def verified_then_altered(*arguments):
+        told = verified(*arguments)
+        alter(by)
+        return told
+
+    def put_back_then_folded(*arguments, **named):
+        alter(-by)
+        return folded(*arguments, **named)
+
+    monkeypatch.setattr(reports, "_verified", verified_then_altered)
+    monkeypatch.setattr(reports, "fold_report", put_back_then_folded)
+    told = cli(*asked)
+    assert (told.code, told.error["code"]) == (8, "altered-row")
 
 
 def test_a_view_is_not_folded_over_a_row_that_is_missing_or_comes_twice(filled):

@@ -8,14 +8,17 @@ import os
 import pytest
 from msgspec.structs import replace
 
+from ledger.aggregates.retention import Retention
 from ledger.aggregates.tickets import TicketIssued, TicketLapsed, TicketRedeemed
 from ledger.errors import LedgerError
 from projections.documents import time_text
 from projections.explanation import explain
 from projections.redecide import redecide
+from projections.redeciding import Decider
 from projections.report import fold_report
 from projections.report_tickets import Tickets
-from tests.projections.conftest import OPERATOR, PAIR, caller, opened, owner
+from projections.stretch import Stretch, bounds_of
+from tests.projections.conftest import OPERATOR, PAIR, LackingMapper, caller, opened, owner
 
 DAY_US = 86_400_000_000
 REDEEMERS = ("service:portal",)
@@ -322,6 +325,16 @@ def test_a_host_may_not_know_a_ticket_that_it_let_go_of(world, hours, is_right):
     assert whys(world) == ([] if is_right else ["ticket-differs"])
 
 
+def test_a_refusal_for_what_became_of_a_ticket_that_never_was_is_found(world):
+    """It names an issue, as if that were so long ago that nothing need be known of it."""
+    with pytest.raises(LedgerError):
+        world.ledger.tickets.redeem(PORTAL, "Mail", "clt_" + "A" * 43)
+    became, access = events(world)[-2:]
+    forged = replace(became.event, issued=became.position, detail="ticket-used")
+    append(world, (None, forged), (None, replace(access.event, detail="ticket-used")))
+    assert len(whys(world)) == 1
+
+
 def test_a_redemption_that_names_another_claim_of_the_users_is_found(world):
     """By which of their claims the user may read is decided again as well."""
     member = caller("user:alice", "group:finance")
@@ -357,6 +370,51 @@ def test_a_redemption_without_an_access_is_found(world):
     assert whys(world) == ["access-missing", "ticket-differs"]
 
 
+@pytest.mark.parametrize("behind", [0, 1])
+def test_a_redemption_without_an_access_is_found_where_a_question_ends(world, behind):
+    """Unless it is the last row that is asked about: what goes with it may lie behind."""
+    became, _ = redeemed(world)
+    alone = append(world, (became.stream, became.event))
+    for _ in range(2):
+        world.ledger.record_query(OPERATOR, "events", 0)
+    asked = Stretch(position=alone + behind)
+    found = redecide(world.store, world.mapper, stretch=asked)["wrong"]
+    assert [one["why"] for one in found] == ["access-missing"] * behind
+
+
+@pytest.mark.parametrize("is_parted", [False, True])
+def test_no_altered_time_tells_whether_an_access_may_lie_behind_the_end(
+    world, monkeypatch, is_parted
+):
+    """By one process and by several: a redemption at the log's end, or right before its access."""
+    became, access = redeemed(world)
+    if not is_parted:
+        append(world, (became.stream, became.event))
+        *_, became = events(world)
+    asked = Stretch(until=became.recorded_at)
+    led_to = access.position if is_parted else became.position - 1
+    monkeypatch.setattr("projections.stretch.position_at", lambda *_: led_to)
+    with world.store.reading() as reading:
+        bounds = bounds_of(reading, asked)
+    told = [] if is_parted else ["access-missing"]
+    found = redecide(world.store, world.mapper, stretch=asked)
+    assert [one["why"] for one in found["wrong"]] == told
+    one = Decider(world.store, world.mapper, Retention(), [0], 1, bounds).decide(0)
+    assert [one["why"] for one in one.found.wrong] == told
+
+
+def test_what_became_of_a_ticket_whose_issue_cannot_be_read_is_unreadable(world):
+    became, access = redeemed(world)
+    stale = LackingMapper(world.mapper, lambda row: row.position == became.event.issued)
+    found = redecide(world.store, stale)
+    assert (found["wrong"], found["checked"]) == ([], 0)
+    issued, end = became.event.issued, access.position
+    assert [(one["from"], one["to"], one["why"]) for one in found["unreadable"]] == [
+        (issued, issued, "key-missing"),
+        (end, end, "ticket-unreadable"),
+    ]
+
+
 def test_a_ticket_that_should_not_have_been_issued_is_found(world):
     """For somebody who is no member, with another end, or of another creation."""
     redeemed(world)
@@ -370,6 +428,29 @@ def test_a_ticket_that_should_not_have_been_issued_is_found(world):
     for event in forged:
         append(world, (world.ledger._desk.streams.ticket(event.ticket), event))
     assert len(whys(world)) == len(forged)
+
+
+def test_nothing_is_wrong_by_policy_that_cannot_be_read(world):
+    """What was issued, redeemed, refused and ended after it is named, and the policy itself."""
+    issued = [world.ledger.tickets.issue(ALICE, "Mail") for _ in range(3)]
+    with contextlib.suppress(LedgerError):
+        world.ledger.tickets.issue(caller("user:eve"), "Finance")
+    world.ledger.tickets.redeem(PORTAL, "Mail", issued[0].ticket.reveal())
+    with contextlib.suppress(LedgerError):
+        world.ledger.tickets.redeem(STRANGER, "Mail", issued[1].ticket.reveal())
+    world.house.clock.offset_us += DAY_US
+    assert world.ledger.tickets.sweep() == 2
+    assert rechecked(world)["wrong"] == []
+    policy = next(one.position for one in events(world) if one.topic == "application.created")
+    stale = LackingMapper(world.mapper, lambda row: row.position == policy)
+    found = redecide(world.store, stale)
+    assert (found["wrong"], found["checked"]) == ([], 0)
+    key, *others = found["unreadable"]
+    assert (key["from"], key["why"]) == (policy, "key-missing")
+    assert {one["why"] for one in others} == {"policy-unreadable"}
+    named = {position for one in others for position in range(one["from"], one["to"] + 1)}
+    topics = {one.topic for one in events(world) if one.position in named}
+    assert {"ticket.issued", "ticket.not-issued", "ticket.lapsed", "access.granted"} <= topics
 
 
 def test_what_was_issued_long_ago_is_not_held(world):

@@ -194,6 +194,15 @@ def test_what_is_in_clear_refutes_what_a_record_is_closed_for(tmp_path, name):
     assert run(folder).returncode == 8
 
 
+@pytest.mark.parametrize("is_told", [False, True])
+def test_no_epoch_is_lacking_of_which_a_row_was_opened_for_its_commitments(tmp_path, is_told):
+    """The start of the fourth epoch is sealed in the third, of which each record stays closed."""
+    made, told = recorded(*ROTATED), [OPEN, OPEN, MISSING, MISSING]
+    listed = made.committed if is_told else held_until(made, told)
+    folder = made.write(tmp_path / "pack", told, listed)
+    assert failing(folder) == [("commitments", NOT_THE_NEWEST, 7)] * is_told
+
+
 def test_the_one_record_that_matters_cannot_be_closed(tmp_path):
     """Each of a log's records, closed for each reason, while the others are opened."""
     made = recorded(*ROTATED, ("read", 202404), ("read", 202405), ("read", 202405))

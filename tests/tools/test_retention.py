@@ -220,6 +220,15 @@ def test_an_answer_that_reaches_into_what_is_erased_ends_there_with_a_note(old, 
     assert (f"erased by policy at position {done['position']}" in answer.err) == noted
 
 
+def test_no_altered_time_keeps_that_note_away(old, monkeypatch):
+    """As if what was erased lay before the time that is asked for."""
+    old.ok("key", "retention", "set", "--access-older-than", "31")
+    old.ok("key", "retention", "apply", "--yes")
+    told = "ledger.log.signed_rows.told_position_at"
+    monkeypatch.setattr(told, lambda reading, size, at: reading.last_position())
+    old.fails(8, "altered-row", "audit", "exposure", "user:alice", "--since", "300d")
+
+
 @pytest.mark.parametrize(
     "asked",
     [

@@ -752,8 +752,10 @@ def test_a_pack_that_was_altered_by_hand_does_not_hold(pack, name):
 def test_many_rows_take_no_more_memory_than_their_streams(tmp_path):
     forged = Forged([Row(n, stream(1), n) for n in range(1, 3001)], [(3000, "ann")])
     folder = forged.write(tmp_path / "pack")
-    done = run(folder, "--json")
-    assert json.loads(done.stdout)["size"] == 3000
+    found = told(folder)
+    assert found["size"] == 3000
+    ends = found["first_at"], found["last_at"]
+    assert ends == tuple(verifier.as_time(BEGUN_AT + position) for position in (1, 3000))
 
 
 def test_a_rows_length_is_not_believed(pack):
@@ -974,6 +976,14 @@ ANCHORS = {
         "not well formed",
     ),
     "cut off": (lambda forged: forged.note(5, "ann").split("\u2014")[0], "not well formed"),
+    "beyond the pack, with a line less": (
+        lambda forged: note("\n".join(later(forged)[:3]) + "\n", "eve"),
+        "not well formed",
+    ),
+    "beyond the pack, with a line more": (
+        lambda forged: note("\n".join([*later(forged)[:3], "more", *later(forged)[3:]]), "eve"),
+        "not well formed",
+    ),
     "another root before a line of something else": (
         lambda forged: note(other_root(forged), "ann") + "more\n",
         "another log",
@@ -986,6 +996,11 @@ def other_root(forged: Forged) -> str:
     lines = forged.text(5).decode().split("\n")
     lines[2] = base64.b64encode(bytes(32)).decode()
     return "\n".join(lines)
+
+
+def later(forged: Forged) -> list[str]:
+    """The lines of a head's text, as if it were of a larger size."""
+    return forged.text(5).decode().replace("\n5\n", "\n7\n").split("\n")
 
 
 @pytest.mark.parametrize("name", ANCHORS)

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ledger.errors import Conflict, InvalidInput, NotFound, Unavailable
 from projections.export import Exported, exported
 from projections.ocsf import ocsf_document
-from projections.streams import position_at
+from projections.streams import signed_position_at
 from tools.asking.moments import past_moment
 from tools.asking.questions import Recording
 from tools.settings import real_path
@@ -137,7 +137,7 @@ def _span(session: Session, asked: Asked, after: int) -> Span:
     until = None if asked.until is None else past_moment(session, asked.until)
     with session.store.reading() as reading:
         last = reading.last_position()
-        end = last if until is None else position_at(reading, until)
+        end = last if until is None else signed_position_at(reading, session.mapper, until)
     if after > last:
         raise NotFound(
             "beyond-the-log",

@@ -16,14 +16,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledger.aggregates.tickets import CLOCKS_APART_US
-from ledger.errors import InvalidInput, NotFound, Tampered
-from projections.streams import position_at
+from ledger.errors import InvalidInput, NotFound
+from projections.streams import signed_place_at
 from projections.stretch import Stretch
 from tools.numbers import is_digits
 from tools.when import is_now, parse_moment, parse_place
 
 if TYPE_CHECKING:
-    from ledger.log.store import Reading
+    from ledger.log.signed_rows import Place
     from tools.wiring import Session
 
 
@@ -48,14 +48,13 @@ def past_place(
 
 def past_moment(session: Session, text: str) -> int:
     """A moment of before with which something ends, microseconds UTC; `moment-unclear`."""
-    now = session.now()
-    with session.store.reading() as reading:
-        newest = _recorded_at(reading, reading.last_position())
-        if is_now(text):
-            return max(now, newest)
-        moment = _require_come(parse_moment(text, now), max(now, newest))
-        if moment <= now and newest > now + CLOCKS_APART_US:
-            _require_clear(reading, moment, now)
+    now, newest = session.now(), session.ledger.newest_at()
+    if is_now(text):
+        return max(now, newest)
+    moment = _require_come(parse_moment(text, now), max(now, newest))
+    if moment <= now and newest > now + CLOCKS_APART_US:
+        with session.store.reading() as reading:
+            _require_clear(signed_place_at(reading, session.mapper, moment), moment, now)
     return moment
 
 
@@ -122,34 +121,18 @@ def require_cursor(session: Session, stretch: Stretch, after: int | None) -> Non
 def _beginning(session: Session, text: str) -> int:
     """A moment of before with which a range begins, microseconds UTC."""
     now = session.now()
-    with session.store.reading() as reading:
-        newest = _recorded_at(reading, reading.last_position())
-    return _require_come(parse_moment(text, now), max(now, newest))
+    return _require_come(parse_moment(text, now), max(now, session.ledger.newest_at()))
 
 
-def _require_clear(reading: Reading, moment: int, now: int) -> None:
-    place = position_at(reading, moment)
-    if _recorded_at(reading, place) == moment:
+def _require_clear(place: Place, moment: int, now: int) -> None:
+    if place.before is not None and place.before.recorded_at == moment:
         return  # what lies behind a row is younger than it, whatever its date
-    if _recorded_at(reading, place + 1) > now + CLOCKS_APART_US:
+    if place.behind is not None and place.behind.recorded_at > now + CLOCKS_APART_US:
         raise InvalidInput(
             "moment-unclear",
-            f"The rows after position {place} are dated ahead of the clock; some may be older than that moment.",
+            f"The rows after position {place.position} are dated ahead of the clock; some may be older than that moment.",
             hint="Name a position instead: `credledger log events` lists them. Check the clock.",
         )
-
-
-def _recorded_at(reading: Reading, position: int) -> int:
-    """When a row was recorded, believed as it is stored; 0 where there is none.
-
-    `altered-row` where what is stored is no time.
-    """
-    row = reading.row_at(position)
-    if row is None:
-        return 0
-    if not row.is_sound:
-        raise Tampered("altered-row", "A row cannot be one the ledger wrote.", position=position)
-    return row.recorded_at
 
 
 def _require_come(moment: int, now: int) -> int:

@@ -18,6 +18,7 @@ from projections.report_keeping import BackupsMade, Changes, Epochs
 from projections.report_self_granted import SelfGranted
 from projections.report_tickets import Tickets
 from projections.report_unusual import Unusual
+from projections.streams import signed_position_at, signed_row
 from projections.stretch import Stretch
 from tools.asking.moments import stretch_of
 from tools.asking.questions import Recording
@@ -96,18 +97,20 @@ def write_report(
 
 def _end(session: Session, stretch: Stretch) -> tuple[int, int | None]:
     """The last position that counts, and the time up to which that is; None is up to now."""
+    until = stretch.until
     with session.store.reading() as reading:
+        if until is not None:
+            return signed_position_at(reading, session.mapper, until), until
         last = stretch.last(reading)
-        row = None if stretch.position is None else reading.row_at(last)
-    return last, stretch.until if row is None else row.recorded_at
+    row = None if stretch.position is None else signed_row(session.store, session.mapper, last)
+    return last, None if row is None else row.recorded_at
 
 
 def _begin(session: Session, stretch: Stretch, end: int | None) -> int | None:
     """The time from which that is: no earlier than the log's first row, and not behind the end."""
     if stretch.since is None:
         return None
-    with session.store.reading() as reading:
-        first = reading.row_at(1)
+    first = signed_row(session.store, session.mapper, 1)
     begin = stretch.since if first is None else max(stretch.since, first.recorded_at)
     return begin if end is None else min(begin, end)
 
