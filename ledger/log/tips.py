@@ -179,11 +179,17 @@ class StreamTips:
             moved[stream] = Tip(version, position, before, leaf)
 
     def move(self, moved: Mapping[bytes, Tip]) -> None:
-        """Believe these tips: the rows up to them are checked, or committed by this process."""
+        """Believe these tips: the rows up to them are checked, or committed by this process.
+
+        Whoever checked them may have been overtaken meanwhile by a thread that went on from what
+        the host's memory knows. Up to there it has these tips, or newer ones.
+        """
         with self._guard:
             self._moves += bool(moved)
             self._without.difference_update(moved)
             for stream, tip in moved.items():
+                if tip.position <= self._adopted:
+                    continue
                 held = self._fresh.get(stream) or self._known.get(stream)
                 if held is None or held.position < tip.position:
                     self._fresh[stream] = tip
