@@ -8,7 +8,7 @@ import resource
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -442,6 +442,36 @@ def test_a_look_that_is_overtaken_brings_back_no_right_that_a_neighbour_revoked(
     standing.close()
     neighbour.close()
     assert verify_log(house.store()).ok
+
+
+def test_the_head_is_found_though_another_thread_records_once_it_is_looked_for(house, monkeypatch):
+    """The snapshot may be older than what this process knows by then."""
+    ledger = house.open()
+    create(ledger, "CRM")
+    store = ledger._writer.store
+    reading = store.reading
+
+    @contextmanager
+    def overtaken():
+        with reading() as snapshot:
+            monkeypatch.setattr(store, "reading", reading)
+            assert snapshot.last_position() == before
+            with ThreadPoolExecutor(1) as another:
+                another.submit(create, ledger, "Another").result()
+            yield snapshot
+
+    before = ledger.reach()
+    catch_up = ledger._writer.catch_up
+
+    def caught_up():
+        found = catch_up()
+        monkeypatch.setattr(store, "reading", overtaken)
+        return found
+
+    monkeypatch.setattr(ledger._writer, "catch_up", caught_up)
+    assert ledger.head().size == before
+    assert ledger.reach() == before + 1
+    ledger.close()
 
 
 def test_a_head_of_another_kind_below_the_remembered_one_is_damage_and_no_crash(
