@@ -164,14 +164,21 @@ class Follower:
 
     def book(self, reading: LogReading) -> SignerBook:
         """The signer rows as they stand in this snapshot, checked once for each change."""
-        rows = reading.signers()
-        if self._book is None or self._book.rows != rows:
-            self._book = SignerBook(self._ledger, rows, roots_in(reading), partly=self._to_damage)
-        return self._book
+        rows, book = reading.signers(), self._book
+        if book is None or book.rows != rows:
+            book = SignerBook(self._ledger, rows, roots_in(reading), partly=self._to_damage)
+            self._book = book
+        return book
 
     def known_book(self, reading: LogReading, head: CheckedHead) -> SignerBook:
-        """The book as it was last read; it changes only with heads that are followed."""
-        return self._book or self.continued_book(reading, head)
+        """The book as it was last read, if it is that of a head which was followed.
+
+        Threads follow a log side by side, and a slower one may have read an older book since.
+        """
+        book = self._book
+        if book is None or book.digest_at(head.size) != head.signers:
+            return self.continued_book(reading, head)
+        return book
 
     def forget_book(self) -> None:
         """Read the signer rows anew next time: this process has appended some."""

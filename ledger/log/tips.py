@@ -102,6 +102,8 @@ class StreamTips:
         self._passing: dict[bytes, int] = {}
         self._guard = threading.Lock()
         self._adopted = 0
+        self._kept_to = 0
+        """Up to this size the host's memory knows all tips, whoever wrote it."""
         self._ended: set[bytes] = set()
         """Streams that end where the tip at hand says, or have no rows, as the log says too."""
 
@@ -139,6 +141,7 @@ class StreamTips:
         """The host's memory, which another process wrote, knows all tips up to this size."""
         with self._guard:
             self._adopted = max(self._adopted, size)
+            self._kept_to = max(self._kept_to, size)
             self._known.clear()
             self._ended.clear()
             self._without.clear()
@@ -179,11 +182,17 @@ class StreamTips:
             moved[stream] = Tip(version, position, before, leaf)
 
     def move(self, moved: Mapping[bytes, Tip]) -> None:
-        """Believe these tips: the rows up to them are checked, or committed by this process."""
+        """Believe these tips: the rows up to them are checked, or committed by this process.
+
+        Whoever checked them may have been overtaken meanwhile by a thread that went on from what
+        the host's memory knows, or wrote it. Up to there it has these tips, or newer ones.
+        """
         with self._guard:
             self._moves += bool(moved)
             self._without.difference_update(moved)
             for stream, tip in moved.items():
+                if tip.position <= self._kept_to:
+                    continue
                 held = self._fresh.get(stream) or self._known.get(stream)
                 if held is None or held.position < tip.position:
                     self._fresh[stream] = tip
@@ -224,9 +233,12 @@ class StreamTips:
         tip = self._fresh.get(stream) or self._known.get(stream)
         return tip is None or tip.version == 1
 
-    def remembered(self, kept: Mapping[bytes, Tip], passing: Iterable[bytes] = ()) -> None:
-        """The host's memory holds these now."""
+    def remembered(
+        self, kept: Mapping[bytes, Tip], passing: Iterable[bytes] = (), size: int = 0
+    ) -> None:
+        """The host's memory holds these now, and so all up to this size."""
         with self._guard:
+            self._kept_to = max(self._kept_to, size)
             for stream in passing:
                 self._passing.pop(stream, None)
             for stream, tip in kept.items():

@@ -636,7 +636,7 @@ class Writer:
                 except Unavailable as error:
                     self.unremembered = error
                     return
-                branch.tips.remembered(tips, passing)
+                branch.tips.remembered(tips, passing, head.size)
             self.unremembered = None
 
 

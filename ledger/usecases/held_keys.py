@@ -238,8 +238,11 @@ def let_go_of_removed(file: KeyringFile, history: KeyHistory, random: Random) ->
     """Write the file without slots that the log calls removed, if it holds any.
 
     A key backup of before has them. Their holders would open whatever keys the file gets next.
+    `slot-removed` where the one that is unlocked is among them.
     """
     removed = {slot.id for slot in file.held.keyring.slots if slot.id in history.removed}
+    if file.held.slot.id in removed:
+        raise KeyUnavailable("slot-removed", "The slot that is unlocked was removed.")
     if removed:
         held = file.held.without_slots(removed, random)
         file.write(held.keyring, held.root)

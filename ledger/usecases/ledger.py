@@ -529,9 +529,9 @@ class Ledger:
 
     def head(self) -> CommitRow:
         """The newest commit, checked."""
-        self._writer.catch_up()
+        size = self._writer.catch_up().size  # others may record once the snapshot is taken
         with self._writer.store.reading() as reading:
-            commit = reading.commit_at(self._writer.head.size)
+            commit = reading.commit_at(size)
         if commit is None:
             raise Tampered("missing-commit", "The head that was checked is gone.")
         return commit

@@ -8,7 +8,7 @@ import resource
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from ledger.errors import LedgerError, Unavailable
 from ledger.log import columns, following, writer
 from ledger.log.following import Follower
 from ledger.log.memory import HostMemory, memory_path
+from ledger.log.observers import Holding
 from ledger.log.verification import verify_log
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
@@ -407,6 +408,70 @@ def test_a_fold_that_another_thread_continued_meanwhile_is_no_damage(house, monk
     inside.first = True
     assert ledger.application("CRM").name == "CRM"
     assert not inside.first
+
+
+def test_a_look_that_is_overtaken_brings_back_no_right_that_a_neighbour_revoked(house, monkeypatch):
+    """Another thread goes on from what the neighbour remembered, before the look has moved tips."""
+    standing, neighbour = house.open(), house.open()
+    standing.create_application(Acting(), "CRM", kind="group", members=("user:ann",))
+    standing.set_credentials(Acting(), "CRM", None, values("first"))
+    standing._writer._remember(always=True)
+    caught_up, end = standing._writer._caught_up, Holding.end
+
+    def caught_up_too_early():
+        found = caught_up()
+        monkeypatch.setattr(standing._writer, "_caught_up", caught_up)
+        neighbour.revoke(Acting(), "CRM", "member", "user:ann")
+        neighbour.grant(Acting(), "CRM", "member", "user:ann")
+        monkeypatch.setattr(Holding, "end", overtaken)
+        return found
+
+    def overtaken(self):
+        monkeypatch.setattr(Holding, "end", end)
+        neighbour.revoke(Acting(), "CRM", "member", "user:ann")
+        neighbour._writer._remember(always=True)
+        with ThreadPoolExecutor(1) as another:
+            another.submit(standing.key_history).result()
+        end(self)
+
+    monkeypatch.setattr(standing._writer, "_caught_up", caught_up_too_early)
+    standing.may_get(Caller(ANN), "CRM")
+    assert Holding.end is end
+    assert code_of(lambda: standing.retrieve(Caller(ANN), "CRM")) == "access-denied"
+    assert standing.grant(Acting(), "CRM", "member", "user:ann").changed
+    standing.close()
+    neighbour.close()
+    assert verify_log(house.store()).ok
+
+
+def test_the_head_is_found_though_another_thread_records_once_it_is_looked_for(house, monkeypatch):
+    """The snapshot may be older than what this process knows by then."""
+    ledger = house.open()
+    create(ledger, "CRM")
+    store = ledger._writer.store
+    reading = store.reading
+
+    @contextmanager
+    def overtaken():
+        with reading() as snapshot:
+            monkeypatch.setattr(store, "reading", reading)
+            assert snapshot.last_position() == before
+            with ThreadPoolExecutor(1) as another:
+                another.submit(create, ledger, "Another").result()
+            yield snapshot
+
+    before = ledger.reach()
+    catch_up = ledger._writer.catch_up
+
+    def caught_up():
+        found = catch_up()
+        monkeypatch.setattr(store, "reading", overtaken)
+        return found
+
+    monkeypatch.setattr(ledger._writer, "catch_up", caught_up)
+    assert ledger.head().size == before
+    assert ledger.reach() == before + 1
+    ledger.close()
 
 
 def test_a_head_of_another_kind_below_the_remembered_one_is_damage_and_no_crash(

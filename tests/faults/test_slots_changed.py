@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -181,4 +182,42 @@ def test_numbers_go_on_where_the_log_stands(house):
     assert [slot.id for slot in read_keyring(house.keyring_path).slots] == [1, 4]
     assert read_keyring(house.keyring_path).next_slot == 5
     ledger.close()
+    assert verify_log(house.store()).ok
+
+
+def test_a_head_is_signed_over_the_signers_of_now_though_a_thread_reads_those_of_before(house):
+    """Threads follow a log side by side, each in a snapshot of its own."""
+    running, beside = house.open(), house.open()
+    running.catch_up()
+    head = running._writer.head
+    beside.create_application(Acting(), "CRM", kind="individual")
+    with running._writer.store.reading() as late:
+        late.extent()
+        add_to(house, "ben")
+        running.create_application(Acting(), "Payroll", kind="individual")
+        running._writer._branch.follower.follow(late, head)
+    running.create_application(Acting(), "Travel", kind="individual")
+    running.close()
+    beside.close()
+    assert verify_log(house.store()).ok
+
+
+def test_a_slot_that_was_removed_signs_nothing_though_a_thread_reads_the_signers_of_before(house):
+    with_second_slot(house)
+    running = house.open_with(read_keyring(house.keyring_path).unlock(passphrase(SECOND)))
+    beside = house.open()
+    running.catch_up()
+    head = running._writer.head
+    beside.create_application(Acting(), "CRM", kind="individual")
+    with running._writer.store.reading() as late:
+        late.extent()
+        beside.remove_slot(Acting(), 2, mislaid=True)
+        with ThreadPoolExecutor(1) as another:
+            another.submit(running.catch_up).result()
+        running._writer._branch.follower.follow(late, head)
+    with pytest.raises(LedgerError) as caught:
+        running.create_application(Acting(), "Payroll", kind="individual")
+    assert caught.value.code == "slot-removed"
+    running.close()
+    beside.close()
     assert verify_log(house.store()).ok

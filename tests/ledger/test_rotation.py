@@ -527,6 +527,22 @@ def test_no_removed_slot_that_a_key_backup_brought_back_gets_new_keys(two_slots)
     require_whole(two_slots, 2)
 
 
+def test_a_slot_that_another_host_removed_meanwhile_rotates_nothing(two_slots, tmp_path):
+    other = another_host(two_slots, tmp_path / "other")
+    theirs = other.open_with(read_keyring(other.keyring_path).unlock(passphrase(SECOND)))
+    ledger = two_slots.open()
+    ledger._slots.remove(Acting(), 2)
+    before = other.keyring_path.read_bytes()
+    with pytest.raises(KeyUnavailable) as caught:
+        rotate(theirs)
+    assert caught.value.code == "slot-removed"
+    assert other.keyring_path.read_bytes() == before
+    theirs.close()
+    assert rotate(ledger).epoch == 2
+    ledger.close()
+    require_whole(two_slots, 2)
+
+
 def leave_pending(house):
     """A rotation is killed between file and log; what an operator then copies from the file."""
     ledger = house.open()

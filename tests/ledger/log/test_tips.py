@@ -117,6 +117,27 @@ def test_nobody_comes_upon_an_older_tip_while_the_memory_takes_in_a_newer_one():
     assert seen == [FIRST, SECOND]
 
 
+def test_what_was_checked_before_the_memory_was_gone_on_from_takes_the_place_of_nothing_in_it():
+    """A thread may stand still between its look at the rows and its word about them."""
+    memory = Memory()
+    tips = StreamTips(memory)
+    memory.known[STREAM] = SECOND
+    tips.adopt(SECOND.position)
+    tips.move({STREAM: FIRST})
+    assert (tips.of(STREAM), tips.fresh) == (SECOND, 0)
+
+
+def test_nor_does_it_where_this_process_wrote_the_memory_and_has_let_go_of_the_tip_since():
+    memory = Memory()
+    tips = StreamTips(memory, known_max=1)
+    tips.move({STREAM: SECOND})
+    memory.known = {STREAM: SECOND, OTHER: FIRST}
+    tips.remembered({STREAM: SECOND}, size=SECOND.position)
+    assert tips.of(OTHER) == FIRST
+    tips.move({STREAM: FIRST})
+    assert (tips.of(STREAM), tips.fresh) == (SECOND, 0)
+
+
 @pytest.mark.parametrize("versions", [[2], [1, 3], [1, 2, 2], [1, 2, 1]])
 def test_tips_move_over_no_gap(versions):
     """Whoever seals and signs may leave a version out; what rests on the stream would lack it."""
