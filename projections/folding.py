@@ -17,7 +17,7 @@ from ledger.errors import KeyUnavailable
 from ledger.log.rows import EPOCH_STARTED, LogRow
 from ledger.log.store import Connection, Writing
 from projections.digests import Digests
-from projections.view import Folded, batches_of
+from projections.view import Folded, batches_of, topics_of
 from projections.views import Views, all_views
 
 _KEPT_BYTES_MAX = 1024**2
@@ -54,7 +54,8 @@ class Folding:
                 if error.code != "key-destroyed":
                     last, self._lacking = row.position - 1, True
                     break
-        batches = {view.name: batches_of(view, recorded, self._digests) for view in self._views}
+        topics, digests = topics_of(recorded), self._digests
+        batches = {view.name: batches_of(view, recorded, topics, digests) for view in self._views}
         return Folded(rows[0].position, last, batches)
 
     def learn(self, rows: Sequence[LogRow]) -> None:

@@ -12,7 +12,7 @@ lacks stops the view before it: a stale auditor's file must not make others miss
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -234,7 +234,7 @@ class ViewKeeper:
 
     def folded(self, recorded: Sequence[Recorded]) -> list[Batch]:
         """What these events do to a table; nothing is read or written."""
-        return batches_of(self.view, recorded, self._digests)
+        return batches_of(self.view, recorded, topics_of(recorded), self._digests)
 
     def carry_out(self, connection: Connection, side: str, batches: list[Batch], floor: int) -> int:
         """Write into one of the two tables; its floor after that."""
@@ -317,9 +317,10 @@ class ViewKeeper:
             return place is not None and place.position == reading.last_position()
 
 
-def batches_of(view: View, recorded: Sequence[Recorded], digests: Digests) -> list[Batch]:
-    """What these events do to one view."""
-    topics = {one.topic for one in recorded}
+def batches_of(
+    view: View, recorded: Sequence[Recorded], topics: Set[str], digests: Digests
+) -> list[Batch]:
+    """What these events, which are of these topics, do to one view."""
     wanted = {topic for topic in topics if topic.startswith(view.prefixes)}
     if not wanted:
         return []
@@ -334,6 +335,11 @@ def batches_of(view: View, recorded: Sequence[Recorded], digests: Digests) -> li
                     batches.append((statement, rows))
                 rows.append(parameters)
     return batches
+
+
+def topics_of(recorded: Iterable[Recorded]) -> set[str]:
+    """The topics of these events, for `batches_of`."""
+    return {one.topic for one in recorded}
 
 
 def read_page(

@@ -5,6 +5,8 @@ A plain tuple, because one is made for every row that is appended or read.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -35,3 +37,7 @@ class Recorded(NamedTuple):
     def reading(self) -> int:
         """What the clock read then, as nearly as the log tells it."""
         return self.recorded_at if self.clock is None else self.clock
+
+
+recorded_of: Callable[[tuple[object, ...]], Recorded] = partial(tuple.__new__, Recorded)
+"""All twelve of them, in their order; `Recorded._make` without its frame."""

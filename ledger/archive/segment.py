@@ -11,6 +11,7 @@ more than was promised. What is sealed hardly gets smaller; the rest does.
 from __future__ import annotations
 
 import hashlib
+import operator
 import zlib
 from itertools import islice
 
@@ -19,12 +20,13 @@ import msgspec
 
 from ledger.archive.manifest import CONTENT_BYTES_MAX, Segment, damaged
 from ledger.errors import InvalidInput
-from ledger.log.rows import CommitRow, LogRow
+from ledger.log.rows import CommitRow, LogRow, log_row
 
 SEGMENT_BYTES = 4 * 1024**2
 """A segment is ended by the row that takes its content beyond this."""
 SEGMENT_ROWS = 10_000
 _LEVEL = 1
+_position = operator.itemgetter(LogRow._fields.index("position"))
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -120,11 +122,13 @@ def _unpacked(told: Segment, content: bytes) -> Loaded:
     unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=len(content))
     unpacker.feed(content)
     positions = range(told.first, told.last + 1)
-    rows = list(map(LogRow._make, islice(unpacker, len(positions))))
+    rows = list(map(log_row, islice(unpacker, len(positions))))
     commits = list(map(CommitRow._make, islice(unpacker, told.commits)))
     if unpacker.tell() != len(content) or len(commits) != told.commits:
         raise ValueError("more or less than was promised")
-    if [row.position for row in rows] != list(positions):
+    if set(map(len, rows)) != {len(LogRow._fields)}:
+        raise ValueError("rows that are none")
+    if list(map(_position, rows)) != list(positions):
         raise damaged("A segment of the archive holds other rows than it should.", told.first)
     size = told.first - 1
     for commit in commits:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from ledger.aggregates.actor import Actor
 from ledger.aggregates.event import Event
 from ledger.aggregates.keys import EpochStarted
-from ledger.aggregates.recorded import Recorded
+from ledger.aggregates.recorded import Recorded, recorded_of
 from ledger.codec.content import event_in, packed, packed_together, unpacked
 from ledger.codec.header import (
     NUMBER_BYTES,
@@ -269,14 +269,13 @@ class EventMapper:
 
     def opened(self, row: LogRow, text: bytes) -> Recorded:
         """The event that `text` gave of a row; `malformed-event` or `unknown-topic` if none."""
-        position, stream, version, topic, epoch, period, recorded_at, _, _ = row
         try:
-            told = unpacked(topic, text)
+            told = unpacked(row.topic, text)
         except Tampered as error:
-            raise _at(error, position) from error
+            raise _at(error, row.position) from error
         if isinstance(told.event, EpochStarted):
-            self._keys.start({told.event.epoch: period})
-        return Recorded(position, stream, version, topic, epoch, period, recorded_at, *told)
+            self._keys.start({told.event.epoch: row.period})
+        return recorded_of(row[:7] + told)
 
     def handed_over(self) -> bytes:
         """The keys that open rows, bare, for another process of ours: a secret."""

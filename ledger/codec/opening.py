@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 
-from ledger.aggregates.recorded import Recorded
+from ledger.aggregates.recorded import Recorded, recorded_of
 from ledger.codec.content import Content
 from ledger.codec.header import associated_data_around
 from ledger.errors import Tampered
@@ -38,8 +37,6 @@ KEPT_BYTES_MAX = 16 * 1024**2
 _KEPT_TEXT_BYTES_MAX = 2048
 _FORMS_MAX = 4096
 _packed_version = struct.Struct(">Q").pack
-_recorded: Callable[[tuple[object, ...]], Recorded] = partial(tuple.__new__, Recorded)
-"""`Recorded._make` without its frame."""
 
 
 class _Form(NamedTuple):
@@ -98,7 +95,7 @@ class Opening:
         contents = self._form(row).contents
         content = None if contents is None else contents.get(text)
         if content is not None:
-            return _recorded(row[:7] + content)
+            return recorded_of(row[:7] + content)
         try:
             packed = unpadded(text)
         except Tampered:
