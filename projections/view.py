@@ -12,7 +12,7 @@ lacks stops the view before it: a stale auditor's file must not make others miss
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -318,7 +318,7 @@ class ViewKeeper:
 
 
 def batches_of(
-    view: View, recorded: Sequence[Recorded], topics: Set[str], digests: Digests
+    view: View, recorded: Sequence[Recorded], topics: set[str], digests: Digests
 ) -> list[Batch]:
     """What these events, which are of these topics, do to one view."""
     wanted = {topic for topic in topics if topic.startswith(view.prefixes)}

@@ -136,7 +136,8 @@ def _taken_up(
         check_part(store, part, progress)
     except Tampered as error:
         raise _not_to_go_on_from(error) from error
-    manifest = replace(manifest, keyring=keyring)
+    if left.keyring is not None:
+        manifest = replace(manifest, keyring=keyring)
     if manifest != left:
         folder.complete(manifest)
     return manifest

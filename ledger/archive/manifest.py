@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -21,7 +21,7 @@ from ledger.log.rows import CommitRow, LedgerRow, SignerRow
 from ledger.tree import unpack_frontier
 
 FORMAT = 2
-_FORMAT_WITHOUT_KEYRING = 1
+_FIRST_FORMAT = 1
 MANIFEST_BYTES_MAX = 64 * 1024**2
 STORED_BYTES_MAX = 80 * 1024**2
 CONTENT_BYTES_MAX = 64 * 1024**2
@@ -37,9 +37,11 @@ class Segment(msgspec.Struct, frozen=True):
     commits: int
     stored_bytes: int
     content_bytes: int
-    """Its length when it is no longer compressed."""
+    """The length of what is compressed in it, once it is not."""
     sha256: bytes
     """Of the file as it is stored."""
+    packed_bytes: int | None = None
+    """How much of the file is compressed, from its beginning; None in format 1, where all is."""
 
 
 class ViewDigest(msgspec.Struct, frozen=True):
@@ -69,7 +71,7 @@ class Manifest(msgspec.Struct, frozen=True):
     @property
     def format(self) -> int:
         """The one that it is written in."""
-        return FORMAT if self.keyring is not None else _FORMAT_WITHOUT_KEYRING
+        return FORMAT if self.keyring is not None else _FIRST_FORMAT
 
     @property
     def name(self) -> str:
@@ -130,6 +132,7 @@ class Manifest(msgspec.Struct, frozen=True):
                     "stored_bytes": one.stored_bytes,
                     "content_bytes": one.content_bytes,
                     "sha256": one.sha256.hex(),
+                    **({} if one.packed_bytes is None else {"packed_bytes": one.packed_bytes}),
                 }
                 for one in self.segments
             ],
@@ -178,7 +181,7 @@ def damaged(message: str, position: int | None = None) -> Tampered:
 def _manifest(document: dict[str, Any]) -> Manifest:
     ledger, head = document["ledger"], document["head"]
     previous = document["previous"]
-    tells_keyring = document["format"] != _FORMAT_WITHOUT_KEYRING
+    is_first = document["format"] == _FIRST_FORMAT
     return Manifest(
         ledger=LedgerRow(
             bytes.fromhex(ledger["id"]), ledger["format"], bytes.fromhex(ledger["salt"])
@@ -211,13 +214,14 @@ def _manifest(document: dict[str, Any]) -> Manifest:
                 one["stored_bytes"],
                 one["content_bytes"],
                 bytes.fromhex(one["sha256"]),
+                None if is_first else one["packed_bytes"],
             )
             for one in document["segments"]
         ),
         views=tuple(
             ViewDigest(one["name"], one["fold_version"], one["digest"]) for one in document["views"]
         ),
-        keyring=tuple(document["keyring"]) if tells_keyring else None,
+        keyring=None if is_first else tuple(document["keyring"]),
     )
 
 
@@ -256,11 +260,18 @@ def _is_dense(manifest: Manifest) -> bool:
             and _number(one.content_bytes, 1)
             and one.content_bytes <= CONTENT_BYTES_MAX
             and len(one.sha256) == 32
+            and _is_packed(one, manifest.format)
         )
         if not fits:
             return False
         last = one.last
     return last == manifest.head.size
+
+
+def _is_packed(one: Segment, form: int) -> bool:
+    if form == _FIRST_FORMAT:
+        return one.packed_bytes is None
+    return _number(one.packed_bytes, 1) and one.packed_bytes <= one.stored_bytes
 
 
 def _is_in_order(manifest: Manifest) -> bool:
@@ -279,5 +290,5 @@ def _is_view(one: ViewDigest) -> bool:
     )
 
 
-def _number(value: object, least: int) -> bool:
+def _number(value: object, least: int) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -1,11 +1,14 @@
 """Rows and commits as the content of one segment file.
 
-    zlib( row row row ... commit commit ... )
+    zlib( row row row ... commit commit ... ) sealed sealed sealed ...
 
-Each row is a msgpack array of the nine columns of `log`, each commit one of the five of `commits`;
-positions are dense, and a commit lies in the segment that holds the row its size names. How many of
-each there are, and how long the content is, stands in the manifest, so a reader never inflates
-more than was promised. What is sealed hardly gets smaller; the rest does.
+Each row is a msgpack array of the nine columns of `log`, with the length of what is sealed in its
+place; each commit one of the five of `commits`. Positions are dense, and a commit lies in the
+segment that holds the row its size names. What is sealed does not get smaller, so it lies behind
+the rest as it is. In format 1 it was in its row, and all was compressed.
+
+How many of each there are, and how long everything is, stands in the manifest, so a reader never
+inflates more than was promised.
 """
 
 from __future__ import annotations
@@ -13,19 +16,21 @@ from __future__ import annotations
 import hashlib
 import operator
 import zlib
-from itertools import islice
+from itertools import accumulate, islice
+from typing import Any
 
 import msgpack
 import msgspec
 
-from ledger.archive.manifest import CONTENT_BYTES_MAX, Segment, damaged
+from ledger.archive.manifest import CONTENT_BYTES_MAX, STORED_BYTES_MAX, Segment, damaged
 from ledger.errors import InvalidInput
 from ledger.log.rows import CommitRow, LogRow, log_row
 
 SEGMENT_BYTES = 4 * 1024**2
-"""A segment is ended by the row that takes its content beyond this."""
+"""A segment is ended by the row that takes it beyond this."""
 SEGMENT_ROWS = 10_000
 _LEVEL = 1
+_SEALED = LogRow._fields.index("sealed")
 _position = operator.itemgetter(LogRow._fields.index("position"))
 
 
@@ -42,36 +47,38 @@ class SegmentDraft:
     def __init__(self, first: int) -> None:
         self.first = first
         """The position of its first row."""
-        self._rows = 0
         self._content: list[bytes] = []
-        self._content_bytes = 0
+        self._sealed: list[bytes] = []
+        self._bytes = 0
         self._packer = msgpack.Packer()
 
     @property
     def last(self) -> int:
         """The position of the newest row in it; the one before the first where it is empty."""
-        return self.first + self._rows - 1
+        return self.first + len(self._sealed) - 1
 
     @property
     def is_full(self) -> bool:
         """Whether the next row goes into another segment."""
-        return self._content_bytes >= SEGMENT_BYTES or self._rows >= SEGMENT_ROWS
+        return self._bytes >= SEGMENT_BYTES or len(self._sealed) >= SEGMENT_ROWS
 
     def put(self, row: LogRow) -> None:
         """Put the next row in; `archive-damaged` unless its position is the next."""
         if row.position != self.last + 1:
             raise damaged("A row is missing from the log that is archived.", row.position)
-        self._rows += 1
-        self._add(row)
+        self._sealed.append(row.sealed)
+        self._bytes += len(row.sealed)
+        self._add((*row[:_SEALED], len(row.sealed), *row[_SEALED + 1 :]))
 
     def finished(self, commits: list[CommitRow]) -> tuple[Segment, bytes]:
         """What the manifest says of it, and the file's bytes."""
         for commit in commits:
             self._add(commit)
-        if self._content_bytes > CONTENT_BYTES_MAX:
-            raise InvalidInput("segment-too-large", "The log holds a row that is too large.")
         content = b"".join(self._content)
-        stored = zlib.compress(content, _LEVEL)
+        packed = zlib.compress(content, _LEVEL)
+        stored = packed + b"".join(self._sealed)
+        if len(content) > CONTENT_BYTES_MAX or len(stored) > STORED_BYTES_MAX:
+            raise InvalidInput("segment-too-large", "The log holds a row that is too large.")
         told = Segment(
             self.first,
             self.last,
@@ -79,30 +86,32 @@ class SegmentDraft:
             len(stored),
             len(content),
             hashlib.sha256(stored).digest(),
+            len(packed),
         )
         return told, stored
 
-    def _add(self, row: LogRow | CommitRow) -> None:
-        packed = self._packer.pack(tuple(row))
+    def _add(self, columns: tuple[object, ...]) -> None:
+        packed = self._packer.pack(tuple(columns))
         self._content.append(packed)
-        self._content_bytes += len(packed)
+        self._bytes += len(packed)
 
 
 def load_segment(told: Segment, stored: bytes) -> Loaded:
     """The rows and commits of a segment file; `archive-damaged` unless all is as told."""
     content = inflated(told, stored)
     try:
-        return _unpacked(told, content)
+        return _unpacked(told, content, stored)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise damaged("A segment of the archive cannot be read.", told.first) from error
 
 
 def inflated(told: Segment, stored: bytes) -> bytes:
-    """The content of a segment file, not looked into; `archive-damaged` if it is another one."""
+    """What is compressed in a segment file, not looked into; `archive-damaged` if it is another."""
     require_as_told(told, stored)
+    packed = stored if told.packed_bytes is None else stored[: told.packed_bytes]
     try:
         inflating = zlib.decompressobj()
-        content = inflating.decompress(stored, told.content_bytes + 1)
+        content = inflating.decompress(packed, told.content_bytes + 1)
         whole = inflating.eof and not inflating.unused_data and len(content) == told.content_bytes
     except zlib.error as error:
         raise damaged("A segment of the archive cannot be read.", told.first) from error
@@ -117,17 +126,20 @@ def require_as_told(told: Segment, stored: bytes) -> None:
         raise damaged("A segment of the archive is altered or cut off.", told.first)
 
 
-def _unpacked(told: Segment, content: bytes) -> Loaded:
+def _unpacked(told: Segment, content: bytes, stored: bytes) -> Loaded:
     # Each row and commit takes a byte at least, so no count can make a list beyond the content.
     unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=len(content))
     unpacker.feed(content)
     positions = range(told.first, told.last + 1)
-    rows = list(map(log_row, islice(unpacker, len(positions))))
+    packed = list(islice(unpacker, len(positions)))
     commits = list(map(CommitRow._make, islice(unpacker, told.commits)))
     if unpacker.tell() != len(content) or len(commits) != told.commits:
         raise ValueError("more or less than was promised")
-    if set(map(len, rows)) != {len(LogRow._fields)}:
+    if set(map(len, packed)) != {len(LogRow._fields)}:
         raise ValueError("rows that are none")
+    if told.packed_bytes is not None:
+        packed = _with_sealed(packed, told.packed_bytes, stored)
+    rows = list(map(log_row, packed))
     if list(map(_position, rows)) != list(positions):
         raise damaged("A segment of the archive holds other rows than it should.", told.first)
     size = told.first - 1
@@ -136,3 +148,16 @@ def _unpacked(told: Segment, content: bytes) -> Loaded:
             raise damaged("A segment of the archive holds a commit of elsewhere.", told.first)
         size = commit.size
     return Loaded(rows, commits)
+
+
+def _with_sealed(packed: list[tuple[Any, ...]], begin: int, stored: bytes) -> list[tuple[Any, ...]]:
+    """The rows with what is sealed in place of its length; it lies behind `begin`, in order."""
+    columns = list(zip(*packed, strict=True))
+    lengths = columns[_SEALED]
+    if set(map(type, lengths)) != {int} or min(lengths) < 0:
+        raise ValueError("lengths that are none")
+    ends = list(accumulate(lengths, initial=begin))
+    if ends[-1] != len(stored):
+        raise ValueError("more or less than was promised")
+    columns[_SEALED] = tuple(map(stored.__getitem__, map(slice, ends, ends[1:])))
+    return list(zip(*columns, strict=True))

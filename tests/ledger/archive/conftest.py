@@ -22,6 +22,7 @@ from ledger.archive.writing import take
 from ledger.claims import parse_claim
 from ledger.codec.mapper import EventMapper
 from ledger.log.postgresql.store import PostgresqlStore
+from ledger.log.rows import LogRow
 from ledger.log.sqlite import SqliteStore
 from ledger.policy import Caller
 from ledger.usecases.acting import Acting
@@ -188,6 +189,13 @@ def file_target(tmp_path):
     made.close()
 
 
+SEALED = LogRow._fields.index("sealed")
+
+
+def is_row(item) -> bool:
+    return isinstance(item, list) and len(item) > SEALED and isinstance(item[SEALED], bytes)
+
+
 class Forger:
     """Changes an archive and writes hashes and manifest anew, as somebody without keys can."""
 
@@ -199,14 +207,38 @@ class Forger:
         return self.folder.path / self.manifest.segment_name(number)
 
     def content(self, number: int) -> list[list]:
+        """Rows and commits; what is sealed in its row, as in the log."""
+        told, stored = self.manifest.segments[number], self.file(number).read_bytes()
         unpacker = msgpack.Unpacker(use_list=True)
-        unpacker.feed(zlib.decompress(self.file(number).read_bytes()))
-        return list(unpacker)
+        unpacker.feed(zlib.decompress(stored[: told.packed_bytes]))
+        items, at = list(unpacker), told.packed_bytes
+        for item in items if at is not None else ():
+            if len(item) == len(LogRow._fields):
+                item[SEALED], at = stored[at : at + item[SEALED]], at + item[SEALED]
+        return items
 
     def put(self, number: int, items: list, **told) -> None:
         """Other rows and commits in a segment, and whatever else the manifest is to say of it."""
-        packed = b"".join(msgpack.packb(item) for item in items)
-        self.put_bytes(number, zlib.compress(packed), content_bytes=len(packed), **told)
+        sealed = []
+        if self.manifest.format > 1:
+            items = [
+                [*item[:SEALED], len(item[SEALED]), *item[SEALED + 1 :]] if is_row(item) else item
+                for item in items
+                if not is_row(item) or sealed.append(item[SEALED]) is None
+            ]
+        content = b"".join(msgpack.packb(item) for item in items)
+        packed = zlib.compress(content)
+        if self.manifest.format > 1:
+            told = {"packed_bytes": len(packed), **told}
+        self.put_bytes(number, packed + b"".join(sealed), content_bytes=len(content), **told)
+
+    def put_in_first_format(self) -> None:
+        """The same archive, as it was written before there was another format."""
+        held = [self.content(number) for number in range(len(self.manifest.segments))]
+        segments = [replace(one, packed_bytes=None) for one in self.manifest.segments]
+        self.rewrite(keyring=None, segments=tuple(segments))
+        for number, items in enumerate(held):
+            self.put(number, items)
 
     def put_bytes(self, number: int, stored: bytes, **told) -> None:
         self.file(number).write_bytes(stored)

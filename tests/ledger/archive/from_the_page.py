@@ -26,6 +26,7 @@ def manifest_in(path: Path) -> tuple[bytes, dict]:
     said = json.loads(line)
     assert said["format"] in (1, 2)
     assert ("keyring" in said) == (said["format"] == 2)
+    assert all(("packed_bytes" in one) == ("keyring" in said) for one in said["segments"])
     assert json.dumps(said, sort_keys=True, separators=(",", ":")).encode() == line
     return digest, said
 
@@ -73,7 +74,8 @@ def unhexed(said: dict) -> dict:
 def read_segment(stored: bytes, told: dict, rows: list, commits: list) -> None:
     assert len(stored) == told["stored_bytes"]
     assert hashlib.sha256(stored).hexdigest() == told["sha256"]
-    content = zlib.decompress(stored)
+    packed = told.get("packed_bytes", len(stored))
+    content, sealed = zlib.decompress(stored[:packed]), stored[packed:]
     assert len(content) == told["content_bytes"]
     unpacker = msgpack.Unpacker()
     unpacker.feed(content)
@@ -82,7 +84,11 @@ def read_segment(stored: bytes, told: dict, rows: list, commits: list) -> None:
     assert len(items) == count + told["commits"]
     for position, item in enumerate(items[:count], told["first"]):
         rows.append(dict(zip(ROW, item, strict=True)))
+        if "packed_bytes" in told:
+            length = rows[-1]["sealed"]
+            rows[-1]["sealed"], sealed = sealed[:length], sealed[length:]
         assert rows[-1]["position"] == position
+    assert sealed == b""
     for item in items[count:]:
         commits.append(dict(zip(COMMIT, item, strict=True)))
         assert told["first"] <= commits[-1]["size"] <= told["last"]

@@ -108,10 +108,11 @@ def test_the_keyrings_rows_are_found_without_unpacking_all(
     wanted = [row for row in rows if row.stream == stream]
     holding = {3 * ((row.position - 1) // 3) + 1 for row in wanted}
     assert len(holding) < len(archive.manifest.segments)
-    for keyring, more in ((archive.manifest.keyring, 0), (None, len(archive.manifest.segments))):
+    for more in (0, len(archive.manifest.segments)):
         inflated.clear()
         loads.clear()
-        Forger(tmp_path / "archive").rewrite(keyring=keyring)
+        if more:
+            Forger(tmp_path / "archive").put_in_first_format()
         assert list(open_archive(tmp_path / "archive").keyring_rows(stream)) == wanted
         assert {told.first for told, _ in loads} == holding
         assert len(inflated) == len(holding) + more
@@ -136,7 +137,7 @@ def test_a_segment_that_is_not_as_it_was_told_is_found_before_a_row_is_brought(
 def test_the_keyrings_rows_are_found_in_parts_of_both_formats(filled, ledger, small, tmp_path):
     archived(filled, tmp_path / "archive")
     first = Forger(tmp_path / "archive")
-    first.rewrite(keyring=None)
+    first.put_in_first_format()
     rotated = ledger.rotate(Acting(), without_backup=True)
     assert rotated.epoch == 2
     told = {"after": first.manifest.head.size, "previous": first.manifest.digest}

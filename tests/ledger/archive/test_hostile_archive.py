@@ -20,13 +20,22 @@ from ledger.log.rows import LogRow
 from ledger.log.verification import verify_log
 from ledger.usecases.acting import Acting
 from tests.conftest import new_house
-from tests.ledger.archive.conftest import Forger, archived, fill, fill_house, restored
+from tests.ledger.archive.conftest import (
+    SEALED,
+    Forger,
+    archived,
+    fill,
+    fill_house,
+    restored,
+)
 
 
-@pytest.fixture
-def archive(sqlite_house, tmp_path, small):
+@pytest.fixture(params=[2, 1], ids=["format 2", "format 1"])
+def archive(sqlite_house, tmp_path, small, request):
     """A full archive of many segments, and the house it is of."""
     archived(sqlite_house, tmp_path / "archive")
+    if request.param == 1:
+        Forger(tmp_path / "archive").put_in_first_format()
     return tmp_path / "archive"
 
 
@@ -115,8 +124,9 @@ def test_swapped_segments_are_found(archive, sqlite_house, file_target):
     forger.file(2).write_bytes(one)
     assert finding(archive) == "archive-damaged"
     segments = list(forger.manifest.segments)
-    forger.put_bytes(1, two, content_bytes=segments[2].content_bytes, commits=segments[2].commits)
-    forger.put_bytes(2, one, content_bytes=segments[1].content_bytes, commits=segments[1].commits)
+    for number, stored, told in ((1, two, segments[2]), (2, one, segments[1])):
+        said = {name: getattr(told, name) for name in ("content_bytes", "commits", "packed_bytes")}
+        forger.put_bytes(number, stored, **said)
     refused_everywhere(sqlite_house, archive, file_target, "archive-damaged")
 
 
@@ -146,9 +156,7 @@ def forged(change):
     return alter
 
 
-SEALED, VERSION, TIME, LEAF = (
-    LogRow._fields.index(name) for name in ("sealed", "version", "recorded_at", "leaf")
-)
+VERSION, TIME = (LogRow._fields.index(name) for name in ("version", "recorded_at"))
 
 
 def flip_sealed(items):
@@ -224,7 +232,10 @@ CHANGES = {
 def test_what_is_altered_is_found_though_all_hashes_fit(archive, sqlite_house, file_target, name):
     """The manifest is nobody's word for what is in the log."""
     change, code = CHANGES[name]
-    forged(change)(Forger(archive))
+    forger = Forger(archive)
+    forged(change)(forger)
+    if change is a_text_for_bytes and forger.manifest.format > 1:
+        code = "archive-damaged"  # where its length is to be
     refused_everywhere(sqlite_house, archive, file_target, code)
 
 
@@ -278,7 +289,7 @@ def replace_row(row, **changes):
 def test_a_segment_never_inflates_beyond_what_was_promised(archive, sqlite_house, file_target):
     """Fifty megabytes of nothing in fifty kilobytes are given up after the promised length."""
     forger = Forger(archive)
-    forger.put_bytes(1, zlib.compress(bytes(50_000_000)))
+    put_packed(forger, zlib.compress(bytes(50_000_000)))
     told, stored = forger.manifest.segments[1], forger.file(1).read_bytes()
     tracemalloc.start()
     with pytest.raises(Tampered):
@@ -288,10 +299,17 @@ def test_a_segment_never_inflates_beyond_what_was_promised(archive, sqlite_house
     assert peak < 1_000_000
     refused_everywhere(sqlite_house, archive, file_target, "archive-damaged")
     nested = zlib.compress(b"\x91" * 100_000)
-    forger.put_bytes(1, nested, content_bytes=100_000)
+    put_packed(forger, nested, content_bytes=100_000)
     assert finding(archive) == "archive-damaged"
-    forger.put_bytes(1, b"no zlib at all", content_bytes=10)
+    put_packed(forger, b"no zlib at all", content_bytes=10)
     assert finding(archive) == "archive-damaged"
+
+
+def put_packed(forger, packed: bytes, **told) -> None:
+    """A segment that is compressed from its beginning to its end, whatever the format."""
+    if forger.manifest.format > 1:
+        told["packed_bytes"] = len(packed)
+    forger.put_bytes(1, packed, **told)
 
 
 def test_nothing_comes_after_what_was_promised(archive):
@@ -301,22 +319,66 @@ def test_nothing_comes_after_what_was_promised(archive):
     stored = forger.file(1).read_bytes()
     forger.put_bytes(1, stored + b"after")
     assert finding(archive) == "archive-damaged"
-    forger.put(1, [*msgpack_items(zlib.decompress(stored)), None], commits=told.commits)
+    packed = {"content_bytes": told.content_bytes, "packed_bytes": told.packed_bytes}
+    forger.put_bytes(1, stored, **packed)
+    forger.put(1, [*forger.content(1), None], commits=told.commits)
     assert finding(archive) == "archive-damaged"
-    forger.put_bytes(1, stored, content_bytes=told.content_bytes)
+    forger.put_bytes(1, stored, **packed)
     assert finding(archive) is None
+    if told.packed_bytes is not None:
+        between = stored[: told.packed_bytes] + b"between" + stored[told.packed_bytes :]
+        for behind in (0, len(b"between")):
+            packed["packed_bytes"] = told.packed_bytes + behind
+            forger.put_bytes(1, between, **packed)
+            assert finding(archive) == "archive-damaged"
 
 
-def msgpack_items(content: bytes) -> list:
-    unpacker = msgpack.Unpacker()
-    unpacker.feed(content)
-    return list(unpacker)
+LENGTHS = {
+    "a length too small": lambda length: length - 1,
+    "a length too large": lambda length: length + 1,
+    "a negative length": lambda length: -length,
+    "a length beyond all bounds": lambda length: 2**63 + length,
+    "a truth": lambda length: True,
+    "a fraction": float,
+    "bytes": bytes,
+    "nothing": lambda length: None,
+}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_a_length_that_is_none_of_what_is_sealed_is_found(
+    sqlite_house, file_target, small, tmp_path, name
+):
+    """Also one that another row's makes up for: then no row is the one that was recorded."""
+    archived(sqlite_house, tmp_path / "archive")
+    forger = Forger(tmp_path / "archive")
+    held, told = forger.content(1), forger.manifest.segments[1]
+    stored = forger.file(1).read_bytes()
+    rows = [[*item[:SEALED], len(item[SEALED]), *item[SEALED + 1 :]] for item in held[:3]]
+    behind = stored[told.packed_bytes :]
+    before = rows[0][SEALED]
+    rows[0][SEALED] = LENGTHS[name](before)
+    for makes_up in (False, True):
+        if makes_up:
+            rows[1][SEALED] += before - rows[0][SEALED]
+        content = b"".join(msgpack.packb(item) for item in [*rows, *held[3:]])
+        packed = zlib.compress(content)
+        sizes = {"content_bytes": len(content), "packed_bytes": len(packed)}
+        forger.put_bytes(1, packed + behind, **sizes)
+        found = finding(tmp_path / "archive")
+        if not makes_up:
+            assert found == "archive-damaged"
+            if not name.startswith("a length too"):
+                break  # nothing makes up for what is no length
+    assert found == ("altered-row" if makes_up else "archive-damaged")
+    refused_everywhere(sqlite_house, tmp_path / "archive", file_target, found)
 
 
 def test_a_promise_that_no_ledger_makes_is_not_believed(archive):
     """Counts and lengths beyond all bounds, parts that leave a gap, a kind that does not fit."""
     forger = Forger(archive)
     first, second, *rest = forger.manifest.segments
+    packed = first.packed_bytes is not None
     for change in (
         {"segments": (replace(first, content_bytes=2**40), second, *rest)},
         {"segments": (replace(first, stored_bytes=2**40), second, *rest)},
@@ -328,6 +390,11 @@ def test_a_promise_that_no_ledger_makes_is_not_believed(archive):
         {"after": 3},
         {"head": forger.manifest.head._replace(frontier=b"")},
         {"ledger": replace(forger.manifest.ledger, format=2)},
+        {"segments": (replace(first, packed_bytes=0), second, *rest)},
+        {"segments": (replace(first, packed_bytes=first.stored_bytes + 1), second, *rest)},
+        {"segments": (replace(first, packed_bytes=True), second, *rest)},
+        {"segments": (replace(first, packed_bytes=None if packed else 1), second, *rest)},
+        {"keyring": None if packed else ()},
         {"keyring": (0,)},
         {"keyring": (2, 1)},
         {"keyring": (1, 1)},
@@ -372,25 +439,33 @@ def test_a_manifest_is_written_in_one_way_only(archive):
     manifest = Forger(archive).manifest
     line = manifest.to_bytes().splitlines()[0]
     assert parse_manifest(lines(line)) == manifest
-    for other in (
+    told = b'"format":%d,"head"' % manifest.format
+    others = [
         line.replace(b":", b": ", 1),
-        line.replace(b'"format":2', b'"format":2,"format":2'),
-        line.replace(b'"format":2', b'"format":1'),
-        line.replace(b'"format":2', b'"format":0'),
-        line.replace(b'"keyring":[1', b'"keyring":[1.0'),
-        re.sub(rb'"keyring":\[[\d,]*\],', b"", line),
-        re.sub(rb'"keyring":\[[\d,]*\]', b'"keyring":null', line),
+        line.replace(told, told.replace(b",", b',"format":1,')),
+        line.replace(told, b'"format":%d,"head"' % (3 - manifest.format)),
+        line.replace(told, b'"format":0,"head"'),
         line.replace(b'{"after"', b'{"a":0,"after"'),
         line.replace(manifest.ledger.id.hex().encode(), manifest.ledger.id.hex().upper().encode()),
-    ):
+    ]
+    if manifest.format > 1:
+        others += [
+            line.replace(b'"keyring":[1', b'"keyring":[1.0'),
+            re.sub(rb'"keyring":\[[\d,]*\],', b"", line),
+            re.sub(rb'"keyring":\[[\d,]*\]', b'"keyring":null', line),
+            re.sub(rb',"packed_bytes":\d+', b"", line),
+            re.sub(rb',"packed_bytes":\d+', b"", line, count=1),
+        ]
+    for other in others:
+        assert other != line
         with pytest.raises(Tampered):
             parse_manifest(lines(other))
 
 
 def test_a_newer_format_says_so_and_changes_nothing(archive, sqlite_house, file_target):
     path = next(archive.glob("*.manifest"))
-    line = path.read_bytes().splitlines()[0].replace(b'"format":2,"head"', b'"format":3,"head"')
-    path.write_bytes(lines(line))
+    line = path.read_bytes().splitlines()[0]
+    path.write_bytes(lines(re.sub(rb'"format":\d,"head"', b'"format":3,"head"', line)))
     for action in (
         lambda: open_archive(archive),
         lambda: restored(sqlite_house, archive, file_target),
@@ -403,9 +478,9 @@ def test_a_newer_format_says_so_and_changes_nothing(archive, sqlite_house, file_
 
 
 def test_a_format_that_only_looks_newer_is_damage(archive):
-    """One flipped bit makes a 3 of the 2; nobody is sent to look for another version."""
+    """One flipped bit makes a 3 of it; nobody is sent to look for another version."""
     path = next(archive.glob("*.manifest"))
-    path.write_bytes(path.read_bytes().replace(b'"format":2,"head"', b'"format":3,"head"'))
+    path.write_bytes(re.sub(rb'"format":\d,"head"', b'"format":3,"head"', path.read_bytes()))
     assert finding(archive) == "archive-damaged"
 
 

@@ -122,15 +122,30 @@ def test_signers_that_nobody_recorded_are_the_stores(filled, folder):
     assert verify_log(open_archive(folder)).ok
 
 
-@pytest.mark.parametrize("told", [None, (), (1,), (1, 2)])
+@pytest.mark.parametrize("told", [(), (1,), (1, 2)])
 def test_where_the_keyrings_rows_are_is_looked_up(filled, small, folder, told):
-    """Whatever the manifest says of it, also one of a format that says nothing."""
+    """Whatever the manifest says of it."""
     store = filled.store()
     full = created(store, folder).parts[-1]
     assert len(full.keyring) > 1
     Forger(folder).rewrite(keyring=told)
     assert created(store, folder).parts == (full,)
     assert ArchiveFolder(folder).manifests() == [full]
+
+
+def test_what_a_program_of_before_left_is_taken_up_as_it_is(filled, ledger, target, small, folder):
+    """In its own format, and gone on from in the one of now."""
+    store = filled.store()
+    created(store, folder)
+    Forger(folder).put_in_first_format()
+    (first,) = ArchiveFolder(folder).manifests()
+    assert first.format == 1
+    more(ledger, "Second")
+    found = created(store, folder)
+    assert found.taken_up == (first,)
+    assert (found.written.format, found.written.previous) == (2, first.digest)
+    restored(filled, folder, target)
+    assert tables(target) == tables(store)
 
 
 def test_rows_are_checked_before_they_are_taken_up(filled, ledger, small, folder):
