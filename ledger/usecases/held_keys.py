@@ -105,12 +105,14 @@ class HeldKeys(Confidential):
         with contextlib.suppress(KeyUnavailable, Conflict):
             self.take(read_keyring(self.path).opened_by(self._chosen()))
 
-    def renew_if_changed(self) -> None:
+    def renew_if_changed(self) -> bool:
         """The same, if the file is not the one that was there before; costs a look at its name."""
         found = _identity(self.path)
-        if found != self._file:
-            self._file = found
-            self.renew()
+        if found == self._file:
+            return False
+        self._file = found
+        self.renew()
+        return True
 
     def follow(self, history: KeyHistory, size: int) -> None:
         """Let go of what the log of this size calls destroyed; `settle` sees to the file.

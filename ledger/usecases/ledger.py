@@ -72,7 +72,7 @@ from ledger.usecases.recovery_shares import RecoveryShares
 from ledger.usecases.resealing import Progress
 from ledger.usecases.restorer import Restorer
 from ledger.usecases.retention import Retainer
-from ledger.usecases.retrieval import Retrieve, opened
+from ledger.usecases.retrieval import Opener, Retrieve
 from ledger.usecases.rotation import Rotation
 from ledger.usecases.slots import AuditorsOwnEvent, SlotKeeper, SlotRemoval
 from ledger.usecases.ticket_office import Tickets
@@ -105,7 +105,8 @@ class Ledger:
         self._writer = writer
         self._held = held
         self._slots = SlotKeeper(desk, writer, held, clock)
-        self.tickets = Tickets(desk, writer, clock)
+        self._opener = Opener(desk, held)
+        self.tickets = Tickets(desk, writer, self._opener, clock)
         """Tickets for a caller, and what their redeemers get."""
         self.restoring = Restorer(desk, writer)
         """Credentials, applications and rights as they were."""
@@ -329,7 +330,7 @@ class Ledger:
         `access-denied` (with the record's position as reference) or `credentials-not-set`.
         """
         request = self._retrieval(caller, application, restricted, fields, reason)
-        return opened(self._writer.run(request))
+        return self._opener.open(self._writer.run(request))
 
     async def retrieve_async(
         self,
@@ -342,7 +343,7 @@ class Ledger:
     ) -> Retrieved:
         """The same for a coroutine; who is cancelled gets nothing, though a record may stand."""
         request = self._retrieval(caller, application, restricted, fields, reason)
-        return opened(await self._writer.run_async(request))
+        return self._opener.open(await self._writer.run_async(request))
 
     def receipt(self, position: int) -> InclusionProof:
         """That what was recorded at this position stands in the signed log; appends nothing.

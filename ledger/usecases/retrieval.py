@@ -18,7 +18,7 @@ from ledger.aggregates.application import Application
 from ledger.aggregates.mapping import CredentialMapping
 from ledger.claims import Claim
 from ledger.codec.mapper import text_of
-from ledger.errors import InvalidInput, LedgerError, NotFound, Refused
+from ledger.errors import InvalidInput, KeyUnavailable, LedgerError, NotFound, Refused
 from ledger.identifiers import application_key, display_name
 from ledger.log.transaction import Transaction
 from ledger.policy import RULES_VERSION, Decision, decide_get, fields_released, owner_for
@@ -26,6 +26,7 @@ from ledger.replacing import replace
 from ledger.sealing.secrets import SecretKeys
 from ledger.usecases.decisions import Asked, Released
 from ledger.usecases.desk import Desk
+from ledger.usecases.held_keys import HeldKeys
 from ledger.usecases.outcomes import Retrieved
 from ledger.values import unpack_values
 
@@ -203,6 +204,24 @@ def opened(release: Release) -> Retrieved:
         missing=record.missing,
         position=release.position,
     )
+
+
+class Opener:
+    """Opens what was recorded, by the keys that are there now where those held then will not do."""
+
+    def __init__(self, desk: Desk, held: HeldKeys) -> None:
+        self._desk = desk
+        self._held = held
+
+    def open(self, release: Release) -> Retrieved:
+        """As `opened`."""
+        try:
+            return opened(release)
+        except KeyUnavailable:
+            # A key backup may have taken the keyring's place since this process looked.
+            if not self._held.renew_if_changed():
+                raise
+            return opened(release._replace(keys=self._desk.box.now))
 
 
 def denied(position: int) -> Refused:

@@ -12,17 +12,20 @@ from ledger.usecases.decisions import asked_for
 from ledger.usecases.desk import Desk
 from ledger.usecases.lapses import Sweep
 from ledger.usecases.outcomes import IssuedTicket, Retrieved
-from ledger.usecases.retrieval import opened
+from ledger.usecases.retrieval import Opener
 from ledger.usecases.tickets import IssueTicket, RedeemTicket, handed_over
 
 
 class Tickets:
     """The tickets of one ledger."""
 
-    def __init__(self, desk: Desk, writer: Writer, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, desk: Desk, writer: Writer, opener: Opener, clock: Callable[[], int]
+    ) -> None:
         """Appends by this writer."""
         self._desk = desk
         self._writer = writer
+        self._opener = opener
         self._sweep = Sweep(desk, writer, clock)
 
     def issue(
@@ -61,7 +64,7 @@ class Tickets:
         request = self._redemption(caller, application, ticket, fields, reason)
         release = self._writer.run(request)
         self._sweep.by_the_way()
-        return opened(release)
+        return self._opener.open(release)
 
     async def redeem_async(
         self,
@@ -74,7 +77,7 @@ class Tickets:
     ) -> Retrieved:
         """The same for a coroutine; who is cancelled gets nothing, though the ticket may end."""
         request = self._redemption(caller, application, ticket, fields, reason)
-        return opened(await self._writer.run_async(request))
+        return self._opener.open(await self._writer.run_async(request))
 
     def sweep(self, *, reason: str = "", tell: Callable[[int], object] | None = None) -> int:
         """Record the end of tickets that nobody brought; how many, durable on return.
