@@ -101,16 +101,18 @@ class Restoration(Generic[F]):
                     if coming is not None:
                         coming.result()
                         progress(head.size, total)
-                signed_before, head, signed = signed.size, page.head, page.signed
+                landed, head, signed = signed, page.head, page.signed
                 is_there = head.size <= there
-                coming = None if is_there else writer.submit(self._take_in, page, signed_before)
+                coming = None if is_there else writer.submit(self._take_in, page, landed.size)
                 at_end = head.size == total
-                if coming is not None and (at_end or self._tips.fresh > _FRESH_TIPS_MAX):
+                if coming is not None and at_end:
                     coming = coming.result()
                 if coming is None:
-                    # Within a commit there is no head to remember; tips may be newer than it.
-                    self._remember(signed, always=at_end)
+                    landed = signed
                     progress(head.size, total)
+                # Beside the page that is being written, nor is there a head within a commit: tips
+                # may be newer than the head that they are remembered with.
+                self._remember(landed, always=at_end)
         self._archive.require_head()
         with self._store.reading() as reading:
             if not self._recorded and reading.extent().last != total:
