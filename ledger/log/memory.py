@@ -197,16 +197,18 @@ class HostMemory:
             rows, file = self._newest()
             if self._complete_to and not self._is_complete(rows):
                 raise _replaced()  # an older one was written over it
-        is_accepted = self._is_accepted_later(rows)
-        is_of_another = is_accepted or self._gone_by not in {None, file}
-        head = None
-        if not is_of_another or is_accepted or (rows and rows[0][1] > size):
-            head = self._recalled(rows)  # else nothing of it is known: nobody can go on from it
-        self._seen = changes[0][0]
-        if head is None or (head.size <= size and not is_accepted):
-            return None
-        self._gone_by = file
-        return Newer(head, is_of_another)
+            is_accepted = self._is_accepted_later(rows)
+            is_of_another = is_accepted or self._gone_by not in {None, file}
+            head = None
+            if not is_of_another or is_accepted or (rows and rows[0][1] > size):
+                head = self._recalled(rows)  # else nothing of it is known: nobody can go on from it
+            # Under the guard: another thread may open the file that comes next, whose count begins
+            # anew, and what an operator has accepted there would count as seen.
+            self._seen = changes[0][0]
+            if head is None or (head.size <= size and not is_accepted):
+                return None
+            self._gone_by = file
+            return Newer(head, is_of_another)
 
     def tip(self, stream: bytes) -> Tip | None:
         """The remembered tip of a stream; None for a stream without rows.

@@ -111,14 +111,16 @@ class StreamTips:
         """The stream's tip; None for a stream without rows."""
         tip = self._fresh.get(stream) or self._known.get(stream)
         if tip is None and self._remembered is not None and stream not in self._without:
-            adopted, moves = self._adopted, self._moves
+            before = self._adopted, self._moves
             tip = self._remembered.tip(stream)
             with self._guard:
-                if tip is not None and adopted == self._adopted:
-                    self._keep(stream, tip)
-                elif tip is None and (adopted, moves) == (self._adopted, self._moves):
-                    # Decisions ask for rights and issuers each time, and mostly there are none.
-                    self._note_without(stream)
+                # Else another thread may know a newer one by now, or have known and let go of it.
+                if before == (self._adopted, self._moves):
+                    if tip is not None:
+                        self._keep(stream, tip)
+                    else:
+                        # Decisions ask for rights and issuers each time; mostly there are none.
+                        self._note_without(stream)
         return tip
 
     def warm(self, streams: Iterable[bytes]) -> None:
@@ -126,15 +128,14 @@ class StreamTips:
         asked = [one for one in streams if one not in self._fresh and one not in self._known]
         if self._remembered is None or not asked:
             return
-        adopted, moves = self._adopted, self._moves
+        before = self._adopted, self._moves
         found = self._remembered.tips(asked)
         with self._guard:
-            if adopted == self._adopted:
-                for stream, tip in found.items():
-                    self._keep(stream, tip)
-            if (adopted, moves) == (self._adopted, self._moves):
+            if before == (self._adopted, self._moves):
                 for stream in asked:
-                    if stream not in found:
+                    if stream in found:
+                        self._keep(stream, found[stream])
+                    else:
                         self._note_without(stream)
 
     def adopt(self, size: int) -> None:

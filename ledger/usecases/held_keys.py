@@ -102,17 +102,18 @@ class HeldKeys(Confidential):
         """Use what the file holds now; where it cannot be read or opened, nothing changes."""
         if self._apart:
             return
-        with contextlib.suppress(KeyUnavailable, Conflict):
+        # Read under the guard as well: a thread that read an older file would put its keys in the
+        # place of those that another has read since, and nobody looks for what is known to be held.
+        with self._guard, contextlib.suppress(KeyUnavailable, Conflict):
             self.take(read_keyring(self.path).opened_by(self._chosen()))
 
-    def renew_if_changed(self) -> bool:
+    def renew_if_changed(self) -> None:
         """The same, if the file is not the one that was there before; costs a look at its name."""
-        found = _identity(self.path)
-        if found == self._file:
-            return False
-        self._file = found
-        self.renew()
-        return True
+        with self._guard:
+            found = _identity(self.path)
+            if found != self._file:
+                self._file = found
+                self.renew()
 
     def follow(self, history: KeyHistory, size: int) -> None:
         """Let go of what the log of this size calls destroyed; `settle` sees to the file.

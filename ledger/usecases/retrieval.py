@@ -218,8 +218,10 @@ class Opener:
         try:
             return opened(release)
         except KeyUnavailable:
-            # A key backup may have taken the keyring's place since this process looked.
-            if not self._held.renew_if_changed():
+            # A key backup may have taken the keyring's place since this process looked, and another
+            # thread may have found that out before.
+            self._held.renew_if_changed()
+            if self._desk.box.now is release.keys:
                 raise
             return opened(release._replace(keys=self._desk.box.now))
 

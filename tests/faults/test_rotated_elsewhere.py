@@ -8,6 +8,7 @@ commitments to the epoch that begins and to the one held ready.
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from ledger.policy import Caller
 from ledger.sealing.epochs import new_epoch
 from ledger.sealing.keyring_file import update_keyring_file
 from ledger.sealing.wrapped_keys import WrappedKeys
+from ledger.usecases import held_keys
 from ledger.usecases.acting import Acting
 from ledger.usecases.founding import committed
 from ledger.usecases.retrieval import opened
@@ -105,6 +107,36 @@ def test_a_host_one_rotation_behind_opens_and_goes_on_in_the_new_epoch(hosts):
     assert epochs(behind, size) == [2, 2, 2]
     for host in hosts:
         require_whole(host)
+
+
+def test_a_thread_that_read_the_keyring_before_takes_no_key_from_one_that_read_it_since(
+    hosts, monkeypatch
+):
+    """Whoever looks whether the file is another one may stand still before using what he read."""
+    house, _ = hosts
+    running = house.open()
+    running.catch_up()
+    read = held_keys.read_keyring
+    with ThreadPoolExecutor(1) as another:
+        quicker = []
+
+        def overtaken(path):
+            found = read(path)
+            monkeypatch.setattr(held_keys, "read_keyring", read)
+            rotate(house)
+            rotate(house)
+            quicker.append(another.submit(change, running, "second"))
+            wait(quicker, timeout=2)  # it may have to wait for this thread
+            return found
+
+        monkeypatch.setattr(held_keys, "read_keyring", overtaken)
+        running._held.renew()
+        quicker[0].result()
+    change(running, "third")
+    assert running.retrieve(ALICE, "CRM").fields["Windows Password"].reveal() == "third"
+    assert running.status().epoch == 3
+    running.close()
+    require_whole(house)
 
 
 def test_a_running_process_goes_on_when_another_host_starts_its_next_epoch(hosts):

@@ -136,6 +136,36 @@ def test_a_process_goes_on_with_the_key_backup_that_takes_the_keyrings_place(
     assert got(running) == "first"
 
 
+def test_a_process_goes_on_with_the_key_backup_that_another_of_its_threads_has_found(
+    house, running, tmp_path, monkeypatch
+):
+    """What a release was recorded with are the keys of before, and nobody looks twice."""
+    backup = tmp_path / "safe" / "backup"
+    backup.parent.mkdir(mode=0o700)
+    running.key_backups.create(Acting(), backup, [])
+    size = running.head().size
+    other = house.open()
+    other.rotate(Acting(), without_backup=True, destroy_previous=True)
+    other.close()
+    assert got(running) == "first"
+    put_back(house, size)
+    accept(house)
+    with pytest.raises(KeyUnavailable):
+        got(running)
+    restoring = house.open_with(unlocked_by_passphrase(backup), of_key_backup=True)
+    restoring.key_backups.restore(Acting(), backup, backup.read_bytes())
+    restoring.close()
+    run = running._writer.run
+
+    def overtaken(request):
+        release = run(request)
+        running._held.renew_if_changed()
+        return release
+
+    monkeypatch.setattr(running._writer, "run", overtaken)
+    assert got(running) == "first"
+
+
 def test_a_process_whose_own_slot_is_removed_stops(house, running):
     """The new root is not sealed to it."""
     removed = house.open_with(read_keyring(house.keyring_path).unlock(BENS))

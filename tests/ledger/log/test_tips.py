@@ -138,6 +138,25 @@ def test_nor_does_it_where_this_process_wrote_the_memory_and_has_let_go_of_the_t
     assert (tips.of(STREAM), tips.fresh) == (SECOND, 0)
 
 
+@pytest.mark.parametrize("ask", [lambda tips: tips.of(STREAM), lambda tips: tips.warm([STREAM])])
+def test_what_the_memory_told_before_a_stream_went_on_is_not_kept_once_the_newer_tip_is_let_go(ask):
+    """Whoever asked it may stand still before keeping the answer."""
+    memory = Memory()
+    memory.known[STREAM] = FIRST
+    tips = StreamTips(memory, known_max=1)
+
+    def meanwhile():
+        memory.meanwhile = lambda: None
+        tips.move({STREAM: SECOND})
+        memory.known |= {STREAM: SECOND, OTHER: FIRST}
+        tips.remembered({STREAM: SECOND}, size=SECOND.position)
+        assert tips.of(OTHER) == FIRST
+
+    memory.meanwhile = meanwhile
+    ask(tips)
+    assert tips.of(STREAM) == SECOND
+
+
 @pytest.mark.parametrize("versions", [[2], [1, 3], [1, 2, 2], [1, 2, 1]])
 def test_tips_move_over_no_gap(versions):
     """Whoever seals and signs may leave a version out; what rests on the stream would lack it."""
