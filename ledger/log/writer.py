@@ -638,7 +638,7 @@ class Writer:
                     self.unremembered = error
                     return
                 branch.tips.remembered(tips, passing, head.size)
-            self.unremembered = None
+                self.unremembered = None  # before another thread may fail, which is to be told
 
 
 def _unwatched(_: int) -> contextlib.AbstractContextManager[object]:
