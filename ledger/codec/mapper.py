@@ -213,7 +213,7 @@ class EventMapper:
     def open(self, row: LogRow) -> Recorded:
         """The event in a row; `altered-row` or `sealed-unreadable` if it is not the recorded one.
 
-        Of the start of an epoch it is learned in which month that was.
+        Of the start of an epoch it is learned in which month that was, unless that is known.
         """
         self.require_leaf(row)
         return self.opened(row, self.text(row))
@@ -274,7 +274,7 @@ class EventMapper:
         except Tampered as error:
             raise _at(error, row.position) from error
         if isinstance(told.event, EpochStarted):
-            self._keys.start({told.event.epoch: row.period})
+            self._keys.meet(told.event.epoch, row.period)
         return recorded_of(row[:7] + told)
 
     def handed_over(self) -> bytes:
@@ -311,6 +311,10 @@ class EventMapper:
             with contextlib.suppress(KeyUnavailable):
                 self._look()
         return self.knows(epoch)
+
+    def renew_after_fork(self) -> None:
+        """The child has a lock of its own."""
+        self._keys.renew_after_fork()
 
     def start(self, first_periods: Mapping[int, int]) -> None:
         """Learn in which month each epoch was started, which access keys are counted from."""

@@ -310,6 +310,7 @@ class Writer:
         self._thread = None
         self._start_guard = threading.Lock()
         self._branch_guard = threading.Lock()
+        self._mapper.renew_after_fork()
         self._branch.renew_after_fork()
 
     def _join(self, request: Request[Any], answer: Answer) -> bool:
@@ -637,7 +638,7 @@ class Writer:
                     self.unremembered = error
                     return
                 branch.tips.remembered(tips, passing, head.size)
-            self.unremembered = None
+                self.unremembered = None  # before another thread may fail, which is to be told
 
 
 def _unwatched(_: int) -> contextlib.AbstractContextManager[object]:

@@ -7,6 +7,7 @@ see `ledger.sealing.secrets`, which the read side cannot import.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -30,12 +31,19 @@ class KeySet(Confidential):
 
     def __init__(self, epochs: Iterable[EpochKeys]) -> None:
         self._first_periods: dict[int, int] = {}
+        self._guard = threading.Lock()
         self.hold(epochs)
+
+    def renew_after_fork(self) -> None:
+        """A lock that another thread held at the fork is held for ever in the child."""
+        self._guard = threading.Lock()
 
     def hold(self, epochs: Iterable[EpochKeys]) -> None:
         """Hold these keys from now on, and no others."""
         # All at once: a thread that made a cipher of a key that goes keeps it where nobody looks.
-        self._held = _Held({keys.epoch: keys.without_secret() for keys in epochs}, {}, {})
+        held = {keys.epoch: keys.without_secret() for keys in epochs}
+        with self._guard:
+            self._held = _Held(held, {}, {})
 
     def handed_over(self) -> bytes:
         """All keys that are held, bare, for a process of ours that has no keyring: a secret.
@@ -79,10 +87,20 @@ class KeySet(Confidential):
         keys before is of other months then.
         """
         known = self._first_periods
-        again = any(known.get(epoch, period) != period for epoch, period in first_periods.items())
-        known.update(first_periods)
-        if again:
-            self._held = _Held(self._held.epochs, {}, {})
+        # Or a thread that lets keys go meanwhile would have them put back, and nobody looks again.
+        with self._guard:
+            again = any(known.get(one, period) != period for one, period in first_periods.items())
+            known.update(first_periods)
+            if again:
+                self._held = _Held(self._held.epochs, {}, {})
+
+    def meet(self, epoch: int, period: int) -> None:
+        """Learn the same from a row of the log, of an epoch of which it is not known yet.
+
+        Whoever opens the row may be slow, and the log another one by now: what was learned of an
+        epoch is changed by `start` alone.
+        """
+        self._first_periods.setdefault(epoch, period)
 
     def state(self, epoch: int) -> AESGCM:
         """The cipher of an epoch's `state`; `key-missing` if it is not held."""

@@ -60,8 +60,14 @@ class Refusals:
                 self._count(refused.why, refused.source, now)
             else:
                 self._shown.add(digest)
-        if not again:
+        if again:
+            return
+        try:
             self._record((refused,))
+        except BaseException:
+            with self._guard:
+                self._shown.discard(digest)  # or nothing would tell whose it was
+            raise
 
     def unverified(self, why: str, source: str) -> None:
         """Count what anybody can send."""

@@ -258,7 +258,7 @@ class TokenVerifier:
             if issuers.trusted[_token(caller).issuer].settings.refuses_replay:
                 verified = self._unused(verified)
             else:
-                self._keep(token, caller)
+                self._keep(token, caller, issuers)
         except NotBelievedError as doubt:
             self._note(token, doubt, identity, source)
             raise token_refused() from doubt
@@ -387,9 +387,16 @@ class TokenVerifier:
             raise NotBelievedError("replayed")
         return replace(verified, is_good_once=True)
 
-    def _keep(self, token: bytes, caller: Caller) -> None:
-        """Know a caller from now on."""
+    def _keep(self, token: bytes, caller: Caller, issuers: Issuers) -> None:
+        """Know a caller from now on, whom these issuers stand behind.
+
+        Not where another thread has found other settings of the token's since: by those whoever is
+        known was looked through then, and at one position of another log they may be others.
+        """
+        issuer = _token(caller).issuer
         with self._guard:
+            if self._issuers.trusted.get(issuer) != issuers.trusted[issuer]:
+                return
             self._known[hashlib.sha256(token).digest()] = caller
             while len(self._known) > KNOWN_MAX:
                 self._known.popitem(last=False)

@@ -100,20 +100,26 @@ class HeldKeys(Confidential):
 
     def renew(self) -> None:
         """Use what the file holds now; where it cannot be read or opened, nothing changes."""
+        self._renewed()
+
+    def _renewed(self) -> bool:
+        """Whether what the file holds is used now."""
         if self._apart:
-            return
+            return True
         # Read under the guard as well: a thread that read an older file would put its keys in the
         # place of those that another has read since, and nobody looks for what is known to be held.
         with self._guard, contextlib.suppress(KeyUnavailable, Conflict):
             self.take(read_keyring(self.path).opened_by(self._chosen()))
+            return True
+        return False
 
     def renew_if_changed(self) -> None:
         """The same, if the file is not the one that was there before; costs a look at its name."""
         with self._guard:
             found = _identity(self.path)
-            if found != self._file:
+            # One that cannot be read yet may be by the next look, with nothing else changed of it.
+            if found != self._file and self._renewed():
                 self._file = found
-                self.renew()
 
     def follow(self, history: KeyHistory, size: int) -> None:
         """Let go of what the log of this size calls destroyed; `settle` sees to the file.

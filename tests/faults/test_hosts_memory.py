@@ -550,3 +550,36 @@ def test_a_process_that_comes_upon_a_long_commit_that_is_restored_is_told_so(hou
     attack(house, "INSERT INTO restoring (one) VALUES (1)")
     assert code_of(behind.head) == "store-restoring"
     behind.close()
+
+
+def test_that_the_memory_lacks_the_newest_is_told_though_another_thread_had_just_written_it(
+    house, monkeypatch
+):
+    running = house.open()
+    create(running, "CRM")
+    writer = running._writer
+
+    class Guard:
+        """Lets another thread go on as soon as it is let go."""
+
+        def __init__(self):
+            self.own, self.was_let_go = threading.Lock(), False
+
+        def __enter__(self):
+            self.own.acquire()
+
+        def __exit__(self, *_):
+            self.own.release()
+            if not self.was_let_go:
+                self.was_let_go = True
+                monkeypatch.setattr(writer._memory, "remember", fails)
+                writer._remember(always=True)
+
+    def fails(*_):
+        raise Unavailable("memory-not-written", "There is no room.")
+
+    monkeypatch.setattr(writer, "_branch_guard", Guard())
+    writer._remember(always=True)
+    assert writer.unremembered.code == "memory-not-written"
+    monkeypatch.undo()
+    running.close()

@@ -141,6 +141,27 @@ def test_months_of_an_epoch_are_counted_from_the_one_in_which_it_began_now(sqlit
     require_whole(house)
 
 
+def test_months_are_counted_so_though_a_slower_thread_opens_the_beginning_of_before(sqlite_house):
+    """It had read that row before the log was put back."""
+    house, running = sqlite_house, working(sqlite_house)
+    size, began = size_of(house), period_of(house.clock())
+    running.rotate(Acting(), without_backup=True)
+    with house.store().reading() as reading:
+        (row,) = (one for one in reading.rows_after(size, ROWS) if one.topic == "epoch.started")
+    house.clock.offset_us += period_start(period_after(began, 1)) - house.clock() + 1_000_000
+    put_back(house, size)
+    accept(house)
+    other = house.open()
+    other.rotate(Acting(), without_backup=True)
+    other.close()
+    grow(house, "Other")
+    assert read(running) == "first"
+    running._desk.mapper.open(row)
+    assert read(running) == "first"
+    running.close()
+    require_whole(house)
+
+
 def test_it_tells_the_hosts_memory_nothing_of_the_other_log(house, running):
     """It has committed something that it did not keep there yet, and ends only now."""
     size = size_of(house)

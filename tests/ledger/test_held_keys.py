@@ -166,6 +166,28 @@ def test_a_process_goes_on_with_the_key_backup_that_another_of_its_threads_has_f
     assert got(running) == "first"
 
 
+def test_a_process_goes_on_with_the_key_backup_once_it_may_be_read(house, running, tmp_path):
+    """It looked at the file while that was too widely readable; nothing else of it changes then."""
+    backup = tmp_path / "safe" / "backup"
+    backup.parent.mkdir(mode=0o700)
+    running.key_backups.create(Acting(), backup, [])
+    size = running.head().size
+    other = house.open()
+    other.rotate(Acting(), without_backup=True, destroy_previous=True)
+    other.close()
+    assert got(running) == "first"
+    put_back(house, size)
+    accept(house)
+    restoring = house.open_with(unlocked_by_passphrase(backup), of_key_backup=True)
+    restoring.key_backups.restore(Acting(), backup, backup.read_bytes())
+    restoring.close()
+    house.keyring_path.chmod(0o644)
+    with pytest.raises(KeyUnavailable):
+        got(running)
+    house.keyring_path.chmod(0o600)
+    assert got(running) == "first"
+
+
 def test_a_process_whose_own_slot_is_removed_stops(house, running):
     """The new root is not sealed to it."""
     removed = house.open_with(read_keyring(house.keyring_path).unlock(BENS))

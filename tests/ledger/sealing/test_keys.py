@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from msgspec.structs import replace
 
 from ledger.errors import KeyUnavailable, Tampered
+from ledger.sealing import keys as keys_of
 from ledger.sealing.compartments import Compartment
 from ledger.sealing.envelope import open_sealed, seal
 from ledger.sealing.epochs import new_epoch
@@ -67,6 +70,32 @@ def test_the_cache_of_access_ciphers_is_bounded(keys, monkeypatch):
     for number in range(50):
         keys.access(1, 202611, number.to_bytes(16, "big"))
         assert len(keys._held.access) <= 8
+
+
+def test_no_key_comes_back_that_another_thread_let_go_of_meanwhile(keys, epochs, monkeypatch):
+    """While one learns that an epoch begins in another month, the other drops its keys."""
+    made, threads = keys_of._Held, []
+
+    def held(*given):
+        if not threads:
+            threads.append(threading.Thread(target=keys.hold, args=(epochs[1:],)))
+            threads[0].start()
+            threads[0].join(0.2)
+        return made(*given)
+
+    monkeypatch.setattr(keys_of, "_Held", held)
+    keys.start({1: 202612})
+    threads[0].join()
+    assert keys.epochs == (2,)
+
+
+def test_the_month_of_an_epoch_is_not_unlearned_by_a_row_that_is_opened_late(keys):
+    """It may be of a log that was given up, where the epoch began in another one."""
+    before = keys.access_key(1, 202612, STREAM)
+    keys.meet(1, 202612)
+    assert keys.access_key(1, 202612, STREAM) == before
+    keys.meet(2, 202612)
+    assert keys.knows(2)
 
 
 def test_keys_that_are_not_held_are_named(keys, epochs):

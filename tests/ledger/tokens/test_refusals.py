@@ -138,6 +138,13 @@ def test_a_single_refusal_that_cannot_be_recorded_is_no_refusal_yet(refusals, bo
     book.is_full = True
     with pytest.raises(Unavailable):
         refusals.verified(of(), b"1")
+    book.is_full = False
+    refusals.verified(of(), b"1")
+    refusals.verified(of(), b"1")
+    refusals.settle(everything=True)
+    singly, summary = book.events
+    assert singly == of()
+    assert summary.count == 1
 
 
 def test_so_many_genuine_tokens_are_recorded_singly_at_most(refusals, book, monkeypatch):

@@ -502,3 +502,34 @@ def test_a_token_that_a_log_of_before_believed_is_verified_anew_by_the_one_of_no
         counter.verify(token)
     assert caught.value.code == "token-refused"
     assert counter.verifier.known(token.encode()) is None
+
+
+def test_no_token_is_known_that_a_log_of_before_believed_once_the_one_of_now_was_looked_at(
+    counter, monkeypatch
+):
+    """One thread verifies a token by the log of before; another one looks at the one of now."""
+    house, size, verifier = counter.house, size_of(counter.house), counter.verifier
+    counter.ledger.create_application(Acting(), "CRM", kind="individual")
+    counter.ledger.trust.change(Acting(), ISSUER, lambda held: changed(held, skew_s=SKEW_S + 1))
+    position = counter.ledger.trust.issuers().get(ISSUER).position
+    signed = verifying.is_signed_by
+
+    def slowly(*given):
+        monkeypatch.setattr(verifying, "is_signed_by", signed)
+        put_back(house, size)
+        accept(house)
+        other = house.open()
+        other.trust.change(Acting(), ISSUER, lambda held: changed(held, keys=jwks("RSA")))
+        assert other.trust.issuers().get(ISSUER).position == position
+        other.close()
+        house.clock.now += verifying.LOOK_US
+        verifier.look()
+        return signed(*given)
+
+    monkeypatch.setattr(verifying, "is_signed_by", slowly)
+    token = mint(counter.scene.now)
+    counter.verify(token)
+    assert verifier.known(token.encode()) is None
+    with pytest.raises(Refused) as caught:
+        counter.verify(token)
+    assert caught.value.code == "token-refused"
