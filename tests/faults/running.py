@@ -289,6 +289,8 @@ class Host:
         number = next(self._numbers)
         streams = [self.streams / f"{number}.{name}" for name in ("in", "out", "err", "boundaries")]
         streams[0].write_bytes(stdin)
+        for path in streams[1:3]:
+            path.touch()  # it may be killed before it makes them
         told = {**self.environment, **(environment or {})}
         return self.nursery.start(*said, environment=told, folder=self.home, streams=streams, **how)
 
