@@ -110,8 +110,8 @@ class Restoration(Generic[F]):
                 if coming is None:
                     landed = signed
                     progress(head.size, total)
-                # Beside the page that is being written, nor is there a head within a commit: tips
-                # may be newer than the head that they are remembered with.
+                # The head of what is in the store: this page is still being written, and within a
+                # commit there is none. Tips may be newer than the head they are remembered with.
                 self._remember(landed, always=at_end)
         self._archive.require_head()
         with self._store.reading() as reading:

@@ -108,6 +108,27 @@ def test_a_process_that_stood_still_goes_on_where_a_slot_of_the_accepted_log_is_
     assert running.key_history().current == 3
 
 
+def put_back_without_keys(house, running, tmp_path):
+    """An older log is accepted whose values nobody opens any more; the key backup that does."""
+    backup = tmp_path / "safe" / "backup"
+    backup.parent.mkdir(mode=0o700)
+    running.key_backups.create(Acting(), backup, [])
+    size = running.head().size
+    other = house.open()
+    other.rotate(Acting(), without_backup=True, destroy_previous=True)
+    other.close()
+    assert got(running) == "first"
+    put_back(house, size)
+    accept(house)
+    return backup
+
+
+def restore_keys(house, backup):
+    restoring = house.open_with(unlocked_by_passphrase(backup), of_key_backup=True)
+    restoring.key_backups.restore(Acting(), backup, backup.read_bytes())
+    restoring.close()
+
+
 @pytest.mark.parametrize("clock_back_us", [0, 4 * LOOK_AGAIN_US])
 def test_a_process_goes_on_with_the_key_backup_that_takes_the_keyrings_place(
     house, running, tmp_path, clock_back_us
@@ -127,9 +148,7 @@ def test_a_process_goes_on_with_the_key_backup_that_takes_the_keyrings_place(
     house.clock.offset_us += clock_back_us
     with pytest.raises(KeyUnavailable):
         got(running)
-    restoring = house.open_with(unlocked_by_passphrase(backup), of_key_backup=True)
-    restoring.key_backups.restore(Acting(), backup, backup.read_bytes())
-    restoring.close()
+    restore_keys(house, backup)
     assert got(running) == "first"  # a key that is lacking is looked for at once
     house.clock.offset_us += LOOK_AGAIN_US - clock_back_us
     running.role_grant(Acting(), "auditor", "user:ada")
@@ -140,21 +159,10 @@ def test_a_process_goes_on_with_the_key_backup_that_another_of_its_threads_has_f
     house, running, tmp_path, monkeypatch
 ):
     """What a release was recorded with are the keys of before, and nobody looks twice."""
-    backup = tmp_path / "safe" / "backup"
-    backup.parent.mkdir(mode=0o700)
-    running.key_backups.create(Acting(), backup, [])
-    size = running.head().size
-    other = house.open()
-    other.rotate(Acting(), without_backup=True, destroy_previous=True)
-    other.close()
-    assert got(running) == "first"
-    put_back(house, size)
-    accept(house)
+    backup = put_back_without_keys(house, running, tmp_path)
     with pytest.raises(KeyUnavailable):
         got(running)
-    restoring = house.open_with(unlocked_by_passphrase(backup), of_key_backup=True)
-    restoring.key_backups.restore(Acting(), backup, backup.read_bytes())
-    restoring.close()
+    restore_keys(house, backup)
     run = running._writer.run
 
     def overtaken(request):
@@ -168,19 +176,8 @@ def test_a_process_goes_on_with_the_key_backup_that_another_of_its_threads_has_f
 
 def test_a_process_goes_on_with_the_key_backup_once_it_may_be_read(house, running, tmp_path):
     """It looked at the file while that was too widely readable; nothing else of it changes then."""
-    backup = tmp_path / "safe" / "backup"
-    backup.parent.mkdir(mode=0o700)
-    running.key_backups.create(Acting(), backup, [])
-    size = running.head().size
-    other = house.open()
-    other.rotate(Acting(), without_backup=True, destroy_previous=True)
-    other.close()
-    assert got(running) == "first"
-    put_back(house, size)
-    accept(house)
-    restoring = house.open_with(unlocked_by_passphrase(backup), of_key_backup=True)
-    restoring.key_backups.restore(Acting(), backup, backup.read_bytes())
-    restoring.close()
+    backup = put_back_without_keys(house, running, tmp_path)
+    restore_keys(house, backup)
     house.keyring_path.chmod(0o644)
     with pytest.raises(KeyUnavailable):
         got(running)
